@@ -1,0 +1,29 @@
+"""Says which real programs a test needs; in CI a missing one is a failure, never a skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+#: Debian keeps servers outside a plain user's PATH.
+SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+
+
+def find(program: str) -> str | None:
+    """Return the path of `program`, looking where Debian keeps servers too."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS])
+    return shutil.which(program, path=path)
+
+
+def needs(program: str, package: str | None = None) -> Path:
+    """Return where `program` is; without it skip the test, or fail where CI is set."""
+    found = find(program)
+    if found:
+        return Path(found)
+    why = f"this test needs {program}: apt-get install {package or program}"
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
