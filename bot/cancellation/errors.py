@@ -1,0 +1,152 @@
+"""What can go wrong with a request, as a tree; each leaf's docstring is the sentence people see.
+
+CancellationError
+├── NotAllowed                  the policy says no
+│   ├── NotARequester
+│   ├── NotAnApprover
+│   ├── OwnRequest
+│   ├── NotTheRequester
+│   ├── AlreadyApproved
+│   ├── ChannelNotAllowed
+│   ├── NoteMissing
+│   ├── NameNotTyped
+│   ├── NoOneCanApprove
+│   └── NotCancellableNow
+├── Overtaken                   somebody or something else was first
+│   ├── JobTaken
+│   ├── RequestMovedOn
+│   └── ApprovalRanOut
+├── NoSuchRequest
+└── LedgerError                 the database did not do its part
+    ├── NotRecorded
+    └── MaybeRecorded
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import People
+
+
+class CancellationError(Exception):
+    """The request could not be handled."""
+
+    def __init__(self) -> None:
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """What the person reads: the leaf's own docstring, filled in."""
+        return inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ").format(**vars(self))
+
+
+class NotAllowed(CancellationError):
+    """The policy does not allow this.
+
+    Attributes:
+        ask: the people who may do it, so that the refusal can name them.
+    """
+
+    def __init__(self, ask: People | None = None) -> None:
+        self.ask = ask
+        super().__init__()
+
+
+class NotARequester(NotAllowed):
+    """You may not ask for a restore job to be cancelled."""
+
+
+class NotAnApprover(NotAllowed):
+    """You may not approve or deny this request."""
+
+
+class OwnRequest(NotAllowed):
+    """This is your own request, so another person must decide on it."""
+
+
+class NotTheRequester(NotAllowed):
+    """Only the person who asked can withdraw this request."""
+
+    def __init__(self, requester: str) -> None:
+        self.requester = requester
+        super().__init__()
+
+
+class AlreadyApproved(NotAllowed):
+    """You have approved this request already; it needs another person too."""
+
+
+class ChannelNotAllowed(NotAllowed):
+    """The command does not work in this channel."""
+
+    def __init__(self, channels: frozenset[str]) -> None:
+        self.channels = channels
+        super().__init__()
+
+
+class NoteMissing(NotAllowed):
+    """A reason is needed: say in a few words why the job is to be cancelled."""
+
+
+class NameNotTyped(NotAllowed):
+    """Type the name of the cluster exactly as it stands: {cluster_name}"""
+
+    def __init__(self, cluster_name: str) -> None:
+        self.cluster_name = cluster_name
+        super().__init__()
+
+
+class NoOneCanApprove(NotAllowed):
+    """This needs {needed} approval(s) of other people, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
+
+    def __init__(self, needed: int, able: int) -> None:
+        self.needed, self.able = needed, able
+        super().__init__()
+
+
+class NotCancellableNow(NotAllowed):
+    """This restore job cannot be cancelled any more. Nothing was done."""
+
+
+class Overtaken(CancellationError):
+    """Somebody or something else was first.
+
+    Attributes:
+        request: the request as it is now, so that the loser can be told who won.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        super().__init__()
+
+
+class JobTaken(Overtaken):
+    """There is an open request for this restore job already."""
+
+
+class RequestMovedOn(Overtaken):
+    """This request has been handled already."""
+
+
+class ApprovalRanOut(Overtaken):
+    """The time to approve this request has run out. Ask again with /cancel-restore."""
+
+
+class NoSuchRequest(CancellationError):
+    """This request is not in the ledger. Ask again with /cancel-restore."""
+
+
+class LedgerError(CancellationError):
+    """The database did not do its part."""
+
+
+class NotRecorded(LedgerError):
+    """The request could not be recorded, and nothing was done. Please try again in a moment."""
+
+
+class MaybeRecorded(LedgerError):
+    """The database did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
