@@ -1,0 +1,33 @@
+"""The stand-in of the MongoDB Atlas Administration API: strict, in memory, on loopback."""
+
+from bot.sandbox.atlas.behaviour import Behaviour
+from bot.sandbox.atlas.clock import Clock, HandClock
+from bot.sandbox.atlas.credentials import Credential, Role
+from bot.sandbox.atlas.example import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
+from bot.sandbox.atlas.faults import PRESETS, Fault, Kind
+from bot.sandbox.atlas.jobs import PLANTED_SECRET, DeliveryType, RestoreJob
+from bot.sandbox.atlas.server import AtlasStandIn
+from bot.sandbox.atlas.wire import Call
+from bot.sandbox.atlas.world import Cluster, Project, World
+
+__all__ = [
+    "PLANTED_SECRET",
+    "PRESETS",
+    "PRIVATE_KEY",
+    "PROJECT_ID",
+    "PUBLIC_KEY",
+    "AtlasStandIn",
+    "Behaviour",
+    "Call",
+    "Clock",
+    "Cluster",
+    "Credential",
+    "DeliveryType",
+    "Fault",
+    "HandClock",
+    "Kind",
+    "Project",
+    "RestoreJob",
+    "Role",
+    "World",
+]

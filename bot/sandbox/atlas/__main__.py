@@ -1,0 +1,51 @@
+"""Starts the stand-in alone: `python -m bot.sandbox.atlas [--port N] [--fault NAME]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+
+from bot.sandbox.atlas.faults import PRESETS
+from bot.sandbox.atlas.server import AtlasStandIn
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until a signal; one JSON line on standard output says where it is."""
+    parser = argparse.ArgumentParser(prog="python -m bot.sandbox.atlas", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--fault", action="append", default=[], choices=sorted(PRESETS))
+    chosen = parser.parse_args(arguments)
+    return asyncio.run(run(chosen.port, chosen.fault))
+
+
+async def run(port: int, faults: list[str]) -> int:
+    """Serve until SIGINT or SIGTERM; 1 when the port is taken."""
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, done.set)
+    standin = AtlasStandIn(port=port)
+    for name in faults:
+        standin.faults.preset(name)
+    try:
+        async with standin:
+            _say(standin)
+            await done.wait()
+    except OSError as error:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.write(f"The stand-in cannot listen on port {port}: {error.strerror}.\n")
+        return 1
+    return 0
+
+
+def _say(standin: AtlasStandIn) -> None:
+    sys.stdout.write(json.dumps(standin.about()) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

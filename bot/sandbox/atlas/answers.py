@@ -1,0 +1,100 @@
+"""An answer before it goes out: its document, how it is dressed, and the headers around it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.sandbox.atlas.behaviour import Behaviour
+    from bot.sandbox.atlas.errors import AtlasError
+
+JSON = "application/json"
+
+#: On every answer of the application behind the gateway, as recorded.
+USUAL_HEADERS = {
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Strict-Transport-Security": "max-age=31536000; includeSubdomains;",
+    "X-Content-Type-Options": "nosniff",
+    "X-Envoy-Upstream-Service-Time": "1",
+    "X-Frame-Options": "DENY",
+    "X-MongoDB-Service-Version": "gitHash=5a4db0c5; versionString=sandbox",
+    "X-Permitted-Cross-Domain-Policies": "none",
+}
+
+#: On every answer of this program whatsoever.
+SANDBOX_HEADERS = {
+    "Server": "mdbws",
+    "X-Sandbox": "stand-in of MongoDB Atlas; nothing here is real",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A status, a document (None: no body), its media type and its own headers.
+
+    `raw` replaces the document with bytes that are no JSON; `cut` promises the whole body and
+    ends the connection in its middle; `listing` is a page, whose envelope is the page itself.
+    """
+
+    status: int
+    document: Mapping[str, object] | None = None
+    media: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    listing: bool = False
+    pretty: bool = False
+    raw: bytes | None = None
+    cut: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """Return the bytes of the body: compact, or indented as Atlas indents."""
+        if self.raw is not None:
+            return self.raw
+        if self.document is None:
+            return b""
+        if self.pretty:
+            return json.dumps(self.document, indent=2, separators=(",", " : ")).encode()
+        return json.dumps(self.document, separators=(",", ":")).encode()
+
+    def with_headers(self, headers: Mapping[str, str]) -> Answer:
+        return replace(self, headers={**self.headers, **headers})
+
+
+def from_error(error: AtlasError) -> Answer:
+    """Return the answer of an application error, with its code repeated in a header."""
+    code = {"X-Error-Code": error.kind.code} if error.kind.code else {}
+    return Answer(status=error.status, document=error.document(), headers={**error.headers, **code})
+
+
+def unauthorized(challenge: str, *, with_code: bool) -> Answer:
+    """Return the answer of the layer that authenticates: indented, in its own order of keys."""
+    status = HTTPStatus.UNAUTHORIZED
+    document: dict[str, object] = {
+        "error": int(status),
+        "reason": status.phrase,
+        "detail": "You are not authorized for this resource.",
+    }
+    if with_code:
+        document["errorCode"] = "UNEXPECTED_ERROR"
+    return Answer(
+        status=status, document=document, pretty=True, headers={"WWW-Authenticate": challenge}
+    )
+
+
+def enveloped(answer: Answer, behaviour: Behaviour) -> Answer:
+    """Put the status into the body, for clients that cannot see it."""
+    if answer.status == HTTPStatus.NO_CONTENT and behaviour.enveloped_delete == "bare":
+        return answer
+    envelope: dict[str, object] = {"status": answer.status}
+    if answer.listing:
+        envelope |= answer.document or {}
+    elif answer.document is not None:
+        envelope[behaviour.envelope_key] = answer.document
+    shows = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else HTTPStatus.OK
+    status = HTTPStatus.OK if behaviour.envelope_hides_status else shows
+    return replace(answer, status=status, document=envelope)

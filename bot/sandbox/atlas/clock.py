@@ -1,0 +1,37 @@
+"""Time as an argument: what tells the stand-in the moment, and how moments read on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+#: Tells the moment; always timezone-aware, in UTC.
+Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Return the real moment."""
+    return datetime.now(UTC)
+
+
+class HandClock:
+    """A clock that a test moves by hand."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self.now = now or datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def instant(moment: datetime) -> str:
+    """Return `moment` as Atlas writes it: ISO 8601, whole seconds, a Z at the end."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def http_date(moment: datetime) -> str:
+    """Return `moment` as an HTTP date, the form of the Deprecation and Sunset headers."""
+    return moment.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")

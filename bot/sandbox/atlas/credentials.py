@@ -1,0 +1,46 @@
+"""API keys and service accounts of the stand-in: what they may do, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+
+class Role(StrEnum):
+    """The project roles that matter here, by the names people see in Atlas."""
+
+    OWNER = "Project Owner"
+    READ_ONLY = "Project Read Only"
+    BACKUP_MANAGER = "Project Backup Manager"
+    EXPORT_OPERATOR = "Project Backup Export Operator"
+    RECOVERY_OPERATOR = "Project Backup Recovery Operator"
+
+
+#: Who may cancel, and who may read restore jobs. Whether a Backup Manager may still cancel is
+#: a choice (`Behaviour.manager_may_cancel`): the documents moved and do not say.
+CANCELLERS = frozenset({Role.OWNER, Role.EXPORT_OPERATOR, Role.RECOVERY_OPERATOR})
+JOB_READERS = CANCELLERS | {Role.BACKUP_MANAGER}
+
+
+@dataclass(kw_only=True)
+class Credential:
+    """An API key (public and private part) or a service account (client id and secret).
+
+    `access_list` holds networks such as `203.0.113.0/24`; None means that the organization asks
+    for none, an empty one that it asks and nobody has filled it in.
+    """
+
+    identifier: str
+    secret: str = field(repr=False)
+    roles: dict[str, set[Role]] = field(default_factory=dict)
+    access_list: list[str] | None = None
+
+    def roles_in(self, group: str) -> set[Role]:
+        return self.roles.get(group, set())
+
+    def admits(self, address: str) -> bool:
+        """Whether the access list, if one is asked for, holds `address`."""
+        if self.access_list is None:
+            return True
+        return any(ip_address(address) in ip_network(net) for net in self.access_list)

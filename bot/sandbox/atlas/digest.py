@@ -1,0 +1,145 @@
+"""HTTP Digest as Atlas speaks it (RFC 7616, qop=auth), checked to the letter."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.sandbox.atlas.behaviour import Behaviour
+
+REALM = "MMS Public API"
+
+#: Nonces kept after their end, so that they are answered with stale=true; then the oldest go.
+NONCES_KEPT = 10_000
+
+_HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
+_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
+_NEEDED = ("username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce")
+
+
+class DigestRefused(Exception):
+    """The credentials are not taken; `stale` says that only the nonce was too old."""
+
+    def __init__(self, why: str, *, stale: bool = False) -> None:
+        self.stale = stale
+        super().__init__(why)
+
+
+@dataclass
+class Nonce:
+    """A nonce that was handed out, and the counts it was used with."""
+
+    issued: datetime
+    counts: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Credentials that were taken: whose, and whether their nonce had been used before."""
+
+    username: str
+    nonce_reused: bool
+
+
+@dataclass
+class Gatekeeper:
+    """Hands out challenges, and checks what comes back."""
+
+    behaviour: Behaviour
+    nonces: dict[str, Nonce] = field(default_factory=dict)
+
+    def challenge(self, now: datetime, *, stale: bool = False) -> str:
+        """Return a WWW-Authenticate header with a new nonce, byte for byte as recorded."""
+        nonce = base64.b64encode(secrets.token_bytes(24)).decode()
+        self.nonces[nonce] = Nonce(now)
+        while len(self.nonces) > NONCES_KEPT:
+            del self.nonces[next(iter(self.nonces))]
+        return (
+            f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
+            f"algorithm={self.behaviour.algorithm}, "
+            f'qop="auth", stale={str(stale).lower()}'
+        )
+
+    def check(
+        self, header: str, method: str, target: str, passwords: Mapping[str, str], now: datetime
+    ) -> Taken:
+        """Take the credentials of an Authorization header, or raise DigestRefused.
+
+        The nonce is looked at last: stale=true may only be said to whoever knows the password
+        (RFC 7616, 3.3).
+        """
+        given = parse(header)
+        self._fits(given, target)
+        password = passwords.get(given["username"])
+        expected = self._response(given, method, password or secrets.token_hex())
+        if not hmac.compare_digest(expected.encode(), given["response"].encode()):
+            raise DigestRefused("unknown key or wrong response")
+        return Taken(given["username"], self._count(given, now))
+
+    def forget(self) -> None:
+        """Forget every nonce, as a server does that was started again."""
+        self.nonces.clear()
+
+    def _fits(self, given: Mapping[str, str], target: str) -> None:
+        algorithm = given.get("algorithm", "MD5")
+        checks = (
+            (given["realm"] == REALM, "realm is not ours"),
+            (given["uri"] == target, "uri is not the request target"),
+            (given["qop"] == "auth", "qop is not auth"),
+            (algorithm == self.behaviour.algorithm, "algorithm is not the one asked for"),
+            (re.fullmatch(r"[0-9a-f]{8}", given["nc"]) is not None, "nc is not 8 hex digits"),
+            (given["nc"] != "00000000", "nc starts at 00000001"),
+            (given["cnonce"] != "", "cnonce is empty"),
+        )
+        for fits, why in checks:
+            if not fits:
+                raise DigestRefused(why)
+
+    def _response(self, given: Mapping[str, str], method: str, password: str) -> str:
+        def digest(text: str) -> str:
+            return _HASHES[self.behaviour.algorithm](text.encode()).hexdigest()
+
+        secret = digest(f"{given['username']}:{REALM}:{password}")
+        request = digest(f"{method}:{given['uri']}")
+        parts = (secret, given["nonce"], given["nc"], given["cnonce"], "auth", request)
+        return digest(":".join(parts))
+
+    def _count(self, given: Mapping[str, str], now: datetime) -> bool:
+        nonce = self.nonces.get(given["nonce"])
+        if nonce is None:
+            raise DigestRefused("nonce is not known", stale=True)
+        if now - nonce.issued > timedelta(seconds=self.behaviour.nonce_lifetime):
+            raise DigestRefused("nonce is too old", stale=True)
+        count = int(given["nc"], 16)
+        if count in nonce.counts:
+            raise DigestRefused("nc was used before")
+        if self.behaviour.nc_must_rise and count < max(nonce.counts, default=0):
+            raise DigestRefused("nc does not rise")
+        nonce.counts.add(count)
+        return len(nonce.counts) > 1
+
+
+def parse(header: str) -> dict[str, str]:
+    """Return the parameters of a Digest header; raise DigestRefused when they are not in order."""
+    text = header.partition(" ")[2]
+    given: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None or match[1].lower() in given:
+            raise DigestRefused("header cannot be read")
+        value = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3]
+        given[match[1].lower()] = value
+        at = match.end()
+    if missing := [name for name in _NEEDED if name not in given]:
+        raise DigestRefused(f"missing: {', '.join(missing)}")
+    return given

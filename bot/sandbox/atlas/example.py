@@ -1,0 +1,105 @@
+"""The example world: a shop with a restore job of every type in every state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.jobs import Component, DeliveryType, PointInTime, RestoreJob
+
+if TYPE_CHECKING:
+    from bot.sandbox.atlas.world import Cluster, Project, World
+
+PROJECT_ID = "5b6212af90dc76637950a2c6"
+PROJECT_NAME = "shop-prod"
+
+#: The stand-in's own credentials, shaped like real ones and worth nothing.
+PUBLIC_KEY = "sandboxk"
+PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50000"
+READ_ONLY_PUBLIC_KEY = "sandboxr"
+READ_ONLY_PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50001"
+CLIENT_ID = "mdb_sa_id_5b6212af90dc76637950a2c7"
+CLIENT_SECRET = "mdb_sa_sk_sandbox-secret-that-opens-nothing"
+
+#: What happened before the first look: cluster, job, type, state, minutes ago.
+STORY = (
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80101", "download", "running", 4),
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80102", "download", "live", 26),
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80103", "automated", "running", 12),
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80104", "automated", "finished", 300),
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80105", "download", "cancelled", 480),
+    ("prod-us", "65f0a1c2d3e4f5a6b7c80201", "download", "live", 9),
+    ("prod-us", "65f0a1c2d3e4f5a6b7c80202", "pointInTime", "running", 15),
+    ("prod-us", "65f0a1c2d3e4f5a6b7c80203", "download", "expired", 200),
+    ("prod-us", "65f0a1c2d3e4f5a6b7c80204", "download", "failed", 1500),
+    ("staging-eu", "65f0a1c2d3e4f5a6b7c80301", "download", "running", 1),
+    ("orders-sharded", "65f0a1c2d3e4f5a6b7c80401", "download", "live", 18),
+    ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402", "download", "shard", 18),
+    ("orders-sharded", "65f0a1c2d3e4f5a6b7c80403", "download", "running", 3),
+)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One line of the story, with the moment it began."""
+
+    job_id: str
+    delivery_type: DeliveryType
+    state: str
+    began: datetime
+
+
+def fill(world: World, now: datetime) -> None:
+    """Put the shop into an empty world, as it would stand at `now`."""
+    founded = now - timedelta(days=400)
+    project = world.add_project(PROJECT_NAME, project_id=PROJECT_ID, now=founded)
+    for name in ("prod-eu", "prod-us", "staging-eu"):
+        world.add_cluster(project, name, now=founded)
+    world.add_cluster(project, "orders-sharded", sharded=True, now=founded)
+    world.add_job(world.add_cluster(project, "sketch-flex", flex=True, now=founded), now=now)
+    for cluster, job_id, delivery_type, state, minutes in STORY:
+        chapter = Chapter(
+            job_id, DeliveryType(delivery_type), state, now - timedelta(minutes=minutes)
+        )
+        _happen(world, project.clusters[cluster], chapter)
+    _let_in(world, project)
+
+
+def _happen(world: World, cluster: Cluster, chapter: Chapter) -> None:
+    began = chapter.began
+    job = world.add_job(cluster, chapter.delivery_type, job_id=chapter.job_id, now=began)
+    job.snapshot_id = "55" + chapter.job_id[2:]
+    if cluster.sharded and chapter.state != "shard":
+        job.components = [Component(replica_set=f"shard-{n}") for n in range(2)]
+    if job.delivery_type is DeliveryType.POINT_IN_TIME:
+        job.point_in_time = PointInTime(
+            seconds=int((began - timedelta(hours=2)).timestamp()), oplog_increment=7
+        )
+    _bring_to(job, chapter.state, began, cluster)
+
+
+def _bring_to(job: RestoreJob, state: str, began: datetime, cluster: Cluster) -> None:
+    match state:
+        case "live":
+            job.release(began + timedelta(minutes=5))
+            job.private_urls = [job.link("private")] if not cluster.sharded else []
+        case "shard":
+            job.shard_of = next(iter(cluster.jobs))
+        case "cancelled":
+            job.cancel()
+        case "expired":
+            job.release(began + timedelta(minutes=5))
+            job.expire()
+        case "failed":
+            job.fail()
+        case "finished":
+            job.finish(began + timedelta(minutes=15))
+
+
+def _let_in(world: World, project: Project) -> None:
+    world.add_key(PUBLIC_KEY, PRIVATE_KEY, {project.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
+    reader = {Role.READ_ONLY, Role.BACKUP_MANAGER}
+    world.add_key(READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY, {project.id: reader})
+    world.add_service_account(CLIENT_ID, CLIENT_SECRET, {project.id: {Role.RECOVERY_OPERATOR}})

@@ -1,0 +1,224 @@
+"""Faults on demand: what can go wrong on the wire, who it hits, how often, and named sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bot.sandbox.atlas.errors import ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(StrEnum):
+    """What goes wrong."""
+
+    DELAY = "delay"
+    RESET_BEFORE = "reset_before"
+    RESET_AFTER = "reset_after"
+    HANG = "hang"
+    HANG_AFTER = "hang_after"
+    STATUS = "status"
+    ERROR = "error"
+    HTML = "html"
+    TRUNCATED = "truncated"
+    WRONG_SHAPE = "wrong_shape"
+    EMPTY = "empty"
+    CUT_BODY = "cut_body"
+    STALE_READ = "stale_read"
+    REFUSE_KEY = "refuse_key"
+    ODD_CHALLENGE = "odd_challenge"
+    FORGET_NONCES = "forget_nonces"
+    FORGET_TOKENS = "forget_tokens"
+
+
+#: A sentence for each kind; `effect` in it means that a DELETE still cancels unless told not to.
+SENTENCES: Mapping[Kind, str] = {
+    Kind.DELAY: "The request is taken up `seconds` late.",
+    Kind.RESET_BEFORE: "The connection is cut before the request has its effect.",
+    Kind.RESET_AFTER: "The request has its effect, then the connection is cut without an answer.",
+    Kind.HANG: "Nothing happens and no answer comes, for as long as the stand-in runs.",
+    Kind.HANG_AFTER: "The request has its effect, and no answer comes.",
+    Kind.STATUS: "An answer with `status`, as Atlas or a gateway before it words it; no effect.",
+    Kind.ERROR: "The documented error `code` (empty: without errorCode, `status`); no effect.",
+    Kind.HTML: "The request has its effect; the answer is 200 with a page of HTML.",
+    Kind.TRUNCATED: "The request has its effect; the answer is JSON that stops in the middle.",
+    Kind.WRONG_SHAPE: "The request has its effect; the answer is JSON of another shape.",
+    Kind.EMPTY: "The request has its effect; the answer is 200 without a body.",
+    Kind.CUT_BODY: "The request has its effect; the connection is cut in the middle of the answer.",
+    Kind.STALE_READ: "The effect shows only after `reads` more reads of the job.",
+    Kind.REFUSE_KEY: "The key is not accepted: a 401 with a new challenge; no effect.",
+    Kind.ODD_CHALLENGE: "A 401 whose challenge is `challenge`; no effect.",
+    Kind.FORGET_NONCES: "Every nonce is forgotten first, so the answer is a 401 with stale=true.",
+    Kind.FORGET_TOKENS: "Every bearer token is revoked first.",
+}
+
+#: Kinds after which the request has no effect, unless the fault says otherwise.
+WITHOUT_EFFECT = frozenset(
+    {
+        Kind.RESET_BEFORE,
+        Kind.HANG,
+        Kind.STATUS,
+        Kind.ERROR,
+        Kind.REFUSE_KEY,
+        Kind.ODD_CHALLENGE,
+    }
+)
+
+#: Kinds that strike before anybody looks at the credentials.
+BEFORE_CREDENTIALS = frozenset({Kind.FORGET_NONCES, Kind.FORGET_TOKENS})
+
+
+class Fault(BaseModel):
+    """One fault: its kind, which requests it hits, and how many of them (None: all).
+
+    `method` and `path` (a part of the request target) narrow it down. `on` says which legs count:
+    calls whose credentials were taken, requests still to be challenged, or any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    method: str | None = None
+    path: str = ""
+    times: int | None = Field(default=1, ge=1)
+    on: Literal["call", "challenge", "any"] = "call"
+    seconds: float = Field(default=4.0, ge=0)
+    status: int = Field(default=500, ge=400, le=599)
+    retry_after: int | None = Field(default=None, ge=0)
+    code: str = ""
+    values: dict[str, str] = {}
+    reads: int = Field(default=2, ge=1)
+    challenge: str = 'Digest realm="MMS Public API", nonce="odd", algorithm=TIGER, qop="auth-conf"'
+    effect: bool | None = None
+
+    @field_validator("status")
+    @classmethod
+    def _is_a_status(cls, status: int) -> int:
+        return HTTPStatus(status).value
+
+    @field_validator("code")
+    @classmethod
+    def _is_documented(cls, code: str) -> str:
+        if code and code not in ERRORS:
+            raise ValueError(f"{code} is no documented error code")
+        return code
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the request it hits still changes the world."""
+        return self.kind not in WITHOUT_EFFECT if self.effect is None else self.effect
+
+    def hits(self, method: str, path: str, leg: str) -> bool:
+        """Whether it is for this request, on this leg (`call` or `challenge`)."""
+        named = self.method is None or self.method == method
+        return named and self.path in path and self.on in (leg, "any")
+
+
+@dataclass
+class Active:
+    """A fault and how many requests it has left."""
+
+    fault: Fault
+    left: int | None
+
+
+@dataclass
+class Faults:
+    """The faults waiting for requests; those added first strike first."""
+
+    active: list[Active] = field(default_factory=list)
+
+    def add(self, *faults: Fault) -> None:
+        self.active.extend(Active(fault, fault.times) for fault in faults)
+
+    def preset(self, name: str) -> None:
+        """Add a named set; raise KeyError when there is none of that name."""
+        self.add(*PRESETS[name][1])
+
+    def clear(self) -> None:
+        self.active.clear()
+
+    def take(self, method: str, path: str, leg: str, *, early: bool = False) -> list[Fault]:
+        """Return the faults that strike this request, and count them as used.
+
+        `early` asks for those that come before credentials are looked at: there `call` is the leg
+        of every request that brings some, good or not.
+        """
+        struck = [
+            item
+            for item in self.active
+            if (item.fault.kind in BEFORE_CREDENTIALS) is early
+            and item.fault.hits(method, path, leg)
+        ]
+        for item in struck:
+            item.left = None if item.left is None else item.left - 1
+        self.active = [item for item in self.active if item.left != 0]
+        return [item.fault for item in struck]
+
+
+#: Named sets for the demo: a sentence for people, and the faults.
+PRESETS: Mapping[str, tuple[str, tuple[Fault, ...]]] = {
+    "slow": ("Atlas answers each call four seconds late.", (Fault(kind=Kind.DELAY, times=None),)),
+    "hang": ("Atlas takes the next call and never answers.", (Fault(kind=Kind.HANG),)),
+    "rate-limited": (
+        "Atlas answers the next three calls with 429 and asks to wait two seconds.",
+        (Fault(kind=Kind.STATUS, status=429, retry_after=2, times=3),),
+    ),
+    "down": (
+        "Atlas cuts every connection.",
+        (Fault(kind=Kind.RESET_BEFORE, times=None, on="any"),),
+    ),
+    "unavailable": (
+        "Atlas answers 503 to everything.",
+        (Fault(kind=Kind.STATUS, status=503, retry_after=1, times=None),),
+    ),
+    "cut-before": (
+        "The first DELETE is lost on its way: nothing is cancelled.",
+        (Fault(kind=Kind.RESET_BEFORE, method="DELETE"),),
+    ),
+    "cut-after": (
+        "The first DELETE cancels the job, and its answer is lost.",
+        (Fault(kind=Kind.RESET_AFTER, method="DELETE"),),
+    ),
+    "garbage": (
+        "The next two reads are answered with a page of HTML.",
+        (Fault(kind=Kind.HTML, method="GET", times=2),),
+    ),
+    "maintenance": (
+        "Atlas is being upgraded and refuses every DELETE.",
+        (
+            Fault(
+                kind=Kind.ERROR,
+                code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
+                method="DELETE",
+                times=None,
+            ),
+        ),
+    ),
+    "stale-read": (
+        "A cancelled job shows as cancelled only at the third read.",
+        (Fault(kind=Kind.STALE_READ, method="DELETE", times=None),),
+    ),
+    "stale-nonce": (
+        "Atlas forgets its nonces before each of the next three requests.",
+        (Fault(kind=Kind.FORGET_NONCES, times=3),),
+    ),
+    "access-list": (
+        "The bot's address is not on the API access list.",
+        (
+            Fault(
+                kind=Kind.ERROR,
+                code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
+                values={"address": "203.0.113.7"},
+                times=None,
+            ),
+        ),
+    ),
+    "wrong-key": ("Atlas does not accept the key.", (Fault(kind=Kind.REFUSE_KEY, times=None),)),
+}

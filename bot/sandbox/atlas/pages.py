@@ -1,0 +1,84 @@
+"""Lists in pages: their query parameters, their links, and their count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from bot.sandbox.atlas.errors import AtlasError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LARGEST = 500
+USUAL = 100
+BOOLEANS = frozenset({"true", "false"})
+KNOWN = frozenset({"pageNum", "itemsPerPage", "includeCount", "pretty", "envelope"})
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which page is asked for, of what size, and whether with the count of all."""
+
+    number: int
+    size: int
+    count: bool
+
+
+def check_query(query: Mapping[str, str], *, reject_unknown: bool) -> None:
+    """Raise INVALID_QUERY_PARAMETER for a flag that is none, or a name that nobody knows."""
+    for name in ("pretty", "envelope", "includeCount"):
+        if query.get(name, "true") not in BOOLEANS:
+            raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
+    for name in query if reject_unknown else ():
+        if name not in KNOWN:
+            raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
+
+
+def paging(query: Mapping[str, str]) -> Paging:
+    """Read the paging parameters; raise INVALID_QUERY_PARAMETER for one out of bounds."""
+    return Paging(
+        number=_number(query, "pageNum", 1, None),
+        size=_number(query, "itemsPerPage", USUAL, LARGEST),
+        count=query.get("includeCount", "true") == "true",
+    )
+
+
+def page(items: Sequence[object], query: Mapping[str, str], url: str) -> dict[str, object]:
+    """Return the page of `items` that `query` asks for, with links to its neighbours."""
+    asked = paging(query)
+    start = (asked.number - 1) * asked.size
+    document: dict[str, object] = {
+        "links": _links(asked, query, url, more=start + asked.size < len(items)),
+        "results": list(items[start : start + asked.size]),
+    }
+    if asked.count:
+        document["totalCount"] = len(items)
+    return document
+
+
+def _number(query: Mapping[str, str], name: str, usual: int, largest: int | None) -> int:
+    text = query.get(name, str(usual))
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1 or (largest is not None and number > largest):
+        raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
+    return number
+
+
+def _links(asked: Paging, query: Mapping[str, str], url: str, *, more: bool) -> list[object]:
+    """The order of parameters differs between self and its neighbours, as it does in Atlas."""
+    count = str(asked.count).lower()
+    others = {name: value for name, value in query.items() if name in ("pretty", "envelope")}
+
+    def neighbour(rel: str, number: int) -> dict[str, str]:
+        pairs = {"includeCount": count, **others, "itemsPerPage": asked.size, "pageNum": number}
+        return {"href": f"{url}?{urlencode(pairs)}", "rel": rel}
+
+    mine = {"includeCount": count, **others, "pageNum": asked.number, "itemsPerPage": asked.size}
+    links: list[object] = [{"href": f"{url}?{urlencode(mine)}", "rel": "self"}]
+    if asked.number > 1:
+        links.append(neighbour("previous", asked.number - 1))
+    if more:
+        links.append(neighbour("next", asked.number + 1))
+    return links

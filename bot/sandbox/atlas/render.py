@@ -1,0 +1,219 @@
+"""How projects, clusters and restore jobs read on the wire, in each version of the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas.clock import instant
+from bot.sandbox.atlas.jobs import DeliveryType
+
+if TYPE_CHECKING:
+    from bot.sandbox.atlas.jobs import RestoreJob
+    from bot.sandbox.atlas.world import Cluster, Project
+
+Document = dict[str, object]
+
+#: The clusters' version in which they took their present shape.
+PRESENT_CLUSTERS = "2024-08-05"
+
+_RELATIONS = {"v1.0": "http://mms.mongodb.com/", "v2": "https://cloud.mongodb.com/"}
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes documents for one answer: `base` is the API's root, `api` is `v1.0` or `v2`."""
+
+    base: str
+    api: str
+
+    def link(self, path: str, rel: str = "self") -> Document:
+        """Return a link; every relation but `self` carries the prefix of its API version."""
+        prefix = "" if rel == "self" else _RELATIONS[self.api]
+        return {"href": f"{self.base}{path}", "rel": f"{prefix}{rel}"}
+
+    def project(self, project: Project) -> Document:
+        path = f"/groups/{project.id}"
+        return {
+            "clusterCount": len(project.clusters),
+            "created": instant(project.created_at),
+            "id": project.id,
+            "links": [self.link(path)],
+            "name": project.name,
+            "orgId": project.org_id,
+        }
+
+    def cluster(self, cluster: Cluster, version: str) -> Document:
+        """Return a dedicated cluster: its present shape, or the one before 2024-08-05 and v1.0."""
+        path = f"/groups/{cluster.group}/clusters/{cluster.name}"
+        present = version >= PRESENT_CLUSTERS
+        document = {
+            **_cluster_head(cluster),
+            **(_present(cluster) if present else _legacy(cluster)),
+            "links": [
+                self.link(path),
+                self.link(f"{path}/backup/restoreJobs", "restoreJobs"),
+                self.link(f"{path}/backup/snapshots", "snapshots"),
+            ],
+        }
+        return dict(sorted(document.items()))
+
+    def flex_cluster(self, cluster: Cluster) -> Document:
+        path = f"/groups/{cluster.group}/flexClusters/{cluster.name}"
+        return dict(
+            sorted(
+                {
+                    **_cluster_head(cluster),
+                    "backupSettings": {"enabled": True},
+                    "links": [self.link(path)],
+                    "providerSettings": {
+                        "backingProviderName": "AWS",
+                        "diskSizeGB": 5.0,
+                        "providerName": "FLEX",
+                        "regionName": "EU_WEST_1",
+                    },
+                }.items()
+            )
+        )
+
+    def job(self, job: RestoreJob, cluster: Cluster) -> Document:
+        """Return a restore job as recorded: what has no value is left out, keys alphabetical."""
+        group = f"/groups/{cluster.group}"
+        home = f"{group}/clusters/{cluster.name}"
+        document = {
+            **_job_state(job),
+            **_job_links(job),
+            **_job_target(job),
+            "links": [
+                self.link(f"{home}/backup/restoreJobs/{job.id}"),
+                self.link(f"{home}/backup/snapshots/{job.snapshot_id}", "snapshot"),
+                self.link(home, "cluster"),
+                self.link(group, "group"),
+            ],
+        }
+        if self.api == "v2":
+            document["desiredTimestamp"] = {"increment": None, "time": None, "date": None}
+        return dict(sorted(document.items()))
+
+    def flex_job(self, job: RestoreJob, cluster: Cluster) -> Document:
+        """Return a flex cluster's job, which has other words for nearly everything."""
+        path = f"/groups/{cluster.group}/flexClusters/{cluster.name}/backup/restoreJobs/{job.id}"
+        download = job.delivery_type is DeliveryType.DOWNLOAD
+        document: Document = {
+            "deliveryType": "DOWNLOAD" if download else "RESTORE",
+            "id": job.id,
+            "instanceName": cluster.name,
+            "links": [self.link(path)],
+            "projectId": cluster.group,
+            "restoreScheduledDate": instant(job.created_at),
+            "snapshotFinishedDate": instant(job.snapshot_at),
+            "snapshotId": job.snapshot_id,
+            "status": _FLEX_STATUS[job.state],
+        }
+        if job.expires_at is not None:
+            document["expirationDate"] = instant(job.expires_at)
+        if job.urls:
+            document["snapshotUrl"] = job.urls[0]
+        return dict(sorted(document.items()))
+
+
+_FLEX_STATUS = {
+    "running": "RUNNING",
+    "live": "COMPLETED",
+    "finished": "COMPLETED",
+    "failed": "FAILED",
+    "cancelled": "FAILED",
+    "expired": "COMPLETED",
+}
+
+
+def _cluster_head(cluster: Cluster) -> Document:
+    return {
+        "clusterType": "SHARDED" if cluster.sharded else "REPLICASET",
+        "connectionStrings": {"standardSrv": f"mongodb+srv://{cluster.name}.sandbox.invalid"},
+        "createDate": instant(cluster.created_at),
+        "groupId": cluster.group,
+        "id": cluster.id,
+        "mongoDBVersion": "8.0.24",
+        "name": cluster.name,
+        "stateName": "IDLE",
+    }
+
+
+def _present(cluster: Cluster) -> Document:
+    size = {"diskSizeGB": 40.0, "instanceSize": "M30", "nodeCount": 3}
+    region = {
+        "electableSpecs": size,
+        "priority": 7,
+        "providerName": "AWS",
+        "regionName": "EU_WEST_1",
+    }
+    shard = {"id": cluster.id, "regionConfigs": [region], "zoneName": "Zone 1"}
+    return {
+        "backupEnabled": True,
+        "mongoDBMajorVersion": "8.0",
+        "paused": False,
+        "pitEnabled": True,
+        "replicationSpecs": [shard] * (2 if cluster.sharded else 1),
+    }
+
+
+def _legacy(cluster: Cluster) -> Document:
+    return {
+        "backupEnabled": False,
+        "diskSizeGB": 40.0,
+        "mongoDBMajorVersion": "8.0",
+        "numShards": 2 if cluster.sharded else 1,
+        "paused": False,
+        "pitEnabled": True,
+        "providerBackupEnabled": True,
+        "providerSettings": {
+            "instanceSizeName": "M30",
+            "providerName": "AWS",
+            "regionName": "EU_WEST_1",
+        },
+        "replicationFactor": 3,
+    }
+
+
+def _job_state(job: RestoreJob) -> Document:
+    document: Document = {
+        "cancelled": job.cancelled,
+        "deliveryType": job.delivery_type.value,
+        "expired": job.expired,
+        "failed": job.failed,
+        "id": job.id,
+        "snapshotId": job.snapshot_id,
+        "timestamp": instant(job.snapshot_at),
+    }
+    for key, moment in (("expiresAt", job.expires_at), ("finishedAt", job.finished_at)):
+        if moment is not None:
+            document[key] = instant(moment)
+    return document
+
+
+def _job_links(job: RestoreJob) -> Document:
+    document: Document = {"deliveryUrl": list(job.urls)}
+    if job.private_urls:
+        document["privateDownloadDeliveryUrls"] = [
+            {"deliveryUrl": url, "endpointId": "vpce-0sandbox0"} for url in job.private_urls
+        ]
+    if job.components:
+        document["components"] = [
+            {"downloadUrl": part.url, "replicaSetName": part.replica_set} for part in job.components
+        ]
+    return document
+
+
+def _job_target(job: RestoreJob) -> Document:
+    document: Document = {}
+    if job.target is not None:
+        document["targetClusterName"] = job.target.cluster
+        document["targetGroupId"] = job.target.group
+        if job.delivery_type is DeliveryType.AUTOMATED:
+            document["targetDeploymentItemName"] = job.target.item
+    if job.point_in_time is not None:
+        document["oplogInc"] = job.point_in_time.oplog_increment
+        document["oplogTs"] = job.point_in_time.seconds
+        document["pointInTimeUTCSeconds"] = job.point_in_time.seconds
+    return document

@@ -1,0 +1,108 @@
+"""Service accounts: tokens by OAuth 2 client credentials, their end, and their revocation."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.sandbox.atlas.behaviour import Behaviour
+    from bot.sandbox.atlas.credentials import Credential
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class OAuthRefused(Exception):
+    """An error in OAuth's own form: `error` and `error_description`, not Atlas's body."""
+
+    def __init__(self, status: int, error: str, description: str) -> None:
+        self.status = status
+        self.document = {"error": error, "error_description": description}
+        super().__init__(error)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A live token: whose it is, and its end."""
+
+    client_id: str
+    ends: datetime
+
+
+@dataclass
+class TokenOffice:
+    """Gives out bearer tokens, knows which still count, and takes them back."""
+
+    behaviour: Behaviour
+    live: dict[str, Token] = field(default_factory=dict)
+
+    def grant(
+        self, client: Credential, form: Mapping[str, str], now: datetime
+    ) -> dict[str, object]:
+        """Return the answer to a token request whose client is known; raise OAuthRefused."""
+        if "grant_type" not in form:
+            raise OAuthRefused(400, "invalid_request", "grant_type is missing.")
+        if form["grant_type"] != "client_credentials":
+            raise OAuthRefused(400, "unsupported_grant_type", "Only client_credentials is given.")
+        self._drop_ended(now)
+        held = [token for token in self.live.values() if token.client_id == client.identifier]
+        if len(held) >= self.behaviour.token_limit:
+            raise OAuthRefused(403, "access_denied", "Access Token limit reached.")
+        name = f"mdb_sandbox_at_{secrets.token_urlsafe(32)}"
+        lifetime = self.behaviour.token_lifetime
+        self.live[name] = Token(client.identifier, now + timedelta(seconds=lifetime))
+        return {"access_token": name, "expires_in": int(lifetime), "token_type": "Bearer"}
+
+    def revoke(self, client: Credential, form: Mapping[str, str]) -> None:
+        """Take a token back; one that is not the client's, or is none, stays as it is."""
+        token = self.live.get(form.get("token", ""))
+        if token is not None and token.client_id == client.identifier:
+            del self.live[form["token"]]
+
+    def owner(self, bearer: str, now: datetime) -> str | None:
+        """Return the client id that a token stands for, or None when it does not count."""
+        self._drop_ended(now)
+        token = self.live.get(bearer)
+        return token.client_id if token else None
+
+    def forget(self) -> None:
+        """Revoke every token."""
+        self.live.clear()
+
+    def _drop_ended(self, now: datetime) -> None:
+        self.live = {name: token for name, token in self.live.items() if token.ends > now}
+
+
+def authenticate(
+    authorization: str,
+    form: Mapping[str, str],
+    accounts: Mapping[str, Credential],
+    *,
+    body_allowed: bool,
+) -> Credential:
+    """Return the client that a token request comes from; raise OAuthRefused when it is nobody."""
+    client_id, secret = _basic(authorization)
+    if not client_id and body_allowed:
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    client = accounts.get(client_id)
+    if client is None or not hmac.compare_digest(client.secret.encode(), secret.encode()):
+        raise OAuthRefused(401, "invalid_client", "Invalid credentials provided.")
+    return client
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return client_id, secret
