@@ -1,0 +1,29 @@
+"""A stand-in of Slack: strict enough for tests to trust, small enough to read. See docs."""
+
+from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.errors import ApiError, CannotDo, SandboxError
+from bot.sandbox.slack.faults import Fault
+from bot.sandbox.slack.readable import text_of
+from bot.sandbox.slack.signed_http import signed_headers
+from bot.sandbox.slack.stand_in import SlackStandIn
+from bot.sandbox.slack.workspace import App, Channel, Group, Team, User, Workspace
+from bot.sandbox.slack.world import Call, Settings
+
+__all__ = [
+    "Ack",
+    "ApiError",
+    "App",
+    "Call",
+    "CannotDo",
+    "Channel",
+    "Fault",
+    "Group",
+    "SandboxError",
+    "Settings",
+    "SlackStandIn",
+    "Team",
+    "User",
+    "Workspace",
+    "signed_headers",
+    "text_of",
+]

@@ -1,0 +1,159 @@
+"""Which blocks may stand where, with their limits; the judge of every `blocks` argument.
+
+Limits: docs.slack.dev, reference/block-kit/blocks. A kind of block that is not in the tables is
+refused, so that nothing the stand-in cannot show passes as fine.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from bot.sandbox.slack.elements import (
+    ID,
+    IN_ACTIONS,
+    IN_CONTEXT,
+    IN_INPUT,
+    IN_SECTION,
+    plain,
+    text,
+)
+from bot.sandbox.slack.rules import (
+    Rule,
+    anything,
+    at,
+    boolean,
+    both,
+    by_type,
+    integer,
+    listing,
+    one_of,
+    shape,
+    string,
+)
+
+Surface = Literal["message", "modal", "home"]
+LONGEST_MARKDOWN = 12_000
+MOST_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100, "home": 100}
+
+
+def _block(required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> Rule:
+    return shape({"type": anything, **required}, {"block_id": ID, **(optional or {})})
+
+
+def _says_something(value: object, path: str) -> Iterator[str]:
+    if isinstance(value, dict) and not (value.get("text") or value.get("fields")):
+        yield at(path, "either text or fields must be given")
+
+
+def _own_action_ids(value: object, path: str) -> Iterator[str]:
+    elements = value.get("elements") if isinstance(value, dict) else None
+    given = [e.get("action_id") for e in elements or [] if isinstance(e, dict)]
+    for action_id, times in Counter(a for a in given if a).items():
+        if times > 1:
+            yield at(path, f'action_id "{action_id}" already exists')
+
+
+_RICH_FIELDS = (
+    *("text", "style", "elements", "url", "user_id", "usergroup_id", "channel_id", "name"),
+    *("range", "unicode", "timestamp", "format", "fallback", "value", "skin_tone", "unsafe"),
+    *("indent", "offset", "border"),
+)
+_RICH_PIECE = shape({"type": anything}, dict.fromkeys(_RICH_FIELDS, anything))
+_RICH_PART = shape(
+    {"type": anything, "elements": listing(_RICH_PIECE, 1000, 0)},
+    {"style": anything, "indent": integer(0, 8), "offset": anything, "border": anything},
+)
+_RICH = by_type(
+    dict.fromkeys(
+        ("rich_text_section", "rich_text_list", "rich_text_quote", "rich_text_preformatted"),
+        _RICH_PART,
+    )
+)
+_CELL = by_type(
+    {
+        "raw_text": shape({"type": anything, "text": string(3000)}),
+        "raw_number": shape({"type": anything, "value": anything}, {"text": string(3000)}),
+        "rich_text": shape({"type": anything, "elements": listing(_RICH, 100)}, {"block_id": ID}),
+    }
+)
+
+EVERYWHERE: dict[str, Rule] = {
+    "section": both(
+        _block(
+            {},
+            {
+                "text": text(3000),
+                "fields": listing(text(2000), 10),
+                "accessory": IN_SECTION,
+                "expand": boolean,
+            },
+        ),
+        _says_something,
+    ),
+    "divider": _block({}),
+    "header": _block({"text": plain(150)}, {"level": integer(1, 4)}),
+    "context": _block({"elements": listing(IN_CONTEXT, 10)}),
+    "actions": both(_block({"elements": listing(IN_ACTIONS, 25)}), _own_action_ids),
+    "image": _block(
+        {"image_url": string(3000, 1), "alt_text": string(2000, 1)}, {"title": plain(2000)}
+    ),
+    "rich_text": _block({"elements": listing(_RICH, 100)}),
+    "input": _block(
+        {"label": plain(2000), "element": IN_INPUT},
+        {"hint": plain(2000), "optional": boolean, "dispatch_action": boolean},
+    ),
+}
+ONLY_MESSAGES: dict[str, Rule] = {
+    "markdown": _block({"text": string(LONGEST_MARKDOWN, 1)}),
+    "table": _block(
+        {"rows": listing(listing(_CELL, 20), 100)}, {"column_settings": listing(anything, 20)}
+    ),
+}
+ONLY_MODALS: dict[str, Rule] = {
+    "alert": _block(
+        {"text": text(200)},
+        {"level": one_of("default", "info", "warning", "error", "success")},
+    ),
+}
+ON: dict[Surface, dict[str, Rule]] = {
+    "message": {**EVERYWHERE, **ONLY_MESSAGES},
+    "modal": {**EVERYWHERE, **ONLY_MODALS},
+    "home": EVERYWHERE,
+}
+
+
+def problems(blocks: object, surface: Surface, path: str = "/blocks") -> list[str]:
+    """Every reason why Slack would refuse these blocks on this surface; empty when fine."""
+    least = 0 if surface == "message" else 1
+    check = listing(by_type(ON[surface]), MOST_BLOCKS[surface], least)
+    found = list(check(blocks, path))
+    if not found and isinstance(blocks, list):
+        found += _across(blocks, path)
+    return found
+
+
+def _across(blocks: list[dict[str, Any]], path: str) -> Iterator[str]:
+    """Rules that look at several blocks at once."""
+    for block_id, times in Counter(b["block_id"] for b in blocks if b.get("block_id")).items():
+        if times > 1:
+            yield at(path, f'block_id "{block_id}" already exists')
+    if sum(block["type"] == "table" for block in blocks) > 1:
+        yield at(path, "only_one_table_allowed")
+    if (
+        sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
+        > LONGEST_MARKDOWN
+    ):
+        yield at(path, f"must be less than {LONGEST_MARKDOWN + 1} characters together")
+    if sum(bool(e.get("focus_on_load")) for _, e in elements_of(blocks)) > 1:
+        yield at(path, "only one element can have focus_on_load")
+
+
+def elements_of(blocks: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each interactive element with the block it stands in."""
+    for block in blocks:
+        if block["type"] == "input":
+            yield block, block["element"]
+        elif block["type"] == "actions":
+            yield from ((block, element) for element in block["elements"])
+        elif block["type"] == "section" and "accessory" in block:
+            yield block, block["accessory"]

@@ -1,0 +1,120 @@
+"""`/_sandbox/`: the acts, sights and faults as JSON, for processes other than this one."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.dialogs import Dialogs
+from bot.sandbox.slack.errors import CannotDo
+from bot.sandbox.slack.faults import Fault
+from bot.sandbox.slack.guard import BANNER, Handler
+from bot.sandbox.slack.signed_http import SignedHttp
+from bot.sandbox.slack.socket_mode import SocketMode
+
+Json = dict[str, Any]
+_ACTS = (
+    *("types", "says", "clicks", "chooses", "uses_shortcut", "opens_home"),
+    *("fills", "submits", "closes", "suggests"),
+)
+
+
+class Control:
+    """The control API; every answer is JSON with `ok`."""
+
+    def __init__(self, people: Dialogs, sockets: SocketMode, http: SignedHttp) -> None:
+        self._people = people
+        self._sockets = sockets
+        self._http = http
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/_sandbox/state", self.state),
+            web.get("/_sandbox/calls", self.calls),
+            web.post("/_sandbox/acts/{act}", _answering(self.act)),
+            web.post("/_sandbox/faults", _answering(self.add_fault)),
+            web.delete("/_sandbox/faults", self.clear_faults),
+            web.post("/_sandbox/sockets", _answering(self.sockets)),
+            web.post("/_sandbox/request_url", _answering(self.request_url)),
+        ]
+
+    async def state(self, _request: web.Request) -> web.Response:
+        """Everything that anybody sees, channel by channel and person by person."""
+        people, space = self._people, self._people.workspace
+        return web.json_response(
+            {
+                "ok": True,
+                "sandbox": BANNER,
+                "connections": self._sockets.connections,
+                "channels": {c: people.messages(c) for c in space.channels},
+                "people": {u: self._person(u) for u in space.users},
+                "groups": {g.id: g.users for g in space.groups.values()},
+                "complaints": people.complaints,
+            }
+        )
+
+    def _person(self, user: str) -> Json:
+        return {
+            "name": self._people.workspace.user(user).name,
+            "ephemerals": self._people.ephemerals(user),
+            "views": self._people.views_of(user),
+            "errors": self._people.errors_of(user),
+            "home": self._people.home_of(user),
+        }
+
+    async def calls(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "calls": [asdict(c) for c in self._people.calls]})
+
+    async def act(self, request: web.Request, body: Json) -> Json:
+        """One act by name, its arguments by name: `{"user": "rina", "channel": "#ops", …}`."""
+        name = request.match_info["act"]
+        if name not in _ACTS:
+            raise CannotDo(f"There is no act {name} (there are: {', '.join(_ACTS)}).")
+        done = getattr(self._people, name)(**body)
+        result = await done if isinstance(done, Awaitable) else done
+        return result.as_json() if isinstance(result, Ack) else {"ok": True, "result": result}
+
+    async def add_fault(self, _request: web.Request, body: Json) -> Json:
+        """`{"method": "chat.postMessage", "kind": "delay", "seconds": 4, "times": 1}`."""
+        fields = dict(body)
+        method, times = fields.pop("method", "*"), int(fields.pop("times", 1))
+        self._people.world.faults.add(method, Fault(**fields), times)
+        return {"ok": True}
+
+    async def clear_faults(self, _request: web.Request) -> web.Response:
+        self._people.world.faults.clear()
+        return web.json_response({"ok": True})
+
+    async def sockets(self, _request: web.Request, body: Json) -> Json:
+        """`{"do": "cut"}`, `{"do": "disconnect", "reason": "warning"}`, `{"do": "redeliver"}`."""
+        if body.get("do") == "cut":
+            await self._sockets.cut(abruptly=bool(body.get("abruptly", True)))
+        elif body.get("do") == "disconnect":
+            await self._sockets.disconnect(body.get("reason", "refresh_requested"))
+        elif body.get("do") == "redeliver":
+            return (await self._sockets.redeliver()).as_json()
+        else:
+            raise CannotDo("Say what to do: cut, disconnect or redeliver.")
+        return {"ok": True}
+
+    async def request_url(self, _request: web.Request, body: Json) -> Json:
+        """`{"url": "http://127.0.0.1:3000/slack/events"}`, or null for Socket Mode."""
+        self._http.request_url = body.get("url")
+        return {"ok": True}
+
+
+def _answering(work: Callable[[web.Request, Json], Awaitable[Json]]) -> Handler:
+    """Reads a JSON object, answers JSON; what cannot be done is a 400 with a sentence."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            body = json.loads(await request.text() or "{}")
+            return web.json_response(await work(request, body))
+        except (CannotDo, TypeError, ValueError, KeyError) as error:
+            answer = {"ok": False, "error": type(error).__name__, "message": str(error)}
+            return web.json_response(answer, status=400)
+
+    return handler

@@ -1,0 +1,41 @@
+"""Faults on demand for calls of the Web API."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["delay", "reset_before", "reset_after", "ratelimited", "error", "status", "garbage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One odd answer.
+
+    delay: `seconds` late · reset_before / reset_after: the connection breaks before or after the
+    call took effect · ratelimited: 429 with Retry-After `seconds` · error: `ok: false` with
+    `code` · status: HTTP `status` without JSON · garbage: 200 with a body that is no JSON.
+    """
+
+    kind: Kind
+    seconds: float = 1.0
+    code: str = "fatal_error"
+    status: int = 503
+
+
+@dataclass
+class Faults:
+    """Which method fails next, how, and how many times."""
+
+    _queue: dict[str, list[Fault]] = field(default_factory=dict)
+
+    def add(self, method: str, fault: Fault, times: int = 1) -> None:
+        """The next `times` calls of `method` meet `fault`; `*` stands for every method."""
+        self._queue.setdefault(method, []).extend([fault] * times)
+
+    def clear(self) -> None:
+        self._queue.clear()
+
+    def next(self, method: str) -> Fault | None:
+        for name in (method, "*"):
+            if waiting := self._queue.get(name):
+                return waiting.pop(0)
+        return None

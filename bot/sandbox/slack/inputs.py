@@ -1,0 +1,130 @@
+"""What a person's hand does to an element: its value before, after, and whether it may be sent."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bot.sandbox.slack.blocks import elements_of
+from bot.sandbox.slack.elements import all_options
+from bot.sandbox.slack.errors import CannotDo
+
+Json = dict[str, Any]
+# Values of a view or message: block_id → action_id → the element's state, as Slack's payloads have.
+Values = dict[str, dict[str, Json]]
+
+_ONE_OPTION = ("static_select", "external_select", "radio_buttons", "overflow")
+_MANY_OPTIONS = ("multi_static_select", "multi_external_select", "checkboxes")
+_KEYS = {
+    "users_select": ("selected_user", "initial_user"),
+    "conversations_select": ("selected_conversation", "initial_conversation"),
+    "channels_select": ("selected_channel", "initial_channel"),
+    "multi_users_select": ("selected_users", "initial_users"),
+    "multi_conversations_select": ("selected_conversations", "initial_conversations"),
+    "multi_channels_select": ("selected_channels", "initial_channels"),
+    "datepicker": ("selected_date", "initial_date"),
+    "timepicker": ("selected_time", "initial_time"),
+    "datetimepicker": ("selected_date_time", "initial_date_time"),
+    "plain_text_input": ("value", "initial_value"),
+    "email_text_input": ("value", "initial_value"),
+    "url_text_input": ("value", "initial_value"),
+    "number_input": ("value", "initial_value"),
+    **dict.fromkeys(_ONE_OPTION, ("selected_option", "initial_option")),
+    **dict.fromkeys(_MANY_OPTIONS, ("selected_options", "initial_options")),
+}
+
+
+def keeps_state(element: Json) -> bool:
+    """Whether the element has a value of its own (buttons, images and overflows do not)."""
+    return element["type"] in _KEYS and element["type"] != "overflow"
+
+
+def initial(element: Json) -> Json:
+    """The state of an untouched element."""
+    key, start = _KEYS[element["type"]]
+    empty: list[str] | None = [] if key.endswith("s") and key.startswith("selected") else None
+    return {"type": element["type"], key: element.get(start, empty)}
+
+
+def initial_values(blocks: list[Json], kept: Values | None = None) -> Values:
+    """Values of all elements; those of `kept` survive where block_id and action_id stay."""
+    values: Values = {}
+    for block, element in elements_of(blocks):
+        if keeps_state(element):
+            before = (kept or {}).get(block["block_id"], {}).get(element["action_id"])
+            same = before is not None and before["type"] == element["type"]
+            state = before if same and before else initial(element)
+            values.setdefault(block["block_id"], {})[element["action_id"]] = state
+    return values
+
+
+def value_of(state: Json) -> object:
+    return state[_KEYS[state["type"]][0]]
+
+
+def is_empty(state: Json) -> bool:
+    return value_of(state) in (None, "", [])
+
+
+def filled(element: Json, value: object, offered: list[Json]) -> Json:
+    """The element's state after a person gave it `value`.
+
+    A text for text inputs; for selects the value (or the visible text) of an option, a list of
+    them for those that take several; an id or a date for the other pickers; None empties it.
+    `offered` are the options last suggested to an external select.
+
+    Raises:
+        CannotDo: there is no such option, or the text does not fit.
+    """
+    kind = element["type"]
+    key = _KEYS[kind][0]
+    if kind in _ONE_OPTION:
+        value = None if value is None else _option(element, str(value), offered)
+    elif kind in _MANY_OPTIONS:
+        listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        value = [_option(element, str(one), offered) for one in listed]
+    elif key == "value" and value is not None:
+        value = str(value)
+    return {"type": kind, key: value}
+
+
+def _option(element: Json, wanted: str, offered: list[Json]) -> Json:
+    options = offered if "external" in element["type"] else all_options(element)
+    for option in options:
+        if wanted in (option.get("value"), option["text"]["text"]):
+            return option
+    seen = ", ".join(str(option.get("value")) for option in options) or "none"
+    raise CannotDo(f"There is no option {wanted!r} to choose (there are: {seen}).")
+
+
+def _is_number(value: str, element: Json) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return "Enter a number."
+    low, high = element.get("min_value"), element.get("max_value")
+    outside = (low and number < float(low)) or (high and number > float(high))
+    whole = element.get("is_decimal_allowed") or number == int(number)
+    return "Enter a number in range." if outside or not whole else ""
+
+
+def _length(value: str, element: Json) -> str:
+    if len(value) < element.get("min_length", 0):
+        return f"Enter at least {element['min_length']} characters."
+    if len(value) > element.get("max_length", 3000):
+        return f"Enter at most {element.get('max_length', 3000)} characters."
+    return ""
+
+
+_CHECKS: Mapping[str, Callable[[str, Json], str]] = {
+    "plain_text_input": _length,
+    "number_input": _is_number,
+    "email_text_input": lambda v, _e: "" if "@" in v.strip("@") else "Enter a valid email address.",
+    "url_text_input": lambda v, _e: "" if "://" in v else "Enter a valid URL.",
+}
+
+
+def complaint(block: Json, state: Json) -> str:
+    """What Slack's client says under an input that cannot be sent yet; empty when it can."""
+    if is_empty(state):
+        return "" if block.get("optional") else "Please complete this required field."
+    check = _CHECKS.get(state["type"])
+    return check(str(value_of(state)), block["element"]) if check else ""

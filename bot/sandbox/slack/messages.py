@@ -1,0 +1,81 @@
+"""Messages of channels as they stand, with what they were before, and what only one person sees."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.sandbox.slack.stamps import Stamps
+
+Json = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Message:
+    """A message of a channel, or a private one when `only_for` names a person."""
+
+    channel: str
+    content: Json
+    edits: list[Json] = field(default_factory=list)
+    only_for: str | None = None
+
+    @property
+    def ts(self) -> str:
+        return str(self.content["ts"])
+
+    def snapshot(self) -> Json:
+        """The message as somebody sees it now, with its `channel` and its earlier `edits`."""
+        seen = copy.deepcopy(self.content)
+        seen |= {"channel": self.channel, "edits": copy.deepcopy(self.edits)}
+        if self.only_for:
+            seen |= {"is_ephemeral": True, "only_for": self.only_for}
+        return seen
+
+
+class Messages:
+    """All messages, found by channel and ts."""
+
+    def __init__(self, stamps: Stamps) -> None:
+        self._stamps = stamps
+        self._by_place: dict[tuple[str, str], Message] = {}
+        self._by_client_id: dict[str, Message] = {}
+
+    def post(self, channel: str, content: Json, *, client_msg_id: str = "") -> Message:
+        stamped = {"type": "message", **content, "ts": self._stamps.ts()}
+        message = Message(channel=channel, content=stamped)
+        self._by_place[channel, message.ts] = message
+        if client_msg_id:
+            stamped["client_msg_id"] = client_msg_id
+            self._by_client_id.setdefault(client_msg_id, message)
+        if thread := self.find(channel, str(content.get("thread_ts", ""))):
+            thread.content["thread_ts"] = thread.ts
+            thread.content["reply_count"] = thread.content.get("reply_count", 0) + 1
+        return message
+
+    def whisper(self, channel: str, user: str, content: Json) -> Message:
+        """Posts what only `user` sees."""
+        message = self.post(channel, content)
+        message.only_for = user
+        return message
+
+    def edit(self, message: Message, changes: Json, by: str) -> None:
+        before = copy.deepcopy(message.content)
+        message.edits.append(before)
+        message.content.update(changes)
+        message.content["edited"] = {"user": by, "ts": self._stamps.ts()}
+
+    def remove(self, message: Message) -> None:
+        del self._by_place[message.channel, message.ts]
+
+    def find(self, channel: str, ts: str) -> Message | None:
+        return self._by_place.get((channel, ts))
+
+    def with_client_id(self, client_msg_id: str) -> Message | None:
+        return self._by_client_id.get(client_msg_id)
+
+    def public(self, channel: str) -> Iterator[Message]:
+        """What everybody in the channel sees, oldest first, replies of threads included."""
+        return (m for m in self._by_place.values() if m.channel == channel and not m.only_for)
+
+    def private(self, user: str) -> Iterator[Message]:
+        return (m for m in self._by_place.values() if m.only_for == user)

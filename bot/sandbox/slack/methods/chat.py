@@ -1,0 +1,175 @@
+"""chat.postMessage, chat.postEphemeral, chat.update, chat.delete and chat.getPermalink."""
+
+from typing import Any
+
+from bot.sandbox.slack.arguments import Args
+from bot.sandbox.slack.auth import Caller
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.messages import Message
+from bot.sandbox.slack.methods.content import LONGEST_EDIT, content_of, must_say
+from bot.sandbox.slack.methods.conversations import direct_message, is_in, visible_channel
+from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.workspace import Channel
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+POSTS_A_SECOND = 1
+
+
+def signature(world: World) -> Json:
+    """The fields by which a message shows that the app wrote it."""
+    app, team = world.workspace.app, world.workspace.team
+    profile = {"id": app.bot_id, "app_id": app.id, "name": app.name, "team_id": team.id}
+    return {
+        "user": app.bot_user,
+        "bot_id": app.bot_id,
+        "app_id": app.id,
+        "team": team.id,
+        "bot_profile": {**profile, "deleted": False, "updated": 1700000000, "icons": {}},
+    }
+
+
+def post_message(world: World, args: Args, caller: Caller) -> Json:
+    channel = _writable(world, args.text("channel"), caller)
+    content = must_say(content_of(args))
+    content |= _thread(world, channel, args)
+    if repeated := _repeated(world, channel, args):
+        return _posted(repeated)
+    _respect_rate(world, channel)
+    message = world.messages.post(
+        channel.id,
+        {"text": "", **signature(world), **content},
+        client_msg_id=args.text("client_msg_id"),
+    )
+    world.tell_message("message", message)
+    return _posted(message)
+
+
+def _posted(message: Message) -> Json:
+    shown = message.snapshot()
+    del shown["edits"], shown["channel"]
+    return {"channel": message.channel, "ts": message.ts, "message": shown}
+
+
+def _writable(world: World, where: str, caller: Caller) -> Channel:
+    """The channel (or the direct message with a person) in which the app may post."""
+    if where.startswith(("U", "W")):
+        return _direct(world, where)
+    channel = visible_channel(world, where)
+    if channel.is_archived:
+        raise ApiError("is_archived")
+    if not is_in(world, channel) and "chat:write.public" not in caller.scopes:
+        raise ApiError("not_in_channel")
+    return channel
+
+
+def _direct(world: World, user_id: str) -> Channel:
+    try:
+        return direct_message(world, user_id)
+    except ApiError as error:
+        code = "channel_not_found" if error.code == "user_not_found" else error.code
+        raise ApiError(code) from None
+
+
+def _thread(world: World, channel: Channel, args: Args) -> Json:
+    thread_ts = args.text("thread_ts")
+    if not thread_ts:
+        return {}
+    parent = world.messages.find(channel.id, thread_ts)
+    if parent is None or parent.only_for:
+        raise ApiError("thread_not_found")
+    if parent.content.get("thread_ts", parent.ts) != parent.ts:
+        raise ApiError("cannot_reply_to_message")
+    return {"thread_ts": thread_ts}
+
+
+def _repeated(world: World, channel: Channel, args: Args) -> Message | None:
+    before = world.messages.with_client_id(args.text("client_msg_id"))
+    if before is None or world.settings.client_msg_id == "ignore":
+        return None
+    if before.channel != channel.id:
+        raise ApiError("duplicate_channel_not_found")
+    if world.messages.find(before.channel, before.ts) is None:
+        raise ApiError("duplicate_message_not_found")
+    return before
+
+
+def _respect_rate(world: World, channel: Channel) -> None:
+    if not world.settings.rate_limit:
+        return
+    now, recent = world.clock(), world.posts[channel.id]
+    while recent and now - recent[0] >= 1:
+        recent.popleft()
+    if len(recent) >= POSTS_A_SECOND:
+        raise ApiError("ratelimited")
+    recent.append(now)
+
+
+def post_ephemeral(world: World, args: Args, caller: Caller) -> Json:
+    channel = _writable(world, args.text("channel"), caller)
+    content = must_say(content_of(args))
+    if len(content.get("text", "")) > LONGEST_EDIT:
+        raise ApiError("msg_too_long")
+    if args.text("user") not in channel.members:
+        raise ApiError("user_not_in_channel")
+    content = {"text": "", **signature(world), **content, **_thread(world, channel, args)}
+    message = world.messages.whisper(channel.id, args.text("user"), content)
+    world.tell_message("ephemeral", message)
+    return {"message_ts": message.ts}
+
+
+def update(world: World, args: Args, _caller: Caller) -> Json:
+    """Edits a message of the app; blocks and metadata that are not given stay as they are."""
+    message = _own(world, args, "cant_update_message")
+    if world.workspace.channels[message.channel].is_archived:
+        raise ApiError("is_inactive")
+    content = content_of(args)
+    if not {"text", "blocks"} & set(content):
+        raise ApiError("no_text")
+    if len(content.get("text", "")) > LONGEST_EDIT:
+        raise ApiError("msg_too_long")
+    must_say({**message.content, **content})
+    world.messages.edit(message, content, by=world.workspace.app.bot_user)
+    world.tell_message("message_changed", message)
+    return {**_posted(message), "text": message.content["text"]}
+
+
+def _own(world: World, args: Args, refusal: str) -> Message:
+    channel = visible_channel(world, args.text("channel"))
+    message = world.messages.find(channel.id, args.text("ts"))
+    if message is None or message.only_for:
+        raise ApiError("message_not_found")
+    if message.content.get("bot_id") != world.workspace.app.bot_id:
+        raise ApiError(refusal)
+    return message
+
+
+def delete(world: World, args: Args, _caller: Caller) -> Json:
+    message = _own(world, args, "cant_delete_message")
+    world.messages.remove(message)
+    world.tell_message("message_deleted", message)
+    return {"channel": message.channel, "ts": message.ts}
+
+
+def permalink(world: World, args: Args, _caller: Caller) -> Json:
+    channel = visible_channel(world, args.text("channel"))
+    message = world.messages.find(channel.id, args.text("message_ts"))
+    if message is None or message.only_for:
+        raise ApiError("message_not_found")
+    place = f"archives/{channel.id}/p{message.ts.replace('.', '')}"
+    thread = message.content.get("thread_ts", message.ts)
+    suffix = f"?thread_ts={thread}&cid={channel.id}" if thread != message.ts else ""
+    domain = world.workspace.team.domain
+    return {"channel": channel.id, "permalink": f"https://{domain}.slack.com/{place}{suffix}"}
+
+
+_WRITE = ("chat:write",)
+METHODS = {
+    "chat.postMessage": Method(run=post_message, required=("channel",), any_of=_WRITE),
+    "chat.postEphemeral": Method(run=post_ephemeral, required=("channel", "user"), any_of=_WRITE),
+    "chat.update": Method(run=update, required=("channel", "ts"), any_of=_WRITE),
+    "chat.delete": Method(run=delete, required=("channel", "ts"), any_of=_WRITE),
+    "chat.getPermalink": Method(
+        run=permalink, required=("channel", "message_ts"), takes_json=False
+    ),
+}

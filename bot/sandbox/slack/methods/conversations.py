@@ -1,0 +1,110 @@
+"""conversations.info and conversations.open, and which channels the app can see."""
+
+from typing import Any
+
+from bot.sandbox.slack.arguments import Args
+from bot.sandbox.slack.auth import Caller, authorize
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.workspace import Channel
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+READ_SCOPES = {"public": "channels:read", "private": "groups:read", "im": "im:read"}
+
+
+def visible_channel(world: World, channel_id: str) -> Channel:
+    """A channel that the app can see: a public one, or one that it is in.
+
+    Raises:
+        ApiError: channel_not_found.
+    """
+    channel = world.workspace.channels.get(channel_id)
+    if channel is None or not (channel.kind == "public" or is_in(world, channel)):
+        raise ApiError("channel_not_found")
+    return channel
+
+
+def is_in(world: World, channel: Channel) -> bool:
+    return world.workspace.app.bot_user in channel.members
+
+
+def info(world: World, args: Args, caller: Caller) -> Json:
+    channel = visible_channel(world, args.text("channel"))
+    authorize(caller, ("bot",), (READ_SCOPES[channel.kind],))
+    shown = channel_json(world, channel)
+    if args.flag("include_num_members"):
+        shown["num_members"] = len(channel.members)
+    return {"channel": shown}
+
+
+def channel_json(world: World, channel: Channel) -> Json:
+    """A conversation object in the shape of its kind."""
+    base: Json = {
+        "id": channel.id,
+        "created": 1700000000,
+        "is_archived": channel.is_archived,
+        "is_im": channel.kind == "im",
+        "is_org_shared": False,
+        "context_team_id": world.workspace.team.id,
+    }
+    if channel.kind == "im":
+        return {**base, "user": channel.name, "is_user_deleted": False, "is_open": True}
+    return {
+        **base,
+        "name": channel.name,
+        "name_normalized": channel.name,
+        "is_channel": True,
+        "is_group": False,
+        "is_mpim": False,
+        "is_private": channel.kind == "private",
+        "is_member": is_in(world, channel),
+        "is_general": False,
+        "is_shared": channel.is_ext_shared,
+        "is_ext_shared": channel.is_ext_shared,
+        "is_pending_ext_shared": False,
+        "shared_team_ids": [world.workspace.team.id, *channel.connected_team_ids],
+        "connected_team_ids": list(channel.connected_team_ids),
+        "topic": {"value": "", "creator": "", "last_set": 0},
+        "purpose": {"value": "", "creator": "", "last_set": 0},
+    }
+
+
+def open_(world: World, args: Args, _caller: Caller) -> Json:
+    """Opens the direct message with one person."""
+    if "users" not in args and "channel" not in args:
+        raise ApiError("users_list_not_supplied")
+    known = [c.name for c in world.workspace.channels.values() if c.id == args.text("channel")]
+    users = args.text("users").split(",") if "users" in args else known
+    if len(users) > 1:
+        raise ApiError("method_not_supported_for_channel_type")
+    channel = direct_message(world, users[0] if users else "")
+    shown = channel_json(world, channel) if args.flag("return_im") else {"id": channel.id}
+    return {"channel": shown}
+
+
+def direct_message(world: World, user_id: str) -> Channel:
+    """The app's direct message with a person.
+
+    Raises:
+        ApiError: user_not_found, user_disabled, cannot_dm_bot.
+    """
+    user = world.workspace.users.get(user_id)
+    if user is None or not world.workspace.is_here(user):
+        raise ApiError("user_not_found")
+    if user.deleted:
+        raise ApiError("user_disabled")
+    if user.is_bot:
+        raise ApiError("cannot_dm_bot")
+    return world.workspace.direct_message(user)
+
+
+METHODS = {
+    "conversations.info": Method(
+        run=info,
+        required=("channel",),
+        any_of=("channels:read", "groups:read", "im:read", "mpim:read"),
+        takes_json=False,
+    ),
+    "conversations.open": Method(run=open_, any_of=("im:write", "mpim:write")),
+}

@@ -1,0 +1,138 @@
+"""auth.test, apps.connections.open, users.info, bots.info and the user groups."""
+
+from typing import Any
+
+from bot.sandbox.slack.arguments import Args
+from bot.sandbox.slack.auth import Caller
+from bot.sandbox.slack.errors import ApiError, CannotDo
+from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.workspace import Group, User
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+
+
+def auth_test(world: World, _args: Args, caller: Caller) -> Json:
+    team, app = world.workspace.team, world.workspace.app
+    if caller.token_type == "app":
+        return {"app_name": app.name, "app_id": app.id}
+    return {
+        "url": f"https://{team.domain}.slack.com/",
+        "team": team.name,
+        "user": world.workspace.user(app.bot_user).name,
+        "team_id": team.id,
+        "user_id": app.bot_user,
+        "bot_id": app.bot_id,
+        "is_enterprise_install": False,
+    }
+
+
+def connections_open(world: World, _args: Args, _caller: Caller) -> Json:
+    """A Socket Mode address that can be used once."""
+    ticket = world.stamps.secret()
+    world.tickets.add(ticket)
+    address = world.base_url.replace("http://", "ws://")
+    return {"url": f"{address}/link/?ticket={ticket}&app_id={world.workspace.app.id}"}
+
+
+def users_info(world: World, args: Args, _caller: Caller) -> Json:
+    user = world.workspace.users.get(args.text("user"))
+    if user is None:
+        raise ApiError("user_not_found")
+    return {"user": user_json(world, user)}
+
+
+def user_json(world: World, user: User) -> Json:
+    """A user object; strangers show far less, as Slack Connect has it."""
+    name = user.name.capitalize()
+    shown: Json = {
+        "id": user.id,
+        "team_id": user.team_id,
+        "name": user.name,
+        "deleted": user.deleted,
+        "real_name": name,
+        "profile": {"real_name": name, "display_name": user.name, "team": user.team_id},
+        "is_bot": user.is_bot,
+        "is_app_user": False,
+    }
+    if not world.workspace.is_here(user):
+        return {**shown, "is_stranger": True}
+    if user.deleted:
+        return shown
+    return {
+        **shown,
+        "tz": "Europe/Madrid",
+        "is_admin": False,
+        "is_owner": False,
+        "is_primary_owner": False,
+        "is_restricted": user.is_restricted,
+        "is_ultra_restricted": user.is_ultra_restricted,
+    }
+
+
+def bots_info(world: World, args: Args, _caller: Caller) -> Json:
+    app = world.workspace.app
+    if args.text("bot") != app.bot_id:
+        raise ApiError("bot_not_found")
+    bot = {"id": app.bot_id, "deleted": False, "name": app.name, "app_id": app.id}
+    return {"bot": {**bot, "user_id": app.bot_user, "icons": {}}}
+
+
+def groups_list(world: World, args: Args, _caller: Caller) -> Json:
+    _check_plan(world)
+    shown = [
+        _group_json(world, group, with_users=args.flag("include_users"))
+        for group in world.workspace.groups.values()
+        if not group.disabled or args.flag("include_disabled")
+    ]
+    return {"usergroups": shown}
+
+
+def group_users(world: World, args: Args, _caller: Caller) -> Json:
+    """Members of a group; deactivated people are not listed."""
+    _check_plan(world)
+    group = world.workspace.groups.get(args.text("usergroup"))
+    if group is None or (group.disabled and not args.flag("include_disabled")):
+        raise ApiError("no_such_subteam")
+    return {"users": [u for u in group.users if not _is_deactivated(world, u)]}
+
+
+def _is_deactivated(world: World, user_id: str) -> bool:
+    try:
+        return world.workspace.user(user_id).deleted
+    except CannotDo:
+        return False
+
+
+def _check_plan(world: World) -> None:
+    if not world.workspace.has_user_groups:
+        raise ApiError("plan_upgrade_required")
+
+
+def _group_json(world: World, group: Group, *, with_users: bool) -> Json:
+    shown: Json = {
+        "id": group.id,
+        "team_id": world.workspace.team.id,
+        "is_usergroup": True,
+        "name": group.handle.capitalize(),
+        "handle": group.handle,
+        "date_delete": 1 if group.disabled else 0,
+        "user_count": len(group.users),
+    }
+    return {**shown, "users": list(group.users)} if with_users else shown
+
+
+METHODS = {
+    "auth.test": Method(run=auth_test, tokens=("bot", "app")),
+    "apps.connections.open": Method(
+        run=connections_open, tokens=("app",), any_of=("connections:write",)
+    ),
+    "users.info": Method(
+        run=users_info, required=("user",), any_of=("users:read",), takes_json=False
+    ),
+    "bots.info": Method(run=bots_info, required=("bot",), any_of=("users:read",), takes_json=False),
+    "usergroups.list": Method(run=groups_list, any_of=("usergroups:read",), takes_json=False),
+    "usergroups.users.list": Method(
+        run=group_users, required=("usergroup",), any_of=("usergroups:read",), takes_json=False
+    ),
+}

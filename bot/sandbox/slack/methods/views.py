@@ -1,0 +1,73 @@
+"""views.open, views.push, views.update and views.publish."""
+
+from typing import Any
+
+from bot.sandbox.slack.arguments import Args
+from bot.sandbox.slack.auth import Caller
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.triggers import Trigger
+from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.views import View
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+
+
+def open_(world: World, args: Args, _caller: Caller) -> Json:
+    content = checked_view(args.parsed("view"))
+    trigger = world.passes.check_trigger(args.text("trigger_id"))
+    view = world.views.open(world.workspace.user(trigger.user), content)
+    return _shown(world, view, trigger)
+
+
+def push(world: World, args: Args, _caller: Caller) -> Json:
+    """Lays a view over the one in which the trigger was made."""
+    content = checked_view(args.parsed("view"))
+    trigger = world.passes.check_trigger(args.text("trigger_id"))
+    if trigger.view_id is None:
+        raise ApiError("not_found")
+    view = world.views.push(world.workspace.user(trigger.user), content)
+    return _shown(world, view, trigger)
+
+
+def _shown(world: World, view: View, trigger: Trigger | None = None) -> Json:
+    if trigger:
+        trigger.used = True
+    world.tell_view(view)
+    return {"view": world.views.as_json(view)}
+
+
+def update(world: World, args: Args, _caller: Caller) -> Json:
+    """Replaces an open view; with `hash` only if nobody has replaced it since."""
+    if not args.text("view_id") and not args.text("external_id"):
+        raise ApiError("invalid_arguments", ["missing required field: view_id"])
+    view = world.views.find(view_id=args.text("view_id"), external_id=args.text("external_id"))
+    content = checked_view(args.parsed("view"), view.content["type"])
+    _check_hash(view, args)
+    world.views.update(view, content)
+    return _shown(world, view)
+
+
+def _check_hash(view: View | None, args: Args) -> None:
+    if view and args.text("hash") not in ("", view.hash):
+        raise ApiError("hash_conflict")
+
+
+def publish(world: World, args: Args, _caller: Caller) -> Json:
+    if not world.workspace.app.home_tab:
+        raise ApiError("not_enabled")
+    user = world.workspace.users.get(args.text("user_id"))
+    if user is None or user.deleted or not world.workspace.is_here(user):
+        raise ApiError("invalid_arguments", ["invalid `user_id` [json-pointer:/user_id]"])
+    content = checked_view(args.parsed("view"), "home")
+    _check_hash(world.views.home(user.id), args)
+    return _shown(world, world.views.publish(user, content))
+
+
+METHODS = {
+    "views.open": Method(run=open_, required=("trigger_id", "view")),
+    "views.push": Method(run=push, required=("trigger_id", "view")),
+    "views.update": Method(run=update, required=("view",)),
+    "views.publish": Method(run=publish, required=("user_id", "view")),
+}

@@ -1,0 +1,171 @@
+"""The payloads that Slack sends to an app, in the shapes that were recorded from it."""
+
+from typing import Any
+
+from bot.sandbox.slack.inputs import Values
+from bot.sandbox.slack.triggers import Place
+from bot.sandbox.slack.views import View
+from bot.sandbox.slack.workspace import Channel, Team, User
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+# Keys by which snapshots tell more than Slack's own message objects do.
+_OWN_KEYS = ("edits", "channel", "only_for", "is_ephemeral")
+
+
+class Payloads:
+    """Makes payloads; each has its own trigger and response URL."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def command(self, user: User, channel: Channel, command: str, text: str) -> Json:
+        """The form fields of a slash command."""
+        place = Place(user=user.id, channel=channel.id, kind="command")
+        team, app = self._world.workspace.team, self._world.workspace.app
+        return {
+            "token": app.verification_token,
+            "team_id": team.id,
+            "team_domain": team.domain,
+            "channel_id": channel.id,
+            "channel_name": channel_name(channel),
+            "user_id": user.id,
+            "user_name": user.name,
+            "command": command,
+            "text": text,
+            "api_app_id": app.id,
+            "is_enterprise_install": "false",
+            "response_url": self._response_url(place, "commands"),
+            "trigger_id": self._world.passes.trigger(user.id),
+        }
+
+    def message_action(
+        self, user: User, channel: Channel, message: Json, actions: list[Json], values: Values
+    ) -> Json:
+        """block_actions from a message (or a private one)."""
+        private = bool(message.get("is_ephemeral"))
+        container: Json = {
+            "type": "message",
+            "message_ts": message["ts"],
+            "channel_id": channel.id,
+            "is_ephemeral": private,
+        }
+        if "thread_ts" in message:
+            container["thread_ts"] = message["thread_ts"]
+        place = Place(user=user.id, channel=channel.id, message_ts=message["ts"])
+        shown = {} if private else {"message": _as_sent(message)}
+        return {
+            **self._base("block_actions", user, self._connect_team(user)),
+            "container": container,
+            "trigger_id": self._world.passes.trigger(user.id),
+            "channel": {"id": channel.id, "name": channel_name(channel)},
+            **shown,
+            "state": {"values": values},
+            "response_url": self._response_url(place, "actions"),
+            "actions": actions,
+        }
+
+    def view_action(self, view: View, actions: list[Json]) -> Json:
+        """block_actions from a modal or the Home tab."""
+        shown = self._world.views.as_json(view)
+        return {
+            **self._base("block_actions", view.user, self._connect_team(view.user)),
+            "container": {"type": "view", "view_id": view.id},
+            "trigger_id": self._world.passes.trigger(view.user.id, view.id),
+            "view": shown,
+            "actions": actions,
+        }
+
+    def submission(self, view: View) -> Json:
+        """view_submission: there is no channel in it."""
+        return {
+            **self._base("view_submission", view.user),
+            "trigger_id": self._world.passes.trigger(view.user.id, view.id),
+            "view": self._world.views.as_json(view),
+            "response_urls": [],
+        }
+
+    def closed(self, view: View, *, cleared: bool) -> Json:
+        return {
+            **self._base("view_closed", view.user),
+            "view": self._world.views.as_json(view),
+            "is_cleared": cleared,
+        }
+
+    def suggestion(self, view: View, block_id: str, action_id: str, text: str) -> Json:
+        return {
+            **self._base("block_suggestion", view.user),
+            "container": {"type": "view", "view_id": view.id},
+            "action_id": action_id,
+            "block_id": block_id,
+            "value": text,
+            "view": self._world.views.as_json(view),
+        }
+
+    def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
+        """message_action: a shortcut in a message's menu."""
+        place = Place(user=user.id, channel=channel.id, message_ts=None)
+        return {
+            **self._base("message_action", user),
+            "action_ts": self._world.stamps.ts(),
+            "callback_id": callback_id,
+            "trigger_id": self._world.passes.trigger(user.id),
+            "response_url": self._response_url(place, "app"),
+            "message_ts": message["ts"],
+            "channel": {"id": channel.id, "name": channel_name(channel)},
+            "message": _as_sent(message),
+        }
+
+    def event(self, event: Json) -> Json:
+        """The outer shape of the Events API."""
+        workspace, stamps = self._world.workspace, self._world.stamps
+        authorization = {
+            "enterprise_id": None,
+            "team_id": workspace.team.id,
+            "user_id": workspace.app.bot_user,
+            "is_bot": True,
+            "is_enterprise_install": False,
+        }
+        return {
+            "token": workspace.app.verification_token,
+            "team_id": workspace.team.id,
+            "api_app_id": workspace.app.id,
+            "event": {**event, "event_ts": stamps.ts()},
+            "type": "event_callback",
+            "event_id": stamps.id("Ev"),
+            "event_time": int(self._world.clock()),
+            "authorizations": [authorization],
+            "is_ext_shared_channel": False,
+        }
+
+    def _base(self, kind: str, user: User, team: Team | None = None) -> Json:
+        team = team or self._world.workspace.team_of(user)
+        app = self._world.workspace.app
+        person = {"id": user.id, "username": user.name, "name": user.name}
+        return {
+            "type": kind,
+            "user": {**person, "team_id": user.team_id},
+            "api_app_id": app.id,
+            "token": app.verification_token,
+            "team": {"id": team.id, "domain": team.domain},
+            "enterprise": None,
+            "is_enterprise_install": False,
+        }
+
+    def _connect_team(self, user: User) -> Team:
+        installed = self._world.settings.connect_team == "installed"
+        workspace = self._world.workspace
+        return workspace.team if installed else workspace.team_of(user)
+
+    def _response_url(self, place: Place, kind: str) -> str:
+        token = self._world.passes.response_token(place)
+        return f"{self._world.base_url}/{kind}/{self._world.workspace.team.id}/{token}"
+
+
+def channel_name(channel: Channel) -> str:
+    """The name as payloads have it: private conversations hide theirs."""
+    return {"im": "directmessage", "private": "privategroup"}.get(channel.kind, channel.name)
+
+
+def _as_sent(message: Json) -> Json:
+    return {key: value for key, value in message.items() if key not in _OWN_KEYS}

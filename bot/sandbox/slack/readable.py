@@ -1,0 +1,122 @@
+"""Messages and views as plain text, for assertions and for the demo's script."""
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def text_of(thing: Json, names: Mapping[str, str] | None = None) -> str:
+    """What a person reads in a message or a view, one line a part.
+
+    Buttons are `[Label]`, inputs `Label: value`; mentions use `names` (id → name) where known;
+    dates show their fallback; a view begins with its title and ends with its own buttons.
+    """
+    blocks = thing.get("blocks") or []
+    lines = list(_title(thing))
+    for block in blocks:
+        lines += _block(block, thing)
+    if not blocks and thing.get("text"):
+        lines.append(thing["text"])
+    lines += _footer(thing)
+    return "\n".join(unescaped(line, names or {}) for line in lines)
+
+
+def unescaped(text: str, names: Mapping[str, str]) -> str:
+    """Slack's markup as the reader sees it: mentions, dates, links, `&amp;`."""
+    text = re.sub(r"<!date\^(\d+)\^[^|>]*\|([^>]*)>", r"\2", text)
+    text = re.sub(r"<!subteam\^(S\w+)(?:\|[^>]*)?>", lambda m: _mention(m[1], names), text)
+    text = re.sub(r"<[@#](\w+)(?:\|[^>]*)?>", lambda m: _mention(m[1], names), text)
+    text = re.sub(r"<(?:https?|mailto)[^|>]*\|([^>]*)>", r"\1", text)
+    text = re.sub(r"<((?:https?|mailto)[^>]*)>", r"\1", text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _mention(id_: str, names: Mapping[str, str]) -> str:
+    mark = "#" if id_.startswith("C") else "@"
+    return f"{mark}{names.get(id_, id_)}"
+
+
+def _title(thing: Json) -> Iterator[str]:
+    if "title" in thing:
+        yield thing["title"]["text"]
+
+
+def _footer(thing: Json) -> Iterator[str]:
+    buttons = [thing[name]["text"] for name in ("close", "submit") if thing.get(name)]
+    if buttons:
+        yield " ".join(f"[{text}]" for text in buttons)
+
+
+def _block(block: Json, thing: Json) -> Iterator[str]:
+    kind = block["type"]
+    if kind in ("header", "alert", "markdown"):
+        text = block["text"]
+        yield text if isinstance(text, str) else text["text"]
+    elif kind == "section":
+        yield from _section(block, thing)
+    elif kind == "context":
+        yield " ".join(e.get("text") or e.get("alt_text", "") for e in block["elements"])
+    elif kind == "actions":
+        yield " ".join(_element(e, block, thing) for e in block["elements"])
+    elif kind == "input":
+        yield f"{block['label']['text']}: {_element(block['element'], block, thing)}"
+    else:
+        yield from _other(block)
+
+
+def _section(block: Json, thing: Json) -> Iterator[str]:
+    if "text" in block:
+        yield block["text"]["text"]
+    for field in block.get("fields", ()):
+        yield field["text"]
+    if "accessory" in block:
+        yield _element(block["accessory"], block, thing)
+
+
+def _other(block: Json) -> Iterator[str]:
+    if block["type"] == "divider":
+        yield "---"
+    elif block["type"] == "image":
+        yield block["alt_text"]
+    elif block["type"] == "table":
+        for row in block["rows"]:
+            yield " | ".join(_rich(cell) for cell in row)
+    else:
+        yield _rich(block)
+
+
+def _rich(node: Json) -> str:
+    """The text of rich text, whatever its depth."""
+    mentions = {"user_id": "<@{}>", "usergroup_id": "<!subteam^{}>", "channel_id": "<#{}>"}
+    for key, form in mentions.items():
+        if key in node:
+            return form.format(node[key])
+    if node["type"] == "date":
+        moment = dt.datetime.fromtimestamp(node["timestamp"], dt.UTC)
+        return str(node.get("fallback") or moment.isoformat())
+    own = node.get("text") or node.get("url") or node.get("value") or ""
+    return str(own) + "".join(_rich(child) for child in node.get("elements", ()))
+
+
+def _element(element: Json, block: Json, thing: Json) -> str:
+    if element["type"] == "button":
+        return f"[{element['text']['text']}]"
+    if element["type"] == "image":
+        return str(element["alt_text"])
+    if element["type"] == "overflow":
+        return " ".join(f"[{option['text']['text']}]" for option in element["options"])
+    values = thing.get("state", {}).get("values", {})
+    state = values.get(block.get("block_id"), {}).get(element.get("action_id"), {})
+    return _state(state) or f"({element.get('placeholder', {}).get('text', '')})"
+
+
+def _state(state: Json) -> str:
+    for key, value in state.items():
+        if key == "type" or value in (None, []):
+            continue
+        parts = value if isinstance(value, list) else [value]
+        return ", ".join(p["text"]["text"] if isinstance(p, dict) else str(p) for p in parts)
+    return ""

@@ -1,0 +1,137 @@
+"""The server: Web API, Socket Mode, response URLs and control API on one loopback port."""
+
+import json
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.control import Control
+from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.slack.dialogs import Dialogs
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.faults import Faults
+from bot.sandbox.slack.guard import BANNER, banner, own_origin_only
+from bot.sandbox.slack.responses import respond
+from bot.sandbox.slack.signed_http import SignedHttp
+from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.web_api import WebApi
+from bot.sandbox.slack.workspace import Workspace
+from bot.sandbox.slack.world import Settings, World
+
+Json = dict[str, Any]
+
+
+class SlackStandIn(Dialogs):
+    """A Slack on 127.0.0.1: `async with SlackStandIn() as slack: …`.
+
+    `sockets` cuts, freezes and re-delivers; `http` signs and posts by hand; `faults` breaks calls.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace | None = None,
+        *,
+        port: int = 0,
+        request_url: str | None = None,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        world = World(workspace or Workspace.example(), clock, settings or Settings())
+        # A session of its own, opened with the server: it needs the running loop.
+        self.sockets = SocketMode(world)
+        self.http = SignedHttp(world)
+        self.http.request_url = request_url
+        super().__init__(world, Delivery(world, self.sockets, self.http))
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def faults(self) -> Faults:
+        return self.world.faults
+
+    @property
+    def base_url(self) -> str:
+        return self.world.base_url
+
+    @property
+    def api_url(self) -> str:
+        """What the app needs as base of the Web API; ends in `/api/`."""
+        return f"{self.base_url}/api/"
+
+    @property
+    def bot_token(self) -> str:
+        return self.workspace.app.bot_token
+
+    @property
+    def app_token(self) -> str:
+        return self.workspace.app.app_token
+
+    @property
+    def signing_secret(self) -> str:
+        return self.workspace.app.signing_secret
+
+    async def __aenter__(self) -> Self:
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        port = self._runner.addresses[0][1]
+        self.world.base_url = f"http://127.0.0.1:{port}"
+        self.http.session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.sockets.cut(abruptly=False)
+        if self.http.session:
+            await self.http.session.close()
+        if self._runner:
+            await self._runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[own_origin_only])
+        app.on_response_prepare.append(banner)
+        app.router.add_route("*", "/api/{method}", WebApi(self.world).handle)
+        app.router.add_get("/link/", self.sockets.handle)
+        app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
+        app.router.add_get("/", self._front)
+        app.add_routes(Control(self, self.sockets, self.http).routes())
+        return app
+
+    async def _front(self, _request: web.Request) -> web.Response:
+        return web.Response(text=BANNER)
+
+    async def _response_url(self, request: web.Request) -> web.Response:
+        """A response URL: `ok` as text, or 404 once it is used up or too old."""
+        try:
+            place = self.world.passes.use_response(request.match_info["token"])
+        except ApiError as error:
+            return web.json_response(error.as_json(), status=404)
+        try:
+            respond(self.world, place, await _object(request))
+        except ApiError as error:
+            self.world.complain(f"A response URL refused its body: {error}")
+            return web.json_response(error.as_json(), status=400)
+        return web.Response(text="ok")
+
+    async def redelivers(self, reason: str = "timeout") -> Ack:
+        """The last envelope comes once more, with `retry_attempt`."""
+        return await self.sockets.redeliver(reason=reason)
+
+
+async def _object(request: web.Request) -> Json:
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise ApiError("invalid_json") from None
+    if not isinstance(body, dict):
+        raise ApiError("json_not_object")
+    return body

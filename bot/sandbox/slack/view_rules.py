@@ -1,0 +1,52 @@
+"""What Slack demands of a view (modal or Home tab) before it shows it.
+
+Source: docs.slack.dev, surfaces/modals and reference/views.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from bot.sandbox.slack.blocks import problems
+from bot.sandbox.slack.elements import ID, plain
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.rules import Rule, anything, at, boolean, one_of, shape, string
+
+LARGEST_VIEW = 250_000  # bytes
+
+_COMMON: dict[str, Rule] = {
+    "private_metadata": string(3000),
+    "callback_id": ID,
+    "external_id": ID,
+    "clear_on_close": boolean,
+    "notify_on_close": boolean,
+}
+_MODAL = shape(
+    {"type": one_of("modal"), "title": plain(24), "blocks": anything},
+    {"submit": plain(24), "close": plain(24), "submit_disabled": boolean, **_COMMON},
+)
+_HOME = shape({"type": one_of("home"), "blocks": anything}, _COMMON)
+
+
+def checked_view(view: object, kind: str = "modal") -> dict[str, Any]:
+    """The view itself when Slack would show it.
+
+    Raises:
+        ApiError: `view_too_large` or `invalid_arguments`, with a sentence for each fault.
+    """
+    if len(json.dumps(view, ensure_ascii=False).encode()) > LARGEST_VIEW:
+        raise ApiError("view_too_large")
+    if not isinstance(view, dict):
+        raise ApiError("invalid_arguments", [at("/view", "must be an object")])
+    if found := list(_faults(view, kind)):
+        raise ApiError("invalid_arguments", found)
+    return view
+
+
+def _faults(view: dict[str, Any], kind: str) -> Iterator[str]:
+    yield from (_MODAL if kind == "modal" else _HOME)(view, "/view")
+    blocks = view.get("blocks")
+    yield from problems(blocks, "modal" if kind == "modal" else "home", "/view/blocks")
+    kinds = [b.get("type") for b in blocks if isinstance(b, dict)] if type(blocks) is list else []
+    if kind == "modal" and "input" in kinds and not view.get("submit"):
+        yield at("/view/submit", "submit is required when an input block is present")

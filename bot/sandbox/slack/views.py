@@ -1,0 +1,167 @@
+"""Open modals (a stack a person, three deep) and Home tabs."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.inputs import Values, initial_values
+from bot.sandbox.slack.stamps import Stamps
+from bot.sandbox.slack.workspace import User, Workspace
+
+Json = dict[str, Any]
+DEEPEST = 3
+
+
+@dataclass(kw_only=True)
+class View:
+    """A view on somebody's screen, with what they have filled in so far."""
+
+    id: str
+    user: User
+    content: Json
+    hash: str
+    root_id: str
+    previous_id: str | None = None
+    values: Values = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    offered: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
+    before: list[Json] = field(default_factory=list)
+
+
+class Views:
+    """All views on all screens."""
+
+    def __init__(self, workspace: Workspace, stamps: Stamps) -> None:
+        self._workspace = workspace
+        self._stamps = stamps
+        self._stacks: dict[str, list[View]] = {}
+        self._homes: dict[str, View] = {}
+
+    def stack(self, user: str) -> list[View]:
+        """The person's open modals, the visible one last."""
+        return self._stacks.setdefault(user, [])
+
+    def home(self, user: str) -> View | None:
+        return self._homes.get(user)
+
+    def find(self, *, view_id: str = "", external_id: str = "") -> View:
+        """An open view.
+
+        Raises:
+            ApiError: not_found (never opened, or closed meanwhile).
+        """
+        everywhere = [view for stack in self._stacks.values() for view in stack]
+        for view in (*everywhere, *self._homes.values()):
+            if view.id == view_id or (external_id and view.content["external_id"] == external_id):
+                return view
+        raise ApiError("not_found")
+
+    def open(self, user: User, content: Json) -> View:
+        """Opens a root view; one that was open before gives way."""
+        self._check_external_id(content)
+        view = self._new(user, content)
+        self._stacks[user.id] = [view]
+        return view
+
+    def push(self, user: User, content: Json) -> View:
+        """Lays a view over the visible one.
+
+        Raises:
+            ApiError: not_found (nothing open), push_limit_reached, duplicate_external_id.
+        """
+        stack = self.stack(user.id)
+        if not stack:
+            raise ApiError("not_found")
+        if len(stack) >= DEEPEST:
+            raise ApiError("push_limit_reached")
+        self._check_external_id(content)
+        view = self._new(user, content, over=stack[-1])
+        stack.append(view)
+        return view
+
+    def publish(self, user: User, content: Json) -> View:
+        old = self._homes.get(user.id)
+        if old is None:
+            self._homes[user.id] = self._new(user, content)
+        else:
+            self.update(old, content)
+        return self._homes[user.id]
+
+    def update(self, view: View, content: Json) -> None:
+        """Replaces the content; what was filled in survives under the same block and action ids."""
+        self._check_external_id(content, but=view)
+        view.before.append(view.content)
+        view.content = self._completed(content)
+        view.values = initial_values(view.content["blocks"], kept=view.values)
+        view.errors = {}
+        view.hash = self._stamps.hash()
+
+    def close(self, view: View) -> None:
+        """Takes the view, and what lies over it, off the screen."""
+        stack = self.stack(view.user.id)
+        if view in stack:
+            del stack[stack.index(view) :]
+
+    def clear(self, user: str) -> None:
+        self._stacks[user] = []
+
+    def as_json(self, view: View) -> Json:
+        """The view as Slack's answers and payloads carry it."""
+        app = self._workspace.app
+        return {
+            "id": view.id,
+            "team_id": view.user.team_id,
+            **copy.deepcopy(view.content),
+            "state": {"values": copy.deepcopy(view.values)},
+            "hash": view.hash,
+            "previous_view_id": view.previous_id,
+            "root_view_id": view.root_id,
+            "app_id": app.id,
+            "app_installed_team_id": self._workspace.team.id,
+            "bot_id": app.bot_id,
+        }
+
+    def _new(self, user: User, content: Json, over: View | None = None) -> View:
+        view_id = self._stamps.id("V")
+        completed = self._completed(content)
+        return View(
+            id=view_id,
+            user=user,
+            content=completed,
+            hash=self._stamps.hash(),
+            root_id=over.root_id if over else view_id,
+            previous_id=over.id if over else None,
+            values=initial_values(completed["blocks"]),
+        )
+
+    def _completed(self, content: Json) -> Json:
+        empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
+        buttons = {"submit": None, "close": None} if content["type"] == "modal" else {}
+        flags = {"clear_on_close": False, "notify_on_close": False}
+        return {**empty, **buttons, **flags, **content, "blocks": named(content["blocks"])}
+
+    def _check_external_id(self, content: Json, but: View | None = None) -> None:
+        external_id = content.get("external_id")
+        if not external_id:
+            return
+        try:
+            holder = self.find(external_id=external_id)
+        except ApiError:
+            return
+        if holder is not but:
+            raise ApiError("duplicate_external_id")
+
+
+def named(blocks: list[Json]) -> list[Json]:
+    """A copy in which every block and interactive element has its id, as Slack gives them."""
+    named_blocks: list[Json] = copy.deepcopy(blocks)
+    for block in named_blocks:
+        block.setdefault("block_id", Stamps.block_id())
+        accessory = [block["accessory"]] if "accessory" in block else []
+        element = [block["element"]] if block["type"] == "input" else []
+        elements = block["elements"] if block["type"] == "actions" else []
+        for part in (*accessory, *element, *elements):
+            if part["type"] != "image":
+                part.setdefault("action_id", Stamps.block_id())
+    return named_blocks

@@ -1,0 +1,151 @@
+"""A real Bolt app goes once round through the stand-in, over each transport."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import SlackStandIn
+
+Json = dict[str, Any]
+
+
+def plain(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+def view(text: str, channel: str) -> Json:
+    reason = {"type": "plain_text_input", "action_id": "reason"}
+    return {
+        "type": "modal",
+        "callback_id": "ask",
+        "private_metadata": channel,
+        "title": plain("Cancel a restore"),
+        "submit": plain("Cancel the job"),
+        "close": plain("Keep it"),
+        "blocks": [
+            {"type": "section", "text": plain(text)},
+            {"type": "input", "block_id": "reason", "label": plain("Why"), "element": reason},
+        ],
+    }
+
+
+CARD: list[Json] = [
+    {"type": "section", "text": {"type": "mrkdwn", "text": "*waiting*"}},
+    {
+        "type": "actions",
+        "elements": [
+            {"type": "button", "action_id": "approve", "text": plain("Approve"), "value": "r1"}
+        ],
+    },
+]
+
+
+def bolt_app(slack: SlackStandIn, client: AsyncWebClient) -> AsyncApp:
+    app = AsyncApp(client=client, signing_secret=slack.signing_secret, process_before_response=True)
+
+    @app.command("/cancel-restore")
+    async def command(ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
+        if not body["text"]:
+            await ack("Say which job.")
+            return
+        await ack()
+        loading = view("Looking up …", body["channel_id"])
+        opened = await client.views_open(trigger_id=body["trigger_id"], view=loading)
+        await client.views_update(
+            view_id=opened["view"]["id"],
+            hash=opened["view"]["hash"],
+            view=view(f"Job {body['text']}", body["channel_id"]),
+        )
+
+    @app.view("ask")
+    async def submitted(ack: AsyncAck, view: Json, client: AsyncWebClient) -> None:
+        reason = view["state"]["values"]["reason"]["reason"]["value"]
+        if reason == "no":
+            await ack(response_action="errors", errors={"reason": "Say more."})
+            return
+        await ack()
+        await client.chat_postMessage(channel=view["private_metadata"], text=reason, blocks=CARD)
+
+    @app.action("approve")
+    async def approved(ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
+        await ack()
+        by = body["user"]["id"]
+        where = {"channel": body["channel"]["id"], "ts": body["message"]["ts"]}
+        await client.chat_update(**where, text=f"approved by <@{by}>", blocks=[])
+
+    return app
+
+
+@pytest.fixture
+async def over_socket_mode(slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
+    handler: Any = AsyncSocketModeHandler(bolt_app(slack, client), slack.app_token)
+    await handler.connect_async()
+    await slack.until(lambda: slack.sockets.connections)
+    yield
+    await handler.close_async()
+
+
+@pytest.fixture
+async def over_http(client: AsyncWebClient) -> AsyncIterator[SlackStandIn]:
+    """Bolt checks signatures by the real time, so this stand-in has the real clock."""
+    async with SlackStandIn() as slack:
+        client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
+        runner = web.AppRunner(bolt_app(slack, client).web_app(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        slack.http.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        yield slack
+        await runner.cleanup()
+
+
+async def goes_once_round(slack: SlackStandIn) -> None:
+    assert (await slack.types("rina", "#ops", "/cancel-restore 42")).ok
+    shown = slack.view_of("rina")
+    assert shown is not None
+    assert slack.text_of(shown).splitlines() == [
+        "Cancel a restore",
+        "Job 42",
+        "Why: ()",
+        "[Keep it] [Cancel the job]",
+    ]
+
+    assert (await slack.submits("rina", shown, {"reason": "no"})).errors == {"reason": "Say more."}
+    assert slack.errors_of("rina") == {"reason": "Say more."}
+
+    assert (await slack.submits("rina", shown, {"reason": "by mistake"})).ok
+    assert slack.view_of("rina") is None
+    [card] = slack.messages("#ops")
+    assert slack.text_of(card) == "*waiting*\n[Approve]"
+
+    assert (await slack.clicks("ada", card, "approve")).ok
+    [card] = slack.messages("#ops")
+    assert slack.text_of(card) == "approved by @Ada"
+    assert [slack.text_of(before) for before in card["edits"]] == ["*waiting*\n[Approve]"]
+    assert slack.complaints == []
+    assert [c.error for c in slack.calls if not c.ok] == []
+
+
+async def test_an_app_goes_once_round_over_socket_mode(
+    slack: SlackStandIn, over_socket_mode: None
+) -> None:
+    await goes_once_round(slack)
+
+
+async def test_an_app_goes_once_round_over_signed_http(over_http: SlackStandIn) -> None:
+    await goes_once_round(over_http)
+
+
+async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
+    slack: SlackStandIn, over_socket_mode: None
+) -> None:
+    ack = await slack.types("rina", "#ops", "/cancel-restore")
+
+    assert ack.body == {"text": "Say which job."}
+    assert [slack.text_of(m) for m in slack.ephemerals("rina")] == ["Say which job."]
+    assert slack.ephemerals("ada") == []
+    assert slack.messages("#ops") == []
