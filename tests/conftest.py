@@ -1,0 +1,50 @@
+"""What holds for every test: a clean environment, repeatable examples, no skip in CI."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+#: Variables by which the surroundings could change what the bot does. Slack's SDK takes a proxy
+#: from the environment and ignores NO_PROXY, so that calls to loopback would leave the machine.
+PREFIXES = ("SLACK_", "MONGODB_", "BOT_", "LOG_")
+NAMES = frozenset({"DATABASE_URL", "HOST", "PORT"})
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(PREFIXES) or name in NAMES or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_skipped(report)
+    return report
+
+
+def _fail_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI nothing may be skipped: what was not run is not known to work."""
+    expected = hasattr(report, "wasxfail")
+    if os.environ.get("CI") and report.outcome == "skipped" and not expected:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"

@@ -1,0 +1,241 @@
+"""What reaches Bolt at `/slack/events`, and what ends before it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+
+from bot.web.slack_guard import PATH, slack_guard
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from tests.unit.web.conftest import Serve
+
+SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+NOW = 1_700_000_000
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+COMMAND = urlencode({"command": "/cancel-restore", "text": "help", "user_id": "U1"}).encode()
+USER = {"id": "U1", "team_id": "T1"}
+VIEW = {"type": "modal", "callback_id": "cancel_restore", "state": {"values": {}}}
+ACTIONS = [{"action_id": "a", "block_id": "b", "type": "button"}]
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "block_actions": {"user": USER, "actions": ACTIONS},
+    "block_suggestion": {"user": USER, "action_id": "a", "block_id": "b", "value": "x"},
+    "view_submission": {"user": USER, "view": VIEW},
+    "view_closed": {"user": USER, "view": VIEW},
+    "message_action": {"user": USER, "message": {"ts": "1.2"}, "callback_id": "s"},
+    "shortcut": {"user": USER, "callback_id": "s"},
+}
+ODD: list[object] = [None, 1, "x", "", [], [1], [None], {}, {"id": 1}, {"id": None}, [{}]]
+
+
+def signature(body: bytes, timestamp: str = str(NOW), secret: str = SECRET) -> str:
+    base = f"v0:{timestamp}:".encode() + body
+    return "v0=" + hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
+
+
+def signed(body: bytes, content_type: str = FORM, **headers: str) -> dict[str, Any]:
+    own = {
+        "Content-Type": content_type,
+        "X-Slack-Request-Timestamp": str(NOW),
+        "X-Slack-Signature": signature(body),
+    }
+    return {"data": body, "headers": own | {k.replace("_", "-"): v for k, v in headers.items()}}
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Stand where Bolt stands, and read as Bolt reads."""
+    return web.Response(text=await request.text())
+
+
+@pytest.fixture
+async def slack(serve: Serve) -> ClientSession:
+    guard = slack_guard(SecretStr(SECRET), lambda: NOW, body_cap=2000)
+    app = web.Application(middlewares=[guard])
+    app.router.add_post(PATH, echo)
+    app.router.add_get("/healthz", echo)
+    return await serve(app)
+
+
+async def ask(client: ClientSession, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - aiohttp's
+    async with client.post(PATH, **request) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_signed_request_reaches_bolt_with_its_body(slack: ClientSession) -> None:
+    assert await ask(slack, **signed(COMMAND)) == (200, COMMAND.decode())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_Slack_Signature": ""},
+        {"X_Slack_Signature": "v0=" + "0" * 64},
+        {"X_Slack_Signature": "v0=é"},
+        {"X_Slack_Signature": signature(COMMAND, secret="another")},
+        {"X_Slack_Signature": signature(COMMAND + b"&text=more")},
+        {"X_Slack_Request_Timestamp": ""},
+        {"X_Slack_Request_Timestamp": "yesterday"},
+        {"X_Slack_Request_Timestamp": "-1"},
+        {"X_Slack_Request_Timestamp": "1" * 400},
+        {"X_Slack_Request_Timestamp": "١٧٠٠٠٠٠٠٠٠"},
+    ],
+)
+async def test_what_slack_did_not_sign_is_refused(
+    slack: ClientSession, headers: dict[str, str]
+) -> None:
+    status, _ = await ask(slack, **signed(COMMAND, **headers))
+
+    assert status == 401
+
+
+async def test_a_request_without_any_signature_is_refused(slack: ClientSession) -> None:
+    status, _ = await ask(slack, data=COMMAND, headers={"Content-Type": FORM})
+
+    assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(0, 200), (300, 200), (-300, 200), (301, 401), (-301, 401)]
+)
+async def test_a_signature_counts_for_five_minutes(
+    slack: ClientSession, age: int, expected: int
+) -> None:
+    then = str(NOW - age)
+    headers = {"X_Slack_Request_Timestamp": then, "X_Slack_Signature": signature(COMMAND, then)}
+    status, _ = await ask(slack, **signed(COMMAND, **headers))
+
+    assert status == expected
+
+
+async def test_the_body_is_capped_before_its_signature_is_looked_at(slack: ClientSession) -> None:
+    status, _ = await ask(slack, data=b"x" * 2001)
+
+    assert status == 413
+
+
+async def test_a_body_of_unknown_length_is_capped_too(slack: ClientSession) -> None:
+    async def pieces() -> Any:  # noqa: ANN401 - an async generator of bytes
+        for _ in range(3):
+            yield b"x" * 1000
+
+    status, _ = await ask(slack, data=pieces())
+
+    assert status == 413
+
+
+async def test_other_methods_than_post_are_refused(slack: ClientSession) -> None:
+    async with slack.get(PATH) as get, slack.put(PATH, data=b"") as put:
+        answers = [(a.status, a.headers["Allow"]) for a in (get, put)]
+
+    assert answers == [(405, "POST"), (405, "POST")]
+
+
+async def test_other_paths_are_not_guarded(slack: ClientSession) -> None:
+    async with slack.get("/healthz") as answer:
+        status = answer.status
+
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "why"),
+    [
+        (FORM, b"payload=notjson", "The payload is not JSON."),
+        (FORM, b"payload=" + b"%5B" * 500, "The payload is not JSON."),
+        (FORM, b"payload=[1]", "The payload is not a JSON object."),
+        (FORM, b"payload={}", "The payload is of no type that is known here."),
+        (
+            FORM,
+            b"payload=%7B%22type%22%3A%5B%5D%7D",
+            "The payload is of no type that is known here.",
+        ),
+        (FORM, b"payload=%FF", "The payload is not JSON."),
+        (FORM, b"\xff\xfe", "The body is not UTF-8."),
+        (FORM, b"", "The form has neither a command nor a payload."),
+        (FORM, b"command=", "The form has neither a command nor a payload."),
+        (FORM + "; charset=utf-16", COMMAND, "The body must be in UTF-8."),
+        (FORM + "; charset=klingon", COMMAND, "The body must be in UTF-8."),
+        (JSON, b"{", "The body is not JSON."),
+        (JSON, b"[" * 1900, "The body is not JSON."),
+        (JSON, b'"text"', "The body is not a JSON object."),
+        (JSON, b'{"type": "nonsense"}', "The body is of no type that is known here."),
+        (JSON, b'{"type": "event_callback"}', "The body has no event."),
+        (JSON, b'{"type": "event_callback", "event": "x"}', "The body has a misshapen event."),
+        ("text/plain", COMMAND, "The body must be a form or JSON."),
+    ],
+)
+async def test_what_is_signed_but_makes_no_sense_is_told_so(
+    slack: ClientSession, content_type: str, body: bytes, why: str
+) -> None:
+    assert await ask(slack, **signed(body, content_type)) == (400, why)
+
+
+@pytest.mark.parametrize("kind", PAYLOADS)
+async def test_every_kind_of_payload_passes(slack: ClientSession, kind: str) -> None:
+    body = urlencode({"payload": json.dumps({"type": kind, **PAYLOADS[kind]})}).encode()
+    status, _ = await ask(slack, **signed(body))
+
+    assert status == 200
+
+
+async def test_the_check_of_an_address_passes(slack: ClientSession) -> None:
+    body = b'{"type": "url_verification", "challenge": "abc"}'
+    status, _ = await ask(slack, **signed(body, JSON))
+
+    assert status == 200
+
+
+def malformed() -> list[bytes]:
+    """Each payload with each of its fields missing or odd, and with odd fields of others."""
+    common: dict[str, object] = {"team": {"id": "T1"}, "enterprise": None, "channel": {"id": "C1"}}
+    common |= {"authorizations": [], "event": {"type": "x"}, "container": {}}
+    bodies = []
+    for kind, own in PAYLOADS.items():
+        full = {"type": kind, **common, **own}
+        for field in full:
+            bodies.append({k: v for k, v in full.items() if k != field})
+            bodies.extend({**full, field: odd} for odd in ODD)
+    return [urlencode({"payload": json.dumps(body)}).encode() for body in bodies]
+
+
+async def test_no_malformed_payload_makes_bolt_fail(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind the guard, the real Bolt never answers 5xx and logs no traceback."""
+    bolt = bolt_app()
+    app = bolt.web_app(PATH)
+    app.middlewares.append(slack_guard(SecretStr(SECRET), lambda: NOW))
+    client = await serve(app)
+    with caplog.at_level(logging.ERROR):
+        statuses = {(await ask(client, **signed(body)))[0] for body in malformed()}
+
+    assert statuses <= {200, 400, 404}
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def bolt_app() -> AsyncApp:
+    async def authorize() -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=None, team_id="T1", bot_token="xoxb-1", bot_id="B1")
+
+    async def acknowledge(ack: AsyncAck) -> None:
+        await ack()
+
+    bolt = AsyncApp(authorize=authorize, request_verification_enabled=False)
+    bolt.action("a")(acknowledge)
+    bolt.options("a")(acknowledge)
+    bolt.view("cancel_restore")(acknowledge)
+    bolt.shortcut("s")(acknowledge)
+    return bolt
