@@ -69,6 +69,10 @@ class Resource:
     in_v1: bool = True
     methods: tuple[str, ...] = ("GET", "HEAD")
 
+    def java_method(self, method: str) -> str:
+        """Return what the header X-Java-Method says; the cancel's name was never seen."""
+        return f"{_JOBS}::cancelRestoreJob" if method == "DELETE" else self.java
+
 
 _CLUSTERS = ("2023-01-01", "2023-02-01", "2024-08-05")
 _FLEX = ("2024-11-13",)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Behaviour(BaseModel):
@@ -51,3 +52,8 @@ class Behaviour(BaseModel):
     rate_capacity: int = Field(default=1200, ge=1)
     rate_refill: int = Field(default=500, ge=1)
     rate_seconds: int = Field(default=60, ge=1)
+
+    @field_validator("seen_address")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        return str(ip_address(address)) if address is not None else None

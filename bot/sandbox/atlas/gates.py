@@ -83,7 +83,9 @@ class Gates:
         except AtlasError as error:
             answer = from_error(error)
         aged = ageing(resource.name, visit.version, ask.at.date())
-        return answer.with_headers({**rates, **aged, "X-Java-Method": resource.java})
+        return answer.with_headers(
+            {**rates, **aged, "X-Java-Method": resource.java_method(ask.method)}
+        )
 
     def _digest(self, ask: Ask) -> Caller:
         passwords = {key.identifier: key.secret for key in self.world.keys.values()}

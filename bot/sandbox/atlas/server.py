@@ -83,6 +83,7 @@ class AtlasStandIn:
         app = web.Application(middlewares=[self._keep_out])
         app.add_routes(Control(self).routes())
         app.router.add_get("/", self._welcome)
+        app.router.add_route("*", "/_sandbox{rest:.*}", _no_such_control)
         app.router.add_route("*", "/{path:.*}", self._serve)
         app.on_response_prepare.append(_say_what_this_is)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -151,7 +152,7 @@ class AtlasStandIn:
             method=request.method,
             target=request.raw_path,
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=await request.text(),
+            body=(await request.read()).decode(errors="replace"),
             address=request.remote or "",
             at=self.clock(),
             base=self.url,
@@ -191,6 +192,10 @@ async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+async def _no_such_control(_request: web.Request) -> web.Response:
+    raise web.HTTPNotFound(text="the control API has no such call")
 
 
 async def _say_what_this_is(_request: web.Request, response: web.StreamResponse) -> None:

@@ -1,0 +1,76 @@
+"""A stand-in on a free port with a clock moved by hand, and clients that talk to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+V2 = "application/vnd.atlas.2023-01-01+json"
+GROUP = f"/groups/{PROJECT_ID}"
+
+
+@dataclass
+class Speaker:
+    """Calls one API version with digest credentials."""
+
+    http: httpx.AsyncClient
+    root: str
+    accept: str
+    auth: httpx.Auth | None
+
+    async def call(
+        self, method: str, path: str, *, accept: str | None = None, **query: str
+    ) -> httpx.Response:
+        return await self.http.request(
+            method,
+            f"{self.root}{path}",
+            params=query or None,
+            headers={"Accept": self.accept if accept is None else accept},
+            auth=self.auth,
+        )
+
+    async def get(self, path: str, *, accept: str | None = None, **query: str) -> httpx.Response:
+        return await self.call("GET", path, accept=accept, **query)
+
+    async def delete(self, path: str, **query: str) -> httpx.Response:
+        return await self.call("DELETE", path, **query)
+
+
+def job_path(cluster: str, job_id: str) -> str:
+    return f"{GROUP}/clusters/{cluster}/backup/restoreJobs/{job_id}"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def standin(clock: HandClock) -> AsyncIterator[AtlasStandIn]:
+    async with AtlasStandIn(clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(standin: AtlasStandIn) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=standin.url, trust_env=False, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def v2(http: httpx.AsyncClient) -> Speaker:
+    return Speaker(http, "/api/atlas/v2", V2, httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
+
+
+@pytest.fixture
+def v1(http: httpx.AsyncClient) -> Speaker:
+    auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
+    return Speaker(http, "/api/atlas/v1.0", "application/json", auth)

@@ -1,0 +1,157 @@
+"""DELETE on jobs of every type and state, in both versions, and by the page's own curl line."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from tests.integration.sandbox_atlas.conftest import Speaker, job_path
+from tests.needs import needs
+
+RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
+LIVE = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
+AUTOMATED = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80103")
+AUTOMATED_FINISHED = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80104")
+CANCELLED = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80105")
+POINT_IN_TIME = job_path("prod-us", "65f0a1c2d3e4f5a6b7c80202")
+EXPIRED = job_path("prod-us", "65f0a1c2d3e4f5a6b7c80203")
+FAILED = job_path("prod-us", "65f0a1c2d3e4f5a6b7c80204")
+SHARDED = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80401")
+SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
+
+
+@pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
+async def test_a_download_is_cancelled_without_a_body(
+    standin: AtlasStandIn, v2: Speaker, path: str
+) -> None:
+    answer = await v2.delete(path)
+
+    assert answer.status_code == 204
+    assert answer.content == b""
+    assert "Content-Length" not in answer.headers
+    assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
+    assert answer.headers["RateLimit-Remaining"] == "1199"
+    assert standin.calls[-1].effect
+
+
+async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> None:
+    await v2.delete(LIVE)
+
+    job = (await v2.get(LIVE)).json()
+
+    assert job["cancelled"] is True
+    assert job["deliveryUrl"] == []
+    assert "expiresAt" not in job
+    assert "privateDownloadDeliveryUrls" not in job
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        (AUTOMATED, 400, "CANNOT_CANCEL_AUTOMATED_RESTORE"),
+        (AUTOMATED_FINISHED, 400, "CANNOT_CANCEL_AUTOMATED_RESTORE"),
+        (POINT_IN_TIME, 400, "CANNOT_CANCEL_AUTOMATED_RESTORE"),
+        (SHARD, 405, "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED"),
+        (EXPIRED, 400, "VALIDATION_ERROR"),
+        (FAILED, 400, "VALIDATION_ERROR"),
+        (job_path("prod-eu", "a" * 24), 404, "RESTORE_JOB_NOT_FOUND"),
+        (job_path("prod-eu", "not-an-id"), 404, "INVALID_JOB_ID"),
+        (job_path("prod-eu", "A" * 24), 404, "INVALID_JOB_ID"),
+        (job_path("nowhere", "a" * 24), 404, "CLUSTER_NOT_FOUND"),
+        (job_path("sketch-flex", "a" * 24), 400, "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API"),
+    ],
+)
+async def test_everything_else_is_refused_with_its_code(
+    standin: AtlasStandIn, v2: Speaker, path: str, status: int, code: str
+) -> None:
+    answer = await v2.delete(path)
+
+    assert answer.status_code == status
+    assert answer.json()["errorCode"] == code
+    assert answer.json()["error"] == status
+    assert answer.headers["X-Error-Code"] == code
+    assert list(answer.json()) == ["detail", "error", "errorCode", "parameters", "reason"]
+    assert standin.world.cancellations == []
+
+
+async def test_cancelling_again_changes_nothing(standin: AtlasStandIn, v2: Speaker) -> None:
+    assert (await v2.delete(CANCELLED)).status_code == 204
+    assert standin.world.cancellations == []
+
+
+async def test_cancelling_again_can_be_refused(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.behaviour.cancelled_again = "refuse"
+
+    assert (await v2.delete(CANCELLED)).status_code == 400
+
+
+async def test_cancelling_what_is_over_can_be_let_pass(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.behaviour.over = "no-change"
+
+    assert (await v2.delete(EXPIRED)).status_code == 204
+    assert standin.world.cancellations == []
+
+
+async def test_a_cancelled_job_can_be_made_to_keep_its_link(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    standin.behaviour.cancelled_keeps_link = True
+    await v2.delete(LIVE)
+
+    assert len((await v2.get(LIVE)).json()["deliveryUrl"]) == 1
+
+
+async def test_v1_cancels_too_and_says_nothing_of_rates(standin: AtlasStandIn, v1: Speaker) -> None:
+    answer = await v1.delete(RUNNING)
+
+    assert answer.status_code == 204
+    assert "RateLimit-Limit" not in answer.headers
+    assert standin.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
+
+
+async def test_only_deletes_whose_credentials_were_taken_count(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    await v2.delete(RUNNING)
+    await v2.delete(LIVE)
+
+    assert len(standin.deletes()) == 2
+    assert len(standin.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
+    assert len(standin.calls) == 3
+
+
+async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
+    path = f"/groups/{PROJECT_ID}/flexClusters/sketch-flex/backup/restoreJobs/{'a' * 24}"
+
+    answer = await v2.call("DELETE", path, accept="application/vnd.atlas.2024-11-13+json")
+
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert "errorCode" not in answer.json()
+
+
+async def test_the_curl_line_of_the_api_page_cancels(standin: AtlasStandIn) -> None:
+    project = standin.world.projects[PROJECT_ID]
+    mine = standin.world.add_cluster(project, "MyCluster")
+    job = standin.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")
+    target = (
+        f"{standin.url}/api/atlas/v1.0/groups/5b6212af90dc76637950a2c6/clusters/MyCluster"
+        "/backup/restoreJobs/5b622f7087d9d6039fafe03f"
+    )
+    line = (
+        "--user", f"{PUBLIC_KEY}:{PRIVATE_KEY}", "--digest", "--include",
+        "--header", "Accept: application/json",
+        "--header", "Content-Type: application/json",
+        "--request", "DELETE", target,
+    )  # fmt: skip
+    curl = await asyncio.create_subprocess_exec(
+        needs("curl"), *line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, _ = await asyncio.wait_for(curl.communicate(), 20)
+
+    assert curl.returncode == 0
+    assert b"HTTP/1.1 204 No Content" in output
+    assert job.cancelled
+    assert [call.status for call in standin.calls] == [401, 204]

@@ -1,0 +1,226 @@
+"""Digest against the stand-in: what it takes and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import httpx
+import pytest
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker
+
+PATH = f"/api/atlas/v2{GROUP}"
+CHALLENGE = re.compile(
+    r'Digest realm="MMS Public API", domain="", nonce="([A-Za-z0-9+/]{32})", '
+    r'algorithm=MD5, qop="auth", stale=(true|false)'
+)
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def authorization(nonce: str, *, nc: str = "00000001", **other: str) -> str:
+    """Compute a Digest header by hand, with Python's own hashes; `other` bends a parameter."""
+    given = {"username": PUBLIC_KEY, "realm": "MMS Public API", "uri": PATH, "cnonce": "c0ffee"}
+    secret = md5(f"{PUBLIC_KEY}:MMS Public API:{PRIVATE_KEY}")
+    response = md5(f"{secret}:{nonce}:{nc}:c0ffee:auth:{md5(f'GET:{PATH}')}")
+    given |= {"nonce": nonce, "response": response, "qop": "auth"}
+    given |= {"nc": nc, **other}
+    bare = {"nc", "qop", "algorithm"}
+    return "Digest " + ", ".join(
+        f"{key}={value}" if key in bare else f'{key}="{value}"' for key, value in given.items()
+    )
+
+
+async def challenge(http: httpx.AsyncClient) -> str:
+    answer = await http.get(PATH, headers={"Accept": V2})
+    match = CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
+    assert match is not None
+    return match[1]
+
+
+async def send(http: httpx.AsyncClient, header: str) -> httpx.Response:
+    return await http.get(PATH, headers={"Accept": V2, "Authorization": header})
+
+
+async def test_a_call_without_credentials_is_challenged_as_recorded(
+    http: httpx.AsyncClient,
+) -> None:
+    answer = await http.get(PATH, headers={"Accept": V2})
+
+    assert answer.status_code == 401
+    assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.text == (
+        '{\n  "error" : 401,\n  "reason" : "Unauthorized",\n'
+        '  "detail" : "You are not authorized for this resource."\n}'
+    )
+    assert "RateLimit-Limit" not in answer.headers
+    assert "X-Error-Code" not in answer.headers
+
+
+async def test_the_401_can_carry_the_code_it_has_since_august_2026(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.behaviour.auth_error_code = True
+
+    answer = await http.get(PATH, headers={"Accept": V2})
+
+    assert answer.json()["errorCode"] == "UNEXPECTED_ERROR"
+
+
+async def test_every_challenge_has_another_nonce(http: httpx.AsyncClient) -> None:
+    nonces = {await challenge(http) for _ in range(5)}
+
+    assert len(nonces) == 5
+
+
+async def test_a_header_computed_by_hand_is_taken(http: httpx.AsyncClient) -> None:
+    answer = await send(http, authorization(await challenge(http)))
+
+    assert answer.status_code == 200
+    assert answer.json()["id"] == PROJECT_ID
+
+
+async def test_a_quoted_algorithm_is_taken_as_the_official_clients_send_it(
+    http: httpx.AsyncClient,
+) -> None:
+    header = authorization(await challenge(http)) + ', algorithm="MD5"'
+
+    assert (await send(http, header)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("bent", "why"),
+    [
+        ({"uri": "/api/atlas/v2/groups"}, "uri is not the request target"),
+        ({"realm": "another"}, "realm is not ours"),
+        ({"qop": "auth-int"}, "qop is not auth"),
+        ({"algorithm": "SHA-256"}, "algorithm is not the one asked for"),
+        ({"nc": "1"}, "nc is not 8 hex digits"),
+        ({"nc": "00000000"}, "nc starts at 00000001"),
+        ({"cnonce": ""}, "cnonce is empty"),
+        ({"cnonce": "another"}, "unknown key or wrong response"),
+        ({"username": "nobody"}, "unknown key or wrong response"),
+        ({"response": "0" * 32}, "unknown key or wrong response"),
+    ],
+)
+async def test_each_parameter_must_be_right(
+    standin: AtlasStandIn, http: httpx.AsyncClient, bent: dict[str, str], why: str
+) -> None:
+    answer = await send(http, authorization(await challenge(http), **bent))
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
+    assert standin.calls[-1].refused == why
+    assert standin.calls[-1].challenge
+
+
+async def test_the_response_covers_the_count(http: httpx.AsyncClient) -> None:
+    header = authorization(await challenge(http)).replace("nc=00000001", "nc=00000002")
+
+    assert (await send(http, header)).status_code == 401
+
+
+async def test_a_count_may_serve_once(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    nonce = await challenge(http)
+
+    statuses = [
+        (await send(http, authorization(nonce, nc=nc))).status_code
+        for nc in ("00000001", "00000003", "00000002", "00000003")
+    ]
+
+    assert statuses == [200, 200, 200, 401]
+    assert standin.calls[-1].refused == "nc was used before"
+
+
+async def test_counts_can_be_made_to_rise(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    standin.behaviour.nc_must_rise = True
+    nonce = await challenge(http)
+
+    statuses = [
+        (await send(http, authorization(nonce, nc=nc))).status_code
+        for nc in ("00000001", "00000003", "00000002")
+    ]
+
+    assert statuses == [200, 200, 401]
+    assert standin.calls[-1].refused == "nc does not rise"
+
+
+async def test_an_old_nonce_is_stale(
+    standin: AtlasStandIn, http: httpx.AsyncClient, clock: HandClock
+) -> None:
+    nonce = await challenge(http)
+    clock.advance(61)
+
+    answer = await send(http, authorization(nonce))
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].endswith("stale=true")
+
+
+async def test_a_nonce_lives_as_long_as_it_should(
+    http: httpx.AsyncClient, clock: HandClock
+) -> None:
+    nonce = await challenge(http)
+    clock.advance(60)
+
+    assert (await send(http, authorization(nonce))).status_code == 200
+
+
+async def test_nobody_without_the_key_learns_that_a_nonce_is_old(
+    http: httpx.AsyncClient, clock: HandClock
+) -> None:
+    nonce = await challenge(http)
+    clock.advance(61)
+
+    answer = await send(http, authorization(nonce, response="0" * 32))
+
+    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
+
+
+@pytest.mark.parametrize("header", ["Digest", "Digest nonsense", "Basic Zm9vOmJhcg==", "Token x"])
+async def test_what_is_no_digest_is_challenged(http: httpx.AsyncClient, header: str) -> None:
+    answer = await send(http, header)
+
+    assert answer.status_code == 401
+    assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
+
+
+async def test_httpx_is_taken_and_reuses_its_nonce(standin: AtlasStandIn, v2: Speaker) -> None:
+    for _ in range(3):
+        assert (await v2.get(GROUP)).status_code == 200
+
+    assert [call.status for call in standin.calls] == [401, 200, 200, 200]
+    assert [call.authorization for call in standin.calls] == ["none", "digest", "digest", "digest"]
+    assert [call.nonce_reused for call in standin.calls] == [False, False, True, True]
+
+
+async def test_httpx_is_taken_with_sha_256(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.behaviour.algorithm = "SHA-256"
+
+    assert (await v2.get(GROUP)).status_code == 200
+
+
+async def test_the_query_belongs_to_the_uri(v2: Speaker) -> None:
+    answer = await v2.get("/groups", itemsPerPage="1", pageNum="1")
+
+    assert answer.status_code == 200
+
+
+async def test_a_wrong_key_gets_a_new_challenge_each_time(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
+
+    answer = await http.get(PATH, headers={"Accept": V2}, auth=wrong)
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
+    assert [call.refused for call in standin.calls] == [
+        "no credentials",
+        "unknown key or wrong response",
+    ]
