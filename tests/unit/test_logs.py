@@ -1,0 +1,239 @@
+"""The log: one chain for everybody, readable, and without secrets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from bot.logs import HIDDEN, Redactor, configure_logging, redact, redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINK = "https://restore-5b62.a1b2.mongodb.net:27017/Zk9fQ2/restore-5b6212af90dc76637950a2c6.tar.gz"
+HOOK = "https://hooks.slack.com/commands/T0123/4567/AbCdEf"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    monkeypatch.setattr("bot.logs._redactor", Redactor())
+    stream = io.StringIO()
+    configure_logging("INFO", "json", stream)
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_of_ours_is_json_with_level_logger_and_time(stream: io.StringIO) -> None:
+    structlog.stdlib.get_logger("bot.test").info("card posted", request="r1")
+    (line,) = lines(stream)
+
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "card posted",
+        "request": "r1",
+        "level": "info",
+        "logger": "bot.test",
+    }
+
+
+@pytest.mark.parametrize("name", ["slack_bolt.AsyncApp", "slack_sdk.web", "aiohttp.server", "x"])
+def test_a_librarys_line_goes_the_same_way(stream: io.StringIO, name: str) -> None:
+    logging.getLogger(name).warning("lost %s", "connection", extra={"attempt": 2})
+    (line,) = lines(stream)
+
+    assert (line["event"], line["level"], line["logger"]) == ("lost connection", "warning", name)
+    assert line["attempt"] == 2
+
+
+def test_what_is_bound_to_the_context_is_on_every_line(stream: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(request="r1"):
+        structlog.stdlib.get_logger("bot.test").info("ours")
+        logging.getLogger("slack_sdk").warning("theirs")
+
+    assert [line["request"] for line in lines(stream)] == ["r1", "r1"]
+
+
+def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
+    structlog.stdlib.get_logger("bot.test").debug("ours")
+    logging.getLogger("slack_sdk").debug("theirs")
+
+    assert lines(stream) == []
+
+
+def test_httpx_tells_its_requests_at_debug_only(stream: io.StringIO) -> None:
+    logging.getLogger("httpx").info("HTTP Request: GET …")
+    configure_logging("DEBUG", "json", stream)
+    logging.getLogger("httpx").info("HTTP Request: DELETE …")
+
+    assert [(line["event"], line["level"]) for line in lines(stream)] == [
+        ("HTTP Request: DELETE …", "debug")
+    ]
+
+
+def test_the_format_follows_the_terminal_where_it_is_not_set() -> None:
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        configure_logging("INFO", None, stream)
+        logging.getLogger("x").info("hello")
+
+    assert json.loads(plain.getvalue())["event"] == "hello"
+    assert terminal.getvalue().startswith("\x1b")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_console_shows_a_traceback_without_its_secret(stream: io.StringIO) -> None:
+    configure_logging("INFO", "console", stream)
+    structlog.stdlib.get_logger("bot.test").error("failed", exc_info=failure(f"GET {LINK}"))
+    text = stream.getvalue()
+
+    assert "Traceback (most recent call last)" in text
+    assert f"ValueError: GET {HIDDEN}" in text
+
+
+def test_a_traceback_in_json_is_without_its_secret(stream: io.StringIO) -> None:
+    logging.getLogger("slack_bolt").error("failed", exc_info=failure("a\nxoxb-1-2-abc\nb"))
+    (line,) = lines(stream)
+
+    assert str(line["exception"]).endswith(f"ValueError: a\n{HIDDEN}\nb")
+
+
+def failure(message: str) -> BaseException:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        int_of(message)
+    return caught.value
+
+
+def int_of(message: str) -> int:
+    raise ValueError(message)
+
+
+SECRETS = [
+    "xoxb-12-34-AbCd",
+    "xoxp-12-34-AbCd",
+    "xoxe-1-AbCd",
+    "xoxe.xoxb-1-AbCd",
+    "xapp-1-A02-99-abc",
+    "mdb_sa_sk_a1B2_c3-d4",
+    LINK,
+    "https://example.net/x/dump.tar.gz?sig=1",
+    HOOK,
+    "https://hooks.slack-gov.com/actions/T1/2/3",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(
+    stream: io.StringIO, secret: str
+) -> None:
+    log = structlog.stdlib.get_logger("bot.test")
+    message = f"with {secret} in the message"
+    log.info(message, value=secret, nested={"a": [secret, {"b": secret}]})
+    logging.getLogger("lib").info("args %s and %r", secret, [secret], extra={"more": secret})
+    logging.getLogger("lib").info(json.dumps({"inner": f"\n{secret}"}))
+
+    assert secret not in stream.getvalue()
+    assert len(lines(stream)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("Authorization: Basic dXNlcjpwYXNz", f"Authorization: Basic {HIDDEN}"),
+        ("{'authorization': 'Bearer abc.def'}", f"{{'authorization': 'Bearer {HIDDEN}'}}"),
+        ("(b'Authorization', b'Basic dXNl')", f"(b'Authorization', b'Basic {HIDDEN}')"),
+        (
+            'Digest username="pub", realm="MMS", nc=00000001, response="0a1b", qop=auth) end',
+            f"Digest {HIDDEN}) end",
+        ),
+        ("postgresql://bot:hunter2@db:5432/x", f"postgresql://bot:{HIDDEN}@db:5432/x"),
+        ("postgresql://bot:p:w/d@db/x", f"postgresql://bot:{HIDDEN}@db/x"),
+        ("wss://wss.slack.com/link/?ticket=ab-12&app_id=A", "wss://wss.slack.com/link/?ticket="),
+        ('{"deliveryUrl": ["http://127.0.0.1/x"]}', f'{{"deliveryUrl": ["{HIDDEN}"]}}'),
+        ("{'response_url': 'http://127.0.0.1:1/r/9'}", f"{{'response_url': '{HIDDEN}'}}"),
+        ('{"access_token":"eyJh.eyJz.c2ln"}', f'{{"access_token":"{HIDDEN}"}}'),
+    ],
+)
+def test_headers_passwords_and_telling_names_are_hidden(text: str, clean: str) -> None:
+    assert Redactor().clean(text).startswith(clean)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SLACK_BOT_TOKEN must begin with xoxb-: it is the Bot User OAuth Token",
+        "http://127.0.0.1:3000/readyz and alice@example.com",
+        "Basic authentication, Bearer token, digest access",
+        "https://cloud.mongodb.com/api/atlas/v2/groups/5b62/clusters/prod/backup/restoreJobs/5b63",
+        '{"token": "", "user": "U1"}',
+        "cancelled=True, state=cancelled, job 5b6212af90dc76637950a2c6",
+    ],
+)
+def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+    assert Redactor().clean(text) == text
+
+
+def test_values_under_a_telling_key_are_hidden(stream: io.StringIO) -> None:
+    structlog.stdlib.get_logger("bot.test").info("x", private_key="a b", client_secret=1, job="j")
+    (line,) = lines(stream)
+
+    assert (line["private_key"], line["client_secret"], line["job"]) == (HIDDEN, HIDDEN, "j")
+
+
+@pytest.mark.parametrize(
+    "secret", ["7e3c-41f0-key", 'quo"te\\back', "schlüssel", "with/slash+plus"]
+)
+def test_a_registered_secret_is_hidden_in_every_spelling(stream: io.StringIO, secret: str) -> None:
+    redact([SecretStr(secret)])
+    log = structlog.stdlib.get_logger("bot.test")
+    message = f"plain {secret}"
+    log.info(message, value=secret, inner=json.dumps({"key": secret}))
+    written = stream.getvalue()
+    (line,) = lines(stream)
+
+    assert (line["event"], line["value"]) == (f"plain {HIDDEN}", HIDDEN)
+    assert json.dumps(secret)[1:-1] not in written
+
+
+def test_a_secret_within_another_does_not_leave_its_rest() -> None:
+    redactor = Redactor()
+    redactor.register([SecretStr("secret"), SecretStr("secret-and-more")])
+
+    assert redactor.clean("it is secret-and-more") == f"it is {HIDDEN}"
+
+
+def test_short_values_are_not_registered() -> None:
+    redactor = Redactor()
+    redactor.register([SecretStr("key"), SecretStr("")])
+
+    assert redactor.clean("a key is a key") == "a key is a key"
+
+
+def test_text_for_elsewhere_can_be_cleaned_too(stream: io.StringIO) -> None:
+    redact([SecretStr("7e3c-41f0-key")])
+
+    assert redacted("7e3c-41f0-key, xoxb-1-2") == f"{HIDDEN}, {HIDDEN}"
