@@ -33,7 +33,7 @@ class Acts(Hands):
             CannotDo: the person is not in the channel, or it is no slash command.
         """
         person, place = self._in_channel(user, channel)
-        command, _, text = line.partition(" ")
+        command, text = _split(line)
         if not command.startswith("/"):
             raise CannotDo("That is a message, not a command; use says().")
         if not self.workspace.is_here(person):
@@ -52,7 +52,7 @@ class Acts(Hands):
         if not body:
             return ack
         try:
-            respond(self.world, Place(user=user.id, channel=channel.id, kind="command"), body)
+            respond(self.world, Place(user=user.id, channel=channel.id), body)
         except ApiError as error:
             return self._refuse(ack, f"The answer to a slash command cannot be shown: {error}")
         return ack
@@ -71,6 +71,8 @@ class Acts(Hands):
         person, place = self._in_channel(user, channel)
         content: Json = {"user": person.id, "team": person.team_id, "text": text}
         if thread_ts:
+            if self.world.messages.find(place.id, thread_ts) is None:
+                raise CannotDo("There is no such thread.")
             content["thread_ts"] = thread_ts
         message = self.world.messages.post(place.id, content)
         self.world.tell_message("message", message)
@@ -105,7 +107,7 @@ class Acts(Hands):
             CannotDo: there is no such button for this person, or the message changed (not `stale`).
         """
         person = self.workspace.user(user)
-        now = thing if stale else self._as_it_stands(person, thing)
+        now = self._as_it_was(person, thing) if stale else self._as_it_stands(person, thing)
         block_found, element = find_element(now, action_id, value=value, block=block)
         if element["type"] != "button":
             raise CannotDo(f"{action_id} is no button; use chooses().")
@@ -169,6 +171,8 @@ class Acts(Hands):
         """The person picks a shortcut of the app in a message's menu."""
         person = self.workspace.user(user)
         channel = self.workspace.channel(message["channel"])
+        if callback_id not in self.workspace.app.shortcuts or message.get("is_ephemeral"):
+            raise CannotDo(f"The message's menu has no shortcut {callback_id}.")
         if not self._sees(person, channel) or not self.workspace.is_here(person):
             raise CannotDo(f"{person.name} has no such shortcut here.")
         payload = self.payloads.shortcut(person, channel, message, callback_id)
@@ -177,9 +181,21 @@ class Acts(Hands):
     async def opens_home(self, user: str) -> Ack:
         """The person opens the app's Home tab (event app_home_opened)."""
         person = self.workspace.user(user)
+        if not self.workspace.is_here(person):
+            raise CannotDo(f"{person.name} does not have the app.")
         channel = self.workspace.direct_message(person)
         event: Json = {"type": "app_home_opened", "user": person.id, "channel": channel.id}
         event["tab"] = "home"
         if home := self.home_of(user):
             event["view"] = home
         return await self._delivery.send("events_api", self.payloads.event(event))
+
+    async def redelivers(self, reason: str = "timeout") -> Ack:
+        """The last payload comes once more, marked as a retry; what it answers changes nothing."""
+        return await self._delivery.redeliver(reason)
+
+
+def _split(line: str) -> tuple[str, str]:
+    """The command's name and the rest, at the first white space of whatever kind."""
+    command = line.split(maxsplit=1)[0] if line.strip() else ""
+    return command, line[len(command) + 1 :]

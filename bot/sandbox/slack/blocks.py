@@ -91,7 +91,7 @@ EVERYWHERE: dict[str, Rule] = {
         _says_something,
     ),
     "divider": _block({}),
-    "header": _block({"text": plain(150)}, {"level": integer(1, 4)}),
+    "header": _block({"text": plain(150)}),
     "context": _block({"elements": listing(IN_CONTEXT, 10)}),
     "actions": both(_block({"elements": listing(IN_ACTIONS, 25)}), _own_action_ids),
     "image": _block(

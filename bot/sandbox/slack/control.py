@@ -95,7 +95,7 @@ class Control:
         elif body.get("do") == "disconnect":
             await self._sockets.disconnect(body.get("reason", "refresh_requested"))
         elif body.get("do") == "redeliver":
-            return (await self._sockets.redeliver()).as_json()
+            return (await self._people.redelivers()).as_json()
         else:
             raise CannotDo("Say what to do: cut, disconnect or redeliver.")
         return {"ok": True}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.errors import CannotDo
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
 from bot.sandbox.slack.world import World
@@ -17,14 +18,28 @@ class Delivery:
         self._world = world
         self._sockets = sockets
         self._http = http
+        self._last: tuple[str, Json] | None = None
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         """`kind`: slash_commands, interactive or events_api."""
+        self._last = (kind, payload)
         transport = self._http if self._http.request_url else self._sockets
         ack = await transport.send(kind, payload, **retry)
         shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
         self._world.news.tell("payload", **shown, ack=ack.as_json())
         return ack
+
+    async def redeliver(self, reason: str = "timeout") -> Ack:
+        """The last payload once more, marked as a retry the way its transport marks them.
+
+        Raises:
+            CannotDo: nothing was sent yet.
+        """
+        if self._last is None:
+            raise CannotDo("Nothing was sent that could come again.")
+        if not self._http.request_url:
+            return await self._sockets.redeliver(reason=reason)
+        return await self._http.send(*self._last, retry_attempt=1, retry_reason=reason)
 
 
 def _who(payload: Json) -> object:

@@ -1,7 +1,7 @@
 """Faults on demand for calls of the Web API."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["delay", "reset_before", "reset_after", "ratelimited", "error", "status", "garbage"]
 
@@ -19,6 +19,10 @@ class Fault:
     seconds: float = 1.0
     code: str = "fatal_error"
     status: int = 503
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"There is no fault {self.kind} (there are: {get_args(Kind)}).")
 
 
 @dataclass

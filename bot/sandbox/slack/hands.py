@@ -52,6 +52,20 @@ class Hands(Sights):
             raise CannotDo(f"{person.name} does not see this message.")
         return message.snapshot()
 
+    def _as_it_was(self, person: User, thing: Json) -> Json:
+        """What a client that missed later edits still shows, wherever the person is let in.
+
+        Raises:
+            CannotDo: this person never saw it.
+        """
+        if "root_view_id" in thing:
+            self._view(person, thing)
+        elif thing.get("only_for") not in (None, person.id) or not self._sees(
+            person, self.workspace.channel(thing["channel"])
+        ):
+            raise CannotDo(f"{person.name} does not see this message.")
+        return thing
+
     def _view(self, person: User, thing: Json | None) -> View:
         """An open view of the person; the visible one when none is given."""
         stack = self.world.views.stack(person.id)

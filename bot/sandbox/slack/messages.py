@@ -41,11 +41,9 @@ class Messages:
         self._by_client_id: dict[str, Message] = {}
 
     def post(self, channel: str, content: Json, *, client_msg_id: str = "") -> Message:
-        stamped = {"type": "message", **content, "ts": self._stamps.ts()}
-        message = Message(channel=channel, content=stamped)
-        self._by_place[channel, message.ts] = message
+        message = self._add(channel, content)
         if client_msg_id:
-            stamped["client_msg_id"] = client_msg_id
+            message.content["client_msg_id"] = client_msg_id
             self._by_client_id.setdefault(client_msg_id, message)
         if thread := self.find(channel, str(content.get("thread_ts", ""))):
             thread.content["thread_ts"] = thread.ts
@@ -54,8 +52,12 @@ class Messages:
 
     def whisper(self, channel: str, user: str, content: Json) -> Message:
         """Posts what only `user` sees."""
-        message = self.post(channel, content)
-        message.only_for = user
+        return self._add(channel, content, only_for=user)
+
+    def _add(self, channel: str, content: Json, only_for: str | None = None) -> Message:
+        stamped = {"type": "message", **content, "ts": self._stamps.ts()}
+        message = Message(channel=channel, content=stamped, only_for=only_for)
+        self._by_place[channel, message.ts] = message
         return message
 
     def edit(self, message: Message, changes: Json, by: str) -> None:

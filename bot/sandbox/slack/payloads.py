@@ -21,7 +21,7 @@ class Payloads:
 
     def command(self, user: User, channel: Channel, command: str, text: str) -> Json:
         """The form fields of a slash command."""
-        place = Place(user=user.id, channel=channel.id, kind="command")
+        place = Place(user=user.id, channel=channel.id)
         team, app = self._world.workspace.team, self._world.workspace.app
         return {
             "token": app.verification_token,
@@ -104,7 +104,7 @@ class Payloads:
 
     def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
         """message_action: a shortcut in a message's menu."""
-        place = Place(user=user.id, channel=channel.id, message_ts=None)
+        place = Place(user=user.id, channel=channel.id)
         return {
             **self._base("message_action", user),
             "action_ts": self._world.stamps.ts(),

@@ -54,6 +54,8 @@ def _replace(world: World, original: Message, content: Json) -> None:
 def _post(world: World, place: Place, body: Json, content: Json) -> None:
     content = {"text": "", **signature(world), **content}
     if thread_ts := body.get("thread_ts"):
+        if world.messages.find(place.channel, thread_ts) is None:
+            raise ApiError("thread_not_found")
         content["thread_ts"] = thread_ts
     kind = body.get("response_type", "ephemeral")
     if kind == "in_channel":

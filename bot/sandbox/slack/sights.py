@@ -26,6 +26,10 @@ class Sights:
         """Every call of the Web API, oldest first."""
         return self.world.calls
 
+    def called(self, method: str) -> list[Call]:
+        """The calls of one method."""
+        return [call for call in self.calls if call.method == method]
+
     @property
     def complaints(self) -> list[str]:
         """What the bot did against Slack's rules outside the Web API; empty is good."""

@@ -20,6 +20,7 @@ class SocketMode:
     def __init__(self, world: World) -> None:
         self._world = world
         self._open: list[web.WebSocketResponse] = []
+        self._wires: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._waiting: dict[str, asyncio.Future[Json | None]] = {}
         self._turn = 0
         self._frozen = False
@@ -35,12 +36,13 @@ class SocketMode:
         if ticket not in self._world.tickets:
             return web.Response(status=404, text="no such ticket")
         self._world.tickets.discard(ticket)
-        socket = web.WebSocketResponse(autoping=False)
+        socket = web.WebSocketResponse(autoping=False, timeout=1.0)
         await socket.prepare(request)
         if len(self._open) >= MOST_CONNECTIONS:
             await socket.send_json(_disconnect("too_many_websockets"))
             await socket.close()
             return socket
+        self._wires[socket] = request.transport
         await self._serve(socket)
         return socket
 
@@ -58,6 +60,7 @@ class SocketMode:
     def _forget(self, socket: web.WebSocketResponse) -> None:
         if socket in self._open:
             self._open.remove(socket)
+            self._wires.pop(socket, None)
             self._world.news.tell("socket", connections=self.connections)
 
     async def _take(self, socket: web.WebSocketResponse, kind: WSMsgType, data: Any) -> None:  # noqa: ANN401 - as aiohttp gives it
@@ -143,9 +146,9 @@ class SocketMode:
     async def cut(self, *, abruptly: bool = True) -> None:
         """Ends every connection: the wire is cut, or (not abruptly) closed in good order."""
         for socket in tuple(self._open):
-            transport = socket._req.transport if socket._req else None  # noqa: SLF001 - a cut has no API
-            if abruptly and transport is not None:
-                transport.abort()
+            wire = self._wires.get(socket)
+            if abruptly and wire is not None:
+                wire.abort()
             else:
                 await socket.close()
             self._forget(socket)

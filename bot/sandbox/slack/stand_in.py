@@ -9,7 +9,6 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from bot.sandbox.slack.ack import Ack
 from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.dialogs import Dialogs
@@ -19,6 +18,7 @@ from bot.sandbox.slack.guard import BANNER, banner, own_origin_only
 from bot.sandbox.slack.responses import respond
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.stream import Stream
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.workspace import Workspace
 from bot.sandbox.slack.world import Settings, World
@@ -42,10 +42,10 @@ class SlackStandIn(Dialogs):
         clock: Callable[[], float] = time.time,
     ) -> None:
         world = World(workspace or Workspace.example(), clock, settings or Settings())
-        # A session of its own, opened with the server: it needs the running loop.
         self.sockets = SocketMode(world)
         self.http = SignedHttp(world)
         self.http.request_url = request_url
+        self.stream = Stream(world.news)
         super().__init__(world, Delivery(world, self.sockets, self.http))
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -90,6 +90,7 @@ class SlackStandIn(Dialogs):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stream.end()
         await self.sockets.cut(abruptly=False)
         if self.http.session:
             await self.http.session.close()
@@ -103,6 +104,7 @@ class SlackStandIn(Dialogs):
         app.router.add_get("/link/", self.sockets.handle)
         app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
         app.router.add_get("/", self._front)
+        app.router.add_get("/_sandbox/events", self.stream.handle)
         app.add_routes(Control(self, self.sockets, self.http).routes())
         return app
 
@@ -121,10 +123,6 @@ class SlackStandIn(Dialogs):
             self.world.complain(f"A response URL refused its body: {error}")
             return web.json_response(error.as_json(), status=400)
         return web.Response(text="ok")
-
-    async def redelivers(self, reason: str = "timeout") -> Ack:
-        """The last envelope comes once more, with `retry_attempt`."""
-        return await self.sockets.redeliver(reason=reason)
 
 
 async def _object(request: web.Request) -> Json:

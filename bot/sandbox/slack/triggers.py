@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.stamps import Stamps
@@ -29,7 +28,6 @@ class Place:
     user: str
     channel: str
     message_ts: str | None = None
-    kind: Literal["command", "action"] = "action"
 
 
 @dataclass(kw_only=True)

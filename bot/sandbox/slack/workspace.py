@@ -83,6 +83,7 @@ class App:
     scopes: set[str] = field(default_factory=lambda: set(DEFAULT_SCOPES))
     app_scopes: set[str] = field(default_factory=lambda: {"connections:write"})
     commands: set[str] = field(default_factory=lambda: {"/cancel-restore"})
+    shortcuts: set[str] = field(default_factory=lambda: {"cancel_restore_shortcut"})
     home_tab: bool = True
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from bot.sandbox.slack.arguments import Args
 from bot.sandbox.slack.auth import Caller
-from bot.sandbox.slack.errors import ApiError, CannotDo
+from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.methods.method import Method
 from bot.sandbox.slack.workspace import Group, User
 from bot.sandbox.slack.world import World
@@ -98,10 +98,8 @@ def group_users(world: World, args: Args, _caller: Caller) -> Json:
 
 
 def _is_deactivated(world: World, user_id: str) -> bool:
-    try:
-        return world.workspace.user(user_id).deleted
-    except CannotDo:
-        return False
+    user = world.workspace.users.get(user_id)
+    return user is not None and user.deleted
 
 
 def _check_plan(world: World) -> None:
