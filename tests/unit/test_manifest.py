@@ -1,0 +1,124 @@
+"""The manifest: what Slack would refuse, and what we promise about it.
+
+Slack's schema says more; these are its rules for the parts that we use.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TEXT = Path("manifest.yml").read_text(encoding="utf-8")
+MANIFEST: dict[str, Any] = yaml.safe_load(TEXT)
+
+#: Which keys Slack knows in the sections that we use; any other makes it refuse the manifest.
+KNOWN = {
+    "": {"_metadata", "display_information", "features", "oauth_config", "settings"},
+    "_metadata": {"major_version", "minor_version"},
+    "display_information": {"name", "description", "long_description", "background_color"},
+    "features": {"app_home", "bot_user", "shortcuts", "slash_commands", "unfurl_domains"},
+    "features.bot_user": {"display_name", "always_online"},
+    "oauth_config": {"redirect_urls", "scopes"},
+    "oauth_config.scopes": {"bot", "bot_optional", "user", "user_optional"},
+    "settings": {
+        "allowed_ip_address_ranges",
+        "event_subscriptions",
+        "interactivity",
+        "org_deploy_enabled",
+        "socket_mode_enabled",
+        "token_rotation_enabled",
+    },
+    "settings.interactivity": {"is_enabled", "request_url", "message_menu_options_url"},
+}
+COMMAND_KEYS = {"command", "description", "usage_hint", "should_escape", "url"}
+SCOPES = [
+    "commands",
+    "chat:write",
+    "chat:write.public",
+    "users:read",
+    "usergroups:read",
+    "channels:read",
+    "groups:read",
+]
+
+
+def part(path: str, manifest: dict[str, Any] = MANIFEST) -> Any:  # noqa: ANN401 - YAML
+    for key in path.split(".") if path else []:
+        manifest = manifest[key]
+    return manifest
+
+
+@pytest.mark.parametrize("section", KNOWN)
+def test_every_key_is_one_that_slack_knows(section: str) -> None:
+    assert set(part(section)) - KNOWN[section] == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "least", "most"),
+    [
+        ("display_information.name", 1, 35),
+        ("display_information.description", 1, 140),
+        ("display_information.long_description", 175, 4000),
+        ("features.bot_user.display_name", 1, 80),
+    ],
+)
+def test_texts_have_a_length_that_slack_takes(path: str, least: int, most: int) -> None:
+    assert least <= len(part(path)) <= most
+
+
+def test_the_colour_is_one() -> None:
+    assert re.fullmatch(r"#[0-9a-f]{6}", part("display_information.background_color"))
+
+
+def test_the_one_command_is_as_people_know_it() -> None:
+    (command,) = part("features.slash_commands")
+
+    assert set(command) <= COMMAND_KEYS
+    assert command["command"] == "/cancel-restore"
+    assert command["usage_hint"] == "[CLUSTER] [JOB_ID] | list | history | help"
+    assert command["should_escape"] is False
+
+
+def test_the_scopes_are_these_and_no_more() -> None:
+    assert part("oauth_config.scopes") == {"bot": SCOPES}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_scope_has_its_reason_above_it(scope: str) -> None:
+    lines = [line.strip() for line in TEXT.splitlines()]
+
+    assert lines[lines.index(f"- {scope}") - 1].startswith("# ")
+
+
+def test_buttons_and_dialogs_come_by_socket_mode_with_a_token_that_stays() -> None:
+    assert part("settings") == {
+        "interactivity": {"is_enabled": True},
+        "org_deploy_enabled": False,
+        "socket_mode_enabled": True,
+        "token_rotation_enabled": False,
+    }
+
+
+def test_what_it_says_about_http_makes_a_manifest_for_http() -> None:
+    text = TEXT.replace("# HTTP: ", "").replace(
+        "socket_mode_enabled: true", "socket_mode_enabled: false"
+    )
+    manifest = yaml.safe_load(text)
+    address = "https://YOUR-HOST/slack/events"
+
+    assert part("features.slash_commands", manifest)[0]["url"] == address
+    assert part("settings.interactivity", manifest) == {
+        "is_enabled": True,
+        "request_url": address,
+        "message_menu_options_url": address,
+    }
+    assert part("settings.socket_mode_enabled", manifest) is False
+
+
+def test_the_comments_count_the_lines_to_change() -> None:
+    assert TEXT.count("# HTTP: ") == 3
+    assert 'the three lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())
