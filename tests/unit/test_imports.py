@@ -1,0 +1,112 @@
+"""Imports go one way: slack → cancellation → atlas; nothing below knows what is above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path("bot")
+
+#: What a part may import of `bot`, beside itself. `cli`, `app` and `doctor` know everybody.
+MAY_IMPORT: dict[str, set[str]] = {
+    "bot": set(),
+    "bot.atlas": set(),
+    "bot.cancellation": {"bot.atlas"},
+    "bot.logs": set(),
+    "bot.sandbox": set(),
+    "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
+    "bot.slack": {"bot.atlas", "bot.cancellation"},
+    "bot.web": set(),
+}
+KNOW_EVERYBODY = {"bot.__main__", "bot.app", "bot.cli", "bot.doctor"}
+
+#: Libraries that belong to one part of the house.
+BELONGS: dict[str, set[str]] = {
+    "httpx": {"bot.atlas"},
+    "slack_bolt": {"bot.slack"},
+    "slack_sdk": {"bot.slack"},
+    "aiosqlite": {"bot.cancellation"},
+    "asyncpg": {"bot.cancellation"},
+    "prometheus_client": {"bot.web"},
+    "dotenv": {"bot.settings"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def part_of(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return every module that `path` imports, for types too; relative ones in full."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found |= from_import(node, path)
+    return found
+
+
+def from_import(node: ast.ImportFrom, path: Path) -> set[str]:
+    package = list(path.parent.parts)
+    base = package[: len(package) - node.level + 1] if node.level else []
+    source = ".".join([*base, *([node.module] if node.module else [])])
+    if source == "bot":
+        return {f"bot.{alias.name}" for alias in node.names}
+    return {source}
+
+
+def is_within(name: str, parts: set[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def test_every_part_has_its_rule() -> None:
+    parts = {part_of(name_of(path)) for path in modules()}
+
+    assert parts - MAY_IMPORT.keys() - KNOW_EVERYBODY == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_go_down_only(path: Path) -> None:
+    part = part_of(name_of(path))
+    if part in KNOW_EVERYBODY:
+        return
+    ours = {name for name in imports_of(path) if is_within(name, {"bot"})}
+    allowed = MAY_IMPORT[part] | {part}
+
+    assert {name for name in ours if not is_within(name, allowed)} == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_libraries_stay_in_their_part(path: Path) -> None:
+    part = part_of(name_of(path))
+    homes = {name: BELONGS.get(name.partition(".")[0]) for name in imports_of(path)}
+    strangers = {
+        name
+        for name, home in homes.items()
+        if home and part not in home and not may_wire(part, name)
+    }
+
+    assert strangers == set()
+
+
+def may_wire(part: str, library: str) -> bool:
+    """The composition root builds the clients; httpx alone stays below, for it may be replaced."""
+    return part in KNOW_EVERYBODY and not is_within(library, {"httpx"})
+
+
+def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
+    module = tmp_path / "x.py"
+    module.write_text("def f():\n    import httpx\n    from bot.slack import command\n")
+
+    assert imports_of(module) == {"httpx", "bot.slack"}
