@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+
+# Everything that builds stays in this stage.
+FROM python:3.13-slim AS builder
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+WORKDIR /src
+# The pins change less often than the code, so they come first.
+COPY requirements.txt ./
+RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bot ./bot
+RUN /opt/venv/bin/pip install --no-deps .
+# What runs never installs anything.
+RUN /opt/venv/bin/pip uninstall --yes pip
+
+FROM python:3.13-slim
+RUN groupadd --gid 10001 bot \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bot \
+    && install --directory --owner=10001 --group=10001 /data
+COPY --from=builder /opt/venv /opt/venv
+# With /data a volume, the root file system can be read-only.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0 \
+    PORT=3000 \
+    DATABASE_URL=sqlite:////data/cancel-restore.db
+WORKDIR /data
+VOLUME /data
+USER 10001:10001
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/healthz', timeout=4)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["cancel-restore"]
+CMD ["serve"]

@@ -1,0 +1,72 @@
+"""What must not be in the tree: hosts of package indexes, and paths of somebody's machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+# In pieces, so that this file does not have what it looks for.
+HOSTS = ["py" + "pi.org", "python" + "hosted.org", "arti" + "factory", "code" + "artifact"]
+HOSTS += ["npm" + "js.org", "proxy." + "golang"]
+PATHS = ["/wo" + "rk/", "/ho" + "me/", "/ro" + "ot/", "/Us" + "ers/", "/opt/wh" + "eels"]
+INDEXES = r"--(?:extra-)?index" + r"-url[= ]+\S*:"
+FORBIDDEN = re.compile("|".join([*map(re.escape, [*HOSTS, *PATHS]), INDEXES]), re.IGNORECASE)
+
+
+#: What a copy without git holds besides the project.
+GENERATED = {".venv", "build", "dist", "__pycache__", "cancel_restore.egg-info"}
+GENERATED |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+
+
+def tracked() -> list[Path]:
+    """Return the files in git, or in a copy without it every file that nothing generated."""
+    # Another user's clone counts too.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    if Path(".git").exists() and shutil.which("git"):
+        listed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        return [path for name in listed.split("\0") if name and (path := Path(name)).is_file()]
+    return [p for p in Path().rglob("*") if p.is_file() and not GENERATED & set(p.parts)]
+
+
+@pytest.mark.parametrize("path", tracked(), ids=str)
+def test_no_file_names_a_package_index_or_somebodys_machine(path: Path) -> None:
+    text = path.read_text(encoding="utf-8", errors="replace")
+
+    assert FORBIDDEN.findall(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://py" + "pi.org/simple",
+        "see /wo" + "rk/notes.md",
+        "--index" + "-url http://10.0.0.1/simple",
+    ],
+)
+def test_the_rule_finds_what_it_forbids(text: str) -> None:
+    assert FORBIDDEN.search(text)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", ".ci/requirements.txt"])
+def test_every_pin_has_hashes(name: str) -> None:
+    text = Path(name).read_text(encoding="utf-8").replace("\\\n", " ")
+    pins = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+
+    assert len(pins) > 30
+    assert [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
+
+
+def test_what_the_container_installs_is_what_ci_tests() -> None:
+    container, ci = pins_of("requirements.txt"), pins_of(".ci/requirements.txt")
+
+    assert container - ci == set()
+
+
+def pins_of(name: str) -> set[str]:
+    return set(
+        re.findall(r"^[\w.-]+==[\w.]+", Path(name).read_text(encoding="utf-8"), re.MULTILINE)
+    )
