@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def foreign(headers: Mapping[str, str], allowed_origins: frozenset[str]) -> str:
+def foreign(headers: Mapping[str, str]) -> str:
     """Return why a browser's request comes from another site, or nothing when it does not.
 
     `headers` have lower-case names. Programs send neither header and pass.
@@ -19,7 +19,7 @@ def foreign(headers: Mapping[str, str], allowed_origins: frozenset[str]) -> str:
     host = headers.get("host", "")
     origin = headers.get("origin")
     own = {f"http://{host}"} if is_loopback(host) else set()
-    if origin is not None and origin not in own | allowed_origins:
+    if origin is not None and origin not in own:
         return f"requests from the origin {origin} are not taken"
     if origin is None and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return "requests from other sites' pages are not taken"

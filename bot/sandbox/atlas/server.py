@@ -47,14 +47,12 @@ class AtlasStandIn:
         clock: Clock = wall_clock,
         host: str = "127.0.0.1",
         port: int = 0,
-        allowed_origins: frozenset[str] = frozenset(),
     ) -> None:
         self.world = world if world is not None else World.example(clock())
         self.behaviour = behaviour or Behaviour()
         self.clock = clock
         self.host = host
         self.port = port
-        self.allowed_origins = allowed_origins
         self.faults = Faults()
         self.wire = Wire()
         self.gatekeeper = Gatekeeper(self.behaviour)
@@ -130,7 +128,7 @@ class AtlasStandIn:
     @web.middleware
     async def _keep_out(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        if why := foreign(headers, self.allowed_origins):
+        if why := foreign(headers):
             raise web.HTTPForbidden(text=why)
         return await handler(request)
 

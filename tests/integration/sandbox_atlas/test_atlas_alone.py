@@ -1,0 +1,54 @@
+"""The stand-in as a program of its own, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import httpx
+
+from bot.sandbox.atlas import AtlasStandIn, HandClock
+from tests.integration.sandbox_atlas.conftest import GROUP, V2
+
+PROGRAM = (sys.executable, "-m", "bot.sandbox.atlas")
+
+
+async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, "--fault", "maintenance", stdout=pipe, stderr=pipe
+    )
+    assert process.stdout is not None
+    about = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+    async with httpx.AsyncClient(trust_env=False) as http:
+        faults = (await http.get(f"{about['atlas']}/_sandbox/faults")).json()
+    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+
+    assert about["keys"]["sandboxk"]
+    assert faults["active"][0]["code"] == "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+    assert (process.returncode, errors) == (0, b"")
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with AtlasStandIn() as standin:
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM, "--port", str(standin.port), stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+
+    assert process.returncode == 1
+    assert errors.decode().startswith(f"The stand-in cannot listen on port {standin.port}: ")
+
+
+async def test_after_a_stop_it_comes_back_where_it_was(clock: HandClock) -> None:
+    standin = AtlasStandIn(clock=clock)
+    async with standin:
+        url = standin.url
+    async with standin, httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{url}/api/atlas/v2{GROUP}", headers={"Accept": V2})
+
+    assert standin.url == url
+    assert answer.status_code == 401

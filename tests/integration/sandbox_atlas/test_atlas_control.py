@@ -1,0 +1,205 @@
+"""The control API: reading the wire, adding faults, changing jobs, and whom it keeps out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, AtlasStandIn, Call
+from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
+
+if TYPE_CHECKING:
+    import httpx
+
+JOB = "65f0a1c2d3e4f5a6b7c80101"
+RUNNING = job_path("prod-eu", JOB)
+
+
+async def test_every_answer_says_that_this_is_a_sandbox(
+    http: httpx.AsyncClient, v2: Speaker
+) -> None:
+    answers = [await http.get("/"), await http.get("/_sandbox/"), await v2.get(GROUP)]
+
+    assert {answer.headers["X-Sandbox"] for answer in answers} == {
+        "stand-in of MongoDB Atlas; nothing here is real"
+    }
+    assert answers[0].text.startswith("This is a sandbox")
+
+
+async def test_it_tells_what_somebody_needs(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    about = (await http.get("/_sandbox/")).json()
+
+    assert about["atlas"] == standin.url
+    assert about["projects"] == {PROJECT_ID: "shop-prod"}
+    assert about["keys"]["sandboxk"] == standin.world.keys["sandboxk"].secret
+
+
+async def test_the_world_is_told_without_links(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/_sandbox/world")
+    states = {job["id"][-3:]: job["state"] for job in answer.json()["jobs"] if job["id"][0] == "6"}
+
+    assert states["101"] == "running"
+    assert states["102"] == "live"
+    assert states["104"] == "finished"
+    assert PLANTED_SECRET not in answer.text
+
+
+async def test_the_wire_is_read_from_where_one_left_off(
+    http: httpx.AsyncClient, v2: Speaker
+) -> None:
+    await v2.get(GROUP)
+    first = (await http.get("/_sandbox/calls")).json()
+    await v2.delete(RUNNING)
+    second = (await http.get("/_sandbox/calls", params={"since": first["next"]})).json()
+
+    assert [call["status"] for call in first["calls"]] == [401, 200]
+    assert [(call["method"], call["effect"]) for call in second["calls"]] == [("DELETE", True)]
+    assert second["next"] == 3
+
+
+async def test_a_listener_hears_each_call_until_it_leaves(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    heard: list[Call] = []
+    leave = standin.wire.subscribe(heard.append)
+    await v2.get(GROUP)
+    leave()
+    await v2.get(GROUP)
+
+    assert heard == standin.calls[:2]
+
+
+async def test_a_fault_is_added_and_cleared(
+    standin: AtlasStandIn, http: httpx.AsyncClient, v2: Speaker
+) -> None:
+    fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
+    added = (await http.post("/_sandbox/faults", json=fault)).json()
+    struck = await v2.get(GROUP)
+    cleared = (await http.delete("/_sandbox/faults")).json()
+
+    assert added["active"] == [{**fault, "left": 2}]
+    assert set(added["presets"]) >= {"slow", "cut-after", "maintenance"}
+    assert struck.status_code == 503
+    assert cleared["active"] == standin.faults.active == []
+
+
+async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker) -> None:
+    await http.post("/_sandbox/faults", json={"preset": "maintenance"})
+
+    answer = await v2.delete(RUNNING)
+
+    assert answer.json()["errorCode"] == "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+
+
+@pytest.mark.parametrize(
+    ("action", "state"),
+    [
+        ("release", "live"),
+        ("cancel", "cancelled"),
+        ("expire", "expired"),
+        ("fail", "failed"),
+        ("finish", "finished"),
+    ],
+)
+async def test_a_job_is_changed(
+    standin: AtlasStandIn, http: httpx.AsyncClient, action: str, state: str
+) -> None:
+    answer = await http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
+
+    assert answer.json()["state"] == state
+    assert standin.world.job(JOB).state == state
+    assert standin.world.cancellations == []
+
+
+async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
+    new = {"project": PROJECT_ID, "cluster": "prod-eu", "live": True}
+    started = (await http.post("/_sandbox/jobs", json=new)).json()
+
+    job = (await v2.get(job_path("prod-eu", started["id"]))).json()
+
+    assert started["state"] == "live"
+    assert PLANTED_SECRET in job["deliveryUrl"][0]
+
+
+async def test_a_choice_is_changed(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    changed = await http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
+
+    assert changed.json()["nonce_lifetime"] == 5
+    assert standin.behaviour.nonce_lifetime == 5
+    assert (await http.get("/_sandbox/behaviour")).json() == changed.json()
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "status"),
+    [
+        ("POST faults", {"kind": "earthquake"}, 400),
+        ("POST faults", {"kind": "status", "status": 418, "colour": "red"}, 400),
+        ("POST faults", {"kind": "status", "status": 599}, 400),
+        ("POST faults", {"kind": "error", "code": "NO_SUCH_CODE"}, 400),
+        ("POST faults", ["slow"], 400),
+        ("POST faults", {"preset": "no-such-preset"}, 404),
+        (f"POST jobs/{JOB}", {"action": "explode"}, 400),
+        (f"POST jobs/{'a' * 24}", {"action": "cancel"}, 404),
+        ("POST jobs", {"project": PROJECT_ID, "cluster": "nowhere"}, 404),
+        ("PATCH behaviour", {"algorithm": "ROT13", "nonce_lifetime": 1}, 400),
+        ("PATCH behaviour", {"seen_address": "home"}, 400),
+        ("PATCH behaviour", [1], 400),
+        ("GET calls?since=yesterday", None, 400),
+        ("GET nothing", None, 404),
+        ("PUT faults", {}, 404),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    standin: AtlasStandIn, http: httpx.AsyncClient, call: str, body: object, status: int
+) -> None:
+    before = standin.behaviour.model_dump()
+
+    method, path = call.split(" ")
+    answer = await http.request(method, f"/_sandbox/{path}", json=body)
+
+    assert answer.status_code == status
+    assert standin.faults.active == []
+    assert standin.behaviour.model_dump() == before
+    assert standin.calls == []
+
+
+async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    broken = await http.post("/_sandbox/faults", content=b"{", headers=headers)
+    form = await http.post("/_sandbox/faults", data={"preset": "slow"})
+
+    assert (broken.status_code, form.status_code) == (400, 415)
+
+
+@pytest.mark.parametrize("path", ["/_sandbox/", f"/api/atlas/v2{GROUP}"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_pages_of_other_sites_are_kept_out(
+    standin: AtlasStandIn, http: httpx.AsyncClient, path: str, headers: dict[str, str]
+) -> None:
+    assert (await http.get(path, headers=headers)).status_code == 403
+    assert standin.calls == []
+
+
+async def test_names_that_only_resolve_to_this_machine_are_kept_out(
+    http: httpx.AsyncClient,
+) -> None:
+    rebound = {"Host": "rebound.example:80", "Origin": "http://rebound.example:80"}
+
+    assert (await http.get("/_sandbox/", headers=rebound)).status_code == 403
+    assert (await http.get("/_sandbox/", headers={"Host": "rebound.example"})).status_code == 403
+
+
+async def test_its_own_origin_is_let_in(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    own = await http.get("/_sandbox/", headers={"Origin": standin.url})
+    other_port = await http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
+
+    assert [own.status_code, other_port.status_code] == [200, 403]

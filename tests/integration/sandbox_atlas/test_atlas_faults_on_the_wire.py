@@ -1,0 +1,313 @@
+"""Each kind of fault as a client meets it, and whether the DELETE took effect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import httpx
+import pytest
+
+from bot.sandbox.atlas import PRESETS, AtlasStandIn, Fault, HandClock, Kind
+from bot.sandbox.atlas.errors import ERRORS
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from tests.integration.sandbox_atlas.conftest import Speaker, job_path
+
+JOB = "65f0a1c2d3e4f5a6b7c80101"
+RUNNING = job_path("prod-eu", JOB)
+
+
+async def test_a_delay_comes_before_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
+
+    answer = await v2.delete(RUNNING)
+
+    assert answer.status_code == 204
+    assert standin.calls[-1].seconds >= 0.05
+    assert standin.calls[-1].faults == ("delay",)
+
+
+async def test_a_client_that_gives_up_does_not_stop_a_delayed_cancel(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    await v2.get(RUNNING)
+    standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
+    v2.http.timeout = httpx.Timeout(0.05)
+
+    with pytest.raises(httpx.ReadTimeout):
+        await v2.delete(RUNNING)
+    for _ in range(100):
+        if standin.world.cancellations:
+            break
+        await asyncio.sleep(0.01)
+
+    assert standin.world.cancellations == [JOB]
+
+
+async def test_cut_before_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
+
+    with pytest.raises(httpx.TransportError):
+        await v2.delete(RUNNING)
+
+    assert standin.world.cancellations == []
+    assert standin.calls[-1].status is None
+    assert not standin.calls[-1].effect
+
+
+async def test_cut_after_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
+
+    with pytest.raises(httpx.TransportError):
+        await v2.delete(RUNNING)
+
+    assert standin.world.cancellations == [JOB]
+    assert standin.calls[-1].status is None
+    assert standin.calls[-1].effect
+    assert len(standin.deletes(JOB)) == 1
+
+
+@pytest.mark.parametrize(("kind", "cancelled"), [(Kind.HANG, []), (Kind.HANG_AFTER, [JOB])])
+async def test_a_hang_ends_with_the_stand_in(
+    clock: HandClock, kind: Kind, cancelled: list[str]
+) -> None:
+    async with AtlasStandIn(clock=clock) as standin:
+        standin.faults.add(Fault(kind=kind))
+        auth = httpx.DigestAuth("sandboxk", standin.world.keys["sandboxk"].secret)
+        async with httpx.AsyncClient(base_url=standin.url, trust_env=False) as http:
+            v2 = Speaker(http, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json", auth)
+            call = asyncio.ensure_future(v2.delete(RUNNING))
+            await taken(standin)
+            assert not call.done()
+            await standin.stop()
+
+            with pytest.raises(httpx.TransportError):
+                await call
+
+        assert standin.world.cancellations == cancelled
+
+
+async def taken(standin: AtlasStandIn) -> None:
+    for _ in range(400):
+        if not standin.faults.active:
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("the fault was not taken")
+
+
+async def test_429_carries_its_wait(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
+
+    answer = await v2.get(RUNNING)
+
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "7"
+    assert answer.headers["X-Error-Code"] == "RATE_LIMITED_TOKEN_BUCKET"
+    assert (await v2.get(RUNNING)).status_code == 200
+
+
+async def test_429_can_come_without_a_wait(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=429))
+
+    assert "Retry-After" not in (await v2.get(RUNNING)).headers
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
+)
+async def test_atlas_words_its_own_breakdowns(
+    standin: AtlasStandIn, v2: Speaker, status: int, code: str
+) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=status))
+
+    answer = await v2.delete(RUNNING)
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
+    assert standin.world.cancellations == []
+
+
+async def test_a_breakdown_can_come_after_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
+
+    assert (await v2.delete(RUNNING)).status_code == 500
+    assert standin.world.cancellations == [JOB]
+
+
+async def test_a_gateway_answers_in_html(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=502))
+
+    answer = await v2.get(RUNNING)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
+
+
+@pytest.mark.parametrize("code", sorted(ERRORS))
+async def test_every_documented_error_can_be_had(
+    standin: AtlasStandIn, v2: Speaker, code: str
+) -> None:
+    standin.faults.add(Fault(kind=Kind.ERROR, code=code))
+
+    answer = await v2.delete(RUNNING)
+
+    assert answer.status_code == ERRORS[code].status
+    assert answer.json()["error"] == ERRORS[code].status
+    assert answer.json()["errorCode"] == code
+    assert standin.world.cancellations == []
+
+
+async def test_an_error_takes_its_values_from_the_request_or_the_fault(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    standin.faults.add(
+        Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
+        Fault(
+            kind=Kind.ERROR,
+            code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
+            values={"address": "203.0.113.7"},
+            method="DELETE",
+        ),
+    )
+
+    assert (await v2.get(RUNNING)).json()["parameters"][0] == "prod-eu"
+    assert (await v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
+
+
+async def test_an_error_can_have_another_status_or_no_code(
+    standin: AtlasStandIn, v2: Speaker
+) -> None:
+    standin.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
+    odd = await v2.get(RUNNING)
+    standin.faults.add(Fault(kind=Kind.ERROR, status=403))
+    bare = await v2.get(RUNNING)
+
+    assert (odd.status_code, odd.json()["errorCode"]) == (404, "UNEXPECTED_ERROR")
+    assert (bare.status_code, bare.json()["error"]) == (403, 403)
+    assert "errorCode" not in bare.json()
+    assert "X-Error-Code" not in bare.headers
+
+
+@pytest.mark.parametrize("kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY])
+async def test_unreadable_bodies_are_200_and_take_effect(
+    standin: AtlasStandIn, v2: Speaker, kind: Kind
+) -> None:
+    standin.faults.add(Fault(kind=kind, times=2))
+
+    read = await v2.get(RUNNING)
+    cancelled = await v2.delete(RUNNING)
+
+    assert (read.status_code, cancelled.status_code) == (200, 200)
+    assert not is_job(read.text)
+    assert standin.world.cancellations == [JOB]
+
+
+def is_job(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+async def test_an_answer_can_be_cut_in_its_middle(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.CUT_BODY))
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await v2.get(RUNNING)
+
+    assert standin.calls[-1].status is None
+
+
+async def test_an_effect_can_show_late(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
+
+    assert (await v2.delete(RUNNING)).status_code == 204
+    seen = [(await v2.get(RUNNING)).json()["cancelled"] for _ in range(3)]
+
+    assert seen == [False, False, True]
+
+
+async def test_a_key_can_stop_being_taken(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
+
+    answer = await v2.delete(RUNNING)
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
+    assert standin.deletes() == []
+    assert standin.world.cancellations == []
+
+
+async def test_a_challenge_can_be_unanswerable(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
+
+    first = await http.get(f"/api/atlas/v2{RUNNING}")
+    second = await http.get(f"/api/atlas/v2{RUNNING}")
+
+    assert first.headers["WWW-Authenticate"] == "Negotiate"
+    assert second.headers["WWW-Authenticate"].startswith("Digest ")
+
+
+async def test_forgotten_nonces_are_stale(standin: AtlasStandIn, v2: Speaker) -> None:
+    await v2.get(RUNNING)
+    standin.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
+
+    answer = await v2.delete(RUNNING)
+
+    assert answer.status_code == 204
+    assert [call.status for call in standin.calls] == [401, 200, 401, 204]
+    assert standin.calls[2].refused == "nonce is not known"
+
+
+async def test_tokens_can_be_revoked_before_a_call(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    form = {"grant_type": "client_credentials"}
+    given = await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
+    standin.faults.add(Fault(kind=Kind.FORGET_TOKENS))
+    bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
+
+    assert (await http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
+
+
+async def test_tokens_can_fail_to_be_given(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
+    form = {"grant_type": "client_credentials"}
+
+    answers = [
+        await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
+        for _ in range(2)
+    ]
+
+    assert [answer.status_code for answer in answers] == [503, 200]
+
+
+async def test_a_fault_waits_for_its_own_requests(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
+
+    assert (await v2.get(RUNNING)).status_code == 200
+    assert (await v2.delete(job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102"))).status_code == 204
+    assert (await v2.delete(RUNNING)).status_code == 500
+    assert (await v2.delete(RUNNING)).status_code == 204
+
+
+async def test_when_down_not_even_a_challenge_comes(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.faults.preset("down")
+
+    with pytest.raises(httpx.TransportError):
+        await http.get(f"/api/atlas/v2{RUNNING}")
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
+async def test_after_a_preset_is_cleared_all_is_well(
+    standin: AtlasStandIn, v2: Speaker, name: str
+) -> None:
+    standin.faults.preset(name)
+    with contextlib.suppress(httpx.TransportError):
+        await v2.delete(RUNNING)
+    standin.faults.clear()
+
+    assert (await v2.get(RUNNING)).status_code == 200

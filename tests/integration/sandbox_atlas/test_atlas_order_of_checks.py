@@ -1,0 +1,200 @@
+"""Which refusal comes first, and which of them say something of the rate."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn, HandClock, Role
+from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker, job_path
+
+RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
+
+
+def speaker(http: httpx.AsyncClient, public: str, private: str) -> Speaker:
+    return Speaker(http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "detail"),
+    [
+        ("/nothing", 404, "RESOURCE_NOT_FOUND", "Cannot find resource /api/atlas/v2/nothing."),
+        ("/groups/xyz", 404, "INVALID_GROUP_ID", "An invalid group ID xyz was specified."),
+        (f"/groups/{'b' * 24}", 404, "GROUP_NOT_FOUND", f"No group with ID {'b' * 24} exists."),
+        (
+            f"{GROUP}/clusters/nowhere/backup/restoreJobs",
+            404,
+            "CLUSTER_NOT_FOUND",
+            f"No cluster named nowhere exists in group {PROJECT_ID}.",
+        ),
+        (
+            f"{GROUP}/clusters/no%20where%2F..%2Fx/backup/restoreJobs",
+            400,
+            "INVALID_PATH_PARAMETER",
+            "Invalid path parameter clusterName specified.",
+        ),
+        (
+            job_path("prod-eu", "a" * 24),
+            404,
+            "RESTORE_JOB_NOT_FOUND",
+            f"No restore job with ID {'a' * 24} exists for cluster prod-eu.",
+        ),
+    ],
+)
+async def test_what_is_not_there_is_named(
+    v2: Speaker, path: str, status: int, code: str, detail: str
+) -> None:
+    answer = await v2.get(path)
+
+    assert answer.status_code == status
+    assert answer.json()["errorCode"] == code
+    assert answer.json()["detail"] == detail
+
+
+async def test_a_missing_project_costs_nothing_and_a_missing_cluster_does(v2: Speaker) -> None:
+    project = await v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
+    cluster = await v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
+
+    assert "RateLimit-Limit" not in project.headers
+    assert cluster.headers["RateLimit-Limit"] == "1200"
+    assert cluster.headers["RateLimit-Remaining"] == "1199"
+
+
+async def test_credentials_come_before_everything(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/atlas/v2/groups/xyz")
+
+    assert answer.status_code == 401
+
+
+async def test_the_version_comes_before_the_project(v2: Speaker) -> None:
+    answer = await v2.get("/groups/xyz", accept="application/json")
+
+    assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
+
+
+async def test_the_rate_comes_before_the_access_list(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.behaviour.rate_capacity = 1
+    standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+
+    codes = [(await v2.get(RUNNING)).json()["errorCode"] for _ in range(2)]
+
+    assert codes == ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "RATE_LIMITED_TOKEN_BUCKET"]
+
+
+async def test_the_access_list_names_the_address_it_saw(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+    standin.behaviour.seen_address = "198.51.100.7"
+
+    answer = await v2.get(RUNNING)
+
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == (
+        "IP address 198.51.100.7 is not allowed to access this resource."
+    )
+    assert answer.json()["parameters"] == ["198.51.100.7"]
+
+
+async def test_an_address_on_the_list_passes(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
+
+    assert (await v2.get(RUNNING)).status_code == 200
+
+
+async def test_an_empty_list_is_asked_for(standin: AtlasStandIn, v2: Speaker) -> None:
+    standin.world.keys["sandboxk"].access_list = []
+
+    assert (await v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
+
+
+async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.world.add_key("stranger", "secret", {})
+
+    answer = await speaker(http, "stranger", "secret").get(RUNNING)
+
+    assert answer.status_code == 401
+    assert "WWW-Authenticate" in answer.headers
+    assert "errorCode" not in answer.json()
+
+
+async def test_reading_jobs_needs_more_than_reading_the_project(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+    reader = speaker(http, "reader", "secret")
+
+    assert (await reader.get(GROUP)).status_code == 200
+    assert (await reader.get(RUNNING)).json()["errorCode"] == "USER_UNAUTHORIZED"
+
+
+async def test_the_role_comes_before_the_job(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+
+    answer = await speaker(http, "reader", "secret").delete(job_path("nowhere", "nonsense"))
+
+    assert answer.json()["errorCode"] == "USER_UNAUTHORIZED"
+
+
+async def test_whether_a_manager_may_cancel_is_a_choice(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    manager = speaker(http, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
+    standin.behaviour.manager_may_cancel = False
+
+    assert (await manager.get(RUNNING)).status_code == 200
+    assert (await manager.delete(RUNNING)).status_code == 401
+
+    standin.behaviour.manager_may_cancel = True
+    assert (await manager.delete(RUNNING)).status_code == 204
+
+
+async def test_a_missing_role_can_be_a_403(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+    standin.behaviour.role_refusal = "ACCESS_FORBIDDEN"
+    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+
+    assert (await speaker(http, "reader", "secret").delete(RUNNING)).status_code == 403
+
+
+async def test_an_empty_bucket_says_how_long_to_wait(
+    standin: AtlasStandIn, v2: Speaker, clock: HandClock
+) -> None:
+    standin.behaviour.rate_capacity = 2
+    standin.behaviour.rate_refill = 1
+
+    answers = [await v2.get(RUNNING) for _ in range(3)]
+    path = f"/api/atlas/v2{RUNNING}"
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["Retry-After"] == "60"
+    assert answers[2].headers["RateLimit-Remaining"] == "0"
+    assert answers[2].json()["detail"] == (
+        f"Rate limit exceeded for {path}. Please retry after 60 seconds. "
+        "Request capacity: 2. Refill rate: 1 per 60 seconds."
+    )
+    assert answers[2].json()["parameters"] == [path, 60, 2, 1, 60]
+
+    clock.advance(60)
+    assert (await v2.get(RUNNING)).status_code == 200
+
+
+async def test_v1_limits_in_its_older_words(standin: AtlasStandIn, v1: Speaker) -> None:
+    standin.behaviour.rate_capacity = 1
+    await v1.get(RUNNING)
+
+    answer = await v1.get(RUNNING)
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (429, "RATE_LIMITED")
+    assert "Retry-After" not in answer.headers
+
+
+async def test_a_challenge_costs_nothing(
+    standin: AtlasStandIn, http: httpx.AsyncClient, v2: Speaker
+) -> None:
+    for _ in range(3):
+        await http.get(f"/api/atlas/v2{RUNNING}")
+
+    assert (await v2.get(RUNNING)).headers["RateLimit-Remaining"] == "1199"

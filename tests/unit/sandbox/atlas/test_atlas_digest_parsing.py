@@ -1,0 +1,64 @@
+"""How the stand-in reads a Digest header, and what it hands out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.sandbox.atlas import digest
+from bot.sandbox.atlas.behaviour import Behaviour
+from bot.sandbox.atlas.digest import DigestRefused, Gatekeeper, parse
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+GOOD = (
+    'Digest username="u", realm="r", nonce="n+/", uri="/a?b=c,d", response="f", '
+    'qop=auth, nc=00000001, cnonce="c", algorithm=MD5'
+)
+
+
+def test_quoted_and_bare_values_are_read() -> None:
+    given = parse(GOOD)
+
+    assert given["uri"] == "/a?b=c,d"
+    assert given["nonce"] == "n+/"
+    assert (given["qop"], given["nc"], given["algorithm"]) == ("auth", "00000001", "MD5")
+
+
+def test_names_are_read_in_any_case_and_escapes_undone() -> None:
+    given = parse(GOOD.replace('username="u"', r'UserName="a\"b"'))
+
+    assert given["username"] == 'a"b'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Digest",
+        "Digest username",
+        GOOD.replace('"u"', '"u'),
+        GOOD + ', uri="/twice"',
+        GOOD.replace(", nc=00000001", ""),
+        GOOD.replace('cnonce="c"', "cnonce="),
+        GOOD + ", =x",
+    ],
+)
+def test_a_header_out_of_order_is_refused(header: str) -> None:
+    with pytest.raises(DigestRefused):
+        parse(header)
+
+
+def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "NONCES_KEPT", 3)
+    keeper = Gatekeeper(Behaviour())
+
+    challenges = [keeper.challenge(NOW) for _ in range(5)]
+
+    assert len(keeper.nonces) == 3
+    assert all(nonce in "".join(challenges[2:]) for nonce in keeper.nonces)
+
+
+def test_a_challenge_names_its_algorithm() -> None:
+    keeper = Gatekeeper(Behaviour(algorithm="SHA-256"))
+
+    assert 'algorithm=SHA-256, qop="auth", stale=true' in keeper.challenge(NOW, stale=True)

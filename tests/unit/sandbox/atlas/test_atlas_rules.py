@@ -1,0 +1,219 @@
+"""The stand-in's pure rules: versions, buckets, faults, errors, origins, and the world."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from bot.sandbox.atlas import PLANTED_SECRET, PRESETS, PROJECT_ID, DeliveryType, Fault, Kind, World
+from bot.sandbox.atlas.asks import match
+from bot.sandbox.atlas.behaviour import Behaviour
+from bot.sandbox.atlas.errors import _TABLE, ERRORS, AtlasError
+from bot.sandbox.atlas.faults import SENTENCES, Faults
+from bot.sandbox.atlas.guard import foreign, is_loopback
+from bot.sandbox.atlas.limits import Buckets, Rate
+from bot.sandbox.atlas.resources import why_not
+from bot.sandbox.atlas.versions import resolve, takes_json
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+TODAY = date(2026, 11, 24)
+VERSIONS = ("2023-01-01", "2024-08-05")
+
+
+@pytest.mark.parametrize(
+    ("accept", "version"),
+    [
+        ("application/vnd.atlas.2023-01-01+json", "2023-01-01"),
+        ("application/vnd.atlas.2024-08-04+json", "2023-01-01"),
+        ("application/vnd.atlas.2024-08-05+json", "2024-08-05"),
+        ("Application/VND.atlas.2025-03-12+JSON", "2024-08-05"),
+        ("text/html, application/vnd.atlas.2023-01-01+json;q=0.9", "2023-01-01"),
+        ("application/vnd.atlas.2026-11-24+json", "2024-08-05"),
+    ],
+)
+def test_a_date_resolves_to_the_newest_version_not_after_it(accept: str, version: str) -> None:
+    assert resolve(accept, VERSIONS, TODAY, 406) == version
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", "application/vnd.atlas.2022-01-01+json", "application/vnd.atlas.x+json"]
+)
+def test_without_a_version_that_exists_there_is_no_answer(accept: str) -> None:
+    with pytest.raises(AtlasError) as caught:
+        resolve(accept, VERSIONS, TODAY, 406)
+
+    assert (caught.value.status, caught.value.kind.code) == (406, "INVALID_VERSION_DATE")
+
+
+def test_v1_takes_json_anything_or_nothing() -> None:
+    taken = [takes_json(accept) for accept in ("", "*/*", "application/json", "text/html")]
+
+    assert taken == [True, True, True, False]
+
+
+def test_a_bucket_empties_and_fills_again_but_never_over_its_rim() -> None:
+    buckets, rate = Buckets(), Rate(2, 60, 60)
+
+    readings = [buckets.take("backups", "p", rate, NOW) for _ in range(3)]
+    later = buckets.take("backups", "p", rate, NOW + timedelta(hours=1))
+
+    assert [reading.remaining for reading in readings] == [1, 0, 0]
+    assert [reading.wait for reading in readings] == [0, 0, 1]
+    assert later.remaining == 1
+
+
+def test_buckets_of_two_projects_are_two() -> None:
+    buckets, rate = Buckets(), Rate(1, 1, 60)
+    buckets.take("backups", "one", rate, NOW)
+
+    assert buckets.take("backups", "other", rate, NOW).wait == 0
+
+
+def test_a_fault_is_used_up_and_leaves_others_alone() -> None:
+    faults = Faults()
+    faults.add(Fault(kind=Kind.DELAY, times=2), Fault(kind=Kind.HTML, method="GET"))
+
+    struck = [
+        [fault.kind for fault in faults.take(method, "/x", "call")]
+        for method in ("DELETE", "GET", "GET")
+    ]
+
+    assert struck == [[Kind.DELAY], [Kind.DELAY, Kind.HTML], []]
+
+
+def test_a_fault_without_a_number_stays() -> None:
+    faults = Faults()
+    faults.add(Fault(kind=Kind.DELAY, times=None))
+
+    assert [len(faults.take("GET", "/x", "call")) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_fault_for_calls_spares_the_challenge() -> None:
+    faults = Faults()
+    faults.add(Fault(kind=Kind.DELAY), Fault(kind=Kind.HTML, on="any"))
+
+    assert [fault.kind for fault in faults.take("GET", "/x", "challenge")] == [Kind.HTML]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "x"}, {"status": 200}, {"status": 599}, {"code": "X"}, {"times": 0}]
+)
+def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Fault.model_validate({"kind": "delay", **wrong})
+
+
+def test_every_kind_and_every_preset_has_its_sentence() -> None:
+    sentences = [*SENTENCES.values(), *(sentence for sentence, _ in PRESETS.values())]
+
+    assert set(SENTENCES) == set(Kind)
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_an_errors_parameters_are_its_values_in_order() -> None:
+    error = AtlasError("RESTORE_JOB_NOT_FOUND", {"job": "j", "cluster": "c", "group": "g"})
+
+    assert error.document() == {
+        "detail": "No restore job with ID j exists for cluster c.",
+        "error": 404,
+        "errorCode": "RESTORE_JOB_NOT_FOUND",
+        "parameters": ["j", "c"],
+        "reason": "Not Found",
+    }
+
+
+def test_no_code_stands_twice_in_the_table() -> None:
+    assert len(ERRORS) == len(_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1:80", True),
+        ("localhost", True),
+        ("[::1]:8080", True),
+        ("localhost.example", False),
+        ("127.0.0.1.nip.example", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_names_are_here(host: str, here: bool) -> None:
+    assert is_loopback(host) is here
+
+
+def test_programs_send_neither_origin_nor_fetch_site() -> None:
+    assert not foreign({"host": "127.0.0.1:80"})
+    assert foreign({"host": "evil.example", "origin": "http://evil.example"})
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/groups/g/clusters/c", {"group": "g", "cluster": "c"}),
+        ("/groups/g/clusters/a%2Fb", {"group": "g", "cluster": "a/b"}),
+        ("/groups/g/clusters/c/", None),
+        ("/groups//clusters/c/x", None),
+        ("/Groups/g/clusters/c", None),
+    ],
+)
+def test_a_path_is_matched_piece_by_piece(path: str, values: dict[str, str] | None) -> None:
+    assert match("/groups/{group}/clusters/{cluster}", path) == values
+
+
+def test_the_example_has_every_type_and_state() -> None:
+    jobs = [job for _, job in World.example(NOW).jobs()]
+
+    assert {(job.delivery_type.value, job.state) for job in jobs} == {
+        ("download", "running"),
+        ("download", "live"),
+        ("download", "cancelled"),
+        ("download", "expired"),
+        ("download", "failed"),
+        ("automated", "running"),
+        ("automated", "finished"),
+        ("pointInTime", "running"),
+    }
+    assert len({job.id for job in jobs}) == len(jobs)
+
+
+def test_the_example_has_at_least_three_jobs_to_cancel_on_dedicated_clusters() -> None:
+    behaviour = Behaviour()
+    open_jobs = [
+        job
+        for cluster, job in World.example(NOW).jobs()
+        if not cluster.flex and not job.over and not why_not(job, behaviour)
+    ]
+
+    assert len(open_jobs) == 6
+
+
+def test_every_link_of_the_example_carries_the_planted_secret() -> None:
+    links = [url for _, job in World.example(NOW).jobs() for url in job.urls + job.private_urls]
+
+    assert len(links) == 6
+    assert all(PLANTED_SECRET in link for link in links)
+
+
+def test_a_world_of_ones_own_is_built_piece_by_piece() -> None:
+    world = World()
+    project = world.add_project("mine", now=NOW)
+    cluster = world.add_cluster(project, "c0", now=NOW)
+    job = world.add_job(cluster, DeliveryType.AUTOMATED, now=NOW)
+
+    assert world.job(job.id) is job
+    assert job.target is not None
+    assert (job.target.cluster, job.target.group) == ("c0", project.id)
+    assert PROJECT_ID not in world.projects
+
+
+def test_credentials_do_not_show_their_secret() -> None:
+    key = World.example(NOW).keys["sandboxk"]
+
+    assert key.secret not in repr(key)
+
+
+def test_a_wrong_address_is_no_choice() -> None:
+    with pytest.raises(ValidationError):
+        Behaviour().seen_address = "home"
