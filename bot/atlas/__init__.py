@@ -1,0 +1,95 @@
+'''The client of the MongoDB Atlas Administration API, usable by itself.
+
+    from pydantic import SecretStr
+    from bot.atlas import AtlasClient, DigestKey, JobRef
+
+    async def cancel(project: str, cluster: str, job: str, key: DigestKey) -> bool:
+        """Cancel a download restore job; true once Atlas shows it cancelled."""
+        async with AtlasClient(key) as atlas:
+            ref = JobRef(project, cluster, job)
+            if (await atlas.restore_job(ref)).can_be_cancelled:
+                await atlas.cancel_restore_job(ref)
+            return (await atlas.restore_job(ref)).cancelled
+
+Every failure of a call is an `AtlasError` whose text is a sentence for people.
+'''
+
+from bot.atlas.client import AtlasClient
+from bot.atlas.credentials import Credentials, DigestKey, ServiceAccount
+from bot.atlas.errors import (
+    AtlasError,
+    AtlasRefused,
+    AtlasTrouble,
+    ChallengeNotUnderstood,
+    ClusterNotFound,
+    ConnectionBroken,
+    JobNotFound,
+    KeyRefused,
+    Maintenance,
+    NoConnection,
+    NotCancellable,
+    NotOnAccessList,
+    OtherRefusal,
+    ProjectNotFound,
+    RateLimited,
+    RoleMissing,
+    TimedOut,
+    Unavailable,
+    UnreadableAnswer,
+    VersionGone,
+    WrongClusterKind,
+)
+from bot.atlas.gauge import Answered
+from bot.atlas.models import (
+    CancelAccepted,
+    Cluster,
+    DeliveryType,
+    InvalidName,
+    JobRef,
+    JobState,
+    Project,
+    RestoreJob,
+    is_cluster_name,
+    is_object_id,
+)
+from bot.atlas.wire import ApiVersion
+
+__all__ = [
+    "Answered",
+    "ApiVersion",
+    "AtlasClient",
+    "AtlasError",
+    "AtlasRefused",
+    "AtlasTrouble",
+    "CancelAccepted",
+    "ChallengeNotUnderstood",
+    "Cluster",
+    "ClusterNotFound",
+    "ConnectionBroken",
+    "Credentials",
+    "DeliveryType",
+    "DigestKey",
+    "InvalidName",
+    "JobNotFound",
+    "JobRef",
+    "JobState",
+    "KeyRefused",
+    "Maintenance",
+    "NoConnection",
+    "NotCancellable",
+    "NotOnAccessList",
+    "OtherRefusal",
+    "Project",
+    "ProjectNotFound",
+    "RateLimited",
+    "RestoreJob",
+    "RoleMissing",
+    "ServiceAccount",
+    "TimedOut",
+    "Unavailable",
+    "UnreadableAnswer",
+    "VersionGone",
+    "WrongClusterKind",
+    "is_cluster_name",
+    "is_object_id",
+]

@@ -1,0 +1,204 @@
+"""The client of the Atlas Administration API: restore jobs, clusters, projects, and one cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from pydantic import ValidationError
+
+from bot.atlas import wire
+from bot.atlas.errors import Facts, UnreadableAnswer
+from bot.atlas.exchange import Exchange
+from bot.atlas.models import Answer, CancelAccepted, Cluster, Project, RestoreJob
+from bot.atlas.patience import Budget, Clock, persist
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    import httpx
+
+    from bot.atlas.credentials import Credentials
+    from bot.atlas.gauge import Answered
+    from bot.atlas.models import JobRef
+
+_T = TypeVar("_T")
+_A = TypeVar("_A", bound=Answer)
+
+#: Pages of one list that are read at most; a list without an end is no list of Atlas.
+MOST_PAGES = 200
+
+
+class AtlasClient:
+    """Speaks the Administration API with one pool of connections and one login.
+
+    Safe for many calls at once in one event loop. Close it: it is an async context manager.
+
+    Args:
+        credentials: an API key pair or a service account.
+        base_url: where Atlas is; Atlas for Government is https://cloud.mongodbgov.com.
+        version: which API to speak.
+        envelope: ask for enveloped answers, for gateways that hide statuses or headers.
+        pretty: ask for indented answers.
+        transport: instead of the network, for tests.
+        request_timeout: seconds for one call with its handshake.
+        patience: seconds in all for one read (all pages of a list) with what is tried again.
+        observe: told of every HTTP exchange, digest challenges and failures included.
+        sleep: waits seconds.
+        monotonic: seconds that never jump.
+        jitter: a number from 0 to 1, by chance.
+
+    Raises:
+        ValueError: `base_url` is no address.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str = "https://cloud.mongodb.com",
+        version: wire.ApiVersion = wire.ApiVersion.V2,
+        envelope: bool = False,
+        pretty: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
+        request_timeout: float = 8.0,
+        patience: float = 20.0,
+        observe: Callable[[Answered], None] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._dialect = wire.Dialect(version=version, envelope=envelope, pretty=pretty)
+        self._request_timeout = request_timeout
+        self._patience = patience
+        self._clock = Clock(sleep, monotonic, jitter)
+        self._exchange = Exchange(
+            credentials,
+            base_url=base_url,
+            dialect=self._dialect,
+            transport=transport,
+            request_timeout=request_timeout,
+            observe=observe,
+            monotonic=monotonic,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._exchange.aclose()
+
+    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+        """Read one job.
+
+        Raises:
+            AtlasRefused: Atlas said no.
+            AtlasTrouble: there was no readable answer within `patience` seconds.
+        """
+        ask = wire.get_job(ref)
+
+        def read(payload: object) -> RestoreJob:
+            job = self._one(RestoreJob, ask, payload)
+            if job.id != ref.job_id:
+                raise self._unreadable(ask, "it is another job than the one asked for")
+            return job
+
+        return await self._read(ask, read, self._budget(patience))
+
+    async def restore_jobs(self, project_id: str, cluster_name: str) -> list[RestoreJob]:
+        """Read all restore jobs of a cluster, newest first; cancelled and old ones are among them.
+
+        Raises:
+            InvalidName: before anything is sent.
+            AtlasRefused: Atlas said no.
+            AtlasTrouble: there was no readable answer in time.
+        """
+        jobs = await self._all(RestoreJob, wire.list_jobs(project_id, cluster_name))
+        # A job that is created while pages are read moves one job to the next page: seen twice.
+        return list({job.id: job for job in jobs}.values())
+
+    async def clusters(self, project_id: str) -> list[Cluster]:
+        """Read all clusters of a project; raises as `restore_jobs` does."""
+        clusters = await self._all(Cluster, wire.list_clusters(project_id))
+        return list({cluster.name: cluster for cluster in clusters}.values())
+
+    async def projects(self) -> list[Project]:
+        """Read all projects that the credentials can see; raises as `restore_jobs` does."""
+        projects = await self._all(Project, wire.list_projects())
+        return list({project.id: project for project in projects}.values())
+
+    async def project(self, project_id: str) -> Project:
+        """Read one project; raises as `restore_jobs` does."""
+        ask = wire.get_project(project_id)
+        return await self._read(
+            ask, lambda payload: self._one(Project, ask, payload), self._budget(None)
+        )
+
+    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+        """Send one DELETE, never a second one by itself.
+
+        Any 2xx is taken, with any body. Only a read of the job tells whether it is cancelled.
+
+        Raises:
+            AtlasRefused: Atlas said no; nothing was changed.
+            AtlasTrouble: not settled; see its `may_have_taken_effect`, and read the job.
+        """
+        reply = await self._exchange.send(wire.cancel_job(ref), self._request_timeout)
+        return CancelAccepted(reply.status)
+
+    def _budget(self, patience: float | None) -> Budget:
+        return Budget.of(self._patience if patience is None else patience, self._clock)
+
+    async def _read(self, ask: wire.Ask, read: Callable[[object], _T], budget: Budget) -> _T:
+        async def attempt(seconds: float) -> _T:
+            return read((await self._exchange.send(ask, seconds)).payload)
+
+        return await persist(attempt, budget)
+
+    async def _all(self, model: type[_A], ask: wire.Ask) -> list[_A]:
+        """Read page after page until one has no next."""
+        budget = self._budget(None)
+        items: list[_A] = []
+        for number in range(1, MOST_PAGES + 1):
+            page = replace(ask, page=number)
+
+            def read(payload: object, page: wire.Ask = page) -> tuple[list[_A], bool]:
+                return self._page(model, page, payload)
+
+            more, goes_on = await self._read(page, read, budget)
+            items += more
+            if not goes_on:
+                return items
+        raise self._unreadable(ask, "the list has no end")
+
+    def _page(self, model: type[_A], ask: wire.Ask, payload: object) -> tuple[list[_A], bool]:
+        results = payload.get("results") if isinstance(payload, Mapping) else None
+        if not isinstance(payload, Mapping) or not isinstance(results, list):
+            raise self._unreadable(ask, "it is not a page of a list")
+        return [self._one(model, ask, item) for item in results], wire.has_next(payload)
+
+    def _one(self, model: type[_A], ask: wire.Ask, payload: object) -> _A:
+        try:
+            return model.model_validate(payload)
+        except ValidationError as error:
+            # Not the error itself: it carries what was read, a download link perhaps.
+            wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        raise self._unreadable(ask, f"unreadable: {wrong or model.__name__}"[:200])
+
+    def _unreadable(self, ask: wire.Ask, why: str) -> UnreadableAnswer:
+        asked = f"{ask.method} {ask.target(self._dialect)}"
+        return UnreadableAnswer(**Facts(status=200, detail=why, asked=asked))

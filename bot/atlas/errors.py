@@ -1,0 +1,177 @@
+"""What can go wrong with Atlas, as a tree; each leaf's docstring is the sentence people see.
+
+AtlasError
+├── AtlasRefused                a definite no: asking again changes nothing
+│   ├── KeyRefused
+│   ├── RoleMissing
+│   ├── NotOnAccessList
+│   ├── ProjectNotFound
+│   ├── ClusterNotFound
+│   ├── WrongClusterKind
+│   ├── JobNotFound
+│   ├── NotCancellable
+│   ├── Maintenance
+│   ├── VersionGone
+│   └── OtherRefusal
+└── AtlasTrouble                nothing is settled, and it may pass
+    ├── RateLimited
+    ├── Unavailable
+    ├── UnreadableAnswer
+    ├── ChallengeNotUnderstood
+    ├── TimedOut
+    └── NoConnection            before anything was sent
+        └── ConnectionBroken    after something was sent
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypedDict, Unpack
+
+
+class Facts(TypedDict, total=False):
+    """What every error carries; see `AtlasError`."""
+
+    status: int | None
+    code: str | None
+    detail: str
+    asked: str
+
+
+class AtlasError(Exception):
+    """Atlas could not do what was asked.
+
+    `str(error)` is a sentence for people that says what to do.
+
+    Attributes:
+        status: the HTTP status, or None where no answer came.
+        code: Atlas's `errorCode`, or None where it gave none.
+        detail: Atlas's own explanation, short; text from outside, so escape it before showing it.
+        asked: method and path of the call.
+    """
+
+    def __init__(self, sentence: str | None = None, **facts: Unpack[Facts]) -> None:
+        super().__init__(sentence or _own_sentence(type(self)))
+        self.status = facts.get("status")
+        self.code = facts.get("code")
+        self.detail = facts.get("detail", "")
+        self.asked = facts.get("asked", "")
+
+
+def _own_sentence(leaf: type[AtlasError]) -> str:
+    return " ".join((inspect.getdoc(leaf) or leaf.__name__).split("\n\n")[0].split())
+
+
+class AtlasRefused(AtlasError):
+    """Atlas refused what was asked."""
+
+
+class KeyRefused(AtlasRefused):
+    """Atlas did not accept the API key: check the key, and that it has access to this project."""
+
+
+class RoleMissing(AtlasRefused):
+    """The API key may not do this: give it the project roles Backup Manager and Recovery Operator.
+
+    In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator, to
+    cancel them.
+    """
+
+
+class NotOnAccessList(AtlasRefused):
+    """The API key may not be used from this address: add the address to the key's access list.
+
+    Attributes:
+        address: the address that Atlas saw, or None where it did not say.
+    """
+
+    def __init__(self, *, address: str | None = None, **facts: Unpack[Facts]) -> None:
+        sentence = f"The API key may not be used from {address}: add it to the key's access list."
+        super().__init__(sentence if address else None, **facts)
+        self.address = address
+
+
+class ProjectNotFound(AtlasRefused):
+    """Atlas knows no such project: check the project id."""
+
+
+class ClusterNotFound(AtlasRefused):
+    """There is no such cluster in the project: check its name, and that the project is right."""
+
+
+class WrongClusterKind(AtlasRefused):
+    """Atlas cannot cancel restore jobs of flex and serverless clusters: it has no call for it."""
+
+
+class JobNotFound(AtlasRefused):
+    """The cluster has no such restore job: check its id, and that the cluster is right."""
+
+
+class NotCancellable(AtlasRefused):
+    """Atlas does not cancel this job: it cancels whole download jobs only, until they are over."""
+
+
+class Maintenance(AtlasRefused):
+    """Atlas is under maintenance and takes no changes: try again later."""
+
+
+class VersionGone(AtlasRefused):
+    """Atlas does not serve this version of its API: update this program, or set another version."""
+
+
+class OtherRefusal(AtlasRefused):
+    """Atlas refused what was asked: see its own explanation."""
+
+
+class AtlasTrouble(AtlasError):
+    """Atlas could not be asked, or its answer is not certain.
+
+    Attributes:
+        may_have_taken_effect: whether a change that was asked for (the DELETE) may have been made
+            all the same; read the job again before anything else. False for reads.
+        retry_after: seconds that Atlas asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        sentence: str | None = None,
+        *,
+        may_have_taken_effect: bool = False,
+        retry_after: float | None = None,
+        **facts: Unpack[Facts],
+    ) -> None:
+        super().__init__(sentence, **facts)
+        self.may_have_taken_effect = may_have_taken_effect
+        self.retry_after = retry_after
+
+
+class RateLimited(AtlasTrouble):
+    """Atlas limits how often it may be asked: try again in a minute."""
+
+    def __init__(self, *, retry_after: float | None = None, **facts: Unpack[Facts]) -> None:
+        sentence = f"Atlas limits how often it may be asked: try again in {retry_after or 0:.0f} s."
+        super().__init__(sentence if retry_after else None, retry_after=retry_after, **facts)
+
+
+class Unavailable(AtlasTrouble):
+    """Atlas answered that it has a problem of its own: try again in a minute."""
+
+
+class UnreadableAnswer(AtlasTrouble):
+    """Atlas's answer could not be read: check that the address is Atlas's, and try again."""
+
+
+class ChallengeNotUnderstood(AtlasTrouble):
+    """The server asks for a login that an API key cannot give: check its address, and any proxy."""
+
+
+class TimedOut(AtlasTrouble):
+    """Atlas did not answer in time: try again in a minute."""
+
+
+class NoConnection(AtlasTrouble):
+    """Atlas could not be reached: check the address, the network, and the proxy if there is one."""
+
+
+class ConnectionBroken(NoConnection):
+    """The connection to Atlas broke before its answer was complete: try again."""

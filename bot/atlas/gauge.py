@@ -1,0 +1,99 @@
+"""A transport around the real one: tells of every exchange, and caps the size of answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+#: Bytes of a body that are read at most; a page of 500 jobs has well below one million.
+MOST_BYTES = 8 * 1024 * 1024
+
+
+class AnswerTooLarge(Exception):
+    """The body went on beyond MOST_BYTES."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One HTTP exchange, for whoever counts them; digest challenges and token calls included.
+
+    Attributes:
+        method: of the request.
+        status: of the answer, or None where no answer came.
+        seconds: from sending to the answer's headers, or to the failure.
+        challenge: whether the answer is a 401 that asks for a login.
+        rate_limit_remaining: calls left in Atlas's token bucket, where it says so.
+    """
+
+    method: str
+    status: int | None
+    seconds: float
+    challenge: bool = False
+    rate_limit_remaining: int | None = None
+
+
+class Gauge(httpx.AsyncBaseTransport):
+    """Passes requests on to `inner`, and reports each to `observe`."""
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        observe: Callable[[Answered], None] | None,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._inner = inner
+        self._observe = observe
+        self._monotonic = monotonic
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        began = self._monotonic()
+        response: httpx.Response | None = None
+        try:
+            response = await self._inner.handle_async_request(request)
+        finally:
+            # Failures and cancellations are exchanges too: they cost a call, and time.
+            if self._observe is not None:
+                self._observe(_answered(request, response, self._monotonic() - began))
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Capped(response.stream)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _answered(request: httpx.Request, response: httpx.Response | None, seconds: float) -> Answered:
+    if response is None:
+        return Answered(request.method, None, seconds)
+    left = response.headers.get("RateLimit-Remaining", "")
+    return Answered(
+        request.method,
+        response.status_code,
+        seconds,
+        challenge=response.status_code == httpx.codes.UNAUTHORIZED
+        and "WWW-Authenticate" in response.headers,
+        rate_limit_remaining=int(left) if left.isdecimal() and len(left) < 10 else None,  # noqa: PLR2004 - no count is longer
+    )
+
+
+class _Capped(httpx.AsyncByteStream):
+    """A body that ends with an error when it is too long."""
+
+    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for chunk in self._inner:
+            read += len(chunk)
+            if read > MOST_BYTES:
+                raise AnswerTooLarge
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

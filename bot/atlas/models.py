@@ -1,0 +1,283 @@
+"""What Atlas answers, as frozen values; no value has a field that could hold a download link."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
+_SHOWN = 40  #: characters of a wrong name that are repeated to people
+
+#: Keys of a job whose values are, or contain, links that give the backup to whoever has them.
+_LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")
+
+
+class InvalidName(ValueError):
+    """A name or id that cannot be one of Atlas's; its text is a sentence for people."""
+
+
+def is_object_id(text: str) -> bool:
+    """Say whether `text` has the form of an id of Atlas: 24 hex digits, in either case."""
+    return _OBJECT_ID.fullmatch(text) is not None
+
+
+def is_cluster_name(text: str) -> bool:
+    """Say whether `text` has the form of a cluster's name: letters, digits, hyphens; at most 64."""
+    return _CLUSTER_NAME.fullmatch(text) is not None
+
+
+def object_id(text: str, what: str) -> str:
+    """Return `text` in lower case; raises `InvalidName`, naming `what`, unless it is an id."""
+    if not is_object_id(text):
+        raise InvalidName(
+            f"{_quoted(text)} is not a {what}: that has 24 characters, each 0-9 or a-f, "
+            "such as 5b622f7087d9d6039fafe03f."
+        )
+    return text.lower()
+
+
+def cluster_name(text: str) -> str:
+    """Return `text` as it is; raises `InvalidName` unless it can be a cluster's name."""
+    if not is_cluster_name(text):
+        raise InvalidName(
+            f"{_quoted(text)} is not a cluster name: that has letters, digits and hyphens only, "
+            "begins with a letter or digit, and is at most 64 long, such as prod-eu."
+        )
+    return text
+
+
+def _quoted(text: str) -> str:
+    """Show what was given, short and on one line, so that people recognise it."""
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text[:80]).split())
+    if not shown:
+        return "An empty text"
+    return f"“{shown[:_SHOWN]}…”" if len(text) > _SHOWN else f"“{shown}”"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """Which restore job: its project, its cluster, its id.
+
+    Ids are kept in lower case, as Atlas writes them.
+
+    Raises:
+        InvalidName: a part does not have the form that Atlas gives it.
+    """
+
+    project_id: str
+    cluster_name: str
+    job_id: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "project_id", object_id(self.project_id, "project id"))
+        object.__setattr__(self, "cluster_name", cluster_name(self.cluster_name))
+        object.__setattr__(self, "job_id", object_id(self.job_id, "restore job id"))
+
+
+class DeliveryType(StrEnum):
+    """How a restore job delivers the snapshot, in Atlas's own words."""
+
+    AUTOMATED = "automated"  #: into a cluster
+    DOWNLOAD = "download"  #: as an archive behind a link; the only type that can be cancelled
+    POINT_IN_TIME = "pointInTime"  #: into a cluster, as of a moment
+
+
+class JobState(StrEnum):
+    """Where a restore job stands. Atlas has no such word; it is derived from several keys."""
+
+    IN_PROGRESS = "in_progress"
+    LINK_LIVE = "link_live"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+    @property
+    def sentence(self) -> str:
+        """The state in words for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    JobState.IN_PROGRESS: "Atlas is still working on it.",
+    JobState.LINK_LIVE: "Its download link is live: whoever has the link can fetch the backup.",
+    JobState.FINISHED: "It has finished.",
+    JobState.CANCELLED: "It is cancelled.",
+    JobState.EXPIRED: "Its download link has expired.",
+    JobState.FAILED: "It failed.",
+}
+
+
+def _false_for_null(value: object) -> object:
+    return False if value is None else value
+
+
+def _empty_for_null(value: object) -> object:
+    return "" if value is None else value
+
+
+def _null_for_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_Flag = Annotated[bool, BeforeValidator(_false_for_null)]
+_Text = Annotated[str, BeforeValidator(_empty_for_null)]
+_Moment = Annotated[datetime, AfterValidator(_aware)]
+_MaybeMoment = Annotated[_Moment | None, BeforeValidator(_null_for_empty)]
+_Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
+# Left to right, or a plain string would win over the enumeration.
+_Delivery = Annotated[
+    DeliveryType | Annotated[str, Field(max_length=64)], Field(union_mode="left_to_right")
+]
+
+
+class Answer(BaseModel):
+    """What is common to all: unknown keys are dropped, and mistakes do not print what was read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+
+class RestoreJob(Answer):
+    """A cloud-backup restore job of a dedicated cluster.
+
+    Attributes:
+        id: 24 hex digits, lower case.
+        delivery_type: a `DeliveryType`, or Atlas's own word where that is a newer one.
+        snapshot_id: 24 hex digits; empty where Atlas gave none.
+        snapshot_time: when the snapshot was taken.
+        finished_at: set for an automated job that is done; a live download has none.
+        expires_at: when the download link ends; set once the link exists.
+        target_cluster_name: where an automated or point-in-time restore writes to.
+        target_project_id: the project of that cluster.
+        link_is_live: whether Atlas answered a download link. The link itself is dropped in parsing.
+        shards: how many parts a sharded download has; 0 for a replica set.
+    """
+
+    id: _Id
+    delivery_type: _Delivery
+    snapshot_id: _Text = ""
+    snapshot_time: _MaybeMoment = Field(default=None, alias="timestamp")
+    cancelled: _Flag = False
+    expired: _Flag = False
+    failed: _Flag = False
+    finished_at: _MaybeMoment = None
+    expires_at: _MaybeMoment = None
+    target_cluster_name: str | None = None
+    target_project_id: str | None = Field(default=None, alias="targetGroupId")
+    link_is_live: bool = False
+    shards: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_links(cls, data: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic hands over anything
+        """Reduce every download link to the fact that there is one, before anything can keep it."""
+        if not isinstance(data, Mapping):
+            return {}
+        kept = {key: value for key, value in data.items() if key not in _LINK_KEYS}
+        if any(key in data for key in _LINK_KEYS):
+            kept["link_is_live"] = any(_has_link(data.get(key)) for key in _LINK_KEYS)
+            parts = data.get("components")
+            kept["shards"] = len(parts) if isinstance(parts, list) else 0
+        return kept
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands.
+
+        A flag that ends the job wins over what was left standing from before: a cancelled job may
+        still show its old link or its end.
+        """
+        ended = (
+            (self.cancelled, JobState.CANCELLED),
+            (self.failed, JobState.FAILED),
+            (self.expired, JobState.EXPIRED),
+            (self.finished_at is not None, JobState.FINISHED),
+            (self.link_is_live, JobState.LINK_LIVE),
+        )
+        return next((state for is_so, state in ended if is_so), JobState.IN_PROGRESS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it; a live link is not over."""
+        return self.state not in {JobState.IN_PROGRESS, JobState.LINK_LIVE}
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether Atlas takes a cancel: downloads only, and only until they are over."""
+        return self.delivery_type == DeliveryType.DOWNLOAD and not self.is_over
+
+
+#: Where links stand inside the parts of a job.
+_LINKS_IN_PARTS = ("downloadUrl", "deliveryUrl", "privateDownloadDeliveryUrls")
+
+
+def _has_link(value: object, depth: int = 5) -> bool:
+    """Say whether there is a link in it: Atlas gives a string, a list of them, or parts.
+
+    The deepest that Atlas goes is components[].privateDownloadDeliveryUrls[].deliveryUrl.
+    """
+    if isinstance(value, str) or depth == 0:
+        return bool(value)
+    if isinstance(value, list):
+        return any(_has_link(item, depth - 1) for item in value)
+    if isinstance(value, Mapping):
+        return any(_has_link(value.get(key), depth - 1) for key in _LINKS_IN_PARTS)
+    return False
+
+
+class Cluster(Answer):
+    """A cluster of a project.
+
+    Attributes:
+        name: unique in its project.
+        cluster_type: Atlas's word: `REPLICASET`, `SHARDED`, `GEOSHARDED`.
+        state_name: Atlas's word: `IDLE`, `UPDATING`, and so on.
+        paused: whether it is paused.
+    """
+
+    name: str = Field(min_length=1)
+    cluster_type: str | None = None
+    state_name: str | None = None
+    paused: _Flag = False
+
+
+class Project(Answer):
+    """A project, which Atlas's API also calls a group.
+
+    Attributes:
+        id: 24 hex digits, lower case.
+        name: as people know it; unique in its organization.
+    """
+
+    id: _Id
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAccepted:
+    """Atlas took the DELETE; whether the job is cancelled, only a read of the job can tell.
+
+    Attributes:
+        status: the HTTP status, 2xx.
+    """
+
+    status: int
