@@ -13,6 +13,7 @@ SOURCE = Path("bot")
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
     "bot.atlas": set(),
+    "bot.audit": {"bot.cancellation"},
     "bot.cancellation": {"bot.atlas"},
     "bot.logs": set(),
     "bot.sandbox": set(),
