@@ -6,25 +6,16 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import SlackStandIn
-
-
-class Clock:
-    """A clock that moves only when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_750_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.integration.sandbox_slack.manual_clock import ManualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def slack(clock: Clock) -> AsyncIterator[SlackStandIn]:
+async def slack(clock: ManualClock) -> AsyncIterator[SlackStandIn]:
     async with SlackStandIn(clock=clock) as stand_in:
         yield stand_in
 

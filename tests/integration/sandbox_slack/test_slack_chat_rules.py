@@ -1,0 +1,235 @@
+"""Where the app may post, what it may say, and what it may change."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import Settings, SlackStandIn
+from tests.integration.sandbox_slack.manual_clock import ManualClock
+
+OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
+
+Call = Callable[..., Awaitable[Any]]
+
+
+async def refusal(call: Call, **arguments: object) -> str:
+    with pytest.raises(SlackApiError) as refused:
+        await call(**arguments)
+    return str(refused.value.response["error"])
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"),
+    [
+        (QUIET, "channel_not_found"),
+        (LOBBY, "not_in_channel"),
+        ("C0ATTIC001", "is_archived"),
+        ("C0NOWHERE1", "channel_not_found"),
+        ("#ops", "channel_not_found"),
+        ("U0NOBODY01", "channel_not_found"),
+        ("U0OLGA0001", "channel_not_found"),
+        ("U0DAN00001", "user_disabled"),
+    ],
+)
+async def test_the_app_posts_only_where_it_is_let_in(
+    client: AsyncWebClient, channel: str, code: str
+) -> None:
+    assert await refusal(client.chat_postMessage, channel=channel, text="a") == code
+
+
+async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    slack.workspace.app.scopes.add("chat:write.public")
+
+    await client.chat_postMessage(channel=LOBBY, text="hello")
+
+    assert [m["text"] for m in slack.messages("#lobby")] == ["hello"]
+    assert await refusal(client.chat_postMessage, channel=QUIET, text="a") == "channel_not_found"
+
+
+async def test_a_post_to_a_person_opens_the_direct_message(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    answer = await client.chat_postMessage(channel="U0RINA0001", text="hello")
+
+    assert answer["channel"] == slack.dm("rina")
+    assert [m["text"] for m in slack.messages(slack.dm("rina"))] == ["hello"]
+
+
+async def test_a_message_carries_its_metadata_and_its_author(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    metadata = {"event_type": "cancel_restore", "event_payload": {"request": "1"}}
+
+    answer = await client.chat_postMessage(channel=OPS, text="a", metadata=metadata)
+
+    [message] = slack.messages("#ops")
+    assert message["metadata"] == metadata
+    assert message["bot_id"] == slack.workspace.app.bot_id
+    assert (message["ts"], message["channel"]) == (answer["ts"], OPS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({}, "no_text"),
+        ({"text": ""}, "no_text"),
+        ({"text": "a", "blocks": [{"type": "alert", "text": "b"}]}, "invalid_blocks"),
+        ({"text": "a", "blocks": "{"}, "invalid_blocks_format"),
+        ({"text": "a", "metadata": {"event_type": "a"}}, "invalid_metadata_schema"),
+        ({"text": "a", "metadata": [1]}, "invalid_metadata_format"),
+        ({"text": "a", "markdown_text": "b"}, "markdown_text_conflict"),
+        ({"text": "a", "thread_ts": "1.2"}, "thread_not_found"),
+    ],
+)
+async def test_a_message_that_slack_would_not_show_is_refused(
+    client: AsyncWebClient, arguments: dict[str, object], code: str
+) -> None:
+    call = client.api_call("chat.postMessage", json={"channel": OPS, **arguments})
+
+    with pytest.raises(SlackApiError) as refused:
+        await call
+    assert refused.value.response["error"] == code
+
+
+async def test_replies_stand_in_their_thread(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="card")
+    reply = await client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
+
+    [parent, child] = slack.messages("#ops")
+    assert [m["text"] for m in slack.replies(parent)] == ["reply"]
+    assert (parent["reply_count"], child["thread_ts"]) == (1, card["ts"])
+    arguments = {"channel": OPS, "text": "a", "thread_ts": reply["ts"]}
+    assert await refusal(client.chat_postMessage, **arguments) == "cannot_reply_to_message"
+
+
+async def test_the_app_edits_its_own_messages_only(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    said = slack.says("rina", "#ops", "mine")
+    change = {"channel": OPS, "text": "b"}
+
+    assert await refusal(client.chat_update, ts=said["ts"], **change) == "cant_update_message"
+    assert await refusal(client.chat_update, ts="1.2", **change) == "message_not_found"
+    assert await refusal(client.chat_delete, channel=OPS, ts=said["ts"]) == "cant_delete_message"
+
+
+async def test_an_edit_keeps_what_it_does_not_name_and_is_remembered(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    divider = {"type": "divider", "block_id": "d"}
+    metadata = {"event_type": "e", "event_payload": {}}
+    card = await client.chat_postMessage(
+        channel=OPS, text="one", blocks=[divider], metadata=metadata
+    )
+
+    await client.chat_update(channel=OPS, ts=card["ts"], text="two")
+
+    [message] = slack.messages("#ops")
+    assert (message["text"], message["blocks"]) == ("two", [divider])
+    assert message["metadata"] == metadata
+    assert [before["text"] for before in message["edits"]] == ["one"]
+    await client.chat_update(channel=OPS, ts=card["ts"], text="three", blocks=[])
+    assert slack.messages("#ops")[0]["blocks"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [({}, "no_text"), ({"text": "x" * 4001}, "msg_too_long")]
+)
+async def test_an_edit_has_its_limits(
+    client: AsyncWebClient, arguments: dict[str, object], code: str
+) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="one")
+
+    with pytest.raises(SlackApiError) as refused:
+        await client.api_call("chat.update", json={"channel": OPS, "ts": card["ts"], **arguments})
+    assert refused.value.response["error"] == code
+
+
+async def test_a_message_in_a_channel_that_was_archived_stays_as_it_is(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="one")
+    slack.workspace.channel("#ops").is_archived = True
+
+    call = client.chat_update
+
+    assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
+
+
+async def test_a_deleted_message_is_gone(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="one")
+
+    await client.chat_delete(channel=OPS, ts=card["ts"])
+
+    assert slack.messages("#ops") == []
+
+
+async def test_a_private_message_is_seen_by_one_member_only(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    await client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
+
+    assert [m["text"] for m in slack.ephemerals("rina")] == ["psst"]
+    assert (slack.ephemerals("ada"), slack.messages("#ops")) == ([], [])
+    arguments = {"channel": OPS, "user": "U0OLGA0001", "text": "a"}
+    assert await refusal(client.chat_postEphemeral, **arguments) == "user_not_in_channel"
+
+
+async def test_a_link_leads_to_a_message_of_a_channel_that_the_app_sees(
+    client: AsyncWebClient,
+) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="one")
+    reply = await client.chat_postMessage(channel=OPS, text="two", thread_ts=card["ts"])
+
+    link = (await client.chat_getPermalink(channel=OPS, message_ts=card["ts"]))["permalink"]
+    deep = (await client.chat_getPermalink(channel=OPS, message_ts=reply["ts"]))["permalink"]
+
+    assert link == f"https://sandbox.slack.com/archives/{OPS}/p{card['ts'].replace('.', '')}"
+    assert deep.endswith(f"?thread_ts={card['ts']}&cid={OPS}")
+    get = client.chat_getPermalink
+    assert await refusal(get, channel=OPS, message_ts="1.2") == "message_not_found"
+
+
+async def test_a_repeated_client_msg_id_gives_the_first_message_back(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    post: dict[str, Any] = {
+        "channel": OPS,
+        "text": "once",
+        "client_msg_id": "6f1ed002-ab5e-4c8a-8f4e-1c2b3d4e5f60",
+    }
+
+    first = await client.chat_postMessage(**post)
+    second = await client.chat_postMessage(**post)
+
+    assert first["ts"] == second["ts"]
+    assert len(slack.messages("#ops")) == 1
+
+
+async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
+    async with SlackStandIn(settings=Settings(client_msg_id="ignore")) as slack:
+        client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
+        for _ in range(2):
+            await client.chat_postMessage(channel=OPS, text="twice", client_msg_id="a")
+
+        assert len(slack.messages("#ops")) == 2
+
+
+async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: ManualClock) -> None:
+    async with SlackStandIn(clock=clock, settings=Settings(rate_limit=True)) as slack:
+        client = AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
+        await client.chat_postMessage(channel=OPS, text="one")
+
+        with pytest.raises(SlackApiError) as refused:
+            await client.chat_postMessage(channel=OPS, text="two")
+        clock.now += 1.0
+        await client.chat_postMessage(channel=OPS, text="three")
+
+        assert refused.value.response.status_code == 429
+        assert refused.value.response.headers["Retry-After"] == "1"
+        assert [m["text"] for m in slack.messages("#ops")] == ["one", "three"]

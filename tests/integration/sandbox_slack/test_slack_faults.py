@@ -1,0 +1,88 @@
+"""Faults on demand: what the app's client meets instead of an answer."""
+
+import asyncio
+
+import aiohttp
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import Fault, SlackStandIn
+
+OPS = "C0OPS00001"
+
+
+async def test_a_connection_can_break_before_the_call_takes_effect(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    slack.faults.add("chat.postMessage", Fault(kind="reset_before"))
+
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await client.chat_postMessage(channel=OPS, text="a")
+
+    assert slack.messages("#ops") == []
+    assert [c.error for c in slack.called("chat.postMessage")] == ["reset_before"]
+
+
+async def test_a_connection_can_break_after_the_call_took_effect(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    slack.faults.add("chat.postMessage", Fault(kind="reset_after"))
+
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await client.chat_postMessage(channel=OPS, text="a")
+
+    assert [m["text"] for m in slack.messages("#ops")] == ["a"]
+
+
+async def test_a_call_can_be_rate_limited(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    slack.faults.add("chat.postMessage", Fault(kind="ratelimited", seconds=7))
+
+    with pytest.raises(SlackApiError) as refused:
+        await client.chat_postMessage(channel=OPS, text="a")
+
+    assert refused.value.response.status_code == 429
+    assert refused.value.response.headers["Retry-After"] == "7"
+
+
+async def test_a_call_can_fail_with_any_code(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    slack.faults.add("*", Fault(kind="error", code="service_unavailable"), times=2)
+
+    for _ in range(2):
+        with pytest.raises(SlackApiError) as refused:
+            await client.auth_test()
+        assert refused.value.response["error"] == "service_unavailable"
+    assert (await client.auth_test())["ok"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "body"),
+    [
+        (Fault(kind="status", status=502), 502, "upstream connect error"),
+        (Fault(kind="garbage"), 200, "<html>not JSON"),
+    ],
+)
+async def test_an_answer_can_be_something_else_than_slacks(
+    slack: SlackStandIn, fault: Fault, status: int, body: str
+) -> None:
+    slack.faults.add("auth.test", fault)
+
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(slack.api_url + "auth.test")
+
+        assert (answer.status, await answer.text()) == (status, body)
+
+
+async def test_an_answer_can_be_late(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    slack.faults.add("auth.test", Fault(kind="delay", seconds=0.05))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    await client.auth_test()
+
+    assert loop.time() - began >= 0.05
+
+
+def test_a_fault_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="There is no fault earthquake"):
+        Fault(kind="earthquake")  # type: ignore[arg-type] # that is the point

@@ -1,0 +1,131 @@
+"""Socket Mode: greeting, envelopes, acks in time, and connections that end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+
+from bot.sandbox.slack import Settings, SlackStandIn
+from tests.integration.sandbox_slack.wire import Wire
+
+LINE = "/cancel-restore prod-eu 42"
+
+
+@pytest.fixture
+async def wire(slack: SlackStandIn) -> AsyncIterator[Wire]:
+    async with Wire(slack) as connection:
+        assert (await connection.receive())["type"] == "hello"
+        yield connection
+
+
+async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: SlackStandIn) -> None:
+    async with Wire(slack) as wire:
+        hello = await wire.receive()
+
+        assert (hello["type"], hello["num_connections"]) == ("hello", 1)
+        assert hello["connection_info"] == {"app_id": slack.workspace.app.id}
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await session.ws_connect(wire.url)
+
+
+async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
+    slack: SlackStandIn, wire: Wire
+) -> None:
+    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    envelope = await wire.receive()
+    await wire.ack(envelope, {"text": "Looking."})
+    ack = await typing
+
+    assert (envelope["type"], envelope["accepts_response_payload"]) == ("slash_commands", True)
+    payload = envelope["payload"]
+    assert (payload["command"], payload["text"]) == ("/cancel-restore", "prod-eu 42")
+    assert (payload["user_id"], payload["channel_id"]) == ("U0RINA0001", "C0OPS00001")
+    assert (ack.ok, ack.body) == (True, {"text": "Looking."})
+    assert [m["text"] for m in slack.ephemerals("rina")] == ["Looking."]
+
+
+async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
+    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+        await wire.receive()
+
+        ack = await slack.types("rina", "#ops", LINE)
+
+        assert (ack.ok, ack.error) == (False, "operation_timeout")
+        [shown] = slack.ephemerals("rina")
+        assert "operation_timeout" in shown["text"]
+        await wire.ack(await wire.receive())
+        await slack.until(lambda: slack.complaints)
+        assert "An ack came late" in slack.complaints[0]
+
+
+async def test_without_a_connection_the_person_sees_that_the_app_is_away(
+    slack: SlackStandIn,
+) -> None:
+    assert (await slack.types("rina", "#ops", LINE)).error == "dispatch_failed"
+
+
+async def test_each_payload_goes_to_one_connection_in_turn(slack: SlackStandIn) -> None:
+    async with Wire(slack) as one, Wire(slack) as two:
+        assert [(await w.receive())["num_connections"] for w in (one, two)] == [1, 2]
+
+        for wire in (two, one):
+            typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+            await wire.ack(await wire.receive())
+            assert (await typing).ok
+
+
+async def test_an_eleventh_connection_is_sent_away(slack: SlackStandIn) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(10):
+            await (await stack.enter_async_context(Wire(slack))).receive()
+        eleventh = await stack.enter_async_context(Wire(slack))
+
+        frame = await eleventh.receive()
+
+        assert (frame["type"], frame["reason"]) == ("disconnect", "too_many_websockets")
+        assert await eleventh.ended()
+        assert slack.sockets.connections == 10
+
+
+async def test_an_envelope_comes_again_on_demand(slack: SlackStandIn, wire: Wire) -> None:
+    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    first = await wire.receive()
+    await wire.ack(first)
+    await typing
+
+    again = asyncio.create_task(slack.redelivers())
+    second = await wire.receive()
+    await wire.ack(second)
+
+    assert (await again).ok
+    assert second["envelope_id"] == first["envelope_id"]
+    assert (second["retry_attempt"], second["retry_reason"]) == (1, "timeout")
+    assert second["payload"] == first["payload"]
+
+
+async def test_a_disconnect_is_announced_with_its_reason(slack: SlackStandIn, wire: Wire) -> None:
+    await slack.sockets.disconnect("warning")
+
+    frame = await wire.receive()
+
+    assert (frame["type"], frame["reason"]) == ("disconnect", "warning")
+
+
+@pytest.mark.parametrize("abruptly", [True, False])
+async def test_a_connection_can_be_cut(slack: SlackStandIn, wire: Wire, *, abruptly: bool) -> None:
+    cutting = asyncio.create_task(slack.sockets.cut(abruptly=abruptly))
+
+    assert await wire.ended()
+    await cutting
+    assert slack.sockets.connections == 0
+
+
+async def test_a_frame_that_is_no_ack_is_noticed(slack: SlackStandIn, wire: Wire) -> None:
+    await wire._socket.send_str("hello?")
+
+    await slack.until(lambda: slack.complaints)
+
+    assert "no ack" in slack.complaints[0]

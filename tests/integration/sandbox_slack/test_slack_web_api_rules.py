@@ -1,0 +1,161 @@
+"""The Web API as Slack's own client sees it: who may call what, and what comes back."""
+
+from collections.abc import Awaitable
+
+import aiohttp
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import SlackStandIn
+
+
+async def refusal(call: Awaitable[object]) -> str:
+    """The code with which a call is refused."""
+    with pytest.raises(SlackApiError) as refused:
+        await call
+    return str(refused.value.response["error"])
+
+
+async def test_auth_test_tells_who_the_bot_is_and_what_it_may(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    answer = await client.auth_test()
+
+    assert answer["user_id"] == slack.workspace.app.bot_user
+    assert answer["team_id"] == slack.workspace.team.id
+    scopes = answer.headers["X-OAuth-Scopes"]
+    assert scopes == "channels:read,chat:write,commands,groups:read,usergroups:read,users:read"
+
+
+async def test_a_wrong_token_is_told_apart_from_none(slack: SlackStandIn) -> None:
+    wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
+    none = AsyncWebClient(base_url=slack.api_url)
+
+    assert await refusal(wrong.auth_test()) == "invalid_auth"
+    assert await refusal(none.auth_test()) == "not_authed"
+
+
+async def test_each_token_has_its_own_methods(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    app = AsyncWebClient(slack.app_token, base_url=slack.api_url)
+
+    assert await refusal(app.chat_postMessage(channel="C0OPS00001", text="a")) == (
+        "not_allowed_token_type"
+    )
+    assert await refusal(client.apps_connections_open(app_token=slack.bot_token)) == (
+        "not_allowed_token_type"
+    )
+
+
+async def test_a_missing_scope_is_named(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    slack.workspace.app.scopes = {"commands", "channels:read"}
+
+    with pytest.raises(SlackApiError) as refused:
+        await client.chat_postMessage(channel="C0OPS00001", text="a")
+
+    assert refused.value.response.data == {
+        "ok": False,
+        "error": "missing_scope",
+        "needed": "chat:write",
+        "provided": "channels:read,commands",
+    }
+
+
+async def test_an_unknown_method_is_refused(client: AsyncWebClient) -> None:
+    assert await refusal(client.api_call("chat.teleport")) == "unknown_method"
+
+
+async def test_a_missing_argument_is_named(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as refused:
+        await client.api_call("chat.update", json={"channel": "C0OPS00001"})
+
+    assert refused.value.response["error"] == "invalid_arguments"
+    messages = refused.value.response["response_metadata"]["messages"]
+    assert messages == ["[ERROR] missing required field: ts"]
+
+
+async def test_methods_that_take_no_json_do_not_see_it(client: AsyncWebClient) -> None:
+    call = client.api_call("users.info", json={"user": "U0RINA0001"})
+
+    assert await refusal(call) == "invalid_arguments"
+
+
+async def test_a_body_of_another_kind_is_refused(slack: SlackStandIn) -> None:
+    headers = {"Authorization": f"Bearer {slack.bot_token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        url = slack.api_url + "auth.test"
+        for body, kind, code in [
+            ("<a/>", "text/xml", "invalid_post_type"),
+            ("{", "application/json", "invalid_json"),
+            ("[]", "application/json", "json_not_object"),
+        ]:
+            answer = await session.post(url, data=body, headers={"Content-Type": kind})
+            assert (await answer.json())["error"] == code
+
+
+async def test_people_are_told_apart(client: AsyncWebClient) -> None:
+    rina = (await client.users_info(user="U0RINA0001"))["user"]
+    gus = (await client.users_info(user="U0GUS00001"))["user"]
+    dan = (await client.users_info(user="U0DAN00001"))["user"]
+    olga = (await client.users_info(user="U0OLGA0001"))["user"]
+
+    assert (rina["is_restricted"], rina["is_bot"], rina["deleted"]) == (False, False, False)
+    assert gus["is_restricted"] is True
+    assert dan["deleted"] is True
+    assert (olga["team_id"], olga["is_stranger"]) == ("T0OTHER001", True)
+    assert await refusal(client.users_info(user="U0NOBODY01")) == "user_not_found"
+
+
+async def test_a_group_lists_its_active_members(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
+
+    answer = await client.usergroups_users_list(usergroup="S0APPROVE1")
+
+    assert answer["users"] == ["U0ADA00001", "U0ABE00001"]
+    assert await refusal(client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
+
+
+async def test_a_free_plan_has_no_groups(slack: SlackStandIn, client: AsyncWebClient) -> None:
+    slack.workspace.has_user_groups = False
+
+    assert await refusal(client.usergroups_list()) == "plan_upgrade_required"
+
+
+async def test_a_channel_is_told_only_to_who_may_see_it(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    ops = (await client.conversations_info(channel="C0OPS00001"))["channel"]
+    lobby = (await client.conversations_info(channel="C0LOBBY001"))["channel"]
+    shared = (await client.conversations_info(channel="C0SHARED01"))["channel"]
+
+    assert (ops["is_member"], lobby["is_member"]) == (True, False)
+    assert (ops["is_ext_shared"], shared["is_ext_shared"]) == (False, True)
+    assert await refusal(client.conversations_info(channel="C0QUIET001")) == "channel_not_found"
+    slack.workspace.app.scopes.discard("channels:read")
+    assert await refusal(client.conversations_info(channel="C0OPS00001")) == "missing_scope"
+
+
+async def test_a_direct_message_is_opened_with_one_active_person(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    slack.workspace.app.scopes.add("im:write")
+
+    opened = await client.conversations_open(users="U0RINA0001")
+
+    assert opened["channel"]["id"] == slack.dm("rina")
+    assert await refusal(client.conversations_open(users="U0DAN00001")) == "user_disabled"
+    assert await refusal(client.conversations_open(users="U0CIBOT001")) == "cannot_dm_bot"
+    assert await refusal(client.conversations_open(users="U0OLGA0001")) == "user_not_found"
+
+
+async def test_calls_are_on_record_without_tokens(
+    slack: SlackStandIn, client: AsyncWebClient
+) -> None:
+    form = {"token": slack.bot_token, "bot": "B0BOT00001"}
+
+    await client.api_call("bots.info", data=form)
+
+    [call] = slack.called("bots.info")
+    assert (call.ok, call.args, call.status) == (True, {"bot": "B0BOT00001"}, 200)

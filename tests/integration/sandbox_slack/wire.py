@@ -1,0 +1,42 @@
+"""The app's end of Socket Mode, by hand: shows each envelope and acks what it is told to ack."""
+
+import json
+from typing import Any, Self
+
+import aiohttp
+
+from bot.sandbox.slack import SlackStandIn
+
+Json = dict[str, Any]
+
+
+class Wire:
+    """One connection; `async with Wire(slack) as wire: …`."""
+
+    def __init__(self, slack: SlackStandIn) -> None:
+        self._slack = slack
+        self._session = aiohttp.ClientSession()
+        self._socket: aiohttp.ClientWebSocketResponse
+
+    async def __aenter__(self) -> Self:
+        headers = {"Authorization": f"Bearer {self._slack.app_token}"}
+        url = self._slack.api_url + "apps.connections.open"
+        answer = await (await self._session.post(url, headers=headers)).json()
+        self._socket = await self._session.ws_connect(answer["url"])
+        self.url = answer["url"]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def receive(self) -> Json:
+        frame: Json = json.loads(await self._socket.receive_str(timeout=5))
+        return frame
+
+    async def ended(self) -> bool:
+        await self._socket.receive(timeout=5)
+        return self._socket.closed
+
+    async def ack(self, envelope: Json, payload: Json | None = None) -> None:
+        body = {"envelope_id": envelope["envelope_id"]}
+        await self._socket.send_json(body if payload is None else {**body, "payload": payload})

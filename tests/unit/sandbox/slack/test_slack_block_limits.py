@@ -1,0 +1,189 @@
+"""Which blocks Slack takes on which surface, and the limits of each part."""
+
+from typing import Any
+
+import pytest
+
+from bot.sandbox.slack.blocks import Surface, problems
+
+Json = dict[str, Any]
+
+
+def plain(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+def option(value: str, text: str = "text") -> Json:
+    return {"text": plain(text), "value": value}
+
+
+def section(text: str = "text", **more: object) -> Json:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}, **more}
+
+
+def button(**more: object) -> Json:
+    return {"type": "button", "text": plain("Go"), "action_id": "go", **more}
+
+
+def actions(*elements: Json) -> Json:
+    return {"type": "actions", "elements": list(elements)}
+
+
+def select(**more: object) -> Json:
+    return {"type": "static_select", "action_id": "pick", **more}
+
+
+ALERT = {"type": "alert", "text": plain("Mind."), "level": "warning"}
+TABLE = {"type": "table", "rows": [[{"type": "raw_text", "text": "a"}]]}
+MARKDOWN = {"type": "markdown", "text": "**bold**"}
+RICH = {
+    "type": "rich_text",
+    "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "raw"}]}],
+}
+INPUT = {
+    "type": "input",
+    "label": plain("Why"),
+    "element": {"type": "plain_text_input", "action_id": "why", "max_length": 3000},
+}
+
+FINE: list[tuple[Surface, list[Json]]] = [
+    ("message", []),
+    ("message", [section("x" * 3000), {"type": "divider"}, RICH, TABLE, MARKDOWN]),
+    ("message", [{"type": "header", "text": plain("x" * 150)}]),
+    ("message", [{"type": "context", "elements": [plain("a")] * 10}]),
+    ("message", [actions(button(value="x" * 2000, style="danger"))]),
+    ("message", [section()] * 50),
+    ("modal", [ALERT, INPUT, section(accessory=select(options=[option("a")]))]),
+    ("modal", [section()] * 100),
+    ("modal", [{"type": "section", "fields": [plain("x" * 2000)] * 10}]),
+    ("home", [section(), RICH]),
+]
+
+
+@pytest.mark.parametrize(("surface", "blocks"), FINE)
+def test_what_slack_takes_is_taken(surface: Surface, blocks: list[Json]) -> None:
+    assert problems(blocks, surface) == []
+
+
+LONG = plain("x" * 76)
+WRONG: list[tuple[Surface, list[Json], str]] = [
+    ("message", [ALERT], "unsupported type: alert [json-pointer:/blocks/0/type]"),
+    ("home", [ALERT], "unsupported type: alert [json-pointer:/blocks/0/type]"),
+    ("modal", [TABLE], "unsupported type: table [json-pointer:/blocks/0/type]"),
+    ("modal", [MARKDOWN], "unsupported type: markdown [json-pointer:/blocks/0/type]"),
+    ("message", [TABLE, TABLE], "only_one_table_allowed [json-pointer:/blocks]"),
+    ("message", [section()] * 51, "no more than 50 items allowed [json-pointer:/blocks]"),
+    ("modal", [section()] * 101, "no more than 100 items allowed [json-pointer:/blocks]"),
+    ("modal", [], "no fewer than 1 items allowed [json-pointer:/blocks]"),
+    (
+        "message",
+        [section("x" * 3001)],
+        "must be less than 3001 characters [json-pointer:/blocks/0/text/text]",
+    ),
+    ("message", [section("")], "must be more than 0 characters [json-pointer:/blocks/0/text/text]"),
+    (
+        "message",
+        [{"type": "section"}],
+        "either text or fields must be given [json-pointer:/blocks/0]",
+    ),
+    (
+        "message",
+        [section(colour="red")],
+        "invalid additional property: colour [json-pointer:/blocks/0]",
+    ),
+    (
+        "message",
+        [{"type": "header", "text": {"type": "mrkdwn", "text": "a"}}],
+        "must be one of: plain_text [json-pointer:/blocks/0/text/type]",
+    ),
+    (
+        "message",
+        [actions(button(text=LONG))],
+        "must be less than 76 characters [json-pointer:/blocks/0/elements/0/text/text]",
+    ),
+    (
+        "message",
+        [actions(button(value="x" * 2001))],
+        "must be less than 2001 characters [json-pointer:/blocks/0/elements/0/value]",
+    ),
+    (
+        "message",
+        [actions(button(style="default"))],
+        "must be one of: primary, danger [json-pointer:/blocks/0/elements/0/style]",
+    ),
+    (
+        "message",
+        [actions(button(), button())],
+        'action_id "go" already exists [json-pointer:/blocks/0]',
+    ),
+    (
+        "message",
+        [section(block_id="a"), section(block_id="a")],
+        'block_id "a" already exists [json-pointer:/blocks]',
+    ),
+    (
+        "modal",
+        [section(accessory=select(options=[option("x" * 151)]))],
+        "must be less than 151 characters [json-pointer:/blocks/0/accessory/options/0/value]",
+    ),
+    (
+        "modal",
+        [section(accessory=select(options=[option(str(n)) for n in range(101)]))],
+        "no more than 100 items allowed [json-pointer:/blocks/0/accessory/options]",
+    ),
+    (
+        "modal",
+        [section(accessory=select(options=[option("a")], initial_option=option("b")))],
+        "initial option is not one of the options [json-pointer:/blocks/0/accessory]",
+    ),
+    (
+        "modal",
+        [section(accessory=select(options=[option("a"), option("a", "other")]))],
+        "option values must be unique [json-pointer:/blocks/0/accessory]",
+    ),
+    (
+        "modal",
+        [section(accessory=select())],
+        "exactly one of options and option_groups must be given [json-pointer:/blocks/0/accessory]",
+    ),
+    (
+        "message",
+        [actions({"type": "plain_text_input", "action_id": "a"})],
+        "unsupported type: plain_text_input [json-pointer:/blocks/0/elements/0/type]",
+    ),
+    (
+        "modal",
+        [{**ALERT, "text": plain("x" * 201)}],
+        "must be less than 201 characters [json-pointer:/blocks/0/text/text]",
+    ),
+    (
+        "modal",
+        [{**INPUT, "element": {"type": "plain_text_input", "max_length": 3001}}],
+        "must be an integer from 1 to 3000 [json-pointer:/blocks/0/element/max_length]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("surface", "blocks", "sentence"), WRONG)
+def test_what_slack_refuses_is_refused_with_the_place(
+    surface: Surface, blocks: list[Json], sentence: str
+) -> None:
+    assert problems(blocks, surface) == [sentence]
+
+
+def test_a_confirm_dialog_has_its_own_limits() -> None:
+    confirm = {
+        "title": plain("x" * 101),
+        "text": plain("x" * 301),
+        "confirm": plain("x" * 31),
+        "deny": plain("No"),
+    }
+
+    found = problems([actions(button(confirm=confirm))], "message")
+
+    assert [sentence.rsplit("/", 2)[1] for sentence in found] == ["title", "text", "confirm"]
+
+
+def test_blocks_that_are_no_list_are_refused() -> None:
+    assert problems("section", "message") == ["must be an array [json-pointer:/blocks]"]
+    assert problems(["section"], "message") == ["must be an object [json-pointer:/blocks/0]"]

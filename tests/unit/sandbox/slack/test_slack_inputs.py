@@ -1,0 +1,104 @@
+"""What stands in an input before and after a person touched it."""
+
+from typing import Any
+
+import pytest
+
+from bot.sandbox.slack import CannotDo
+from bot.sandbox.slack.inputs import complaint, filled, initial_values
+
+Json = dict[str, Any]
+
+
+def plain(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+A, B = {"text": plain("Apple"), "value": "a"}, {"text": plain("Beet"), "value": "b"}
+SELECT = {"type": "static_select", "action_id": "s", "options": [A, B]}
+TEXT = {"type": "plain_text_input", "action_id": "t"}
+
+
+def block(element: Json, **more: object) -> Json:
+    return {"type": "input", "block_id": "b", "label": plain("L"), "element": element, **more}
+
+
+def test_untouched_inputs_hold_what_the_app_put_there() -> None:
+    blocks = [block({**TEXT, "initial_value": "x"}), {**block(SELECT), "block_id": "c"}]
+
+    assert initial_values(blocks) == {
+        "b": {"t": {"type": "plain_text_input", "value": "x"}},
+        "c": {"s": {"type": "static_select", "selected_option": None}},
+    }
+
+
+def test_a_value_survives_where_block_and_action_stay_the_same() -> None:
+    kept = {"b": {"t": {"type": "plain_text_input", "value": "typed"}}}
+
+    assert initial_values([block(TEXT)], kept) == kept
+    assert initial_values([{**block(TEXT), "block_id": "new"}], kept) == {
+        "new": {"t": {"type": "plain_text_input", "value": None}}
+    }
+
+
+def test_an_option_is_chosen_by_its_value_or_its_text() -> None:
+    chosen = {"type": "static_select", "selected_option": B}
+
+    assert filled(SELECT, "b", []) == chosen
+    assert filled(SELECT, "Beet", []) == chosen
+
+
+def test_an_option_that_is_not_there_cannot_be_chosen() -> None:
+    with pytest.raises(CannotDo, match=r"no option 'c' to choose \(there are: a, b\)"):
+        filled(SELECT, "c", [])
+
+
+def test_an_external_select_offers_only_what_was_suggested() -> None:
+    select = {"type": "external_select", "action_id": "s"}
+
+    assert filled(select, "a", [A]) == {"type": "external_select", "selected_option": A}
+    with pytest.raises(CannotDo):
+        filled(select, "b", [A])
+
+
+def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
+    boxes = {"type": "checkboxes", "action_id": "s", "options": [A, B]}
+
+    assert filled(boxes, ["a", "b"], []) == {"type": "checkboxes", "selected_options": [A, B]}
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "sentence"),
+    [
+        (TEXT, None, "Please complete this required field."),
+        (TEXT, "", "Please complete this required field."),
+        (TEXT, "fine", ""),
+        ({**TEXT, "min_length": 3}, "ab", "Enter at least 3 characters."),
+        ({**TEXT, "max_length": 3}, "abcd", "Enter at most 3 characters."),
+        (SELECT, None, "Please complete this required field."),
+        (
+            {"type": "number_input", "action_id": "n", "is_decimal_allowed": False},
+            "x",
+            "Enter a number.",
+        ),
+        (
+            {
+                "type": "number_input",
+                "action_id": "n",
+                "is_decimal_allowed": False,
+                "max_value": "5",
+            },
+            "6",
+            "Enter a number in range.",
+        ),
+        ({"type": "email_text_input", "action_id": "e"}, "me", "Enter a valid email address."),
+    ],
+)
+def test_slacks_client_keeps_back_what_is_not_filled_in_well(
+    element: Json, value: object, sentence: str
+) -> None:
+    assert complaint(block(element), filled(element, value, [])) == sentence
+
+
+def test_an_optional_input_may_stay_empty() -> None:
+    assert complaint(block(TEXT, optional=True), filled(TEXT, None, [])) == ""
