@@ -171,6 +171,13 @@ async def test_a_nonce_lives_as_long_as_it_should(
     assert (await send(http, authorization(nonce))).status_code == 200
 
 
+async def test_a_nonce_that_nobody_knows_is_stale_too(http: httpx.AsyncClient) -> None:
+    answer = await send(http, authorization("A" * 32))
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].endswith("stale=true")
+
+
 async def test_nobody_without_the_key_learns_that_a_nonce_is_old(
     http: httpx.AsyncClient, clock: HandClock
 ) -> None:

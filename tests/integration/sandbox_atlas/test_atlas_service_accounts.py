@@ -50,6 +50,20 @@ async def test_a_revoked_token_is_not_taken(http: httpx.AsyncClient) -> None:
     assert (await use(http, bearer)).status_code == 401
 
 
+async def test_nobody_revokes_the_token_of_another(
+    standin: AtlasStandIn, http: httpx.AsyncClient
+) -> None:
+    bearer = await token(http)
+    standin.world.add_service_account("mdb_sa_id_other", "secret", {})
+
+    answer = await http.post(
+        "/api/oauth/revoke", data={"token": bearer}, auth=("mdb_sa_id_other", "secret")
+    )
+
+    assert answer.status_code == 200
+    assert (await use(http, bearer)).status_code == 200
+
+
 async def test_an_invented_token_is_not_taken(http: httpx.AsyncClient) -> None:
     answer = await use(http, "invented")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -110,6 +111,13 @@ def test_every_kind_and_every_preset_has_its_sentence() -> None:
 
     assert set(SENTENCES) == set(Kind)
     assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_the_page_about_the_stand_in_names_every_choice_fault_and_preset() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "sandbox-atlas.md").read_text(encoding="utf-8")
+    names = [*Behaviour.model_fields, *(kind.value for kind in Kind), *PRESETS]
+
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_an_errors_parameters_are_its_values_in_order() -> None:
