@@ -1,0 +1,22 @@
+"""Environment, `.env` and projects file, read once into one typed, frozen `Settings`."""
+
+from bot.settings.load import SettingsError, load_settings
+from bot.settings.model import (
+    AtlasSettings,
+    LogFormat,
+    ProjectSettings,
+    Settings,
+    SlackSettings,
+)
+from bot.settings.risks import warnings
+
+__all__ = [
+    "AtlasSettings",
+    "LogFormat",
+    "ProjectSettings",
+    "Settings",
+    "SettingsError",
+    "SlackSettings",
+    "load_settings",
+    "warnings",
+]

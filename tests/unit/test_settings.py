@@ -1,0 +1,392 @@
+"""Settings: each variable, its default, and the sentence for each mistake."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import ApiVersion, DigestKey, ServiceAccount
+from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.settings import Settings, SettingsError, load_settings
+from bot.settings.credentials import DEFAULT_VARIABLES
+from bot.settings.variables import RULES, Variables
+
+EXAMPLE = Path(".env.example")
+PROJECT = "5b6212af90dc76637950a2c6"
+ENOUGH = {
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+    "MONGODB_ATLAS_PROJECT_ID": PROJECT,
+}
+
+
+def load(folder: Path, *without: str, **more: str) -> Settings:
+    environ = {name: value for name, value in ENOUGH.items() if name not in without}
+    return load_settings(environ | more, folder)
+
+
+def problems(folder: Path, *without: str, **more: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(folder, *without, **more)
+    return caught.value.problems
+
+
+def policy(folder: Path, **more: str) -> Policy:
+    return load(folder, **more).projects[0].policy
+
+
+def test_the_least_that_is_needed_gives_the_documented_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    (project,) = settings.projects
+
+    assert settings.socket_mode
+    assert settings.slack.api_url == "https://slack.com/api/"
+    assert settings.atlas.base_url == "https://cloud.mongodb.com"
+    assert settings.atlas.version is ApiVersion.V2
+    assert settings.atlas.envelope is False
+    assert settings.database_url == SecretStr("sqlite:///cancel-restore.db")
+    assert (settings.host, settings.port) == ("127.0.0.1", 3000)
+    assert (settings.log_level, settings.log_format) == ("INFO", None)
+    assert settings.watch_interval == timedelta(seconds=60)
+    assert (project.name, project.id, project.watch_channel) == (None, PROJECT, None)
+    assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
+    assert project.policy == Policy()
+
+
+def test_everything_can_be_set(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "SLACK_APP_TOKEN",
+        SLACK_SIGNING_SECRET="8f742231b10e",
+        SLACK_API_URL="http://127.0.0.1:9/api",
+        MONGODB_ATLAS_BASE_URL="https://cloud.mongodbgov.com/",
+        MONGODB_ATLAS_API_VERSION="v1.0",
+        MONGODB_ATLAS_ENVELOPE="true",
+        BOT_WATCH_CHANNEL="C0WATCH",
+        BOT_WATCH_INTERVAL="1",
+        DATABASE_URL="postgresql://bot:pw@db/x",
+        HOST="0.0.0.0",  # noqa: S104 - as in the container
+        PORT="0",
+        LOG_LEVEL="debug",
+        LOG_FORMAT="json",
+    )
+
+    assert not settings.socket_mode
+    assert settings.slack.signing_secret == SecretStr("8f742231b10e")
+    assert settings.slack.api_url == "http://127.0.0.1:9/api/"
+    assert settings.atlas.base_url == "https://cloud.mongodbgov.com"
+    assert settings.atlas.version is ApiVersion.V1
+    assert settings.atlas.envelope is True
+    assert settings.projects[0].watch_channel == "C0WATCH"
+    assert settings.watch_interval == timedelta(seconds=1)
+    assert settings.database_url == SecretStr("postgresql://bot:pw@db/x")
+    assert (settings.host, settings.port) == ("0.0.0.0", 0)  # noqa: S104 - as in the container
+    assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
+
+
+def test_the_whole_policy_can_be_set(tmp_path: Path) -> None:
+    assert policy(
+        tmp_path,
+        BOT_REQUESTERS="U1, W2,S3 ,*",
+        BOT_APPROVALS="2",
+        BOT_APPROVERS="S4,U5",
+        BOT_SELF_APPROVAL="yes",
+        BOT_APPROVAL_TTL="60",
+        BOT_CHANNELS="C1,G2",
+        BOT_AUDIT_CHANNEL="C9",
+        BOT_REQUIRE_REASON="false",
+        BOT_CONFIRM_BY_TYPING="1",
+    ) == Policy(
+        requesters=People(users=frozenset({"U1", "W2"}), groups=frozenset({"S3"}), everyone=True),
+        approvals=2,
+        approvers=People(users=frozenset({"U5"}), groups=frozenset({"S4"})),
+        self_approval=True,
+        approval_ttl=timedelta(seconds=60),
+        channels=frozenset({"C1", "G2"}),
+        audit_channel="C9",
+        require_reason=False,
+        confirm_by_typing=True,
+    )
+
+
+def test_approvers_are_the_requesters_where_nobody_else_is_named(tmp_path: Path) -> None:
+    assert policy(tmp_path, BOT_REQUESTERS="S1").approvers == People(groups=frozenset({"S1"}))
+    assert policy(tmp_path).approvers == EVERYONE
+
+
+@pytest.mark.parametrize(("approvals", "wanted"), [("0", False), ("1", True)])
+def test_a_reason_is_wanted_as_soon_as_others_approve(
+    tmp_path: Path, approvals: str, *, wanted: bool
+) -> None:
+    assert policy(tmp_path, BOT_APPROVALS=approvals).require_reason is wanted
+
+
+def test_a_service_account_opens_atlas_too(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        "MONGODB_ATLAS_PRIVATE_API_KEY",
+        MONGODB_ATLAS_CLIENT_ID="mdb_sa_id_1",
+        MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_1",
+    )
+
+    assert settings.projects[0].credentials == ServiceAccount(
+        "mdb_sa_id_1", SecretStr("mdb_sa_sk_1")
+    )
+
+
+def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
+    assert load(tmp_path, PORT="", BOT_CHANNELS=" ", BOT_WATCH_CHANNEL="") == load(tmp_path)
+
+
+def test_space_around_a_value_does_not_matter(tmp_path: Path) -> None:
+    assert load(tmp_path, SLACK_BOT_TOKEN=" xoxb-1-2-abc\n") == load(tmp_path)
+
+
+def test_the_file_is_read_and_the_real_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=1\nHOST=file.example\nUNKNOWN=x\nLOG_FORMAT=json\n")
+    settings = load(tmp_path, PORT="2", LOG_FORMAT="")
+
+    assert (settings.port, settings.host, settings.log_format) == (2, "file.example", None)
+
+
+def test_by_default_process_and_working_directory_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PORT=4000\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in ENOUGH.items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().port == 4000
+
+
+def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+
+    assert problems(tmp_path) == (
+        f"{tmp_path / '.env'} cannot be read: it must be a text file in UTF-8",
+    )
+
+
+def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, tmp_path)
+
+    assert str(caught.value).splitlines() == [
+        (
+            "SLACK_BOT_TOKEN is not set: give the Bot User OAuth Token (xoxb-…), in Slack under "
+            "OAuth & Permissions"
+        ),
+        (
+            "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: give the app token (xapp-…) "
+            "for Socket Mode, or the signing secret for HTTP"
+        ),
+        (
+            "MONGODB_ATLAS_PROJECT_ID is not set: give the project's id, or several projects in a "
+            "file by BOT_PROJECTS_FILE"
+        ),
+        (
+            "The Atlas project has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and "
+            "MONGODB_ATLAS_PRIVATE_API_KEY (an API key), or MONGODB_ATLAS_CLIENT_ID and "
+            "MONGODB_ATLAS_CLIENT_SECRET (a service account)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SLACK_BOT_TOKEN", "xoxp-1", "must begin with xoxb-"),
+        ("SLACK_BOT_TOKEN", "xoxb-1 2", "has spaces or characters that no such secret has"),
+        ("SLACK_APP_TOKEN", "xoxb-1", "must begin with xapp-"),
+        ("SLACK_SIGNING_SECRET", "schlüssel", "has spaces or characters that no such secret has"),
+        ("SLACK_API_URL", "slack.com/api", "must be a web address"),
+        ("SLACK_API_URL", "https://u:p@slack.com/api", "must not have a user"),
+        ("MONGODB_ATLAS_PRIVATE_API_KEY", 'a"b', "has spaces or characters"),
+        ("MONGODB_ATLAS_PROJECT_ID", "shop", "must be 24 hexadecimal digits"),
+        ("MONGODB_ATLAS_PROJECT_ID", PROJECT + "0", "must be 24 hexadecimal digits"),
+        ("MONGODB_ATLAS_BASE_URL", "ftp://x", "must be a web address"),
+        ("MONGODB_ATLAS_BASE_URL", "https://h:99999", "must be a web address"),
+        ("MONGODB_ATLAS_BASE_URL", "https://h/api/atlas/v2", "must stop before /api"),
+        ("MONGODB_ATLAS_BASE_URL", "https://h/?x=1", "must not have a user, a ? or a #"),
+        ("MONGODB_ATLAS_API_VERSION", "v3", "must be one of v2, v1.0"),
+        ("MONGODB_ATLAS_ENVELOPE", "maybe", "must be true or false"),
+        ("BOT_REQUESTERS", "@alice,U1", 'has "@alice": use ids of users (U…)'),
+        ("BOT_REQUESTERS", ",", "names nobody"),
+        ("BOT_APPROVERS", "C123", 'has "C123": use ids of users (U…)'),
+        ("BOT_APPROVALS", "9", "must be a whole number from 0 to 5"),
+        ("BOT_APPROVALS", "-1", "must be a whole number from 0 to 5"),
+        ("BOT_APPROVALS", "1.0", "must be a whole number from 0 to 5"),
+        ("BOT_APPROVAL_TTL", "0", "must be a whole number of seconds, 1 or more"),
+        ("BOT_APPROVAL_TTL", "9" * 18, "must be a whole number of seconds, 1 or more"),
+        ("BOT_SELF_APPROVAL", "2", "must be true or false"),
+        ("BOT_CHANNELS", "#ops,C1", 'has "#ops": use ids of channels (C…)'),
+        ("BOT_AUDIT_CHANNEL", "ops", "must be the id of a channel"),
+        ("BOT_WATCH_CHANNEL", "#ops", "must be the id of a channel"),
+        ("BOT_REQUIRE_REASON", "always", "must be true or false"),
+        ("BOT_CONFIRM_BY_TYPING", "no way", "must be true or false"),
+        ("BOT_WATCH_INTERVAL", "0", "must be a whole number of seconds, 1 or more"),
+        ("DATABASE_URL", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
+        ("DATABASE_URL", "postgres://db/x", "must begin with sqlite:/// or postgresql://"),
+        ("DATABASE_URL", "cancel.db", "must be sqlite:///path or postgresql://user@host/name"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("DATABASE_URL", "postgresql://u:pw@db", "must name a file (sqlite:///path) or a database"),
+        ("DATABASE_URL", "postgresql://u:pw@db:x/y", "must be sqlite:///path or postgresql://"),
+        ("DATABASE_URL", "postgresql://u:pw@db:70000/y", "must name a file"),
+        ("PORT", "65536", "must be a whole number from 0 to 65535"),
+        ("PORT", "http", "must be a whole number from 0 to 65535"),
+        ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("LOG_FORMAT", "xml", "must be console or json"),
+    ],
+)
+def test_a_malformed_value_is_one_sentence_that_begins_with_its_variable(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    (problem,) = problems(tmp_path, **{name: value})
+
+    assert problem.startswith(f"{name} {sentence}")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    told = problems(tmp_path, "SLACK_BOT_TOKEN", PORT="x", BOT_APPROVALS="9", BOT_CHANNELS="#a")
+
+    assert [sentence.split()[0] for sentence in told] == [
+        "PORT",
+        "SLACK_BOT_TOKEN",
+        "BOT_APPROVALS",
+        "BOT_CHANNELS",
+    ]
+
+
+def test_postgresql_without_its_driver_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+    assert importlib.util.find_spec("asyncpg") is None
+    assert problems(tmp_path, DATABASE_URL="postgresql://db/x") == (
+        (
+            "DATABASE_URL needs the PostgreSQL driver, which is not installed: "
+            "pip install 'cancel-restore[postgres]'"
+        ),
+    )
+
+
+def test_half_a_key_names_the_other_half(tmp_path: Path) -> None:
+    assert problems(tmp_path, "MONGODB_ATLAS_PRIVATE_API_KEY") == (
+        "MONGODB_ATLAS_PRIVATE_API_KEY is missing: it belongs to MONGODB_ATLAS_PUBLIC_API_KEY",
+    )
+
+
+def test_half_a_service_account_names_the_other_half(tmp_path: Path) -> None:
+    assert problems(
+        tmp_path,
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        "MONGODB_ATLAS_PRIVATE_API_KEY",
+        MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_1",
+    ) == ("MONGODB_ATLAS_CLIENT_ID is missing: it belongs to MONGODB_ATLAS_CLIENT_SECRET",)
+
+
+def test_a_key_and_a_service_account_together_are_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, MONGODB_ATLAS_CLIENT_ID="mdb_sa_id_1") == (
+        (
+            "MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY and "
+            "MONGODB_ATLAS_CLIENT_ID are given together: keep the API key or the service account"
+        ),
+    )
+
+
+PLANTED = "hunter2-0a1b2c3d4e5f60718293"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *ENOUGH,
+        "SLACK_SIGNING_SECRET",
+        "MONGODB_ATLAS_CLIENT_SECRET",
+        "BOT_CHANNELS",
+        "BOT_REQUESTERS",
+        "BOT_AUDIT_CHANNEL",
+        "PORT",
+        "LOG_LEVEL",
+    ],
+)
+def test_a_sentence_never_repeats_a_secret_not_even_one_in_the_wrong_place(
+    tmp_path: Path, name: str
+) -> None:
+    told = problems(tmp_path, **{name: f"{PLANTED} {PLANTED}", "SLACK_API_URL": f"x:{PLANTED}"})
+
+    assert len(told) >= 2
+    assert PLANTED not in "\n".join(told)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:{}@h/d", "postgresql://u:{}@h:x/d", "postgresql:{}"])
+def test_a_sentence_never_repeats_a_databases_password(tmp_path: Path, url: str) -> None:
+    assert PLANTED not in "\n".join(problems(tmp_path, DATABASE_URL=url.format(PLANTED)))
+
+
+def test_nothing_secret_prints(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        SLACK_SIGNING_SECRET="8f742231b10e",
+        DATABASE_URL="postgresql://bot:hunter2@db/x",
+    )
+    shown = repr(settings) + str(settings)
+
+    assert not [s for s in settings.secrets if s.get_secret_value() in shown]
+    assert "hunter2" not in shown
+
+
+def test_the_secrets_are_at_hand_for_the_log_to_hide(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        SLACK_SIGNING_SECRET="8f742231b10e",
+        DATABASE_URL="postgresql://bot:hun%20ter2@db/x",
+    )
+
+    assert {secret.get_secret_value() for secret in settings.secrets} == {
+        "xoxb-1-2-abc",
+        "xapp-1-A-2-abc",
+        "8f742231b10e",
+        "0a1b-private",
+        "hun ter2",
+    }
+
+
+def test_the_example_file_names_every_variable_and_no_other() -> None:
+    named = re.findall(r"^#?([A-Z_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+    known = {name.upper() for name in Variables.model_fields} | set(DEFAULT_VARIABLES.values())
+
+    assert sorted(named) == sorted(known | {f"BOT_{rule.upper()}" for rule in RULES})
+
+
+def test_the_example_file_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE, tmp_path / ".env")
+    (tmp_path / "bare").mkdir()
+
+    assert load(tmp_path) == load(tmp_path / "bare")
+
+
+def test_the_examples_in_it_are_the_defaults(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8").replace("#BOT_PROJECTS_FILE=projects.toml", "")
+    (tmp_path / ".env").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
+    (tmp_path / "bare").mkdir()
+
+    assert load(tmp_path) == load(tmp_path / "bare")
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError):
+        load(tmp_path).port = 1  # type: ignore[misc]  # that it fails is the point

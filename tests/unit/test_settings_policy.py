@@ -1,0 +1,180 @@
+"""Policies under which nobody could ever get an approval, and settings that are risky."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.cancellation.policy import EVERYONE, People, Policy, can_be_approved
+from bot.settings import Settings, load_settings, warnings
+from bot.settings.rules import policy_problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def people(*ids: str) -> People:
+    return People(
+        users=frozenset(i for i in ids if i[0] == "U"),
+        groups=frozenset(i for i in ids if i[0] == "S"),
+        everyone="*" in ids,
+    )
+
+
+def told(policy: Policy) -> list[str]:
+    return policy_problems(policy, str.upper)
+
+
+@pytest.mark.parametrize(
+    ("requesters", "approvals", "approvers", "self_approval"),
+    [
+        (people("U1"), 0, people("U1"), False),
+        (people("*"), 1, people("U1"), False),
+        (people("U1"), 1, people("U1"), True),
+        (people("U1"), 1, people("U1", "U2"), False),
+        (people("U1", "U2"), 1, people("U1"), False),
+        (people("U1"), 5, people("S1"), False),
+        (people("S1"), 1, people("U1"), False),
+        (people("U1"), 5, people("*"), False),
+    ],
+)
+def test_a_policy_under_which_somebody_can_be_approved_is_well(
+    requesters: People, approvals: int, approvers: People, *, self_approval: bool
+) -> None:
+    policy = Policy(
+        requesters=requesters,
+        approvals=approvals,
+        approvers=approvers,
+        self_approval=self_approval,
+    )
+
+    assert told(policy) == []
+
+
+def test_fewer_approvers_than_approvals_is_a_problem() -> None:
+    policy = Policy(approvals=2, approvers=people("U1"), self_approval=True)
+
+    assert told(policy) == [
+        (
+            "APPROVALS is 2, but APPROVERS names one person: "
+            "name more people there, or a user group, or ask for fewer"
+        )
+    ]
+
+
+def test_one_approver_who_alone_may_ask_is_a_problem() -> None:
+    policy = Policy(requesters=people("U1"), approvals=1, approvers=people("U1"))
+
+    assert told(policy) == [
+        (
+            "APPROVALS is 1, but who asks cannot approve, which leaves nobody in APPROVERS: "
+            "name more people there, or a user group, or ask for fewer, or set SELF_APPROVAL"
+        )
+    ]
+
+
+def test_as_many_approvers_as_approvals_who_alone_may_ask_is_a_problem() -> None:
+    two = people("U1", "U2")
+    policy = Policy(requesters=two, approvals=2, approvers=two)
+
+    assert "which leaves one person in APPROVERS" in told(policy)[0]
+
+
+USERS = st.frozensets(st.sampled_from(["U1", "U2", "U3"]), min_size=1)
+
+
+@given(requesters=USERS, approvals=st.integers(0, 4), approvers=USERS, own=st.booleans())
+def test_a_policy_is_well_when_the_domain_would_take_a_request_of_somebody(
+    requesters: frozenset[str], approvals: int, approvers: frozenset[str], *, own: bool
+) -> None:
+    policy = Policy(
+        requesters=People(users=requesters),
+        approvals=approvals,
+        approvers=People(users=approvers),
+        self_approval=own,
+    )
+    possible = any(can_be_approved(policy, user, frozenset()) is None for user in requesters)
+
+    assert (told(policy) == []) is possible
+
+
+@pytest.fixture
+def careful(tmp_path: Path) -> Settings:
+    return load_settings(
+        {
+            "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+            "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+            "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+            "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+            "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
+            "BOT_REQUESTERS": "S1",
+            "BOT_APPROVALS": "1",
+        },
+        tmp_path,
+    )
+
+
+def with_policy(settings: Settings, policy: Policy) -> Settings:
+    return replace(settings, projects=(replace(settings.projects[0], policy=policy),))
+
+
+def test_careful_settings_have_no_warning(careful: Settings) -> None:
+    assert warnings(careful) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentences"),
+    [
+        (
+            Policy(requesters=people("S1"), approvers=people("S1")),
+            ["no approvals are needed: whoever may ask cancels alone (BOT_APPROVALS)."],
+        ),
+        (
+            Policy(approvals=1),
+            ["every full member of the workspace may ask (BOT_REQUESTERS)."],
+        ),
+        (
+            Policy(requesters=people("S1"), approvals=1, approvers=EVERYONE, self_approval=True),
+            ["the requester's own approval is enough (BOT_SELF_APPROVAL)."],
+        ),
+        (
+            Policy(requesters=people("S1"), approvers=people("S2")),
+            [
+                "no approvals are needed: whoever may ask cancels alone (BOT_APPROVALS).",
+                "approvers are named, but no approvals are needed (BOT_APPROVALS).",
+            ],
+        ),
+    ],
+)
+def test_a_risky_policy_is_told_with_its_project(
+    careful: Settings, policy: Policy, sentences: list[str]
+) -> None:
+    assert warnings(with_policy(careful, policy)) == [
+        f"Project 5b6212af90dc76637950a2c6: {sentence}" for sentence in sentences
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "risky"),
+    [
+        ("http://atlas.example", True),
+        ("http://10.0.0.1:8080", True),
+        ("https://atlas.example", False),
+        ("http://127.0.0.1:9", False),
+        ("http://[::1]:9", False),
+        ("http://localhost:9", False),
+    ],
+)
+def test_plain_http_is_risky_but_for_this_machine(
+    careful: Settings, url: str, *, risky: bool
+) -> None:
+    atlas = replace(careful, atlas=replace(careful.atlas, base_url=url))
+    slack = replace(careful, slack=replace(careful.slack, api_url=f"{url}/api/"))
+    rest = "is plain http: what the bot sends there can be read and changed on the way."
+
+    assert warnings(atlas) == ([f"MONGODB_ATLAS_BASE_URL {rest}"] if risky else [])
+    assert warnings(slack) == ([f"SLACK_API_URL {rest}"] if risky else [])

@@ -1,0 +1,262 @@
+"""The projects file: several projects, each with its own key and rules."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import DigestKey, ServiceAccount
+from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
+ENVIRON = {
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+    "BOT_PROJECTS_FILE": "projects.toml",
+    "SHOP_PUBLIC_KEY": "shoppub1",
+    "SHOP_PRIVATE_KEY": "shop-private",
+}
+DEFAULT_KEY = {
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+}
+KEYS = 'public_key_env = "SHOP_PUBLIC_KEY"\nprivate_key_env = "SHOP_PRIVATE_KEY"\n'
+SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\n{KEYS}'
+
+
+def load(folder: Path, toml: str, **more: str) -> Settings:
+    (folder / "projects.toml").write_text(toml, encoding="utf-8")
+    return load_settings(ENVIRON | more, folder)
+
+
+def problems(folder: Path, toml: str, **more: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(folder, toml, **more)
+    return caught.value.problems
+
+
+def test_each_project_has_its_key_and_rules(tmp_path: Path) -> None:
+    toml = f"""
+        {SHOP_TABLE}
+        approvals = 1
+        approvers = ["S0123456"]
+        channels = ["C0123456"]
+        watch_channel = "C9"
+        [[projects]]
+        name = "lab"
+        id = "{LAB.upper()}"
+        client_id_env = "LAB_ID"
+        client_secret_env = "LAB_SECRET"
+    """
+    lab = {"LAB_ID": "mdb_sa_id_1", "LAB_SECRET": "mdb_sa_sk_1"}
+
+    assert load(tmp_path, toml, **lab).projects == (
+        ProjectSettings(
+            name="shop",
+            id=SHOP,
+            credentials=DigestKey("shoppub1", SecretStr("shop-private")),
+            policy=Policy(
+                approvals=1,
+                approvers=People(groups=frozenset({"S0123456"})),
+                channels=frozenset({"C0123456"}),
+                require_reason=True,
+            ),
+            watch_channel="C9",
+        ),
+        ProjectSettings(
+            name="lab",
+            id=LAB,
+            credentials=ServiceAccount("mdb_sa_id_1", SecretStr("mdb_sa_sk_1")),
+            policy=Policy(),
+        ),
+    )
+
+
+def test_what_a_project_does_not_say_is_as_the_variables_say(tmp_path: Path) -> None:
+    (project,) = load(
+        tmp_path,
+        f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovals = 0\naudit_channel = ""\n',
+        **DEFAULT_KEY,
+        BOT_APPROVALS="2",
+        BOT_APPROVAL_TTL="60",
+        BOT_AUDIT_CHANNEL="C1",
+        BOT_WATCH_CHANNEL="C2",
+    ).projects
+
+    assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
+    assert project.policy == Policy(approval_ttl=timedelta(seconds=60))
+    assert project.watch_channel == "C2"
+
+
+def test_requesters_of_a_project_are_its_approvers_too(tmp_path: Path) -> None:
+    (project,) = load(tmp_path, f'{SHOP_TABLE}requesters = ["*"]', BOT_REQUESTERS="U1").projects
+
+    assert project.policy.approvers == EVERYONE
+
+
+def test_lists_may_be_written_as_in_variables(tmp_path: Path) -> None:
+    (project,) = load(tmp_path, f'{SHOP_TABLE}requesters = "U1, S2"').projects
+
+    assert project.policy.requesters == People(users=frozenset({"U1"}), groups=frozenset({"S2"}))
+
+
+def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTHER=from-the-file\n")
+    toml = SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "OTHER")
+    (project,) = load(tmp_path, toml).projects
+
+    assert project.credentials == DigestKey("shoppub1", SecretStr("from-the-file"))
+
+
+def test_the_file_may_be_anywhere(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(SHOP_TABLE)
+
+    assert load(tmp_path, "", BOT_PROJECTS_FILE=str(elsewhere)).projects[0].name == "shop"
+
+
+def test_a_project_id_beside_the_file_counts_for_nothing_and_is_told(tmp_path: Path) -> None:
+    settings = load(tmp_path, SHOP_TABLE, MONGODB_ATLAS_PROJECT_ID=LAB)
+
+    assert [project.id for project in settings.projects] == [SHOP]
+    assert warnings(settings)[0] == (
+        "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
+    )
+
+
+WHERE = 'BOT_PROJECTS_FILE, project "shop": '
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("aprovals = 1", "aprovals is not a key that is known here; these are: requesters, "),
+        ("approvals = 9", "approvals must be a whole number from 0 to 5"),
+        ("approvals = 1.5", "approvals must be a whole number from 0 to 5"),
+        ("approvals = true", "approvals must be a whole number from 0 to 5"),
+        ("approval_ttl = 0", "approval_ttl must be a whole number of seconds, 1 or more"),
+        ("requesters = []", "requesters names nobody"),
+        ("requesters = [1]", "requesters must be a list of texts"),
+        ('approvers = ["@alice"]', 'approvers has "@alice": use ids of users'),
+        ('channels = ["#ops"]', 'channels has "#ops": use ids of channels'),
+        ("self_approval = 1", "self_approval must be true or false"),
+        ('watch_channel = "ops"', "watch_channel must be the id of a channel"),
+        ("audit_channel = 7", "audit_channel must be the id of a channel"),
+        ('client_id_env = "X"', f"public_key_env and {WHERE}private_key_env and "),
+        (
+            'approvals = 2\napprovers = ["U1"]',
+            f"approvals is 2, but {WHERE}approvers names one person: ",
+        ),
+    ],
+)
+def test_a_mistake_names_file_project_and_key(tmp_path: Path, line: str, problem: str) -> None:
+    (told,) = problems(tmp_path, SHOP_TABLE + line)
+
+    assert told.startswith(WHERE + problem)
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("", "must have one [[projects]] or more"),
+        ("projects = 1", "must have one [[projects]] or more"),
+        ("projects = [1]", "must have one [[projects]] or more"),
+        ("[[projects", "is not valid TOML: "),
+    ],
+)
+def test_a_file_without_projects_is_a_problem(tmp_path: Path, toml: str, problem: str) -> None:
+    (told,) = problems(tmp_path, toml)
+
+    assert told.startswith(f"BOT_PROJECTS_FILE names {tmp_path / 'projects.toml'}, which {problem}")
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, "", BOT_PROJECTS_FILE="other.toml") == (
+        (
+            f"BOT_PROJECTS_FILE names {tmp_path / 'other.toml'}, which cannot be read: "
+            "No such file or directory"
+        ),
+    )
+
+
+def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff")
+
+    assert problems(tmp_path, "", BOT_PROJECTS_FILE="binary.toml") == (
+        (
+            f"BOT_PROJECTS_FILE names {tmp_path / 'binary.toml'}, which is not valid TOML: "
+            "it is no UTF-8 text"
+        ),
+    )
+
+
+def test_keys_outside_the_projects_are_named(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"colour = 1\n{SHOP_TABLE}") == (
+        "BOT_PROJECTS_FILE: colour is not a key that is known here",
+    )
+
+
+def test_name_and_id_are_needed(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"[[projects]]\n{KEYS}") == (
+        "BOT_PROJECTS_FILE, project number 1: name is missing",
+        "BOT_PROJECTS_FILE, project number 1: id is missing",
+    )
+
+
+@pytest.mark.parametrize("name", ["two words", "a/b", LAB, "x" * 65])
+def test_a_name_must_be_one_typed_word(tmp_path: Path, name: str) -> None:
+    (told,) = problems(tmp_path, SHOP_TABLE.replace('"shop"', f'"{name}"'))
+
+    assert told.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
+
+
+def test_names_and_ids_are_unique_whatever_their_case(tmp_path: Path) -> None:
+    assert problems(tmp_path, SHOP_TABLE + SHOP_TABLE.replace('"shop"', '"SHOP"')) == (
+        'BOT_PROJECTS_FILE has the name "shop" 2 times: it must be unique',
+        f'BOT_PROJECTS_FILE has the id "{SHOP}" 2 times: it must be unique',
+    )
+
+
+def test_a_named_variable_that_is_not_set_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, SHOP_TABLE, SHOP_PRIVATE_KEY="") == (
+        "SHOP_PRIVATE_KEY is not set, but the projects file names it",
+    )
+
+
+def test_half_a_key_names_the_other_half(tmp_path: Path) -> None:
+    toml = SHOP_TABLE.replace('private_key_env = "SHOP_PRIVATE_KEY"\n', "")
+
+    assert problems(tmp_path, toml) == (
+        f"{WHERE}private_key_env is missing: it belongs to {WHERE}public_key_env",
+    )
+
+
+def test_a_project_without_any_credentials_is_a_problem(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, SHOP_TABLE.replace(KEYS, ""))
+
+    assert told.startswith(f"{WHERE}has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and ")
+
+
+def test_a_mistake_in_a_variable_is_told_once_for_all_projects(tmp_path: Path) -> None:
+    lab = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
+
+    assert problems(tmp_path, SHOP_TABLE + lab, BOT_APPROVALS="2", BOT_APPROVERS="U1") == (
+        (
+            "BOT_APPROVALS is 2, but BOT_APPROVERS names one person: "
+            "name more people there, or a user group, or ask for fewer"
+        ),
+    )
+
+
+def test_a_secret_in_the_place_of_a_variables_name_is_not_repeated(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "0a1b2c3d-4e5f-6071"))
+
+    assert "0a1b2c3d" not in told
+    assert told.startswith(f"{WHERE}private_key_env must be the name of a variable")
