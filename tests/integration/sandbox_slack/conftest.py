@@ -7,6 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import SlackStandIn
 from tests.integration.sandbox_slack.manual_clock import ManualClock
+from tests.integration.sandbox_slack.receiver import Receiver
 
 
 @pytest.fixture
@@ -23,3 +24,11 @@ async def slack(clock: ManualClock) -> AsyncIterator[SlackStandIn]:
 @pytest.fixture
 def client(slack: SlackStandIn) -> AsyncWebClient:
     return AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
+
+
+@pytest.fixture
+async def app(slack: SlackStandIn) -> AsyncIterator[Receiver]:
+    """An app that gets its payloads over signed HTTP."""
+    async with Receiver() as receiver:
+        slack.http.request_url = receiver.url
+        yield receiver

@@ -31,7 +31,7 @@ async def refusal(call: Call, **arguments: object) -> str:
         ("#ops", "channel_not_found"),
         ("U0NOBODY01", "channel_not_found"),
         ("U0OLGA0001", "channel_not_found"),
-        ("U0DAN00001", "user_disabled"),
+        ("U0DAN00001", "channel_not_found"),
     ],
 )
 async def test_the_app_posts_only_where_it_is_let_in(

@@ -67,8 +67,9 @@ def _direct(world: World, user_id: str) -> Channel:
     try:
         return direct_message(world, user_id)
     except ApiError as error:
-        code = "channel_not_found" if error.code == "user_not_found" else error.code
-        raise ApiError(code) from None
+        # The method's own list knows no error about a person but this one.
+        unknown = error.code in ("user_not_found", "user_disabled")
+        raise ApiError("channel_not_found" if unknown else error.code) from None
 
 
 def _thread(world: World, channel: Channel, args: Args) -> Json:

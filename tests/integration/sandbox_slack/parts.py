@@ -1,0 +1,38 @@
+"""Blocks and views that the tests of the stand-in share."""
+
+from typing import Any
+
+Json = dict[str, Any]
+JOB = {"text": {"type": "plain_text", "text": "Job 42"}, "value": "42"}
+OTHER_JOB = {"text": {"type": "plain_text", "text": "Job 43"}, "value": "43"}
+
+
+def plain(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+def section(text: str = "text", **more: object) -> Json:
+    return {"type": "section", "text": plain(text), **more}
+
+
+def reason(**more: object) -> Json:
+    element = {"type": "plain_text_input", "action_id": "reason"}
+    block = {"type": "input", "block_id": "reason", "label": plain("Why"), "element": element}
+    return {**block, **more}
+
+
+def modal(*blocks: Json, **more: object) -> Json:
+    shown = list(blocks) or [section()]
+    return {"type": "modal", "title": plain("Title"), "callback_id": "ask", "blocks": shown, **more}
+
+
+def form(*blocks: Json, **more: object) -> Json:
+    return modal(*(blocks or (reason(),)), submit=plain("Go"), **more)
+
+
+def button(action_id: str = "approve", **more: object) -> Json:
+    return {"type": "button", "action_id": action_id, "text": plain("Approve"), **more}
+
+
+def actions(*elements: Json, block_id: str = "buttons") -> Json:
+    return {"type": "actions", "block_id": block_id, "elements": list(elements)}

@@ -1,0 +1,70 @@
+"""The app's end of signed HTTP, by hand: keeps every request, answers what the test lays out."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    body: Json | str | None = None
+    status: int = 200
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    headers: dict[str, str]
+    raw: bytes
+    payload: Json
+
+
+@dataclass
+class Receiver:
+    """`answers` are given in turn, then empty ones."""
+
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[Received] = field(default_factory=list)
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/slack/events", self._take)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/slack/events"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def payload(self) -> Json:
+        """The last payload."""
+        return self.requests[-1].payload
+
+    async def _take(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        received = Received(
+            headers=dict(request.headers), raw=raw, payload=_read(request.content_type, raw)
+        )
+        self.requests.append(received)
+        answer = self.answers.pop(0) if self.answers else Answer()
+        await asyncio.sleep(answer.seconds)
+        if isinstance(answer.body, dict):
+            return web.json_response(answer.body, status=answer.status)
+        return web.Response(text=answer.body, status=answer.status)
+
+
+def _read(content_type: str, raw: bytes) -> Json:
+    if content_type == "application/json":
+        body: Json = json.loads(raw)
+        return body
+    fields = dict(parse_qsl(raw.decode(), keep_blank_values=True))
+    return json.loads(fields["payload"]) if "payload" in fields else fields

@@ -1,0 +1,136 @@
+"""The stand-in from outside its process: control API, event stream, origin guard, program."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import SlackStandIn
+from tests.integration.sandbox_slack.parts import Json
+from tests.integration.sandbox_slack.receiver import Answer, Receiver
+
+
+@pytest.fixture
+async def outside(slack: SlackStandIn) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(slack.base_url) as session:
+        yield session
+
+
+async def asks(session: aiohttp.ClientSession, path: str, body: Json) -> Json:
+    async with session.post(f"/_sandbox/{path}", json=body) as response:
+        answer: Json = await response.json()
+        return {**answer, "http": response.status}
+
+
+async def test_acts_are_done_by_name_and_give_the_ack(
+    slack: SlackStandIn, app: Receiver, outside: aiohttp.ClientSession
+) -> None:
+    app.answers = [Answer(body="Looking.")]
+    line = {"user": "rina", "channel": "#ops", "line": "/cancel-restore 42"}
+
+    ack = await asks(outside, "acts/types", line)
+
+    assert (ack["ok"], ack["body"], ack["error"]) == (True, "Looking.", None)
+    state = await (await outside.get("/_sandbox/state")).json()
+    rina = state["people"]["U0RINA0001"]
+    assert [m["text"] for m in rina["ephemerals"]] == ["Looking."]
+    assert app.payload["text"] == "42"
+
+
+async def test_what_was_said_comes_back_as_it_stands(outside: aiohttp.ClientSession) -> None:
+    said = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
+
+    assert (said["ok"], said["result"]["text"]) == (True, "hi")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "part"),
+    [
+        ("acts/types", {"user": "nobody", "channel": "#ops", "line": "/a"}, "nobody called nobody"),
+        ("acts/types", {"user": "rina"}, "missing"),
+        ("acts/until", {}, "There is no act until"),
+        ("faults", {"method": "auth.test", "kind": "earthquake"}, "There is no fault earthquake"),
+        ("sockets", {"do": "dance"}, "Say what to do"),
+    ],
+)
+async def test_what_cannot_be_done_is_told_in_a_sentence(
+    outside: aiohttp.ClientSession, path: str, body: Json, part: str
+) -> None:
+    answer = await asks(outside, path, body)
+
+    assert (answer["http"], answer["ok"]) == (400, False)
+    assert part in answer["message"]
+
+
+async def test_faults_and_transport_are_set_from_outside(
+    slack: SlackStandIn, client: AsyncWebClient, outside: aiohttp.ClientSession
+) -> None:
+    await asks(outside, "faults", {"method": "auth.test", "kind": "error", "times": 2})
+    await outside.delete("/_sandbox/faults")
+    await asks(outside, "request_url", {"url": "http://127.0.0.1:9/slack/events"})
+
+    assert (await client.auth_test())["ok"]
+    assert slack.http.request_url == "http://127.0.0.1:9/slack/events"
+    assert (await asks(outside, "sockets", {"do": "cut"}))["ok"]
+    calls = await (await outside.get("/_sandbox/calls")).json()
+    assert [call["method"] for call in calls["calls"]] == ["auth.test"]
+
+
+async def test_changes_are_streamed_as_they_happen(
+    slack: SlackStandIn, outside: aiohttp.ClientSession
+) -> None:
+    async with outside.get("/_sandbox/events") as stream:
+        await stream.content.readuntil(b"\n\n")
+
+        slack.says("rina", "#ops", "hello")
+
+        event, data, _end = (await stream.content.readuntil(b"\n\n")).decode().split("\n", 2)
+        assert event == "event: message"
+        assert json.loads(data.removeprefix("data: "))["message"]["text"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"Origin": "https://evil.example"}, "foreign_origin"),
+        ({"Origin": "null"}, "foreign_origin"),
+        ({"Host": "evil.example"}, "foreign_host"),
+    ],
+)
+async def test_other_sites_get_nothing(
+    outside: aiohttp.ClientSession, headers: dict[str, str], error: str
+) -> None:
+    for path in ("/", "/_sandbox/state", "/api/auth.test"):
+        async with outside.get(path, headers=headers) as response:
+            assert (response.status, (await response.json())["error"]) == (403, error)
+
+
+async def test_its_own_page_may_ask(slack: SlackStandIn, outside: aiohttp.ClientSession) -> None:
+    async with outside.get("/_sandbox/state", headers={"Origin": slack.base_url}) as response:
+        assert response.status == 200
+
+
+async def test_every_answer_says_that_this_is_a_sandbox(outside: aiohttp.ClientSession) -> None:
+    for path in ("/", "/api/auth.test", "/nowhere"):
+        async with outside.get(path) as response:
+            assert response.headers["X-Sandbox"].startswith("This is a sandbox, not Slack.")
+
+
+async def test_the_program_tells_where_it_is_and_ends_when_asked() -> None:
+    command = [sys.executable, "-m", "bot.sandbox.slack"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    told = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+
+    client = AsyncWebClient(told["bot_token"], base_url=told["api_url"])
+    answer = await client.auth_test()
+    process.send_signal(signal.SIGTERM)
+
+    assert answer["team"] == "Sandbox"
+    assert set(told) == {"api_url", "bot_token", "app_token", "signing_secret"}
+    assert await asyncio.wait_for(process.wait(), 10) == 0

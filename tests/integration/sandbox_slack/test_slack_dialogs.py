@@ -1,0 +1,347 @@
+"""Dialogs: opened by a trigger, replaced with a hash, filled in, sent, closed."""
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import CannotDo, SlackStandIn
+from tests.integration.sandbox_slack.manual_clock import ManualClock
+from tests.integration.sandbox_slack.parts import (
+    JOB,
+    OTHER_JOB,
+    Json,
+    actions,
+    button,
+    form,
+    modal,
+    plain,
+    reason,
+    section,
+)
+from tests.integration.sandbox_slack.receiver import Answer, Receiver
+
+
+async def trigger(slack: SlackStandIn, app: Receiver) -> str:
+    await slack.types("rina", "#ops", "/cancel-restore")
+    return str(app.payload["trigger_id"])
+
+
+async def opened(slack: SlackStandIn, app: Receiver, client: AsyncWebClient, view: Json) -> Json:
+    answer = await client.views_open(trigger_id=await trigger(slack, app), view=view)
+    shown: Json = answer["view"]
+    return shown
+
+
+async def refusal(client: AsyncWebClient, method: str, **arguments: object) -> str:
+    with pytest.raises(SlackApiError) as refused:
+        await client.api_call(method, json=arguments)
+    return str(refused.value.response["error"])
+
+
+async def test_a_trigger_opens_one_dialog(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    trigger_id = await trigger(slack, app)
+
+    await client.views_open(trigger_id=trigger_id, view=form())
+
+    assert slack.text_of(slack.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
+    again = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
+    assert again == "exchanged_trigger_id"
+    assert slack.view_of("ada") is None
+
+
+async def test_a_trigger_is_too_old_after_three_seconds(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, clock: ManualClock
+) -> None:
+    trigger_id = await trigger(slack, app)
+
+    clock.now += 3.1
+
+    late = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
+    assert late == "expired_trigger_id"
+    assert slack.view_of("rina") is None
+
+
+async def test_an_invalid_view_does_not_use_up_the_trigger(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    trigger_id = await trigger(slack, app)
+
+    wrong = await refusal(client, "views.open", trigger_id=trigger_id, view=modal(reason()))
+
+    assert wrong == "invalid_arguments"
+    assert (await client.views_open(trigger_id=trigger_id, view=form()))["ok"]
+
+
+async def test_an_update_needs_the_newest_hash_when_it_gives_one(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, modal(section("Looking up …")))
+    first = {"view_id": view["id"], "hash": view["hash"]}
+
+    answer = await client.views_update(**first, view=form())
+
+    assert answer["view"]["hash"] != view["hash"]
+    assert await refusal(client, "views.update", **first, view=modal()) == "hash_conflict"
+
+
+async def test_what_was_typed_survives_an_update_under_the_same_ids(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form())
+    slack.fills("rina", view, {"reason": "typed"})
+
+    answer = await client.views_update(view_id=view["id"], view=form(section("new"), reason()))
+
+    value = answer["view"]["state"]["values"]["reason"]["reason"]["value"]
+    assert value == "typed"
+    answer = await client.views_update(view_id=view["id"], view=form(reason(block_id="other")))
+    assert answer["view"]["state"]["values"]["other"]["reason"]["value"] is None
+
+
+async def test_a_dialog_that_was_closed_cannot_be_updated(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form())
+    await slack.closes("rina", view)
+
+    assert await refusal(client, "views.update", view_id=view["id"], view=form()) == "not_found"
+
+
+async def test_a_dialog_is_found_by_its_external_id_which_is_unique(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await opened(slack, app, client, form(external_id="mine"))
+
+    answer = await client.views_update(external_id="mine", view=form(external_id="mine"))
+
+    assert answer["view"]["external_id"] == "mine"
+    await slack.types("ada", "#ops", "/cancel-restore")
+    twice = {"trigger_id": app.payload["trigger_id"], "view": form(external_id="mine")}
+    assert await refusal(client, "views.open", **twice) == "duplicate_external_id"
+
+
+async def test_dialogs_stack_three_deep(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    deeper = form(actions(button("deeper")), reason())
+    await opened(slack, app, client, deeper)
+
+    for _ in range(2):
+        await slack.clicks("rina", slack.views_of("rina")[-1], "deeper")
+        await client.views_push(trigger_id=app.payload["trigger_id"], view=deeper)
+    await slack.clicks("rina", slack.views_of("rina")[-1], "deeper")
+
+    root, middle, top = slack.views_of("rina")
+    assert (middle["root_view_id"], top["previous_view_id"]) == (root["id"], middle["id"])
+    trigger_id = app.payload["trigger_id"]
+    fourth = await refusal(client, "views.push", trigger_id=trigger_id, view=deeper)
+    assert fourth == "push_limit_reached"
+
+
+async def test_a_submission_carries_the_view_and_what_was_filled_in(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form(private_metadata="C0OPS00001"))
+
+    ack = await slack.submits("rina", view, {"reason": "by mistake"})
+
+    payload = app.payload
+    assert (ack.ok, payload["type"]) == (True, "view_submission")
+    assert "channel" not in payload
+    assert payload["view"]["private_metadata"] == "C0OPS00001"
+    state = payload["view"]["state"]["values"]["reason"]["reason"]
+    assert state == {"type": "plain_text_input", "value": "by mistake"}
+    assert payload["user"]["team_id"] == payload["team"]["id"] == "T0SANDBOX1"
+    assert slack.view_of("rina") is None
+
+
+async def test_slacks_client_sends_no_incomplete_form(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form())
+
+    with pytest.raises(CannotDo, match=r"reason: Please complete this required field\."):
+        await slack.submits("rina", view)
+
+    assert app.payload["command"] == "/cancel-restore"
+    assert slack.view_of("rina") is not None
+
+
+async def test_a_dialog_without_submit_button_cannot_be_sent(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, modal())
+
+    with pytest.raises(CannotDo, match="no submit button"):
+        await slack.submits("rina", view)
+
+
+ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
+    (
+        {"response_action": "errors", "errors": {"reason": "Say more."}},
+        ["Title\nWhy: x\n[Go]"],
+        {"reason": "Say more."},
+    ),
+    ({"response_action": "update", "view": modal(section("Done"))}, ["Title\nDone"], {}),
+    (
+        {"response_action": "push", "view": modal(section("Sure?"))},
+        ["Title\nWhy: x\n[Go]", "Title\nSure?"],
+        {},
+    ),
+    ({"response_action": "clear"}, [], {}),
+]
+
+
+@pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
+async def test_the_app_answers_a_submission_with_what_comes_next(
+    slack: SlackStandIn,
+    app: Receiver,
+    client: AsyncWebClient,
+    *,
+    answer: Json,
+    shown: list[str],
+    errors: dict[str, str],
+) -> None:
+    view = await opened(slack, app, client, form())
+    app.answers = [Answer(body=answer)]
+
+    ack = await slack.submits("rina", view, {"reason": "x"})
+
+    assert (ack.ok, ack.errors) == (True, errors)
+    assert [slack.text_of(v) for v in slack.views_of("rina")] == shown
+    assert slack.errors_of("rina") == errors
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"response_action": "errors", "errors": {"typed": "There is no such input."}},
+        {"response_action": "errors", "errors": {}},
+        {"response_action": "update", "view": modal(title=plain("x" * 25))},
+        {"response_action": "dance"},
+        "ok",
+    ],
+)
+async def test_an_answer_that_slack_would_not_understand_is_noticed(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, answer: Json | str
+) -> None:
+    view = await opened(slack, app, client, form())
+    app.answers = [Answer(body=answer)]
+
+    ack = await slack.submits("rina", view, {"reason": "x"})
+
+    assert (ack.error, ack.shown) == (
+        "invalid_response",
+        "We had some trouble connecting. Try again?",
+    )
+    assert len(slack.complaints) == 1
+    assert len(slack.views_of("rina")) == 1
+
+
+async def test_a_dialog_stays_open_when_the_app_fails(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form())
+    app.answers = [Answer(status=500)]
+
+    ack = await slack.submits("rina", view, {"reason": "x"})
+
+    assert (ack.error, ack.status) == ("http_error", 500)
+    assert slack.view_of("rina") is not None
+
+
+async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await slack.closes("rina", await opened(slack, app, client, form()))
+    assert app.payload["command"] == "/cancel-restore"
+
+    await slack.closes("rina", await opened(slack, app, client, form(notify_on_close=True)))
+
+    assert (app.payload["type"], app.payload["is_cleared"]) == ("view_closed", False)
+    assert "trigger_id" not in app.payload
+
+
+async def test_the_x_closes_the_whole_stack(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    root = form(actions(button("deeper")), reason(), notify_on_close=True)
+    view = await opened(slack, app, client, root)
+    await slack.clicks("rina", view, "deeper")
+    await client.views_push(trigger_id=app.payload["trigger_id"], view=form())
+
+    await slack.closes("rina", everything=True)
+
+    assert slack.views_of("rina") == []
+    assert (app.payload["view"]["id"], app.payload["is_cleared"]) == (view["id"], True)
+
+
+PICKER = {
+    "type": "input",
+    "block_id": "job",
+    "label": plain("Job"),
+    "dispatch_action": True,
+    "element": {"type": "external_select", "action_id": "job", "min_query_length": 1},
+}
+
+
+async def test_suggested_options_can_be_chosen_and_sent(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form(PICKER))
+    app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
+
+    suggested = await slack.suggests("rina", view, "job", "4")
+    asked = app.payload
+    await slack.chooses("rina", view, "job", "43")
+    chosen = app.payload
+    await slack.submits("rina", view)
+
+    assert suggested.options == [JOB, OTHER_JOB]
+    assert (asked["type"], asked["value"]) == ("block_suggestion", "4")
+    assert (asked["action_id"], asked["block_id"]) == ("job", "job")
+    assert chosen["actions"][0]["selected_option"] == OTHER_JOB
+    assert chosen["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
+    assert app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
+
+
+async def test_the_app_is_not_asked_for_options_before_enough_is_typed(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form(PICKER))
+
+    with pytest.raises(CannotDo, match="asked from 1 characters"):
+        await slack.suggests("rina", view, "job", "")
+
+
+async def test_options_over_the_limits_are_noticed(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    view = await opened(slack, app, client, form(PICKER))
+    app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
+
+    ack = await slack.suggests("rina", view, "job", "4")
+
+    assert ack.error == "invalid_response"
+    assert "must be less than 76 characters" in slack.complaints[0]
+
+
+async def test_a_home_tab_is_published_for_one_person_and_told_on_opening(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await slack.opens_home("rina")
+    first = app.payload["event"]
+    home = {"type": "home", "blocks": [section("Yours"), actions(button("open"))]}
+    await client.views_publish(user_id="U0RINA0001", view=home)
+    await slack.opens_home("rina")
+
+    shown = slack.home_of("rina")
+    assert shown is not None
+    assert slack.text_of(shown) == "Yours\n[Approve]"
+    assert (first["type"], first["tab"], "view" in first) == ("app_home_opened", "home", False)
+    assert app.payload["event"]["view"]["id"] == shown["id"]
+    assert slack.home_of("ada") is None
+    await slack.clicks("rina", shown, "open")
+    assert app.payload["container"] == {"type": "view", "view_id": shown["id"]}

@@ -1,0 +1,271 @@
+"""What people can do in channels, and what the app is told of it."""
+
+import pytest
+from slack_sdk.signature import Clock, SignatureVerifier
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import CannotDo, Settings, SlackStandIn
+from tests.integration.sandbox_slack.parts import Json, actions, button, plain, section
+from tests.integration.sandbox_slack.receiver import Answer, Receiver
+
+OPS = "C0OPS00001"
+CONFIRM = {name: plain("Sure?") for name in ("title", "text", "confirm", "deny")}
+
+
+async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> None:
+    shown = list(blocks) or [actions(button(value="r1"))]
+    await client.chat_postMessage(channel=channel, text="card", blocks=shown)
+
+
+async def test_payloads_over_http_carry_slacks_signature(
+    slack: SlackStandIn, app: Receiver
+) -> None:
+    await slack.types("rina", "#ops", "/cancel-restore “smart” & 50%")
+
+    [request] = app.requests
+    verifier = SignatureVerifier(slack.signing_secret, clock=_At(slack))
+    assert verifier.is_valid_request(request.raw, request.headers)
+    assert request.payload["text"] == "“smart” & 50%"
+
+
+class _At(Clock):
+    """The verifier's clock, set to the stand-in's."""
+
+    def __init__(self, slack: SlackStandIn) -> None:
+        self._clock = slack.world.clock
+
+    def now(self) -> float:
+        return self._clock()
+
+
+async def test_any_request_can_be_forged_by_hand(slack: SlackStandIn, app: Receiver) -> None:
+    headers = slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
+    app.answers = [Answer(status=401)]
+
+    ack = await slack.http.post(b"text=forged", headers)
+
+    assert (ack.status, ack.error) == (401, "http_error")
+    assert app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
+
+
+async def test_a_retry_over_http_is_marked(slack: SlackStandIn, app: Receiver) -> None:
+    await slack.types("rina", "#ops", "/cancel-restore")
+    await slack.redelivers("http_error")
+
+    first, second = app.requests
+    assert first.payload == second.payload
+    assert second.headers["X-Slack-Retry-Num"] == "1"
+    assert second.headers["X-Slack-Retry-Reason"] == "http_error"
+
+
+async def test_an_app_that_is_down_shows_as_an_error(slack: SlackStandIn) -> None:
+    slack.http.request_url = "http://127.0.0.1:9/slack/events"
+
+    ack = await slack.types("rina", "#ops", "/cancel-restore")
+
+    assert ack.error == "dispatch_failed"
+    assert len(slack.ephemerals("rina")) == 1
+
+
+async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
+    answer = Answer(seconds=0.2)
+    async with (
+        Receiver(answers=[answer]) as app,
+        SlackStandIn(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
+    ):
+        assert (await slack.types("rina", "#ops", "/cancel-restore")).error == "operation_timeout"
+
+
+@pytest.mark.parametrize(
+    ("user", "channel"),
+    [
+        ("gus", "#quiet"),
+        ("olga", "#ops"),
+        ("dan", "#ops"),
+        ("olga", "#shared"),
+        ("rina", "#attic"),
+    ],
+)
+async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
+    slack: SlackStandIn, app: Receiver, user: str, channel: str
+) -> None:
+    with pytest.raises(CannotDo):
+        await slack.types(user, channel, "/cancel-restore")
+
+    assert app.requests == []
+
+
+async def test_a_command_of_nobody_is_answered_by_slack_itself(
+    slack: SlackStandIn, app: Receiver
+) -> None:
+    assert (await slack.types("rina", "#ops", "/other")).error == "invalid_command"
+    assert app.requests == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
+)
+async def test_private_places_do_not_tell_their_name(
+    slack: SlackStandIn, app: Receiver, channel: str, name: str
+) -> None:
+    place = slack.dm("rina") if channel == "dm" else channel
+
+    await slack.types("rina", place, "/cancel-restore")
+
+    assert app.payload["channel_name"] == name
+
+
+async def test_a_public_answer_to_a_command_is_seen_by_all(
+    slack: SlackStandIn, app: Receiver
+) -> None:
+    app.answers = [Answer(body={"response_type": "in_channel", "text": "all"}), Answer(body="me")]
+
+    await slack.types("rina", "#ops", "/cancel-restore")
+    await slack.types("rina", "#ops", "/cancel-restore")
+
+    assert [m["text"] for m in slack.messages("#ops")] == ["all"]
+    assert [m["text"] for m in slack.ephemerals("rina")] == ["me"]
+
+
+async def test_a_click_tells_message_person_and_button(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await card(client)
+    [message] = slack.messages("#ops")
+
+    await slack.clicks("ada", message, "approve")
+
+    payload = app.payload
+    assert payload["type"] == "block_actions"
+    assert payload["user"] == {
+        "id": "U0ADA00001",
+        "username": "ada",
+        "name": "ada",
+        "team_id": "T0SANDBOX1",
+    }
+    assert payload["channel"] == {"id": OPS, "name": "ops"}
+    assert payload["container"] == {
+        "type": "message",
+        "message_ts": message["ts"],
+        "channel_id": OPS,
+        "is_ephemeral": False,
+    }
+    assert payload["message"]["ts"] == message["ts"]
+    [action] = payload["actions"]
+    named = (action["type"], action["action_id"], action["block_id"], action["value"])
+    assert named == ("button", "approve", "buttons", "r1")
+    assert {"trigger_id", "response_url", "state"} <= set(payload)
+
+
+async def test_buttons_with_the_same_action_are_told_apart_by_value(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
+    await card(client, OPS, *rows)
+    [message] = slack.messages("#ops")
+
+    with pytest.raises(CannotDo, match="There are 2 open here"):
+        await slack.clicks("ada", message, "open")
+    await slack.clicks("ada", message, "open", value="2")
+
+    assert app.payload["actions"][0]["value"] == "2"
+
+
+async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await card(client)
+    [seen] = slack.messages("#ops")
+    await client.chat_update(channel=OPS, ts=seen["ts"], text="done", blocks=[])
+
+    with pytest.raises(CannotDo, match="There is no approve here"):
+        await slack.clicks("ada", seen, "approve")
+    assert (await slack.clicks("ada", seen, "approve", stale=True)).ok
+
+    assert app.payload["message"]["text"] == "card"
+
+
+async def test_nobody_clicks_where_they_are_not(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await card(client)
+    [message] = slack.messages("#ops")
+
+    for stale in (False, True):
+        with pytest.raises(CannotDo, match="olga does not see this message"):
+            await slack.clicks("olga", message, "approve", stale=stale)
+
+    assert app.requests == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "team"), [("installed", "T0SANDBOX1"), ("actor", "T0OTHER001")]
+)
+async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str) -> None:
+    settings = Settings(connect_team="actor" if setting == "actor" else "installed")
+    async with (
+        Receiver() as app,
+        SlackStandIn(request_url=app.url, settings=settings) as slack,
+    ):
+        await card(AsyncWebClient(slack.bot_token, base_url=slack.api_url), "C0SHARED01")
+
+        await slack.clicks("olga", slack.messages("#shared")[0], "approve")
+
+        assert app.payload["user"]["team_id"] == "T0OTHER001"
+        assert app.payload["team"]["id"] == team
+
+
+async def test_a_confirm_dialog_stands_before_the_click(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await card(client, OPS, actions(button(confirm=CONFIRM)))
+    [message] = slack.messages("#ops")
+
+    kept = await slack.clicks("ada", message, "approve", confirms=False)
+    assert (kept.error, kept.confirm, app.requests) == ("not_confirmed", CONFIRM, [])
+
+    done = await slack.clicks("ada", message, "approve")
+    assert (done.ok, done.confirm, len(app.requests)) == (True, CONFIRM, 1)
+
+
+async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    await card(client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
+    [message] = slack.messages("#ops")
+
+    with pytest.raises(CannotDo, match="rina does not see this button"):
+        await slack.clicks("rina", message, "approve")
+    assert (await slack.clicks("ada", message, "approve")).ok
+
+
+async def test_a_choice_in_a_message_is_told_at_once(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+) -> None:
+    option = {"text": plain("One"), "value": "1"}
+    select = {"type": "static_select", "action_id": "pick", "options": [option]}
+    await card(client, OPS, actions(select))
+
+    await slack.chooses("ada", slack.messages("#ops")[0], "pick", "1")
+
+    assert app.payload["actions"][0]["selected_option"] == option
+    state = app.payload["state"]["values"]["buttons"]["pick"]
+    assert state == {"type": "static_select", "selected_option": option}
+
+
+async def test_a_shortcut_tells_the_message_it_was_used_on(
+    slack: SlackStandIn, app: Receiver
+) -> None:
+    said = slack.says("gus", "#ops", "look: prod-eu 42")
+
+    await slack.uses_shortcut("rina", said, "cancel_restore_shortcut")
+
+    payload = app.payload
+    assert (payload["type"], payload["callback_id"]) == (
+        "message_action",
+        "cancel_restore_shortcut",
+    )
+    assert payload["message"]["text"] == "look: prod-eu 42"
+    assert (payload["message_ts"], payload["channel"]["id"]) == (said["ts"], OPS)
+    with pytest.raises(CannotDo):
+        await slack.uses_shortcut("rina", said, "other")

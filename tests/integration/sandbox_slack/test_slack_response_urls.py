@@ -1,0 +1,121 @@
+"""Response URLs: what they show to whom, and when they stop working."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack import SlackStandIn
+from tests.integration.sandbox_slack.manual_clock import ManualClock
+from tests.integration.sandbox_slack.parts import Json, actions, button
+from tests.integration.sandbox_slack.receiver import Receiver
+
+OPS = "C0OPS00001"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+async def command_url(slack: SlackStandIn, app: Receiver) -> str:
+    await slack.types("rina", "#ops", "/cancel-restore")
+    return str(app.payload["response_url"])
+
+
+async def answers(session: aiohttp.ClientSession, url: str, **body: object) -> tuple[int, str]:
+    async with session.post(url, json=body) as response:
+        text = await response.text()
+        return response.status, text if response.status == 200 else (await _error(response))
+
+
+async def _error(response: aiohttp.ClientResponse) -> str:
+    body: Json = await response.json()
+    return str(body["error"])
+
+
+async def test_five_answers_go_to_the_person_alone(
+    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession
+) -> None:
+    url = await command_url(slack, app)
+
+    for number in range(5):
+        assert await answers(session, url, text=str(number)) == (200, "ok")
+
+    assert await answers(session, url, text="6") == (404, "used_url")
+    assert [m["text"] for m in slack.ephemerals("rina")] == list("01234")
+    assert slack.messages("#ops") == []
+
+
+async def test_answers_stop_after_half_an_hour(
+    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession, clock: ManualClock
+) -> None:
+    url = await command_url(slack, app)
+
+    clock.now += 1801
+
+    assert await answers(session, url, text="late") == (404, "expired_url")
+
+
+async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
+    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession
+) -> None:
+    await slack.types("rina", "#quiet", "/cancel-restore")
+
+    url = app.payload["response_url"]
+
+    assert await answers(session, url, text="all", response_type="in_channel") == (200, "ok")
+    assert [m["text"] for m in slack.messages("#quiet")] == ["all"]
+
+
+async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
+) -> None:
+    await client.chat_postEphemeral(
+        channel=OPS, user="U0RINA0001", text="psst", blocks=[actions(button())]
+    )
+    await slack.clicks("rina", slack.ephemerals("rina")[0], "approve")
+    url = app.payload["response_url"]
+    assert app.payload["container"]["is_ephemeral"] is True
+    assert "message" not in app.payload
+
+    assert await answers(session, url, text="done", replace_original=True) == (200, "ok")
+    [shown] = slack.ephemerals("rina")
+    assert (shown["text"], shown["blocks"]) == ("done", [])
+
+    assert await answers(session, url, delete_original=True) == (200, "ok")
+    assert slack.ephemerals("rina") == []
+
+
+async def test_an_answer_can_stand_in_a_thread_that_exists(
+    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
+) -> None:
+    card = await client.chat_postMessage(channel=OPS, text="card")
+    url = await command_url(slack, app)
+
+    public = {"text": "reply", "response_type": "in_channel"}
+
+    assert await answers(session, url, **public, thread_ts=card["ts"]) == (200, "ok")
+    assert [m["text"] for m in slack.replies(slack.messages("#ops")[0])] == ["reply"]
+    assert await answers(session, url, **public, thread_ts="1.2") == (400, "thread_not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"text": "a", "blocks": [{"type": "alert"}]}, "invalid_blocks"),
+        ({"text": ""}, "no_text"),
+        ({"text": "a", "colour": "red"}, "invalid_arguments"),
+        ({"text": "a", "response_type": "loud"}, "invalid_arguments"),
+        ({"delete_original": True}, "message_not_found"),
+    ],
+)
+async def test_an_answer_that_cannot_be_shown_is_refused_and_noticed(
+    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession, body: Json, code: str
+) -> None:
+    url = await command_url(slack, app)
+
+    assert await answers(session, url, **body) == (400, code)
+    assert len(slack.complaints) == 1
