@@ -129,3 +129,14 @@ async def test_a_frame_that_is_no_ack_is_noticed(slack: SlackStandIn, wire: Wire
     await slack.until(lambda: slack.complaints)
 
     assert "no ack" in slack.complaints[0]
+
+
+async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
+    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+        await wire.receive()
+        slack.sockets.freeze()
+
+        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        await wire.ack(await wire.receive())
+
+        assert (await typing).error == "operation_timeout"

@@ -149,3 +149,14 @@ async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
     assert [slack.text_of(m) for m in slack.ephemerals("rina")] == ["Say which job."]
     assert slack.ephemerals("ada") == []
     assert slack.messages("#ops") == []
+
+
+async def test_the_sdk_comes_back_when_it_is_told_to_reconnect(
+    slack: SlackStandIn, over_socket_mode: None
+) -> None:
+    await slack.sockets.disconnect("refresh_requested")
+
+    await slack.until(
+        lambda: len(slack.called("apps.connections.open")) == 2 and slack.sockets.connections == 1
+    )
+    assert (await slack.types("rina", "#ops", "/cancel-restore 42")).ok
