@@ -27,7 +27,7 @@ class Args:
     def flag(self, name: str) -> bool:
         return self.values.get(name) in (True, 1, "1", "true", "True")
 
-    def parsed(self, name: str, error: str = "invalid_arguments") -> Any:  # noqa: ANN401 - it is JSON
+    def parsed(self, name: str, error: str = "invalid_arguments") -> object:
         """A structured argument as Python values; None when it was not given.
 
         Raises:

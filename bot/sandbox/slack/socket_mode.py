@@ -63,10 +63,10 @@ class SocketMode:
             self._wires.pop(socket, None)
             self._world.news.tell("socket", connections=self.connections)
 
-    async def _take(self, socket: web.WebSocketResponse, kind: WSMsgType, data: Any) -> None:  # noqa: ANN401 - as aiohttp gives it
-        if kind == WSMsgType.PING:
-            await socket.pong(data)
-        elif kind == WSMsgType.TEXT:
+    async def _take(self, socket: web.WebSocketResponse, kind: WSMsgType, data: object) -> None:
+        if kind == WSMsgType.PING and isinstance(data, bytes | bytearray):
+            await socket.pong(bytes(data))
+        elif isinstance(data, str):
             self._acked(data)
 
     def _acked(self, data: str) -> None:
