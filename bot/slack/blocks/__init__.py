@@ -1,0 +1,1 @@
+"""Pure functions from the domain's values to Block Kit, as plain dictionaries."""

@@ -1,0 +1,1 @@
+"""What answers Slack's payloads: translate, one call, render."""

@@ -1,0 +1,71 @@
+"""Work that goes on after an ack: supervised, held, awaited at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    #: Tells the person at the other end that it went wrong, and under which reference.
+    Tell = Callable[[str], Awaitable[object]]
+
+log = structlog.get_logger(__name__)
+
+
+def new_reference() -> str:
+    """Make up an id that a person can quote and an operator can find in the log."""
+    return secrets.token_hex(4)
+
+
+class Background:
+    """Runs tasks that nobody waits for, and loses none of their errors."""
+
+    def __init__(self) -> None:
+        # asyncio itself holds a task only weakly: one that nobody holds may vanish half done.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None = None
+    ) -> asyncio.Task[None]:
+        """Begin `work`; if it fails, log the error and `tell` the person its reference."""
+        task = asyncio.create_task(self._supervised(work, name, tell), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for what is going on; after `seconds` cancel the rest."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in late:
+            log.warning("cancelled at shutdown", task=task.get_name())
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    @property
+    def idle(self) -> bool:
+        return not self._tasks
+
+    async def _supervised(
+        self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None
+    ) -> None:
+        try:
+            await work
+        except Exception:
+            reference = new_reference()
+            log.exception("background work failed", task=name, reference=reference)
+            if tell:
+                await _told(tell, reference)
+
+
+async def _told(tell: Tell, reference: str) -> None:
+    try:
+        await tell(reference)
+    except Exception:
+        log.exception("person could not be told", reference=reference)

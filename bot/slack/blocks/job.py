@@ -1,0 +1,54 @@
+"""How a restore job's facts read, in the dialog and on the card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.slack.blocks import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.cancellation.lifecycle import Shown
+
+#: Atlas's words for delivery types, as people would say them.
+TYPES: Mapping[str, str] = {
+    "download": "download of a snapshot",
+    "automated": "automated restore to a cluster",
+    "pointInTime": "point-in-time restore to a cluster",
+}
+
+
+def with_article(word: str) -> str:
+    """Name a type in the middle of a plain sentence."""
+    said = TYPES.get(word) or f"{text.clean(word)[:64]} restore"
+    return f"{'an' if said[:1].lower() in 'aeiou' else 'a'} {said}"
+
+
+def delivery_type(word: str) -> str:
+    return TYPES.get(word) or text.escape(word, 100)
+
+
+def snapshot(shown: Shown) -> str:
+    taken = text.when(shown.snapshot_time) if shown.snapshot_time else "time not given"
+    return f"{taken}\n{text.code(shown.snapshot_id)}"
+
+
+def link(shown: Shown) -> str:
+    """Say whether somebody may have the data already."""
+    if shown.delivery_type != "download":
+        return "no download link"
+    if not shown.link_is_live:
+        return "not there yet"
+    until = f" until {text.when(shown.expires_at)}" if shown.expires_at else ""
+    return f":warning: live{until}: it may have been used"
+
+
+def facts(shown: Shown) -> list[tuple[str, str]]:
+    """List what the fingerprint keeps, labelled."""
+    listed = [
+        ("Type", delivery_type(shown.delivery_type)),
+        ("Snapshot", snapshot(shown)),
+        ("Download link", link(shown)),
+    ]
+    return [*listed, ("Restores to", text.code(shown.target))] if shown.target else listed

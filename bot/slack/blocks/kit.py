@@ -1,0 +1,133 @@
+"""The few Block Kit objects that the bot uses, kept within Slack's limits."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Block: TypeAlias = dict[str, Any]
+View: TypeAlias = dict[str, Any]
+
+#: Slack's limits (docs.slack.dev, reference/block-kit), in characters.
+TEXT = 3000
+FIELD = 2000
+FIELDS = 10
+ALERT = 200
+CONFIRM = 300
+METADATA = 3000
+#: `chat.update` refuses more; a fallback text needs far less.
+FALLBACK = 2000
+
+ELLIPSIS = "…"
+
+
+def cut(text: str, limit: int) -> str:
+    """Shorten plain text to `limit` characters, visibly."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}{ELLIPSIS}"
+
+
+def plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": True}
+
+
+def mrkdwn(text: str) -> Block:
+    # Verbatim: names from outside turn into no link and no mention by themselves.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def section(text: str, *, block_id: str | None = None) -> Block:
+    return _named({"type": "section", "text": mrkdwn(text)}, block_id)
+
+
+def fields(pairs: list[tuple[str, str]], *, block_id: str | None = None) -> Block:
+    """Build a section of labelled values."""
+    shown = [mrkdwn(f"*{label}*\n{value}") for label, value in pairs[:FIELDS]]
+    return _named({"type": "section", "fields": shown}, block_id)
+
+
+def context(text: str) -> Block:
+    return {"type": "context", "elements": [mrkdwn(text)]}
+
+
+def alert(text: str, level: str) -> Block:
+    """Build a coloured notice; Slack shows alerts in modals only."""
+    return {"type": "alert", "text": plain(cut(text, ALERT)), "level": level}
+
+
+def actions(*buttons: Block) -> Block:
+    return {"type": "actions", "elements": list(buttons)}
+
+
+def button(
+    label: str,
+    action_id: str,
+    value: str,
+    *,
+    style: str | None = None,
+    confirm: Block | None = None,
+) -> Block:
+    """Build a button; without `style` it is grey."""
+    built = {
+        "type": "button",
+        "text": plain(label),
+        "action_id": action_id,
+        "value": value,
+        "style": style,
+        "confirm": confirm,
+    }
+    return {name: part for name, part in built.items() if part is not None}
+
+
+def confirm(title: str, text: str, yes: str, *, style: str = "primary") -> Block:
+    """Build the question that a button asks before it acts."""
+    return {
+        "title": plain(title),
+        "text": plain(cut(text, CONFIRM)),
+        "confirm": plain(yes),
+        "deny": plain("Go back"),
+        "style": style,
+    }
+
+
+def text_input(
+    block_id: str, label: str, *, hint: str, optional: bool, multiline: bool = False
+) -> Block:
+    """Build a text input; its action id is its block id, so a redrawn view keeps what was typed."""
+    element = {
+        "type": "plain_text_input",
+        "action_id": block_id,
+        "multiline": multiline,
+        "max_length": TEXT,
+    }
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": plain(label),
+        "hint": plain(hint),
+        "optional": optional,
+        "element": element,
+    }
+
+
+def modal(
+    blocks: list[Block],
+    *,
+    callback_id: str,
+    title: str,
+    close: str,
+    submit: str | None = None,
+    private_metadata: str = "",
+) -> View:
+    """Build a modal; Slack wants a submit button only where there is something to submit."""
+    view: View = {
+        "type": "modal",
+        "callback_id": callback_id,
+        "title": plain(title),
+        "close": plain(close),
+        "blocks": blocks,
+        "private_metadata": private_metadata,
+    }
+    return view | ({"submit": plain(submit)} if submit else {})
+
+
+def _named(block: Block, block_id: str | None) -> Block:
+    return block | ({"block_id": block_id} if block_id else {})

@@ -1,0 +1,167 @@
+"""Where a card is to stand: can the bot post there, and can the approvers see it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bot.slack.errors import CALL_ERRORS, meaning_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.cancellation.policy import Policy
+    from bot.slack.identity import Identity
+
+#: Seconds to wait for Slack before going on without its word.
+PATIENCE = 2.0
+
+#: Codes that say that the channel is not for us; any other error says nothing about it.
+ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What is known of the channel in which the command was typed.
+
+    Attributes:
+        is_direct: a direct message, in which no approver reads along.
+        can_post: whether the bot can post there; None when Slack did not say.
+        is_shared: whether people of another organization read along; None when Slack did not say.
+        why: why the bot cannot post, or why it is not known.
+    """
+
+    is_direct: bool = False
+    can_post: bool | None = None
+    is_shared: bool | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the card goes.
+
+    Attributes:
+        channel: a channel's id, or a user's for the direct message.
+        note: what the dialog says about it (mrkdwn of our own making), when that is elsewhere.
+        because: why the card cannot stand where it should, for the card itself.
+    """
+
+    channel: str
+    note: str = ""
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NowhereToPost:
+    """No place for the card in which the approvers would see it: nothing may be asked here."""
+
+    sentence: str
+
+
+def target(policy: Policy, asked_in: str) -> str:
+    """Return the channel in which the card would stand if nothing were in the way."""
+    return policy.audit_channel or asked_in
+
+
+def decide(policy: Policy, asked_in: str, place: Place, requester: str) -> Standing | NowhereToPost:
+    """Choose the card's channel.
+
+    A card that needs approval must be seen by those who approve: without a sure place there is no
+    request. A card that needs none may fall back to the direct message with the requester.
+
+    Args:
+        policy: the rules of the project.
+        asked_in: the channel in which the command was typed.
+        place: what is known of the `target`.
+        requester: the user id of who asks.
+    """
+    if not (obstacle := _obstacle(policy, asked_in, place)):
+        return Standing(channel=target(policy, asked_in), note=_elsewhere(policy, asked_in))
+    if policy.approvals == 0:
+        note = f"{obstacle} The card goes to {DIRECT}."
+        return Standing(channel=requester, note=note, because=obstacle)
+    return NowhereToPost(sentence=f"{obstacle} {UNSEEN}")
+
+
+DIRECT = "your direct messages with the bot"
+
+UNSEEN = (
+    "A request here needs the approval of other people, and they would not see it. Use the "
+    "command in a channel that they read and the bot is in (type /invite there), or ask an admin "
+    "of the bot to set BOT_AUDIT_CHANNEL."
+)
+
+
+def _elsewhere(policy: Policy, asked_in: str) -> str:
+    if target(policy, asked_in) == asked_in:
+        return ""
+    return f"The card goes to <#{policy.audit_channel}>."
+
+
+def _obstacle(policy: Policy, asked_in: str, place: Place) -> str:
+    """Say why the card cannot stand in its target, or nothing."""
+    where = f"in <#{policy.audit_channel}>" if policy.audit_channel else "here"
+    # Whoever runs the bot has named these channels: shared or not, the card may stand there.
+    named = bool(policy.audit_channel) or asked_in in policy.channels
+    unsure = policy.approvals > 0
+    if place.is_direct:
+        return "The command was typed in a direct message."
+    if place.can_post is False:
+        return f"The bot cannot post {where}: {place.why}."
+    if place.is_shared and not named:
+        return "This channel is shared with another organization."
+    if unsure and place.can_post is None:
+        return f"It could not be checked whether the bot can post {where}: {place.why}."
+    return ""
+
+
+class Channels:
+    """Asks Slack about channels, with `conversations.info`."""
+
+    def __init__(
+        self, client: AsyncWebClient, identity: Identity, *, patience: float = PATIENCE
+    ) -> None:
+        self._client = client
+        self._identity = identity
+        self._patience = patience
+
+    async def place(self, channel: str, channel_name: str = "") -> Place:
+        """Describe a channel; what Slack does not say is unknown, never an error."""
+        if is_direct(channel, channel_name):
+            return Place(is_direct=True, is_shared=False)
+        try:
+            async with asyncio.timeout(self._patience):
+                answer = await self._client.conversations_info(channel=channel)
+        except CALL_ERRORS as error:
+            return _unknown(error)
+        found = answer.get("channel") or {}
+        return read_place(found, posts_anywhere=self._identity.posts_anywhere)
+
+
+def is_direct(channel: str, channel_name: str = "") -> bool:
+    """Tell direct messages by id, and by the name that commands carry."""
+    return channel.startswith(("D", "U", "W")) or channel_name == "directmessage"
+
+
+def read_place(channel: Mapping[str, Any], *, posts_anywhere: bool = False) -> Place:
+    """Read a channel object of Slack; with `chat:write.public` every public channel will do."""
+    shared = bool(channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"))
+    if channel.get("is_im") or channel.get("is_mpim"):
+        return Place(is_direct=True, is_shared=shared)
+    if channel.get("is_archived"):
+        return Place(can_post=False, is_shared=shared, why="the channel is archived")
+    open_to_us = posts_anywhere and channel.get("is_private") is False
+    if channel.get("is_member") or open_to_us:
+        return Place(can_post=True, is_shared=shared)
+    return Place(can_post=False, is_shared=shared, why="it is not in this channel")
+
+
+def _unknown(error: BaseException) -> Place:
+    meaning = meaning_of(error)
+    if meaning.code in ABSENT:
+        return Place(can_post=False, why="it is not in this channel")
+    return Place(why=f"Slack answered {meaning.code}" if meaning.code else "Slack did not answer")

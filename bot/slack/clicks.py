@@ -1,0 +1,186 @@
+"""From a click on a card to the ledger, and what the person is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import CancellationError, Overtaken, RequestMovedOn, UnknownProject
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Person
+from bot.slack.blocks import card, dialog
+from bot.slack.deadline import in_time
+from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.sentences import sentence_for
+from bot.slack.telling import Spot, spot_of
+from bot.slack.who import who_is
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Policy
+    from bot.slack.background import Background
+    from bot.slack.directory import Directory
+    from bot.slack.identity import Identity
+    from bot.slack.links import Links
+    from bot.slack.ports import Desk
+    from bot.slack.telling import Telling
+    from bot.slack.who import Who
+
+    Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
+
+log = structlog.get_logger(__name__)
+
+#: Seconds to find out whether a person may deny, before the dialog is opened anyway: its
+#: trigger lives 3 seconds, and the rights are checked again when it is submitted.
+BEFORE_A_DIALOG = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Click:
+    """A click on a card.
+
+    Attributes:
+        request_id: the button's value.
+        message: the timestamp of the message with the button, if all can see one.
+    """
+
+    request_id: str
+    who: Who
+    spot: Spot
+    message: str | None
+    trigger_id: str
+
+
+def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
+    """Read a block_actions payload with one action."""
+    container = body.get("container") or {}
+    return Click(
+        request_id=str(body["actions"][0].get("value") or ""),
+        who=who_is(body, identity),
+        spot=spot_of(body),
+        message=None if container.get("is_ephemeral") else container.get("message_ts"),
+        trigger_id=str(body.get("trigger_id") or ""),
+    )
+
+
+class Clicks:
+    """The card's buttons: each click ends in a changed card or in a private sentence.
+
+    Args:
+        client: the Web API.
+        desk: the domain.
+        directory: who people are.
+        telling: private answers.
+        links: where links lead.
+        background: takes what goes on after the ack.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: AsyncWebClient,
+        desk: Desk,
+        directory: Directory,
+        telling: Telling,
+        links: Links,
+        background: Background,
+    ) -> None:
+        self._client = client
+        self._desk = desk
+        self._directory = directory
+        self._telling = telling
+        self._links = links
+        self._background = background
+
+    async def approve(self, click: Click) -> Request:
+        policy = self._policy_of(await self._desk.request(click.request_id))
+        person = await self._directory.person(click.who, policy.approvers)
+        return await self._desk.approve(click.request_id, person)
+
+    async def retry(self, click: Click) -> Request:
+        policy = self._policy_of(await self._desk.request(click.request_id))
+        person = await self._directory.person(click.who, policy.requesters)
+        return await self._desk.retry(click.request_id, person)
+
+    async def withdraw(self, click: Click) -> Request:
+        # The requester's id decides: Slack need not be asked who that is.
+        person = Person(id=click.who.id, team=click.who.team)
+        return await self._desk.withdraw(click.request_id, person)
+
+    async def decide(self, click: Click, decision: Decision) -> None:
+        """Make a decision within the time of an ack; tell what came of it afterwards."""
+        try:
+            request = await in_time(decision(click), self._background)
+        except (CancellationError, DirectoryTrouble) as error:
+            self._later(self._tell_loser(click, error), click)
+        else:
+            if request.card and click.message != request.card.ts:
+                self._later(self._settle_copy(click, request), click)
+
+    def ask_reason(self, click: Click) -> None:
+        """Ask in a dialog why it is denied."""
+        self._later(self._ask_reason(click), click)
+
+    async def _ask_reason(self, click: Click) -> None:
+        if refusal := await self._may_not_deny(click):
+            await self._tell_loser(click, refusal)
+            return
+        try:
+            await self._client.views_open(
+                trigger_id=click.trigger_id, view=dialog.deny_reason(click.request_id)
+            )
+        except CALL_ERRORS as error:
+            await self._telling.tell(click.spot, sentence_for(meaning_of(error)))
+
+    async def _may_not_deny(self, click: Click) -> Exception | None:
+        try:
+            return await in_time(self._deny_check(click), self._background, BEFORE_A_DIALOG)
+        except (CancellationError, DirectoryTrouble) as error:
+            log.info("denial not checked before its dialog", error=str(error))
+            return error if isinstance(error, DirectoryTrouble) else None
+
+    async def _deny_check(self, click: Click) -> Exception | None:
+        request = await self._desk.request(click.request_id)
+        if request.state is not State.AWAITING:
+            return RequestMovedOn(request)
+        policy = self._policy_of(request)
+        person = await self._directory.person(click.who, policy.approvers)
+        return rules.may_deny(policy, request.requester, person)
+
+    def _policy_of(self, request: Request) -> Policy:
+        policy = self._desk.policy_of(request.ref.project_id)
+        if policy is None:
+            raise UnknownProject
+        return policy
+
+    def _later(self, work: Any, click: Click) -> None:  # noqa: ANN401 - any coroutine
+        self._background.start(work, "click", self._telling.apologise(click.spot))
+
+    async def _tell_loser(self, click: Click, error: Exception) -> None:
+        await self._telling.tell(click.spot, sentence_for(error, self._links))
+        if isinstance(error, Overtaken):
+            await self._settle_copy(click, error.request)
+
+    async def _settle_copy(self, click: Click, request: Request) -> None:
+        """Bring a message up to date that no edit of ours reaches: a second copy of the card."""
+        if not click.message or not click.spot.channel or not request.card:
+            return
+        is_the_card = click.message == request.card.ts
+        if is_the_card and not request.state.ended:
+            return  # the outbox draws it; a drawing of ours could come late
+        drawn = self._drawn(request) if is_the_card else card.second_copy(request, self._links)
+        try:
+            await self._client.chat_update(channel=click.spot.channel, ts=click.message, **drawn)
+        except CALL_ERRORS as error:
+            log.info("copy of a card not settled", error=meaning_of(error).sentence)
+
+    def _drawn(self, request: Request) -> dict[str, Any]:
+        policy = self._desk.policy_of(request.ref.project_id)
+        return card.message(request, policy.approvers if policy else None, self._links)

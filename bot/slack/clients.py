@@ -1,0 +1,45 @@
+"""Builds the Web API clients: one session, a time limit, no repeating behind our back."""
+
+from __future__ import annotations
+
+from aiohttp import ClientSession, ClientTimeout
+from slack_sdk.web.async_client import AsyncWebClient
+
+#: Seconds for one call; the SDK's own 30 outlive every trigger and every reader's patience.
+TIMEOUT = 10
+
+
+def new_session() -> ClientSession:
+    """Open the session that all clients share; close it when the bot stops."""
+    # A client that is given a session never applies its own time limit to it.
+    return ClientSession(timeout=ClientTimeout(total=TIMEOUT))
+
+
+def build_client(token: str | None, base_url: str, session: ClientSession) -> AsyncWebClient:
+    """Build a Web API client.
+
+    The SDK's default handlers repeat a call whose connection broke, `chat.postMessage` included:
+    that would be two messages. Who may be repeated, and when, the outbox decides.
+
+    Args:
+        token: `xoxb-…`, or None for calls that bring their own.
+        base_url: the Web API's address, such as `https://slack.com/api/`.
+        session: from `new_session`.
+    """
+    return AsyncWebClient(
+        token=token,
+        base_url=base_url if base_url.endswith("/") else f"{base_url}/",
+        timeout=TIMEOUT,
+        session=session,
+        retry_handlers=[],
+    )
+
+
+def without_token(client: AsyncWebClient) -> AsyncWebClient:
+    """Copy a client without its token, for Bolt, which gets the token from `authorize`."""
+    return AsyncWebClient(
+        base_url=client.base_url,
+        timeout=client.timeout,
+        session=client.session,
+        retry_handlers=[],
+    )

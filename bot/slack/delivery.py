@@ -1,0 +1,102 @@
+"""Decides what to do with a post that Slack did not take (pure)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from bot.cancellation.posts import PostKind
+from bot.slack.errors import (
+    BadToken,
+    CannotPostThere,
+    MessageGone,
+    NotReachable,
+    PostedBefore,
+    RateLimited,
+    SlackTrouble,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.cancellation.posts import Post
+
+#: Seconds before the first repetition; it doubles, up to the longest.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
+
+#: Seconds until a refused token is tried again: somebody has to mend it first.
+MENDING = 30.0
+
+#: How often a refusal that we do not know is put to the test.
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Put it back for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Slack has it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCard:
+    """Send the card to the requester's direct messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellRequester:
+    """Send the reply to the requester's direct messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Give it up, on record."""
+
+
+Verdict: TypeAlias = Again | Delivered | MoveCard | TellRequester | Drop
+
+
+def judge(
+    post: Post, trouble: SlackTrouble, jitter: Callable[[], float] = random.random
+) -> Verdict:
+    """Decide by what Slack said, by what kind of post it is, and by how often it was tried.
+
+    Args:
+        post: the post that was not taken.
+        trouble: what Slack said.
+        jitter: a number from 0 to 1, so that replicas do not knock together.
+    """
+    if isinstance(trouble, PostedBefore):
+        return Delivered()
+    if isinstance(trouble, RateLimited):
+        return Again(trouble.seconds + jitter())
+    if isinstance(trouble, NotReachable):
+        return Again(pause(post.attempts, jitter))
+    if isinstance(trouble, BadToken):
+        return Again(MENDING)
+    known = isinstance(trouble, (CannotPostThere, MessageGone))
+    if not known and post.attempts < TRIES:
+        return Again(pause(post.attempts, jitter))
+    return _for_good(post)
+
+
+def pause(attempts: int, jitter: Callable[[], float] = random.random) -> float:
+    """Return how long to wait after `attempts` tries, from half to all of the doubled pause."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, TRIES * 2))
+    return float(longest * (1 + jitter()) / 2)
+
+
+def _for_good(post: Post) -> Verdict:
+    if post.kind is PostKind.EDIT:
+        return Drop()
+    if post.kind is PostKind.REPLY:
+        return TellRequester()
+    is_direct = post.request.channel == post.request.requester
+    return Drop() if is_direct else MoveCard()

@@ -1,0 +1,185 @@
+"""Opens the dialog at once, finds out what it is to show, and keeps it up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bot.atlas import AtlasError
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import CancellationError, LedgerError, UnknownProject
+from bot.slack.blocks import dialog
+from bot.slack.channels import NowhereToPost, decide, target
+from bot.slack.errors import CALL_ERRORS, DialogTooLate, DirectoryTrouble, NotReachable, meaning_of
+from bot.slack.sentences import sentence_for
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.cancellation.desk import Sight
+    from bot.cancellation.policy import Policy
+    from bot.slack.blocks.kit import View
+    from bot.slack.channels import Channels, Standing
+    from bot.slack.directory import Directory
+    from bot.slack.links import Links
+    from bot.slack.metadata import Asked
+    from bot.slack.ports import Desk
+    from bot.slack.telling import Spot, Telling
+    from bot.slack.who import Who
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that Atlas may take: a lasting fault is told within 30.
+PATIENCE = 20.0
+
+#: Seconds between the tries to update a dialog; the update may be repeated, it changes nothing.
+PAUSES = (0.5, 2.0)
+
+#: Codes of a trigger that was used: the first delivery of this payload has opened the dialog.
+USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
+
+
+class Refusal(Exception):
+    """This person cannot go on here; the text is mrkdwn of our own making."""
+
+
+class Dialogs:
+    """The dialog, from the trigger to the details.
+
+    Args:
+        client: the Web API.
+        desk: the domain.
+        directory: who people are.
+        channels: where a card can stand.
+        telling: private answers, where no dialog can be shown.
+        links: where the dialog's links lead.
+        sleep: waits between tries.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: AsyncWebClient,
+        desk: Desk,
+        directory: Directory,
+        channels: Channels,
+        telling: Telling,
+        links: Links,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._desk = desk
+        self._directory = directory
+        self._channels = channels
+        self._telling = telling
+        self._links = links
+        self._sleep = sleep
+
+    async def open(self, asked: Asked, who: Who, trigger_id: str, spot: Spot) -> None:
+        """Show "Looking up …" with Slack's very next call, then what was found."""
+        opening = asyncio.create_task(self._open(asked, trigger_id))
+        finding = asyncio.create_task(self.find(asked, who))
+        try:
+            view_id = await opening
+        except CALL_ERRORS as error:
+            await _dropped(finding)
+            await self._too_late(error, spot)
+            return
+        await self.show(view_id, await finding, spot)
+
+    async def look_again(self, asked: Asked, who: Who, view_id: str, spot: Spot) -> None:
+        """Look the job up anew, in the same dialog."""
+        await self.show(view_id, dialog.loading(asked), spot)
+        await self.show(view_id, await self.find(asked, who), spot)
+
+    async def find(self, asked: Asked, who: Who) -> View:
+        """Ask Slack about the person and the channel, and Atlas about the job, all at once."""
+        looking = asyncio.create_task(self._desk.look_up(asked.ref, patience=PATIENCE))
+        try:
+            policy, standing = await self._admit(asked, who)
+            return self._view(await looking, asked, policy, standing)
+        except Refusal as refusal:
+            return dialog.refused(str(refusal))
+        except (AtlasError, LedgerError, DirectoryTrouble) as error:
+            return dialog.trouble(sentence_for(error), asked)
+        except CancellationError as error:
+            return dialog.refused(sentence_for(error, self._links))
+        finally:
+            await _dropped(looking)
+
+    async def show(self, view_id: str, view: View, spot: Spot) -> None:
+        """Update an open dialog; one that was closed meanwhile needs no update."""
+        try:
+            await self._update(view_id, view)
+        except DialogTooLate:
+            log.info("dialog was closed before its update", view=view_id)
+        except NotReachable as error:
+            await self._telling.tell(spot, sentence_for(error))
+
+    async def _update(self, view_id: str, view: View) -> None:
+        for pause in (*PAUSES, None):
+            try:
+                await self._client.views_update(view_id=view_id, view=view)
+            except CALL_ERRORS as error:
+                meaning = meaning_of(error)
+                if pause is None or not isinstance(meaning, NotReachable):
+                    raise meaning from error
+                await self._sleep(pause)
+            else:
+                return
+
+    async def _open(self, asked: Asked, trigger_id: str) -> str:
+        view = dialog.loading(asked)
+        answer = await self._client.views_open(trigger_id=trigger_id, view=view)
+        return str((answer.get("view") or {})["id"])
+
+    async def _too_late(self, error: BaseException, spot: Spot) -> None:
+        meaning = meaning_of(error)
+        if meaning.code in USED:
+            log.info("dialog is open already", code=meaning.code)
+            return
+        log.warning("dialog could not be opened", error=meaning.sentence)
+        await self._telling.tell(spot, sentence_for(meaning))
+
+    async def _admit(self, asked: Asked, who: Who) -> tuple[Policy, Standing]:
+        """Check the person and the place; raises `Refusal`, `NotAllowed` or `DirectoryTrouble`."""
+        policy = self._desk.policy_of(asked.ref.project_id)
+        if policy is None:
+            raise UnknownProject
+        if refusal := rules.may_use_channel(policy, asked.asked_in):
+            raise refusal
+        person, place, members = await asyncio.gather(
+            self._directory.person(who, policy.requesters),
+            self._channels.place(target(policy, asked.asked_in)),
+            self._members(policy),
+        )
+        if refusal := rules.may_ask(policy, person):
+            raise refusal
+        standing = decide(policy, asked.asked_in, place, who.id)
+        if isinstance(standing, NowhereToPost):
+            raise Refusal(standing.sentence)
+        if refusal := rules.can_be_approved(policy, who.id, members):
+            raise refusal
+        return policy, standing
+
+    async def _members(self, policy: Policy) -> frozenset[str]:
+        if policy.approvals == 0:
+            return frozenset()
+        return await self._directory.members_of(policy.approvers.groups)
+
+    def _view(self, sight: Sight, asked: Asked, policy: Policy, standing: Standing) -> View:
+        if sight.open_request:
+            return dialog.taken(sight.open_request, asked, self._links)
+        if not sight.job.can_be_cancelled:
+            return dialog.not_cancellable(sight, asked, self._links)
+        return dialog.details(sight, asked, policy, standing, self._links)
+
+
+async def _dropped(task: asyncio.Task[object]) -> None:
+    """Stop what is not wanted any more, and look at its error so that nobody logs it."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,137 @@
+"""People and user groups: what somebody is, and which groups have them; closed when in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.cancellation.policy import Kind, Person
+from bot.slack.cache import Cache
+from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.cancellation.policy import People
+    from bot.slack.identity import Identity
+    from bot.slack.who import Who
+
+T = TypeVar("T")
+
+#: Seconds for which an answer holds: the groups' method allows 20 calls a minute.
+HOLDS = 60.0
+
+#: Seconds to wait for an answer: the click itself must be answered within 3.
+PATIENCE = 2.0
+
+#: Why Slack's answer does not help, by its code.
+WHYS: Mapping[str, str] = {
+    "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
+    "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
+    "no_such_subteam": "A user group of the bot's settings does not exist.",
+    "subteam_not_found": "A user group of the bot's settings does not exist.",
+    "user_not_found": "Slack does not know this user.",
+    "users_not_found": "Slack does not know this user.",
+    "user_not_visible": "The bot may not see this user.",
+}
+
+
+class Directory:
+    """Who people are, by `users.info` and `usergroups.users.list`.
+
+    Args:
+        client: the Web API.
+        identity: our own workspace.
+        patience: seconds to wait for Slack.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        identity: Identity,
+        *,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._identity = identity
+        self._patience = patience
+        self._kinds = Cache(self._read_kind, HOLDS, clock)
+        self._members = Cache(self._read_members, HOLDS, clock)
+
+    async def person(self, who: Who, people: People) -> Person:
+        """Say who somebody is, as far as it matters for being one of `people`.
+
+        Whoever is named by id needs no look-up, and whoever is not ours has no group.
+
+        Raises:
+            DirectoryTrouble: Slack did not say; the person has no rights.
+        """
+        if who.is_outsider:
+            return Person(id=who.id, team=who.team, kind=Kind.OUTSIDER)
+        if who.id in people.users:
+            return Person(id=who.id, team=who.team)
+        kind, groups = await asyncio.gather(self._kind_of(who.id), self._groups_of(who.id, people))
+        return Person(id=who.id, team=who.team, kind=kind, groups=groups)
+
+    async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
+        """Return the user ids of everybody in these groups; raises `DirectoryTrouble`."""
+        lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
+        return frozenset().union(*lists)
+
+    async def _kind_of(self, user: str) -> Kind:
+        return await self._ask(self._kinds, user)
+
+    async def _groups_of(self, user: str, people: People) -> frozenset[str]:
+        if people.everyone:
+            return frozenset()
+        groups = sorted(people.groups)
+        lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
+        return frozenset(group for group, have in zip(groups, lists, strict=True) if user in have)
+
+    async def _ask(self, cache: Cache[str, T], key: str) -> T:
+        try:
+            return await cache.get(key, self._patience)
+        except CALL_ERRORS as error:
+            raise _trouble(error) from error
+
+    async def _read_kind(self, user: str) -> Kind:
+        answer = await self._client.users_info(user=user)
+        return kind_of(answer.get("user") or {}, self._identity)
+
+    async def _read_members(self, group: str) -> frozenset[str]:
+        answer = await self._client.usergroups_users_list(usergroup=group)
+        return frozenset(answer.get("users") or ())
+
+
+def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
+    """Read a user object of Slack; what is not plainly a full member is none."""
+    if user.get("is_stranger") or not _is_ours(user, identity):
+        return Kind.OUTSIDER
+    if user.get("deleted"):
+        return Kind.DEACTIVATED
+    if user.get("is_bot") or user.get("is_workflow_bot"):
+        return Kind.BOT
+    if user.get("is_restricted") or user.get("is_ultra_restricted"):
+        return Kind.GUEST
+    return Kind.MEMBER if user.get("id") else Kind.OUTSIDER
+
+
+def _is_ours(user: Mapping[str, Any], identity: Identity) -> bool:
+    enterprise = user.get("enterprise_user") or {}
+    teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
+    known = {team for team in teams if team}
+    return not known or bool(known & identity.homes)
+
+
+def _trouble(error: BaseException) -> DirectoryTrouble:
+    meaning = meaning_of(error)
+    if meaning.code in WHYS:
+        return DirectoryTrouble(WHYS[meaning.code], meaning.code)
+    if meaning.code:
+        return DirectoryTrouble(f"Slack answered {meaning.code}.", meaning.code)
+    return DirectoryTrouble("Slack did not answer in time.")

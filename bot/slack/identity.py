@@ -1,0 +1,66 @@
+"""Who the bot is in Slack: the answer of one `auth.test` at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The bot's own ids.
+
+    Attributes:
+        team: the workspace in which the bot is installed (`T…`).
+        enterprise: the organization around it (`E…`), on Enterprise Grid only.
+        user: the bot's user id.
+        bot: the bot's id (`B…`).
+        url: the workspace's address, which the links to messages begin with.
+        posts_anywhere: whether the bot may post in public channels without being in them.
+    """
+
+    team: str
+    user: str
+    bot: str | None = None
+    enterprise: str | None = None
+    url: str = ""
+    posts_anywhere: bool = False
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], scopes: str = "") -> Identity:
+        """Read the answer of `auth.test`, and the `x-oauth-scopes` that come with it."""
+        return cls(
+            team=str(answer["team_id"]),
+            user=str(answer["user_id"]),
+            bot=answer.get("bot_id"),
+            enterprise=answer.get("enterprise_id"),
+            url=str(answer.get("url") or ""),
+            posts_anywhere="chat:write.public" in scopes.replace(",", " ").split(),
+        )
+
+    @property
+    def homes(self) -> frozenset[str]:
+        """The ids that a payload may name as our own workspace or organization."""
+        return frozenset(each for each in (self.team, self.enterprise) if each)
+
+    def link_to(self, channel: str, ts: str) -> str | None:
+        """Return the address of a message, as Slack's own "Copy link" makes it."""
+        if not self.url:
+            return None
+        return f"{self.url.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
+
+
+async def read_identity(client: AsyncWebClient) -> Identity:
+    """Ask Slack who we are; raises `SlackApiError` when the token is not good."""
+    answer = await client.auth_test()
+    known = {name: answer.get(name) for name in _NAMES}
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return Identity.of(known, str(headers.get("x-oauth-scopes", "")))
+
+
+_NAMES = ("team_id", "user_id", "bot_id", "enterprise_id", "url")

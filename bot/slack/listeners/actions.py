@@ -1,0 +1,90 @@
+"""Answers clicks on buttons."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bot.slack import names
+from bot.slack.clicks import read_click
+from bot.slack.command import OpenJob, parse
+from bot.slack.listeners.commands import job_asked_for, open_dialog
+from bot.slack.metadata import Asked, UnreadableDialog, read_asked
+from bot.slack.telling import spot_of
+from bot.slack.who import channel_of, who_is
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slack_bolt.async_app import AsyncAck, AsyncApp
+
+    from bot.slack.clicks import Decision
+    from bot.slack.floor import Floor
+
+UNKNOWN = "This button is of another version of the bot. Please type `/cancel-restore`."
+
+#: Our buttons that only open a page: Slack tells of the click, and nothing is to be done.
+ONLY_LINKS = frozenset({names.ATLAS_LINK, names.CARD_LINK})
+
+
+def register(app: AsyncApp, floor: Floor) -> None:
+    _decides(app, floor, names.APPROVE, floor.clicks.approve)
+    _decides(app, floor, names.WITHDRAW, floor.clicks.withdraw)
+    _decides(app, floor, names.RETRY, floor.clicks.retry)
+
+    async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        floor.clicks.ask_reason(read_click(body, floor.identity))
+
+    async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        asked = job_of_button(body, floor)
+        open_dialog(floor, asked, body) if isinstance(asked, Asked) else _tell(floor, body, asked)
+
+    async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _look_again(floor, body)
+
+    async def unknown(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        if body["actions"][0].get("action_id") not in ONLY_LINKS:
+            _tell(floor, body, UNKNOWN)
+
+    app.action(names.DENY)(deny)
+    app.action(names.OPEN)(open_job)
+    app.action(names.TRY_AGAIN)(try_again)
+    app.action(re.compile(".*"))(unknown)
+
+
+def _decides(app: AsyncApp, floor: Floor, action_id: str, decision: Decision) -> None:
+    async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
+        # What is acknowledged is written down: the ack waits for the ledger, and for no more.
+        await floor.clicks.decide(read_click(body, floor.identity), decision)
+        await ack()
+
+    app.action(action_id)(clicked)
+
+
+def job_of_button(body: Mapping[str, Any], floor: Floor) -> Asked | str:
+    """Read which job an "open" button is about: its value is what a person would type."""
+    command = parse(str(body["actions"][0].get("value") or ""))
+    if not isinstance(command, OpenJob):
+        return UNKNOWN
+    channel = channel_of(body) or spot_of(body).user
+    return job_asked_for(command, channel, floor.desk.projects)
+
+
+def _look_again(floor: Floor, body: Mapping[str, Any]) -> None:
+    spot = spot_of(body)
+    try:
+        asked = read_asked(str(body["view"].get("private_metadata") or ""))
+    except UnreadableDialog as error:
+        _tell(floor, body, str(error))
+        return
+    who = who_is(body, floor.identity)
+    looking = floor.dialogs.look_again(asked, who, str(body["view"]["id"]), spot)
+    floor.background.start(looking, "look again", floor.telling.apologise(spot))
+
+
+def _tell(floor: Floor, body: Mapping[str, Any], said: str) -> None:
+    floor.background.start(floor.telling.tell(spot_of(body), said), "private answer")

@@ -1,0 +1,29 @@
+"""The names in Slack's payloads that people's dialogs and other programs rely on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMMAND: Final = "/cancel-restore"
+
+#: Callback ids of the views.
+DIALOG: Final = "cancel_restore"
+DENY_DIALOG: Final = "cancel_restore_deny_reason"
+
+#: Block ids of the dialogs; an input's action id is the same.
+JOB: Final = "job"
+REASON: Final = "reason"
+TYPED: Final = "typed"
+
+#: Action ids of the buttons.
+OPEN: Final = "cancel_restore_open"
+APPROVE: Final = "cancel_restore_approve"
+DENY: Final = "cancel_restore_deny"
+WITHDRAW: Final = "cancel_restore_withdraw"
+RETRY: Final = "cancel_restore_retry"
+TRY_AGAIN: Final = "cancel_restore_try_again"
+ATLAS_LINK: Final = "cancel_restore_atlas_link"
+CARD_LINK: Final = "cancel_restore_card_link"
+
+#: The `event_type` of the metadata on cards and replies.
+METADATA: Final = "cancel_restore"

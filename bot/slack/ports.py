@@ -1,0 +1,44 @@
+"""What the Slack side asks of the domain; `bot.cancellation.desk.Desk` is the real one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bot.atlas import JobRef
+    from bot.cancellation.desk import Sight, Submission
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Person, Policy
+    from bot.cancellation.projects import Projects
+
+
+class Desk(Protocol):
+    """Everything a person can ask of the domain, one method each."""
+
+    @property
+    def projects(self) -> Projects:
+        """The projects that the bot knows."""
+
+    def policy_of(self, project_id: str) -> Policy | None:
+        """Return the rules of a project, or None when the bot does not know it (any more)."""
+
+    async def look_up(self, ref: JobRef, *, patience: float) -> Sight:
+        """Read the job as Atlas has it now; raises `AtlasError` or `CancellationError`."""
+
+    async def request(self, request_id: str) -> Request:
+        """Read a request; raises `NoSuchRequest` or `LedgerError`."""
+
+    async def submit(self, submission: Submission) -> Request:
+        """Write the request down and start it; raises `CancellationError`."""
+
+    async def approve(self, request_id: str, person: Person) -> Request:
+        """Count one person's yes; raises `CancellationError`."""
+
+    async def deny(self, request_id: str, person: Person, reason: str) -> Request:
+        """End a waiting request by an approver's no; raises `CancellationError`."""
+
+    async def withdraw(self, request_id: str, person: Person) -> Request:
+        """Take a waiting request back; raises `CancellationError`."""
+
+    async def retry(self, request_id: str, person: Person) -> Request:
+        """Let a failed request run again; raises `CancellationError`."""

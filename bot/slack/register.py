@@ -1,0 +1,147 @@
+"""Builds the Bolt app: who the bot is, its listeners, and the clock on its acks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+
+from bot.slack.channels import Channels
+from bot.slack.clicks import Clicks
+from bot.slack.clients import without_token
+from bot.slack.dialogs import Dialogs
+from bot.slack.floor import Floor
+from bot.slack.listeners import actions, commands, errors, views
+from bot.slack.submissions import Submissions
+from bot.slack.telling import Telling
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from slack_bolt.request.async_request import AsyncBoltRequest
+    from slack_bolt.response import BoltResponse
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.slack.background import Background
+    from bot.slack.directory import Directory
+    from bot.slack.identity import Identity
+    from bot.slack.links import Links
+    from bot.slack.ports import Desk
+
+    #: Told how many seconds an ack took.
+    OnAck = Callable[[float], None]
+
+
+class App(AsyncApp):
+    """Bolt's app, which also times its acks and knows what is in flight."""
+
+    def __init__(
+        self, client: AsyncWebClient, identity: Identity, signing_secret: str | None, on_ack: OnAck
+    ) -> None:
+        super().__init__(
+            client=without_token(client),
+            authorize=_as(identity, client.token),
+            # The default runner polls for the ack every 10 ms, and loses one whose listener
+            # fails at once; so the answer is what the listener has done when it returns.
+            process_before_response=True,
+            signing_secret=signing_secret,
+        )
+        self._on_ack = on_ack
+        self._answering: set[asyncio.Task[object] | None] = set()
+
+    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        """Answer one payload."""
+        task, began = asyncio.current_task(), time.perf_counter()
+        self._answering.add(task)
+        try:
+            return await super().async_dispatch(req)
+        finally:
+            self._answering.discard(task)
+            self._on_ack(time.perf_counter() - began)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until every payload that has arrived is answered, `seconds` at most."""
+        answering = {task for task in self._answering if task not in {None, asyncio.current_task()}}
+        if answering:
+            await asyncio.wait(answering, timeout=seconds)
+
+
+def build_app(
+    client: AsyncWebClient,
+    identity: Identity,
+    *,
+    signing_secret: str | None,
+    desk: Desk,
+    directory: Directory,
+    background: Background,
+    links: Links,
+    on_ack: OnAck = lambda _seconds: None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> App:
+    """Build the app with all its listeners.
+
+    Args:
+        client: the Web API, with the bot's token.
+        identity: from one `auth.test` at start.
+        signing_secret: for HTTP mode; None in Socket Mode, where nothing is signed.
+        desk: the domain.
+        directory: who people are.
+        background: takes the work that goes on after an ack.
+        links: where links lead.
+        on_ack: told how many seconds each ack took.
+        sleep: waits between tries.
+    """
+    app = App(client, identity, signing_secret, on_ack)
+    telling = Telling(client)
+    floor = Floor(
+        identity=identity,
+        desk=desk,
+        dialogs=Dialogs(
+            client=client,
+            desk=desk,
+            directory=directory,
+            channels=Channels(client, identity),
+            telling=telling,
+            links=links,
+            sleep=sleep,
+        ),
+        submissions=Submissions(
+            client=client,
+            desk=desk,
+            directory=directory,
+            links=links,
+            background=background,
+            sleep=sleep,
+        ),
+        clicks=Clicks(
+            client=client,
+            desk=desk,
+            directory=directory,
+            telling=telling,
+            links=links,
+            background=background,
+        ),
+        telling=telling,
+        background=background,
+    )
+    for listeners in (commands, views, actions, errors):
+        listeners.register(app, floor)
+    return app
+
+
+def _as(identity: Identity, token: str | None) -> Callable[[], Awaitable[AuthorizeResult]]:
+    """Answer for every payload who we are, without the `auth.test` that Bolt would make first."""
+
+    async def authorize() -> AuthorizeResult:
+        return AuthorizeResult(
+            enterprise_id=identity.enterprise,
+            team_id=identity.team,
+            bot_id=identity.bot,
+            bot_user_id=identity.user,
+            bot_token=token,
+        )
+
+    return authorize
