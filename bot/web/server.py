@@ -72,6 +72,9 @@ class WebServer:
             if error.errno == errno.EADDRINUSE:
                 raise PortTaken(self._host, self._port) from error
             raise CannotListen(self._host, self._port, _reason(error)) from error
+        except UnicodeError as error:
+            await self._runner.cleanup()
+            raise CannotListen(self._host, self._port, "it is not a name of a host") from error
 
     async def stop(self) -> None:
         """Stop listening, let requests in flight end, and close."""
@@ -79,9 +82,11 @@ class WebServer:
 
 
 def _reason(error: OSError) -> str:
-    """Return the reason without the address that asyncio repeats in its own words."""
-    known = {
-        errno.EACCES: "permission denied",
-        errno.EADDRNOTAVAIL: "it is not an address of this machine",
-    }
-    return known.get(error.errno or 0, error.strerror or "unknown")
+    """Return the reason without the address that asyncio repeats in its own words.
+
+    Newer versions of Python pass over addresses that are not of this machine, and raise
+    an error without a number when none is left.
+    """
+    if error.errno in {None, errno.EADDRNOTAVAIL}:
+        return "it is not an address of this machine"
+    return (error.strerror or "unknown").lower()

@@ -47,6 +47,16 @@ async def test_a_foreign_address_is_told_in_a_sentence() -> None:
     )
 
 
+async def test_a_host_that_cannot_be_one_is_told_in_a_sentence() -> None:
+    server = WebServer("a..b", 0, web.Application())
+    with pytest.raises(CannotListen) as caught:
+        await server.start()
+
+    assert str(caught.value) == (
+        "Cannot listen on a..b, port 0 (it is not a name of a host): check HOST and PORT."
+    )
+
+
 async def test_stopping_lets_a_request_in_flight_end() -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
