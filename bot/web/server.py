@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from aiohttp import web
 
@@ -87,6 +88,8 @@ def _reason(error: OSError) -> str:
     Newer versions of Python pass over addresses that are not of this machine, and raise
     an error without a number when none is left.
     """
-    if error.errno in {None, errno.EADDRNOTAVAIL}:
+    if error.errno is None or error.errno == errno.EADDRNOTAVAIL:
         return "it is not an address of this machine"
-    return (error.strerror or "unknown").lower()
+    if error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (error.strerror or "unknown").lower()  # a name that could not be resolved
