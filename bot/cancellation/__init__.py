@@ -1,1 +1,1 @@
-"""The domain: a request to cancel one restore job, its policy, its ledger and its runner. No Slack, no HTTP."""
+"""The domain: a request to cancel a restore job, its rules, ledger and runner. No Slack."""

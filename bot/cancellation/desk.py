@@ -1,13 +1,14 @@
-"""The desk: everything a person can ask of the domain, one method each. Listeners call only this."""
+"""The desk: what a person can ask of the domain, one method each. Listeners call only this."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import NotCancellableNow
-from bot.cancellation.lifecycle import Shown
+from bot.cancellation.errors import NotCancellableNow, UnknownProject
+from bot.cancellation.lifecycle import Request, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef, RestoreJob
     from bot.cancellation.errors import NotAllowed
     from bot.cancellation.ledger import Ledger
-    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.lifecycle import Shown
     from bot.cancellation.policy import Person, Policy
-    from bot.cancellation.projects import Projects
+    from bot.cancellation.projects import Project, Projects
 
 
 class Runs(Protocol):
@@ -30,7 +31,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What the dialog shows: the job as Atlas has it, and an open request for it, if there is one."""
+    """What the dialog shows: the job as Atlas has it, and the open request for it, if any."""
 
     ref: JobRef
     project_name: str
@@ -50,6 +51,7 @@ class Submission:
         key: what makes a second delivery the same request (the view's id).
         asked_in: the channel in which the command was typed.
         channel: the channel in which the card is to stand.
+        moved_because: why that is not the channel of the command, as a sentence.
         shown: the job as the dialog showed it.
         typed: what was typed to confirm, where the policy wants it.
         approver_members: the user ids of everybody in the approving groups.
@@ -64,6 +66,7 @@ class Submission:
     shown: Shown
     reason: str = ""
     typed: str = ""
+    moved_because: str | None = None
     approver_members: frozenset[str] = frozenset()
 
 
@@ -71,11 +74,20 @@ class Desk:
     """Checks the rules, writes the ledger, and starts what is ready to run."""
 
     def __init__(
-        self, ledger: Ledger, projects: Projects, runs: Runs, now: Callable[[], datetime]
+        self,
+        ledger: Ledger,
+        projects: Projects,
+        runs: Runs,
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._runs = runs
         self._now = now
+        self._new_id = new_id
+        self._told = told
         self.projects = projects
 
     def policy_of(self, project_id: str) -> Policy | None:
@@ -84,8 +96,25 @@ class Desk:
         return project.policy if project else None
 
     async def look_up(self, ref: JobRef, *, patience: float) -> Sight:
-        """Read the job as Atlas has it now; raises `AtlasRefused` or `AtlasTrouble`."""
-        raise NotImplementedError
+        """Read the job as Atlas has it now, and whether somebody has asked already.
+
+        Raises:
+            UnknownProject: the bot has no key for it.
+            AtlasError: Atlas refused, or did not answer in `patience` seconds.
+            LedgerError: the database did not answer.
+        """
+        project = self._project(ref.project_id)
+        job = await project.atlas.restore_job(ref, patience=patience)
+        return Sight(
+            ref=ref,
+            project_name=project.name,
+            job=job,
+            open_request=await self._ledger.open_request_for(ref),
+        )
+
+    async def request(self, request_id: str) -> Request:
+        """Read a request; raises `NoSuchRequest`."""
+        return await self._ledger.request(request_id)
 
     async def submit(self, submission: Submission) -> Request:
         """Write the request down and start it; the same key gives the same request.
@@ -96,4 +125,103 @@ class Desk:
             NotRecorded: the ledger did not take it; nothing was done.
             MaybeRecorded: the ledger did not say.
         """
-        raise NotImplementedError
+        project = self._project(submission.ref.project_id)
+        _allowed(refusal_of(project.policy, submission))
+        request = new_request(project, submission, self._new_id(), self._now())
+        return self._started(await self._ledger.create(request, submission.person))
+
+    async def approve(self, request_id: str, person: Person) -> Request:
+        """Count one person's yes.
+
+        Raises:
+            NotAllowed: the policy says no.
+            Overtaken: somebody or something else was first.
+            NoSuchRequest: it is not in the ledger.
+            LedgerError: the database did not take it.
+        """
+
+        def check(request: Request) -> NotAllowed | None:
+            policy = self._project(request.ref.project_id).policy
+            return rules.may_decide(policy, request.requester, person) or rules.counts_again(
+                request.approved_by, person
+            )
+
+        return self._started(await self._ledger.approve(request_id, person, check))
+
+    async def deny(self, request_id: str, person: Person, reason: str) -> Request:
+        """End a waiting request by an approver's no; raises as `approve` does."""
+
+        def check(request: Request) -> NotAllowed | None:
+            policy = self._project(request.ref.project_id).policy
+            return rules.may_deny(policy, request.requester, person)
+
+        return self._started(await self._ledger.deny(request_id, person, reason, check))
+
+    async def withdraw(self, request_id: str, person: Person) -> Request:
+        """Take a waiting request back; raises as `approve` does."""
+
+        def check(request: Request) -> NotAllowed | None:
+            return rules.may_withdraw(request.requester, person)
+
+        return self._started(await self._ledger.withdraw(request_id, person, check))
+
+    async def retry(self, request_id: str, person: Person) -> Request:
+        """Let a failed request run again; raises as `approve` does, and `JobTaken`."""
+
+        def check(request: Request) -> NotAllowed | None:
+            return rules.may_retry(self._project(request.ref.project_id).policy, person)
+
+        return self._started(await self._ledger.retry(request_id, person, check))
+
+    def _project(self, project_id: str) -> Project:
+        if project := self.projects.find(project_id):
+            return project
+        raise UnknownProject
+
+    def _started(self, request: Request) -> Request:
+        """Start what may run, and let Slack know at once of what was written."""
+        if request.state is State.APPROVED:
+            self._runs.start(request.id)
+        self._told()
+        return request
+
+
+def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
+    """Judge a submission: the person, what was shown, and what was typed (pure)."""
+    return (
+        rules.may_ask(policy, submission.person)
+        or (None if submission.shown.cancellable else NotCancellableNow())
+        or rules.check_reason(policy, submission.reason)
+        or rules.check_typed(policy, submission.ref.cluster_name, submission.typed)
+        or rules.can_be_approved(policy, submission.person.id, submission.approver_members)
+    )
+
+
+def new_request(
+    project: Project, submission: Submission, request_id: str, now: datetime
+) -> Request:
+    """Make the request that a submission asks for (pure)."""
+    approvals = project.policy.approvals
+    return Request(
+        id=request_id,
+        key=submission.key,
+        state=State.AWAITING if approvals else State.APPROVED,
+        ref=submission.ref,
+        project_name=submission.project_name,
+        team=submission.person.team,
+        requester=submission.person.id,
+        asked_in=submission.asked_in,
+        channel=submission.channel,
+        moved_because=submission.moved_because,
+        reason=submission.reason.strip(),
+        shown=submission.shown,
+        approvals_needed=approvals,
+        created_at=now,
+        changed_at=now,
+        expires_at=now + project.policy.approval_ttl,
+    )
+
+
+def _allowed(refusal: NotAllowed | None) -> None:
+    if refusal:
+        raise refusal

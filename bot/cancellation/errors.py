@@ -17,8 +17,10 @@ CancellationError
 │   ├── RequestMovedOn
 │   └── ApprovalRanOut
 ├── NoSuchRequest
+├── UnknownProject
 └── LedgerError                 the database did not do its part
     ├── NotRecorded
+    │   └── Conflict
     └── MaybeRecorded
 """
 
@@ -41,7 +43,7 @@ class CancellationError(Exception):
     @property
     def sentence(self) -> str:
         """What the person reads: the leaf's own docstring, filled in."""
-        return inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ").format(**vars(self))
+        return (inspect.getdoc(type(self)) or "").replace("\n", " ").format(**vars(self))
 
 
 class NotAllowed(CancellationError):
@@ -93,7 +95,7 @@ class NoteMissing(NotAllowed):
 
 
 class NameNotTyped(NotAllowed):
-    """Type the name of the cluster exactly as it stands: {cluster_name}"""
+    """Type the name of the cluster exactly as it stands, {cluster_name}."""
 
     def __init__(self, cluster_name: str) -> None:
         self.cluster_name = cluster_name
@@ -140,12 +142,21 @@ class NoSuchRequest(CancellationError):
     """This request is not in the ledger. Ask again with /cancel-restore."""
 
 
+class UnknownProject(CancellationError):
+    """The bot has no key for this project. Ask an admin of the bot to add it."""
+
+
 class LedgerError(CancellationError):
     """The database did not do its part."""
 
 
 class NotRecorded(LedgerError):
     """The request could not be recorded, and nothing was done. Please try again in a moment."""
+
+
+class Conflict(NotRecorded):
+    # Two writers met at a unique index; whoever lost looks again. Says what its parent says.
+    __doc__ = NotRecorded.__doc__
 
 
 class MaybeRecorded(LedgerError):

@@ -1,4 +1,4 @@
-"""A request's life: its states, what follows what, and what a fresh look at the job means (pure)."""
+"""A request's life: its states, what follows what, and what a look at the job means (pure)."""
 
 from __future__ import annotations
 

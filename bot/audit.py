@@ -1,0 +1,78 @@
+"""Writes the record out: a table for eyes, JSON lines and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bot.cancellation.events import Recorded
+
+#: What every line has, under the same names in each format.
+COLUMNS = ("at", "event", "request", "actor", "team")
+
+#: What CSV adds: the rest of the event as JSON, and its link in the chain.
+CSV_COLUMNS = (*COLUMNS, "number", "detail", "hash")
+
+
+class Format(StrEnum):
+    """How the record is written."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def as_json(line: Recorded) -> dict[str, Any]:
+    """Return one event as JSON values: its own names, and beside them what the event adds."""
+    own = {name: getattr(line, name) for name in COLUMNS}
+    return {**json.loads(line.detail), **own, "number": line.number, "hash": line.hash}
+
+
+async def write(lines: AsyncIterator[Recorded], how: Format, out: TextIO) -> None:
+    """Write `lines` to `out`, one after the other (a table needs them all)."""
+    if how is Format.JSONL:
+        async for line in lines:
+            out.write(json.dumps(as_json(line), ensure_ascii=False) + "\n")
+    elif how is Format.CSV:
+        await _write_csv(lines, out)
+    else:
+        await _write_table(lines, out)
+
+
+async def _write_csv(lines: AsyncIterator[Recorded], out: TextIO) -> None:
+    writer = csv.writer(out)
+    writer.writerow(CSV_COLUMNS)
+    async for line in lines:
+        writer.writerow([_cell(getattr(line, name)) for name in CSV_COLUMNS])
+
+
+def _cell(value: object) -> object:
+    """Keep a spreadsheet from taking outside text for a formula."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
+
+
+async def _write_table(lines: AsyncIterator[Recorded], out: TextIO) -> None:
+    table = Table("When (UTC)", "Event", "Request", "Who", "Details")
+    async for line in lines:
+        when = line.at[:19].replace("T", " ")
+        cells = (when, line.event, line.request, line.actor or "the bot", _short(line))
+        table.add_row(*map(Text, cells))  # as text: what people typed is no markup
+    Console(file=out, soft_wrap=False).print(table)
+
+
+def _short(line: Recorded) -> str:
+    """Say what matters of an event in a few words."""
+    detail = json.loads(line.detail)
+    names = ("cluster", "job", "reason", "try", "status", "code", "sentence", "error", "because")
+    return ", ".join(f"{name} {detail[name]}" for name in names if detail.get(name))

@@ -1,0 +1,198 @@
+"""Opens the ledger's database: SQLite or PostgreSQL, waits bounded, schema brought up at start."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRecorded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+T = TypeVar("T")
+
+#: Seconds a transaction may take: an answer must reach Slack within 3.
+PATIENCE = 2.0
+
+#: Seconds after which PostgreSQL or its driver ends what we gave up on.
+ABANDONED_AFTER = 10
+
+#: Any fixed number: two replicas that start together take turns with it.
+MIGRATION_LOCK = 0x5CA1AB1E
+
+#: What a database that is away raises, besides SQLAlchemy's own errors.
+AWAY = (SQLAlchemyError, OSError, TimeoutError)
+
+#: Marks the transactions that take SQLite's write lock at their start.
+WRITES = "ledger_writes"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a transaction has come: once the commit is sent, only the database knows."""
+
+    committing: bool = False
+
+
+class Database:
+    """One engine, and transactions that end within `patience` seconds, one way or the other."""
+
+    def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
+        url = make_url(database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(url, patience) if self.is_sqlite else _postgresql(url, patience)
+        self._patience = patience
+        # SQLite has one writer: a queue of our own is fairer than its busy loop.
+        self._turn = asyncio.Lock() if self.is_sqlite else None
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    async def migrate(self) -> None:
+        """Bring the schema to the newest version; replicas that start together take turns."""
+        async with self._connection(writes=True) as connection:
+            await connection.run_sync(_upgrade)
+            await connection.commit()
+
+    async def close(self) -> None:
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=self._patience)
+        await self.engine.dispose()
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit it.
+
+        Raises:
+            Conflict: a unique index refused it; look again.
+            NotRecorded: certainly not committed.
+            MaybeRecorded: the commit was sent, and its answer did not come.
+        """
+        return await self._bounded(work, writes=True)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction that changes nothing; raises `NotRecorded`."""
+        return await self._bounded(work, writes=False)
+
+    async def _bounded(self, work: Callable[[AsyncConnection], Awaitable[T]], *, writes: bool) -> T:
+        progress = Progress()
+        task = asyncio.create_task(self._transaction(work, progress, writes=writes))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self._patience)
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
+        if done:
+            return task.result()
+        # Decided before the task can run again: a commit not yet sent never will be.
+        self._abandon(task)
+        log.warning("ledger did not answer in time", committing=progress.committing)
+        raise MaybeRecorded if progress.committing else NotRecorded
+
+    async def _transaction(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], progress: Progress, *, writes: bool
+    ) -> T:
+        try:
+            async with self._turn_of(writes=writes), self._connection(writes=writes) as connection:
+                result = await work(connection)
+                progress.committing = writes
+                await connection.commit()
+                return result
+        except IntegrityError as error:
+            raise Conflict from error
+        except AWAY as error:
+            log.warning("ledger failed", error=str(error), committing=progress.committing)
+            raise _meaning(error, progress) from error
+
+    def _turn_of(self, *, writes: bool) -> asyncio.Lock | nullcontext[None]:
+        return self._turn if self._turn and writes else nullcontext()
+
+    @asynccontextmanager
+    async def _connection(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**{WRITES: writes})
+            yield connection
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Let go of a transaction without waiting for the database to notice."""
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled() and task.exception():
+            log.info("abandoned transaction ended", error=str(task.exception()))
+
+
+def _meaning(error: Exception, progress: Progress) -> LedgerError:
+    """Tell a refused commit from one whose answer was lost."""
+    lost = error.connection_invalidated if isinstance(error, DBAPIError) else True
+    return MaybeRecorded() if progress.committing and lost else NotRecorded()
+
+
+def _sqlite(url: URL, patience: float) -> AsyncEngine:
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        # The driver's implicit BEGIN is off: ours says which transactions write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {round(patience * 1000)}",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # an acknowledged request survives a power cut
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES, True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL, patience: float) -> AsyncEngine:
+    ended = f"{ABANDONED_AFTER * 1000}"
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=10,
+        pool_timeout=patience,
+        pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
+        connect_args={
+            "timeout": patience,
+            "command_timeout": ABANDONED_AFTER,
+            "server_settings": {
+                "application_name": "cancel-restore",
+                # A replica that hangs with a row locked must not hold up the others for ever.
+                "idle_in_transaction_session_timeout": ended,
+                "lock_timeout": ended,
+            },
+        },
+    )
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    config = Config()
+    config.set_main_option("script_location", "bot.cancellation:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

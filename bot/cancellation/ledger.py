@@ -1,0 +1,227 @@
+"""The ledger: asking and deciding. Each change is one transaction with its record and its posts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.cancellation import statements
+from bot.cancellation.errors import ApprovalRanOut, Conflict, JobTaken, RequestMovedOn
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.page import Page
+from bot.cancellation.posts import PostKind
+from bot.cancellation.rows import request_to_row, shown_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from bot.atlas import JobRef
+    from bot.cancellation.database import Database
+    from bot.cancellation.errors import NotAllowed
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Person
+
+    #: Judges a decision while nobody else can change the request.
+    Check = Callable[[Request], NotAllowed | None]
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """Requests and decisions, in one database.
+
+    Args:
+        database: where they are kept.
+        now: the clock, aware datetimes.
+        entered: told of every state that a request enters, after the commit.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        entered: Callable[[State], None] = lambda _state: None,
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._entered = entered
+
+    async def request(self, request_id: str) -> Request:
+        """Read one request; raises `NoSuchRequest`."""
+        return await self._read(lambda page: page.read(request_id))
+
+    async def open_request_for(self, ref: JobRef) -> Request | None:
+        """Find the open request for a job."""
+        return await self._read(lambda page: page.find(statements.open_request_for(ref)))
+
+    async def count_open(self) -> int:
+        """Count the requests that have not ended."""
+
+        async def work(page: Page) -> int:
+            return int((await page.run(statements.count_open_requests())).scalar_one())
+
+        return await self._read(work)
+
+    async def create(self, request: Request, person: Person) -> Request:
+        """Write a new request down, with its record and its card.
+
+        Returns:
+            the request; the earlier one, as it is now, if its key is in the ledger already.
+
+        Raises:
+            JobTaken: another open request is for the same job.
+            LedgerError: the database did not take it.
+        """
+
+        async def work(page: Page) -> Request:
+            return await _find_or_create(page, request, person)
+
+        try:
+            created = await self._write(work)
+        except Conflict:
+            created = await self._write(work)  # somebody wrote between our look and our insert
+        if created.id == request.id:
+            self._entered(created.state)
+        return created
+
+    async def approve(self, request_id: str, person: Person, check: Check) -> Request:
+        """Count one person's yes; the last one that is needed lets the request run."""
+
+        async def work(page: Page) -> Request:
+            request = await _awaiting(page, request_id, check)
+            await page.run(statements.new_approval(request.id, person.id, page.now))
+            if request.approvals_missing > 1:
+                return await page.note(request, EventName.APPROVAL_GIVEN, actor=person)
+            return await page.enter(request, State.AWAITING, State.APPROVED, actor=person)
+
+        request = await self._write(work)
+        if request.state is State.APPROVED:
+            self._entered(request.state)
+        return request
+
+    async def deny(self, request_id: str, person: Person, reason: str, check: Check) -> Request:
+        """End a waiting request by an approver's no."""
+        outcome = Outcome(sentence=reason, by=person.id)
+        return await self._end_waiting(request_id, State.DENIED, outcome, person, check)
+
+    async def withdraw(self, request_id: str, person: Person, check: Check) -> Request:
+        """End a waiting request because its requester takes it back."""
+        outcome = Outcome(by=person.id)
+        return await self._end_waiting(request_id, State.WITHDRAWN, outcome, person, check)
+
+    async def _end_waiting(
+        self, request_id: str, state: State, outcome: Outcome, person: Person, check: Check
+    ) -> Request:
+        async def work(page: Page) -> Request:
+            request = await _awaiting(page, request_id, check)
+            return await page.enter(request, State.AWAITING, state, actor=person, outcome=outcome)
+
+        return self._told(await self._write(work))
+
+    async def retry(self, request_id: str, person: Person, check: Check) -> Request:
+        """Let a failed request run again; its approvals hold until they would have run out.
+
+        Raises:
+            RequestMovedOn: the request has not failed, or runs again already.
+            ApprovalRanOut: its time is over; it must be asked for anew.
+            JobTaken: another open request is for the same job.
+        """
+
+        async def work(page: Page) -> Request:
+            request = await page.lock(request_id)
+            _still(request, State.FAILED, page.now)
+            _allowed(check(request))
+            if taken := await page.find(statements.open_request_for(request.ref)):
+                raise JobTaken(taken)
+            await page.note(request, EventName.RETRIED, actor=person)
+            # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
+            await page.run(statements.forget_acceptance(request.id))
+            return await page.enter(request, State.FAILED, State.APPROVED, actor=person, said=False)
+
+        return self._told(await self._write(work))
+
+    async def expire_due(self, limit: int = 100) -> Sequence[Request]:
+        """End the requests that nobody approved in time."""
+        due = statements.requests_past_their_time(self._now(), limit)
+
+        async def work(page: Page) -> list[str]:
+            return list((await page.run(due)).scalars())
+
+        expired = [await self._expire(request_id) for request_id in await self._read(work)]
+        return [request for request in expired if request]
+
+    async def _expire(self, request_id: str) -> Request | None:
+        async def work(page: Page) -> Request:
+            request = await page.lock(request_id)
+            return await page.enter(request, State.AWAITING, State.EXPIRED)
+
+        try:
+            return self._told(await self._write(work))
+        except RequestMovedOn:
+            return None  # decided in the same moment, by a person or by another replica
+
+    async def prune(self, before: datetime) -> int:
+        """Forget what ended before then and is told; its record stays. Returns how many."""
+
+        async def work(page: Page) -> int:
+            return int((await page.run(statements.prune_requests(before))).rowcount)
+
+        return await self._write(work)
+
+    def _told(self, request: Request) -> Request:
+        self._entered(request.state)
+        return request
+
+    async def _read(self, work: Callable[[Page], Awaitable[T]]) -> T:
+        return await self._database.read(lambda db: work(Page(db, self._now())))
+
+    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+        return await self._database.write(lambda db: work(Page(db, self._now())))
+
+
+async def _find_or_create(page: Page, request: Request, person: Person) -> Request:
+    if earlier := await page.find(statements.request_by_key(request.key)):
+        return earlier
+    if taken := await page.find(statements.open_request_for(request.ref)):
+        raise JobTaken(taken)
+    await page.run(statements.new_request(request_to_row(request)))
+    number = await page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
+    await page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+    if request.state is State.APPROVED:
+        await page.record(request, EventName.APPROVED)
+    return await page.read(request.id)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What the record keeps of a new request: ids, what was shown, and why."""
+    return {
+        "project": request.ref.project_id,
+        "cluster": request.ref.cluster_name,
+        "job": request.ref.job_id,
+        "shown": shown_to_json(request.shown),
+        "reason": request.reason,
+        "approvals_needed": request.approvals_needed,
+        "asked_in": request.asked_in,
+        "channel": request.channel,
+    }
+
+
+async def _awaiting(page: Page, request_id: str, check: Check) -> Request:
+    """Lock a request that waits for approval, and judge the decision against it."""
+    request = await page.lock(request_id)
+    _still(request, State.AWAITING, page.now)
+    _allowed(check(request))
+    return request
+
+
+def _still(request: Request, state: State, now: datetime) -> None:
+    if request.state is not state:
+        raise RequestMovedOn(request)
+    if request.expires_at <= now:
+        raise ApprovalRanOut(request)
+
+
+def _allowed(refusal: NotAllowed | None) -> None:
+    if refusal:
+        raise refusal

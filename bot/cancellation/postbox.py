@@ -1,0 +1,123 @@
+"""The ledger's outbox: what is to be posted, claimed one by one, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.cancellation import statements
+from bot.cancellation.events import EventName
+from bot.cancellation.page import Page
+from bot.cancellation.posts import Post, PostKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from bot.cancellation.database import Database
+
+T = TypeVar("T")
+
+#: Seconds for which a post is taken: longer than any call to Slack may last.
+LEASE = timedelta(seconds=15)
+
+#: An error's text is kept for the operator, not a whole page of it.
+ERROR_LENGTH = 200
+
+
+class PostBox:
+    """`Posts` on the ledger's database."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+
+    async def claim_posts(self, owner: str, limit: int) -> Sequence[Post]:
+        """Take up to `limit` posts that are due, in order within each request."""
+        if not await self._due(limit):
+            return []  # the usual case costs one read, and no write lock
+
+        async def work(page: Page) -> list[Post]:
+            found = (await page.run(statements.due_posts(page.now, limit))).scalars().all()
+            claimed = [await _claim(page, post_id, owner) for post_id in found]
+            return [post for post in claimed if post]
+
+        return await self._write(work)
+
+    async def _due(self, limit: int) -> bool:
+        async def work(page: Page) -> bool:
+            return (await page.run(statements.due_posts(page.now, limit))).first() is not None
+
+        return await self._database.read(lambda db: work(Page(db, self._now())))
+
+    async def post_sent(self, post: Post, channel: str, ts: str) -> None:
+        """Note where the message stands now; a card's place becomes its request's."""
+
+        async def work(page: Page) -> None:
+            values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
+            await page.run(statements.change_post(post.id, values))
+            if post.kind is PostKind.CARD:
+                await page.run(statements.place_card(post.request.id, channel, ts))
+
+        await self._write(work)
+
+    async def post_again(self, post: Post, seconds: float, error: str) -> None:
+        """Put the post back, due again in `seconds`."""
+
+        async def work(page: Page) -> None:
+            values = {
+                "due_at": page.now + timedelta(seconds=seconds),
+                "claimed_by": None,
+                "claimed_until": None,
+                "error": error[:ERROR_LENGTH],
+            }
+            await page.run(statements.change_post(post.id, values))
+
+        await self._write(work)
+
+    async def post_dropped(self, post: Post, error: str) -> None:
+        """Give the post up, for good and on record."""
+
+        async def work(page: Page) -> None:
+            values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
+            await page.run(statements.change_post(post.id, values))
+            detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
+            await page.record(post.request, EventName.POST_DROPPED, detail=detail)
+
+        await self._write(work)
+
+    async def move_card(self, post: Post, channel: str, because: str) -> None:
+        """Send the request's card, and all that follows it, to `channel` instead, on record."""
+
+        async def work(page: Page) -> None:
+            await page.run(statements.move_card(post.request.id, channel, because))
+            values = {"due_at": page.now, "claimed_by": None, "claimed_until": None}
+            await page.run(statements.change_post(post.id, values))
+            detail = {"from": post.request.channel, "to": channel, "because": because}
+            await page.record(post.request, EventName.CARD_MOVED, detail=detail)
+
+        await self._write(work)
+
+    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+        return await self._database.write(lambda db: work(Page(db, self._now())))
+
+
+async def _claim(page: Page, post_id: int, owner: str) -> Post | None:
+    statement = statements.claim_post(post_id, owner, page.now, page.now + LEASE)
+    row = (await page.run(statement)).first()
+    return await _post(page, row) if row else None
+
+
+async def _post(page: Page, row: Any) -> Post:  # noqa: ANN401 - a database row
+    return Post(
+        id=row.id,
+        request=await page.read(row.request),
+        kind=PostKind(row.kind),
+        event=EventName(row.event),
+        actor=row.actor,
+        at=row.at,
+        client_msg_id=row.client_msg_id,
+        attempts=row.attempts,
+        detail=json.loads(row.detail),
+    )

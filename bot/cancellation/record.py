@@ -1,0 +1,134 @@
+"""The record: reads audit events, and finds the first that was changed or is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from bot.cancellation import statements
+from bot.cancellation.events import CLOSING, Recorded
+from bot.cancellation.tables import audit_events
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import datetime
+
+    from bot.cancellation.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where the ledger says that a request's chain ends."""
+
+    events: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """The first place where a request's chain does not hold.
+
+    Attributes:
+        request: the request's id.
+        number: which of its events.
+        why: what is wrong with it, as a clause.
+    """
+
+    request: str
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"event {self.number} of request {self.request} {self.why}"
+
+
+def first_break(request: str, chain: Iterable[Recorded], head: Head | None) -> Break | None:
+    """Check one request's chain, in order.
+
+    Args:
+        request: the request's id.
+        chain: its events, by number.
+        head: where the ledger says that it ends; None when the request was pruned.
+    """
+    number, previous, last = 0, "", ""
+    for line in chain:
+        number += 1
+        if line.number != number:
+            return Break(request=request, number=number, why="is missing")
+        if line.hash != line.expected_hash or line.previous != previous:
+            return Break(request=request, number=number, why="was changed")
+        previous, last = line.hash, line.event
+    if head and number < head.events:
+        return Break(request=request, number=number + 1, why="is missing")
+    if head and head.hash != previous:
+        return Break(request=request, number=number, why="was changed")
+    if head is None and last not in CLOSING_NAMES:
+        return Break(request=request, number=number + 1, why="is missing")
+    return None
+
+
+#: What may end a chain for good; a message given up after the end is recorded behind it.
+CLOSING_NAMES = frozenset(map(str, CLOSING)) | {"slack:post_dropped", "slack:card_moved"}
+
+
+class Record:
+    """Reads of the audit events, streamed: the record may be long."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
+        """Read the record in the order in which it was written.
+
+        Args:
+            since: leave out what is older.
+            equal: columns (`request`, `event`, `actor`, `team`) that must have this value.
+        """
+        conditions = [audit_events.c[name] == value for name, value in equal.items()]
+        if since:
+            start = since.astimezone(UTC).isoformat(timespec="milliseconds")
+            conditions.append(audit_events.c.at >= start)
+        async for row in self._rows(statements.all_events(conditions)):
+            yield _line(row)
+
+    async def breaks(self) -> list[Break]:
+        """Check every chain; the list is empty when nothing was changed or removed."""
+        heads = {
+            row.id: Head(events=row.events, hash=row.head)
+            async for row in self._rows(statements.heads())
+        }
+        found = []
+        async for request, lines in self._chains():
+            found.append(first_break(request, lines, heads.pop(request, None)))
+        found += [first_break(request, [], head) for request, head in heads.items()]
+        return [each for each in found if each]
+
+    async def _chains(self) -> AsyncIterator[tuple[str, list[Recorded]]]:
+        lines: list[Recorded] = []
+        async for row in self._rows(statements.chains()):
+            if lines and lines[0].request != row.request:
+                yield lines[0].request, lines
+                lines = []
+            lines.append(_line(row))
+        if lines:
+            yield lines[0].request, lines
+
+    async def _rows(self, statement: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - rows of any shape
+        async with self._database.engine.connect() as connection:
+            async for row in await connection.stream(statement):
+                yield row
+
+
+def _line(row: Any) -> Recorded:  # noqa: ANN401 - a database row
+    return Recorded(
+        request=row.request,
+        number=row.number,
+        at=row.at,
+        event=row.event,
+        actor=row.actor,
+        team=row.team,
+        detail=row.detail,
+        previous=row.previous,
+        hash=row.hash,
+    )

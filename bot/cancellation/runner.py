@@ -1,0 +1,273 @@
+"""Takes a request to its end: claim, GET and compare, DELETE, read back. Never a blind DELETE."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from bot.atlas import AtlasError, AtlasRefused, AtlasTrouble
+from bot.cancellation.errors import CancellationError
+from bot.cancellation.lifecycle import Outcome, Sent, State, Step, next_step
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bot.atlas import RestoreJob
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.projects import Atlas, Projects
+
+#: Seconds after which no new attempt begins. With one DELETE and one read in flight at that moment
+#: the person is told within 30 s of a lasting fault.
+PATIENCE = 15.0
+
+#: Seconds for the read after a DELETE, however late it is: it decides what may be said.
+LAST_READ = 8.0
+
+#: Seconds between two looks at a job whose DELETE was accepted, and after a DELETE that failed.
+PAUSES = (0.25, 0.5, 1.0, 2.0)
+
+#: Seconds between renewals of a lease: a third of it.
+RENEWALS = 3.0
+
+NOTHING_DONE = "Nothing was cancelled:"
+HALF_KNOWN = "The cancellation was sent, but the job could not be read again, so look in Atlas:"
+STILL_THERE = "The job is still there:"
+STILL_SHOWN = (
+    "Atlas accepted the cancellation, but still shows the job as {state}."
+    " Look at it in Atlas, or try again."
+)
+UNKNOWN_PROJECT = (
+    "The bot has no key for this project any more. Ask an admin of the bot, then try again."
+)
+GONE_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
+ANOTHER_JOB = (
+    "Nothing was sent: the restore job is not what was shown any more."
+    " Look at it anew with /cancel-restore."
+)
+CONFIRMED = "Atlas confirms that the restore job is cancelled."
+
+#: The steps that end a run, each with its sentence.
+_ENDS: Mapping[Step, Callable[[RestoreJob], str]] = {
+    Step.CANCELLED: lambda _job: CONFIRMED,
+    Step.OVER: lambda job: GONE_BEFORE.format(state=job.state.value.replace("_", " ")),
+    Step.CHANGED: lambda _job: ANOTHER_JOB,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Holds(Protocol):
+    """What a runner asks of the ledger; `Leases` is the real one."""
+
+    async def claim(self, request_id: str) -> Request | None: ...
+    async def renew(self, request_id: str) -> bool: ...
+    async def release(self, request_id: str) -> bool: ...
+    async def cancel_sent(self, request: Request) -> Request: ...
+    async def cancel_answered(
+        self, request: Request, sent: Sent, answer: Mapping[str, object]
+    ) -> Request: ...
+    async def settle(self, request: Request, state: State, outcome: Outcome) -> Request: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ends."""
+
+    state: State
+    outcome: Outcome
+
+
+class Run:
+    """One claimed request on its way to its end."""
+
+    def __init__(
+        self,
+        request: Request,
+        atlas: Atlas,
+        holds: Holds,
+        *,
+        sleep: Callable[[float], Awaitable[None]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.request = request
+        self._atlas = atlas
+        self._holds = holds
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._deadline = monotonic() + PATIENCE
+        # The first look after a DELETE comes at once, whatever its answer.
+        self._pauses = chain((0.0,), PAUSES, repeat(PAUSES[-1]))
+        self._trouble: AtlasError | None = None  # what Atlas last said to a DELETE
+
+    async def to_its_end(self) -> Ending:
+        """Look, act, and look again, until there is something certain to say.
+
+        Raises:
+            CancellationError: the request is another runner's by now, or the ledger is away;
+                whoever claims it next begins with a look.
+        """
+        while True:
+            try:
+                job = await self._look()
+            except AtlasError as error:
+                return self._unreadable(error)
+            if ending := self._ending(job):
+                return ending
+            if next_step(self.request.shown, self.request.sent, job) is Step.SEND:
+                await self._send()
+            await self._pause()
+
+    async def _look(self) -> RestoreJob:
+        left = self._deadline - self._monotonic()
+        patience = max(left, LAST_READ) if self.request.sent.count else left
+        return await self._atlas.restore_job(self.request.ref, patience=patience)
+
+    def _ending(self, job: RestoreJob) -> Ending | None:
+        """Say how the run ends with this look at the job, or None to go on."""
+        step = next_step(self.request.shown, self.request.sent, job)
+        if step in _ENDS:
+            return Ending(state=State(step.value), outcome=Outcome(sentence=_ENDS[step](job)))
+        if step is Step.SEND and isinstance(self._trouble, AtlasRefused):
+            return _because(State.REFUSED, self._trouble)
+        if self.request.sent.count and self._monotonic() >= self._deadline:
+            return self._gave_up(job)
+        return None
+
+    async def _send(self) -> None:
+        """Send one DELETE, written down before and after."""
+        before = self.request.sent
+        self.request = await self._holds.cancel_sent(self.request)
+        sent, answer = await self._delete(replace(self.request.sent, unknown=before.unknown))
+        self.request = await self._holds.cancel_answered(self.request, sent, answer)
+
+    async def _delete(self, sent: Sent) -> tuple[Sent, Mapping[str, object]]:
+        try:
+            accepted = await self._atlas.cancel_restore_job(self.request.ref)
+        except AtlasError as error:
+            self._trouble = error
+            may_have_worked = isinstance(error, AtlasTrouble) and error.may_have_taken_effect
+            answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
+            return replace(sent, unknown=sent.unknown or may_have_worked), answer
+        self._trouble = None
+        return replace(sent, accepted=True), {"status": accepted.status, "code": None}
+
+    async def _pause(self) -> None:
+        """Wait before the next look, as long as Atlas asks if that still fits."""
+        left = max(0.0, self._deadline - self._monotonic())
+        asked = getattr(self._trouble, "retry_after", None) or 0.0
+        pause = max(next(self._pauses), asked if asked <= left else 0.0)
+        await self._sleep(min(pause, left))
+
+    def _unreadable(self, error: AtlasError) -> Ending:
+        """End a run whose job could not be read: a plain no is certain only before any DELETE."""
+        if self.request.sent.may_have_worked:
+            return _because(State.FAILED, error, HALF_KNOWN)
+        if isinstance(error, AtlasRefused):
+            return _because(State.REFUSED, error)
+        return _because(State.FAILED, error, NOTHING_DONE)
+
+    def _gave_up(self, job: RestoreJob) -> Ending:
+        if self.request.sent.accepted or self._trouble is None:
+            sentence = STILL_SHOWN.format(state=job.state.value.replace("_", " "))
+            return Ending(state=State.FAILED, outcome=Outcome(sentence=sentence))
+        return _because(State.FAILED, self._trouble, STILL_THERE)
+
+
+def _because(state: State, error: AtlasError, before: str = "") -> Ending:
+    sentence = f"{before} {error}".strip()
+    outcome = Outcome(sentence=sentence, status=error.status, code=error.code)
+    return Ending(state=state, outcome=outcome)
+
+
+class Runner:
+    """Runs requests in supervised tasks, each at most once in this process.
+
+    Args:
+        holds: the ledger, as a runner sees it.
+        projects: whose key reaches which project.
+        told: called after each end, so that the outcome is posted at once.
+        sleep: waits seconds.
+        monotonic: seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        holds: Holds,
+        projects: Projects,
+        *,
+        told: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._holds = holds
+        self._projects = projects
+        self._told = told
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, request_id: str) -> None:
+        """Begin now, unless this process is at it already."""
+        if request_id not in self._tasks:
+            task = asyncio.create_task(self._supervised(request_id), name=f"run {request_id}")
+            self._tasks[request_id] = task
+            task.add_done_callback(lambda _task: self._tasks.pop(request_id, None))
+
+    async def stop(self, seconds: float) -> None:
+        """Let what runs finish for `seconds`; then let go of it for another runner."""
+        tasks = list(self._tasks.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    async def run(self, request_id: str) -> None:
+        """Claim one request and take it to its end; nothing if it is another's."""
+        request = await self._holds.claim(request_id)
+        if request is None:
+            return
+        renewing = asyncio.create_task(self._renew(request_id))
+        try:
+            await self._settle(request)
+        except asyncio.CancelledError:
+            await self._holds.release(request_id)
+            raise
+        finally:
+            renewing.cancel()
+        self._told()
+
+    async def _settle(self, request: Request) -> None:
+        project = self._projects.find(request.ref.project_id)
+        if project is None:
+            outcome = Outcome(sentence=UNKNOWN_PROJECT)
+            await self._holds.settle(request, State.FAILED, outcome)
+            return
+        run = Run(request, project.atlas, self._holds, sleep=self._sleep, monotonic=self._monotonic)
+        ending = await run.to_its_end()
+        await self._holds.settle(run.request, ending.state, ending.outcome)
+
+    async def _supervised(self, request_id: str) -> None:
+        try:
+            await self.run(request_id)
+        except CancellationError as error:
+            # The lease runs out, and the sweeper of some replica begins again with a look.
+            log.warning("run interrupted", request=request_id, why=str(error))
+        except Exception:
+            log.exception("run broke off", request=request_id)
+
+    async def _renew(self, request_id: str) -> None:
+        while True:
+            await self._sleep(RENEWALS)
+            try:
+                if not await self._holds.renew(request_id):
+                    return
+            except CancellationError as error:
+                log.warning("lease not renewed", request=request_id, why=str(error))

@@ -1,0 +1,280 @@
+"""Every statement of the ledger, named, with a sentence each. Reads first, then writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from bot.cancellation.lifecycle import OPEN, State
+from bot.cancellation.posts import PostKind
+from bot.cancellation.tables import approvals, audit_events, posts, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy import Delete, Insert, Select, Update
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from bot.atlas import JobRef
+
+#: Written out, not bound: a database uses a partial index only for a condition that it can read.
+IS_OPEN = requests.c.state.in_([literal_column(f"'{state}'") for state in sorted(OPEN)])
+HAS_ENDED = requests.c.state.not_in([literal_column(f"'{state}'") for state in sorted(OPEN)])
+DUE: ColumnElement[str] = literal_column("'due'")
+
+
+def request_by_id(request_id: str) -> Select[Any]:
+    """Read one request."""
+    return select(requests).where(requests.c.id == request_id)
+
+
+def locked_request(request_id: str) -> Select[Any]:
+    """Read one request and keep others from changing it until the transaction ends."""
+    return request_by_id(request_id).with_for_update()
+
+
+def request_by_key(key: str) -> Select[Any]:
+    """Find the request that this very submission has made already."""
+    return select(requests).where(requests.c.key == key)
+
+
+def open_request_for(ref: JobRef) -> Select[Any]:
+    """Find the open request for a job: there is at most one."""
+    return select(requests).where(
+        requests.c.project_id == ref.project_id,
+        requests.c.cluster_name == ref.cluster_name,
+        requests.c.job_id == ref.job_id,
+        IS_OPEN,
+    )
+
+
+def approvals_of(request_id: str) -> Select[Any]:
+    """Read who approved a request, first yes first."""
+    return (
+        select(approvals)
+        .where(approvals.c.request == request_id)
+        .order_by(approvals.c.at, approvals.c.user)
+    )
+
+
+def free_to_run(now: datetime) -> ColumnElement[bool]:
+    """Approved and not taken yet, or taken by somebody whose lease has run out."""
+    return or_(
+        requests.c.state == State.APPROVED,
+        and_(requests.c.state == State.CANCELLING, requests.c.lease_until <= now),
+    )
+
+
+def requests_to_run(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that any replica may take, oldest first."""
+    return (
+        select(requests.c.id)
+        .where(IS_OPEN, free_to_run(now))
+        .order_by(requests.c.changed_at)
+        .limit(limit)
+    )
+
+
+def requests_past_their_time(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that waited for approval long enough."""
+    return (
+        select(requests.c.id)
+        .where(IS_OPEN, requests.c.state == State.AWAITING, requests.c.expires_at <= now)
+        .limit(limit)
+    )
+
+
+def count_open_requests() -> Select[Any]:
+    """Count the requests that have not ended."""
+    return select(func.count()).select_from(requests).where(IS_OPEN)
+
+
+def new_request(values: dict[str, Any]) -> Insert:
+    """Write a request down; the unique indexes refuse a second one for its key or its job."""
+    return insert(requests).values(**values)
+
+
+def change_request(
+    request_id: str,
+    expected: Iterable[State],
+    values: dict[str, Any],
+    *conditions: ColumnElement[bool],
+) -> Update:
+    """Change a request only while it is in a state that the change expects."""
+    return (
+        update(requests)
+        .where(requests.c.id == request_id, requests.c.state.in_(list(expected)), *conditions)
+        .values(**values)
+        .returning(*requests.c)
+    )
+
+
+def claim_request(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
+    """Take a request to its end, if nobody holds it."""
+    values = {"state": State.CANCELLING, "lease_owner": owner, "lease_until": until}
+    return (
+        update(requests)
+        .where(requests.c.id == request_id, free_to_run(now))
+        .values(**values, changed_at=now)
+        .returning(*requests.c)
+    )
+
+
+def forget_acceptance(request_id: str) -> Update:
+    """Make an accepted DELETE one of unknown effect, so that the next run may send another."""
+    return (
+        update(requests)
+        .where(requests.c.id == request_id)
+        .values(
+            sent_unknown=or_(requests.c.sent_unknown, requests.c.sent_accepted),
+            sent_accepted=false(),
+        )
+    )
+
+
+def held_by(owner: str) -> ColumnElement[bool]:
+    """Only for the runner that holds the request."""
+    return requests.c.lease_owner == owner
+
+
+def lease_runs(now: datetime) -> ColumnElement[bool]:
+    """Only while the lease has not run out."""
+    return requests.c.lease_until > now
+
+
+def new_approval(request_id: str, user: str, at: datetime) -> Insert:
+    """Note one person's yes."""
+    return insert(approvals).values(request=request_id, user=user, at=at)
+
+
+def chain_head(request_id: str) -> Select[Any]:
+    """Read how far the request's record has come."""
+    return select(requests.c.events, requests.c.head).where(requests.c.id == request_id)
+
+
+def move_head(request_id: str, number: int, digest: str) -> Update:
+    """Note how far the request's record has come."""
+    return update(requests).where(requests.c.id == request_id).values(events=number, head=digest)
+
+
+def new_event(values: dict[str, Any]) -> Insert:
+    """Add one line to the record."""
+    return insert(audit_events).values(**values)
+
+
+def new_post(values: dict[str, Any]) -> Insert:
+    """Write down what is to be posted."""
+    return insert(posts).values(**values)
+
+
+def unclaimed_cards(request_id: str) -> ColumnElement[bool]:
+    """Say which posts of the request will draw its card as the row is then."""
+    return and_(
+        posts.c.request == request_id,
+        posts.c.state == DUE,
+        posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
+        posts.c.claimed_until.is_(None),
+    )
+
+
+def hasten_card(request_id: str, due_at: datetime) -> Update:
+    """Draw the card at `due_at` at the latest, where a drawing is due anyway."""
+    return (
+        update(posts)
+        .where(unclaimed_cards(request_id), posts.c.due_at > due_at)
+        .where(posts.c.attempts == 0)
+        .values(due_at=due_at)
+    )
+
+
+def is_card_due(request_id: str) -> Select[Any]:
+    """Ask whether the card will be drawn anew already."""
+    return select(posts.c.id).where(unclaimed_cards(request_id)).limit(1)
+
+
+def due_posts(now: datetime, limit: int) -> Select[Any]:
+    """List what may be delivered now.
+
+    A request's card goes before everything else of it; replies keep their order; edits too, so
+    that an older drawing never follows a newer one.
+    """
+    earlier = posts.alias()
+    waits = exists().where(
+        earlier.c.request == posts.c.request,
+        earlier.c.state == DUE,
+        earlier.c.id < posts.c.id,
+        or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
+    )
+    free = or_(posts.c.claimed_until.is_(None), posts.c.claimed_until <= now)
+    return (
+        select(posts.c.id)
+        .where(posts.c.state == DUE, posts.c.due_at <= now, free, ~waits)
+        .order_by(posts.c.id)
+        .limit(limit)
+    )
+
+
+def claim_post(post_id: int, owner: str, now: datetime, until: datetime) -> Update:
+    """Take one post for delivery, if nobody holds it."""
+    free = or_(posts.c.claimed_until.is_(None), posts.c.claimed_until <= now)
+    return (
+        update(posts)
+        .where(posts.c.id == post_id, posts.c.state == DUE, free)
+        .values(claimed_by=owner, claimed_until=until, attempts=posts.c.attempts + 1)
+        .returning(*posts.c)
+    )
+
+
+def change_post(post_id: int, values: dict[str, Any]) -> Update:
+    """Note what became of a post that is still due."""
+    return update(posts).where(posts.c.id == post_id, posts.c.state == DUE).values(**values)
+
+
+def place_card(request_id: str, channel: str, ts: str) -> Update:
+    """Note where the card stands."""
+    return (
+        update(requests).where(requests.c.id == request_id).values(card_channel=channel, card_ts=ts)
+    )
+
+
+def move_card(request_id: str, channel: str, because: str) -> Update:
+    """Let the card go to another channel, and say why."""
+    return (
+        update(requests)
+        .where(requests.c.id == request_id)
+        .values(channel=channel, moved_because=because)
+    )
+
+
+def all_events(conditions: Iterable[ColumnElement[bool]] = ()) -> Select[Any]:
+    """Read the record in the order in which it was written."""
+    return select(audit_events).where(*conditions).order_by(audit_events.c.id)
+
+
+def chains() -> Select[Any]:
+    """Read the record request by request, each in its own order."""
+    return select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
+
+
+def heads() -> Select[Any]:
+    """Read where the ledger says that each chain ends."""
+    return select(requests.c.id, requests.c.events, requests.c.head).order_by(requests.c.id)
+
+
+def prune_requests(before: datetime) -> Delete:
+    """Forget requests that ended long ago and have nothing left to post; the record stays."""
+    unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == DUE)
+    return delete(requests).where(requests.c.changed_at < before, HAS_ENDED, ~unsent)

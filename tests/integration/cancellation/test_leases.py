@@ -1,0 +1,160 @@
+"""Claims, leases, and what was sent, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.errors import RequestMovedOn
+from bot.cancellation.leases import LEASE, Leases
+from bot.cancellation.lifecycle import Outcome, Sent, State
+from tests.domain import RINA, Clock, a_request, a_waiting_request
+
+if TYPE_CHECKING:
+    from bot.cancellation.database import Database
+    from bot.cancellation.ledger import Ledger
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.record import Record
+
+
+@pytest.fixture
+def other(database: Database, clock: Clock) -> Leases:
+    """A second runner on the same database."""
+    return Leases(database, clock, "runner-2")
+
+
+async def claimed(ledger: Ledger, leases: Leases) -> Request:
+    request = await ledger.create(a_request(), RINA)
+    taken = await leases.claim(request.id)
+    assert taken
+    return taken
+
+
+async def test_of_many_runners_one_gets_the_request(
+    ledger: Ledger, database: Database, clock: Clock
+) -> None:
+    request = await ledger.create(a_request(), RINA)
+    runners = [Leases(database, clock, f"runner-{number}") for number in range(8)]
+
+    claims = await asyncio.gather(*(runner.claim(request.id) for runner in runners))
+
+    assert sum(claim is not None for claim in claims) == 1
+
+
+async def test_a_waiting_request_cannot_be_claimed(ledger: Ledger, leases: Leases) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+
+    assert await leases.claim(request.id) is None
+    assert await leases.to_run() == []
+
+
+async def test_approved_requests_are_found_to_run(ledger: Ledger, leases: Leases) -> None:
+    request = await ledger.create(a_request(), RINA)
+
+    assert await leases.to_run() == [request.id]
+
+
+async def test_a_claim_holds_until_its_lease_runs_out(
+    ledger: Ledger, leases: Leases, other: Leases, clock: Clock, record: Record
+) -> None:
+    request = await claimed(ledger, leases)
+    assert await other.claim(request.id) is None
+    clock.forward(LEASE)
+
+    taken_over = await other.claim(request.id)
+
+    assert taken_over is not None
+    assert [line.event async for line in record.events(request=request.id)][-1] == (
+        "request:taken_over"
+    )
+
+
+async def test_a_renewed_lease_holds_longer(
+    ledger: Ledger, leases: Leases, other: Leases, clock: Clock
+) -> None:
+    request = await claimed(ledger, leases)
+    clock.forward(LEASE - 1)
+    assert await leases.renew(request.id)
+    clock.forward(LEASE - 1)
+
+    assert await other.claim(request.id) is None
+
+
+async def test_a_released_request_is_free_at_once(
+    ledger: Ledger, leases: Leases, other: Leases
+) -> None:
+    request = await claimed(ledger, leases)
+
+    assert await leases.release(request.id)
+    assert await other.claim(request.id) is not None
+
+
+async def test_nothing_may_be_sent_once_the_lease_has_run_out(
+    ledger: Ledger, leases: Leases, clock: Clock
+) -> None:
+    request = await claimed(ledger, leases)
+    clock.forward(LEASE)
+
+    with pytest.raises(RequestMovedOn):
+        await leases.cancel_sent(request)
+
+
+async def test_nothing_may_be_sent_or_settled_for_another_runner(
+    ledger: Ledger, leases: Leases, other: Leases, clock: Clock
+) -> None:
+    request = await claimed(ledger, leases)
+    clock.forward(LEASE)
+    await other.claim(request.id)
+
+    with pytest.raises(RequestMovedOn):
+        await leases.cancel_sent(request)
+    with pytest.raises(RequestMovedOn):
+        await leases.settle(request, State.CANCELLED, Outcome())
+    assert not await leases.renew(request.id)
+
+
+async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
+    ledger: Ledger, leases: Leases
+) -> None:
+    request = await claimed(ledger, leases)
+
+    sending = await leases.cancel_sent(request)
+    answered = await leases.cancel_answered(
+        sending, replace(sending.sent, accepted=True, unknown=False), {"status": 204}
+    )
+
+    assert sending.sent == Sent(count=1, unknown=True)
+    assert answered.sent == Sent(count=1, accepted=True)
+
+
+async def test_an_outcome_is_kept_with_its_status_and_code(
+    ledger: Ledger, leases: Leases, entered: list[State], record: Record
+) -> None:
+    request = await claimed(ledger, leases)
+    outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")
+
+    settled = await leases.settle(request, State.REFUSED, outcome)
+
+    assert (settled.state, settled.outcome) == (State.REFUSED, outcome)
+    assert entered == [State.APPROVED, State.CANCELLING, State.REFUSED]
+    last = [line async for line in record.events(request=request.id)][-1]
+    assert (last.event, last.detail) == (
+        "request:refused",
+        '{"code":"CANNOT_CANCEL","sentence":"Atlas said no","status":400}',
+    )
+
+
+async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
+    ledger: Ledger, leases: Leases
+) -> None:
+    request = await claimed(ledger, leases)
+    sending = await leases.cancel_sent(request)
+    await leases.cancel_answered(sending, Sent(count=1, accepted=True), {"status": 204})
+    await leases.settle(request, State.FAILED, Outcome())
+
+    again = await ledger.retry(request.id, RINA, lambda _request: None)
+
+    assert again.sent == Sent(count=1, unknown=True)

@@ -1,0 +1,225 @@
+"""Asking and deciding, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.errors import (
+    AlreadyApproved,
+    ApprovalRanOut,
+    JobTaken,
+    NoSuchRequest,
+    NotAllowed,
+    RequestMovedOn,
+)
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.policy import counts_again
+from tests.domain import ABE, ADA, NOON, RINA, Clock, a_request, a_waiting_request, job_ref
+
+if TYPE_CHECKING:
+    from bot.cancellation.leases import Leases
+    from bot.cancellation.ledger import Ledger
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.record import Record
+
+
+def anybody(_request: Request) -> NotAllowed | None:
+    return None
+
+
+async def names(record: Record, request: Request) -> list[str]:
+    return [line.event async for line in record.events(request=request.id)]
+
+
+async def test_a_request_is_read_back_as_it_was_written(ledger: Ledger) -> None:
+    request = a_request(moved_because="a direct message")
+
+    created = await ledger.create(request, RINA)
+
+    assert created == request
+    assert await ledger.request(request.id) == request
+
+
+async def test_an_unknown_request_is_named_as_such(ledger: Ledger) -> None:
+    with pytest.raises(NoSuchRequest):
+        await ledger.request("nothing")
+
+
+async def test_the_same_key_is_the_same_request(ledger: Ledger, entered: list[State]) -> None:
+    first = await ledger.create(a_request(key="V1"), RINA)
+
+    second = await ledger.create(a_request(key="V1"), RINA)
+
+    assert second == first
+    assert entered == [State.APPROVED]
+
+
+async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
+    ledger: Ledger,
+) -> None:
+    one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
+
+    results = await asyncio.gather(
+        ledger.create(one, RINA), ledger.create(two, ADA), return_exceptions=True
+    )
+
+    lost = [result for result in results if isinstance(result, JobTaken)]
+    won = [result for result in results if not isinstance(result, BaseException)]
+    assert (len(won), len(lost)) == (1, 1)
+    assert lost[0].request == won[0]
+
+
+async def test_twenty_deliveries_of_one_submission_at_once_are_one_request(
+    ledger: Ledger, record: Record
+) -> None:
+    ref = job_ref()
+    made = [a_request(key="V1", ref=ref) for _ in range(20)]
+
+    results = await asyncio.gather(*(ledger.create(each, RINA) for each in made))
+
+    assert len({result.id for result in results}) == 1
+    assert [line.event async for line in record.events()] == [
+        "request:created",
+        "request:approved",
+    ]
+
+
+async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
+    ledger: Ledger,
+) -> None:
+    first = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
+    await ledger.withdraw(first.id, RINA, anybody)
+
+    second = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
+
+    assert (await ledger.open_request_for(job_ref())) == second
+
+
+async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
+    ledger: Ledger, record: Record, entered: list[State]
+) -> None:
+    request = await ledger.create(a_waiting_request(approvals=2), RINA)
+
+    once = await ledger.approve(request.id, ADA, anybody)
+    twice = await ledger.approve(request.id, ABE, anybody)
+
+    assert (once.state, once.approved_by) == (State.AWAITING, frozenset({ADA.id}))
+    assert (twice.state, twice.approved_by) == (State.APPROVED, frozenset({ADA.id, ABE.id}))
+    assert entered == [State.AWAITING, State.APPROVED]
+    assert await names(record, request) == [
+        "request:created",
+        "request:approval_given",
+        "request:approved",
+    ]
+
+
+async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
+    ledger: Ledger,
+) -> None:
+    request = await ledger.create(a_waiting_request(approvals=2), RINA)
+
+    await asyncio.gather(
+        ledger.approve(request.id, ADA, anybody), ledger.approve(request.id, ABE, anybody)
+    )
+
+    assert (await ledger.request(request.id)).state is State.APPROVED
+
+
+async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Ledger) -> None:
+    request = await ledger.create(a_waiting_request(approvals=2), RINA)
+
+    def again(now: Request) -> NotAllowed | None:
+        return counts_again(now.approved_by, ADA)
+
+    results = await asyncio.gather(
+        *(ledger.approve(request.id, ADA, again) for _ in range(5)), return_exceptions=True
+    )
+
+    assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
+    assert (await ledger.request(request.id)).approved_by == {ADA.id}
+
+
+async def test_a_refused_decision_changes_nothing(ledger: Ledger, record: Record) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+
+    with pytest.raises(NotAllowed):
+        await ledger.approve(request.id, RINA, lambda _request: AlreadyApproved())
+
+    assert await ledger.request(request.id) == request
+    assert await names(record, request) == ["request:created"]
+
+
+async def test_a_denial_keeps_its_reason_and_its_author(ledger: Ledger) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+
+    denied = await ledger.deny(request.id, ADA, "needed for the audit", anybody)
+
+    assert denied.state is State.DENIED
+    assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
+
+
+async def test_a_click_after_the_end_is_told_what_happened(ledger: Ledger) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+    await ledger.deny(request.id, ADA, "no", anybody)
+
+    with pytest.raises(RequestMovedOn) as late:
+        await ledger.approve(request.id, ABE, anybody)
+
+    assert late.value.request.state is State.DENIED
+    assert late.value.request.outcome.by == ADA.id
+
+
+async def test_an_approval_one_moment_too_late_does_not_count(ledger: Ledger, clock: Clock) -> None:
+    request = await ledger.create(a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA)
+    clock.forward(5)
+
+    with pytest.raises(ApprovalRanOut):
+        await ledger.approve(request.id, ADA, anybody)
+
+
+async def test_a_wait_ends_without_anyone_clicking(
+    ledger: Ledger, clock: Clock, entered: list[State]
+) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+    assert await ledger.expire_due() == []
+    clock.forward(1800)
+
+    first, second = await asyncio.gather(ledger.expire_due(), ledger.expire_due())
+
+    assert len(first) + len(second) == 1
+    assert (await ledger.request(request.id)).state is State.EXPIRED
+    assert entered == [State.AWAITING, State.EXPIRED]
+
+
+async def test_a_failed_request_is_tried_again_until_its_time_is_over(
+    ledger: Ledger, leases: Leases, clock: Clock
+) -> None:
+    request = await ledger.create(a_request(), RINA)
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
+
+    again = await ledger.retry(request.id, RINA, anybody)
+
+    assert (again.state, again.outcome) == (State.APPROVED, Outcome())
+    with pytest.raises(RequestMovedOn):
+        await ledger.retry(request.id, RINA, anybody)
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.settle(claimed, State.FAILED, Outcome())
+    clock.forward(1800)
+    with pytest.raises(ApprovalRanOut):
+        await ledger.retry(request.id, RINA, anybody)
+
+
+async def test_only_requests_that_have_not_ended_are_counted_as_open(ledger: Ledger) -> None:
+    await ledger.create(a_request(), RINA)
+    waiting = await ledger.create(a_waiting_request(), RINA)
+
+    assert await ledger.count_open() == 2
+    await ledger.withdraw(waiting.id, RINA, anybody)
+    assert await ledger.count_open() == 1

@@ -1,0 +1,149 @@
+"""The record is a chain: a changed or removed event shows; on both databases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete, update
+
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.tables import audit_events, posts, requests
+from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
+
+if TYPE_CHECKING:
+    from sqlalchemy import Delete, Update
+    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from bot.cancellation.database import Database
+    from bot.cancellation.leases import Leases
+    from bot.cancellation.ledger import Ledger
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.record import Record
+
+
+async def tamper(database: Database, statement: Update | Delete) -> None:
+    async def work(db: AsyncConnection) -> None:
+        assert (await db.execute(statement)).rowcount == 1
+
+    await database.write(work)
+
+
+async def ended(ledger: Ledger, leases: Leases) -> Request:
+    """A request with five events: created, approved, cancelling, cancel_sent, cancelled."""
+    request = await ledger.create(a_request(), RINA)
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.cancel_sent(claimed)
+    return await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"))
+
+
+def event(request: Request, number: int) -> tuple[ColumnElement[bool], ...]:
+    return (audit_events.c.request == request.id, audit_events.c.number == number)
+
+
+async def test_an_untouched_record_has_no_break(
+    ledger: Ledger, leases: Leases, record: Record
+) -> None:
+    await ended(ledger, leases)
+    await ledger.create(a_waiting_request(), RINA)
+
+    assert await record.breaks() == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"actor": "U0EVE"},
+        {"actor": None},
+        {"at": "2026-11-25T00:00:00.000+00:00"},
+        {"detail": "{}"},
+        {"event": "request:denied"},
+        {"team": "T0EVE"},
+        {"previous": "0" * 64},
+        {"hash": "0" * 64},
+    ],
+)
+async def test_a_changed_event_is_named(
+    ledger: Ledger,
+    leases: Leases,
+    record: Record,
+    database: Database,
+    values: dict[str, str | None],
+) -> None:
+    request = await ended(ledger, leases)
+
+    await tamper(database, update(audit_events).where(*event(request, 1)).values(**values))
+
+    assert [str(found) for found in await record.breaks()] == [
+        f"event 1 of request {request.id} was changed"
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+async def test_a_removed_event_is_named(
+    ledger: Ledger, leases: Leases, record: Record, database: Database, number: int
+) -> None:
+    request = await ended(ledger, leases)
+
+    await tamper(database, delete(audit_events).where(*event(request, number)))
+
+    assert [str(found) for found in await record.breaks()] == [
+        f"event {number} of request {request.id} is missing"
+    ]
+
+
+async def test_a_record_that_was_removed_whole_is_missed(
+    ledger: Ledger, record: Record, database: Database
+) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+
+    await tamper(database, delete(audit_events).where(*event(request, 1)))
+
+    assert [found.number for found in await record.breaks()] == [1]
+
+
+async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
+    ledger: Ledger, leases: Leases, record: Record, database: Database
+) -> None:
+    request = await ended(ledger, leases)
+    await tamper(database, delete(requests).where(requests.c.id == request.id))
+    assert await record.breaks() == []
+
+    await tamper(database, delete(audit_events).where(*event(request, 5)))
+
+    assert [found.number for found in await record.breaks()] == [5]
+
+
+async def test_pruning_forgets_only_what_ended_long_ago(
+    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+) -> None:
+    old = await ended(ledger, leases)
+    clock.forward(100)
+    before = clock.now
+    waiting = await ledger.create(a_waiting_request(), RINA)
+    await ledger.deny(waiting.id, ADA, "no", lambda _request: None)
+    clock.forward(100)
+
+    assert await ledger.prune(before) == 0  # the old one still has something to post
+
+    async def deliver(db: AsyncConnection) -> None:
+        await db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
+
+    await database.write(deliver)
+    assert await ledger.prune(before) == 1
+    assert (await ledger.request(waiting.id)).state is State.DENIED
+
+
+async def test_the_record_can_be_read_by_request_actor_and_time(
+    ledger: Ledger, record: Record, clock: Clock
+) -> None:
+    first = await ledger.create(a_waiting_request(), RINA)
+    clock.forward(60)
+    since = clock.now
+    second = await ledger.create(a_waiting_request(), ADA)
+
+    assert [line.request async for line in record.events()] == [first.id, second.id]
+    assert [line.request async for line in record.events(since=since)] == [second.id]
+    assert [line.request async for line in record.events(actor=RINA.id)] == [first.id]

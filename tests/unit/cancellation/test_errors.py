@@ -1,0 +1,34 @@
+"""Each error says its sentence."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from bot.cancellation import errors
+
+
+def leaves() -> list[type[errors.CancellationError]]:
+    found = [
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, errors.CancellationError)
+    ]
+    return [leaf for leaf in found if leaf is errors.NotRecorded or not leaf.__subclasses__()]
+
+
+@pytest.mark.parametrize("leaf", leaves())
+def test_every_leaf_is_drawn_in_the_tree_and_says_a_sentence(
+    leaf: type[errors.CancellationError],
+) -> None:
+    assert f"── {leaf.__name__}" in (errors.__doc__ or "")
+    assert (inspect.getdoc(leaf) or "").endswith(".")
+
+
+def test_a_sentence_is_filled_in() -> None:
+    assert str(errors.NoOneCanApprove(needed=2, able=1)).startswith("This needs 2 approval(s)")
+
+
+def test_a_conflict_says_what_not_recorded_says() -> None:
+    assert str(errors.Conflict()) == str(errors.NotRecorded())

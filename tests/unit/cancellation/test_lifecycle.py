@@ -1,0 +1,116 @@
+"""What a fresh look at the job means for a request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+
+from bot.atlas import RestoreJob
+from bot.cancellation.lifecycle import (
+    OPEN,
+    TRANSITIONS,
+    Sent,
+    Shown,
+    State,
+    Step,
+    next_step,
+)
+from tests.domain import NOON, SHOWN, a_job
+
+UNSENT = Sent()
+ACCEPTED = Sent(count=1, accepted=True)
+UNKNOWN = Sent(count=1, unknown=True)
+REFUSED = Sent(count=1)
+
+
+def test_a_job_that_is_still_what_was_shown_is_cancelled() -> None:
+    assert next_step(SHOWN, UNSENT, a_job()) is Step.SEND
+
+
+@pytest.mark.parametrize("sent", [UNSENT, REFUSED])
+def test_a_job_that_somebody_else_cancelled_is_over(sent: Sent) -> None:
+    assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.OVER
+
+
+@pytest.mark.parametrize("sent", [ACCEPTED, UNKNOWN])
+def test_a_job_reads_cancelled_after_a_delete_that_may_have_worked(sent: Sent) -> None:
+    assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.CANCELLED
+
+
+def test_an_accepted_delete_is_waited_for_and_not_repeated() -> None:
+    assert next_step(SHOWN, ACCEPTED, a_job()) is Step.WAIT
+
+
+@pytest.mark.parametrize("sent", [UNKNOWN, REFUSED])
+def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(sent: Sent) -> None:
+    assert next_step(SHOWN, sent, a_job()) is Step.SEND
+
+
+@pytest.mark.parametrize(
+    "end", [{"expired": True}, {"failed": True}, {"finishedAt": "2026-11-25T11:00:00Z"}]
+)
+@pytest.mark.parametrize("sent", [UNSENT, UNKNOWN, ACCEPTED, REFUSED])
+def test_a_job_that_ended_by_itself_is_over(end: dict[str, object], sent: Sent) -> None:
+    assert next_step(SHOWN, sent, a_job(**end)) is Step.OVER
+
+
+def test_a_link_that_became_live_is_not_a_change() -> None:
+    job = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
+
+    assert job.link_is_live
+    assert next_step(SHOWN, UNSENT, job) is Step.SEND
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        replace(SHOWN, snapshot_id="f" * 24),
+        replace(SHOWN, snapshot_time=NOON),
+        replace(SHOWN, snapshot_time=None),
+        replace(SHOWN, delivery_type="automated"),
+        replace(SHOWN, cancellable=False),
+        replace(SHOWN, target="p/other"),
+    ],
+)
+def test_anything_else_than_was_shown_is_a_change(shown: Shown) -> None:
+    assert next_step(shown, UNSENT, a_job()) is Step.CHANGED
+
+
+def test_a_job_that_became_automated_is_a_change() -> None:
+    job = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
+
+    assert next_step(SHOWN, UNSENT, job) is Step.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "over", "same", "accepted", "unknown"), list(product([False, True], repeat=5))
+)
+def test_a_delete_is_sent_only_for_a_job_that_this_look_shows_as_shown(
+    *, cancelled: bool, over: bool, same: bool, accepted: bool, unknown: bool
+) -> None:
+    shown = SHOWN if same else replace(SHOWN, snapshot_id="f" * 24)
+    sent = Sent(count=1, accepted=accepted, unknown=unknown)
+    job = a_job(cancelled=cancelled, expired=over)
+
+    step = next_step(shown, sent, job)
+
+    assert (step is Step.SEND) == (not cancelled and not over and same and not accepted)
+    assert (step is Step.CANCELLED) == (cancelled and (accepted or unknown))
+
+
+def test_what_was_shown_is_taken_from_the_job() -> None:
+    job: RestoreJob = a_job()
+
+    assert Shown.of(job) == SHOWN
+    assert SHOWN.snapshot_time == NOON - timedelta(hours=3)
+
+
+def test_every_state_is_reached_and_only_open_ones_and_failed_go_on() -> None:
+    reached = {state for after in TRANSITIONS.values() for state in after}
+
+    assert reached == set(State) - {State.AWAITING}
+    assert set(TRANSITIONS) == OPEN | {State.FAILED}
+    assert {state for state in State if not state.ended} == OPEN
