@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class App(AsyncApp):
-    """Bolt's app, which also times its acks and knows what is in flight."""
+    """Bolt's app, which also times its acks."""
 
     def __init__(
         self, client: AsyncWebClient, identity: Identity, signing_secret: str | None, on_ack: OnAck
@@ -50,23 +50,14 @@ class App(AsyncApp):
             signing_secret=signing_secret,
         )
         self._on_ack = on_ack
-        self._answering: set[asyncio.Task[object] | None] = set()
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer one payload."""
-        task, began = asyncio.current_task(), time.perf_counter()
-        self._answering.add(task)
+        began = time.perf_counter()
         try:
             return await super().async_dispatch(req)
         finally:
-            self._answering.discard(task)
             self._on_ack(time.perf_counter() - began)
-
-    async def drain(self, seconds: float) -> None:
-        """Wait until every payload that has arrived is answered, `seconds` at most."""
-        answering = {task for task in self._answering if task not in {None, asyncio.current_task()}}
-        if answering:
-            await asyncio.wait(answering, timeout=seconds)
 
 
 def build_app(

@@ -1,0 +1,114 @@
+"""Fixtures: the real app on the Slack stand-in, in both modes, with a desk in memory."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from bot.cancellation.policy import Policy
+from bot.sandbox.slack import SlackStandIn
+from bot.slack.background import Background
+from bot.slack.clients import build_client, new_session
+from bot.slack.directory import Directory
+from bot.slack.identity import read_identity
+from bot.slack.links import Links
+from bot.slack.register import build_app
+from bot.slack.socket import Socket
+from tests.unit.slack.fake_desk import FakeDesk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.slack.register import App
+
+    Start = Callable[..., AbstractAsyncContextManager["Floor"]]
+
+
+OPEN_TO_ALL = Policy()
+
+
+@dataclass(slots=True, kw_only=True)
+class Floor:
+    """The bot's Slack side, running against the stand-in."""
+
+    slack: SlackStandIn
+    desk: FakeDesk
+    client: AsyncWebClient
+    links: Links
+    background: Background
+    acks: list[float]
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SlackStandIn]:
+    async with SlackStandIn() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(params=["socket", "http"])
+def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
+    """Start the app with a policy, in Socket Mode and then over HTTP."""
+
+    @asynccontextmanager
+    async def started(policy: Policy = OPEN_TO_ALL) -> AsyncIterator[Floor]:
+        async with AsyncExitStack() as stack:
+            client = build_client(
+                slack.bot_token, slack.api_url, await stack.enter_async_context(new_session())
+            )
+            identity = await read_identity(client)
+            links = Links(atlas="https://cloud.mongodb.com", identity=identity)
+            desk, background = FakeDesk(policy), Background()
+            acks: list[float] = []
+            app = build_app(
+                client,
+                identity,
+                signing_secret=slack.signing_secret if request.param == "http" else None,
+                desk=desk,
+                directory=Directory(client, identity),
+                background=background,
+                links=links,
+                on_ack=acks.append,
+            )
+            stack.push_async_callback(background.drain, 1.0)
+            listen = _over_http if request.param == "http" else _by_socket
+            await stack.enter_async_context(listen(app, slack, client))
+            yield Floor(
+                slack=slack,
+                desk=desk,
+                client=client,
+                links=links,
+                background=background,
+                acks=acks,
+            )
+
+    return started
+
+
+@asynccontextmanager
+async def _over_http(app: App, slack: SlackStandIn, _client: AsyncWebClient) -> AsyncIterator[None]:
+    runner = web.AppRunner(app.web_app("/slack/events"), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        slack.http.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _by_socket(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
+    socket = Socket(app, slack.app_token, client)
+    socket.start()
+    try:
+        await slack.until(lambda: slack.sockets.connections)
+        yield
+    finally:
+        await socket.stop(1.0)

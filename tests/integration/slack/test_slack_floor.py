@@ -1,0 +1,265 @@
+"""The Slack floor against a strict Slack: what a person types, clicks and reads."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.cancellation.errors import NotRecorded
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import People, Policy
+from bot.sandbox.slack import Fault
+from bot.slack import names
+from bot.slack.blocks import card
+from tests.domain import JOB_ID
+
+if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request
+    from tests.integration.slack.conftest import Floor, Start
+
+COMMAND = f"/cancel-restore prod-eu {JOB_ID}"
+ONE_APPROVAL = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE1"})))
+
+
+async def dialog_of(floor: Floor, user: str, word: str) -> dict[str, Any]:
+    """Wait until the dialog on the person's screen has `word` in it."""
+
+    def shown() -> dict[str, Any] | None:
+        view = floor.slack.view_of(user)
+        return view if view and word in floor.slack.text_of(view) else None
+
+    view = await floor.slack.until(shown)
+    assert view
+    return view
+
+
+async def posted(floor: Floor, request: Request) -> dict[str, Any]:
+    """Post the request's card, as the outbox would."""
+    approvers = ONE_APPROVAL.approvers
+    message = card.message(request, approvers, floor.links)
+    answer = await floor.client.chat_postMessage(channel=request.channel, **message)
+    floor.desk.post_card(request, str(answer["channel"]), str(answer["ts"]))
+    found = floor.slack.message(str(answer["channel"]), str(answer["ts"]))
+    assert found
+    return found
+
+
+async def asked(floor: Floor, user: str = "rina", **typed: str) -> Request:
+    """Ask for a cancellation as a person would, and return the request."""
+    await floor.slack.types(user, "#ops", COMMAND)
+    dialog = await dialog_of(floor, user, "Restore job")
+    ack = await floor.slack.submits(user, dialog, {"reason": "wrong cluster", **typed})
+    assert ack.ok
+    (request,) = floor.desk.requests.values()
+    return request
+
+
+async def told(floor: Floor, user: str) -> str:
+    """Wait for a private sentence and return it."""
+    seen = await floor.slack.until(lambda: floor.slack.ephemerals(user))
+    return floor.slack.text_of(seen[-1])
+
+
+async def test_the_command_opens_the_dialog_with_the_first_call_and_then_shows_the_job(
+    start: Start,
+) -> None:
+    async with start() as floor:
+        before = len(floor.slack.calls)
+        ack = await floor.slack.types("rina", "#ops", COMMAND)
+        dialog = await dialog_of(floor, "rina", "Restore job")
+
+        assert ack.ok
+        assert floor.slack.calls[before].method == "views.open"
+        assert JOB_ID in floor.slack.text_of(dialog)
+        assert dialog["submit"]["text"] == "Cancel the job"
+        assert dialog["close"]["text"] == "Keep it"
+        assert floor.slack.complaints == []
+
+
+async def test_a_submission_is_written_down_and_closes_the_dialog(start: Start) -> None:
+    async with start() as floor:
+        request = await asked(floor)
+
+        assert request.reason == "wrong cluster"
+        assert request.channel == "C0OPS00001"
+        assert floor.slack.view_of("rina") is None
+        assert len(floor.acks) == 2
+
+
+async def test_the_dialog_opens_while_atlas_is_slow(start: Start) -> None:
+    async with start() as floor:
+        floor.desk.gate = asyncio.Event()
+        await floor.slack.types("rina", "#ops", COMMAND)
+        loading = await dialog_of(floor, "rina", "Looking up")
+        floor.desk.gate.set()
+        await dialog_of(floor, "rina", "Restore job")
+
+        assert "submit" not in loading or loading["submit"] is None
+
+
+async def test_what_could_not_be_recorded_is_said_in_the_dialog_which_keeps_its_inputs(
+    start: Start,
+) -> None:
+    async with start() as floor:
+        await floor.slack.types("rina", "#ops", COMMAND)
+        dialog = await dialog_of(floor, "rina", "Restore job")
+        floor.desk.fault = NotRecorded()
+        ack = await floor.slack.submits("rina", dialog, {"reason": "wrong cluster"})
+
+        assert ack.errors == {"reason": NotRecorded().sentence}
+        assert floor.slack.view_of("rina") is not None
+
+
+@pytest.mark.parametrize("channel", ["#quiet", "#lobby", "#shared"])
+async def test_where_the_bot_should_not_post_the_card_goes_to_the_direct_message(
+    start: Start, channel: str
+) -> None:
+    async with start() as floor:
+        await floor.slack.types("rina", channel, COMMAND)
+        dialog = await dialog_of(floor, "rina", "direct messages")
+        await floor.slack.submits("rina", dialog, {})
+        (request,) = floor.desk.requests.values()
+        await posted(floor, request)
+        linked = await dialog_of(floor, "rina", "Go to the card")
+
+        assert request.channel == "U0RINA0001"
+        assert floor.slack.dm("rina") in str(linked)
+
+
+async def test_nothing_that_needs_approval_is_asked_where_approvers_cannot_see_it(
+    start: Start,
+) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        await floor.slack.types("rina", "#quiet", COMMAND)
+        dialog = await dialog_of(floor, "rina", "approval of other people")
+
+        assert not dialog.get("submit")
+        assert floor.desk.requests == {}
+
+
+async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        message = await posted(floor, await asked(floor))
+        await floor.slack.clicks("rina", message, names.APPROVE)
+        refused = await told(floor, "rina")
+        await floor.slack.clicks("gus", message, names.APPROVE)
+        guest = await told(floor, "gus")
+        ack = await floor.slack.clicks("ada", message, names.APPROVE)
+
+        (request,) = floor.desk.requests.values()
+        assert "may not approve" in refused
+        assert "may not approve" in guest
+        assert ack.ok
+        assert [approval.user for approval in request.approvals] == ["U0ADA00001"]
+
+
+async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        message = await posted(floor, await asked(floor))
+        await floor.slack.clicks("rina", message, names.WITHDRAW)
+        ack = await floor.slack.clicks("ada", message, names.APPROVE, stale=True)
+        said = await told(floor, "ada")
+        redrawn = await floor.slack.until(
+            lambda: "Withdrawn" in floor.slack.text_of(floor.slack.messages("#ops")[0])
+        )
+
+        assert ack.ok
+        assert "was withdrawn by @Rina" in said
+        assert redrawn
+
+
+async def test_a_denial_asks_for_its_reason_first(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        message = await posted(floor, await asked(floor))
+        await floor.slack.clicks("abe", message, names.DENY)
+        dialog = await dialog_of(floor, "abe", "nothing is done")
+        ack = await floor.slack.submits("abe", dialog, {"reason": "still needed"})
+
+        (request,) = floor.desk.requests.values()
+        assert ack.ok
+        assert dialog["callback_id"] == names.DENY_DIALOG
+        assert (request.state, request.outcome.sentence) == (State.DENIED, "still needed")
+
+
+async def test_a_person_who_may_not_deny_is_not_asked_for_a_reason(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        message = await posted(floor, await asked(floor))
+        await floor.slack.clicks("gus", message, names.DENY)
+        said = await told(floor, "gus")
+
+        assert "may not approve or deny" in said
+        assert floor.slack.view_of("gus") is None
+
+
+async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        request = await asked(floor)
+        copy = await posted(floor, request)
+        kept = await posted(floor, request)
+        await floor.slack.clicks("ada", copy, names.APPROVE)
+        await floor.slack.until(
+            lambda: "posted twice" in floor.slack.text_of(floor.slack.messages("#ops")[0])
+        )
+
+        link = floor.links.identity.link_to(kept["channel"], kept["ts"])
+        assert link
+        assert link in str(floor.slack.messages("#ops")[0])
+
+
+async def test_without_an_answer_about_groups_nobody_may_approve(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        floor.slack.workspace.has_user_groups = False
+        await floor.slack.types("rina", "#ops", COMMAND)
+        dialog = await dialog_of(floor, "rina", "no user groups")
+
+        assert "Try again" in floor.slack.text_of(dialog)
+        assert floor.desk.requests == {}
+
+
+async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
+    async with start() as floor:
+        job, floor.desk.job = floor.desk.job, NotRecorded()
+        await floor.slack.types("rina", "#ops", COMMAND)
+        dialog = await dialog_of(floor, "rina", "Try again")
+        floor.desk.job = job
+        ack = await floor.slack.clicks("rina", dialog, names.TRY_AGAIN)
+        again = await dialog_of(floor, "rina", "Restore job")
+
+        assert ack.ok
+        assert again["id"] == dialog["id"]
+        assert again["submit"]["text"] == "Cancel the job"
+
+
+async def test_a_lost_trigger_is_said_in_private(start: Start) -> None:
+    async with start() as floor:
+        floor.slack.faults.add("views.open", Fault(kind="error", code="expired_trigger_id"))
+        await floor.slack.types("rina", "#ops", COMMAND)
+
+        assert "type the command again" in await told(floor, "rina")
+
+
+async def test_the_same_click_delivered_twice_counts_once(start: Start) -> None:
+    async with start(ONE_APPROVAL) as floor:
+        message = await posted(floor, await asked(floor))
+        await floor.slack.clicks("ada", message, names.APPROVE)
+        await floor.slack.redelivers()
+
+        (request,) = floor.desk.requests.values()
+        assert len(request.approvals) == 1
+        assert request.expires_at - request.created_at == timedelta(minutes=30)
+
+
+async def test_people_of_another_organization_may_not_approve(start: Start) -> None:
+    named = Policy(approvals=1, channels=frozenset({"C0SHARED01", "C0OPS00001"}))
+    async with start(named) as floor:
+        await floor.slack.types("rina", "#shared", COMMAND)
+        dialog = await dialog_of(floor, "rina", "Restore job")
+        await floor.slack.submits("rina", dialog, {})
+        (request,) = floor.desk.requests.values()
+        message = await posted(floor, request)
+        await floor.slack.clicks("olga", message, names.APPROVE)
+
+        assert "may not approve" in await told(floor, "olga")

@@ -1,0 +1,114 @@
+"""A Web API client that calls nobody: it records every call and answers from a script."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.slack.identity import Identity
+from bot.slack.links import Links
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+HOME = "T0HOME"
+IDENTITY = Identity(team=HOME, user="U0BOT", bot="B0BOT", url="https://shop.slack.com/")
+LINKS = Links(atlas="https://cloud.mongodb.com", identity=IDENTITY)
+
+#: What each method answers unless a test says otherwise.
+USUAL: Mapping[str, dict[str, Any]] = {
+    "views.open": {"view": {"id": "V1", "hash": "1"}},
+    "views.update": {"view": {"id": "V1", "hash": "2"}},
+    "chat.postMessage": {"channel": "C0OPS", "ts": "1700000000.000100"},
+    "chat.postEphemeral": {"message_ts": "1700000000.000200"},
+    "chat.update": {"channel": "C0OPS", "ts": "1700000000.000100"},
+    "conversations.info": {"channel": {"id": "C0OPS", "is_member": True}},
+    "users.info": {"user": {"id": "U0RINA", "team_id": HOME}},
+    "usergroups.users.list": {"users": ["U0ADA", "U0ABE"]},
+}
+
+
+#: The SDK leaves its constructor untyped.
+REFUSED: Callable[[str, AsyncSlackResponse], SlackApiError] = SlackApiError
+
+
+@dataclass(slots=True)
+class Call:
+    method: str
+    arguments: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Script:
+    """What one method does next: an error code, an exception, an answer, or nothing until set."""
+
+    answers: list[str | Exception | dict[str, Any]] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+class FakeSlack(AsyncWebClient):
+    """`AsyncWebClient` without a network."""
+
+    def __init__(self) -> None:
+        super().__init__(token="xoxb-test", base_url="http://127.0.0.1:1/api/", retry_handlers=[])
+        self.calls: list[Call] = []
+        self.scripts: dict[str, Script] = defaultdict(Script)
+
+    async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
+        given = arguments.get("json") or arguments.get("params") or {}
+        self.calls.append(Call(api_method, {k: v for k, v in given.items() if v is not None}))
+        script = self.scripts[api_method]
+        if script.gate:
+            await script.gate.wait()
+        answer = script.answers.pop(0) if script.answers else USUAL[api_method]
+        if isinstance(answer, Exception):
+            raise answer
+        body = {"ok": False, "error": answer} if isinstance(answer, str) else {"ok": True, **answer}
+        return self._response(api_method, body, script)
+
+    def _response(self, method: str, body: dict[str, Any], script: Script) -> AsyncSlackResponse:
+        response = AsyncSlackResponse(
+            client=self,
+            http_verb="POST",
+            api_url=method,
+            req_args={},
+            data=body,
+            headers=script.headers,
+            status_code=script.status,
+        )
+        if not body["ok"]:
+            raise REFUSED(f"{method} was refused", response)
+        return response
+
+    def says(self, method: str, *answers: str | Exception | dict[str, Any]) -> None:
+        """Let the next calls of `method` end in these ways."""
+        self.scripts[method].answers.extend(answers)
+
+    def called(self, method: str) -> list[dict[str, Any]]:
+        return [call.arguments for call in self.calls if call.method == method]
+
+    @property
+    def methods(self) -> list[str]:
+        return [call.method for call in self.calls]
+
+
+def api_error(code: str, status: int = 200, headers: dict[str, str] | None = None) -> SlackApiError:
+    """What the SDK raises for an answer with `ok: false`."""
+    response = AsyncSlackResponse(
+        client=None,
+        http_verb="POST",
+        api_url="x",
+        req_args={},
+        data={"ok": False, "error": code},
+        headers=headers or {},
+        status_code=status,
+    )
+    return REFUSED("refused", response)
