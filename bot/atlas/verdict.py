@@ -86,7 +86,7 @@ _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
-_SECONDS = re.compile(r"\d{1,6}")
+_SECONDS = re.compile(r"[0-9]{1,6}")
 _DETAIL_LENGTH = 300
 
 

@@ -1,0 +1,188 @@
+"""An Atlas in memory with a strict digest gate, written from RFC 7616 and not from our client."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict, Unpack
+
+import httpx
+from pydantic import SecretStr
+
+from bot.atlas import Answered, ApiVersion, AtlasClient, DigestKey, JobRef
+
+PROJECT = "5b6212af90dc76637950a2c6"
+CLUSTER = "MyCluster"
+JOB = "5b622f7087d9d6039fafe03f"
+REF = JobRef(PROJECT, CLUSTER, JOB)
+KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))
+
+JOB_PATH = f"/groups/{PROJECT}/clusters/{CLUSTER}/backup/restoreJobs/{JOB}"
+
+Counts = Literal["unused", "exact"]
+
+_PAIR = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\s]+))')
+
+
+def download_job(**changes: object) -> dict[str, object]:
+    """A download job as Atlas answers it while it prepares the link."""
+    return {
+        "cancelled": False,
+        "deliveryType": "download",
+        "deliveryUrl": [],
+        "desiredTimestamp": {"increment": None, "time": None, "date": None},
+        "expired": False,
+        "failed": False,
+        "id": JOB,
+        "links": [{"href": f"https://cloud.example/api/atlas/v2{JOB_PATH}", "rel": "self"}],
+        "snapshotId": "5b622f7087d9d6039fafe000",
+        "timestamp": "2026-11-01T10:00:00Z",
+    } | changes
+
+
+def answer_job(request: httpx.Request) -> httpx.Response:
+    if request.method == "DELETE":
+        return httpx.Response(204)
+    return httpx.Response(200, json=download_job())
+
+
+def refusal(status: int, code: str | None, detail: str = "", **more: object) -> httpx.Response:
+    """An error as Atlas's application writes it."""
+    body: dict[str, object] = {"detail": detail, "error": status, "reason": "…"} | more
+    return httpx.Response(status, json=body | ({"errorCode": code} if code else {}))
+
+
+@dataclass
+class Seen:
+    """One request that arrived, and what the gate said."""
+
+    method: str
+    status: int
+    nc: str | None
+
+
+@dataclass
+class StrictAtlas:
+    """Lets through who answers the digest challenge; `counts` says how strictly `nc` is checked.
+
+    unused: each count once, in any order. exact: only the next one, as Apache's
+    AuthDigestNcCheck does.
+    """
+
+    answer: Callable[[httpx.Request], httpx.Response] = answer_job
+    counts: Counts = "unused"
+    algorithm: str = "MD5"
+    challenge: str = 'Digest realm="{realm}", nonce="{nonce}", {rest}'
+    rest: str = 'domain="", algorithm=MD5, qop="auth", stale={stale}'
+    realm: str = "MMS Public API"
+    private_key: str = KEY.private_key.get_secret_value()
+    uses: int = 1_000_000
+    same_nonce: bool = False
+    always_stale: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    nonces: dict[str, list[int]] = field(default_factory=dict)
+    expired: set[str] = field(default_factory=set)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        given = {m[1]: m[2] if m[2] is not None else m[3] for m in _pairs(request)}
+        verdict = self._gate(request, given)
+        response = self.answer(request) if verdict == "ok" else self._ask(verdict)
+        self.seen.append(Seen(request.method, response.status_code, given.get("nc")))
+        await asyncio.sleep(0)
+        return response
+
+    def expire_all(self) -> None:
+        self.expired |= set(self.nonces)
+
+    @property
+    def statuses(self) -> list[int]:
+        return [seen.status for seen in self.seen]
+
+    def _gate(self, request: httpx.Request, given: dict[str, str]) -> str:
+        if not given:
+            return "first"
+        if given["response"] != self._expected(request, given):
+            return "wrong"
+        used = self.nonces.get(given["nonce"])
+        if used is None or given["nonce"] in self.expired or len(used) >= self.uses:
+            return "stale"
+        count = int(given["nc"], 16)
+        last = max(used, default=0)
+        refused = count in used if self.counts == "unused" else count != last + 1
+        if refused or self.always_stale:
+            return "stale" if self.always_stale else "count"
+        used.append(count)
+        return "ok"
+
+    def _expected(self, request: httpx.Request, given: dict[str, str]) -> str:
+        def h(text: str) -> str:
+            name = {"MD5": "md5", "SHA-256": "sha256"}[self.algorithm]
+            return hashlib.new(name, text.encode()).hexdigest()
+
+        secret = h(f"{given['username']}:{given['realm']}:{self.private_key}")
+        target = h(f"{request.method}:{request.url.raw_path.decode()}")
+        middle = [given[key] for key in ("nonce", "nc", "cnonce", "qop")]
+        return h(":".join([secret, *middle, target]))
+
+    def _ask(self, verdict: str) -> httpx.Response:
+        nonce = "always-the-same+/" if self.same_nonce else f"nonce+/{len(self.nonces)}"
+        self.nonces.setdefault(nonce, [])
+        rest = self.rest.format(stale=str(verdict == "stale").lower())
+        header = self.challenge.format(realm=self.realm, nonce=nonce, rest=rest)
+        body = {"error": 401, "reason": "Unauthorized", "detail": "You are not authorized."}
+        return httpx.Response(401, headers={b"WWW-Authenticate": header.encode()}, json=body)
+
+
+def _pairs(request: httpx.Request) -> list[re.Match[str]]:
+    return list(_PAIR.finditer(request.headers.get("Authorization", "")))
+
+
+@dataclass
+class HandClock:
+    """Time that moves only when somebody sleeps."""
+
+    now: float = 1000.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Options(TypedDict, total=False):
+    """What tests set of the client's arguments."""
+
+    version: ApiVersion
+    envelope: bool
+    pretty: bool
+    patience: float
+    request_timeout: float
+    observe: Callable[[Answered], None]
+
+
+Handler = (
+    Callable[[httpx.Request], httpx.Response]
+    | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+)
+
+
+def client(
+    handler: Handler, *, clock: HandClock | None = None, **options: Unpack[Options]
+) -> AtlasClient:
+    """A client whose network is `handler`, whose time is `clock`, and whose jitter is none."""
+    clock = clock or HandClock()
+    return AtlasClient(
+        KEY,
+        transport=httpx.MockTransport(handler),
+        sleep=clock.sleep,
+        monotonic=clock.monotonic,
+        jitter=lambda: 0.0,
+        **options,
+    )

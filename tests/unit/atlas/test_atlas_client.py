@@ -1,0 +1,629 @@
+"""What the client sends, and what it makes of what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, cast
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bot.atlas
+from bot.atlas import (
+    Answered,
+    ApiVersion,
+    AtlasClient,
+    AtlasError,
+    AtlasTrouble,
+    CancelAccepted,
+    ConnectionBroken,
+    InvalidName,
+    JobNotFound,
+    NoConnection,
+    NotCancellable,
+    RateLimited,
+    TimedOut,
+    Unavailable,
+    UnreadableAnswer,
+)
+from bot.atlas.client import MOST_PAGES
+from bot.atlas.gauge import MOST_BYTES
+from tests.unit.atlas.strict import (
+    CLUSTER,
+    JOB,
+    JOB_PATH,
+    KEY,
+    PROJECT,
+    REF,
+    HandClock,
+    StrictAtlas,
+    client,
+    download_job,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
+
+
+class Script:
+    """Answers in turn, the last one for ever, and keeps what was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self._answers = list(answers)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.asked]
+
+
+def job(**changes: object) -> httpx.Response:
+    return httpx.Response(200, json=download_job(**changes))
+
+
+def page(*items: object, rels: tuple[str, ...] = ("self",), **more: object) -> httpx.Response:
+    links = [{"href": "https://cloud.example/x?pageNum=1", "rel": rel} for rel in rels]
+    return httpx.Response(200, json={"links": links, "results": items} | more)
+
+
+# What is sent
+
+
+@pytest.mark.parametrize(
+    ("version", "base", "accept"),
+    [
+        (ApiVersion.V2, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json"),
+        (ApiVersion.V1, "/api/atlas/v1.0", "application/json"),
+    ],
+)
+async def test_the_job_is_asked_for_and_cancelled_in_each_version(
+    version: ApiVersion, base: str, accept: str
+) -> None:
+    script = Script(job(), httpx.Response(204))
+    async with client(script, version=version) as atlas:
+        await atlas.restore_job(REF)
+        accepted = await atlas.cancel_restore_job(REF)
+
+    assert accepted == CancelAccepted(204)
+    assert [(r.method, r.url.raw_path, r.headers["Accept"]) for r in script.asked] == [
+        ("GET", f"{base}{JOB_PATH}".encode(), accept),
+        ("DELETE", f"{base}{JOB_PATH}".encode(), accept),
+    ]
+
+
+async def test_lists_are_asked_for_at_their_paths_by_their_current_versions() -> None:
+    script = Script(page())
+    async with client(script) as atlas:
+        await atlas.restore_jobs(PROJECT, CLUSTER)
+        await atlas.clusters(PROJECT)
+        await atlas.projects()
+
+    asked = [(r.url.path.removeprefix("/api/atlas/v2"), r.headers["Accept"]) for r in script.asked]
+    assert asked == [
+        (JOB_PATH.removesuffix(f"/{JOB}"), "application/vnd.atlas.2023-01-01+json"),
+        (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
+        ("/groups", "application/vnd.atlas.2023-01-01+json"),
+    ]
+    assert {str(r.url.query, "ascii") for r in script.asked} == {"pageNum=1&itemsPerPage=500"}
+
+
+async def test_pretty_and_envelope_are_asked_for_when_wanted_and_only_then() -> None:
+    script = Script(job())
+    async with client(script) as plain, client(script, envelope=True, pretty=True) as other:
+        await plain.restore_job(REF)
+        await other.restore_job(REF)
+
+    assert [r.url.query for r in script.asked] == [b"", b"envelope=true&pretty=true"]
+
+
+@pytest.mark.parametrize("project", ["", "../" * 8, "x" * 24])
+async def test_a_wrong_name_is_refused_before_anything_is_sent(project: str) -> None:
+    script = Script(page())
+    async with client(script) as atlas:
+        with pytest.raises(InvalidName):
+            await atlas.clusters(project)
+        with pytest.raises(InvalidName):
+            await atlas.restore_jobs(PROJECT, f"a/{project}")
+
+    assert script.asked == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "cloud.mongodb.com",
+        "ftp://cloud",
+        "https://",
+        "https://u:p@cloud",
+        "https://c?x=1",
+        "h\0",
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ValueError, match="address of Atlas") as caught:
+        AtlasClient(KEY, base_url=address)
+
+    assert "u:p" not in str(caught.value)
+
+
+async def test_an_address_may_have_a_path_of_a_gateway() -> None:
+    script = Script(job())
+    async with AtlasClient(
+        KEY, base_url="https://gw.example/atlas/", transport=httpx.MockTransport(script)
+    ) as atlas:
+        await atlas.restore_job(REF)
+
+    assert script.asked[0].url.path == f"/atlas/api/atlas/v2{JOB_PATH}"
+
+
+# Envelopes
+
+
+@pytest.mark.parametrize("key", ["content", "envelope"])
+async def test_an_enveloped_job_is_taken_out_under_either_name(key: str) -> None:
+    script = Script(httpx.Response(200, json={"status": 200, key: download_job()}))
+    async with client(script, envelope=True) as atlas:
+        read = await atlas.restore_job(REF)
+
+    assert read.id == JOB
+
+
+@pytest.mark.parametrize("key", ["content", "envelope"])
+@pytest.mark.parametrize("http", [200, 404, 500])
+async def test_the_status_in_an_envelope_beats_that_of_http(key: str, http: int) -> None:
+    error = refusal(404, "RESTORE_JOB_NOT_FOUND").json()
+    script = Script(httpx.Response(http, json={"status": 404, key: error}))
+    async with client(script, envelope=True) as atlas:
+        with pytest.raises(JobNotFound) as caught:
+            await atlas.restore_job(REF)
+
+    assert (caught.value.status, caught.value.code) == (404, "RESTORE_JOB_NOT_FOUND")
+
+
+async def test_an_enveloped_page_keeps_its_shape() -> None:
+    script = Script(page(download_job(), status=200, totalCount=1))
+    async with client(script, envelope=True) as atlas:
+        jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
+
+    assert [each.id for each in jobs] == [JOB]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(204),
+        httpx.Response(200, json={"status": 204}),
+        httpx.Response(200, json={"status": 204, "content": None}),
+        httpx.Response(200, json={"status": 204, "envelope": {}}),
+    ],
+)
+async def test_an_enveloped_cancel_is_taken_bare_too(answer: httpx.Response) -> None:
+    async with client(Script(answer), envelope=True) as atlas:
+        assert await atlas.cancel_restore_job(REF) == CancelAccepted(204)
+
+
+async def test_an_enveloped_refusal_of_a_cancel_is_no_success() -> None:
+    error = refusal(400, "CANNOT_CANCEL_AUTOMATED_RESTORE").json()
+    script = Script(httpx.Response(200, json={"status": 400, "content": error}))
+    async with client(script, envelope=True) as atlas:
+        with pytest.raises(NotCancellable):
+            await atlas.cancel_restore_job(REF)
+
+
+# Lists
+
+
+async def test_all_pages_are_read_until_there_is_no_next() -> None:
+    ids = [f"{number:024x}" for number in range(5)]
+    script = Script(
+        page(*(download_job(id=i) for i in ids[:2]), rels=("next", "self")),
+        page(*(download_job(id=i) for i in ids[1:4]), rels=("self", "https://cloud.example/next")),
+        page(*(download_job(id=i) for i in ids[4:]), rels=("previous", "self")),
+    )
+    async with client(script) as atlas:
+        jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
+
+    assert [each.id for each in jobs] == ids
+    assert [r.url.params["pageNum"] for r in script.asked] == ["1", "2", "3"]
+
+
+async def test_a_list_without_an_end_is_given_up() -> None:
+    script = Script(page(rels=("next",)))
+    async with client(script) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.projects()
+
+    assert len(script.asked) == MOST_PAGES
+
+
+async def test_clusters_and_projects_are_read() -> None:
+    script = Script(
+        page({"name": "prod-eu", "clusterType": "REPLICASET", "paused": False}),
+        page({"name": "shop", "id": PROJECT, "orgId": "5" * 24}),
+        httpx.Response(200, json={"name": "shop", "id": PROJECT}),
+    )
+    async with client(script) as atlas:
+        clusters = await atlas.clusters(PROJECT)
+        projects = await atlas.projects()
+        project = await atlas.project(PROJECT)
+
+    assert [cluster.name for cluster in clusters] == ["prod-eu"]
+    assert projects == [project]
+    assert (project.id, project.name) == (PROJECT, "shop")
+
+
+# Reads are tried again
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.Response(500),
+        httpx.Response(503),
+        httpx.Response(429),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200),
+        httpx.ReadError("reset"),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("nonsense"),
+        httpx.DecodingError("bad gzip"),
+    ],
+)
+async def test_a_read_is_tried_again_after_trouble(trouble: httpx.Response | Exception) -> None:
+    clock = HandClock()
+    script = Script(trouble, trouble, job())
+    async with client(script, clock=clock) as atlas:
+        read = await atlas.restore_job(REF)
+
+    assert read.id == JOB
+    assert clock.slept == [0.3, 0.6]
+
+
+async def test_a_refusal_is_not_tried_again() -> None:
+    script = Script(refusal(404, "RESTORE_JOB_NOT_FOUND"))
+    async with client(script) as atlas:
+        with pytest.raises(JobNotFound):
+            await atlas.restore_job(REF)
+
+    assert len(script.asked) == 1
+
+
+async def test_the_wait_that_atlas_asks_for_is_kept() -> None:
+    clock = HandClock()
+    script = Script(httpx.Response(429, headers={"Retry-After": "4"}), job())
+    async with client(script, clock=clock) as atlas:
+        await atlas.restore_job(REF)
+
+    assert clock.slept == [4.0]
+
+
+async def test_a_wait_longer_than_the_patience_is_told_at_once() -> None:
+    clock = HandClock()
+    script = Script(httpx.Response(429, headers={"Retry-After": "55"}))
+    async with client(script, clock=clock) as atlas:
+        with pytest.raises(RateLimited) as caught:
+            await atlas.restore_job(REF)
+
+    assert (caught.value.retry_after, clock.slept, len(script.asked)) == (55.0, [], 1)
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0, 20.0])
+async def test_lasting_trouble_ends_within_the_patience(patience: float) -> None:
+    clock = HandClock()
+    async with client(Script(httpx.Response(503)), clock=clock, patience=patience) as atlas:
+        with pytest.raises(Unavailable):
+            await atlas.restore_job(REF)
+
+    assert sum(clock.slept) <= patience
+    assert sum(clock.slept) >= patience / 3
+
+
+async def test_one_call_may_be_given_another_patience() -> None:
+    clock = HandClock()
+    async with client(Script(httpx.Response(503)), clock=clock) as atlas:
+        with pytest.raises(Unavailable):
+            await atlas.restore_job(REF, patience=0.5)
+
+    assert clock.slept == [0.3]
+
+
+async def test_a_clock_that_stands_still_does_not_make_a_read_endless() -> None:
+    async def no_sleep(_: float) -> None: ...
+
+    script = Script(httpx.Response(503))
+    atlas = AtlasClient(
+        KEY, transport=httpx.MockTransport(script), sleep=no_sleep, monotonic=lambda: 0.0
+    )
+    async with atlas:
+        with pytest.raises(Unavailable):
+            await atlas.restore_job(REF)
+
+    assert len(script.asked) == 10
+
+
+async def test_a_hanging_answer_ends_when_the_patience_does() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with client(hang, request_timeout=5.0, patience=0.05) as atlas:
+        with pytest.raises(TimedOut) as caught:
+            await asyncio.wait_for(atlas.restore_job(REF), 3)
+
+    assert caught.value.may_have_taken_effect is False
+
+
+# The DELETE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(204),
+        httpx.Response(200, json={}),
+        httpx.Response(202, text="<html>"),
+        httpx.Response(200, json={"status": 400, "content": {}}),
+    ],
+)
+async def test_any_2xx_is_an_accepted_cancel_whatever_its_body(answer: httpx.Response) -> None:
+    async with client(Script(answer)) as atlas:
+        assert await atlas.cancel_restore_job(REF) == CancelAccepted(answer.status_code)
+
+
+@pytest.mark.parametrize(
+    ("answer", "leaf", "applied"),
+    [
+        (httpx.ConnectError("refused"), NoConnection, False),
+        (httpx.ConnectTimeout("slow"), NoConnection, False),
+        (httpx.PoolTimeout("full"), NoConnection, False),
+        (httpx.ProxyError("407"), NoConnection, False),
+        (httpx.ReadError("reset"), ConnectionBroken, True),
+        (httpx.WriteError("reset"), ConnectionBroken, True),
+        (httpx.RemoteProtocolError("closed"), ConnectionBroken, True),
+        (OSError("broken"), ConnectionBroken, True),
+        (httpx.ReadTimeout("slow"), TimedOut, True),
+        (httpx.WriteTimeout("slow"), TimedOut, True),
+        (httpx.DecodingError("bad gzip"), UnreadableAnswer, True),
+        (httpx.Response(302, headers={"Location": "https://elsewhere"}), UnreadableAnswer, True),
+        (httpx.Response(429), RateLimited, False),
+        (httpx.Response(500), Unavailable, True),
+        (httpx.Response(502, text="<html>"), Unavailable, True),
+    ],
+)
+async def test_a_delete_is_never_sent_twice_and_tells_if_it_may_have_worked(
+    answer: httpx.Response | Exception, leaf: type[AtlasTrouble], applied: bool
+) -> None:
+    script = Script(answer)
+    async with client(script) as atlas:
+        with pytest.raises(AtlasTrouble) as caught:
+            await atlas.cancel_restore_job(REF)
+
+    assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, applied)
+    assert script.methods == ["DELETE"]
+    assert caught.value.asked == f"DELETE /api/atlas/v2{JOB_PATH}"
+
+
+async def test_a_hanging_delete_ends_and_may_have_worked() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with client(hang, request_timeout=0.05) as atlas:
+        with pytest.raises(TimedOut) as caught:
+            await asyncio.wait_for(atlas.cancel_restore_job(REF), 3)
+
+    assert caught.value.may_have_taken_effect is True
+
+
+async def test_a_cancelled_task_is_cancelled() -> None:
+    started = asyncio.Event()
+
+    async def hang(_: httpx.Request) -> httpx.Response:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with client(hang) as atlas:
+        task = asyncio.create_task(atlas.restore_job(REF))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+# Answers that cannot be used
+
+
+async def test_another_job_than_the_one_asked_for_is_no_answer() -> None:
+    async with client(Script(job(id="0" * 24))) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+
+
+async def test_an_id_in_upper_case_is_the_same_job() -> None:
+    async with client(Script(job(id=JOB.upper()))) as atlas:
+        assert (await atlas.restore_job(REF)).id == JOB
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"id": JOB},
+        download_job(id=7),
+        download_job(timestamp="yesterday"),
+        download_job(cancelled="perhaps"),
+        download_job(deliveryType={}),
+    ],
+)
+async def test_json_of_another_shape_is_unreadable(payload: object) -> None:
+    async with client(Script(httpx.Response(200, json=payload))) as atlas:
+        with pytest.raises(UnreadableAnswer) as caught:
+            await atlas.restore_job(REF)
+
+    assert caught.value.asked == f"GET /api/atlas/v2{JOB_PATH}"
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, {"results": {}}, {"results": [7]}])
+async def test_a_page_of_another_shape_is_unreadable(payload: object) -> None:
+    async with client(Script(httpx.Response(200, json=payload))) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.clusters(PROJECT)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"\xff\xfe", b"9" * 10_000, b"{", b""])
+async def test_a_body_that_is_no_json_is_unreadable(body: bytes) -> None:
+    async with client(Script(httpx.Response(200, content=body))) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+
+
+async def test_a_body_without_an_end_is_cut_off() -> None:
+    sent: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        sent.append(0)
+        while True:
+            sent[-1] += 1_000_000
+            yield b" " * 1_000_000
+
+    async with client(lambda _: httpx.Response(200, content=endless())) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+
+    assert max(sent) <= MOST_BYTES + 1_000_000
+
+
+@given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
+def test_no_answer_whatever_raises_anything_but_our_errors(
+    body: bytes, status: int, envelope: bool
+) -> None:
+    async def ask() -> None:
+        script = Script(httpx.Response(status, content=body))
+        async with client(script, envelope=envelope) as atlas:
+            for call in (atlas.restore_job(REF), atlas.projects(), atlas.cancel_restore_job(REF)):
+                try:
+                    await call
+                except AtlasError as error:
+                    said.append(str(error))
+
+    said: list[str] = []
+    asyncio.run(ask())
+
+    assert all(sentence.endswith(".") for sentence in said)
+
+
+# Links never leave
+
+
+_PLANTED: list[dict[str, object]] = [
+    download_job(deliveryUrl=[LINK]),
+    download_job(deliveryUrl=LINK, id="bad"),
+    download_job(deliveryUrl=[LINK], timestamp=LINK),
+    download_job(components=[{"downloadUrl": LINK}], cancelled=LINK),
+    download_job(deliveryUrl=[LINK], id="0" * 24),
+    {"deliveryUrl": [LINK]},
+    {"results": [{"deliveryUrl": [LINK]}], "links": [{"rel": LINK}]},
+    {"error": 400, "errorCode": "X", "detail": f"see {LINK}", "parameters": [LINK]},
+    {"error": LINK, "errorCode": LINK, "detail": LINK},
+]
+
+
+@pytest.mark.parametrize("planted", _PLANTED)
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+async def test_a_link_is_in_no_value_no_error_and_no_log(
+    planted: dict[str, object], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    seen: list[object] = []
+    script = Script(httpx.Response(status, json=planted))
+    async with client(script, observe=seen.append) as atlas:
+        for call in (atlas.restore_job(REF), atlas.restore_jobs(PROJECT, CLUSTER)):
+            try:
+                seen.append(await call)
+            except AtlasError as error:
+                seen += [str(error), error.args, vars(error), error.__cause__, error.__context__]
+
+    assert "S3CR3T" not in repr(seen)
+    assert "S3CR3T" not in caplog.text
+
+
+async def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    atlas = StrictAtlas(private_key="another")
+    async with client(atlas) as speaking:
+        with pytest.raises(AtlasError) as caught:
+            await speaking.restore_job(REF)
+        shown = f"{caught.value!r} {vars(caught.value)} {speaking!r} {KEY!r} {caplog.text}"
+
+    assert KEY.private_key.get_secret_value() not in shown
+
+
+# Whoever counts is told
+
+
+async def test_every_exchange_is_told_challenges_and_failures_too() -> None:
+    told: list[Answered] = []
+    clock = HandClock()
+    atlas = StrictAtlas(
+        answer=lambda _: httpx.Response(
+            200, json=download_job(), headers={"RateLimit-Remaining": "1199"}
+        )
+    )
+    async with client(atlas, clock=clock, observe=told.append) as speaking:
+        await speaking.restore_job(REF)
+    async with client(Script(httpx.ReadError("x")), observe=told.append) as speaking:
+        with pytest.raises(AtlasError):
+            await speaking.cancel_restore_job(REF)
+
+    assert told == [
+        Answered("GET", 401, 0.0, challenge=True),
+        Answered("GET", 200, 0.0, rate_limit_remaining=1199),
+        Answered("DELETE", None, 0.0),
+    ]
+
+
+@pytest.mark.parametrize("header", ["", "-1", "many", "9" * 50, "1.5"])
+async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
+    told: list[Answered] = []
+    answer = job()
+    answer.headers["RateLimit-Remaining"] = header
+    async with client(Script(answer), observe=told.append) as atlas:
+        await atlas.restore_job(REF)
+
+    assert told[0].rate_limit_remaining is None
+
+
+# The example
+
+
+async def test_the_example_of_the_package_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(job(), httpx.Response(204), job(cancelled=True))
+    names: dict[str, Callable[..., Awaitable[object]]] = {}
+    text = inspect.cleandoc(bot.atlas.__doc__ or "").split("\n\n", 1)[1]
+    example = text.split("\n\nEvery failure")[0]
+    exec(inspect.cleandoc(example), names)  # noqa: S102 - the example of our own docstring
+    monkeypatch.setitem(cast("dict[str, object]", names), "AtlasClient", lambda _: client(script))
+    cancelled = await names["cancel"](PROJECT, CLUSTER, JOB, KEY)
+
+    assert cancelled is True
+    assert script.methods == ["GET", "DELETE", "GET"]

@@ -1,0 +1,252 @@
+"""Restore jobs as values: tolerant of what Atlas adds, and without any download link."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bot.atlas import (
+    Cluster,
+    DeliveryType,
+    InvalidName,
+    JobRef,
+    JobState,
+    RestoreJob,
+    is_cluster_name,
+    is_object_id,
+)
+from tests.unit.atlas.strict import CLUSTER, JOB, PROJECT, download_job
+
+LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
+
+
+def read(**changes: object) -> RestoreJob:
+    return RestoreJob.model_validate(download_job(**changes))
+
+
+def test_a_download_job_is_read() -> None:
+    assert read(expiresAt="2026-11-01T12:00:00Z") == RestoreJob(
+        id=JOB,
+        delivery_type=DeliveryType.DOWNLOAD,
+        snapshot_id="5b622f7087d9d6039fafe000",
+        snapshot_time=datetime(2026, 11, 1, 10, tzinfo=UTC),
+        expires_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+    )
+
+
+def test_an_automated_job_knows_its_target() -> None:
+    job = read(
+        deliveryType="automated",
+        targetClusterName="staging",
+        targetGroupId=PROJECT,
+        targetDeploymentItemName="atlas-72ck1q",
+        finishedAt="2026-11-01T11:00:00Z",
+    )
+
+    assert (job.target_cluster_name, job.target_project_id) == ("staging", PROJECT)
+    assert (job.delivery_type, job.state) == (DeliveryType.AUTOMATED, JobState.FINISHED)
+
+
+def test_a_sharded_download_counts_its_parts() -> None:
+    parts = [
+        {"downloadUrl": LINK, "replicaSetName": "shard-0"},
+        {"downloadUrl": None, "replicaSetName": "shard-1"},
+    ]
+
+    assert (read(components=parts).shards, read(components=parts).link_is_live) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "live"),
+    [
+        ({"deliveryUrl": [LINK]}, True),
+        ({"deliveryUrl": LINK}, True),
+        ({"deliveryUrl": []}, False),
+        ({"deliveryUrl": ""}, False),
+        ({"deliveryUrl": [""]}, False),
+        ({"deliveryUrl": None}, False),
+        ({"components": [{"downloadUrl": LINK, "replicaSetName": "s0"}]}, True),
+        ({"components": [{"downloadUrl": None, "replicaSetName": "s0"}]}, False),
+        ({"components": [{"privateDownloadDeliveryUrls": [{"deliveryUrl": LINK}]}]}, True),
+        ({"privateDownloadDeliveryUrls": [{"deliveryUrl": LINK, "endpointId": "vpce-1"}]}, True),
+        ({"privateDownloadDeliveryUrls": []}, False),
+    ],
+)
+def test_a_link_counts_wherever_atlas_puts_it(changes: dict[str, object], live: bool) -> None:
+    assert read(**changes).link_is_live is live
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "over"),
+    [
+        ({}, JobState.IN_PROGRESS, False),
+        ({"deliveryUrl": [LINK]}, JobState.LINK_LIVE, False),
+        ({"finishedAt": "2026-11-01T11:00:00Z"}, JobState.FINISHED, True),
+        ({"expired": True, "deliveryUrl": [LINK]}, JobState.EXPIRED, True),
+        ({"failed": True, "finishedAt": "2026-11-01T11:00:00Z"}, JobState.FAILED, True),
+        ({"cancelled": True, "deliveryUrl": [LINK], "expired": True}, JobState.CANCELLED, True),
+    ],
+)
+def test_the_state_is_derived(changes: dict[str, object], state: JobState, over: bool) -> None:
+    job = read(**changes)
+
+    assert (job.state, job.is_over, job.can_be_cancelled) == (state, over, not over)
+
+
+@pytest.mark.parametrize("kind", ["automated", "pointInTime", "teleported"])
+def test_only_downloads_can_be_cancelled(kind: str) -> None:
+    job = read(deliveryType=kind)
+
+    assert (str(job.delivery_type), job.can_be_cancelled, job.is_over) == (kind, False, False)
+
+
+def test_every_state_has_a_sentence() -> None:
+    assert all(state.sentence.endswith(".") for state in JobState)
+
+
+@pytest.mark.parametrize("key", ["cancelled", "expired", "failed"])
+def test_null_or_no_flag_is_false(key: str) -> None:
+    without = {name: value for name, value in download_job().items() if name != key}
+
+    assert read(**{key: None}).state is JobState.IN_PROGRESS
+    assert RestoreJob.model_validate(without).state is JobState.IN_PROGRESS
+
+
+def test_times_are_always_aware() -> None:
+    job = read(timestamp="2026-11-01T10:00:00", expiresAt="")
+
+    assert job.snapshot_time == datetime(2026, 11, 1, 10, tzinfo=UTC)
+    assert job.expires_at is None
+
+
+_keys = st.sampled_from(
+    [
+        "cancelled",
+        "components",
+        "deliveryUrl",
+        "deliveryType",
+        "expired",
+        "expiresAt",
+        "finishedAt",
+        "id",
+        "snapshotId",
+        "targetClusterName",
+        "timestamp",
+        "privateDownloadDeliveryUrls",
+    ]
+)
+_leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+_json = st.recursive(
+    _leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3)
+)
+
+
+@given(st.dictionaries(_keys | st.text(max_size=8), _json, max_size=6) | _json)
+def test_any_json_is_a_job_or_a_validation_error(payload: object) -> None:
+    data = download_job() | payload if isinstance(payload, dict) else payload
+    try:
+        job = RestoreJob.model_validate(data)
+    except ValidationError:
+        return
+    assert is_object_id(job.id)
+    assert job.state in JobState
+
+
+_places = st.sampled_from(
+    [
+        {"deliveryUrl": LINK},
+        {"deliveryUrl": [LINK]},
+        {"deliveryUrl": {"deliveryUrl": LINK}},
+        {"deliveryUrl": [[LINK]]},
+        {"components": [{"downloadUrl": LINK}]},
+        {"components": LINK},
+        {"components": [{"privateDownloadDeliveryUrls": [{"deliveryUrl": LINK}]}]},
+        {"privateDownloadDeliveryUrls": [{"deliveryUrl": LINK, "endpointId": LINK}]},
+        {"unknownKey": {"mirror": LINK}},
+        {"links": [{"rel": "self", "href": LINK}]},
+    ]
+)
+
+
+@given(_places, st.dictionaries(_keys, _json, max_size=3))
+def test_a_planted_link_is_nowhere_in_what_is_read(
+    place: dict[str, object], others: dict[str, object]
+) -> None:
+    try:
+        job = RestoreJob.model_validate(download_job() | others | place)
+    except ValidationError as error:
+        everything: list[object] = [str(error), repr(error)]
+    else:
+        everything = [str(job), job.model_dump(), job.model_dump_json(), job.__reduce_ex__(2)]
+
+    assert "S3CR3T" not in repr(everything)
+
+
+def test_a_planted_link_makes_the_job_live_and_no_more() -> None:
+    job = read(deliveryUrl=[LINK], components=[{"downloadUrl": LINK}])
+
+    assert "S3CR3T" not in json.dumps(job.model_dump(mode="json"))
+    assert job.state is JobState.LINK_LIVE
+
+
+def test_jobs_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        setattr(read(), "cancelled", True)  # noqa: B010 - a plain assignment does not pass mypy
+
+
+def test_a_cluster_is_read_from_a_long_description() -> None:
+    cluster = Cluster.model_validate(
+        {"name": "prod-eu", "clusterType": "SHARDED", "paused": None, "replicationSpecs": [{}]}
+    )
+
+    assert cluster == Cluster(name="prod-eu", cluster_type="SHARDED")
+
+
+def test_ids_are_kept_in_lower_case() -> None:
+    assert JobRef(PROJECT.upper(), CLUSTER, JOB.upper()) == JobRef(PROJECT, CLUSTER, JOB)
+    assert len({JobRef(PROJECT.upper(), CLUSTER, JOB), JobRef(PROJECT, CLUSTER, JOB)}) == 1
+
+
+BAD_IDS = ["", " ", JOB[:-1], JOB + "0", "g" * 24, JOB + "\n", "٣" * 24, "../" * 8, "%2e" * 8]
+BAD_CLUSTERS = ["", " ", "-a", "a b", "a/b", "..", "a%2fb", "a_b", "a" * 65, "a\n", "é", "“a”"]
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+def test_what_is_no_id_is_refused_with_a_sentence(bad: str) -> None:
+    with pytest.raises(InvalidName, match=r"is not a restore job id: that has 24 characters"):
+        JobRef(PROJECT, CLUSTER, bad)
+    with pytest.raises(InvalidName, match=r"is not a project id"):
+        JobRef(bad, CLUSTER, JOB)
+
+    assert not is_object_id(bad)
+
+
+@pytest.mark.parametrize("bad", BAD_CLUSTERS)
+def test_what_is_no_cluster_name_is_refused_with_a_sentence(bad: str) -> None:
+    with pytest.raises(InvalidName, match=r"is not a cluster name: .*such as prod-eu\."):
+        JobRef(PROJECT, bad, JOB)
+
+    assert not is_cluster_name(bad)
+
+
+@given(st.text(max_size=3000))
+def test_the_sentence_about_a_wrong_name_is_short_and_on_one_line(text: str) -> None:
+    try:
+        JobRef(PROJECT, text, JOB)
+    except InvalidName as error:
+        said = str(error)
+    else:
+        said = text
+
+    assert len(said) < 250
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("name", ["a", "Cluster0", "prod-eu-", "0", "a" * 64])
+def test_names_that_atlas_gives_are_taken(name: str) -> None:
+    assert JobRef(PROJECT, name, JOB).cluster_name == name

@@ -1,0 +1,228 @@
+"""A service account's token: fetched once, renewed in time and after a 401, told to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import (
+    AtlasClient,
+    AtlasError,
+    KeyRefused,
+    NoConnection,
+    OtherRefusal,
+    RateLimited,
+    RoleMissing,
+    ServiceAccount,
+    TimedOut,
+    Unavailable,
+    UnreadableAnswer,
+)
+from bot.atlas.bearer import Token
+from tests.unit.atlas.strict import REF, HandClock, answer_job, refusal
+
+ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
+BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
+
+
+@dataclass
+class TokenAtlas:
+    """Gives tokens to whoever knows the secret, and answers whoever has a live one."""
+
+    lasts: int = 3600
+    token_answer: httpx.Response | Exception | None = None
+    api_answer: httpx.Response | None = None
+    given: list[str] = field(default_factory=list)
+    live: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        if request.url.path == "/api/oauth/token":
+            self.asked.append("token")
+            return self._token(request)
+        self.asked.append(request.method)
+        if request.headers["Authorization"].removeprefix("Bearer ") not in self.live:
+            return refusal(401, None)
+        return self.api_answer or answer_job(request)
+
+    def _token(self, request: httpx.Request) -> httpx.Response:
+        assert request.method == "POST"
+        assert request.content == b"grant_type=client_credentials"
+        assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+        assert request.headers["Authorization"] == BASIC
+        if isinstance(self.token_answer, Exception):
+            raise self.token_answer
+        return self.token_answer or self._give()
+
+    def _give(self) -> httpx.Response:
+        self.given.append(f"t0k3n-{len(self.given)}")
+        self.live.add(self.given[-1])
+        body = {"access_token": self.given[-1], "expires_in": self.lasts, "token_type": "Bearer"}
+        return httpx.Response(200, json=body)
+
+
+def speak(atlas: TokenAtlas, clock: HandClock | None = None) -> AtlasClient:
+    clock = clock or HandClock()
+    return AtlasClient(
+        ACCOUNT,
+        transport=httpx.MockTransport(atlas),
+        sleep=clock.sleep,
+        monotonic=clock.monotonic,
+    )
+
+
+async def test_one_token_serves_all_calls() -> None:
+    atlas = TokenAtlas()
+    async with speak(atlas) as speaking:
+        await speaking.restore_job(REF)
+        await speaking.cancel_restore_job(REF)
+        await speaking.restore_job(REF)
+
+    assert atlas.asked == ["token", "GET", "DELETE", "GET"]
+
+
+async def test_twenty_calls_at_once_ask_for_one_token() -> None:
+    atlas = TokenAtlas()
+    async with speak(atlas) as speaking:
+        await asyncio.gather(*(speaking.restore_job(REF) for _ in range(20)))
+
+    assert atlas.asked.count("token") == 1
+
+
+@pytest.mark.parametrize(("lasts", "kept"), [(3600, 3540), (100, 90)])
+async def test_a_token_is_renewed_before_it_ends(lasts: int, kept: int) -> None:
+    clock = HandClock()
+    atlas = TokenAtlas(lasts=lasts)
+    async with speak(atlas, clock) as speaking:
+        await speaking.restore_job(REF)
+        clock.now += kept - 1
+        await speaking.restore_job(REF)
+        clock.now += 1
+        await speaking.restore_job(REF)
+
+    assert atlas.asked == ["token", "GET", "GET", "token", "GET"]
+
+
+async def test_a_token_that_is_refused_is_renewed_once_before_the_delete() -> None:
+    atlas = TokenAtlas()
+    async with speak(atlas) as speaking:
+        await speaking.restore_job(REF)
+        atlas.live.clear()
+        accepted = await speaking.cancel_restore_job(REF)
+
+    assert accepted.status == 204
+    assert atlas.asked == ["token", "GET", "DELETE", "token", "DELETE"]
+
+
+async def test_twenty_calls_whose_token_is_refused_ask_for_one_new_one() -> None:
+    atlas = TokenAtlas()
+    async with speak(atlas) as speaking:
+        await speaking.restore_job(REF)
+        atlas.live.clear()
+        await asyncio.gather(*(speaking.restore_job(REF) for _ in range(20)))
+
+    assert atlas.asked.count("token") == 2
+
+
+async def test_a_lasting_401_does_not_use_up_tokens() -> None:
+    clock = HandClock()
+    atlas = TokenAtlas(api_answer=refusal(401, "USER_UNAUTHORIZED"))
+    async with speak(atlas, clock) as speaking:
+        for _ in range(5):
+            with pytest.raises(RoleMissing):
+                await speaking.restore_job(REF)
+        clock.now += 61
+        with pytest.raises(RoleMissing):
+            await speaking.restore_job(REF)
+
+    assert atlas.asked.count("token") == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "leaf", "code"),
+    [
+        (httpx.Response(401, json={"error": "invalid_client"}), KeyRefused, "invalid_client"),
+        (httpx.Response(400, json={"error": "invalid_grant"}), KeyRefused, "invalid_grant"),
+        (httpx.Response(401), KeyRefused, None),
+        (httpx.Response(400, json={"error": "invalid_request"}), OtherRefusal, "invalid_request"),
+        (httpx.Response(403, json={"error": "access_denied"}), OtherRefusal, "access_denied"),
+        (httpx.Response(429, headers={"Retry-After": "3"}), RateLimited, None),
+        (httpx.Response(500), Unavailable, None),
+        (httpx.Response(302), UnreadableAnswer, None),
+        (httpx.Response(200), UnreadableAnswer, None),
+        (httpx.Response(200, json={"access_token": ""}), UnreadableAnswer, None),
+        (httpx.Response(200, json={"access_token": "a\r\nX: y"}), UnreadableAnswer, None),
+        (
+            httpx.Response(200, json={"access_token": "t0k3n", "expires_in": -1}),
+            UnreadableAnswer,
+            None,
+        ),
+        (httpx.ReadTimeout("slow"), TimedOut, None),
+        (httpx.ConnectError("refused"), NoConnection, None),
+    ],
+)
+async def test_a_cancel_without_a_token_is_not_sent_and_says_why(
+    answer: httpx.Response | Exception, leaf: type[AtlasError], code: str | None
+) -> None:
+    atlas = TokenAtlas(token_answer=answer)
+    async with speak(atlas) as speaking:
+        with pytest.raises(AtlasError) as caught:
+            await speaking.cancel_restore_job(REF)
+
+    assert (type(caught.value), caught.value.code) == (leaf, code)
+    assert getattr(caught.value, "may_have_taken_effect", False) is False
+    assert atlas.asked == ["token"]
+
+
+async def test_after_a_failed_token_the_next_call_asks_again() -> None:
+    atlas = TokenAtlas(token_answer=httpx.Response(500))
+    async with speak(atlas) as speaking:
+        with pytest.raises(Unavailable):
+            await speaking.restore_job(REF)
+        atlas.token_answer = None
+        job = await speaking.restore_job(REF)
+
+    assert job.id == REF.job_id
+
+
+async def test_a_task_cancelled_while_it_renews_lets_others_renew() -> None:
+    atlas = TokenAtlas()
+    async with speak(atlas) as speaking:
+        renewing = asyncio.create_task(speaking.restore_job(REF))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        renewing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await renewing
+        job = await asyncio.wait_for(speaking.restore_job(REF), 5)
+
+    assert job.id == REF.job_id
+
+
+async def test_neither_secret_nor_token_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    atlas = TokenAtlas(api_answer=refusal(401, None))
+    async with speak(atlas) as speaking:
+        with pytest.raises(KeyRefused) as caught:
+            await speaking.restore_job(REF)
+        shown = (
+            f"{caught.value!r} {vars(caught.value)} {ACCOUNT!r} {caplog.text} {Token('t0k3n', 0)!r}"
+        )
+
+    assert "s3cr3t" not in shown
+    assert "t0k3n" not in shown
+    assert BASIC not in shown
+
+
+@pytest.mark.parametrize("bad", ["", " ", "a b", "a\nb", "é", 'a"b'])
+def test_credentials_that_cannot_be_sent_are_refused_without_repeating_them(bad: str) -> None:
+    with pytest.raises(ValueError, match="client secret must be of visible ASCII") as caught:
+        ServiceAccount("mdb_sa_id_123", SecretStr(bad))
+
+    assert len(bad) < 3 or bad not in str(caught.value)

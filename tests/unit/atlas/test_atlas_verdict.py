@@ -1,0 +1,248 @@
+"""Every refusal of Atlas ends in the one error that tells people what to do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import atlas
+from bot.atlas import (
+    AtlasError,
+    AtlasRefused,
+    AtlasTrouble,
+    ClusterNotFound,
+    JobNotFound,
+    KeyRefused,
+    Maintenance,
+    NotCancellable,
+    NotOnAccessList,
+    OtherRefusal,
+    ProjectNotFound,
+    RateLimited,
+    RoleMissing,
+    Unavailable,
+    UnreadableAnswer,
+    VersionGone,
+    WrongClusterKind,
+)
+from bot.atlas.verdict import verdict
+from bot.atlas.wire import Subject
+
+LEAVES = [
+    thing
+    for thing in vars(atlas).values()
+    if isinstance(thing, type) and issubclass(thing, AtlasError)
+]
+
+
+def of(
+    status: int,
+    code: str | None = None,
+    *,
+    method: str = "DELETE",
+    subject: Subject = Subject.JOB,
+    headers: dict[str, str] | None = None,
+    body: dict[str, object] | None = None,
+) -> AtlasError:
+    payload = (
+        {"error": status, "reason": "…"} | (body or {}) | ({"errorCode": code} if code else {})
+    )
+    return verdict(status, headers or {}, payload, subject, f"{method} /api/atlas/v2/x")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "leaf"),
+    [
+        (400, "CANNOT_CANCEL_AUTOMATED_RESTORE", NotCancellable),
+        (400, "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API", WrongClusterKind),
+        (400, "INCORRECT_BACKUP_API_ENDPOINT", WrongClusterKind),
+        (400, "INVALID_PATH_PARAMETER", OtherRefusal),
+        (400, None, OtherRefusal),
+        (401, None, KeyRefused),
+        (401, "UNEXPECTED_ERROR", KeyRefused),
+        (401, "USER_UNAUTHORIZED", RoleMissing),
+        (401, "NOT_IN_GROUP", RoleMissing),
+        (401, "USER_CANNOT_ACCESS_GROUP", RoleMissing),
+        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", NotOnAccessList),
+        (403, "IP_ADDRESS_NOT_ON_WHITELIST", NotOnAccessList),
+        (403, "ORG_REQUIRES_ACCESS_LIST", NotOnAccessList),
+        (403, "RESOURCE_REQUIRES_WHITELIST", NotOnAccessList),
+        (403, "ACCESS_FORBIDDEN", RoleMissing),
+        (403, None, RoleMissing),
+        (404, "GROUP_NOT_FOUND", ProjectNotFound),
+        (404, "INVALID_GROUP_ID", ProjectNotFound),
+        (404, "CLUSTER_NOT_FOUND", ClusterNotFound),
+        (404, "RESTORE_JOB_NOT_FOUND", JobNotFound),
+        (404, "INVALID_JOB_ID", JobNotFound),
+        (404, "UNEXPECTED_ERROR", JobNotFound),
+        (404, None, JobNotFound),
+        (405, "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED", NotCancellable),
+        (405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", Maintenance),
+        (405, None, NotCancellable),
+        (406, "INVALID_VERSION_DATE", VersionGone),
+        (400, "INVALID_VERSION_DATE", VersionGone),
+        (409, None, NotCancellable),
+        (410, "VERSION_GONE", VersionGone),
+        (410, None, VersionGone),
+        (429, "RATE_LIMITED_TOKEN_BUCKET", RateLimited),
+        (429, "RATE_LIMITED", RateLimited),
+        (429, None, RateLimited),
+        (500, "UNEXPECTED_ERROR", Unavailable),
+        (500, "GROUP_NOT_FOUND", Unavailable),
+        (503, "SERVICE_UNAVAILABLE", Unavailable),
+        (504, None, Unavailable),
+        (408, None, Unavailable),
+        (302, None, UnreadableAnswer),
+    ],
+)
+def test_each_answer_has_its_error(status: int, code: str | None, leaf: type[AtlasError]) -> None:
+    error = of(status, code)
+
+    assert (type(error), error.status, error.code) == (leaf, status, code)
+    assert error.asked == "DELETE /api/atlas/v2/x"
+
+
+@pytest.mark.parametrize(
+    ("subject", "leaf"),
+    [
+        (Subject.JOB, JobNotFound),
+        (Subject.JOBS, ClusterNotFound),
+        (Subject.CLUSTERS, ProjectNotFound),
+        (Subject.PROJECT, ProjectNotFound),
+        (Subject.PROJECTS, OtherRefusal),
+    ],
+)
+def test_a_bare_404_is_about_what_the_path_names(subject: Subject, leaf: type[AtlasError]) -> None:
+    assert type(of(404, method="GET", subject=subject)) is leaf
+
+
+def test_the_code_is_taken_from_the_header_where_the_body_has_none() -> None:
+    error = verdict(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Subject.JOB, "GET /x")
+
+    assert (type(error), error.code) == (ClusterNotFound, "CLUSTER_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"parameters": ["203.0.113.7"], "detail": "IP address … is not allowed."},
+        {"parameters": [], "detail": "IP address 203.0.113.7 is not allowed to access this."},
+        {"parameters": None, "detail": "Not allowed: 203.0.113.7."},
+    ],
+)
+def test_the_address_that_atlas_saw_is_found(body: dict[str, object]) -> None:
+    error = of(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", body=body)
+
+    assert isinstance(error, NotOnAccessList)
+    assert error.address == "203.0.113.7"
+    assert str(error) == (
+        "The API key may not be used from 203.0.113.7: add it to the key's access list."
+    )
+
+
+def test_an_ipv6_address_is_found_too_and_words_are_none() -> None:
+    seen = of(
+        403,
+        "IP_ADDRESS_NOT_ON_ACCESS_LIST",
+        body={"detail": "IP address 2001:db8::7 is bad: added."},
+    )
+    unseen = of(
+        403, "ORG_REQUIRES_ACCESS_LIST", body={"detail": "Access: a list of IP ranges is needed."}
+    )
+
+    assert isinstance(seen, NotOnAccessList)
+    assert isinstance(unseen, NotOnAccessList)
+    assert (seen.address, unseen.address) == ("2001:db8::7", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "parameters", "wait"),
+    [
+        ({"Retry-After": "55"}, [], 55.0),
+        ({"Retry-After": " 7 "}, ["/x", 55, 10, 5, 60], 7.0),
+        ({}, ["/x", 55, 10, 5, 60], 55.0),
+        ({}, [], None),
+        ({}, ["/x", "many"], None),
+        ({"Retry-After": "-1"}, [], None),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, [], None),
+        ({"Retry-After": "٣"}, [], None),
+        ({"Retry-After": "9" * 400}, [], None),
+    ],
+)
+def test_the_wait_of_a_rate_limit(
+    headers: dict[str, str], parameters: list[object], wait: float | None
+) -> None:
+    error = of(429, "RATE_LIMITED_TOKEN_BUCKET", headers=headers, body={"parameters": parameters})
+
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == wait
+
+
+def test_a_rate_limit_says_how_long_to_wait() -> None:
+    error = of(429, "RATE_LIMITED", headers={"Retry-After": "55"})
+
+    assert str(error) == "Atlas limits how often it may be asked: try again in 55 s."
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "applied"),
+    [(500, "DELETE", True), (429, "DELETE", False), (302, "DELETE", True), (500, "GET", False)],
+)
+def test_whether_a_delete_may_have_worked_is_told(status: int, method: str, applied: bool) -> None:
+    error = of(status, method=method)
+
+    assert isinstance(error, AtlasTrouble)
+    assert error.may_have_taken_effect is applied
+
+
+def test_the_detail_is_short_on_one_line_and_without_links() -> None:
+    detail = "No\n\nway \x1b[31m https://restore.example/S3CR3T/a.tar.gz " + "x" * 9999
+    error = of(400, body={"detail": detail})
+
+    assert error.detail.startswith("No way [31m (link left out) xxx")
+    assert len(error.detail) == 300
+    assert "S3CR3T" not in f"{error} {error!r} {vars(error)}"
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_error_says_a_whole_sentence(leaf: type[AtlasError]) -> None:
+    sentence = str(leaf())
+
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def test_the_tree_has_two_branches() -> None:
+    branches = {leaf: issubclass(leaf, AtlasRefused) for leaf in LEAVES if leaf is not AtlasError}
+
+    assert all(issubclass(leaf, AtlasTrouble) is not no for leaf, no in branches.items())
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "errorCode", "detail", "parameters", "reason"]),
+            inner,
+            max_size=5,
+        )
+    ),
+)
+
+
+@given(
+    st.integers(min_value=300, max_value=599),
+    _json,
+    st.dictionaries(st.sampled_from(["Retry-After", "X-Error-Code"]), st.text(max_size=10)),
+    st.sampled_from(Subject),
+)
+def test_no_body_whatever_breaks_the_verdict(
+    status: int, payload: object, headers: dict[str, str], subject: Subject
+) -> None:
+    error = verdict(status, headers, payload, subject, "DELETE /x")
+
+    assert error.status == status
+    assert str(error).endswith(".")
