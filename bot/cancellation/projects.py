@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -42,9 +42,11 @@ class Projects:
     """Every project by id and by name."""
 
     def __init__(self, projects: Iterable[Project]) -> None:
-        self.all = tuple(projects)
-        self._by_id = {project.id: project for project in self.all}
-        self._by_name = {project.name.casefold(): project for project in self.all}
+        self._by_id = {project.id: project for project in projects}
+
+    @property
+    def all(self) -> tuple[Project, ...]:
+        return tuple(self._by_id.values())
 
     @property
     def only(self) -> Project | None:
@@ -53,4 +55,9 @@ class Projects:
 
     def find(self, name_or_id: str) -> Project | None:
         """Find a project as people type it: by name in any case, or by id."""
-        return self._by_id.get(name_or_id.lower()) or self._by_name.get(name_or_id.casefold())
+        named = {project.name.casefold(): project for project in self.all}
+        return self._by_id.get(name_or_id.lower()) or named.get(name_or_id.casefold())
+
+    def rename(self, project_id: str, name: str) -> None:
+        """Call a project by the name that Atlas has for it."""
+        self._by_id[project_id] = replace(self._by_id[project_id], name=name)

@@ -1,6 +1,6 @@
 """Environment, `.env` and projects file, read once into one typed, frozen `Settings`."""
 
-from bot.settings.load import SettingsError, load_settings
+from bot.settings.load import SettingsError, load_database_url, load_settings
 from bot.settings.model import (
     AtlasSettings,
     LogFormat,
@@ -17,6 +17,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SlackSettings",
+    "load_database_url",
     "load_settings",
     "warnings",
 ]

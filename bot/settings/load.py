@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from bot.settings.credentials import default_credentials
 from bot.settings.model import AtlasSettings, Settings, SlackSettings
 from bot.settings.projects import Common, projects_of_file, single_project
-from bot.settings.variables import DefaultRules, Variables, read
+from bot.settings.variables import DefaultRules, LedgerVariables, Variables, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +53,23 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     if problems or variables.slack_bot_token is None:
         raise SettingsError(problems)
     return _settings(variables, _slack(variables, variables.slack_bot_token), projects, given)
+
+
+def load_database_url(
+    environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> str:
+    """Read `DATABASE_URL` alone: reading the record needs no key to Slack or Atlas.
+
+    Raises:
+        SettingsError: it is not a URL that the ledger can use.
+    """
+    problems: list[str] = []
+    folder = folder or Path.cwd()
+    given = environment(os.environ if environ is None else environ, folder, problems)
+    variables = read(LedgerVariables, given, str, problems)
+    if problems:
+        raise SettingsError(problems)
+    return variables.database_url.get_secret_value()
 
 
 def environment(environ: Mapping[str, str], folder: Path, problems: list[str]) -> Mapping[str, str]:

@@ -29,10 +29,18 @@ Seconds = Annotated[timedelta, PlainValidator(values.seconds)]
 Somebody = Annotated[People | None, PlainValidator(values.people)]
 
 
-class Variables(BaseModel):
-    """What holds for the whole bot; each field is the variable's name in lower case."""
+class LedgerVariables(BaseModel):
+    """What whoever reads the ledger needs; each field is the variable's name in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
+
+    database_url: Annotated[SecretStr, PlainValidator(values.database_url)] = SecretStr(
+        "sqlite:///cancel-restore.db"
+    )
+
+
+class Variables(LedgerVariables):
+    """What holds for the whole bot."""
 
     slack_bot_token: Annotated[SecretStr | None, PlainValidator(BOT_TOKEN)] = None
     slack_app_token: Annotated[SecretStr | None, PlainValidator(APP_TOKEN)] = None
@@ -48,9 +56,6 @@ class Variables(BaseModel):
     mongodb_atlas_envelope: Flag = False
     bot_projects_file: Annotated[str | None, PlainValidator(values.text)] = None
     bot_watch_interval: Seconds = timedelta(seconds=60)
-    database_url: Annotated[SecretStr, PlainValidator(values.database_url)] = SecretStr(
-        "sqlite:///cancel-restore.db"
-    )
     host: Annotated[str, PlainValidator(values.text)] = "127.0.0.1"
     port: Annotated[int, PlainValidator(values.whole(0, values.MOST_PORT))] = 3000
     log_level: Annotated[str, PlainValidator(values.log_level)] = "INFO"

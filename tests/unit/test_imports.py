@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.slack": {"bot.atlas", "bot.cancellation"},
     "bot.web": set(),
 }
-KNOW_EVERYBODY = {"bot.__main__", "bot.app", "bot.cli", "bot.doctor"}
+KNOW_EVERYBODY = {"bot.__main__", "bot.app", "bot.cli", "bot.demo", "bot.doctor"}
 
 #: Libraries that belong to one part of the house.
 BELONGS: dict[str, set[str]] = {

@@ -61,7 +61,7 @@ def blocks(request: Request, approvers: People | None, links: Links) -> list[Blo
 
 def _facts(request: Request) -> list[tuple[str, str]]:
     return [
-        ("Project", text.escape(request.project_name, 200) or "-"),
+        ("Project", text.line(request.project_name) or "-"),
         ("Cluster", text.code(request.ref.cluster_name)),
         ("Restore job", text.code(request.ref.job_id)),
         *job.facts(request.shown),

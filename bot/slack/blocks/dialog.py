@@ -143,14 +143,14 @@ def _view(
 
 def _which(asked: Asked) -> str:
     ref = asked.ref
-    project = text.escape(asked.project_name, 200)
+    project = text.line(asked.project_name)
     return f"restore job {text.code(ref.job_id)} of {text.code(ref.cluster_name)} in {project}"
 
 
 def _job(job: RestoreJob, asked: Asked, links: Links) -> list[Block]:
     shown = Shown.of(job)
     facts = [
-        ("Project", text.escape(asked.project_name, 200) or "-"),
+        ("Project", text.line(asked.project_name) or "-"),
         ("Cluster", text.code(asked.ref.cluster_name)),
         ("Restore job", text.code(asked.ref.job_id)),
         ("State", job.state.sentence),
@@ -163,7 +163,9 @@ def _job(job: RestoreJob, asked: Asked, links: Links) -> list[Block]:
 
 def _times(job: RestoreJob) -> list[tuple[str, str]]:
     shards = [("Parts", f"{job.shards}, one for each shard")] if job.shards else []
-    ends = [("Expires", text.when(job.expires_at))] if job.expires_at else []
+    # A live link says itself until when.
+    expires = job.expires_at if not job.link_is_live else None
+    ends = [("Expires", text.when(expires))] if expires else []
     done = [("Finished", text.when(job.finished_at))] if job.finished_at else []
     return [*ends, *done, *shards]
 

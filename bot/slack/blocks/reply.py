@@ -76,11 +76,17 @@ def _cancelled(post: Post) -> str:
     return said + (f"Approved by {approved}. {confirmed}" if approved else confirmed)
 
 
-def _with(headline: str, advice: str = "") -> Teller:
-    """Build a teller: headline for the requester, who approved, what the domain says, advice."""
+def _with(headline: str, advice: str = "", *, ran: bool = False) -> Teller:
+    """Build a teller: a headline for the requester, what the domain says, advice.
+
+    Args:
+        headline: with places for `to`, `job` and `by`.
+        advice: what to do now.
+        ran: whether it was carried out, so that those who approved are named.
+    """
 
     def tell(post: Post) -> str:
-        approved = text.approved_by(post.request)
+        approved = text.approved_by(post.request) if ran else ""
         who = f" Approved by {approved}." if approved else ""
         end = f"\n{advice}" if advice else ""
         by = f" by {text.person(post.actor)}" if post.actor else ""
@@ -106,13 +112,16 @@ TELLERS: Mapping[EventName, Teller] = {
     EventName.EXPIRED: _with(
         ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.", AGAIN
     ),
-    EventName.OVER: _with(":information_source: {to}: {job} had ended already."),
-    EventName.REFUSED: _with(":no_entry: {to}: Atlas refused to cancel {job}."),
+    EventName.OVER: _with(":information_source: {to}: {job} had ended already.", ran=True),
+    EventName.REFUSED: _with(":no_entry: {to}: Atlas refused to cancel {job}.", ran=True),
     EventName.CHANGED: _with(
-        ":warning: {to}: {job} is not what it was when you asked, so nothing was done.", AGAIN
+        ":warning: {to}: {job} is not what it was when you asked, so nothing was done.",
+        AGAIN,
+        ran=True,
     ),
     EventName.FAILED: _with(
         ":x: {to}: it could not be settled what became of {job}.",
         "Look at the job in Atlas, then use *Try again* on the card.",
+        ran=True,
     ),
 }

@@ -76,6 +76,11 @@ def escape(text: str, limit: int = 3000) -> str:
     return "".join([*kept, ELLIPSIS])
 
 
+def line(text: str, limit: int = 200) -> str:
+    """Show a name of other people's making on one line."""
+    return escape(" ".join(text.split()), limit)
+
+
 def code(text: str) -> str:
     """Show a name as it is, in a fixed font."""
     return f"`{escape(text.replace('`', ''), 300) or '-'}`"
@@ -152,5 +157,5 @@ def approved_by(request: Request) -> str:
 def summary(request: Request) -> str:
     """Say in a few words which job this is about."""
     ref = request.ref
-    project = escape(request.project_name, 200)
+    project = line(request.project_name)
     return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"

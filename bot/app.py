@@ -1,0 +1,343 @@
+"""The composition root: from settings to a running bot. The only module that knows everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.atlas import AtlasClient, AtlasError, AtlasRefused
+from bot.cancellation.database import Database
+from bot.cancellation.desk import Desk
+from bot.cancellation.errors import LedgerError
+from bot.cancellation.leases import Leases
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.postbox import PostBox
+from bot.cancellation.projects import Project, Projects
+from bot.cancellation.runner import Runner
+from bot.cancellation.sweeper import Sweeper
+from bot.slack.background import Background
+from bot.slack.clients import build_client, new_session
+from bot.slack.directory import Directory
+from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
+from bot.slack.identity import read_identity
+from bot.slack.intake import HttpIntake, SocketIntake
+from bot.slack.links import Links
+from bot.slack.outbox import Outbox
+from bot.slack.register import build_app
+from bot.web.health import add_health
+from bot.web.metrics import Metrics, add_metrics
+from bot.web.server import WebServer
+from bot.web.slack_guard import BODY_CAP, PATH, slack_guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.atlas import Answered
+    from bot.cancellation.lifecycle import State
+    from bot.settings import ProjectSettings, Settings
+    from bot.slack.identity import Identity
+
+#: Seconds for each part of an orderly end; together they stay under the 10 that are promised.
+FINISH_ANSWERS = 2.5
+FINISH_DIALOGS = 1.5
+FINISH_RUNS = 3.0
+FINISH_POSTS = 2.0
+FINISH_CONNECTIONS = 0.5
+
+#: Seconds between tries to reach a Slack that does not answer, at start.
+SLACK_PAUSE = 2.0
+
+#: Seconds between tries to read a project's name, which is for show only.
+NAME_PAUSE = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class StartError(Exception):
+    """The bot could not start; the text says why and what to do now."""
+
+
+def wall_clock() -> datetime:
+    """Return the time, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """The floors below Slack."""
+
+    clients: dict[str, AtlasClient]
+    projects: Projects
+    ledger: Ledger
+    leases: Leases
+    posts: PostBox
+    runner: Runner
+    desk: Desk
+
+
+class Bot:
+    """One running bot, between `start` and `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        # A new name at each start: what the last one held is not ours until its lease runs out.
+        self.owner = uuid.uuid4().hex[:12]
+        self._background = Background()
+        self._loops: set[asyncio.Task[None]] = set()
+        self._outbox: Outbox | None = None
+        self._server: WebServer | None = None
+        # Closed in the reverse order of opening: intake first, the database last.
+        self._closing = AsyncExitStack()
+
+    @property
+    def port(self) -> int:
+        """Where the HTTP side listens: a free one that was found, where the setting is 0."""
+        return self._server.port if self._server else self.settings.port
+
+    async def start(self) -> None:
+        """Start everything. Requests that were left behind go on before Slack is reached.
+
+        Raises:
+            StartError: Slack refuses the token, or the database cannot be opened.
+            WebError: the port cannot be used.
+        """
+        domain = await self._open_domain()
+        client = self._open_client()
+        intake = self._build_intake(client)
+        await self._serve(domain, intake)
+        self._sweep(domain)
+        identity = await who_we_are(client)
+        self._open_slack(domain, client, identity, intake)
+        log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop intake, finish what is in flight or hand it over, close everything: under 10 s."""
+        log.info("stopping")
+        await self._closing.aclose()
+        log.info("stopped")
+
+    async def _open_domain(self) -> Domain:
+        database = Database(self.settings.database_url.get_secret_value())
+        self._closing.push_async_callback(database.close)
+        await migrate(database)
+        domain = build_domain(self.settings, database, self.metrics, self.owner, self._told)
+        for atlas in domain.clients.values():
+            self._closing.push_async_callback(atlas.aclose)
+        return domain
+
+    def _open_client(self) -> AsyncWebClient:
+        session = new_session()
+        self._closing.push_async_callback(session.close)
+        slack = self.settings.slack
+        return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
+
+    def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
+        if token := self.settings.slack.app_token:
+            return SocketIntake(token.get_secret_value(), client)
+        return HttpIntake(client)
+
+    async def _serve(self, domain: Domain, intake: SocketIntake | HttpIntake) -> None:
+        host, port = self.settings.host, self.settings.port
+        site = build_site(self.settings, self.metrics, domain, intake)
+        self._server = WebServer(host, port, site, grace=FINISH_CONNECTIONS)
+        await self._server.start()
+        self._closing.push_async_callback(self._server.stop)
+
+    def _sweep(self, domain: Domain) -> None:
+        sweeper = Sweeper(
+            domain.ledger,
+            domain.leases,
+            domain.runner,
+            now=wall_clock,
+            swept=self.metrics.pending,
+            told=self._told,
+        )
+        self._closing.push_async_callback(self._end_runs, domain)
+        self._loop(sweeper.run(), "sweeper")
+        self._loop(name_projects(domain), "project names")
+
+    def _open_slack(
+        self,
+        domain: Domain,
+        client: AsyncWebClient,
+        identity: Identity,
+        intake: SocketIntake | HttpIntake,
+    ) -> None:
+        links = Links(atlas=self.settings.atlas.base_url, identity=identity)
+        self._deliver(Outbox(domain.posts, client, self.owner, domain.desk.policy_of, links))
+        # Before the outbox ends, so that the last outcomes are still posted.
+        self._closing.push_async_callback(self._end_runs, domain)
+        self._closing.push_async_callback(self._background.drain, FINISH_DIALOGS)
+        secret = self.settings.slack.signing_secret
+        app = build_app(
+            client,
+            identity,
+            signing_secret=secret.get_secret_value() if secret else None,
+            desk=domain.desk,
+            directory=Directory(client, identity),
+            background=self._background,
+            links=links,
+            on_ack=self.metrics.acked,
+        )
+        self._closing.push_async_callback(intake.stop, FINISH_ANSWERS)
+        intake.open(app)
+
+    def _deliver(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        running = asyncio.create_task(outbox.run(), name="outbox")
+        self._closing.push_async_callback(outbox.stop, running, FINISH_POSTS)
+
+    def _told(self) -> None:
+        """Something was written that Slack should know: deliver it now."""
+        if self._outbox:
+            self._outbox.wake()
+
+    def _loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._loops.add(asyncio.create_task(work, name=name))
+
+    async def _end_runs(self, domain: Domain) -> None:
+        """Start no more runs, and finish those that are under way or let go of them."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await domain.runner.stop(FINISH_RUNS)
+
+
+async def migrate(database: Database) -> None:
+    """Bring the schema up; raises `StartError` when the database cannot be opened."""
+    try:
+        await database.migrate()
+    except (SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise StartError(f"The database cannot be opened ({cause}): check DATABASE_URL.") from error
+
+
+def build_domain(
+    settings: Settings,
+    database: Database,
+    metrics: Metrics,
+    owner: str,
+    told: Callable[[], None],
+) -> Domain:
+    """Wire the floors below Slack."""
+    clients = {p.id: build_atlas(settings, p, metrics) for p in settings.projects}
+    projects = Projects(
+        Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=clients[p.id])
+        for p in settings.projects
+    )
+
+    def entered(state: State) -> None:
+        metrics.state_entered(state.value)
+
+    ledger = Ledger(database, wall_clock, entered)
+    leases = Leases(database, wall_clock, owner, entered=entered)
+    runner = Runner(leases, projects, told=told)
+    return Domain(
+        clients=clients,
+        projects=projects,
+        ledger=ledger,
+        leases=leases,
+        posts=PostBox(database, wall_clock),
+        runner=runner,
+        desk=Desk(ledger, projects, runner, now=wall_clock, told=told),
+    )
+
+
+def build_atlas(settings: Settings, project: ProjectSettings, metrics: Metrics) -> AtlasClient:
+    """Build the client of one project, with its own key."""
+
+    def observe(answered: Answered) -> None:
+        metrics.atlas_answered(answered.method, answered.status, answered.seconds)
+
+    return AtlasClient(
+        project.credentials,
+        base_url=settings.atlas.base_url,
+        version=settings.atlas.version,
+        envelope=settings.atlas.envelope,
+        observe=observe,
+    )
+
+
+def build_site(
+    settings: Settings, metrics: Metrics, domain: Domain, intake: SocketIntake | HttpIntake
+) -> web.Application:
+    """Build the HTTP side: health and metrics always, Slack's payloads in HTTP mode."""
+    site = web.Application(client_max_size=BODY_CAP)
+    if isinstance(intake, HttpIntake) and settings.slack.signing_secret:
+        site.middlewares.append(slack_guard(settings.slack.signing_secret, time.time))
+        intake.add_route(site, PATH)
+
+    async def database() -> str | None:
+        try:
+            await domain.ledger.count_open()
+        except LedgerError:
+            return "The database does not answer: check DATABASE_URL and the server."
+        return None
+
+    add_health(site, {"slack": intake.trouble, "database": database})
+    add_metrics(site, metrics)
+    return site
+
+
+async def who_we_are(client: AsyncWebClient) -> Identity:
+    """Ask Slack until it answers; raises `StartError` when it refuses the token."""
+    while True:
+        try:
+            return await read_identity(client)
+        except CALL_ERRORS as error:
+            trouble = meaning_of(error)
+            if isinstance(trouble, BadToken):
+                raise StartError(f"{trouble.sentence} Check SLACK_BOT_TOKEN.") from error
+            log.warning("Slack is not reached yet", why=trouble.sentence)
+        await asyncio.sleep(SLACK_PAUSE)
+
+
+async def name_projects(domain: Domain) -> None:
+    """Read the names of projects that the settings do not name; until then the id stands."""
+    for project in domain.projects.all:
+        if project.name == project.id:
+            await _name(domain, project)
+
+
+async def _name(domain: Domain, project: Project) -> None:
+    while True:
+        try:
+            found = await domain.clients[project.id].project(project.id)
+        except AtlasRefused as error:
+            log.warning("project's name not read", project=project.id, why=str(error))
+            return
+        except AtlasError as error:
+            log.warning("project's name not read yet", project=project.id, why=str(error))
+            await asyncio.sleep(NAME_PAUSE)
+        else:
+            domain.projects.rename(project.id, found.name)
+            return
+
+
+async def serve(settings: Settings, stopped: asyncio.Event) -> None:
+    """Run the bot until `stopped`; raises what `Bot.start` raises."""
+    bot = Bot(settings)
+    try:
+        starting = asyncio.create_task(bot.start())
+        waiting = asyncio.create_task(stopped.wait())
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        await waiting
+    finally:
+        starting.cancel()
+        waiting.cancel()
+        await asyncio.gather(starting, waiting, return_exceptions=True)
+        await bot.stop()

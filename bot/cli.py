@@ -1,0 +1,195 @@
+"""The command line: serve, demo, audit. Errors are one or two sentences, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot import audit
+from bot.app import StartError, serve
+from bot.cancellation.database import Database
+from bot.cancellation.record import Record
+from bot.demo.house import run_demo
+from bot.demo.script import ScriptFailed, play_script
+from bot.logs import configure_logging, redact
+from bot.sandbox.atlas import PRESETS
+from bot.settings import SettingsError, load_database_url, load_settings, warnings
+from bot.web.server import WebError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
+T = TypeVar("T")
+
+FAILED = 1
+WRONG_SETTINGS = 2
+
+app = typer.Typer(
+    name="cancel-restore",
+    help="Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+record = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
+app.add_typer(record, name="audit")
+
+
+def main() -> None:
+    """Run the program."""
+    app()
+
+
+def give_up(text: str, code: int) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` and turn the errors of starting into sentences."""
+    try:
+        asyncio.run(work)
+    except (StartError, WebError, ScriptFailed) as error:
+        give_up(str(error), FAILED)
+
+
+def stop_signal() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+@app.command("serve")
+def serve_command() -> None:
+    """Run the bot until SIGTERM or SIGINT; finish what is in flight, lose nothing."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        give_up(str(error), WRONG_SETTINGS)
+    configure_logging(settings.log_level, settings.log_format)
+    redact(settings.secrets)
+    for warning in warnings(settings):
+        typer.echo(f"Warning: {warning}", err=True)
+
+    async def run() -> None:
+        await serve(settings, stop_signal())
+
+    until_stopped(run())
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Where the Slack stand-in listens.")] = 8080,
+    approvals: Annotated[
+        int, typer.Option(min=0, max=5, help="How many other people must approve.")
+    ] = 0,
+    fault: Annotated[str, typer.Option(help="What goes wrong at Atlas, by name.")] = "",
+    *,
+    script: Annotated[
+        bool, typer.Option("--script", help="Play one cancellation, print it, and end.")
+    ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
+    ] = False,
+) -> None:
+    """Run everything on this machine, with stand-ins of Slack and Atlas: no account anywhere."""
+    if fault and fault not in PRESETS:
+        give_up(f"There is no fault {fault!r}; there are: {', '.join(sorted(PRESETS))}.", 2)
+    configure_logging("WARNING")
+    if script:
+        until_stopped(play_script(sys.stdout, approvals=approvals, fault=fault))
+        return
+
+    async def run() -> None:
+        await run_demo(
+            sys.stdout, stop_signal(), port=port, approvals=approvals, fault=fault,
+            browser=not no_browser,
+        )  # fmt: skip
+
+    until_stopped(run())
+
+
+def read_since(text: str) -> datetime | None:
+    """Read a day or a moment in ISO 8601; without a zone it is UTC."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        give_up(f"{text!r} is no time: write a day such as 2026-11-25, or 2026-11-25T22:00Z.", 2)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@record.callback()
+def show_record(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="A day or a moment in ISO 8601.")] = "",
+    request: Annotated[str, typer.Option(help="Only the request with this id.")] = "",
+    actor: Annotated[str, typer.Option(help="Only what this Slack user id did.")] = "",
+    *,
+    event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
+    how: Annotated[
+        audit.Format, typer.Option("--format", help="How to write it.")
+    ] = audit.Format.TABLE,
+) -> None:
+    """Show who asked for what, who decided, and what Atlas answered."""
+    if context.invoked_subcommand:
+        return
+    wanted = {"request": request, "actor": actor, "event": event}
+    equal = {name: value for name, value in wanted.items() if value}
+    moment = read_since(since)
+
+    async def show(found: Record) -> None:
+        await audit.write(found.events(moment, **equal), how, sys.stdout)
+
+    asyncio.run(with_record(show))
+
+
+@record.command()
+def verify() -> None:
+    """Check that no event was changed or removed; exit 1 and name the first that was."""
+
+    async def check(found: Record) -> int:
+        breaks = await found.breaks()
+        for each in breaks:
+            typer.echo(f"The record is broken: {each}.", err=True)
+        if not breaks:
+            typer.echo("The record is whole: no event was changed or removed.")
+        return len(breaks)
+
+    if asyncio.run(with_record(check)):
+        raise typer.Exit(FAILED)
+
+
+async def with_record(use: Callable[[Record], Awaitable[T]]) -> T:
+    """Open the ledger's database for reading only; it is never created or migrated here."""
+    try:
+        url = load_database_url()
+    except SettingsError as error:
+        give_up(str(error), WRONG_SETTINGS)
+    if missing := missing_file(url):
+        give_up(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.", FAILED)
+    database = Database(url)
+    try:
+        return await use(Record(database))
+    except (SQLAlchemyError, OSError) as error:
+        give_up(f"The record cannot be read ({getattr(error, 'orig', None) or error}).", FAILED)
+    finally:
+        await database.close()
+
+
+def missing_file(url: str) -> Path | None:
+    """Return the file of a SQLite database that does not exist."""
+    path = Path(url.removeprefix("sqlite:///"))
+    return path if url.startswith("sqlite:///") and not path.exists() else None

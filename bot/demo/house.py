@@ -1,0 +1,102 @@
+"""Builds the demo's house: both stand-ins, a ledger that is thrown away, and the real bot."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import webbrowser
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from bot.app import Bot
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from bot.settings import load_settings
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Everything that runs."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    bot: Bot
+
+    def announcement(self) -> str:
+        """Return the JSON line that tells programs where everything is."""
+        return json.dumps(
+            {
+                "page": f"{self.slack.base_url}/",
+                "slack_api": self.slack.api_url,
+                "atlas": self.atlas.url,
+                "project_id": PROJECT_ID,
+                "public_key": PUBLIC_KEY,
+                "private_key": PRIVATE_KEY,
+            }
+        )
+
+
+@asynccontextmanager
+async def open_house(*, port: int = 0, approvals: int = 0, fault: str = "") -> AsyncIterator[House]:
+    """Start both stand-ins and the bot between them in Socket Mode; stop all at the end.
+
+    Args:
+        port: where the Slack stand-in listens; 0 takes a free one.
+        approvals: how many other people must approve.
+        fault: the name of what goes wrong at Atlas, or nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
+        async with AtlasStandIn() as atlas, SlackStandIn(port=port) as slack:
+            slack.workspace.app.scopes.add("chat:write.public")
+            if fault:
+                atlas.faults.preset(fault)
+            environ = environment(slack, atlas, folder, approvals)
+            bot = Bot(load_settings(environ, Path(folder)))
+            try:
+                await bot.start()
+                await slack.until(lambda: bool(slack.sockets.connections))
+                yield House(slack=slack, atlas=atlas, bot=bot)
+            finally:
+                await bot.stop()
+
+
+def environment(
+    slack: SlackStandIn, atlas: AtlasStandIn, folder: str, approvals: int
+) -> dict[str, str]:
+    """Return the variables that a person would set for these services."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "BOT_APPROVALS": str(approvals),
+        "DATABASE_URL": f"sqlite:///{folder}/demo.db",
+        "PORT": "0",
+    }
+
+
+async def run_demo(
+    out: TextIO,
+    stopped: asyncio.Event,
+    *,
+    port: int,
+    approvals: int,
+    fault: str,
+    browser: bool,
+) -> None:
+    """Run the demo until `stopped`; one JSON line on `out` says when it is ready."""
+    async with open_house(port=port, approvals=approvals, fault=fault) as house:
+        out.write(house.announcement() + "\n")
+        out.flush()
+        if browser:
+            webbrowser.open(f"{house.slack.base_url}/")
+        await stopped.wait()
