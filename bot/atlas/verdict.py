@@ -165,6 +165,9 @@ def _error(leaf: type[AtlasError], said: Said, asked: str) -> AtlasError:
     if issubclass(leaf, AtlasTrouble):
         applied = asked.startswith("DELETE ")
         return leaf(may_have_taken_effect=applied, retry_after=said.retry_after, **facts)
+    if leaf is OtherRefusal:
+        why = f"{said.code}, status {said.status}" if said.code else f"status {said.status}"
+        return leaf(f"Atlas refused what was asked ({why}): see its own explanation.", **facts)
     return leaf(**facts)
 
 

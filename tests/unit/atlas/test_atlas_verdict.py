@@ -185,6 +185,13 @@ def test_a_rate_limit_says_how_long_to_wait() -> None:
     assert str(error) == "Atlas limits how often it may be asked: try again in 55 s."
 
 
+def test_a_refusal_without_an_error_of_its_own_names_its_code_and_status() -> None:
+    assert str(of(400, "VALIDATION_ERROR")) == (
+        "Atlas refused what was asked (VALIDATION_ERROR, status 400): see its own explanation."
+    )
+    assert str(of(418)) == "Atlas refused what was asked (status 418): see its own explanation."
+
+
 @pytest.mark.parametrize(
     ("status", "method", "applied"),
     [(500, "DELETE", True), (429, "DELETE", False), (302, "DELETE", True), (500, "GET", False)],
