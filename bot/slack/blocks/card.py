@@ -96,7 +96,8 @@ def _outcome(request: Request) -> list[Block]:
     who = f"By {text.person(by)}, {text.when(request.changed_at)}" if by else ""
     said = text.quote(request.outcome.sentence) if request.outcome.sentence else ""
     lines = [line for line in (who, said) if line]
-    return [kit.section("\n".join(lines))] if lines else []
+    terms = text.answer_of_atlas(request.outcome.status, request.outcome.code)
+    return [kit.section("\n".join(lines) + terms)] if lines else []
 
 
 def _small_print(request: Request, links: Links) -> str:

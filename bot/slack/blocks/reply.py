@@ -39,7 +39,8 @@ def outcome_of(event: EventName) -> State | None:
 def _sentence(post: Post) -> str:
     """Quote what the domain says about this very step, not about a later one."""
     said = str(post.detail.get("sentence") or "")
-    return f"\n{text.quote(said)}" if said else ""
+    terms = text.answer_of_atlas(post.detail.get("status"), post.detail.get("code"))
+    return f"\n{text.quote(said)}{terms}" if said else ""
 
 
 def _to(request: Request) -> str:
@@ -72,8 +73,9 @@ def _cancelled(post: Post) -> str:
     request = post.request
     said = f":white_check_mark: {_to(request)}: {text.summary(request)} is cancelled. "
     approved = text.approved_by(request)
-    confirmed = "Atlas confirms it."
-    return said + (f"Approved by {approved}. {confirmed}" if approved else confirmed)
+    who = f"Approved by {approved}. " if approved else ""
+    live = f" {LINK_WAS_LIVE}" if request.shown.link_is_live else ""
+    return f"{said}{who}Atlas confirms it.{live}"
 
 
 def _with(headline: str, advice: str = "", *, ran: bool = False) -> Teller:
@@ -99,6 +101,8 @@ def _with(headline: str, advice: str = "", *, ran: bool = False) -> Teller:
 def _anything(post: Post) -> str:
     return f"{_to(post.request)}: {text.what_happened(post.request)}"
 
+
+LINK_WAS_LIVE = "Its download link had been live, so somebody may have the data already."
 
 AGAIN = "To ask anew, type `/cancel-restore`."
 

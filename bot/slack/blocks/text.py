@@ -154,6 +154,17 @@ def approved_by(request: Request) -> str:
     return listed(person(approval.user) for approval in request.approvals)
 
 
+def answer_of_atlas(status: object, code: object) -> str:
+    """Give Atlas's own terms for an outcome, for whoever looks further, or nothing."""
+    terms = [f"HTTP {status}" if status else "", code_or_nothing(code)]
+    said = ", ".join(term for term in terms if term)
+    return f"\nAtlas answered {said}." if said else ""
+
+
+def code_or_nothing(word: object) -> str:
+    return code(str(word)) if word else ""
+
+
 def summary(request: Request) -> str:
     """Say in a few words which job this is about."""
     ref = request.ref

@@ -35,7 +35,7 @@ USUAL: Mapping[str, dict[str, Any]] = {
 
 
 #: The SDK leaves its constructor untyped.
-REFUSED: Callable[[str, AsyncSlackResponse], SlackApiError] = SlackApiError
+REFUSED: Callable[[str, object], SlackApiError] = SlackApiError
 
 
 @dataclass(slots=True)

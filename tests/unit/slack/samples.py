@@ -1,0 +1,174 @@
+"""Every view and message that the bot can show, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from bot.atlas import JobRef
+from bot.cancellation.desk import Sight
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Approval, Card, Outcome, State
+from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.posts import Post, PostKind
+from bot.slack.blocks import card, dialog, reply
+from bot.slack.channels import Standing
+from bot.slack.metadata import Asked
+from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
+from tests.unit.slack.fake_slack import LINKS
+
+if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request, Shown
+
+NASTY = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
+APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
+STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
+
+#: As long as Atlas and Slack let anything be.
+LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
+LONG_NAME = "&" * 400
+LONG_REASON = "<&>" * 1000
+MANY = People(users=frozenset(f"U{number:010d}" for number in range(500)))
+
+
+def request(**changes: Any) -> Request:
+    fixed: dict[str, Any] = {
+        "id": "0" * 32,
+        "key": "V1",
+        "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
+        "card": Card(channel="C0OPS", ts="1700000000.000100"),
+    }
+    return a_request(**fixed | changes)
+
+
+def waiting(**changes: Any) -> Request:
+    given = (Approval(user="U0ADA", at=NOON),)
+    values = {"state": State.AWAITING, "approvals_needed": 2, "approvals": given}
+    return request(**values | changes)
+
+
+def longest(state: State) -> Request:
+    return waiting(
+        state=state,
+        ref=LONGEST,
+        project_name=LONG_NAME,
+        reason=LONG_REASON,
+        outcome=Outcome(sentence=LONG_REASON, by="U0ADA"),
+        moved_because=LONG_REASON,
+    )
+
+
+def asked() -> Asked:
+    ref = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID)
+    return Asked(ref=ref, project_name="shop-prod", asked_in="C0OPS")
+
+
+def longest_asked() -> Asked:
+    return Asked(ref=LONGEST, project_name=LONG_NAME, asked_in="C" * 20)
+
+
+def sight(**changes: Any) -> Sight:
+    return Sight(ref=asked().ref, project_name="shop-prod", job=a_job(**changes), open_request=None)
+
+
+def post(event: EventName, about: Request, **changes: Any) -> Post:
+    fixed: dict[str, Any] = {
+        "id": 1,
+        "request": about,
+        "kind": PostKind.REPLY,
+        "event": event,
+        "actor": None,
+        "at": NOON,
+        "client_msg_id": "11111111-1111-1111-1111-111111111111",
+        "attempts": 1,
+    }
+    return Post(**fixed | changes)
+
+
+HERE = Standing(channel="C0OPS")
+ELSEWHERE = Standing(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
+LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:00:00Z"}
+AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
+OVER = {"cancelled": True, "finishedAt": "2026-11-25T11:00:00Z"}
+SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
+
+
+def views() -> dict[str, dict[str, Any]]:
+    taken = waiting()
+    return {
+        "loading": dialog.loading(asked()),
+        "details": dialog.details(sight(), asked(), Policy(), HERE, LINKS),
+        "details_live": dialog.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
+        "details_strict": dialog.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
+        "details_longest": dialog.details(
+            sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
+        ),
+        "not_cancellable_type": dialog.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
+        "not_cancellable_over": dialog.not_cancellable(sight(**OVER), asked(), LINKS),
+        "not_cancellable_new": dialog.not_cancellable(sight(deliveryType="o" * 64), asked(), LINKS),
+        "taken": dialog.taken(taken, asked(), LINKS),
+        "trouble": dialog.trouble("Atlas did not answer.", asked()),
+        "trouble_longest": dialog.trouble(LONG_REASON, longest_asked()),
+        "refused": dialog.refused("You may not ask."),
+        "posted_elsewhere": dialog.posted_elsewhere("Its card is in <#C0AUDIT>."),
+        "broken": dialog.broken("1a2b3c4d"),
+        "deny_reason": dialog.deny_reason("0" * 32),
+    }
+
+
+#: What each event adds, as the ledger writes it.
+DETAILS: dict[EventName, dict[str, Any]] = {
+    EventName.DENIED: {"sentence": "still needed", "by": "U0ADA"},
+    EventName.OVER: {"sentence": "It has finished."},
+    EventName.REFUSED: {"sentence": "Atlas says no.", "status": 403, "code": "X"},
+    EventName.CHANGED: {"sentence": "It is another snapshot."},
+    EventName.FAILED: {"sentence": "Atlas did not answer."},
+}
+
+
+def ended(state: State) -> Request:
+    return request(state=state, outcome=Outcome(sentence="So it is.", by=None), approvals_needed=0)
+
+
+def messages() -> dict[str, dict[str, Any]]:
+    built = {f"card_{state}": card.message(ended(state), EVERYONE, LINKS) for state in State}
+    built["card_awaiting"] = card.message(waiting(), APPROVERS, LINKS)
+    built["card_nasty"] = card.message(
+        waiting(reason=NASTY, project_name=NASTY, outcome=Outcome(sentence=NASTY)), None, LINKS
+    )
+    built |= {
+        f"card_longest_{state}": card.message(longest(state), MANY, LINKS)
+        for state in (State.AWAITING, State.FAILED)
+    }
+    built["card_second_copy"] = card.second_copy(request(), LINKS)
+    built["card_live"] = card.message(request(shown=_live()), EVERYONE, LINKS)
+    for event, actor in _told().items():
+        about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
+        detail = DETAILS.get(event, {})
+        built[f"reply_{event.split(':')[1]}"] = reply.message(
+            post(event, about, actor=actor, detail=detail)
+        )
+    nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
+    built["reply_longest"] = reply.message(nasty)
+    return built
+
+
+def _live() -> Shown:
+    return replace(SHOWN, link_is_live=True, expires_at=NOON + timedelta(hours=1))
+
+
+def _told() -> dict[EventName, str | None]:
+    """Every event that the thread tells, with who did it."""
+    by_people = (EventName.APPROVAL_GIVEN, EventName.APPROVED, EventName.DENIED)
+    more = (EventName.WITHDRAWN, EventName.RETRIED)
+    by_bot = (
+        EventName.EXPIRED,
+        EventName.CANCELLED,
+        EventName.OVER,
+        EventName.REFUSED,
+        EventName.CHANGED,
+        EventName.FAILED,
+        EventName.CARD_MOVED,
+    )
+    return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(by_bot)

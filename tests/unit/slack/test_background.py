@@ -1,0 +1,95 @@
+"""Work after an ack: held, awaited, and never lost without a word."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.cancellation.errors import MaybeRecorded
+from bot.slack.background import Background
+from bot.slack.deadline import in_time
+
+
+async def broken() -> None:
+    raise RuntimeError("no")
+
+
+async def test_the_person_is_told_the_reference_of_an_error() -> None:
+    told: list[str] = []
+
+    async def tell(reference: str) -> None:
+        told.append(reference)
+
+    background = Background()
+    await background.start(broken(), "broken", tell)
+
+    assert len(told) == 1
+    assert len(told[0]) == 8
+    assert background.idle
+
+
+async def test_when_even_that_fails_nothing_is_raised() -> None:
+    async def tell(_reference: str) -> None:
+        raise RuntimeError("no way to the person")
+
+    await Background().start(broken(), "broken", tell)
+
+
+async def test_draining_waits_and_then_cancels() -> None:
+    background = Background()
+    done: list[str] = []
+
+    async def quick() -> None:
+        await asyncio.sleep(0.01)
+        done.append("quick")
+
+    background.start(quick(), "quick")
+    slow = background.start(asyncio.Event().wait(), "slow")
+    await background.drain(0.05)
+
+    assert done == ["quick"]
+    assert slow.cancelled()
+    assert background.idle
+
+
+async def test_draining_nothing_is_quick() -> None:
+    await Background().drain(0.0)
+
+
+async def test_what_is_late_goes_on_and_is_said_to_be_uncertain() -> None:
+    background, gate = Background(), asyncio.Event()
+    ended: list[str] = []
+
+    async def commit() -> None:
+        await gate.wait()
+        ended.append("committed")
+
+    with pytest.raises(MaybeRecorded):
+        await in_time(commit(), background, 0.01)
+    gate.set()
+    await background.drain(1.0)
+
+    assert ended == ["committed"]
+
+
+async def test_a_late_error_is_seen_to_its_end() -> None:
+    background, gate = Background(), asyncio.Event()
+
+    async def commit() -> None:
+        await gate.wait()
+        raise MaybeRecorded
+
+    with pytest.raises(MaybeRecorded):
+        await in_time(commit(), background, 0.01)
+    gate.set()
+    await background.drain(1.0)
+
+    assert background.idle
+
+
+async def test_in_time_gives_what_the_work_gives() -> None:
+    async def work() -> str:
+        return "done"
+
+    assert await in_time(work(), Background()) == "done"

@@ -1,0 +1,191 @@
+"""Every view and message as JSON, beside this file, and judged by Slack's limits.
+
+The files in `golden/` show what people see. After a wanted change, write them anew with
+`UPDATE_GOLDEN=1 pytest tests/unit/slack/test_blocks_golden.py`, and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cancellation.lifecycle import State
+from bot.sandbox.slack.blocks import elements_of, problems
+from bot.sandbox.slack.view_rules import checked_view
+from tests.unit.slack import samples
+
+GOLDEN = Path(__file__).parent / "golden"
+VIEWS = samples.views()
+MESSAGES = samples.messages()
+SHOWN = {**VIEWS, **MESSAGES}
+
+#: Longer ones are for the limits; nobody reads their files.
+READABLE = sorted(name for name in SHOWN if "longest" not in name)
+
+
+def words(shown: dict[str, Any]) -> str:
+    return json.dumps(shown, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_what_people_see_is_what_the_golden_file_shows(name: str) -> None:
+    file = GOLDEN / f"{name}.json"
+    drawn = json.dumps(SHOWN[name], ensure_ascii=False, indent=2) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(drawn)
+
+    assert file.read_text() == drawn
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert sorted(file.stem for file in GOLDEN.glob("*.json")) == READABLE
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_slack_takes_every_view(name: str) -> None:
+    view = VIEWS[name]
+
+    assert checked_view(view) == view
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_slack_takes_every_message(name: str) -> None:
+    message = MESSAGES[name]
+
+    assert problems(message["blocks"], "message") == []
+    assert 0 < len(message["text"]) <= 4000
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_an_inputs_action_id_is_its_block_id(name: str) -> None:
+    inputs = [block for block in VIEWS[name]["blocks"] if block["type"] == "input"]
+
+    assert [b["element"]["action_id"] for b in inputs] == [b["block_id"] for b in inputs]
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_never_two_buttons_that_both_say_cancel(name: str) -> None:
+    labels = [VIEWS[name][part]["text"] for part in ("submit", "close") if part in VIEWS[name]]
+
+    assert sum("cancel" in label.lower() for label in labels) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SHOWN if "nasty" not in name))
+def test_mentions_and_links_are_all_of_our_own_making(name: str) -> None:
+    """Whatever stands in angle brackets is a person, a group, a channel, a date or our link."""
+    ours = re.compile(
+        r"@U\w+|#C\w+|!subteam\^S\w+|!date\^\d+\^[^|]*\|[^|]*"
+        r"|https://(cloud\.mongodb\.com|shop\.slack\.com)/[^|]*\|[\w ]+"
+    )
+
+    assert [
+        found
+        for found in re.findall(r"<([^<>]*)>", words(SHOWN[name]))
+        if not ours.fullmatch(found)
+    ] == []
+
+
+def test_text_from_outside_makes_no_mention_and_no_link() -> None:
+    drawn = words(MESSAGES["card_nasty"])
+
+    assert "<!channel>" not in drawn
+    assert "<https://evil" not in drawn
+    assert "<@U0BOSS>" not in drawn
+    assert "\u202e" not in drawn
+    assert "&lt;!channel&gt; &amp;" in drawn
+
+
+def test_a_projects_name_stays_on_its_line() -> None:
+    facts = MESSAGES["card_nasty"]["blocks"][1]["fields"][0]["text"]
+
+    assert facts.count("\n") == 1
+
+
+def test_every_line_of_a_reason_is_a_quotation() -> None:
+    texts = [
+        block["text"]["text"]
+        for block in MESSAGES["card_nasty"]["blocks"]
+        if block["type"] == "section" and "text" in block
+    ]
+    forged = [line for text in texts for line in text.split("\n") if "U0BOSS" in line]
+
+    assert forged
+    assert all(line.startswith(">") for line in forged)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.CANCELLED}))
+def test_only_a_cancelled_request_says_so(state: State) -> None:
+    drawn = words(MESSAGES[f"card_{state}"]["blocks"]) + MESSAGES[f"card_{state}"]["text"]
+
+    assert "cancelled" not in drawn.lower()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in MESSAGES if n.startswith("reply_") and n != "reply_cancelled")
+)
+def test_only_the_reply_to_a_cancelled_request_says_so(name: str) -> None:
+    assert "cancelled" not in MESSAGES[name]["text"].lower()
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_buttons_are_there_only_while_they_do_something(state: State) -> None:
+    expected = {
+        State.AWAITING: [
+            "cancel_restore_approve",
+            "cancel_restore_deny",
+            "cancel_restore_withdraw",
+        ],
+        State.FAILED: ["cancel_restore_retry"],
+    }
+    found = [element for _, element in elements_of(MESSAGES[f"card_{state}"]["blocks"])]
+
+    assert [element["action_id"] for element in found] == expected.get(state, [])
+    assert {element["value"] for element in found} <= {"0" * 32}
+
+
+def test_outcomes_mention_the_requester_and_carry_metadata_and_steps_do_not() -> None:
+    outcomes = {"cancelled", "over", "refused", "changed", "failed", "denied", "expired"}
+    for name in (*outcomes, "withdrawn"):
+        message = MESSAGES[f"reply_{name}"]
+        assert "<@U0RINA>" in message["text"]
+        assert message["metadata"] == {
+            "event_type": "cancel_restore",
+            "event_payload": {"request": "0" * 32, "state": name},
+        }
+    for name in ("approval_given", "approved", "retried"):
+        assert "metadata" not in MESSAGES[f"reply_{name}"]
+
+
+def test_the_approvers_are_named_where_it_was_carried_out() -> None:
+    assert "Approved by <@U0ADA>" in MESSAGES["reply_cancelled"]["text"]
+
+
+def test_an_approval_is_counted_as_it_was_when_it_was_given() -> None:
+    assert "1 more needed" in MESSAGES["reply_approval_given"]["text"]
+
+
+def test_the_card_says_who_may_approve_and_how_many_are_missing() -> None:
+    drawn = words(MESSAGES["card_awaiting"])
+
+    assert "<!subteam^S0APPROVE> and <@U0ADA>" in drawn
+    assert "*Missing* 1" in drawn
+
+
+def test_a_live_link_is_an_alert_before_the_submit() -> None:
+    alerts = [block for block in VIEWS["details_live"]["blocks"] if block["type"] == "alert"]
+
+    assert [alert["level"] for alert in alerts] == ["warning"]
+    assert "live" in alerts[0]["text"]["text"]
+
+
+def test_what_cannot_be_cancelled_has_the_details_and_no_submit() -> None:
+    view = VIEWS["not_cancellable_type"]
+
+    assert "submit" not in view
+    assert "automated restore" in words(view)
+    assert view["blocks"][0]["block_id"] == "job"

@@ -1,0 +1,175 @@
+"""What people type after /cancel-restore, and what it means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack.command import (
+    Command,
+    FindJob,
+    Help,
+    OpenJob,
+    OpenPicker,
+    ShowHistory,
+    ShowList,
+    Unclear,
+    nearest,
+    parse,
+)
+
+JOB = "5b622f9287d9d6039aa3fd87"
+PROJECT = "5b6212af90dc76637950a2c6"
+EU = OpenJob(None, "prod-eu", JOB)
+PATH = f"groups/{PROJECT}/clusters/prod-eu/backup/restoreJobs/{JOB}"
+WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meaning"),
+    [
+        ("", OpenPicker()),
+        ("   ", OpenPicker()),
+        (f"prod-eu {JOB}", EU),
+        (f"  prod-eu   {JOB}  ", EU),
+        (f"prod-eu {JOB.upper()}", EU),
+        (f"shop prod-eu {JOB}", OpenJob("shop", "prod-eu", JOB)),
+        (f"shop/prod-eu {JOB}", OpenJob("shop", "prod-eu", JOB)),
+        (f"{PROJECT} prod-eu {JOB}", WHOLE),
+        (f"{PROJECT}/prod-eu {JOB}", WHOLE),
+        (f"Shop Prod prod-eu {JOB}", OpenJob("Shop Prod", "prod-eu", JOB)),
+        (f'"Shop Prod"/prod-eu {JOB}', OpenJob("Shop Prod", "prod-eu", JOB)),
+        (JOB, FindJob(JOB)),
+        ("prod-eu", OpenPicker(None, "prod-eu")),
+        ("shop/prod-eu", OpenPicker("shop", "prod-eu")),
+        ("list", ShowList()),
+        ("List prod-eu", ShowList("prod-eu")),
+        ("history", ShowHistory(10)),
+        ("history 3", ShowHistory(3)),
+        ("history 100000", Unclear("“100000” is not a number of requests.", "history 10")),
+        ("history 51", ShowHistory(50)),
+        ("help", Help()),
+        ("HELP me please", Help()),
+        ("?", Help()),
+    ],
+)
+def test_each_form_has_its_meaning(typed: str, meaning: Command) -> None:
+    assert parse(typed) == meaning
+
+
+@pytest.mark.parametrize(
+    ("address", "meaning"),
+    [
+        (f"https://cloud.mongodb.com/api/atlas/v2/{PATH}", WHOLE),
+        (f"https://cloud.mongodb.com/api/atlas/v1.0/{PATH}?pretty=true", WHOLE),
+        (f"http://127.0.0.1:8080/api/atlas/v1.0/{PATH}/", WHOLE),
+        (f"<https://cloud.mongodbgov.com/api/atlas/v2/{PATH}|the job>", WHOLE),
+        (f"“https://cloud.mongodb.com/api/atlas/v2/{PATH}”", WHOLE),
+        (f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters/detail/prod-eu {JOB}", WHOLE),
+        (f"https://cloud.mongodb.com/v2/{PROJECT}#clusters/backup/prod-eu {JOB}", WHOLE),
+        (
+            f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters/detail/prod-eu",
+            OpenPicker(PROJECT, "prod-eu"),
+        ),
+        (f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters", OpenPicker(PROJECT)),
+        (f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT}/clusters", OpenPicker(PROJECT)),
+        (
+            "https://example.com/",
+            Unclear("That link names no project, cluster or restore job of Atlas."),
+        ),
+        (
+            "https://[",
+            Unclear("That link names no project, cluster or restore job of Atlas."),
+        ),
+    ],
+)
+def test_an_address_means_what_it_names(address: str, meaning: Command) -> None:
+    assert parse(address) == meaning
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        f"“prod-eu” ‘{JOB}’",
+        f"`prod-eu {JOB}`",
+        f"prod-eu\u00a0\u00a0{JOB}",
+        f"prod\u200b-eu {JOB}\ufeff",
+        f"prod–eu {JOB}",
+        f"prod-eu\n{JOB}\x00",
+        f"\u202eprod-eu {JOB}",
+        f"<#C1|prod-eu> {JOB}",
+        f"<@U1|prod-eu> {JOB}",
+    ],
+)
+def test_what_phones_and_pages_do_to_a_command_is_undone(typed: str) -> None:
+    assert parse(typed) == EU
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem", "suggestion"),
+    [
+        (f"{JOB} prod-eu", "stands last", f"prod-eu {JOB}"),
+        (f"prod_eu {JOB}", "not a cluster's name", f"prod-eu {JOB}"),
+        (f"prod%20eu {JOB}", "not a cluster's name", f"prod-20eu {JOB}"),
+        (f".. {JOB}", "not a cluster's name", None),
+        (f"a/../b/.. {JOB}", "not a cluster's name", None),
+        (f"prod-eu {JOB[:-1]}", "it has 23 characters", None),
+        (f"prod-eu {JOB}0", "it has 25 characters", None),
+        ("prod-eu 42", "not a command", None),
+        ("lst prod", "not a command", "list"),
+        ("list a b", "too much after", "list"),
+        ("history many", "not a number", "history 10"),
+        ("history -1", "not a number", "history 10"),
+        ("history 0", "not a number", "history 10"),
+        ("list a_b", "not a cluster's name", None),
+        ("héllo", "not a cluster's name", None),
+        ("x" * 3001, "3001 characters long", None),
+    ],
+)
+def test_anything_else_says_what_was_wrong(
+    typed: str, problem: str, suggestion: str | None
+) -> None:
+    answer = parse(typed)
+
+    assert isinstance(answer, Unclear)
+    assert problem in answer.problem
+    assert answer.nearest == suggestion
+    assert answer.example
+
+
+def test_a_slip_of_the_fingers_finds_its_keyword() -> None:
+    assert nearest("hepl") == "help"
+    assert nearest("prod-eu") is None
+
+
+ANYTHING = st.one_of(
+    st.text(max_size=3100),
+    st.lists(
+        st.sampled_from(
+            [JOB, PROJECT, "prod-eu", "list", "history", "help", "/", "<", "https://[x", "|", ">",
+             "“", "groups", "https://a/clusters/%2e%2e/restoreJobs/", "#", "0" * 23, "\u0000"]
+        ),
+        max_size=6,
+    ).map(" ".join),
+)  # fmt: skip
+
+
+@given(ANYTHING)
+def test_nothing_that_can_be_typed_raises(typed: str) -> None:
+    answer = parse(typed)
+
+    if isinstance(answer, Unclear):
+        assert answer.problem
+        assert len(answer.problem) < 400
+
+
+@given(ANYTHING)
+def test_a_job_is_opened_only_by_names_that_atlas_could_have(typed: str) -> None:
+    answer = parse(typed)
+
+    if isinstance(answer, OpenJob):
+        assert len(answer.job_id) == 24
+        assert set(answer.job_id) <= set("0123456789abcdef")
+        assert "/" not in answer.cluster
+        assert "." not in answer.cluster

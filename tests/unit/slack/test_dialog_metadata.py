@@ -1,0 +1,102 @@
+"""What a dialog carries: read back exactly, or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.cancellation.lifecycle import Shown
+from bot.slack.metadata import (
+    Seen,
+    UnreadableDialog,
+    read_asked,
+    read_seen,
+    write_asked,
+    write_seen,
+)
+from tests.domain import SHOWN
+from tests.unit.slack.samples import asked, longest_asked
+
+SEEN = Seen(asked=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
+MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))
+
+
+SHOWNS = st.builds(
+    Shown,
+    delivery_type=st.text(max_size=64),
+    snapshot_id=st.just(SHOWN.snapshot_id),
+    snapshot_time=MOMENTS,
+    expires_at=MOMENTS,
+    link_is_live=st.booleans(),
+    cancellable=st.booleans(),
+    target=st.none() | st.text(max_size=90),
+)
+
+
+@given(SHOWNS)
+def test_what_was_shown_comes_back_as_it_was(shown: Shown) -> None:
+    seen = replace(SEEN, shown=shown)
+
+    assert read_seen(write_seen(seen)) == seen
+
+
+def test_either_kind_says_which_job_it_is() -> None:
+    assert read_asked(write_asked(asked())) == asked()
+    assert read_asked(write_seen(SEEN)) == asked()
+
+
+def test_the_longest_names_fit() -> None:
+    longest = replace(SEEN, asked=longest_asked(), because="x" * 4000)
+
+    assert len(write_seen(longest)) < 3000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"version": None},
+        {"job": "not-an-id"},
+        {"cluster": "../x"},
+        {"project": 7},
+        {"shown": {}},
+        {"shown": None},
+        {"card": None},
+        {"asked_in": None},
+        {"because": 1},
+    ],
+)
+def test_anything_else_is_not_read(change: dict[str, Any]) -> None:
+    values = json.loads(write_seen(SEEN)) | change
+
+    with pytest.raises(UnreadableDialog, match="type the command again"):
+        read_seen(json.dumps(values))
+
+
+@pytest.mark.parametrize("field", ["type", "snapshot", "taken", "cancellable", "live"])
+def test_a_fingerprint_of_other_types_is_not_read(field: str) -> None:
+    values = json.loads(write_seen(SEEN))
+    values["shown"][field] = 7
+
+    with pytest.raises(UnreadableDialog):
+        read_seen(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null"])
+def test_what_is_no_object_is_not_read(text: str) -> None:
+    with pytest.raises(UnreadableDialog):
+        read_asked(text)
+
+
+def test_a_time_without_a_zone_is_not_read() -> None:
+    values = json.loads(write_seen(SEEN))
+    values["shown"]["taken"] = "2026-11-25T12:00:00"
+
+    with pytest.raises(UnreadableDialog):
+        read_seen(json.dumps(values))

@@ -1,0 +1,76 @@
+"""From Slack's codes to our errors."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from bot.slack import errors
+from bot.slack.errors import MEANINGS, RateLimited, SlackTrouble, meaning_of
+from tests.unit.slack.fake_slack import REFUSED, api_error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(code, kind) for kind, codes in MEANINGS.items() for code in sorted(codes)],
+)
+def test_each_known_code_has_its_meaning(code: str, kind: type[SlackTrouble]) -> None:
+    meaning = meaning_of(api_error(code))
+
+    assert type(meaning) is kind
+    assert meaning.code == code
+
+
+def test_no_code_means_two_things() -> None:
+    codes = [code for several in MEANINGS.values() for code in several]
+
+    assert len(codes) == len(set(codes))
+
+
+def test_an_unknown_code_is_a_refusal_that_names_it() -> None:
+    meaning = meaning_of(api_error("invalid_blocks"))
+
+    assert type(meaning) is errors.SlackRefused
+    assert "invalid_blocks" in meaning.sentence
+
+
+@pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), TimeoutError(), OSError()])
+def test_a_broken_connection_is_no_answer(error: Exception) -> None:
+    assert type(meaning_of(error)) is errors.NotReachable
+
+
+def test_a_server_error_without_a_code_is_no_answer() -> None:
+    assert type(meaning_of(api_error("", status=503))) is errors.NotReachable
+
+
+def test_an_answer_that_is_no_object_is_no_answer() -> None:
+    page = SimpleNamespace(status=502, headers={})
+    error = REFUSED("unreadable", page)
+
+    assert type(meaning_of(error)) is errors.NotReachable
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"Retry-After": "-3"}, 0.0),
+        ({"Retry-After": "soon"}, errors.DEFAULT_WAIT),
+        ({}, errors.DEFAULT_WAIT),
+    ],
+)
+def test_how_long_to_wait_is_read_from_the_answer(headers: dict[str, str], seconds: float) -> None:
+    meaning = meaning_of(api_error("ratelimited", 429, headers))
+
+    assert isinstance(meaning, RateLimited)
+    assert meaning.seconds == seconds
+
+
+def test_every_kind_of_trouble_is_a_sentence() -> None:
+    kinds: list[type[SlackTrouble]] = [SlackTrouble, *MEANINGS]
+    sentences = [kind().sentence for kind in kinds]
+
+    assert [said for said in sentences if not said.endswith(".") or "\n" in said] == []

@@ -1,0 +1,92 @@
+"""A private answer finds a way to its reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from bot.slack.telling import Spot, Telling
+from tests.unit.slack.fake_slack import FakeSlack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(slots=True)
+class ResponseUrl:
+    """A loopback server in the place of Slack's response URL."""
+
+    url: str = ""
+    status: int = 200
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.json())
+        return web.Response(text="ok", status=self.status)
+
+
+@pytest.fixture
+async def response_url() -> AsyncIterator[ResponseUrl]:
+    place = ResponseUrl()
+    app = web.Application()
+    app.router.add_post("/", place.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    place.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield place
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[FakeSlack]:
+    client = FakeSlack()
+    async with ClientSession() as client.session:
+        yield client
+
+
+async def test_the_response_url_is_the_first_way(
+    slack: FakeSlack, response_url: ResponseUrl
+) -> None:
+    await Telling(slack).tell(Spot(user="U1", channel="C1", response_url=response_url.url), "No.")
+
+    (body,) = response_url.bodies
+    assert (body["text"], body["response_type"], body["replace_original"]) == (
+        "No.",
+        "ephemeral",
+        False,
+    )
+    assert slack.calls == []
+
+
+async def test_a_used_up_response_url_is_replaced_by_an_ephemeral_message(
+    slack: FakeSlack, response_url: ResponseUrl
+) -> None:
+    response_url.status = 404
+    await Telling(slack).tell(Spot(user="U1", channel="C1", response_url=response_url.url), "No.")
+
+    assert slack.methods == ["chat.postEphemeral"]
+
+
+async def test_a_response_url_that_nobody_answers_is_replaced_too(slack: FakeSlack) -> None:
+    nobody = "http://127.0.0.1:1/"
+    await Telling(slack).tell(Spot(user="U1", channel="C1", response_url=nobody), "No.")
+
+    assert slack.methods == ["chat.postEphemeral"]
+
+
+async def test_the_direct_message_is_the_last_way(slack: FakeSlack) -> None:
+    slack.says("chat.postEphemeral", "user_not_in_channel")
+    await Telling(slack).tell(Spot(user="U1", channel="C1"), "No.")
+
+    assert slack.methods == ["chat.postEphemeral", "chat.postMessage"]
+    assert slack.called("chat.postMessage")[0]["channel"] == "U1"
+
+
+async def test_without_a_channel_it_is_the_first_way_left(slack: FakeSlack) -> None:
+    await Telling(slack).tell(Spot(user="U1"), "No.")
+
+    assert slack.methods == ["chat.postMessage"]

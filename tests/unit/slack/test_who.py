@@ -1,0 +1,78 @@
+"""Who stands behind a payload, by its ids alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.slack.identity import Identity
+from bot.slack.telling import Spot, spot_of
+from bot.slack.who import channel_of, who_is
+from tests.unit.slack.fake_slack import HOME, IDENTITY
+
+GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
+
+
+def click(user_team: str | None, installed: str = HOME) -> dict[str, Any]:
+    user = {"id": "U1"} | ({"team_id": user_team} if user_team else {})
+    return {"user": user, "team": {"id": installed}}
+
+
+def test_a_command_names_its_user_flatly() -> None:
+    who = who_is({"user_id": "U1", "team_id": HOME}, IDENTITY)
+
+    assert (who.id, who.team, who.is_outsider) == ("U1", HOME, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_outsider"),
+    [
+        (click(HOME), False),
+        (click(None), False),
+        (click("T0OTHER"), True),
+        (click("T0OTHER", installed="T0OTHER"), True),
+        (click(None, installed="T0OTHER"), True),
+    ],
+)
+def test_the_users_team_decides_who_is_ours(body: dict[str, Any], is_outsider: bool) -> None:
+    assert who_is(body, IDENTITY).is_outsider is is_outsider
+
+
+def test_in_an_organization_slack_is_asked_instead() -> None:
+    assert not who_is(click("T0SISTER"), GRID).is_outsider
+
+
+@pytest.mark.parametrize(
+    ("body", "channel"),
+    [
+        ({"channel_id": "C1"}, "C1"),
+        ({"channel": {"id": "C1"}}, "C1"),
+        ({"container": {"channel_id": "C1"}}, "C1"),
+        ({"container": {"type": "view"}}, None),
+    ],
+)
+def test_the_channel_is_found_wherever_a_payload_has_it(
+    body: dict[str, Any], channel: str | None
+) -> None:
+    assert channel_of(body) == channel
+
+
+def test_a_spot_has_what_an_answer_needs() -> None:
+    body = {**click(HOME), "channel": {"id": "C1"}, "response_url": "https://x"}
+
+    assert spot_of(body) == Spot(user="U1", channel="C1", response_url="https://x")
+
+
+def test_the_bots_scopes_say_where_it_may_post() -> None:
+    answer = {"team_id": HOME, "user_id": "U0BOT"}
+
+    assert Identity.of(answer, "commands,chat:write.public").posts_anywhere
+    assert not Identity.of(answer, "commands,chat:write").posts_anywhere
+
+
+def test_the_link_to_a_message_is_slacks_own() -> None:
+    link = IDENTITY.link_to("C0OPS", "1700000000.000100")
+
+    assert link == "https://shop.slack.com/archives/C0OPS/p1700000000000100"
+    assert Identity(team=HOME, user="U0BOT").link_to("C0OPS", "1.2") is None
