@@ -210,7 +210,7 @@ async def test_a_delete_that_was_sent_may_have_worked_whatever_came_back(
 ) -> None:
     async with (
         listening(talk) as url,
-        AtlasClient(KEY, base_url=url, request_timeout=0.3) as atlas,
+        AtlasClient(KEY, base_url=url, request_timeout=1.0) as atlas,
     ):
         with pytest.raises(AtlasTrouble) as caught:
             await asyncio.wait_for(atlas.cancel_restore_job(REF), 5)
@@ -218,13 +218,13 @@ async def test_a_delete_that_was_sent_may_have_worked_whatever_came_back(
     assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, True)
 
 
-@pytest.mark.parametrize(("talk", "leaf"), FAILURES)
-async def test_a_read_ends_within_its_patience_whatever_came_back(
-    talk: Talk, leaf: type[AtlasTrouble]
-) -> None:
+@pytest.mark.parametrize("talk", [talk for talk, _ in FAILURES])
+async def test_a_read_ends_within_its_patience_whatever_came_back(talk: Talk) -> None:
     async with listening(talk) as url, AtlasClient(KEY, base_url=url, patience=0.25) as atlas:
-        with pytest.raises(leaf):
+        with pytest.raises(AtlasTrouble) as caught:
             await asyncio.wait_for(atlas.restore_job(REF), 2)
+
+    assert caught.value.may_have_taken_effect is False
 
 
 async def test_where_nobody_listens_nothing_was_sent() -> None:
