@@ -107,6 +107,9 @@ class Outbox:
 
     async def deliver(self, post: Post) -> None:
         """Deliver one claimed post, or note what is to become of it; raises nothing of Slack's."""
+        if post.kind is PostKind.EDIT and post.request.card is None:
+            await self._posts.post_dropped(post, "there is no card to edit")
+            return
         try:
             await self._rest(post)
             channel, ts = await self._send(post)

@@ -1,0 +1,92 @@
+"""What becomes of a post that Slack did not take."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.cancellation.events import EventName
+from bot.cancellation.posts import Post, PostKind
+from bot.slack.delivery import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MENDING,
+    TRIES,
+    Again,
+    Delivered,
+    Drop,
+    MoveCard,
+    TellRequester,
+    Verdict,
+    judge,
+    pause,
+)
+from bot.slack.errors import (
+    BadToken,
+    CannotPostThere,
+    MessageGone,
+    NotReachable,
+    PostedBefore,
+    RateLimited,
+    SlackRefused,
+    SlackTrouble,
+)
+from tests.domain import RINA
+from tests.unit.slack import samples
+
+
+def a_post(kind: PostKind, *, attempts: int = 1, channel: str = "C0OPS") -> Post:
+    about = samples.request(channel=channel)
+    return samples.post(EventName.CREATED, about, kind=kind, attempts=attempts)
+
+
+def no_jitter() -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize("kind", sorted(PostKind))
+@pytest.mark.parametrize(
+    ("trouble", "verdict"),
+    [
+        (NotReachable(), Again(FIRST_PAUSE)),
+        (RateLimited(seconds=9.0), Again(9.0)),
+        (BadToken("invalid_auth"), Again(MENDING)),
+        (PostedBefore(), Delivered()),
+        (SlackRefused("invalid_blocks"), Again(FIRST_PAUSE)),
+    ],
+)
+def test_what_passes_is_tried_again(
+    kind: PostKind, trouble: SlackTrouble, verdict: Verdict
+) -> None:
+    assert judge(a_post(kind), trouble, no_jitter) == verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel", "verdict"),
+    [
+        (PostKind.CARD, "C0OPS", MoveCard()),
+        (PostKind.CARD, RINA.id, Drop()),
+        (PostKind.REPLY, "C0OPS", TellRequester()),
+        (PostKind.EDIT, "C0OPS", Drop()),
+    ],
+)
+@pytest.mark.parametrize("trouble", [CannotPostThere("is_archived"), MessageGone()])
+def test_what_lasts_goes_to_the_requester(
+    kind: PostKind, channel: str, verdict: Verdict, trouble: SlackTrouble
+) -> None:
+    assert judge(a_post(kind, channel=channel), trouble, no_jitter) == verdict
+
+
+def test_a_refusal_that_nobody_knows_is_put_to_the_test_a_few_times() -> None:
+    tried = a_post(PostKind.CARD, attempts=TRIES)
+
+    assert judge(tried, SlackRefused("new_code"), no_jitter) == MoveCard()
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    pauses = [pause(attempts, lambda: 1.0) for attempts in (1, 2, 3, 50)]
+
+    assert pauses == [1.0, 2.0, 4.0, LONGEST_PAUSE]
+
+
+def test_jitter_takes_up_to_half_of_a_pause() -> None:
+    assert pause(2, lambda: 0.0) == pause(2, lambda: 1.0) / 2
