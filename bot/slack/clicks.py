@@ -21,16 +21,10 @@ from bot.slack.who import who_is
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from slack_sdk.web.async_client import AsyncWebClient
-
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Policy
-    from bot.slack.background import Background
-    from bot.slack.directory import Directory
     from bot.slack.identity import Identity
-    from bot.slack.links import Links
-    from bot.slack.ports import Desk
-    from bot.slack.telling import Telling
+    from bot.slack.shared import Shared
     from bot.slack.who import Who
 
     Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
@@ -71,33 +65,16 @@ def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
 
 
 class Clicks:
-    """The card's buttons: each click ends in a changed card or in a private sentence.
+    """The card's buttons: each click ends in a changed card or in a private sentence."""
 
-    Args:
-        client: the Web API.
-        desk: the domain.
-        directory: who people are.
-        telling: private answers.
-        links: where links lead.
-        background: takes what goes on after the ack.
-    """
-
-    def __init__(
-        self,
-        *,
-        client: AsyncWebClient,
-        desk: Desk,
-        directory: Directory,
-        telling: Telling,
-        links: Links,
-        background: Background,
-    ) -> None:
-        self._client = client
-        self._desk = desk
-        self._directory = directory
-        self._telling = telling
-        self._links = links
-        self._background = background
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._desk = shared.desk
+        self._directory = shared.directory
+        self._telling = shared.telling
+        self._links = shared.links
+        self._background = shared.background
+        self._patience = shared.patience
 
     async def approve(self, click: Click) -> Request:
         policy = self._policy_of(await self._desk.request(click.request_id))
@@ -117,7 +94,7 @@ class Clicks:
     async def decide(self, click: Click, decision: Decision) -> None:
         """Make a decision within the time of an ack; tell what came of it afterwards."""
         try:
-            request = await in_time(decision(click), self._background)
+            request = await in_time(decision(click), self._background, self._patience)
         except (CancellationError, DirectoryTrouble) as error:
             self._later(self._tell_loser(click, error), click)
         else:

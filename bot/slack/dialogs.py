@@ -16,19 +16,13 @@ from bot.slack.errors import CALL_ERRORS, DialogTooLate, DirectoryTrouble, NotRe
 from bot.slack.sentences import sentence_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
     from bot.cancellation.desk import Sight
     from bot.cancellation.policy import Policy
     from bot.slack.blocks.kit import View
-    from bot.slack.channels import Channels, Standing
-    from bot.slack.directory import Directory
-    from bot.slack.links import Links
+    from bot.slack.channels import Standing
     from bot.slack.metadata import Asked
-    from bot.slack.ports import Desk
-    from bot.slack.telling import Spot, Telling
+    from bot.slack.shared import Shared
+    from bot.slack.telling import Spot
     from bot.slack.who import Who
 
 log = structlog.get_logger(__name__)
@@ -48,36 +42,16 @@ class Refusal(Exception):
 
 
 class Dialogs:
-    """The dialog, from the trigger to the details.
+    """The dialog, from the trigger to the details."""
 
-    Args:
-        client: the Web API.
-        desk: the domain.
-        directory: who people are.
-        channels: where a card can stand.
-        telling: private answers, where no dialog can be shown.
-        links: where the dialog's links lead.
-        sleep: waits between tries.
-    """
-
-    def __init__(
-        self,
-        *,
-        client: AsyncWebClient,
-        desk: Desk,
-        directory: Directory,
-        channels: Channels,
-        telling: Telling,
-        links: Links,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._client = client
-        self._desk = desk
-        self._directory = directory
-        self._channels = channels
-        self._telling = telling
-        self._links = links
-        self._sleep = sleep
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._desk = shared.desk
+        self._directory = shared.directory
+        self._channels = shared.channels
+        self._telling = shared.telling
+        self._links = shared.links
+        self._sleep = shared.sleep
 
     async def open(self, asked: Asked, who: Who, trigger_id: str, spot: Spot) -> None:
         """Show "Looking up …" with Slack's very next call, then what was found."""

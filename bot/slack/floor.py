@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot.slack.clicks import Clicks
+from bot.slack.dialogs import Dialogs
+from bot.slack.submissions import Submissions
+
 if TYPE_CHECKING:
     from bot.slack.background import Background
-    from bot.slack.clicks import Clicks
-    from bot.slack.dialogs import Dialogs
     from bot.slack.identity import Identity
     from bot.slack.ports import Desk
-    from bot.slack.submissions import Submissions
+    from bot.slack.shared import Shared
     from bot.slack.telling import Telling
 
 
@@ -26,3 +28,16 @@ class Floor:
     clicks: Clicks
     telling: Telling
     background: Background
+
+    @classmethod
+    def of(cls, shared: Shared, identity: Identity) -> Floor:
+        """Build what the listeners call from what that works with."""
+        return cls(
+            identity=identity,
+            desk=shared.desk,
+            dialogs=Dialogs(shared),
+            submissions=Submissions(shared),
+            clicks=Clicks(shared),
+            telling=shared.telling,
+            background=shared.background,
+        )

@@ -10,12 +10,11 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.slack.channels import Channels
-from bot.slack.clicks import Clicks
 from bot.slack.clients import without_token
-from bot.slack.dialogs import Dialogs
+from bot.slack.deadline import FOR_AN_ACK
 from bot.slack.floor import Floor
 from bot.slack.listeners import actions, commands, errors, views
-from bot.slack.submissions import Submissions
+from bot.slack.shared import Shared
 from bot.slack.telling import Telling
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ def build_app(
     links: Links,
     on_ack: OnAck = lambda _seconds: None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    patience: float = FOR_AN_ACK,
 ) -> App:
     """Build the app with all its listeners.
 
@@ -84,40 +84,21 @@ def build_app(
         links: where links lead.
         on_ack: told how many seconds each ack took.
         sleep: waits between tries.
+        patience: seconds that an ack may wait for the ledger.
     """
     app = App(client, identity, signing_secret, on_ack)
-    telling = Telling(client)
-    floor = Floor(
-        identity=identity,
+    shared = Shared(
+        client=client,
         desk=desk,
-        dialogs=Dialogs(
-            client=client,
-            desk=desk,
-            directory=directory,
-            channels=Channels(client, identity),
-            telling=telling,
-            links=links,
-            sleep=sleep,
-        ),
-        submissions=Submissions(
-            client=client,
-            desk=desk,
-            directory=directory,
-            links=links,
-            background=background,
-            sleep=sleep,
-        ),
-        clicks=Clicks(
-            client=client,
-            desk=desk,
-            directory=directory,
-            telling=telling,
-            links=links,
-            background=background,
-        ),
-        telling=telling,
+        directory=directory,
+        channels=Channels(client, identity),
+        telling=Telling(client),
+        links=links,
         background=background,
+        patience=patience,
+        sleep=sleep,
     )
+    floor = Floor.of(shared, identity)
     for listeners in (commands, views, actions, errors):
         listeners.register(app, floor)
     return app

@@ -25,16 +25,12 @@ from bot.slack.metadata import UnreadableDialog, read_seen
 from bot.slack.sentences import sentence_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from slack_sdk.web.async_client import AsyncWebClient
+    from collections.abc import Coroutine, Mapping
 
     from bot.cancellation.lifecycle import Request
-    from bot.slack.background import Background
-    from bot.slack.directory import Directory
     from bot.slack.links import Links
     from bot.slack.metadata import Seen
-    from bot.slack.ports import Desk
+    from bot.slack.shared import Shared
     from bot.slack.who import Who
 
     #: Keyword arguments of Bolt's `ack`.
@@ -50,39 +46,22 @@ LOOKS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
 class Submissions:
-    """Turns submitted views into requests and decisions, within the time of an ack.
+    """Turns submitted views into requests and decisions, within the time of an ack."""
 
-    Args:
-        client: the Web API.
-        desk: the domain.
-        directory: who people are.
-        links: where links lead.
-        background: takes what goes on after the ack.
-        sleep: waits between looks for a card.
-    """
-
-    def __init__(
-        self,
-        *,
-        client: AsyncWebClient,
-        desk: Desk,
-        directory: Directory,
-        links: Links,
-        background: Background,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._client = client
-        self._desk = desk
-        self._directory = directory
-        self._links = links
-        self._background = background
-        self._sleep = sleep
+    def __init__(self, shared: Shared) -> None:
+        self._client = shared.client
+        self._desk = shared.desk
+        self._directory = shared.directory
+        self._links = shared.links
+        self._background = shared.background
+        self._patience = shared.patience
+        self._sleep = shared.sleep
 
     async def submit(self, view: Mapping[str, Any], who: Who) -> Answer:
         """Write the request down, and answer the dialog."""
         try:
             seen = read_seen(str(view.get("private_metadata") or ""))
-            request = await in_time(self._submit(view, seen, who), self._background)
+            request = await self._in_time(self._submit(view, seen, who))
         except UnreadableDialog as error:
             return updated(dialog.refused(text.escape(str(error))))
         except (CancellationError, DirectoryTrouble) as error:
@@ -94,10 +73,13 @@ class Submissions:
         request_id = str(view.get("private_metadata") or "")
         reason = typed_in(view, names.REASON)
         try:
-            await in_time(self._deny(request_id, who, reason), self._background)
+            await self._in_time(self._deny(request_id, who, reason))
         except (CancellationError, DirectoryTrouble) as error:
             return refusal(error, self._links)
         return CLOSED
+
+    async def _in_time(self, work: Coroutine[Any, Any, Request]) -> Request:
+        return await in_time(work, self._background, self._patience)
 
     async def _submit(self, view: Mapping[str, Any], seen: Seen, who: Who) -> Request:
         policy = self._desk.policy_of(seen.asked.ref.project_id)

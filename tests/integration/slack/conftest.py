@@ -15,9 +15,9 @@ from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.identity import read_identity
+from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
 from bot.slack.register import build_app
-from bot.slack.socket import Socket
 from tests.unit.slack.fake_desk import FakeDesk
 
 if TYPE_CHECKING:
@@ -92,23 +92,27 @@ def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
 
 
 @asynccontextmanager
-async def _over_http(app: App, slack: SlackStandIn, _client: AsyncWebClient) -> AsyncIterator[None]:
-    runner = web.AppRunner(app.web_app("/slack/events"), access_log=None, shutdown_timeout=1.0)
+async def _over_http(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
+    intake, site = HttpIntake(client), web.Application()
+    intake.add_route(site, "/slack/events")
+    intake.open(app)
+    runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         slack.http.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
         yield
     finally:
+        await intake.stop(1.0)
         await runner.cleanup()
 
 
 @asynccontextmanager
 async def _by_socket(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
-    socket = Socket(app, slack.app_token, client)
-    socket.start()
+    intake = SocketIntake(slack.app_token, client)
+    intake.open(app)
     try:
         await slack.until(lambda: slack.sockets.connections)
         yield
     finally:
-        await socket.stop(1.0)
+        await intake.stop(1.0)
