@@ -155,7 +155,8 @@ def read_place(channel: Mapping[str, Any], *, posts_anywhere: bool = False) -> P
     if channel.get("is_archived"):
         return Place(can_post=False, is_shared=shared, why="the channel is archived")
     open_to_us = posts_anywhere and channel.get("is_private") is False
-    if channel.get("is_member") or open_to_us:
+    # Slack says nothing of membership where it makes no difference; the outbox copes with a no.
+    if channel.get("is_member", True) or open_to_us:
         return Place(can_post=True, is_shared=shared)
     return Place(can_post=False, is_shared=shared, why="it is not in this channel")
 

@@ -78,6 +78,7 @@ def test_the_audit_channel_is_the_one_to_look_at() -> None:
     ("channel", "place"),
     [
         ({"is_member": True}, OPEN),
+        ({}, OPEN),
         ({"is_member": False, "is_private": False}, CLOSED),
         ({"is_member": True, "is_ext_shared": True}, SHARED),
         ({"is_member": True, "is_pending_ext_shared": True}, SHARED),
