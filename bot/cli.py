@@ -38,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # errors are sentences, not boxes
 )
 record = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
 app.add_typer(record, name="audit")
