@@ -1,0 +1,76 @@
+"""The record, written for eyes and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from bot import audit
+from bot.cancellation.events import Event, EventName, Recorded, chain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+AT = "2026-11-25T12:00:00.000+00:00"
+
+
+def a_line(**detail: Any) -> Recorded:
+    event = Event(
+        name=EventName.CREATED, request="r1", at=AT, actor="U0RINA", team="T0HOME", detail=detail
+    )
+    return chain(event, 1, "")
+
+
+async def written(how: audit.Format, *lines: Recorded) -> str:
+    async def each() -> AsyncIterator[Recorded]:
+        for line in lines:
+            yield line
+
+    out = io.StringIO()
+    await audit.write(each(), how, out)
+    return out.getvalue()
+
+
+async def test_a_json_line_has_the_event_and_what_it_adds() -> None:
+    line = a_line(status=204, reason="wrong cluster")
+
+    (text,) = (await written(audit.Format.JSONL, line)).splitlines()
+
+    assert json.loads(text) == {
+        "at": AT,
+        "event": "request:created",
+        "request": "r1",
+        "actor": "U0RINA",
+        "team": "T0HOME",
+        "number": 1,
+        "hash": line.hash,
+        "status": 204,
+        "reason": "wrong cluster",
+    }
+
+
+async def test_what_an_event_adds_never_hides_its_own_names() -> None:
+    (text,) = (await written(audit.Format.JSONL, a_line(actor="U0EVE"))).splitlines()
+
+    assert json.loads(text)["actor"] == "U0RINA"
+
+
+async def test_csv_has_the_same_names_as_columns() -> None:
+    text = await written(audit.Format.CSV, a_line(status=204))
+
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["at"], row["event"], row["request"]) == (AT, "request:created", "r1")
+    assert (row["actor"], row["team"]) == ("U0RINA", "T0HOME")
+    assert json.loads(row["detail"]) == {"status": 204}
+
+
+async def test_the_table_shows_typed_text_as_it_is() -> None:
+    text = await written(audit.Format.TABLE, a_line(reason="[red]x[/red]"))
+
+    assert "[red]" in text.replace("\n", "")
+
+
+async def test_an_empty_record_is_an_empty_answer() -> None:
+    assert await written(audit.Format.JSONL) == ""
