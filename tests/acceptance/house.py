@@ -1,0 +1,208 @@
+"""A real bot between the two stand-ins, and what a test does and sees there."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.app import Bot
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from bot.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bot.sandbox.atlas import Call, Fault
+    from bot.sandbox.slack import Ack
+
+Json = dict[str, Any]
+
+OPEN = frozenset({"awaiting", "approved", "cancelling"})
+
+#: Seconds in which a lasting fault must be told, and what a busy machine may add to any wait.
+TOLD_WITHIN = 30.0
+SLACK_TIME = 10.0
+
+#: The download jobs of the example world that can be cancelled.
+RUNNING = ("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
+LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """Everything that runs. People are named as in the Slack stand-in's example workspace."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    bot: Bot
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The bot's own HTTP side."""
+        return f"http://127.0.0.1:{self.bot.port}"
+
+    def new_job(self, cluster: str = "prod-eu", *, live: bool = False) -> tuple[str, str]:
+        """Start a download at Atlas; its cluster and id."""
+        place = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
+        return cluster, self.atlas.world.add_job(place, live=live).id
+
+    async def types(self, who: str, text: str, where: str = "ops") -> Ack:
+        return await self.slack.types(who, where, f"/cancel-restore {text}")
+
+    async def looks_up(
+        self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 10.0
+    ) -> Json:
+        """Type the command, and return the dialog once it is not the loading one any more."""
+        before = self.slack.view_of(who)
+        await self.types(who, " ".join(job), where)
+        return await self.dialog(who, before, seconds)
+
+    async def dialog(self, who: str, before: Json | None = None, seconds: float = 10.0) -> Json:
+        """Return the dialog of a person once it is not the loading one any more."""
+
+        def found() -> Json | None:
+            view = self.slack.view_of(who)
+            new = view and (before is None or view["id"] != before["id"])
+            return view if view and new and not is_loading(view) else None
+
+        view = await self.slack.until(found, seconds)
+        assert view is not None
+        return view
+
+    async def asks(
+        self,
+        job: tuple[str, str],
+        *faults: Fault,
+        who: str = "rina",
+        where: str = "ops",
+        reason: str = "started by mistake",
+    ) -> Ack:
+        """Look a job up, let the faults in, and submit."""
+        view = await self.looks_up(job, who, where)
+        self.atlas.faults.add(*faults)
+        return await self.slack.submits(who, view, {"reason": reason})
+
+    def card(self, job: str, where: str = "ops") -> Json | None:
+        """Return the newest card that is about a job."""
+        cards = [m for m in self.slack.messages(where) if is_card(m) and job in str(m["blocks"])]
+        return cards[-1] if cards else None
+
+    def outcome(self, job: str, where: str = "ops") -> Ending | None:
+        """Return the card and the reply of an ended request, once both are there."""
+        card = self.card(job, where)
+        if card is None or state_of(card) in OPEN:
+            return None
+        replies = [m for m in self.slack.replies(card) if state_of(m) == state_of(card)]
+        if not replies:
+            return None
+        text = self.slack.text_of
+        return Ending(state=state_of(card), card=text(card), reply=text(replies[-1]), message=card)
+
+    async def ends(self, job: str, where: str = "ops", seconds: float = SLACK_TIME) -> Ending:
+        """Wait for the outcome, on the card and in its thread."""
+        ending = await self.slack.until(lambda: self.outcome(job, where), seconds)
+        assert ending is not None
+        return ending
+
+    def wire(self, job: str, since: int = 0) -> list[str]:
+        """List the methods of the calls about a job, challenges included as `GET?`."""
+        return [method_of(c) for c in self.atlas.calls[since:] if job in c.path]
+
+    def whispers(self, who: str) -> list[str]:
+        """List what only this person has read, oldest first."""
+        return [self.slack.text_of(message) for message in self.slack.ephemerals(who)]
+
+    async def whispered(self, who: str, count: int = 1) -> list[str]:
+        await self.slack.until(lambda: len(self.slack.ephemerals(who)) >= count)
+        return self.whispers(who)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a request ended, as people read it."""
+
+    state: str
+    card: str
+    reply: str
+    message: Json
+
+
+def method_of(call: Call) -> str:
+    return f"{call.method}?" if call.challenge else call.method
+
+
+def is_loading(view: Json) -> bool:
+    return "Looking up" in str(view["blocks"])
+
+
+def is_card(message: Json) -> bool:
+    return bool(state_of(message)) and message.get("thread_ts", message["ts"]) == message["ts"]
+
+
+def state_of(message: Json) -> str:
+    """Read the state from a message's metadata; empty for messages of other kinds."""
+    metadata = message.get("metadata") or {}
+    return str((metadata.get("event_payload") or {}).get("state") or "")
+
+
+def environment(slack: SlackStandIn, atlas: AtlasStandIn, folder: Path) -> dict[str, str]:
+    """Return what a person would set: Socket Mode, digest key, one project."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "PORT": "0",
+    }
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path,
+    environ: dict[str, str | None] | None = None,
+    *,
+    http: bool = False,
+    before: Callable[[SlackStandIn, AtlasStandIn], None] = lambda _slack, _atlas: None,
+) -> AsyncIterator[House]:
+    """Start both stand-ins and the bot, warm and named; stop all at the end.
+
+    Args:
+        folder: where the ledger is kept.
+        environ: variables to change; None removes one.
+        http: whether Slack's payloads come over HTTP instead of Socket Mode.
+        before: changes the stand-ins before the bot starts.
+    """
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        before(slack, atlas)
+        given: dict[str, str | None] = {**environment(slack, atlas, folder)}
+        if http:
+            given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
+        given |= environ or {}
+        settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
+        house = House(slack=slack, atlas=atlas, bot=Bot(settings), folder=folder)
+        try:
+            await house.bot.start()
+            await _settled_in(house, http=http)
+            yield house
+        finally:
+            await house.bot.stop()
+
+
+async def _settled_in(house: House, *, http: bool) -> None:
+    """Wait until Slack has its way to the bot, and the project has its name."""
+    if http:
+        house.slack.http.request_url = f"{house.url}/slack/events"
+    else:
+        await house.slack.until(lambda: bool(house.slack.sockets.connections))
+    async with asyncio.timeout(SLACK_TIME):
+        while not any(call.status == 200 for call in house.atlas.calls):
+            await asyncio.sleep(0.01)
