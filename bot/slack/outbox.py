@@ -41,6 +41,10 @@ INTERVAL = 2.0
 #: How many posts are under way at once; different requests do not wait for each other.
 AT_ONCE = 8
 
+#: Seconds that a claimed post may wait for its channel: the call after it takes up to 10, and the
+#: claim must not run out before it.
+LONGEST_REST = 3.0
+
 #: Seconds between tries to note a delivery: a note that is lost would mean a second message.
 NOTE_PAUSES = (0.2, 1.0, 3.0)
 
@@ -110,8 +114,11 @@ class Outbox:
         if post.kind is PostKind.EDIT and post.request.card is None:
             await self._posts.post_dropped(post, "there is no card to edit")
             return
+        if (seconds := self._rest_of(post)) > LONGEST_REST:
+            await self._posts.post_again(post, seconds, "the channel rests, as Slack asked")
+            return
         try:
-            await self._rest(post)
+            await self._sleep(seconds)
             channel, ts = await self._send(post)
         except CALL_ERRORS as error:
             await self._cope(post, meaning_of(error))
@@ -166,14 +173,12 @@ class Outbox:
         except TimeoutError:
             return
 
-    async def _rest(self, post: Post) -> None:
-        """Leave a channel alone for as long as Slack has asked."""
+    def _rest_of(self, post: Post) -> float:
+        """Return for how long the channel is to be left alone, as Slack has asked."""
         if post.kind is PostKind.EDIT:
-            return
+            return 0.0
         until = self._resting_until.get(post.request.channel, 0.0)
-        seconds = until - asyncio.get_running_loop().time()
-        if seconds > 0:
-            await self._sleep(min(seconds, LONGEST_PAUSE / 2))
+        return max(0.0, until - asyncio.get_running_loop().time())
 
     async def _send(self, post: Post) -> tuple[str, str]:
         request = post.request
