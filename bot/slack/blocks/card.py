@@ -92,12 +92,13 @@ def _wanted(request: Request, approvers: People | None) -> list[str]:
 
 
 def _outcome(request: Request) -> list[Block]:
-    by = request.outcome.by
-    who = f"By {text.person(by)}, {text.when(request.changed_at)}" if by else ""
-    said = text.quote(request.outcome.sentence) if request.outcome.sentence else ""
-    lines = [line for line in (who, said) if line]
-    terms = text.answer_of_atlas(request.outcome.status, request.outcome.code)
-    return [kit.section("\n".join(lines) + terms)] if lines else []
+    outcome = request.outcome
+    if not (outcome.by or outcome.sentence):
+        return []
+    by = f" by {text.person(outcome.by)}" if outcome.by else ""
+    said = f"\n{text.quote(outcome.sentence)}" if outcome.sentence else ""
+    terms = text.answer_of_atlas(outcome.status, outcome.code)
+    return [kit.section(f"*Outcome*{by}, {text.when(request.changed_at)}{said}{terms}")]
 
 
 def _small_print(request: Request, links: Links) -> str:
