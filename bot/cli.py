@@ -91,7 +91,9 @@ def serve_command() -> None:
 
 @app.command()
 def demo(
-    port: Annotated[int, typer.Option(help="Where the Slack stand-in listens.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the page and the Slack stand-in listen.")
+    ] = 8080,
     approvals: Annotated[
         int, typer.Option(min=0, max=5, help="How many other people must approve.")
     ] = 0,

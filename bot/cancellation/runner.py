@@ -34,7 +34,7 @@ PAUSES = (0.25, 0.5, 1.0, 2.0)
 #: Seconds between renewals of a lease: a third of it.
 RENEWALS = 3.0
 
-NOTHING_DONE = "Nothing was cancelled:"
+NOTHING_DONE = "Nothing was done:"
 HALF_KNOWN = "The cancellation was sent, but the job could not be read again, so look in Atlas:"
 STILL_THERE = "The job is still there:"
 STILL_SHOWN = (
@@ -45,17 +45,17 @@ UNKNOWN_PROJECT = (
     "The bot has no key for this project any more. Ask an admin of the bot, then try again."
 )
 GONE_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
-ANOTHER_JOB = (
-    "Nothing was sent: the restore job is not what was shown any more."
-    " Look at it anew with /cancel-restore."
-)
+GONE_MEANWHILE = "The restore job ended meanwhile by other means ({state})."
+ANOTHER_JOB = "It is another kind of job by now, or of another snapshot."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 #: The steps that end a run, each with its sentence.
-_ENDS: Mapping[Step, Callable[[RestoreJob], str]] = {
-    Step.CANCELLED: lambda _job: CONFIRMED,
-    Step.OVER: lambda job: GONE_BEFORE.format(state=job.state.value.replace("_", " ")),
-    Step.CHANGED: lambda _job: ANOTHER_JOB,
+_ENDS: Mapping[Step, Callable[[Sent, RestoreJob], str]] = {
+    Step.CANCELLED: lambda _sent, _job: CONFIRMED,
+    Step.OVER: lambda sent, job: (GONE_MEANWHILE if sent.count else GONE_BEFORE).format(
+        state=job.state.value
+    ),
+    Step.CHANGED: lambda _sent, _job: ANOTHER_JOB,
 }
 
 log = structlog.get_logger(__name__)
@@ -131,12 +131,23 @@ class Run:
         """Say how the run ends with this look at the job, or None to go on."""
         step = next_step(self.request.shown, self.request.sent, job)
         if step in _ENDS:
-            return Ending(state=State(step.value), outcome=Outcome(sentence=_ENDS[step](job)))
+            sentence = _ENDS[step](self.request.sent, job)
+            return Ending(state=State(step.value), outcome=Outcome(sentence=sentence))
         if step is Step.SEND and isinstance(self._trouble, AtlasRefused):
             return _because(State.REFUSED, self._trouble)
-        if self.request.sent.count and self._monotonic() >= self._deadline:
+        if self.request.sent.count and (self._is_late() or self._must_wait_longer()):
             return self._gave_up(job)
         return None
+
+    def _is_late(self) -> bool:
+        return self._monotonic() >= self._deadline
+
+    def _must_wait_longer(self) -> bool:
+        """Say whether Atlas, at the last DELETE, asked for a longer pause than there is time."""
+        return self._wait_asked_for() > self._deadline - self._monotonic()
+
+    def _wait_asked_for(self) -> float:
+        return getattr(self._trouble, "retry_after", None) or 0.0
 
     async def _send(self) -> None:
         """Send one DELETE, written down before and after."""
@@ -159,16 +170,16 @@ class Run:
     async def _pause(self) -> None:
         """Wait before the next look, as long as Atlas asks if that still fits."""
         left = max(0.0, self._deadline - self._monotonic())
-        asked = getattr(self._trouble, "retry_after", None) or 0.0
-        pause = max(next(self._pauses), asked if asked <= left else 0.0)
-        await self._sleep(min(pause, left))
+        asked = 0.0 if self._must_wait_longer() else self._wait_asked_for()
+        await self._sleep(min(max(next(self._pauses), asked), left))
 
     def _unreadable(self, error: AtlasError) -> Ending:
         """End a run whose job could not be read: a plain no is certain only before any DELETE."""
         if self.request.sent.may_have_worked:
             return _because(State.FAILED, error, HALF_KNOWN)
-        if isinstance(error, AtlasRefused):
-            return _because(State.REFUSED, error)
+        for no in (self._trouble, error):
+            if isinstance(no, AtlasRefused):
+                return _because(State.REFUSED, no)
         return _because(State.FAILED, error, NOTHING_DONE)
 
     def _gave_up(self, job: RestoreJob) -> Ending:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 import webbrowser
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from bot.app import Bot
+from bot.app import Bot, StartError
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
 from bot.sandbox.slack import SlackStandIn
 from bot.settings import load_settings
@@ -52,7 +52,7 @@ async def open_house(*, port: int = 0, approvals: int = 0, fault: str = "") -> A
         fault: the name of what goes wrong at Atlas, or nothing.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
-        async with AtlasStandIn() as atlas, SlackStandIn(port=port) as slack:
+        async with AtlasStandIn() as atlas, slack_at(port) as slack:
             slack.workspace.app.scopes.add("chat:write.public")
             if fault:
                 atlas.faults.preset(fault)
@@ -64,6 +64,22 @@ async def open_house(*, port: int = 0, approvals: int = 0, fault: str = "") -> A
                 yield House(slack=slack, atlas=atlas, bot=bot)
             finally:
                 await bot.stop()
+
+
+@asynccontextmanager
+async def slack_at(port: int) -> AsyncIterator[SlackStandIn]:
+    """Start the Slack stand-in; raises `StartError` when the port cannot be had."""
+    slack = SlackStandIn(port=port)
+    try:
+        await slack.__aenter__()
+    except OSError as error:
+        await slack.__aexit__(None, None, None)
+        raise StartError(
+            f"Port {port} cannot be used ({error.strerror}): choose another with --port."
+        ) from error
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(slack)
+        yield slack
 
 
 def environment(

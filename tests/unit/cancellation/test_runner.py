@@ -265,13 +265,13 @@ async def test_a_short_rate_limit_is_waited_out(clock: Clock) -> None:
     assert 4.0 in clock.waits
 
 
-async def test_a_fault_before_any_delete_says_that_nothing_was_cancelled(clock: Clock) -> None:
+async def test_a_fault_before_any_delete_says_that_nothing_was_done(clock: Clock) -> None:
     atlas = Script(clock, reads=[error(TimedOut)])
 
     state, outcome = await run(atlas, Held(a_request()))
 
     assert state is State.FAILED
-    assert outcome.sentence.startswith("Nothing was cancelled")
+    assert outcome.sentence.startswith("Nothing was done")
 
 
 async def test_a_fault_after_a_delete_says_that_it_was_sent(clock: Clock) -> None:
