@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from contextlib import AsyncExitStack
@@ -48,12 +49,17 @@ if TYPE_CHECKING:
     from bot.settings import ProjectSettings, Settings
     from bot.slack.identity import Identity
 
-#: Seconds for each part of an orderly end; together they stay under the 10 that are promised.
+#: Seconds for each part of an orderly end.
 FINISH_ANSWERS = 2.5
 FINISH_DIALOGS = 1.5
 FINISH_RUNS = 3.0
 FINISH_POSTS = 2.0
 FINISH_CONNECTIONS = 0.5
+
+#: Seconds after which no part gets more than `AT_LEAST`, so that all of them, and a database that
+#: does not answer, stay under the 10 seconds that are promised.
+FINISH_ALL = 6.0
+AT_LEAST = 0.2
 
 #: Seconds between tries to reach a Slack that does not answer, at start.
 SLACK_PAUSE = 2.0
@@ -100,6 +106,7 @@ class Bot:
         self._server: WebServer | None = None
         # Closed in the reverse order of opening: intake first, the database last.
         self._closing = AsyncExitStack()
+        self._stop_by = math.inf
 
     @property
     def port(self) -> int:
@@ -125,6 +132,7 @@ class Bot:
     async def stop(self) -> None:
         """Stop intake, finish what is in flight or hand it over, close everything: under 10 s."""
         log.info("stopping")
+        self._stop_by = time.monotonic() + FINISH_ALL
         await self._closing.aclose()
         log.info("stopped")
 
@@ -179,7 +187,7 @@ class Bot:
         self._deliver(Outbox(domain.posts, client, self.owner, domain.desk.policy_of, links))
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
-        self._closing.push_async_callback(self._background.drain, FINISH_DIALOGS)
+        self._finish(self._background.drain, FINISH_DIALOGS)
         secret = self.settings.slack.signing_secret
         app = build_app(
             client,
@@ -191,13 +199,13 @@ class Bot:
             links=links,
             on_ack=self.metrics.acked,
         )
-        self._closing.push_async_callback(intake.stop, FINISH_ANSWERS)
+        self._finish(intake.stop, FINISH_ANSWERS)
         intake.open(app)
 
     def _deliver(self, outbox: Outbox) -> None:
         self._outbox = outbox
         running = asyncio.create_task(outbox.run(), name="outbox")
-        self._closing.push_async_callback(outbox.stop, running, FINISH_POSTS)
+        self._finish(lambda seconds: outbox.stop(running, seconds), FINISH_POSTS)
 
     def _told(self) -> None:
         """Something was written that Slack should know: deliver it now."""
@@ -212,7 +220,18 @@ class Bot:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await domain.runner.stop(FINISH_RUNS)
+        await domain.runner.stop(self._left(FINISH_RUNS))
+
+    def _finish(self, finish: Callable[[float], Coroutine[Any, Any, None]], share: float) -> None:
+        """Have `finish` called at the end, with at most `share` seconds for it."""
+
+        async def within() -> None:
+            await finish(self._left(share))
+
+        self._closing.push_async_callback(within)
+
+    def _left(self, share: float) -> float:
+        return min(share, max(AT_LEAST, self._stop_by - time.monotonic()))
 
 
 async def migrate(database: Database) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import structlog
 from alembic import command
@@ -15,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRecorded
+from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRead, NotRecorded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +31,9 @@ PATIENCE = 2.0
 
 #: Seconds after which PostgreSQL or its driver ends what we gave up on.
 ABANDONED_AFTER = 10
+
+#: Seconds for each step of an end: abandoned transactions, then a farewell to the server.
+FAREWELL = 1.0
 
 #: Any fixed number: two replicas that start together take turns with it.
 MIGRATION_LOCK = 0x5CA1AB1E
@@ -48,6 +52,7 @@ class Progress:
     """How far a transaction has come: once the commit is sent, only the database knows."""
 
     committing: bool = False
+    given_up: bool = False
 
 
 class Database:
@@ -61,6 +66,11 @@ class Database:
         # SQLite has one writer: a queue of our own is fairer than its busy loop.
         self._turn = asyncio.Lock() if self.is_sqlite else None
         self._abandoned: set[asyncio.Task[Any]] = set()
+        self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to cut them at the end
+        event.listen(self.engine.sync_engine, "connect", self._opened)
+
+    def _opened(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        self._open.add(connection.driver_connection)
 
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together take turns."""
@@ -69,9 +79,20 @@ class Database:
             await connection.commit()
 
     async def close(self) -> None:
+        """Close every connection; a server that does not answer is not waited for."""
         if self._abandoned:
-            await asyncio.wait(self._abandoned, timeout=self._patience)
-        await self.engine.dispose()
+            await asyncio.wait(self._abandoned, timeout=FAREWELL)
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self.engine.dispose()
+        except TimeoutError:
+            log.warning("database does not answer, so its connections are cut")
+            self._cut()
+            await self.engine.dispose()
+
+    def _cut(self) -> None:
+        for connection in self._open:
+            (connection.stop if self.is_sqlite else connection.terminate)()
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it.
@@ -84,8 +105,11 @@ class Database:
         return await self._bounded(work, writes=True)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `work` in one transaction that changes nothing; raises `NotRecorded`."""
-        return await self._bounded(work, writes=False)
+        """Run `work` in one transaction that changes nothing; raises `NotRead`."""
+        try:
+            return await self._bounded(work, writes=False)
+        except NotRecorded as error:
+            raise NotRead from error
 
     async def _bounded(self, work: Callable[[AsyncConnection], Awaitable[T]], *, writes: bool) -> T:
         progress = Progress()
@@ -93,12 +117,11 @@ class Database:
         try:
             done, _ = await asyncio.wait({task}, timeout=self._patience)
         except asyncio.CancelledError:
-            self._abandon(task)
+            self._abandon(task, progress)
             raise
         if done:
             return task.result()
-        # Decided before the task can run again: a commit not yet sent never will be.
-        self._abandon(task)
+        self._abandon(task, progress)
         log.warning("ledger did not answer in time", committing=progress.committing)
         raise MaybeRecorded if progress.committing else NotRecorded
 
@@ -108,6 +131,7 @@ class Database:
         try:
             async with self._turn_of(writes=writes), self._connection(writes=writes) as connection:
                 result = await work(connection)
+                _go_on(progress)
                 progress.committing = writes
                 await connection.commit()
                 return result
@@ -126,8 +150,11 @@ class Database:
             await connection.execution_options(**{WRITES: writes})
             yield connection
 
-    def _abandon(self, task: asyncio.Task[Any]) -> None:
+    def _abandon(self, task: asyncio.Task[Any], progress: Progress) -> None:
         """Let go of a transaction without waiting for the database to notice."""
+        # Decided before the task can run again: a commit not yet sent never will be, not even by
+        # a driver that swallows the cancellation (asyncpg does, in a ping).
+        progress.given_up = True
         self._abandoned.add(task)
         task.add_done_callback(self._forget)
         task.cancel()
@@ -136,6 +163,11 @@ class Database:
         self._abandoned.discard(task)
         if not task.cancelled() and task.exception():
             log.info("abandoned transaction ended", error=str(task.exception()))
+
+
+def _go_on(progress: Progress) -> None:
+    if progress.given_up:
+        raise NotRecorded
 
 
 def _meaning(error: Exception, progress: Progress) -> LedgerError:

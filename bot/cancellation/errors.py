@@ -20,7 +20,8 @@ CancellationError
 ├── UnknownProject
 └── LedgerError                 the database did not do its part
     ├── NotRecorded
-    │   └── Conflict
+    │   ├── Conflict
+    │   └── NotRead
     └── MaybeRecorded
 """
 
@@ -157,6 +158,10 @@ class NotRecorded(LedgerError):
 class Conflict(NotRecorded):
     # Two writers met at a unique index; whoever lost looks again. Says what its parent says.
     __doc__ = NotRecorded.__doc__
+
+
+class NotRead(NotRecorded):
+    """The bot cannot read its own record at the moment, so nothing was recorded and nothing was done. Please try again in a moment."""  # noqa: E501 - one sentence, shown as it stands
 
 
 class MaybeRecorded(LedgerError):

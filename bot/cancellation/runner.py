@@ -34,9 +34,12 @@ PAUSES = (0.25, 0.5, 1.0, 2.0)
 #: Seconds between renewals of a lease: a third of it.
 RENEWALS = 3.0
 
-NOTHING_DONE = "Nothing was done:"
-HALF_KNOWN = "The cancellation was sent, but the job could not be read again, so look in Atlas:"
-STILL_THERE = "The job is still there:"
+#: Seconds to give leases back at the end; where the database is away they run out by themselves.
+LETTING_GO = 1.0
+
+NOTHING_DONE = "Nothing was done."
+HALF_KNOWN = "The cancellation was sent, but the job could not be read again, so look in Atlas."
+STILL_THERE = "The job is still there."
 STILL_SHOWN = (
     "Atlas accepted the cancellation, but still shows the job as {state}."
     " Look at it in Atlas, or try again."
@@ -46,7 +49,7 @@ UNKNOWN_PROJECT = (
 )
 GONE_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
 GONE_MEANWHILE = "The restore job ended meanwhile by other means ({state})."
-ANOTHER_JOB = "It is another kind of job by now, or of another snapshot."
+ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 #: The steps that end a run, each with its sentence.
@@ -103,6 +106,7 @@ class Run:
         # The first look after a DELETE comes at once, whatever its answer.
         self._pauses = chain((0.0,), PAUSES, repeat(PAUSES[-1]))
         self._trouble: AtlasError | None = None  # what Atlas last said to a DELETE
+        self._not_before = monotonic()  # until when Atlas asked for a pause
 
     async def to_its_end(self) -> Ending:
         """Look, act, and look again, until there is something certain to say.
@@ -135,19 +139,10 @@ class Run:
             return Ending(state=State(step.value), outcome=Outcome(sentence=sentence))
         if step is Step.SEND and isinstance(self._trouble, AtlasRefused):
             return _because(State.REFUSED, self._trouble)
-        if self.request.sent.count and (self._is_late() or self._must_wait_longer()):
+        # Where Atlas wants a longer pause than there is time, there is no use in going on.
+        if self.request.sent.count and max(self._monotonic(), self._not_before) >= self._deadline:
             return self._gave_up(job)
         return None
-
-    def _is_late(self) -> bool:
-        return self._monotonic() >= self._deadline
-
-    def _must_wait_longer(self) -> bool:
-        """Say whether Atlas, at the last DELETE, asked for a longer pause than there is time."""
-        return self._wait_asked_for() > self._deadline - self._monotonic()
-
-    def _wait_asked_for(self) -> float:
-        return getattr(self._trouble, "retry_after", None) or 0.0
 
     async def _send(self) -> None:
         """Send one DELETE, written down before and after."""
@@ -161,6 +156,7 @@ class Run:
             accepted = await self._atlas.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._trouble = error
+            self._not_before = self._monotonic() + (getattr(error, "retry_after", None) or 0.0)
             may_have_worked = isinstance(error, AtlasTrouble) and error.may_have_taken_effect
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
             return replace(sent, unknown=sent.unknown or may_have_worked), answer
@@ -169,8 +165,9 @@ class Run:
 
     async def _pause(self) -> None:
         """Wait before the next look, as long as Atlas asks if that still fits."""
-        left = max(0.0, self._deadline - self._monotonic())
-        asked = 0.0 if self._must_wait_longer() else self._wait_asked_for()
+        now = self._monotonic()
+        left = max(0.0, self._deadline - now)
+        asked = self._not_before - now if self._not_before < self._deadline else 0.0
         await self._sleep(min(max(next(self._pauses), asked), left))
 
     def _unreadable(self, error: AtlasError) -> Ending:
@@ -238,7 +235,7 @@ class Runner:
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late)
+            await asyncio.wait(late, timeout=LETTING_GO)
 
     async def run(self, request_id: str) -> None:
         """Claim one request and take it to its end; nothing if it is another's."""

@@ -1,0 +1,311 @@
+"""A database that pauses, restarts, fills up or is locked: bounded answers, true words, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, text
+
+from bot.cancellation.database import PATIENCE, Database
+from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.record import Record
+from tests.domain import RINA, Clock, a_request
+from tests.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+#: Seconds that an answer may take beside the database's own patience, on a busy machine.
+SLACK = 0.8
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of our own: others would not like what happens to it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def on_postgres(server: PostgresServer) -> str:
+    return server.new_database()
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@asynccontextmanager
+async def opened(url: str, patience: float = PATIENCE) -> AsyncIterator[Database]:
+    database = Database(url, patience=patience)
+    await database.migrate()
+    try:
+        yield database
+    finally:
+        await database.close()
+        gc.collect()  # what was not closed warns here, and warnings are errors
+
+
+@asynccontextmanager
+async def paused(server: PostgresServer) -> AsyncIterator[None]:
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+class Stalls:
+    """Measures how long the event loop was held up."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.longest = max(self.longest, time.monotonic() - began)
+
+
+async def recovered(ledger: Ledger, within: float = 6.0) -> None:
+    """Write again and again until it is taken; raises `TimeoutError`."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                await ledger.create(a_request(), RINA)
+            except NotRecorded:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def whole(database: Database) -> bool:
+    return await Record(database).breaks() == []
+
+
+async def count(database: Database) -> int:
+    async def work(db: AsyncConnection) -> int:
+        return int((await db.execute(text("SELECT count(*) FROM requests"))).scalar_one())
+
+    return await database.read(work)
+
+
+async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_nothing_was_done(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as database:
+        ledger = Ledger(database, Clock())
+        await ledger.create(a_request(), RINA)
+        stalls = Stalls()
+        watching = asyncio.create_task(stalls.watch())
+        async with paused(server):
+            began = time.monotonic()
+            # More than the pool holds: who does not even get a connection is answered as soon.
+            writes = [ledger.create(a_request(), RINA) for _ in range(30)]
+            answers = await asyncio.gather(*writes, ledger.count_open(), return_exceptions=True)
+            took = time.monotonic() - began
+        watching.cancel()
+        await recovered(ledger)
+
+        assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
+        assert isinstance(answers[-1], NotRead)
+        assert took < PATIENCE + SLACK
+        assert stalls.longest < 0.5
+        assert await count(database) == 2
+        assert await whole(database)
+
+
+async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres, patience=0.5) as database:
+        ledger = Ledger(database, Clock())
+        async with paused(server):
+            for _ in range(6):
+                writes = [ledger.create(a_request(), RINA) for _ in range(10)]
+                await asyncio.gather(*writes, return_exceptions=True)
+        await recovered(ledger)
+
+        writes = [ledger.create(a_request(), RINA) for _ in range(20)]
+
+        assert len(await asyncio.gather(*writes)) == 20
+        assert await count(database) == 21
+
+
+async def test_a_pause_in_the_middle_of_a_commit_leaves_it_uncertain_and_the_word_is_maybe(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as database:
+        paused_at: list[str] = []
+
+        @event.listens_for(database.engine.sync_engine, "commit")
+        def freeze(_connection: object) -> None:
+            if paused_at == ["armed"]:
+                paused_at.append("commit")
+                server.pause()
+
+        ledger, request = Ledger(database, Clock()), a_request()
+        paused_at.append("armed")
+        try:
+            with pytest.raises(MaybeRecorded):
+                await ledger.create(request, RINA)
+        finally:
+            server.resume()
+        # The same click once more: whichever way it went, it counts once.
+        again = await ledger.create(request, RINA)
+
+        assert again.id == request.id
+        assert await count(database) == 1
+        assert await whole(database)
+
+
+async def test_what_was_given_up_is_never_committed_even_if_its_cancellation_is_swallowed(
+    database_url: str,
+) -> None:
+    async with opened(database_url, patience=0.3) as database:
+        written = asyncio.Event()
+
+        async def stubborn(db: AsyncConnection) -> None:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                await db.execute(text("CREATE TABLE too_late (id INTEGER)"))
+                written.set()
+
+        with pytest.raises(NotRecorded):
+            await database.write(stubborn)
+        await asyncio.wait_for(written.wait(), 5)
+
+        async def look(db: AsyncConnection) -> Any:
+            return await db.run_sync(lambda sync: sync.dialect.has_table(sync, "too_late"))
+
+        while database._abandoned:
+            await asyncio.sleep(0.02)
+        assert await database.read(look) is False
+
+
+async def test_a_killed_server_is_found_again_by_itself(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as database:
+        ledger = Ledger(database, Clock())
+        await ledger.create(a_request(), RINA)
+        await asyncio.to_thread(server.stop, 3)  # SIGQUIT: as a crash
+        began = time.monotonic()
+        try:
+            with pytest.raises(NotRecorded):
+                await ledger.create(a_request(), RINA)
+            took = time.monotonic() - began
+        finally:
+            await asyncio.to_thread(server.start)
+        await recovered(ledger)
+
+        assert took < PATIENCE + SLACK
+        assert await count(database) == 2
+
+
+async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    database = Database(on_postgres)
+    await database.migrate()
+    ledger = Ledger(database, Clock())
+    await asyncio.gather(*(ledger.create(a_request(), RINA) for _ in range(8)))
+    async with paused(server):
+        with pytest.raises(NotRecorded):
+            await ledger.create(a_request(), RINA)
+        began = time.monotonic()
+        await database.close()
+        took = time.monotonic() - began
+    gc.collect()
+
+    assert took < 3.5
+
+
+async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
+    async with opened(on_sqlite) as database:
+        ledger = Ledger(database, Clock())
+        await ledger.create(a_request(), RINA)
+        await each_connection(database, "PRAGMA max_page_count = 1")
+        big = a_request(reason="x" * 100_000)
+        with pytest.raises(NotRecorded) as told:
+            await ledger.create(big, RINA)
+        await each_connection(database, "PRAGMA max_page_count = 1000000")
+
+        await ledger.create(big, RINA)
+
+        assert "could not be recorded, and nothing was done" in str(told.value)
+        assert await count(database) == 2
+        assert await whole(database)
+
+
+async def test_a_read_only_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
+    async with opened(on_sqlite) as database:
+        ledger, request = Ledger(database, Clock()), a_request()
+        await each_connection(database, "PRAGMA query_only = ON")
+        with pytest.raises(NotRecorded):
+            await ledger.create(request, RINA)
+        can_read = await ledger.count_open()
+        await each_connection(database, "PRAGMA query_only = OFF")
+
+        await ledger.create(request, RINA)
+
+        assert (can_read, await count(database)) == (0, 1)
+
+
+async def each_connection(database: Database, pragma: str) -> None:
+    """Put every connection of the pool, idle or new, under `pragma` from now on."""
+    engine = database.engine.sync_engine
+
+    @event.listens_for(engine, "checkout")
+    def set_it(connection: Any, _record: object, _proxy: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(pragma)
+        cursor.close()
+
+
+async def test_a_lock_of_another_process_is_waited_for_in_vain_no_longer_than_people_wait(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    async with opened(on_sqlite) as database:
+        ledger = Ledger(database, Clock())
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            writes = [ledger.create(a_request(), RINA) for _ in range(5)]
+            answers = await asyncio.gather(*writes, ledger.count_open(), return_exceptions=True)
+            took = time.monotonic() - began
+            other.execute("ROLLBACK")
+        await recovered(ledger)
+
+        assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
+        assert answers[-1] == 0  # readers do not wait for writers
+        assert took < PATIENCE + SLACK
+        assert await count(database) == 1
+
+
+async def test_a_short_lock_of_another_process_goes_unnoticed(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    async with opened(on_sqlite) as database:
+        ledger = Ledger(database, Clock())
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(ledger.create(a_request(), RINA))
+            await asyncio.sleep(0.3)
+            other.execute("ROLLBACK")
+            await writing
+
+        assert await count(database) == 1
