@@ -257,12 +257,46 @@ async def test_a_long_rate_limit_is_told_at_once(clock: Clock) -> None:
     assert clock.monotonic() - start < 2
 
 
-async def test_a_short_rate_limit_is_waited_out(clock: Clock) -> None:
-    limited = error(RateLimited, status=429, retry_after=4.0)
+async def test_a_long_rate_limit_of_the_delete_is_not_met_with_more_deletes(clock: Clock) -> None:
+    limited = error(RateLimited, status=429, retry_after=55.0)
+    atlas = Script(clock, reads=[THERE], deletes=[limited])
+
+    state, outcome = await run(atlas, Held(a_request()))
+
+    assert (state, outcome.status) == (State.FAILED, 429)
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+
+
+@pytest.mark.parametrize("seconds", [4.0, 12.0])
+async def test_a_short_rate_limit_is_waited_out(clock: Clock, seconds: float) -> None:
+    limited = error(RateLimited, status=429, retry_after=seconds)
     atlas = Script(clock, reads=[THERE, THERE, GONE], deletes=[limited, ACCEPTED])
 
     assert (await run(atlas, Held(a_request())))[0] is State.CANCELLED
-    assert 4.0 in clock.waits
+    assert seconds in clock.waits
+
+
+async def test_a_no_to_the_delete_stays_a_no_when_the_job_cannot_be_read_after_it(
+    clock: Clock,
+) -> None:
+    no = error(NotCancellable, status=405, code="ATLAS_SAYS_NO")
+    atlas = Script(clock, reads=[THERE, error(Unavailable, status=503)], deletes=[no])
+
+    state, outcome = await run(atlas, Held(a_request()))
+
+    assert (state, outcome.status, outcome.code) == (State.REFUSED, 405, "ATLAS_SAYS_NO")
+
+
+async def test_a_job_that_ended_while_its_cancellation_was_lost_was_not_left_alone(
+    clock: Clock,
+) -> None:
+    lost = error(NoConnection, may_have_taken_effect=True)
+    atlas = Script(clock, reads=[THERE, ENDED], deletes=[lost])
+
+    state, outcome = await run(atlas, Held(a_request()))
+
+    assert state is State.OVER
+    assert "Nothing was sent" not in outcome.sentence
 
 
 async def test_a_fault_before_any_delete_says_that_nothing_was_done(clock: Clock) -> None:
