@@ -120,7 +120,7 @@ class VersionGone(AtlasRefused):
 
 
 class OtherRefusal(AtlasRefused):
-    """Atlas refused what was asked: see its own explanation."""
+    """Atlas refused what was asked."""
 
 
 class AtlasTrouble(AtlasError):

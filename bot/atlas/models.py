@@ -107,12 +107,12 @@ class JobState(StrEnum):
 
 
 _SENTENCES = {
-    JobState.IN_PROGRESS: "Atlas is still working on it.",
-    JobState.LINK_LIVE: "Its download link is live: whoever has the link can fetch the backup.",
-    JobState.FINISHED: "It has finished.",
-    JobState.CANCELLED: "It is cancelled.",
-    JobState.EXPIRED: "Its download link has expired.",
-    JobState.FAILED: "It failed.",
+    JobState.IN_PROGRESS: "The job is running.",
+    JobState.LINK_LIVE: "The download link is live: whoever has it can fetch the backup.",
+    JobState.FINISHED: "The job has finished.",
+    JobState.CANCELLED: "The job is cancelled.",
+    JobState.EXPIRED: "The download link has expired.",
+    JobState.FAILED: "The job has failed.",
 }
 
 

@@ -10,7 +10,7 @@ import structlog
 from bot.atlas import AtlasError
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError, UnknownProject
-from bot.slack.blocks import dialog
+from bot.slack.blocks import dialog, text
 from bot.slack.channels import NowhereToPost, decide, target
 from bot.slack.errors import CALL_ERRORS, DialogTooLate, DirectoryTrouble, NotReachable, meaning_of
 from bot.slack.sentences import sentence_for
@@ -78,8 +78,11 @@ class Dialogs:
             return self._view(await looking, asked, policy, standing)
         except Refusal as refusal:
             return dialog.refused(str(refusal))
-        except (AtlasError, LedgerError, DirectoryTrouble) as error:
-            return dialog.trouble(sentence_for(error), asked)
+        except AtlasError as error:
+            terms = text.answer_of_atlas(error.status, error.code)
+            return dialog.trouble(str(error), asked, terms)
+        except (LedgerError, DirectoryTrouble) as error:
+            return dialog.trouble(str(error), asked)
         except CancellationError as error:
             return dialog.refused(sentence_for(error, self._links))
         finally:

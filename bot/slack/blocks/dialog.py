@@ -66,12 +66,18 @@ def taken(request: Request, asked: Asked, links: Links) -> View:
     return _view([kit.section(f"{_which(asked)}\n{said}", block_id=names.JOB)])
 
 
-def trouble(sentence: str, asked: Asked) -> View:
-    """Say why the job could not be read, with a button to look again."""
+def trouble(sentence: str, asked: Asked, terms: str = "") -> View:
+    """Say why the job could not be read, with a button to look again.
+
+    Args:
+        sentence: what went wrong, in plain text.
+        asked: which job.
+        terms: Atlas's own terms for it (mrkdwn of our own making), or nothing.
+    """
     again = kit.button("Try again", names.TRY_AGAIN, asked.ref.job_id, style="primary")
     blocks = [
         kit.section(_which(asked), block_id=names.JOB),
-        kit.section(f":warning: {text.escape(sentence, 2500)}"),
+        kit.section(f":warning: {text.escape(sentence, 2500)}{terms}"),
         kit.context("Nothing was done."),
         kit.actions(again),
     ]
@@ -117,11 +123,10 @@ def deny_reason(request_id: str) -> View:
 def why_not(job: RestoreJob) -> str:
     """Say in one sentence why a job cannot be cancelled."""
     if job.delivery_type != "download":
-        return (
-            "Atlas cancels downloads only; this is "
-            f"{job_words.with_article(str(job.delivery_type))}, and it runs to its end."
-        )
-    return f"There is nothing to cancel any more. {job.state.sentence}"
+        kind = job_words.with_article(str(job.delivery_type))
+        return f"Atlas cancels downloads only, and this is {kind}."
+    said = job.state.sentence
+    return f"There is nothing left to cancel: {said[0].lower()}{said[1:]}"
 
 
 def _view(
@@ -175,8 +180,8 @@ def _warning(job: RestoreJob) -> list[Block]:
         return []
     # No date token here: an alert may be plain text only, and the details have the time.
     said = (
-        "The link is live: somebody may have the data already, and cancelling does not bring "
-        "that back. It ends further downloads."
+        "The download link is live: somebody may have fetched the backup already. "
+        "Cancelling ends the link, but brings nothing back that was fetched."
     )
     return [kit.alert(said, "warning")]
 

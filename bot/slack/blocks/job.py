@@ -37,7 +37,9 @@ def snapshot(shown: Shown) -> str:
 def link(shown: Shown) -> str:
     """Say whether somebody may have the data already."""
     if shown.delivery_type != "download":
-        return "no download link"
+        return "none"
+    if not shown.cancellable:
+        return "none"
     if not shown.link_is_live:
         return "not there yet"
     until = f" until {text.when(shown.expires_at)}" if shown.expires_at else ""

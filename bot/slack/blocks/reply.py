@@ -124,7 +124,7 @@ TELLERS: Mapping[EventName, Teller] = {
         ran=True,
     ),
     EventName.FAILED: _with(
-        ":x: {to}: it could not be settled what became of {job}.",
+        ":x: {to}: the bot could not finish with {job}.",
         "Look at the job in Atlas, then use *Try again* on the card.",
         ran=True,
     ),

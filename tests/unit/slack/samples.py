@@ -12,7 +12,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.policy import EVERYONE, People, Policy
 from bot.cancellation.posts import Post, PostKind
-from bot.slack.blocks import card, dialog, reply
+from bot.slack.blocks import card, dialog, reply, text
 from bot.slack.channels import Standing
 from bot.slack.metadata import Asked
 from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
@@ -109,7 +109,12 @@ def views() -> dict[str, dict[str, Any]]:
         "not_cancellable_new": dialog.not_cancellable(sight(deliveryType="o" * 64), asked(), LINKS),
         "taken": dialog.taken(taken, asked(), LINKS),
         "trouble": dialog.trouble("Atlas did not answer.", asked()),
-        "trouble_longest": dialog.trouble(LONG_REASON, longest_asked()),
+        "trouble_refused": dialog.trouble(
+            "Atlas said no.", asked(), text.answer_of_atlas(403, "ACCESS_FORBIDDEN")
+        ),
+        "trouble_longest": dialog.trouble(
+            LONG_REASON, longest_asked(), text.answer_of_atlas(503, "X" * 100)
+        ),
         "refused": dialog.refused("You may not ask."),
         "posted_elsewhere": dialog.posted_elsewhere("Its card is in <#C0AUDIT>."),
         "broken": dialog.broken("1a2b3c4d"),
