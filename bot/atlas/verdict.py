@@ -167,8 +167,7 @@ def _error(leaf: type[AtlasError], said: Said, asked: str) -> AtlasError:
         return leaf(may_have_taken_effect=applied, retry_after=said.retry_after, **facts)
     if leaf is OtherRefusal:
         why = f"{said.code}, status {said.status}" if said.code else f"status {said.status}"
-        said_so = f": {said.detail}" if said.detail else "."
-        return leaf(f"Atlas refused what was asked ({why}){said_so}", **facts)
+        return leaf(f"Atlas refused what was asked ({why}).", **facts)
     return leaf(**facts)
 
 

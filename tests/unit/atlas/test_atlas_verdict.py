@@ -188,9 +188,7 @@ def test_a_rate_limit_says_how_long_to_wait() -> None:
 def test_a_refusal_without_an_error_of_its_own_names_its_code_and_status() -> None:
     error = of(400, "VALIDATION_ERROR", body={"detail": "The name is too long."})
 
-    assert str(error) == (
-        "Atlas refused what was asked (VALIDATION_ERROR, status 400): The name is too long."
-    )
+    assert str(error) == "Atlas refused what was asked (VALIDATION_ERROR, status 400)."
     assert str(of(418)) == "Atlas refused what was asked (status 418)."
 
 
