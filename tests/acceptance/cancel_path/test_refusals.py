@@ -1,0 +1,248 @@
+"""Each documented error of Atlas: at the dialog's look, at the runner's look, and at the DELETE."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.sandbox.atlas import Fault, Kind
+from tests.acceptance.house import TOLD_WITHIN
+
+if TYPE_CHECKING:
+    from tests.acceptance.house import Ending, House
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """An answer of Atlas, what people read about it, and how a request ends by it."""
+
+    fault: dict[str, Any] = field(default_factory=dict)
+    status: int
+    code: str = ""
+    says: str
+    state: str = "refused"
+
+    def at(self, method: str, job: str, times: int | None = None) -> Fault:
+        """Make it strike calls about one job."""
+        values = {"kind": Kind.ERROR, "code": self.code, **self.fault}
+        return Fault(method=method, path=job, times=times, **values)
+
+    @property
+    def terms(self) -> str:
+        return f"Atlas answered HTTP {self.status}" + (f", `{self.code}`" if self.code else "")
+
+
+KEY = "Atlas did not accept the API key"
+ROLE = "The API key may not do this"
+PASSES = "Atlas answered that it has a problem of its own"
+
+#: What is a no: it is told at once. (Atlas facts, section 5.)
+NOES = {
+    "401 of a key that has no access": Error(
+        fault={"kind": Kind.REFUSE_KEY}, status=401, says=KEY
+    ),
+    "401 of a missing role": Error(status=401, code="USER_UNAUTHORIZED", says=ROLE),
+    "401 not in the group": Error(status=401, code="NOT_IN_GROUP", says=ROLE),
+    "403 of the access list": Error(
+        fault={"values": {"address": "203.0.113.7"}},
+        status=403,
+        code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
+        says="may not be used from 203.0.113.7",
+    ),
+    "404 of the project": Error(
+        status=404, code="GROUP_NOT_FOUND", says="Atlas knows no such project"
+    ),
+    "404 of the cluster": Error(
+        status=404, code="CLUSTER_NOT_FOUND", says="There is no such cluster"
+    ),
+    "404 of the job": Error(
+        status=404, code="RESTORE_JOB_NOT_FOUND", says="The cluster has no such restore job"
+    ),
+    "400 of a flex cluster": Error(
+        status=400,
+        code="CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API",
+        says="Atlas cannot cancel restore jobs of flex",
+    ),
+    "400 of an automated job": Error(
+        status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE", says="Atlas does not cancel this job"
+    ),
+    "405 of a shard": Error(
+        status=405,
+        code="ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED",
+        says="Atlas does not cancel this job",
+    ),
+    "405 of a maintenance": Error(
+        status=405,
+        code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
+        says="Atlas is under maintenance",
+    ),
+    "406 of the version": Error(
+        status=406, code="INVALID_VERSION_DATE", says="does not serve this version", fault={}
+    ),
+    "410 of the version": Error(status=410, code="VERSION_GONE", says="does not serve this"),
+    "400 of another kind": Error(
+        status=400, code="VALIDATION_ERROR", says="Atlas refused what was asked"
+    ),
+    "409 without a code": Error(fault={"status": 409}, status=409, says="Atlas"),
+}
+
+LONG_LIMIT = Error(
+    fault={"kind": Kind.STATUS, "status": 429, "retry_after": 55},
+    status=429,
+    code="RATE_LIMITED_TOKEN_BUCKET",
+    says="try again in 55 s",
+    state="failed",
+)
+
+#: What may pass: it is tried again for a while, and told within 30 s.
+TROUBLES = {
+    "429 with a long Retry-After": LONG_LIMIT,
+    "429 without Retry-After": Error(
+        fault={"kind": Kind.STATUS, "status": 429},
+        status=429,
+        code="RATE_LIMITED_TOKEN_BUCKET",
+        says="Atlas limits how often it may be asked",
+        state="failed",
+    ),
+    "500": Error(
+        fault={"kind": Kind.STATUS, "status": 500},
+        status=500,
+        code="UNEXPECTED_ERROR",
+        says=PASSES,
+        state="failed",
+    ),
+    "503": Error(
+        fault={"kind": Kind.STATUS, "status": 503},
+        status=503,
+        code="SERVICE_UNAVAILABLE",
+        says=PASSES,
+        state="failed",
+    ),
+    "502 of a gateway": Error(
+        fault={"kind": Kind.STATUS, "status": 502}, status=502, says=PASSES, state="failed"
+    ),
+}
+
+
+def check(ending: Ending, error: Error) -> None:
+    """The outcome is told with Atlas's own terms, on the card and in the thread."""
+    assert ending.state == error.state
+    for text in (ending.card, ending.reply):
+        assert error.says in text
+        assert error.terms in text
+        assert "cancelled" not in text.lower()
+
+
+@pytest.mark.parametrize("name", NOES)
+async def test_a_no_to_the_first_look_is_said_in_the_dialog(house: House, name: str) -> None:
+    error, job = NOES[name], house.new_job()
+    house.atlas.faults.add(error.at("GET", job[1]))
+    view = await house.looks_up(job)
+    shown = house.slack.text_of(view)
+
+    assert error.says in shown
+    assert error.terms in shown
+    assert not view["submit"]
+
+
+@pytest.mark.parametrize("name", NOES)
+async def test_a_no_to_the_runners_look_refuses_the_request(house: House, name: str) -> None:
+    error, job = NOES[name], house.new_job()
+    await house.asks(job, error.at("GET", job[1]))
+
+    check(await house.ends(job[1]), error)
+    assert house.atlas.deletes() == []
+
+
+@pytest.mark.parametrize("name", NOES)
+async def test_a_no_to_the_delete_refuses_the_request(house: House, name: str) -> None:
+    """The job is read once more, and one DELETE is all that is sent."""
+    error, job = NOES[name], house.new_job()
+    await house.asks(job, error.at("DELETE", job[1]))
+
+    check(await house.ends(job[1]), error)
+    assert house.atlas.world.cancellations == []
+    assert house.wire(job[1])[-1] == "GET"
+    key = error.fault.get("kind") is Kind.REFUSE_KEY  # refused once more after a new handshake
+    sent = [method for method in house.wire(job[1]) if method.startswith("DELETE")]
+    assert sent == (["DELETE?", "DELETE?"] if key else ["DELETE"])
+
+
+async def test_a_short_limit_is_waited_out_at_every_step(house: House) -> None:
+    job = house.new_job()
+    limit = {"kind": Kind.STATUS, "status": 429, "retry_after": 1, "path": job[1]}
+    house.atlas.faults.add(Fault(method="GET", **limit))
+    await house.asks(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
+
+    assert (await house.ends(job[1])).state == "cancelled"
+
+
+async def test_try_again_looks_again_in_the_same_dialog(house: House) -> None:
+    job = house.new_job()
+    house.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
+    view = await house.looks_up(job)
+
+    assert LONG_LIMIT.says in house.slack.text_of(view)
+    assert LONG_LIMIT.terms in house.slack.text_of(view)
+
+    (actions,) = [block for block in view["blocks"] if block["type"] == "actions"]
+    (again,) = actions["elements"]
+    await house.slack.clicks("rina", view, again["action_id"])
+    ready = await house.slack.until(lambda: (house.slack.view_of("rina") or {}).get("submit"))
+    assert ready["text"] == "Cancel the job"
+    assert (house.slack.view_of("rina") or {})["id"] == view["id"]
+
+
+async def test_lasting_troubles_are_told_within_their_time(house: House) -> None:
+    """All of them at once, at the runner's look and at the DELETE; each on a job of its own."""
+    struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
+    jobs = []
+    for error, method in struck:
+        job = house.new_job()
+        await house.asks(job, error.at(method, job[1]))
+        jobs.append((job, error, method))
+    began = time.monotonic()
+    for job, error, method in jobs:
+        ending = await house.ends(job[1], seconds=TOLD_WITHIN)
+
+        check(ending, error)
+        assert ("Nothing was done." in ending.reply) is (method == "GET")
+        assert "[Try again]" in ending.card
+    assert time.monotonic() - began < TOLD_WITHIN
+    assert house.atlas.world.cancellations == []
+
+
+async def test_lasting_troubles_are_told_in_the_dialog_within_their_time(house: House) -> None:
+    """Three people wait at the same time."""
+    waiting = zip(("rina", "ada", "abe"), ("500", "503", "429 without Retry-After"), strict=True)
+    asked = []
+    for who, name in waiting:
+        job, error = house.new_job(), TROUBLES[name]
+        house.atlas.faults.add(error.at("GET", job[1]))
+        await house.types(who, " ".join(job))
+        asked.append((who, error))
+    began = time.monotonic()
+    for who, error in asked:
+        shown = house.slack.text_of(await house.dialog(who, seconds=TOLD_WITHIN))
+
+        assert error.says in shown
+        assert error.terms in shown
+        assert "[Try again]" in shown
+    assert time.monotonic() - began < TOLD_WITHIN
+
+
+async def test_a_failed_request_can_be_tried_again_from_its_card(house: House) -> None:
+    job = house.new_job()
+    await house.asks(job, LONG_LIMIT.at("DELETE", job[1], times=1))
+    failed = await house.ends(job[1])
+
+    assert failed.state == "failed"
+    await house.slack.clicks("rina", failed.message, "cancel_restore_retry")
+    ended = await house.slack.until(
+        lambda: (found := house.outcome(job[1])) and found.state == "cancelled"
+    )
+    assert ended
+    assert house.atlas.world.cancellations == [job[1]]
