@@ -15,7 +15,7 @@ from bot.atlas import wire
 from bot.atlas.errors import Facts, UnreadableAnswer
 from bot.atlas.exchange import Exchange
 from bot.atlas.models import Answer, CancelAccepted, Cluster, Project, RestoreJob
-from bot.atlas.patience import Budget, Clock, persist
+from bot.atlas.patience import MOST_TRIES, Budget, Clock, persist
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,15 +119,23 @@ class AtlasClient:
 
         return await self._read(ask, read, self._budget(patience))
 
-    async def restore_jobs(self, project_id: str, cluster_name: str) -> list[RestoreJob]:
+    async def restore_jobs(
+        self, project_id: str, cluster_name: str, *, tries: int = MOST_TRIES
+    ) -> list[RestoreJob]:
         """Read all restore jobs of a cluster, newest first; cancelled and old ones are among them.
+
+        Args:
+            project_id: 24 hex digits.
+            cluster_name: the cluster.
+            tries: of each page, at most; 1 for whoever looks again later anyway.
 
         Raises:
             InvalidName: before anything is sent.
             AtlasRefused: Atlas said no.
             AtlasTrouble: there was no readable answer in time.
         """
-        jobs = await self._all(RestoreJob, wire.list_jobs(project_id, cluster_name))
+        ask = wire.list_jobs(project_id, cluster_name)
+        jobs = await self._all(RestoreJob, ask, tries)
         # A job that is created while pages are read moves one job to the next page: seen twice.
         return list({job.id: job for job in jobs}.values())
 
@@ -160,8 +168,9 @@ class AtlasClient:
         reply = await self._exchange.send(wire.cancel_job(ref), self._request_timeout)
         return CancelAccepted(reply.status)
 
-    def _budget(self, patience: float | None) -> Budget:
-        return Budget.of(self._patience if patience is None else patience, self._clock)
+    def _budget(self, patience: float | None, tries: int = MOST_TRIES) -> Budget:
+        seconds = self._patience if patience is None else patience
+        return Budget.of(seconds, self._clock, tries)
 
     async def _read(self, ask: wire.Ask, read: Callable[[object], _T], budget: Budget) -> _T:
         async def attempt(seconds: float) -> _T:
@@ -169,9 +178,9 @@ class AtlasClient:
 
         return await persist(attempt, budget)
 
-    async def _all(self, model: type[_A], ask: wire.Ask) -> list[_A]:
+    async def _all(self, model: type[_A], ask: wire.Ask, tries: int = MOST_TRIES) -> list[_A]:
         """Read page after page until one has no next."""
-        budget = self._budget(None)
+        budget = self._budget(None, tries)
         items: list[_A] = []
         for number in range(1, MOST_PAGES + 1):
             page = replace(ask, page=number)

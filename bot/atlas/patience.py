@@ -35,14 +35,15 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The seconds that are left for a read with all its tries and pauses."""
+    """The seconds and tries that a read has, its pauses included."""
 
     clock: Clock
     until: float
+    tries: int = MOST_TRIES
 
     @classmethod
-    def of(cls, seconds: float, clock: Clock) -> Budget:
-        return cls(clock, clock.monotonic() + seconds)
+    def of(cls, seconds: float, clock: Clock, tries: int = MOST_TRIES) -> Budget:
+        return cls(clock, clock.monotonic() + seconds, tries)
 
     def left(self) -> float:
         return self.until - self.clock.monotonic()
@@ -72,6 +73,6 @@ async def persist(attempt: Callable[[float], Awaitable[_T]], budget: Budget) -> 
             return await attempt(budget.left())
         except AtlasTrouble as trouble:
             wait = pause(tried, trouble.retry_after, budget.clock.jitter())
-            if tried >= MOST_TRIES or wait >= budget.left():
+            if tried >= budget.tries or wait >= budget.left():
                 raise
         await budget.clock.sleep(wait)

@@ -295,6 +295,15 @@ async def test_a_read_is_tried_again_after_trouble(trouble: httpx.Response | Exc
     assert clock.slept == [0.3, 0.6]
 
 
+async def test_whoever_looks_again_anyway_asks_once_only() -> None:
+    script = Script(httpx.Response(503), page())
+    async with client(script) as atlas:
+        with pytest.raises(Unavailable):
+            await atlas.restore_jobs(PROJECT, CLUSTER, tries=1)
+
+    assert script.methods == ["GET"]
+
+
 async def test_a_refusal_is_not_tried_again() -> None:
     script = Script(refusal(404, "RESTORE_JOB_NOT_FOUND"))
     async with client(script) as atlas:
