@@ -213,6 +213,8 @@ def _no_job_id(word: str) -> Unclear:
 
 
 def _no_cluster(word: str) -> Unclear:
+    if not word:
+        return Unclear("The cluster's name is missing.")
     return Unclear(
         f"“{_short(word)}” is not a cluster's name: one has letters, digits and hyphens only, "
         "and begins with a letter or a digit.",

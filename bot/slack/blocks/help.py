@@ -21,7 +21,7 @@ def private(said: str) -> dict[str, Any]:
 def help_text(projects: Iterable[str]) -> str:
     """Tell what can be typed, with examples, and which projects are known."""
     lines = [
-        "*Cancel a restore job of MongoDB Atlas* before somebody uses what it gives out.",
+        "*Cancel a restore job of MongoDB Atlas* before somebody downloads the backup.",
         *(f"• `{names.COMMAND} {form}` {does}" for form, does in FORMS.items()),
         f"For example: {example()}",
         f"Projects: {text.listed(_shown(projects))}",
@@ -43,12 +43,14 @@ def type_instead(problem: str, nearest: str | None = None) -> str:
 
 def which_project(given: str | None, projects: Iterable[str]) -> str:
     """Ask for the project, where there are several or another one was named."""
-    known = text.listed(_shown(projects))
+    names_known = [*projects]
+    known = text.listed(_shown(names_known))
     if given is None:
         problem = f"The bot knows several projects, so say which: {known}."
     else:
         problem = f"The bot does not know a project {text.code(given)}; it knows {known}."
-    return f"{problem}\n{_for_example(f'PROJECT {EXAMPLE}')}"
+    first = next(iter(names_known), "PROJECT")
+    return f"{problem}\n{_for_example(f'{first}/{EXAMPLE}')}"
 
 
 def command(rest: str) -> str:

@@ -41,9 +41,7 @@ PASSES = "Atlas answered that it has a problem of its own"
 
 #: What is a no: it is told at once. (Atlas facts, section 5.)
 NOES = {
-    "401 of a key that has no access": Error(
-        fault={"kind": Kind.REFUSE_KEY}, status=401, says=KEY
-    ),
+    "401 of a key that has no access": Error(fault={"kind": Kind.REFUSE_KEY}, status=401, says=KEY),
     "401 of a missing role": Error(status=401, code="USER_UNAUTHORIZED", says=ROLE),
     "401 not in the group": Error(status=401, code="NOT_IN_GROUP", says=ROLE),
     "403 of the access list": Error(

@@ -1,0 +1,179 @@
+"""Everybody clicks everything: who may do what to a request, before and after each end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.approvals.clicking import (
+    APPROVE,
+    DENY,
+    GIVES_UP,
+    GROUP,
+    OLGA,
+    ONE,
+    OPS,
+    RETRY,
+    SAM,
+    WITHDRAW,
+    Answer,
+    ask,
+    cancelled,
+    click,
+    click_while_deactivated,
+    deny,
+    guarded_house,
+    job_of,
+    shows,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import SlackStandIn
+    from tests.acceptance.approvals.clicking import Json
+    from tests.acceptance.house import House
+
+#: All of them but Sam are in the approving group, in vain.
+WITHOUT_RIGHTS = ("sam", "gus", "uma", "ci-bot", "olga", "dan")
+EVERYBODY = ("rina", "ada", "abe", *WITHOUT_RIGHTS)
+ACTIONS = (APPROVE, DENY, WITHDRAW, RETRY)
+
+ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdrawn", "expired")
+
+#: How a click on a card that has ended begins its answer.
+SAID_AFTER = {
+    "cancelled": "This request was carried out: Atlas says that the job is cancelled",
+    "over": "This request ended, because the job had ended already",
+    "refused": "This request ended, because Atlas refused",
+    "changed": "This request ended, because the job was not the one that had been shown",
+    "failed": "This request could not be settled",
+    "denied": "This request was denied by @Ada",
+    "withdrawn": "This request was withdrawn by @Rina",
+    "expired": "This request was not approved in time",
+}
+
+
+def everybody_is_here(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    """Share #ops with Olga's organization, and put everybody into the approving group."""
+    space = slack.workspace
+    ops = space.channel("ops")
+    ops.members |= {OLGA, SAM}
+    ops.connected_team_ids = ("T0OTHER001",)
+    names = ("rina", *(name for name in WITHOUT_RIGHTS if name != "sam"))
+    space.groups[GROUP].users += [space.user(name).id for name in names]
+
+
+def their_own_team(slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    """Name the stranger's own workspace in the payload, which Slack may do as well."""
+    everybody_is_here(slack, atlas)
+    slack.world.settings = replace(slack.world.settings, connect_team="actor")
+
+
+HERE = ONE | {"BOT_CHANNELS": OPS}
+
+
+async def try_button(house: House, who: str, card: Json, action: str) -> Answer:
+    if who == "dan":
+        return await click_while_deactivated(house, who, card, action)
+    return await click(house, who, card, action, stale=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "http"),
+    [(everybody_is_here, False), (their_own_team, False), (their_own_team, True)],
+    ids=["socket", "socket, own team", "http, own team"],
+)
+async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withdraws(
+    tmp_path: Path, before: object, http: bool
+) -> None:
+    async with guarded_house(tmp_path, HERE, http=http, before=before) as house:
+        card = await ask(house)
+        for who in WITHOUT_RIGHTS:
+            for action in (APPROVE, DENY):
+                answer = await try_button(house, who, card, action)
+                assert answer.private.startswith("You may not approve or deny this request.")
+                assert "@approvers" in answer.private
+            answer = await try_button(house, who, card, WITHDRAW)
+            assert answer.private == (
+                "Only the person who asked can withdraw this request. That is @Rina."
+            )
+        for action in (APPROVE, DENY):
+            assert "your own request" in (await click(house, "rina", card, action)).private
+        for who in ("ada", "abe"):
+            assert "Only the person who asked" in (await click(house, who, card, WITHDRAW)).private
+
+        assert house.slack.message("ops", card["ts"]) == card
+        assert house.wire(job_of(card)).count("DELETE") == 0
+
+        assert (await click(house, "ada", card, APPROVE)).changed_the_card
+        await house.ends(job_of(card))
+
+        assert cancelled(house, card)
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_after_the_end_everybody_is_told_what_happened_and_nothing_more_is_done(
+    tmp_path: Path, end: str
+) -> None:
+    environ = HERE | ({"BOT_APPROVAL_TTL": "1"} if end == "expired" else {})
+    async with guarded_house(tmp_path, environ, before=everybody_is_here) as house:
+        waiting = await ask(house)
+        over = await brought_to(house, waiting, end)
+        deletes = house.wire(job_of(waiting)).count("DELETE")
+        for who in EVERYBODY:
+            for action in (APPROVE, DENY, WITHDRAW):
+                answer = await try_button(house, who, waiting, action)
+                assert SAID_AFTER[end] in answer.private
+                assert "UTC" in answer.private
+
+        assert house.wire(job_of(waiting)).count("DELETE") == deletes
+        now = house.slack.message("ops", over["ts"])
+        assert now is not None
+        assert house.slack.text_of(now) == house.slack.text_of(over)
+
+
+async def test_only_requesters_try_again_what_has_failed(tmp_path: Path) -> None:
+    environ = HERE | {"BOT_REQUESTERS": "U0RINA0001,U0ABE00001"}
+    async with guarded_house(tmp_path, environ, before=everybody_is_here) as house:
+        waiting = await ask(house)
+        failed = await brought_to(house, waiting, "failed")
+        for who in ("ada", *WITHOUT_RIGHTS):
+            answer = await try_button(house, who, failed, RETRY)
+            assert answer.private.startswith("You may not ask for a restore job to be cancelled.")
+            assert "@Rina" in answer.private
+        assert house.wire(job_of(waiting)).count("DELETE") == 1
+
+        assert (await click(house, "abe", failed, RETRY)).changed_the_card
+        ending = await house.ends(job_of(waiting))
+
+        assert ending.state == "cancelled"
+        assert "@Ada" in ending.reply
+        for who in EVERYBODY:
+            answer = await try_button(house, who, failed, RETRY)
+            assert SAID_AFTER["cancelled"] in answer.private
+        assert house.wire(job_of(waiting)).count("DELETE") == 2
+
+
+async def brought_to(house: House, card: Json, end: str) -> Json:
+    """Bring a waiting request to one of its ends, and return the card there."""
+    job = house.atlas.world.job(job_of(card))
+    if end == "denied":
+        return await deny(house, "ada", card)
+    if end == "withdrawn":
+        await click(house, "rina", card, WITHDRAW)
+    elif end == "over":
+        job.cancel()
+    elif end == "changed":
+        job.snapshot_id = "f" * 24
+    elif end == "refused":
+        house.atlas.faults.preset("maintenance")
+    elif end == "failed":
+        house.atlas.faults.add(GIVES_UP)
+    if end not in ("withdrawn", "expired"):
+        await click(house, "ada", card, APPROVE)
+    await house.ends(job_of(card))
+    return await shows(house, job_of(card), end)

@@ -1,0 +1,275 @@
+"""The quorum: how many people, who counts, and who cannot be told from Slack's answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import Fault as AtlasFault
+from bot.sandbox.atlas import Kind
+from bot.sandbox.slack.faults import Fault
+from tests.acceptance.approvals.clicking import (
+    ABE,
+    ADA,
+    APPROVE,
+    DENY,
+    GROUP,
+    OLGA,
+    ONE,
+    OPS,
+    RINA,
+    TWO,
+    WITHDRAW,
+    ask,
+    cancelled,
+    click,
+    deny,
+    guarded_house,
+    job_of,
+    record_of,
+    shows,
+)
+from tests.acceptance.house import state_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import SlackStandIn
+
+
+async def test_two_approvers_in_the_same_moment_are_one_cancellation(tmp_path: Path) -> None:
+    """The one whose click came second is told who was first."""
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        acks = await asyncio.gather(
+            *(house.slack.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+        )
+        ending = await house.ends(job_of(card))
+        said = await house.slack.until(lambda: house.whispers("ada") + house.whispers("abe"))
+
+        assert all(ack.ok for ack in acks)
+        assert ending.state == "cancelled"
+        assert house.wire(job_of(card)).count("DELETE") == 1
+        assert len(said) == 1
+        assert "approved by @Ada" in said[0] or "approved by @Abe" in said[0]
+
+
+async def test_two_of_two_in_the_same_moment_are_both_counted(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, TWO) as house:
+        card = await ask(house)
+        await asyncio.gather(
+            *(house.slack.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+        )
+        ending = await house.ends(job_of(card))
+
+        assert ending.state == "cancelled"
+        assert "@Ada" in ending.reply
+        assert "@Abe" in ending.reply
+        assert house.whispers("ada") == house.whispers("abe") == []
+
+
+async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, TWO) as house:
+        card = await ask(house)
+        await asyncio.gather(
+            *(house.slack.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
+        )
+        await house.whispered("ada", 2)
+        again = await click(house, "ada", card, APPROVE)
+        waiting = await shows(house, job_of(card), "awaiting")
+
+        assert {again.private, *house.whispers("ada")} == {
+            "You have approved this request already; it needs another person too. "
+            "This may be done by @approvers."
+        }
+        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert "1 of 2" in house.slack.text_of(waiting)
+        assert "Missing 1, until" in house.slack.text_of(waiting).replace("*", "")
+
+        assert (await click(house, "abe", waiting, APPROVE)).changed_the_card
+        await house.ends(job_of(card))
+
+        assert cancelled(house, card)
+
+
+async def test_one_no_ends_it_whatever_was_approved_before(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, TWO) as house:
+        card = await ask(house)
+        await click(house, "ada", card, APPROVE)
+        denied = await deny(house, "abe", card, "the auditors need it")
+        ending = await house.ends(job_of(card))
+
+        assert state_of(denied) == "denied"
+        assert "@Rina: denied by @Abe" in ending.reply
+        assert "the auditors need it" in ending.reply
+        assert "Approved before by @Ada" in ending.reply
+        assert not cancelled(house, card)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_the_requesters_own_yes_counts_only_where_it_may(
+    tmp_path: Path, counts: bool
+) -> None:
+    environ = ONE | {"BOT_APPROVERS": f"{RINA},{ADA}", "BOT_SELF_APPROVAL": str(counts).lower()}
+    async with guarded_house(tmp_path, environ) as house:
+        card = await ask(house)
+        answer = await click(house, "rina", card, APPROVE)
+
+        assert answer.changed_the_card is counts
+        if counts:
+            await house.ends(job_of(card))
+        else:
+            assert "another person must decide" in answer.private
+            assert "@Ada" in answer.private
+        assert cancelled(house, card) is counts
+
+
+@pytest.mark.parametrize("who", ["gus", "uma", "ci-bot", "olga"])
+async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
+    tmp_path: Path, who: str
+) -> None:
+    def named(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+        ops = slack.workspace.channel("ops")
+        ops.members.add(OLGA)
+        ops.connected_team_ids = ("T0OTHER001",)
+
+    ids = {"gus": "U0GUS00001", "uma": "U0UMA00001", "ci-bot": "U0CIBOT001", "olga": OLGA}
+    environ = ONE | {"BOT_APPROVERS": ids[who], "BOT_CHANNELS": OPS}
+    async with guarded_house(tmp_path, environ, before=named) as house:
+        card = await ask(house)
+
+        assert (await click(house, who, card, APPROVE)).changed_the_card
+        await house.ends(job_of(card))
+        team = "T0OTHER001" if who == "olga" else "T0SANDBOX1"
+
+        assert cancelled(house, card)
+        approved = [e for [events] in [record_of(tmp_path).values()] for e in events]
+        assert (ids[who], team) in {(e["actor"], e["team"]) for e in approved}
+
+
+async def test_an_id_of_ours_with_the_team_of_others_is_not_our_person(tmp_path: Path) -> None:
+    """Ids of people are compared together with the team that Slack has for them."""
+
+    def borrowed(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+        slack.workspace.channel("ops").connected_team_ids = ("T0OTHER001",)
+
+    environ = ONE | {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_CHANNELS": OPS}
+    async with guarded_house(tmp_path, environ, before=borrowed) as house:
+        card = await ask(house)
+        for who, action in (("ada", APPROVE), ("rina", WITHDRAW)):
+            answer = await click_from_elsewhere(house, who, card, action)
+
+            assert answer
+        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+
+
+async def click_from_elsewhere(house, who, card, action):  # type: ignore[no-untyped-def]
+    """Deliver a click whose user has an id of ours and the team of another organization."""
+    person = house.slack.workspace.user(who)
+    ours, count = person.team_id, len(house.whispers(who))
+    person.team_id = "T0OTHER001"
+    clicking = asyncio.ensure_future(house.slack.clicks(who, card, action, stale=True))
+    await asyncio.sleep(0)
+    person.team_id = ours
+    await clicking
+    return (await house.whispered(who, count + 1))[-1]
+
+
+async def test_a_group_that_was_emptied_meanwhile_gives_no_rights(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        house.slack.workspace.groups[GROUP].users.clear()
+        for action in (APPROVE, DENY):
+            answer = await click(house, "ada", card, action)
+
+            assert answer.private == (
+                "You may not approve or deny this request. This may be done by @approvers."
+            )
+        assert house.wire(job_of(card)).count("DELETE") == 0
+
+
+async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        dialog = (await click(house, "ada", card, DENY)).dialog
+        house.slack.workspace.groups[GROUP].users.clear()
+        await house.slack.submits("ada", dialog, {"reason": "still needed"})
+        answer = house.slack.view_of("ada")
+
+        assert answer is not None
+        assert "You may not approve or deny this request." in house.slack.text_of(answer)
+        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault(kind="error", code="missing_scope"), "The bot lacks a scope"),
+        (Fault(kind="error", code="plan_upgrade_required"), "plan has no user groups"),
+        (Fault(kind="error", code="no_such_subteam"), "does not exist"),
+        (Fault(kind="error", code="internal_error"), "Slack answered internal_error"),
+        (Fault(kind="status", status=503), "Slack did not answer"),
+        (Fault(kind="garbage"), "Slack did not answer"),
+        (Fault(kind="reset_before"), "Slack did not answer"),
+        (Fault(kind="delay", seconds=6.0), "Slack did not answer in time"),
+    ],
+    ids=lambda value: getattr(value, "code", "") if hasattr(value, "kind") else "",
+)
+async def test_when_the_group_cannot_be_read_nobody_approves_and_the_sentence_says_why(
+    tmp_path: Path, fault: Fault, why: str
+) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        house.slack.faults.add("usergroups.users.list", fault)
+        answer = await click(house, "ada", card, APPROVE)
+
+        assert why in answer.private
+        assert answer.private.endswith(
+            "So it could not be checked who may do this, and nothing was done."
+        )
+        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+
+
+async def test_a_rate_limited_slack_does_not_take_away_what_was_read_a_moment_ago(
+    tmp_path: Path,
+) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        house.slack.faults.add("usergroups.users.list", Fault(kind="ratelimited", seconds=30.0))
+
+        assert (await click(house, "ada", card, APPROVE)).changed_the_card
+        await house.ends(job_of(card))
+
+
+async def test_group_look_ups_are_few(tmp_path: Path) -> None:
+    """A no comes from memory for a minute; only a yes asks Slack anew."""
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        for _ in range(10):
+            await click(house, "sam", card, APPROVE)
+
+        assert len(house.slack.called("usergroups.users.list")) == 1
+
+        await click(house, "ada", card, APPROVE)
+        await house.ends(job_of(card))
+
+        assert len(house.slack.called("usergroups.users.list")) == 2
+
+
+async def test_clicks_while_it_runs_say_who_approved(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        card = await ask(house)
+        house.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=1.5))
+        await click(house, "ada", card, APPROVE)
+        await shows(house, job_of(card), "cancelling")
+        for who, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
+            answer = await click(house, who, card, action, stale=True)
+
+            assert "This request was approved by @Ada and is running" in answer.private
+        await house.ends(job_of(card))
+
+        assert house.wire(job_of(card)).count("DELETE") == 1

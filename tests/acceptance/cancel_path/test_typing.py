@@ -1,0 +1,210 @@
+"""Whatever is typed gets an answer: a dialog, or a private sentence with an example."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.sandbox.atlas import PROJECT_ID
+from tests.acceptance.house import LIVE, RUNNING, open_house
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.house import House
+
+JOB = RUNNING[1]
+
+#: What was typed, and a piece of the answer.
+WRONG = {
+    "not an id": ("prod-eu 1234", "not a command"),
+    "an id of 23 digits": (f"prod-eu {JOB[:-1]}", "has 23 characters"),
+    "an id of 25 digits": (f"prod-eu {JOB}0", "has 25 characters"),
+    "an id with a g": (f"prod-eu {JOB[:-1]}g", "is not a command"),
+    "slashes": (f"prod-eu/../../groups {JOB}", "does not know a project"),
+    "a slash at the end": (f"prod-eu/ {JOB}", "The cluster's name is missing."),
+    "a path": (f"../{JOB} {JOB}", "does not know a project"),
+    "two dots": (f".. {JOB}", "is not a cluster's name"),
+    "percent signs": (f"prod%2Feu {JOB}", "is not a cluster's name"),
+    "an underscore": (f"prod_eu {JOB}", "Did you mean"),
+    "a name in two words": (f"my prod_eu {JOB}", "is not a cluster's name"),
+    "a question mark": (f"prod?eu {JOB}", "is not a cluster's name"),
+    "swapped": (f"{JOB} prod-eu", "stands last"),
+    "3,000 characters": ("x" * 3000, "is not a cluster's name"),
+    "3,001 characters": ("x" * 3001, "3001 characters long"),
+    "3,000 words": ("x " * 1500, "is not a command"),
+    "nearly help": ("hlep", "Did you mean"),
+    "a project that is not known": (
+        f"nowhere/prod-eu {JOB}",
+        "/cancel-restore shop-prod/prod-eu 5b622f9287d9d6039aa3fd87",
+    ),
+    "a channel call": ("<!channel>", "Name the restore job too"),
+    "no more than quotes": ("“”", "Name a cluster"),
+    "zero-width characters": ("\u200b\u2060\ufeff", "Name a cluster"),
+    "control characters": ("\x00\x07\x1b[31m", "is not a cluster's name"),
+    "the id of a job alone": (JOB, "Name the cluster"),
+}
+
+#: What phones, other pages and people in a hurry make of the same job.
+RIGHT = {
+    "as documented": f"prod-eu {JOB}",
+    "upper case": f"prod-eu {JOB.upper()}",
+    "doubled spaces": f"  prod-eu    {JOB}  ",
+    "no-break spaces": f"prod-eu\u00a0{JOB}",
+    "a tab and a new line": f"prod-eu\t\n{JOB}",
+    "smart quotes": f"“prod-eu” ‘{JOB}’",
+    "an en dash": f"prod\u2013eu {JOB}",
+    "backticks": f"`prod-eu` `{JOB}`",
+    "a zero-width space": f"prod-eu \u200b{JOB}",
+    "a byte-order mark": f"\ufeffprod-eu {JOB}",
+    "the project by name": f"shop-prod prod-eu {JOB}",
+    "the project by id": f"{PROJECT_ID} prod-eu {JOB}",
+    "with a slash": f"shop-prod/prod-eu {JOB}",
+    "a URL of the API": (
+        f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu"
+        f"/backup/restoreJobs/{JOB}"
+    ),
+    "a URL as Slack escapes it": (
+        f"<https://cloud.mongodb.com/api/atlas/v1.0/groups/{PROJECT_ID}/clusters/prod-eu"
+        f"/backup/restoreJobs/{JOB}?pretty=true&amp;envelope=true>"
+    ),
+}
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
+    tmp_path: Path, http: bool
+) -> None:
+    async with open_house(tmp_path, http=http) as house:
+        for count, (name, (typed, piece)) in enumerate(WRONG.items(), 1):
+            ack = await house.types("rina", typed)
+            said = (await house.whispered("rina", count))[-1]
+
+            assert ack.ok, name
+            assert piece in said, (name, said)
+            assert "/cancel-restore" in said, (name, said)
+            assert "prod-eu 5b622f9287d9d6039aa3fd87" in said, (name, said)
+            assert len(said) < 1000
+
+        assert house.slack.views_of("rina") == []
+        assert house.slack.messages("ops") == []
+        assert house.slack.complaints == []
+        assert not any("restoreJobs" in call.path for call in house.atlas.calls)
+
+
+async def test_what_is_meant_opens_the_dialog(house: House) -> None:
+    for name, typed in RIGHT.items():
+        before = house.slack.view_of("rina")
+        await house.types("rina", typed)
+        view = await house.dialog("rina", before)
+
+        assert JOB in house.slack.text_of(view), name
+        assert view["submit"], name
+
+    assert house.slack.ephemerals("rina") == []
+
+
+async def test_nothing_at_all_is_answered(house: House) -> None:
+    """Pickers, or a sentence with an example: never silence."""
+    ack = await house.types("rina", "")
+
+    assert ack.ok
+    await house.slack.until(
+        lambda: bool(house.slack.ephemerals("rina") or house.slack.views_of("rina"))
+    )
+
+
+async def test_help_is_private_and_shows_examples(house: House) -> None:
+    await house.types("rina", "help")
+    (said,) = await house.whispered("rina")
+
+    assert "/cancel-restore CLUSTER JOB_ID" in said
+    assert "shop-prod" in said
+    assert house.slack.messages("ops") == []
+
+
+async def test_a_command_in_a_direct_message_works_and_says_where_the_card_is(
+    house: House,
+) -> None:
+    where = house.slack.dm("rina")
+    view = await house.looks_up(RUNNING, where=where)
+    shown = house.slack.text_of(view)
+
+    assert "direct messages with the bot" in shown
+    await house.slack.submits("rina", view, {"reason": "from my sofa"})
+    ending = await house.ends(JOB, where)
+    assert ending.state == "cancelled"
+    assert "typed in a direct message" in ending.card
+
+
+@pytest.mark.parametrize("channel", ["quiet", "lobby"])
+async def test_where_the_bot_may_not_post_the_card_goes_to_the_direct_message(
+    house: House, channel: str
+) -> None:
+    view = await house.looks_up(LIVE, where=channel)
+    shown = house.slack.text_of(view)
+
+    assert "The bot cannot post here: it is not in this channel." in shown
+    assert "The card goes to your direct messages with the bot." in shown
+    await house.slack.submits("rina", view, {"reason": ""})
+    ending = await house.ends(LIVE[1], house.slack.dm("rina"))
+    assert ending.state == "cancelled"
+    assert house.slack.messages(channel) == []
+    assert "direct messages with the bot" in house.slack.text_of(house.slack.view_of("rina") or {})
+
+
+async def test_a_bot_that_was_removed_after_the_look_falls_back_too(house: House) -> None:
+    """It could post when the dialog was drawn; the post itself is refused."""
+    view = await house.looks_up(RUNNING)
+    house.slack.workspace.channel("ops").members.discard(house.slack.workspace.app.bot_user)
+    await house.slack.submits("rina", view, {"reason": ""})
+    ending = await house.ends(JOB, house.slack.dm("rina"))
+
+    assert ending.state == "cancelled"
+    assert house.slack.messages("ops") == []
+
+
+#: Anything a keyboard or a clipboard can hold, mixed with what the grammar knows.
+TEXTS = st.one_of(
+    st.text(max_size=80),
+    st.lists(
+        st.sampled_from(
+            ["prod-eu", "help", "list", "history", JOB, JOB[:-1], "/", "..", "%2e", "<", ">", "&",
+             "https://cloud.mongodb.com/v2/", "<!channel>", "*", "`", "“", "\u00a0", "\x00", "-1"]
+        ),
+        max_size=6,
+    ).map(" ".join),
+)  # fmt: skip
+
+
+async def test_nothing_typed_is_ever_ignored(tmp_path: Path) -> None:
+    """Each text gets an ack, and then a dialog, a look-up, or a private sentence."""
+    async with open_house(tmp_path) as house:
+        loop = asyncio.get_running_loop()
+
+        async def answered(text: str) -> None:
+            seen = len(house.slack.ephemerals("rina"))
+            opened = len(house.slack.called("views.open"))
+            ack = await house.types("rina", text)
+            await house.slack.until(
+                lambda: (
+                    len(house.slack.ephemerals("rina")) > seen
+                    or len(house.slack.called("views.open")) > opened
+                )
+            )
+            for message in house.slack.ephemerals("rina")[seen:]:
+                assert "<!channel>" not in str(message["blocks"])
+            assert ack.ok
+
+        @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+        @given(TEXTS)
+        def everything(text: str) -> None:
+            asyncio.run_coroutine_threadsafe(answered(text), loop).result(20)
+
+        await asyncio.to_thread(everything)
+        assert house.slack.complaints == []
+        assert house.atlas.deletes() == []

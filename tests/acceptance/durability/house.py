@@ -1,0 +1,228 @@
+"""A house for durability: stand-ins that live on, a ledger, and bots as processes that come and go.
+
+Everything is said in people's acts (asks, approves) and in what must hold in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn, User
+from bot.sandbox.slack import Settings as SlackSettings
+from tests.process import BotProcess, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bot.sandbox.slack import Ack
+
+    Json = dict[str, Any]
+
+Mode = Literal["socket", "http"]
+
+CHANNEL = "ops"
+CLUSTER = "prod-eu"
+
+#: Seconds after a new start in which everything acknowledged must have ended.
+BOUND = 30.0
+
+OPEN = ("awaiting", "approved", "cancelling")
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """Both stand-ins, the ledger's URL, and every bot that was started."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    database_url: str
+    mode: Mode = "socket"
+    approvals: int = 0
+    bots: list[BotProcess] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def bot(self) -> BotProcess:
+        return self.bots[-1]
+
+    def environment(self) -> dict[str, str]:
+        by_mode = {
+            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
+            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
+        }
+        return {
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_API_URL": self.slack.api_url,
+            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+            "MONGODB_ATLAS_BASE_URL": self.atlas.url,
+            "BOT_APPROVALS": str(self.approvals),
+            "DATABASE_URL": self.database_url,
+            **by_mode[self.mode],
+        }
+
+    def spawn(self) -> BotProcess:
+        """Start one more bot without waiting for it."""
+        self.bots.append(self.stack.enter_context(BotProcess(self.environment())))
+        return self.bot
+
+    async def start(self) -> BotProcess:
+        """Start one more bot and wait until it is ready."""
+        bot = self.spawn()
+        await bot.ready()
+        self.route(bot)
+        return bot
+
+    def route(self, bot: BotProcess) -> None:
+        """Let Slack post to this bot from now on (HTTP mode)."""
+        if self.mode == "http":
+            self.slack.http.request_url = f"{bot.url}/slack/events"
+
+    def person(self, number: int) -> str:
+        """A full member of their own, so that many dialogs can be open at once."""
+        name = f"member-{number}"
+        user_id = f"U0MEMBER{number:03d}"
+        if user_id not in self.slack.workspace.users:
+            team = self.slack.workspace.team.id
+            self.slack.workspace.add(User(id=user_id, name=name, team_id=team))
+            self.slack.workspace.channel(CHANNEL).members.add(user_id)
+        return name
+
+    def new_job(self) -> str:
+        """A download restore that has just begun."""
+        (project,) = self.atlas.world.projects.values()
+        return self.atlas.world.add_job(project.clusters[CLUSTER]).id
+
+    async def opens(self, user: str, job: str, seconds: float = 10.0) -> Json:
+        """Type the command and wait for the dialog with its submit button."""
+        ack = await self.slack.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
+        assert ack.ok, ack
+
+        def shown() -> Json | None:
+            view = self.slack.view_of(user)
+            return view if view and view.get("submit") else None
+
+        view = await self.slack.until(shown, seconds)
+        assert view
+        return view
+
+    async def submits(self, user: str, job: str) -> Ack:
+        """Submit the open dialog; what is acknowledged without an error is on our word."""
+        ack = await self.slack.submits(user, None, {"reason": "wrong cluster"})
+        if ack.ok and not ack.errors:
+            self.asked.append(job)
+        return ack
+
+    async def asks(self, user: str) -> str:
+        """Ask for a new job to be cancelled, as a person would; give the job."""
+        job = self.new_job()
+        await self.opens(user, job)
+        ack = await self.submits(user, job)
+        assert ack.ok, ack
+        assert ack.errors == {}
+        return job
+
+    async def card_of(self, job: str, seconds: float = 10.0) -> Json:
+        def found() -> Json | None:
+            cards = self.cards_of(job)
+            return cards[0] if cards else None
+
+        card = await self.slack.until(found, seconds)
+        assert card
+        return card
+
+    def cards_of(self, job: str) -> list[Json]:
+        """The messages about a job that are no replies and carry our metadata."""
+        return [
+            message
+            for message in self.slack.messages(CHANNEL)
+            if state_of(message) and not is_reply(message) and job in str(message["blocks"])
+        ]
+
+    def outcomes_of(self, card: Json) -> list[str]:
+        """The ends that the card's thread tells of."""
+        told = [state_of(reply) for reply in self.slack.replies(card)]
+        return [state for state in told if state and state not in OPEN]
+
+    def ended(self, job: str) -> bool:
+        """Whether the job's card and its thread tell the same end."""
+        cards = self.cards_of(job)
+        return any(self.outcomes_of(card) == [state_of(card)] for card in cards)
+
+    async def until_ended(self, seconds: float = BOUND) -> None:
+        """Wait until everything on our word has ended; raises `TimeoutError` saying what has not."""
+        try:
+            await self.slack.until(lambda: all(map(self.ended, self.asked)), seconds)
+        except TimeoutError:
+            raise TimeoutError(self._story()) from None
+
+    def _story(self) -> str:
+        lines = [
+            f"{job}: ended {self.ended(job)}, "
+            + str([(state_of(c), self.outcomes_of(c)) for c in self.cards_of(job)])
+            for job in self.asked
+        ]
+        return "\n".join([*lines, self.bot.log[-6000:]])
+
+    async def check(self, state: str = "cancelled") -> None:
+        """Everything on our word: one card, one outcome, no DELETE too many, a whole record."""
+        for job in self.asked:
+            (card,) = self.cards_of(job)
+            assert (state_of(card), self.outcomes_of(card)) == (state, [state]), self._story()
+            self.check_deletes(job)
+        assert self.slack.complaints == []
+        await self.check_record()
+
+    def check_deletes(self, job: str) -> None:
+        """No DELETE was begun once Atlas had shown the job as cancelled."""
+        calls = [call for call in self.atlas.calls if job in call.path and not call.challenge]
+        effects = [call for call in calls if call.effect]
+        assert len(effects) <= 1
+        if effects:
+            late = [c for c in calls if c.method == "DELETE" and c.at > effects[0].at]
+            assert late == []
+
+    async def check_record(self) -> None:
+        ran = await run_command("audit", "verify", DATABASE_URL=self.database_url)
+        assert ran.code == 0, ran.err
+
+
+@asynccontextmanager
+async def opened(
+    database_url: str,
+    *,
+    mode: Mode = "socket",
+    approvals: int = 0,
+    settings: SlackSettings | None = None,
+) -> AsyncIterator[House]:
+    """Open both stand-ins; every bot that was started ends with them."""
+    async with AtlasStandIn() as atlas, SlackStandIn(settings=settings) as slack:
+        house = House(
+            slack=slack, atlas=atlas, database_url=database_url, mode=mode, approvals=approvals
+        )
+        with house.stack:
+            yield house
+
+
+def state_of(message: Json) -> str:
+    """The state in a message's metadata; empty for messages of other kinds."""
+    metadata = message.get("metadata") or {}
+    return str((metadata.get("event_payload") or {}).get("state") or "")
+
+
+def is_reply(message: Json) -> bool:
+    return bool(message.get("thread_ts", message["ts"]) != message["ts"])
+
+
+async def until(predicate: Callable[[], object], seconds: float = 10.0) -> None:
+    """Look every few milliseconds until `predicate` holds; raises `TimeoutError`."""
+    async with asyncio.timeout(seconds):
+        while not predicate():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,177 @@
+"""`kill -9` at every step of a request's life: what was acknowledged ends, once and on record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from bot.sandbox.slack import Settings
+from tests.acceptance.durability.house import BOUND, opened, state_of
+from tests.acceptance.durability.moments import MOMENTS, POST, after_slack_took
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from tests.acceptance.durability.house import House
+    from tests.acceptance.durability.moments import Moment
+
+#: Houses that work at the same time: enough to let their waits overlap.
+SIDE_BY_SIDE = 13
+
+
+async def side_by_side(work: dict[str, Coroutine[object, object, None]]) -> None:
+    """Run every house; failures come together, each with its name."""
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def named(name: str, each: Coroutine[object, object, None]) -> None:
+        async with room:
+            try:
+                await each
+            except Exception as error:
+                error.add_note(f"killed when: {name}")
+                raise
+
+    done = await asyncio.gather(*(named(*item) for item in work.items()), return_exceptions=True)
+    if failed := [error for error in done if isinstance(error, Exception)]:
+        raise ExceptionGroup("not every request came to its end", failed)
+
+
+async def killed_once(house: House, moment: Moment) -> None:
+    """Ask, die at the moment, start anew, and see everything to its end within the bound."""
+    await house.start()
+    job = house.new_job()
+    await house.opens("rina", job)
+    dying = asyncio.create_task(moment(house, job))
+    await asyncio.sleep(0)
+    ack = await house.submits("rina", job)
+    await asyncio.wait_for(dying, 20)
+    assert ack.ok, ack
+    await ended_anew(house)
+
+
+async def ended_anew(house: House) -> None:
+    house.atlas.faults.clear()
+    house.slack.faults.clear()
+    bot = await house.start()
+    await house.until_ended(bot.started_at + BOUND - time.monotonic())
+    await house.check()
+    assert await bot.stop() == 0, bot.log
+
+
+async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_start(
+    ledgers: list[str],
+) -> None:
+    async def scenario(moment: Moment, url: str) -> None:
+        async with opened(url) as house:
+            await killed_once(house, moment)
+
+    await side_by_side(
+        {
+            name: scenario(moment, url)
+            for (name, moment), url in zip(MOMENTS.items(), ledgers, strict=False)
+        }
+    )
+
+
+async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> None:
+    async def submission(url: str) -> None:
+        async with opened(url) as house:
+            await house.start()
+            await house.asks("rina")
+            house.bot.kill()
+            await ended_anew(house)
+
+    async def approval(url: str) -> None:
+        async with opened(url, approvals=1) as house:
+            await house.start()
+            job = await house.asks("rina")
+            ack = await house.slack.clicks(
+                "ada", await house.card_of(job), "cancel_restore_approve"
+            )
+            house.bot.kill()
+            assert ack.ok
+            await ended_anew(house)
+
+    async def waiting(url: str) -> None:
+        """What waits for approval waits on, and its old card's buttons work."""
+        async with opened(url, approvals=1) as house:
+            await house.start()
+            job = await house.asks("rina")
+            card = await house.card_of(job)
+            house.bot.kill()
+            await house.start()
+            ack = await house.slack.clicks("ada", card, "cancel_restore_approve")
+            assert ack.ok
+            await house.until_ended()
+            await house.check()
+
+    await side_by_side(
+        {
+            "the submission is acknowledged": submission(ledgers[0]),
+            "the approval is acknowledged": approval(ledgers[1]),
+            "it waits for approval": waiting(ledgers[2]),
+        }
+    )
+
+
+async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_comes_again(
+    ledgers: list[str],
+) -> None:
+    async with opened(ledgers[0]) as house:
+        await house.start()
+        job = house.new_job()
+        await house.opens("rina", job)
+        sockets = house.slack.sockets
+        sockets.freeze()  # what the bot answers is lost on the way
+        lost = await house.submits("rina", job)
+        house.bot.kill()
+        sockets.freeze(frozen=False)
+        await house.start()
+
+        again = await house.slack.redelivers()
+
+        assert (lost.error, again.ok) == ("operation_timeout", True)
+        house.asked.append(job)
+        await house.until_ended()
+        await house.check()
+
+
+async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its_first_click(
+    ledgers: list[str],
+) -> None:
+    settings = Settings(client_msg_id="ignore")
+    async with opened(ledgers[0], approvals=1, settings=settings) as house:
+        await house.start()
+        job = house.new_job()
+        await house.opens("rina", job)
+        dying = asyncio.create_task(after_slack_took(POST)(house, job))
+        await asyncio.sleep(0)
+        await house.submits("rina", job)
+        await asyncio.wait_for(dying, 20)
+        await house.start()
+        await house.slack.until(lambda: len(house.cards_of(job)) == 2, BOUND)
+        stray, card = house.cards_of(job)
+
+        ack = await house.slack.clicks("ada", stray, "cancel_restore_approve")
+
+        assert ack.ok
+        await house.slack.until(lambda: house.ended(job))
+        settled = await house.slack.until(lambda: _settled(house, stray["ts"]))
+        assert settled
+        assert [state_of(each) for each in house.cards_of(job) if each["ts"] == card["ts"]] == [
+            "cancelled"
+        ]
+        house.check_deletes(job)
+        await house.check_record()
+
+
+def _settled(house: House, ts: str) -> bool:
+    """Whether a message has no button left that decides."""
+    message = house.slack.message("ops", ts)
+    return bool(message) and "cancel_restore_approve" not in str(message)
+
+
+async def test_in_http_mode_too(ledgers: list[str]) -> None:
+    async with opened(ledgers[0], mode="http") as house:
+        await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])

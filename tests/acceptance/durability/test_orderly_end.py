@@ -1,0 +1,124 @@
+"""SIGTERM: the bot is gone within 10 seconds with exit code 0, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.slack import Fault as SlackFault
+from tests.acceptance.durability.house import BOUND, Mode, opened, until
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
+TEN_SECONDS = 10.0
+
+
+@pytest.fixture(params=["socket", "http"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    kind: Mode = request.param
+    return kind
+
+
+async def test_what_can_be_finished_is_finished(mode: Mode, ledgers: list[str]) -> None:
+    async with opened(ledgers[0], mode=mode) as house:
+        bot = await house.start()
+        house.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=1.0, method="DELETE"))
+        job = await house.asks("rina")
+
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+
+        assert house.ended(job)
+        await house.check()
+
+
+async def test_what_cannot_be_finished_is_handed_over_at_once(ledgers: list[str]) -> None:
+    async with opened(ledgers[0]) as house:
+        bot = await house.start()
+        house.atlas.faults.add(Fault(kind=Kind.HANG, method="DELETE"))
+        await house.asks("rina")
+        await until(lambda: not house.atlas.faults.active)
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+        began = time.monotonic()
+        await house.start()
+
+        await house.until_ended(BOUND)
+
+        assert time.monotonic() - began < 8  # the lease was given back, not waited for
+        await house.check()
+
+
+async def test_with_everything_around_hanging_it_still_ends_in_time(ledgers: list[str]) -> None:
+    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once."""
+    async with opened(ledgers[0]) as house:
+        bot = await house.start()
+        views = [(house.person(number), house.new_job()) for number in range(4)]
+        for who, job in views:
+            await house.opens(who, job)
+        house.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
+        house.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=20), times=8)
+        for who, job in views:
+            assert (await house.submits(who, job)).ok
+        await house.slack.types("rina", "ops", f"/cancel-restore prod-eu {house.new_job()}")
+
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+
+        house.atlas.faults.clear()
+        house.slack.faults.clear()
+        await house.start()
+        await house.until_ended(BOUND)
+        for job in house.asked:
+            house.check_deletes(job)
+        await house.check_record()
+
+
+async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
+    postgres: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as house:
+        bot = await house.start()
+        house.atlas.faults.add(Fault(kind=Kind.HANG, times=None, method="DELETE"))
+        await house.asks("rina")
+        await until(lambda: bool(house.atlas.faults.active) and '"atlas:cancel_sent"' in bot.log)
+        postgres.pause()
+        try:
+            asking = asyncio.create_task(
+                house.slack.types("ada", "ops", f"/cancel-restore prod-eu {house.new_job()}")
+            )
+            code = await bot.stop(TEN_SECONDS)
+            await asking
+        finally:
+            postgres.resume()
+        house.atlas.faults.clear()
+        await house.start()
+
+        await house.until_ended(BOUND)
+
+        assert code == 0, bot.log
+        await house.check()
+
+
+async def test_submissions_that_come_while_it_stops_are_answered_or_not_on_our_word(
+    mode: Mode, ledgers: list[str]
+) -> None:
+    async with opened(ledgers[0], mode=mode) as house:
+        bot = await house.start()
+        views = [(house.person(number), house.new_job()) for number in range(8)]
+        for who, job in views:
+            await house.opens(who, job)
+        sending = []
+        stopping = asyncio.create_task(bot.stop(TEN_SECONDS))
+        for who, job in views:
+            sending.append(asyncio.create_task(house.submits(who, job)))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*sending)
+        assert await stopping == 0, bot.log
+        await house.start()
+
+        await house.until_ended(BOUND)
+
+        await house.check()
