@@ -35,6 +35,9 @@ ABANDONED_AFTER = 10
 #: Seconds for each step of an end: abandoned transactions, then a farewell to the server.
 FAREWELL = 1.0
 
+#: Seconds for which a replica waits at its start while another brings the schema up.
+TURN_AT_START = 300
+
 #: Any fixed number: two replicas that start together take turns with it.
 MIGRATION_LOCK = 0x5CA1AB1E
 
@@ -59,9 +62,9 @@ class Database:
     """One engine, and transactions that end within `patience` seconds, one way or the other."""
 
     def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
-        url = make_url(database_url)
-        self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(url, patience) if self.is_sqlite else _postgresql(url, patience)
+        self._url = make_url(database_url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.engine = _engine(self._url, patience, ABANDONED_AFTER)
         self._patience = patience
         # SQLite has one writer: a queue of our own is fairer than its busy loop.
         self._turn = asyncio.Lock() if self.is_sqlite else None
@@ -74,9 +77,13 @@ class Database:
 
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together take turns."""
-        async with self._connection(writes=True) as connection:
-            await connection.run_sync(_upgrade)
-            await connection.commit()
+        # Nobody waits in Slack for this: a table of a million rows may take its time.
+        engine = _engine(self._url, TURN_AT_START, TURN_AT_START)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade)
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         """Close every connection; a server that does not answer is not waited for."""
@@ -176,6 +183,19 @@ def _meaning(error: Exception, progress: Progress) -> LedgerError:
     return MaybeRecorded() if progress.committing and lost else NotRecorded()
 
 
+def _engine(url: URL, patience: float, ended_after: int) -> AsyncEngine:
+    """Make an engine.
+
+    Args:
+        url: which database.
+        patience: seconds for a connection, or for the turn to write.
+        ended_after: seconds after which PostgreSQL or its driver end a statement by themselves.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, patience)
+    return _postgresql(url, min(patience, PATIENCE), ended_after)
+
+
 def _sqlite(url: URL, patience: float) -> AsyncEngine:
     engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
 
@@ -201,8 +221,8 @@ def _sqlite(url: URL, patience: float) -> AsyncEngine:
     return engine
 
 
-def _postgresql(url: URL, patience: float) -> AsyncEngine:
-    ended = f"{ABANDONED_AFTER * 1000}"
+def _postgresql(url: URL, patience: float, ended_after: int) -> AsyncEngine:
+    ended = f"{ended_after * 1000}"
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=10,
@@ -210,7 +230,7 @@ def _postgresql(url: URL, patience: float) -> AsyncEngine:
         pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
         connect_args={
             "timeout": patience,
-            "command_timeout": ABANDONED_AFTER,
+            "command_timeout": ended_after,
             "server_settings": {
                 "application_name": "cancel-restore",
                 # A replica that hangs with a row locked must not hold up the others for ever.

@@ -1,0 +1,163 @@
+"""The schema: what the versions make is what the tables say, from every earlier version on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from bot.cancellation.database import Database
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.lifecycle import State
+from bot.cancellation.record import Record
+from bot.cancellation.tables import metadata
+from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+def config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "bot.cancellation:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+VERSIONS = [
+    version.revision for version in ScriptDirectory.from_config(config()).walk_revisions()
+][::-1]
+
+#: A request as the first version kept it, with its record as it was chained then.
+FIRST_REQUEST = {
+    "id": "old",
+    "key": "V0OLD",
+    "state": "awaiting",
+    "project_id": PROJECT_ID,
+    "project_name": "shop-prod",
+    "cluster_name": "prod-eu",
+    "job_id": JOB_ID,
+    "team": "T0HOME",
+    "requester": "U0RINA",
+    "asked_in": "C0OPS",
+    "channel": "C0OPS",
+    "reason": "wrong cluster",
+    "shown": '{"delivery_type":"download","snapshot_id":"5b622e3587d9d6039faf713f",'
+    '"snapshot_time":null,"cancellable":true,"target":null,"link_is_live":false,'
+    '"expires_at":null}',
+    "approvals_needed": 1,
+    "created_at": 1795608000000,
+    "changed_at": 1795608000000,
+    "expires_at": 1795609800000,
+    "events": 1,
+    "head": "fef857c1c8003c30e06ae920189974cb6ee1027d14dfb6fc65835c6f8c967a8f",
+}
+FIRST_EVENT = {
+    "request": "old",
+    "number": 1,
+    "at": "2026-11-25T12:00:00.000+00:00",
+    "event": "request:created",
+    "actor": "U0RINA",
+    "team": "T0HOME",
+    "detail": "{}",
+    "previous": "",
+    "hash": FIRST_REQUEST["head"],
+}
+
+
+@pytest.fixture
+async def empty(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+async def in_schema(database: Database, work: Any) -> Any:
+    """Run `work` on a plain connection and commit it."""
+    async with database.engine.begin() as connection:
+        return await connection.run_sync(work)
+
+
+async def insert(database: Database, table: str, values: dict[str, Any]) -> None:
+    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+    statement = text(f"INSERT INTO {table} ({names}) VALUES ({places})")  # noqa: S608 - ours
+
+    async def work(db: AsyncConnection) -> None:
+        await db.execute(statement, values)
+
+    await database.write(work)
+
+
+async def test_the_versions_make_exactly_the_tables_of_the_code(empty: Database) -> None:
+    await empty.migrate()
+
+    def compare(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    assert await in_schema(empty, compare) == []
+
+
+async def test_the_partial_indexes_are_partial(empty: Database) -> None:
+    await empty.migrate()
+
+    def partial(connection: Connection) -> set[str]:
+        tables = ("requests", "posts", "audit_events")
+        indexes = [index for name in tables for index in inspect(connection).get_indexes(name)]
+        where = f"{connection.dialect.name}_where"
+        return {str(each["name"]) for each in indexes if where in each.get("dialect_options", {})}
+
+    assert await in_schema(empty, partial) == {
+        "one_open_request_a_job",
+        "open_requests",
+        "due_posts",
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_ledger_of_an_earlier_version_goes_on_with_its_data(
+    empty: Database, version: str
+) -> None:
+    await in_schema(empty, lambda connection: command.upgrade(config(connection), version))
+    await insert(empty, "requests", FIRST_REQUEST)
+    await insert(empty, "audit_events", FIRST_EVENT)
+
+    await empty.migrate()
+
+    ledger = Ledger(empty, Clock(NOON))
+    approved = await ledger.approve("old", RINA, lambda _request: None)
+    assert approved.state is State.APPROVED
+    assert await Record(empty).breaks() == []
+
+
+async def test_migrating_again_changes_nothing(empty: Database) -> None:
+    await empty.migrate()
+    request = await Ledger(empty, Clock()).create(a_request(), RINA)
+
+    await empty.migrate()
+
+    assert await Ledger(empty, Clock()).request(request.id) == request
+
+
+async def test_replicas_that_start_together_take_turns(database_url: str) -> None:
+    replicas = [Database(database_url) for _ in range(6)]
+    try:
+        await asyncio.gather(*(replica.migrate() for replica in replicas))
+        ledgers = [Ledger(replica, Clock()) for replica in replicas]
+        created = await asyncio.gather(*(each.create(a_request(), RINA) for each in ledgers))
+
+        assert len({request.id for request in created}) == 6
+        assert await Record(replicas[0]).breaks() == []
+    finally:
+        for replica in replicas:
+            await replica.close()
