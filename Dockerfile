@@ -19,8 +19,10 @@ RUN groupadd --gid 10001 bot \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bot \
     && install --directory --owner=10001 --group=10001 /data
 COPY --from=builder /opt/venv /opt/venv
-# With /data a volume, the root file system can be read-only.
+# With /data a volume, the root file system can be read-only. Slack's SDK wants a home when it is
+# imported, which a user id given by --user does not have.
 ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/data \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \

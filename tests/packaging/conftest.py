@@ -1,0 +1,67 @@
+"""The wheel, built from a copy of the sources, and a virtual environment that has it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from venv import EnvBuilder
+
+import pytest
+
+#: What a build needs of the project.
+SOURCES = ("bot", "pyproject.toml", "README.md", "LICENSE")
+
+
+def copy(names: tuple[str, ...], where: Path) -> Path:
+    """Copy parts of the project, without what earlier builds and runs have left in them."""
+    where.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if Path(name).is_dir():
+            shutil.copytree(name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(name, where)
+    return where
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy(SOURCES, tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="session")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # Without isolation nothing is downloaded: setuptools is one of the development dependencies.
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, sources)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment with the wheel, over the dependencies of this one.
+
+    Its own packages come first, and a line of a .pth file does not start the editable install of
+    the environment it names: `bot` is the wheel's.
+    """
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    EnvBuilder(symlinks=True).create(venv)
+    python = venv / "bin" / "python"
+    (packages,) = venv.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip("--python", python, "install", "--no-deps", "--no-index", wheel)
+    return python.parent
+
+
+def pip(*arguments: str | Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,213 @@
+"""The Dockerfile's own steps make a bot that runs as a stranger on code it cannot change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from tests.packaging.dockerfile import Stage, read_stages
+from tests.postgres import free_port
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Iterator
+
+BUILDER, FINAL = read_stages()
+
+#: The user of the container, without an account here: only root can become that.
+STRANGER = int(FINAL.one("USER").rest.partition(":")[0]) if os.geteuid() == 0 else None
+
+#: Seconds in which the bot must be ready.
+PATIENCE = 30.0
+
+
+def base_python() -> str:
+    """Return a Python that the bot's user may run, as the image's would be."""
+    candidates = [sys.executable] if STRANGER is None else [sys.executable, "/usr/bin/python3"]
+    check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    for each in map(os.path.realpath, candidates):
+        try:
+            subprocess.run([each, "-c", check], user=STRANGER, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return each
+    pytest.fail("no Python here that another user may run: apt-get install python3 python3-venv")
+
+
+class Machine:
+    """A folder that stands for the image's root: paths of the Dockerfile lie in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, inside: str) -> Path:
+        return self.root / inside.lstrip("/")
+
+    def mapped(self, text: str) -> str:
+        """Put the image's own folders under this root."""
+        return re.sub(r"(?<![\w.])/(opt|src|data)\b", rf"{self.root}/\1", text)
+
+    def build(self, stage: Stage) -> None:
+        """Carry the builder's instructions out, in order."""
+        python = base_python()
+        folder = self.root
+        for each in stage.instructions:
+            if each.word == "WORKDIR":
+                folder = self.path(each.rest)
+                folder.mkdir(parents=True)
+            elif each.word == "COPY":
+                self.copy(each.rest.split(), folder)
+            elif each.word == "RUN":
+                line = re.sub(r"^python ", f"{python} ", self.mapped(each.rest))
+                self.run(line, folder, stage.environment())
+
+    def copy(self, names: list[str], folder: Path) -> None:
+        *sources, target = names
+        for name in sources:
+            if Path(name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(name, folder / target, ignore=ignored)
+            else:
+                shutil.copy(name, folder / target)
+
+    def run(self, line: str, folder: Path, environ: dict[str, str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", line], cwd=folder, env=kept | environ, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-image-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)  # the bot's user goes through it
+        made = Machine(root)
+        made.build(BUILDER)
+        made.path("/data").mkdir()
+        if STRANGER is not None:
+            os.chown(made.path("/data"), STRANGER, STRANGER)
+        frozen = [made.path("/opt"), *made.path("/opt").rglob("*")]
+        for each in frozen:
+            if not each.is_symlink():
+                each.chmod(each.stat().st_mode & ~0o222)
+        yield made
+        for each in frozen:
+            if each.is_dir() and not each.is_symlink():
+                each.chmod(0o755)  # so that the folder can be removed
+
+
+def test_what_is_copied_into_the_image_is_let_through_to_its_builder() -> None:
+    copied = {name for rest in BUILDER.all("COPY") for name in rest.split()[:-1]}
+    let_through = set(re.findall(r"^!(\S+)", Path(".dockerignore").read_text(), re.MULTILINE))
+
+    assert copied == let_through
+
+
+def test_the_user_of_the_image_is_made_in_it_and_owns_the_ledgers_folder() -> None:
+    uid, _, gid = FINAL.one("USER").rest.partition(":")
+    (run,) = FINAL.all("RUN")
+
+    assert f"groupadd --gid {gid} bot" in run
+    assert f"useradd --uid {uid} --gid {gid} " in run
+    assert f"install --directory --owner={uid} --group={gid} {FINAL.one('VOLUME').rest}" in run
+    assert FINAL.environment()["DATABASE_URL"].startswith(f"sqlite:///{FINAL.one('VOLUME').rest}/")
+
+
+def in_the_image(
+    machine: Machine, of_slack: SlackStandIn, of_atlas: AtlasStandIn
+) -> dict[str, str]:
+    """Return the variables that the image sets, and those that whoever runs it must set."""
+    of_image = {n: machine.mapped(v) for n, v in FINAL.environment().items()}
+    return of_image | {
+        "PATH": of_image["PATH"].replace("$PATH", os.environ["PATH"]),
+        "HOST": "127.0.0.1",  # nothing of a test is open to others
+        "PORT": str(free_port()),
+        "SLACK_BOT_TOKEN": of_slack.bot_token,
+        "SLACK_APP_TOKEN": of_slack.app_token,
+        "SLACK_API_URL": of_slack.api_url,
+        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+        "MONGODB_ATLAS_BASE_URL": of_atlas.url,
+    }
+
+
+async def start(machine: Machine, command: list[str], environ: dict[str, str]) -> Process:
+    """Start a command of the Dockerfile as the image would."""
+    program = shutil.which(command[0], path=environ["PATH"]) or command[0]
+    return await asyncio.create_subprocess_exec(
+        program,
+        *command[1:],
+        env=environ,
+        cwd=machine.path(FINAL.one("WORKDIR").rest),
+        user=STRANGER,
+        group=STRANGER,
+        extra_groups=[] if STRANGER is not None else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+async def end_of(process: Process, seconds: float) -> tuple[int | None, str]:
+    """Wait for the end; returns the exit code, and what was printed."""
+    try:
+        async with asyncio.timeout(seconds):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode, said.decode()
+
+
+async def until_ready(url: str, process: Process) -> None:
+    """Ask until the bot says that it is ready."""
+    until = time.monotonic() + PATIENCE
+    async with aiohttp.ClientSession() as session:
+        while time.monotonic() < until and process.returncode is None:
+            try:
+                async with session.get(f"{url}/readyz") as answer:
+                    if answer.ok:
+                        return
+            except aiohttp.ClientError:
+                pass  # it does not listen yet
+            await asyncio.sleep(0.05)
+    if process.returncode is None:
+        process.kill()
+    pytest.fail(f"not ready: {await end_of(process, 5)}")
+
+
+@pytest.mark.timeout(300)
+async def test_the_image_runs_read_only_and_tells_docker_that_it_is_well(machine: Machine) -> None:
+    command = FINAL.one("ENTRYPOINT").as_list() + FINAL.one("CMD").as_list()
+    health = json.loads(FINAL.one("HEALTHCHECK").rest.partition("CMD ")[2])
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        environ = in_the_image(machine, slack, atlas)
+        process = await start(machine, command, environ)
+        await until_ready(f"http://127.0.0.1:{environ['PORT']}", process)
+        checked = await end_of(await start(machine, health, environ), 10)
+        process.send_signal(getattr(signal, FINAL.one("STOPSIGNAL").rest))
+        code, said = await end_of(process, 15)
+
+    assert checked == (0, "")
+    assert (code, "Traceback" in said) == (0, False)
+    assert (machine.path("/data") / "cancel-restore.db").exists()

@@ -1,0 +1,63 @@
+"""What is installed is whole: the program works from the wheel alone, away from the sources."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from email import message_from_bytes
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> dict[str, str]:
+    """An environment without a word of the sources."""
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+
+
+def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path, sources: Path) -> None:
+    ours = {str(path.relative_to(sources)) for path in sources.glob("bot/**/*") if path.is_file()}
+    with ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+
+    assert packed == ours
+
+
+def test_the_wheel_carries_the_readme_and_the_licence(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        read = message_from_bytes(archive.read(metadata))
+
+    assert read.get_payload(decode=True) == Path("README.md").read_bytes()
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_program_is_the_wheels_own(installed: Path, away: dict[str, str]) -> None:
+    printed = subprocess.run(
+        [installed / "python", "-c", "import bot; print(bot.__file__)"],
+        env=away,
+        cwd=away["HOME"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert Path(printed.strip()).is_relative_to(installed.parent)
+
+
+def test_the_demo_plays_from_the_wheel_alone(installed: Path, away: dict[str, str]) -> None:
+    done = subprocess.run(
+        [installed / "cancel-restore", "demo", "--script"],
+        env=away,
+        cwd=away["HOME"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    last = "Atlas says that the job is cancelled; DELETEs sent: 1."
+
+    assert (done.returncode, done.stderr, done.stdout.splitlines()[-1:]) == (0, "", [last])
