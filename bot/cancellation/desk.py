@@ -143,7 +143,7 @@ class Desk:
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
             return rules.may_decide(policy, request.requester, person) or rules.counts_again(
-                request.approved_by, person
+                request.approved_by, person, policy.approvers
             )
 
         return self._started(await self._ledger.approve(request_id, person, check))
@@ -161,7 +161,7 @@ class Desk:
         """Take a waiting request back; raises as `approve` does."""
 
         def check(request: Request) -> NotAllowed | None:
-            return rules.may_withdraw(request.requester, person)
+            return rules.may_withdraw(request.requester, person, request.team)
 
         return self._started(await self._ledger.withdraw(request_id, person, check))
 

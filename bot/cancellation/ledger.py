@@ -137,7 +137,8 @@ class Ledger:
             await page.note(request, EventName.RETRIED, actor=person)
             # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
             await page.run(statements.forget_acceptance(request.id))
-            return await page.enter(request, State.FAILED, State.APPROVED, actor=person, said=False)
+            # By the bot itself: whoever tries again has approved nothing.
+            return await page.enter(request, State.FAILED, State.APPROVED, said=False)
 
         return self._told(await self._write(work))
 

@@ -125,9 +125,19 @@ def may_deny(policy: Policy, requester: str, person: Person) -> NotAllowed | Non
     return may_decide(policy, requester, person)
 
 
-def may_withdraw(requester: str, person: Person) -> NotAllowed | None:
-    """Only the person who asked may withdraw."""
-    return None if person.id == requester else NotTheRequester(requester=requester)
+def may_withdraw(requester: str, person: Person, team: str | None = None) -> NotAllowed | None:
+    """Only the person who asked may withdraw.
+
+    Args:
+        requester: the user id of who asked.
+        person: who wants to withdraw.
+        team: the workspace of who asked; an outsider must be of the same. Within our own
+            organization a person can appear under several, so that the id decides.
+    """
+    elsewhere = person.kind is Kind.OUTSIDER and team is not None and person.team != team
+    if person.id == requester and not elsewhere:
+        return None
+    return NotTheRequester(requester=requester)
 
 
 def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
@@ -135,9 +145,11 @@ def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
     return may_ask(policy, person)
 
 
-def counts_again(approved_by: frozenset[str], person: Person) -> NotAllowed | None:
+def counts_again(
+    approved_by: frozenset[str], person: Person, approvers: People | None = None
+) -> NotAllowed | None:
     """One person is one approval, however often they click."""
-    return AlreadyApproved() if person.id in approved_by else None
+    return AlreadyApproved(ask=approvers) if person.id in approved_by else None
 
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:

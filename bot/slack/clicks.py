@@ -10,7 +10,7 @@ import structlog
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, Overtaken, RequestMovedOn, UnknownProject
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import Person
+from bot.cancellation.policy import Kind, Person
 from bot.slack.blocks import card, dialog
 from bot.slack.deadline import in_time
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
@@ -78,17 +78,18 @@ class Clicks:
 
     async def approve(self, click: Click) -> Request:
         policy = self._policy_of(await self._desk.request(click.request_id))
-        person = await self._directory.person(click.who, policy.approvers)
+        person = await self._directory.acting(click.who, policy.approvers)
         return await self._desk.approve(click.request_id, person)
 
     async def retry(self, click: Click) -> Request:
         policy = self._policy_of(await self._desk.request(click.request_id))
-        person = await self._directory.person(click.who, policy.requesters)
+        person = await self._directory.acting(click.who, policy.requesters)
         return await self._desk.retry(click.request_id, person)
 
     async def withdraw(self, click: Click) -> Request:
-        # The requester's id decides: Slack need not be asked who that is.
-        person = Person(id=click.who.id, team=click.who.team)
+        # The requester's id and team decide: Slack need not be asked who that is.
+        kind = Kind.OUTSIDER if click.who.is_outsider else Kind.MEMBER
+        person = Person(id=click.who.id, team=click.who.team, kind=kind)
         return await self._desk.withdraw(click.request_id, person)
 
     async def decide(self, click: Click, decision: Decision) -> None:
@@ -128,7 +129,7 @@ class Clicks:
         if request.state is not State.AWAITING:
             return RequestMovedOn(request)
         policy = self._policy_of(request)
-        person = await self._directory.person(click.who, policy.approvers)
+        person = await self._directory.acting(click.who, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
 
     def _policy_of(self, request: Request) -> Policy:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.cancellation.policy import Kind, Person
 from bot.slack.cache import Cache
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, RateLimited, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +40,8 @@ WHYS: Mapping[str, str] = {
     "user_not_visible": "The bot may not see this user.",
 }
 
+TWO_TEAMS = "Slack knows this person in another workspace than the click names."
+
 
 class Directory:
     """Who people are, by `users.info` and `usergroups.users.list`.
@@ -60,6 +64,7 @@ class Directory:
         self._client = client
         self._identity = identity
         self._patience = patience
+        self._clock = clock
         self._kinds = Cache(self._read_kind, HOLDS, clock)
         self._members = Cache(self._read_members, HOLDS, clock)
 
@@ -72,11 +77,34 @@ class Directory:
             DirectoryTrouble: Slack did not say; the person has no rights.
         """
         if who.is_outsider:
-            return Person(id=who.id, team=who.team, kind=Kind.OUTSIDER)
+            return await self._outsider(who, people)
         if who.id in people.users:
             return Person(id=who.id, team=who.team)
         kind, groups = await asyncio.gather(self._kind_of(who.id), self._groups_of(who.id, people))
         return Person(id=who.id, team=who.team, kind=kind, groups=groups)
+
+    async def acting(self, who: Who, people: People) -> Person:
+        """Say who somebody is that does something, not only looks.
+
+        A no may come from memory, but a yes that rests on a group is asked of Slack anew: whoever
+        was taken out of it a moment ago has lost the right. Where Slack only asks to slow down,
+        what it said within the last minute counts.
+
+        Raises:
+            DirectoryTrouble: Slack did not say; the person has no rights.
+        """
+        began = self._clock()
+        person = await self.person(who, people)
+        if not person.groups or person not in people:
+            return person
+        groups = await self._groups_of(who.id, people, since=began)
+        return replace(person, groups=groups)
+
+    async def _outsider(self, who: Who, people: People) -> Person:
+        # Ids alone could be those of somebody of ours: the team that Slack knows must fit.
+        if who.id in people.users and await self._kind_of(who.id) is not Kind.OUTSIDER:
+            raise DirectoryTrouble(TWO_TEAMS)
+        return Person(id=who.id, team=who.team, kind=Kind.OUTSIDER)
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
         """Return the user ids of everybody in these groups; raises `DirectoryTrouble`."""
@@ -86,18 +114,24 @@ class Directory:
     async def _kind_of(self, user: str) -> Kind:
         return await self._ask(self._kinds, user)
 
-    async def _groups_of(self, user: str, people: People) -> frozenset[str]:
+    async def _groups_of(
+        self, user: str, people: People, since: float = -math.inf
+    ) -> frozenset[str]:
         if people.everyone:
             return frozenset()
         groups = sorted(people.groups)
-        lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
+        asking = (self._ask(self._members, group, since) for group in groups)
+        lists = await asyncio.gather(*asking)
         return frozenset(group for group, have in zip(groups, lists, strict=True) if user in have)
 
-    async def _ask(self, cache: Cache[str, T], key: str) -> T:
+    async def _ask(self, cache: Cache[str, T], key: str, since: float = -math.inf) -> T:
         try:
-            return await cache.get(key, self._patience)
+            return await cache.get(key, self._patience, since=since)
         except CALL_ERRORS as error:
-            raise _trouble(error) from error
+            kept = cache.kept(key) if isinstance(meaning_of(error), RateLimited) else None
+            if kept is None:
+                raise _trouble(error) from error
+            return kept
 
     async def _read_kind(self, user: str) -> Kind:
         answer = await self._client.users_info(user=user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import (
+    ApprovalRanOut,
     CancellationError,
     ChannelNotAllowed,
     JobTaken,
@@ -22,6 +23,8 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Say what went wrong, and whom or what to ask next."""
     if isinstance(error, JobTaken):
         return _taken(error, links)
+    if isinstance(error, ApprovalRanOut):
+        return f"{text.escape(error.sentence)} It ended {text.when(error.request.expires_at)}."
     if isinstance(error, Overtaken):
         return f"{text.escape(error.sentence)} {text.what_happened(error.request)}"
     if isinstance(error, NotAllowed):

@@ -89,7 +89,7 @@ class Submissions:
             raise barred
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._directory.person(who, policy.requesters), self._directory.members_of(groups)
+            self._directory.acting(who, policy.requesters), self._directory.members_of(groups)
         )
         submission = Submission(
             key=str(view["id"]),
@@ -111,7 +111,7 @@ class Submissions:
         policy = self._desk.policy_of(request.ref.project_id)
         if policy is None:
             raise UnknownProject
-        person = await self._directory.person(who, policy.approvers)
+        person = await self._directory.acting(who, policy.approvers)
         return await self._desk.deny(request_id, person, reason)
 
     def _written(self, request: Request, seen: Seen, view_id: str) -> Answer:

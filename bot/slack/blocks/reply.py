@@ -84,12 +84,12 @@ def _with(headline: str, advice: str = "", *, ran: bool = False) -> Teller:
     Args:
         headline: with places for `to`, `job` and `by`.
         advice: what to do now.
-        ran: whether it was carried out, so that those who approved are named.
+        ran: whether it was carried out; if not, whoever had approved did so in vain.
     """
 
     def tell(post: Post) -> str:
-        approved = text.approved_by(post.request) if ran else ""
-        who = f" Approved by {approved}." if approved else ""
+        approved = text.approved_by(post.request)
+        who = f" Approved {'by' if ran else 'before by'} {approved}." if approved else ""
         end = f"\n{advice}" if advice else ""
         by = f" by {text.person(post.actor)}" if post.actor else ""
         said = headline.format(to=_to(post.request), job=text.summary(post.request), by=by)

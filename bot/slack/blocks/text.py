@@ -40,8 +40,8 @@ STATES: Mapping[State, str] = {
 #: The same within a sentence: "This request … "
 WHAT_HAPPENED: Mapping[State, str] = {
     State.AWAITING: "waits for approval",
-    State.APPROVED: "was approved and is about to run",
-    State.CANCELLING: "was approved and is running",
+    State.APPROVED: "was approved{by} and is about to run",
+    State.CANCELLING: "was approved{by} and is running",
     State.CANCELLED: "was carried out: Atlas says that the job is cancelled",
     State.OVER: "ended, because the job had ended already",
     State.REFUSED: "ended, because Atlas refused",
@@ -138,15 +138,11 @@ def link(url: str | None, label: str) -> str:
 
 def what_happened(request: Request) -> str:
     """Tell a latecomer what became of a request, by whom and when."""
-    said = f"This request {WHAT_HAPPENED[request.state]}"
-    who = _by(request)
-    return f"{said}{f' by {who}' if who else ''} ({when(request.changed_at)})."
-
-
-def _by(request: Request) -> str:
-    if request.state in (State.APPROVED, State.CANCELLING):
-        return ""
-    return person(request.outcome.by) if request.outcome.by else ""
+    approved = approved_by(request)
+    said = WHAT_HAPPENED[request.state].format(by=f" by {approved}" if approved else "")
+    ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
+    after = f" {approved} had approved it." if approved and request.state.ended else ""
+    return f"This request {said}{ended} ({when(request.changed_at)}).{after}"
 
 
 def approved_by(request: Request) -> str:

@@ -95,6 +95,13 @@ def test_only_the_requester_withdraws() -> None:
     assert isinstance(may_withdraw(RINA.id, ADA), NotTheRequester)
 
 
+def test_an_id_of_the_requester_in_another_organization_is_not_the_requester() -> None:
+    stranger = Person(id=RINA.id, team="T9", kind=Kind.OUTSIDER)
+
+    assert isinstance(may_withdraw(RINA.id, stranger, RINA.team), NotTheRequester)
+    assert may_withdraw(RINA.id, stranger, "T9") is None
+
+
 def test_only_requesters_retry() -> None:
     policy = Policy(requesters=People(users=frozenset({RINA.id})))
 

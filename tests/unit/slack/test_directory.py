@@ -83,6 +83,50 @@ async def test_an_outsider_has_no_rights_unless_named(
     assert slack.calls == []
 
 
+async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
+    directory: Directory,
+) -> None:
+    stranger = Who(id="U0RINA", team="T0OTHER", is_outsider=True)
+
+    with pytest.raises(DirectoryTrouble, match="another workspace"):
+        await directory.person(stranger, NAMED)
+
+
+async def test_a_yes_to_somebody_who_acts_is_asked_of_slack_anew(
+    directory: Directory, slack: FakeSlack, clock: Clock
+) -> None:
+    ada = Who(id="U0ADA", team=HOME, is_outsider=False)
+    assert await directory.person(ada, GROUP) in GROUP
+    clock.forward(1)
+    slack.says("usergroups.users.list", {"users": []})
+
+    assert await directory.acting(ada, GROUP) not in GROUP
+
+
+async def test_a_no_may_come_from_memory(
+    directory: Directory, slack: FakeSlack, clock: Clock
+) -> None:
+    assert await directory.person(RINA, GROUP) not in GROUP
+    clock.forward(1)
+    asked = len(slack.calls)
+
+    assert await directory.acting(RINA, GROUP) not in GROUP
+    assert len(slack.calls) == asked
+
+
+async def test_what_slack_said_a_moment_ago_counts_only_where_it_asks_to_slow_down(
+    directory: Directory, slack: FakeSlack, clock: Clock
+) -> None:
+    ada = Who(id="U0ADA", team=HOME, is_outsider=False)
+    assert await directory.person(ada, GROUP) in GROUP
+    clock.forward(1)
+    slack.says("usergroups.users.list", "ratelimited", "internal_error")
+
+    assert await directory.acting(ada, GROUP) in GROUP
+    with pytest.raises(DirectoryTrouble, match="internal_error"):
+        await directory.acting(ada, GROUP)
+
+
 async def test_groups_are_asked_only_where_they_matter(
     directory: Directory, slack: FakeSlack
 ) -> None:

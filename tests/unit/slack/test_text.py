@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.policy import EVERYONE, People
 from bot.slack.blocks import text
-from tests.domain import a_request
+from tests.domain import NOON, a_request
 
 
 @given(st.text())
@@ -91,3 +91,12 @@ def test_a_latecomer_is_told_who_and_when() -> None:
     assert text.what_happened(denied) == (
         f"This request was denied by <@U0ADA> ({text.when(denied.changed_at)})."
     )
+
+
+def test_a_latecomer_is_told_who_approved() -> None:
+    approved = (Approval(user="U0ADA", at=NOON), Approval(user="U0ABE", at=NOON))
+    running = a_request(state=State.CANCELLING, approvals=approved)
+    failed = a_request(state=State.FAILED, approvals=approved)
+
+    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in text.what_happened(running)
+    assert text.what_happened(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")
