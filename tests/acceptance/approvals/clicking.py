@@ -145,6 +145,18 @@ async def shows(
     return card
 
 
+async def reads(house: House, card: Json, part: str, seconds: float = 5.0) -> Json:
+    """Return the card once it says `part`."""
+
+    def found() -> Json | None:
+        now = house.slack.message(card["channel"], card["ts"])
+        return now if now and part in house.slack.text_of(now) else None
+
+    now = await house.slack.until(found, seconds)
+    assert now is not None
+    return now
+
+
 def job_of(card: Json) -> str:
     """Read the id of the job from a card."""
     words = str(card["blocks"]).replace("`", " ").split()
@@ -192,7 +204,7 @@ def _seen(house: House, who: str, card: Json) -> Seen:
     shown = house.slack.message(card["channel"], card["ts"]) or {}
     view = house.slack.view_of(who)
     card_now = house.slack.text_of(shown)
-    return Seen(len(house.slack.ephemerals(who)), view and view["id"], card_now)
+    return Seen(len(house.slack.ephemerals(who)), view["id"] if view else None, card_now)
 
 
 async def deny(house: House, who: str, card: Json, reason: str = "still needed") -> Json:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import AtlasStandIn
     from bot.sandbox.slack import SlackStandIn
-    from tests.acceptance.approvals.clicking import Json
+    from tests.acceptance.approvals.clicking import Before, Json
     from tests.acceptance.house import House
 
 #: All of them but Sam are in the approving group, in vain.
@@ -88,7 +88,7 @@ async def try_button(house: House, who: str, card: Json, action: str) -> Answer:
     ids=["socket", "socket, own team", "http, own team"],
 )
 async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withdraws(
-    tmp_path: Path, before: object, http: bool
+    tmp_path: Path, before: Before, http: bool
 ) -> None:
     async with guarded_house(tmp_path, HERE, http=http, before=before) as house:
         card = await ask(house)
