@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
@@ -28,6 +28,8 @@ class Answered:
         seconds: from sending to the answer's headers, or to the failure.
         challenge: whether the answer is a 401 that asks for a login.
         rate_limit_remaining: calls left in Atlas's token bucket, where it says so.
+        rate_limit: how many calls that bucket holds when it is full, where it says so.
+        path: of the request; each family of paths has a bucket of its own.
     """
 
     method: str
@@ -35,6 +37,8 @@ class Answered:
     seconds: float
     challenge: bool = False
     rate_limit_remaining: int | None = None
+    rate_limit: int | None = field(default=None, compare=False)
+    path: str = field(default="", compare=False)
 
 
 class Gauge(httpx.AsyncBaseTransport):
@@ -69,16 +73,21 @@ class Gauge(httpx.AsyncBaseTransport):
 
 def _answered(request: httpx.Request, response: httpx.Response | None, seconds: float) -> Answered:
     if response is None:
-        return Answered(request.method, None, seconds)
-    left = response.headers.get("RateLimit-Remaining", "")
+        return Answered(request.method, None, seconds, path=request.url.path)
     return Answered(
         request.method,
         response.status_code,
         seconds,
         challenge=response.status_code == httpx.codes.UNAUTHORIZED
         and "WWW-Authenticate" in response.headers,
-        rate_limit_remaining=int(left) if left.isdecimal() and len(left) < 10 else None,  # noqa: PLR2004 - no count is longer
+        rate_limit_remaining=_count(response.headers.get("RateLimit-Remaining", "")),
+        rate_limit=_count(response.headers.get("RateLimit-Limit", "")),
+        path=request.url.path,
     )
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004 - no count is longer
 
 
 class _Capped(httpx.AsyncByteStream):
