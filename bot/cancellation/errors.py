@@ -18,6 +18,7 @@ CancellationError
 │   └── ApprovalRanOut
 ├── NoSuchRequest
 ├── UnknownProject
+├── KeptForCancelling
 └── LedgerError                 the database did not do its part
     ├── NotRecorded
     │   ├── Conflict
@@ -145,6 +146,10 @@ class NoSuchRequest(CancellationError):
 
 class UnknownProject(CancellationError):
     """The bot has no key for this project. Ask an admin of the bot to add it."""
+
+
+class KeptForCancelling(CancellationError):
+    """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the restore job."""  # noqa: E501 - one sentence, shown as it stands
 
 
 class LedgerError(CancellationError):

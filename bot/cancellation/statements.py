@@ -17,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.tables import approvals, audit_events, posts, requests
@@ -95,6 +96,21 @@ def requests_past_their_time(now: datetime, limit: int) -> Select[Any]:
         .where(IS_OPEN, requests.c.state == State.AWAITING, requests.c.expires_at <= now)
         .limit(limit)
     )
+
+
+def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that may still be approved, oldest first."""
+    return (
+        select(requests)
+        .where(IS_OPEN, requests.c.state == State.AWAITING, requests.c.expires_at > now)
+        .order_by(requests.c.created_at)
+        .limit(limit)
+    )
+
+
+def requests_among(request_ids: Iterable[str]) -> Select[Any]:
+    """Read several requests, as far as they were not forgotten."""
+    return select(requests).where(requests.c.id.in_(list(request_ids)))
 
 
 def count_open_requests() -> Select[Any]:
@@ -262,6 +278,26 @@ def move_card(request_id: str, channel: str, because: str) -> Update:
 def all_events(conditions: Iterable[ColumnElement[bool]] = ()) -> Select[Any]:
     """Read the record in the order in which it was written."""
     return select(audit_events).where(*conditions).order_by(audit_events.c.id)
+
+
+def newest_creations(limit: int, before: int | None = None) -> Select[Any]:
+    """Read who asked for what last: it is in the record when the requests are forgotten."""
+    older = [audit_events.c.id < before] if before is not None else []
+    return (
+        select(audit_events)
+        .where(audit_events.c.event == EventName.CREATED, *older)
+        .order_by(audit_events.c.id.desc())
+        .limit(limit)
+    )
+
+
+def events_among(request_ids: Iterable[str]) -> Select[Any]:
+    """Read the record of several requests, each in its own order."""
+    return (
+        select(audit_events)
+        .where(audit_events.c.request.in_(list(request_ids)))
+        .order_by(audit_events.c.request, audit_events.c.number)
+    )
 
 
 def chains() -> Select[Any]:

@@ -1,0 +1,395 @@
+"""Finds restore jobs: a job by its id alone, and what can be cancelled now, over many clusters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from bot.atlas import (
+    AtlasError,
+    ClusterNotFound,
+    JobNotFound,
+    JobRef,
+    KeyRefused,
+    NotOnAccessList,
+    ProjectNotFound,
+    RoleMissing,
+    TimedOut,
+    WrongClusterKind,
+)
+from bot.cancellation.bucket import REFILL, Bucket
+from bot.cancellation.errors import CancellationError, KeptForCancelling, UnknownProject
+from bot.cancellation.shelf import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from bot.atlas import RestoreJob
+    from bot.cancellation.projects import Project, Projects
+
+    #: Told once how many clusters of which projects are searched.
+    Told = Callable[["Sequence[Place]"], Awaitable[object]]
+
+T = TypeVar("T")
+
+#: Calls to Atlas that one bot has under way for looking around, at most.
+AT_ONCE = 8
+
+#: Seconds for which the names of clusters, and the jobs of one, are good enough for a picker.
+CLUSTERS_HOLD = 60.0
+JOBS_HOLD = 10.0
+
+#: Seconds for a whole search or list: whoever waits is told within 30.
+PATIENCE = 22.0
+
+#: Seconds of that for the names of a project's clusters, so that a slow project hides no other.
+FOR_CLUSTERS = 8.0
+
+#: Seconds of that for one cluster.
+FOR_ONE = 8.0
+
+#: What says that the whole project cannot be read, whichever cluster was asked for.
+OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, KeptForCancelling)
+
+#: What says that a cluster has no such job, or none that Atlas would cancel.
+NOT_THERE = (JobNotFound, ClusterNotFound, WrongClusterKind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A cluster in which jobs are looked for."""
+
+    project: Project
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A job that can be cancelled, and where it is."""
+
+    place: Place
+    job: RestoreJob
+
+    @property
+    def ref(self) -> JobRef:
+        return JobRef(
+            project_id=self.place.project.id,
+            cluster_name=self.place.cluster,
+            job_id=self.job.id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """What could not be looked into.
+
+    Attributes:
+        project: its name.
+        cluster: its name, or None for the whole project.
+        why: a sentence.
+    """
+
+    project: str
+    cluster: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What can be cancelled, newest first, and what could not be seen."""
+
+    jobs: tuple[Found, ...]
+    unseen: tuple[Unseen, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """How a search for one job stands.
+
+    Attributes:
+        found: where the job is.
+        places: the clusters to look into, in that order.
+        unseen: what could not be looked into.
+    """
+
+    found: Place | None = None
+    places: list[Place] = field(default_factory=list)
+    unseen: list[Unseen] = field(default_factory=list)
+
+
+class Finder:
+    """Looks around in Atlas, within bounds.
+
+    Args:
+        projects: whose clusters there are.
+        buckets: the gauge of each project's rate limit, by project id.
+        monotonic: seconds that never jump.
+        patience: seconds for a whole search or list.
+    """
+
+    def __init__(
+        self,
+        projects: Projects,
+        buckets: Mapping[str, Bucket] | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._projects = projects
+        self._buckets = dict(buckets or {})
+        self._monotonic = monotonic
+        self._patience = patience
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._clusters = Shelf(self._read_clusters, monotonic)
+        self._jobs = Shelf(self._read_jobs, monotonic)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._clusters.close()
+        await self._jobs.close()
+
+    async def clusters(self, project_id: str, *, patience: float) -> tuple[str, ...]:
+        """Return the names of a project's clusters, sorted; the last known ones if Atlas is slow.
+
+        Raises:
+            AtlasError: Atlas refused, or did not answer in `patience` seconds.
+            UnknownProject: the bot has no key for it.
+        """
+        return await self._clusters.get(
+            project_id, age=CLUSTERS_HOLD, patience=patience, stale=True
+        )
+
+    async def jobs(
+        self, project_id: str, cluster: str, *, patience: float
+    ) -> tuple[RestoreJob, ...]:
+        """Return a cluster's jobs that can be cancelled, newest first; raises as `clusters`."""
+        return await self._jobs.get(
+            (project_id, cluster), age=JOBS_HOLD, patience=patience, stale=True
+        )
+
+    async def search(
+        self,
+        job_id: str,
+        among: Sequence[Project],
+        *,
+        cluster: str | None = None,
+        hints: Sequence[str] = (),
+        told: Told | None = None,
+    ) -> Search:
+        """Find the cluster of a job, and stop at the first that has it.
+
+        Args:
+            job_id: 24 hex digits.
+            among: the projects to look into.
+            cluster: look only into clusters of this name.
+            hints: names that may be clusters; those are looked into first.
+            told: called once with the clusters that are about to be searched.
+        """
+        search = Search()
+        if place := self._seen_before(job_id, among, cluster):
+            search.found = place
+            return search
+        try:
+            async with asyncio.timeout(self._patience):
+                search.places, search.unseen = await self._places(among, cluster)
+                search.places.sort(key=lambda place: place.cluster not in hints)
+                if told and search.places:
+                    await told(search.places)
+                await self._look_for(job_id, search, [*search.places], hints)
+        except TimeoutError:
+            search.unseen += _not_in_time(search.places, among)
+        return search
+
+    async def listing(
+        self,
+        among: Sequence[Project],
+        *,
+        cluster: str | None = None,
+        freshest: float = JOBS_HOLD,
+    ) -> Listing:
+        """List what can be cancelled now.
+
+        Args:
+            among: the projects to look into.
+            cluster: only clusters of this name.
+            freshest: answers of the last look may be this old at most, in seconds; they are
+                newer where that is cheap, so that no number of lists can empty the bucket.
+        """
+        places, unseen = await self._places(among, cluster)
+        age = min(freshest, len(places) / REFILL)
+        jobs: list[Found] = []
+        todo = dict.fromkeys(places)
+        broken: dict[str, Exception] = {}
+
+        async def look(place: Place) -> None:
+            try:
+                found = await self._list(place, age, broken)
+            except (AtlasError, CancellationError) as error:
+                _judge(place, error, broken, unseen)
+            else:
+                jobs.extend(Found(place=place, job=job) for job in found)
+            del todo[place]
+
+        try:
+            async with asyncio.timeout(self._patience):
+                await _each(places, look)
+        except TimeoutError:
+            unseen += [_unseen(place, TimedOut()) for place in todo]
+        return Listing(jobs=tuple(sorted(jobs, key=newest, reverse=True)), unseen=tuple(unseen))
+
+    async def _list(
+        self, place: Place, age: float, broken: Mapping[str, Exception]
+    ) -> tuple[RestoreJob, ...]:
+        async with self._slots:
+            if error := broken.get(place.project.id):
+                raise error
+            key = (place.project.id, place.cluster)
+            return await self._jobs.get(key, age=age, patience=FOR_ONE)
+
+    async def _places(
+        self, among: Sequence[Project], cluster: str | None
+    ) -> tuple[list[Place], list[Unseen]]:
+        places: list[Place] = []
+        unseen: list[Unseen] = []
+
+        async def look(project: Project) -> None:
+            try:
+                names = await self.clusters(project.id, patience=FOR_CLUSTERS)
+            except (AtlasError, CancellationError) as error:
+                unseen.append(Unseen(project=project.name, cluster=None, why=str(error)))
+            else:
+                wanted = [name for name in names if cluster in (None, name)]
+                places.extend(Place(project=project, cluster=name) for name in wanted)
+                if cluster and not wanted:
+                    await self._look_closer(project, cluster, unseen)
+
+        await _each(among, look)
+        return places, unseen
+
+    async def _look_closer(self, project: Project, cluster: str, unseen: list[Unseen]) -> None:
+        """Find out whether a name that is in no list is a cluster of another kind."""
+        try:
+            await self.jobs(project.id, cluster, patience=FOR_ONE)
+        except ClusterNotFound:
+            return
+        except (AtlasError, CancellationError) as error:
+            unseen.append(Unseen(project=project.name, cluster=cluster, why=str(error)))
+
+    def _seen_before(
+        self, job_id: str, among: Sequence[Project], cluster: str | None
+    ) -> Place | None:
+        """Find the job in what was listed before: a job never moves to another cluster."""
+        projects = {project.id: project for project in among}
+        for (project_id, name), jobs in self._jobs.known():
+            fits = project_id in projects and cluster in (None, name)
+            if fits and any(job.id == job_id for job in jobs):
+                return Place(project=projects[project_id], cluster=name)
+        return None
+
+    async def _look_for(
+        self, job_id: str, search: Search, places: Sequence[Place], hints: Sequence[str]
+    ) -> None:
+        broken: dict[str, Exception] = {}
+
+        async def look(place: Place) -> None:
+            try:
+                if search.found is None and await self._has(place, job_id, broken):
+                    search.found = place
+            except (AtlasError, CancellationError) as error:
+                _judge(place, error, broken, search.unseen)
+            search.places.remove(place)
+
+        def found() -> bool:
+            return search.found is not None
+
+        named = [place for place in places if place.cluster in hints]
+        await _each(named, look, until=found)
+        if not found():
+            await _each(places[len(named) :], look, until=found)
+
+    async def _has(self, place: Place, job_id: str, broken: Mapping[str, Exception]) -> bool:
+        ref = JobRef(project_id=place.project.id, cluster_name=place.cluster, job_id=job_id)
+        async with self._slots:
+            if error := broken.get(place.project.id):
+                raise error
+            try:
+                with self._bucket(place.project.id).call():
+                    await place.project.atlas.restore_job(ref, patience=FOR_ONE)
+            except NOT_THERE:
+                return False
+        return True
+
+    async def _read_clusters(self, project_id: str) -> tuple[str, ...]:
+        clusters = await self._project(project_id).atlas.clusters(project_id)
+        return tuple(sorted((cluster.name for cluster in clusters), key=str.casefold))
+
+    async def _read_jobs(self, key: tuple[str, str]) -> tuple[RestoreJob, ...]:
+        project_id, cluster = key
+        with self._bucket(project_id).call():
+            jobs = await self._project(project_id).atlas.restore_jobs(project_id, cluster)
+        return tuple(job for job in jobs if job.can_be_cancelled)
+
+    def _bucket(self, project_id: str) -> Bucket:
+        return self._buckets.setdefault(project_id, Bucket(self._monotonic))
+
+    def _project(self, project_id: str) -> Project:
+        if project := self._projects.find(project_id):
+            return project
+        raise UnknownProject
+
+
+def newest(found: Found) -> tuple[float, str]:
+    """Sort by the snapshot's time: Atlas does not say when a job was started."""
+    taken = found.job.snapshot_time
+    return (taken.timestamp() if taken else 0.0, found.job.id)
+
+
+async def _each(
+    items: Sequence[T], work: Callable[[T], Awaitable[None]], until: Callable[[], bool] = bool
+) -> None:
+    """Do `work` for every item, `AT_ONCE` at a time; stop all of it once `until` says so."""
+    todo = iter(items)
+
+    async def worker() -> None:
+        for item in todo:
+            await work(item)
+            if until():
+                return
+
+    workers = {asyncio.create_task(worker()) for _ in range(min(AT_ONCE, len(items)))}
+    pending = workers
+    try:
+        while pending and not until():
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _not_in_time(places: Sequence[Place], among: Sequence[Project]) -> list[Unseen]:
+    late = TimedOut()
+    if places:
+        return [_unseen(place, late) for place in places]
+    return [Unseen(project=project.name, cluster=None, why=str(late)) for project in among]
+
+
+def _judge(
+    place: Place, error: Exception, broken: dict[str, Exception], unseen: list[Unseen]
+) -> None:
+    """Note what could not be seen: a project once, however many clusters it has."""
+    if isinstance(error, NOT_THERE):
+        return  # a flex cluster, or one that was deleted meanwhile: nothing there to cancel
+    if not isinstance(error, OF_THE_PROJECT):
+        unseen.append(_unseen(place, error))
+    elif place.project.id not in broken:
+        broken[place.project.id] = error
+        unseen.append(Unseen(project=place.project.name, cluster=None, why=str(error)))
+
+
+def _unseen(place: Place, error: Exception) -> Unseen:
+    return Unseen(project=place.project.name, cluster=place.cluster, why=str(error))
