@@ -16,9 +16,12 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasClient, AtlasError, AtlasRefused
+from bot.cancellation.bucket import Bucket
 from bot.cancellation.database import Database
 from bot.cancellation.desk import Desk
 from bot.cancellation.errors import LedgerError
+from bot.cancellation.finding import Finder
+from bot.cancellation.history import History
 from bot.cancellation.leases import Leases
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.postbox import PostBox
@@ -63,6 +66,9 @@ AT_LEAST = 0.2
 
 #: Seconds between tries to reach a Slack that does not answer, at start.
 SLACK_PAUSE = 2.0
+
+#: The paths that share a project's rate limit for backups.
+BACKUPS = "/backup/"
 
 #: Seconds between tries to read a project's name, which is for show only.
 NAME_PAUSE = 60.0
@@ -143,6 +149,7 @@ class Bot:
         domain = build_domain(self.settings, database, self.metrics, self.owner, self._told)
         for atlas in domain.clients.values():
             self._closing.push_async_callback(atlas.aclose)
+        self._closing.push_async_callback(domain.desk.finder.close)
         return domain
 
     def _open_client(self) -> AsyncWebClient:
@@ -251,7 +258,8 @@ def build_domain(
     told: Callable[[], None],
 ) -> Domain:
     """Wire the floors below Slack."""
-    clients = {p.id: build_atlas(settings, p, metrics) for p in settings.projects}
+    buckets = {p.id: Bucket(time.monotonic) for p in settings.projects}
+    clients = {p.id: build_atlas(settings, p, metrics, buckets[p.id]) for p in settings.projects}
     projects = Projects(
         Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=clients[p.id])
         for p in settings.projects
@@ -270,15 +278,27 @@ def build_domain(
         leases=leases,
         posts=PostBox(database, wall_clock),
         runner=runner,
-        desk=Desk(ledger, projects, runner, now=wall_clock, told=told),
+        desk=Desk(
+            ledger,
+            projects,
+            runner,
+            finder=Finder(projects, buckets),
+            history=History(database, wall_clock),
+            now=wall_clock,
+            told=told,
+        ),
     )
 
 
-def build_atlas(settings: Settings, project: ProjectSettings, metrics: Metrics) -> AtlasClient:
-    """Build the client of one project, with its own key."""
+def build_atlas(
+    settings: Settings, project: ProjectSettings, metrics: Metrics, bucket: Bucket
+) -> AtlasClient:
+    """Build the client of one project, with its own key; `bucket` is fed with what it is told."""
 
     def observe(answered: Answered) -> None:
         metrics.atlas_answered(answered.method, answered.status, answered.seconds)
+        if BACKUPS in answered.path and answered.status and not answered.challenge:
+            bucket.seen(answered.rate_limit_remaining, answered.rate_limit)
 
     return AtlasClient(
         project.credentials,

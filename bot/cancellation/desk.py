@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from bot.atlas import JobRef, RestoreJob
     from bot.cancellation.errors import NotAllowed
+    from bot.cancellation.finding import Finder
+    from bot.cancellation.history import History
     from bot.cancellation.ledger import Ledger
     from bot.cancellation.lifecycle import Shown
     from bot.cancellation.policy import Person, Policy
@@ -79,6 +81,8 @@ class Desk:
         projects: Projects,
         runs: Runs,
         *,
+        finder: Finder,
+        history: History,
         now: Callable[[], datetime],
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         told: Callable[[], None] = lambda: None,
@@ -89,6 +93,8 @@ class Desk:
         self._new_id = new_id
         self._told = told
         self.projects = projects
+        self.finder = finder
+        self.history = history
 
     def policy_of(self, project_id: str) -> Policy | None:
         """Return the rules of a project, or None when the bot does not know it (any more)."""

@@ -249,9 +249,14 @@ def _short(text: str, limit: int = 60) -> str:
 
 #: For the help: what can be typed, and what it does.
 FORMS: Mapping[str, str] = {
+    "": "lets you pick a cluster and one of its restore jobs",
+    "CLUSTER": "the same, with the cluster picked",
     "CLUSTER JOB_ID": "shows the restore job, and lets you cancel it",
     "PROJECT CLUSTER JOB_ID": "the same, where the bot knows several projects",
     "PROJECT/CLUSTER JOB_ID": "the same",
+    "JOB_ID": "finds the cluster, then the same",
     "a link to the job in the Atlas API": "the same",
+    "list [CLUSTER]": "lists what can be cancelled now",
+    "history [N]": "lists the last requests",
     "help": "shows this",
 }

@@ -55,15 +55,22 @@ class Dialogs:
 
     async def open(self, asked: Asked, who: Who, trigger_id: str, spot: Spot) -> None:
         """Show "Looking up …" with Slack's very next call, then what was found."""
-        opening = asyncio.create_task(self._open(asked, trigger_id))
+        view = dialog.loading(asked)
+        opening = asyncio.create_task(self.opened(view, trigger_id, spot))
         finding = asyncio.create_task(self.find(asked, who))
-        try:
-            view_id = await opening
-        except CALL_ERRORS as error:
+        if view_id := await opening:
+            await self.show(view_id, await finding, spot)
+        else:
             await _dropped(finding)
+
+    async def opened(self, view: View, trigger_id: str, spot: Spot) -> str | None:
+        """Open a dialog and return its id; None when that was not to be, and the person told."""
+        try:
+            answer = await self._client.views_open(trigger_id=trigger_id, view=view)
+        except CALL_ERRORS as error:
             await self._too_late(error, spot)
-            return
-        await self.show(view_id, await finding, spot)
+            return None
+        return str((answer.get("view") or {})["id"])
 
     async def look_again(self, asked: Asked, who: Who, view_id: str, spot: Spot) -> None:
         """Look the job up anew, in the same dialog."""
@@ -108,11 +115,6 @@ class Dialogs:
                 await self._sleep(pause)
             else:
                 return
-
-    async def _open(self, asked: Asked, trigger_id: str) -> str:
-        view = dialog.loading(asked)
-        answer = await self._client.views_open(trigger_id=trigger_id, view=view)
-        return str((answer.get("view") or {})["id"])
 
     async def _too_late(self, error: BaseException, spot: Spot) -> None:
         meaning = meaning_of(error)

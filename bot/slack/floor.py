@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot.slack.admission import Admission
 from bot.slack.clicks import Clicks
 from bot.slack.dialogs import Dialogs
+from bot.slack.listing import Listings
+from bot.slack.offers import Offers
+from bot.slack.pickers import Pickers
+from bot.slack.searching import Searches
 from bot.slack.submissions import Submissions
 
 if TYPE_CHECKING:
@@ -24,6 +29,10 @@ class Floor:
     identity: Identity
     desk: Desk
     dialogs: Dialogs
+    searches: Searches
+    pickers: Pickers
+    offers: Offers
+    listings: Listings
     submissions: Submissions
     clicks: Clicks
     telling: Telling
@@ -32,10 +41,15 @@ class Floor:
     @classmethod
     def of(cls, shared: Shared, identity: Identity) -> Floor:
         """Build what the listeners call from what that works with."""
+        admission, dialogs = Admission(shared), Dialogs(shared)
         return cls(
             identity=identity,
             desk=shared.desk,
-            dialogs=Dialogs(shared),
+            dialogs=dialogs,
+            searches=Searches(shared, admission, dialogs),
+            pickers=Pickers(shared, admission, dialogs),
+            offers=Offers(shared, admission),
+            listings=Listings(shared, admission),
             submissions=Submissions(shared),
             clicks=Clicks(shared),
             telling=shared.telling,

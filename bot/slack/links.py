@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     from bot.atlas import JobRef
-    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.lifecycle import Card, Request
     from bot.slack.identity import Identity
 
 
@@ -31,6 +31,8 @@ class Links:
 
     def card_of(self, request: Request) -> str | None:
         """Return the address of a request's card, or None while it is not posted."""
-        if not request.card:
-            return None
-        return self.identity.link_to(request.card.channel, request.card.ts)
+        return self.message(request.card) if request.card else None
+
+    def message(self, card: Card) -> str | None:
+        """Return the address of a card by where it stands."""
+        return self.identity.link_to(card.channel, card.ts)

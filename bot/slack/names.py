@@ -10,10 +10,17 @@ COMMAND: Final = "/cancel-restore"
 DIALOG: Final = "cancel_restore"
 DENY_DIALOG: Final = "cancel_restore_deny_reason"
 
+#: The callback id of the shortcut in the menu of messages.
+SHORTCUT: Final = "cancel_restore_shortcut"
+
 #: Block ids of the dialogs; an input's action id is the same.
+PROJECT: Final = "project"
+CLUSTER: Final = "cluster"
 JOB: Final = "job"
 REASON: Final = "reason"
 TYPED: Final = "typed"
+#: Where the details stand in a dialog with pickers, whose `job` is an input.
+DETAILS: Final = "details"
 
 #: Action ids of the buttons.
 OPEN: Final = "cancel_restore_open"
@@ -21,6 +28,7 @@ APPROVE: Final = "cancel_restore_approve"
 DENY: Final = "cancel_restore_deny"
 WITHDRAW: Final = "cancel_restore_withdraw"
 RETRY: Final = "cancel_restore_retry"
+MORE: Final = "cancel_restore_more"
 TRY_AGAIN: Final = "cancel_restore_try_again"
 ATLAS_LINK: Final = "cancel_restore_atlas_link"
 CARD_LINK: Final = "cancel_restore_card_link"

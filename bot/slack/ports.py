@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from bot.atlas import JobRef
     from bot.cancellation.desk import Sight, Submission
+    from bot.cancellation.finding import Finder
+    from bot.cancellation.history import Past
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Person, Policy
     from bot.cancellation.projects import Projects
+
+
+class History(Protocol):
+    """What was asked for, and what waits; `bot.cancellation.history.History` is the real one."""
+
+    async def last(self, count: int, project_ids: Collection[str]) -> list[Past]:
+        """Return the last requests of these projects, newest first; raises `LedgerError`."""
+
+    async def awaiting(self) -> Sequence[Request]:
+        """Return the requests that wait for approval; raises `LedgerError`."""
 
 
 class Desk(Protocol):
@@ -18,6 +32,14 @@ class Desk(Protocol):
     @property
     def projects(self) -> Projects:
         """The projects that the bot knows."""
+
+    @property
+    def finder(self) -> Finder:
+        """Looks around in Atlas."""
+
+    @property
+    def history(self) -> History:
+        """Reads what was asked for."""
 
     def policy_of(self, project_id: str) -> Policy | None:
         """Return the rules of a project, or None when the bot does not know it (any more)."""

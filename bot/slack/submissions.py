@@ -19,6 +19,7 @@ from bot.cancellation.errors import (
 from bot.slack import names
 from bot.slack.blocks import dialog, text
 from bot.slack.channels import is_direct
+from bot.slack.choice import not_ready
 from bot.slack.deadline import in_time
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
 from bot.slack.metadata import UnreadableDialog, read_seen
@@ -59,6 +60,8 @@ class Submissions:
 
     async def submit(self, view: Mapping[str, Any], who: Who) -> Answer:
         """Write the request down, and answer the dialog."""
+        if problem := not_ready(view):
+            return {"response_action": "errors", "errors": dict([problem])}
         try:
             seen = read_seen(str(view.get("private_metadata") or ""))
             request = await self._in_time(self._submit(view, seen, who))

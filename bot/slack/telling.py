@@ -61,7 +61,15 @@ class Telling:
         Raises:
             SlackApiError: not even a direct message was taken.
         """
-        message = private(said)
+        await self.show(spot, private(said))
+
+    async def show(self, spot: Spot, message: dict[str, Any]) -> None:
+        """Show a private message to one person; raises as `tell` does.
+
+        Args:
+            spot: where the person is.
+            message: `text` and `blocks`, with `response_type` for the response_url.
+        """
         if spot.response_url and await self._respond(spot.response_url, message):
             return
         if spot.channel and await self._whisper(spot.channel, spot.user, message):

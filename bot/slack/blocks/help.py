@@ -22,7 +22,7 @@ def help_text(projects: Iterable[str]) -> str:
     """Tell what can be typed, with examples, and which projects are known."""
     lines = [
         "*Cancel a restore job of MongoDB Atlas* before somebody downloads the backup.",
-        *(f"• `{names.COMMAND} {form}` {does}" for form, does in FORMS.items()),
+        *(f"• `{f'{names.COMMAND} {form}'.strip()}` {does}" for form, does in FORMS.items()),
         f"For example: {example()}",
         f"Projects: {text.listed(_shown(projects))}",
     ]

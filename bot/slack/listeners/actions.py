@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import names
+from bot.slack.choice import read_choice
 from bot.slack.clicks import read_click
 from bot.slack.command import OpenJob, parse
-from bot.slack.listeners.commands import job_asked_for, open_dialog
-from bot.slack.metadata import Asked, UnreadableDialog, read_asked
+from bot.slack.leads import Lead, follow, lead_of
+from bot.slack.listeners.options import pick
+from bot.slack.metadata import UnreadableDialog, read_asked
 from bot.slack.telling import spot_of
 from bot.slack.who import channel_of, who_is
 
@@ -38,8 +40,11 @@ def register(app: AsyncApp, floor: Floor) -> None:
 
     async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        asked = job_of_button(body, floor)
-        open_dialog(floor, asked, body) if isinstance(asked, Asked) else _tell(floor, body, asked)
+        follow(floor, job_of_button(body, floor), body)
+
+    async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _show_more(floor, body)
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -52,6 +57,7 @@ def register(app: AsyncApp, floor: Floor) -> None:
 
     app.action(names.DENY)(deny)
     app.action(names.OPEN)(open_job)
+    app.action(names.MORE)(more)
     app.action(names.TRY_AGAIN)(try_again)
     app.action(re.compile(".*"))(unknown)
 
@@ -65,17 +71,31 @@ def _decides(app: AsyncApp, floor: Floor, action_id: str, decision: Decision) ->
     app.action(action_id)(clicked)
 
 
-def job_of_button(body: Mapping[str, Any], floor: Floor) -> Asked | str:
+def job_of_button(body: Mapping[str, Any], floor: Floor) -> Lead:
     """Read which job an "open" button is about: its value is what a person would type."""
     command = parse(str(body["actions"][0].get("value") or ""))
     if not isinstance(command, OpenJob):
         return UNKNOWN
     channel = channel_of(body) or spot_of(body).user
-    return job_asked_for(command, channel, floor.desk.projects)
+    return lead_of(command, channel, floor.desk.projects)
+
+
+def _show_more(floor: Floor, body: Mapping[str, Any]) -> None:
+    """Show the next page of a list: the button's value is where it begins, and its cluster."""
+    start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
+    if not start.isdecimal():
+        _tell(floor, body, UNKNOWN)
+        return
+    spot, who = spot_of(body), who_is(body, floor.identity)
+    showing = floor.listings.show_list(cluster or None, who, spot, int(start))
+    floor.background.start(showing, "list", floor.telling.apologise(spot))
 
 
 def _look_again(floor: Floor, body: Mapping[str, Any]) -> None:
     spot = spot_of(body)
+    if choice := read_choice(body["view"]):
+        pick(floor, choice, names.JOB, body)
+        return
     try:
         asked = read_asked(str(body["view"].get("private_metadata") or ""))
     except UnreadableDialog as error:

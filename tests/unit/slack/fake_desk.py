@@ -14,14 +14,17 @@ from bot.cancellation.errors import (
     RequestMovedOn,
     UnknownProject,
 )
+from bot.cancellation.finding import Finder
+from bot.cancellation.history import Past
 from bot.cancellation.lifecycle import OPEN, Approval, Card, Outcome, Request, State
 from bot.cancellation.policy import Person, Policy
 from bot.cancellation.projects import Project, Projects
 from tests.domain import NOON, PROJECT_ID, a_job
+from tests.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from bot.atlas import JobRef, RestoreJob
@@ -37,6 +40,7 @@ class FakeDesk:
     Attributes:
         job: what Atlas says about every job, or the exception that a look-up raises.
         fault: what the next change raises instead of happening.
+        atlas: what there is to look around in, by project id.
         gate: when set, nothing happens until somebody sets the event.
     """
 
@@ -48,11 +52,14 @@ class FakeDesk:
         now: Callable[[], datetime] = lambda: NOON,
     ) -> None:
         ids = [PROJECT_ID, *(f"{number:024x}" for number in range(1, len(names)))]
+        self.atlas = {each: FakeAtlas({"prod-eu": [a_job()]}) for each in ids}
         self.projects = Projects(
-            Project(id=each, name=name, policy=policy, atlas=None)  # type: ignore[arg-type]
+            Project(id=each, name=name, policy=policy, atlas=self.atlas[each])
             for each, name in zip(ids, names, strict=True)
         )
         self.requests: dict[str, Request] = {}
+        self.finder = Finder(self.projects)
+        self.history = FakeHistory(self.requests)
         self.job: RestoreJob | Exception = a_job()
         self.fault: Exception | None = None
         self.gate: asyncio.Event | None = None
@@ -150,6 +157,36 @@ class FakeDesk:
 
     def _change(self, request: Request, **changes: Any) -> Request:
         return self.put(replace(request, changed_at=self._now(), **changes))
+
+
+class FakeHistory:
+    """What was asked for, out of the desk's own dictionary."""
+
+    def __init__(self, requests: Mapping[str, Request]) -> None:
+        self._requests = requests
+
+    async def last(self, count: int, project_ids: Collection[str]) -> list[Past]:
+        newest = reversed([r for r in self._requests.values() if r.ref.project_id in project_ids])
+        return [past_of(request) for request in newest][:count]
+
+    async def awaiting(self) -> Sequence[Request]:
+        return [r for r in self._requests.values() if r.state is State.AWAITING]
+
+
+def past_of(request: Request) -> Past:
+    return Past(
+        request=request.id,
+        project_id=request.ref.project_id,
+        cluster_name=request.ref.cluster_name,
+        job_id=request.ref.job_id,
+        requester=request.requester,
+        reason=request.reason,
+        state=request.state,
+        asked_at=request.created_at,
+        changed_at=request.changed_at,
+        by=request.outcome.by,
+        card=request.card,
+    )
 
 
 def _allowed(refusal: NotAllowed | None) -> None:

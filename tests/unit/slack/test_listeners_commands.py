@@ -49,12 +49,6 @@ async def test_the_ack_waits_for_nothing() -> None:
     ("typed", "said"),
     [
         ("help", "Cancel a restore job"),
-        ("", "Name a cluster and the id of a restore job"),
-        (JOB_ID, "Name the cluster of restore job"),
-        ("prod-eu", "Name the restore job too"),
-        ("hepl", f"Did you mean `{names.COMMAND} help`"),
-        ("list", "not there yet"),
-        ("history", "not there yet"),
         ("prod_eu " + JOB_ID, f"Did you mean `{names.COMMAND} prod-eu {JOB_ID}`"),
         ("<!a<b>&c " + JOB_ID, "not a cluster's name"),
         ("x" * 3001, "3001 characters"),
@@ -73,14 +67,25 @@ async def test_everything_else_gets_a_private_sentence_with_an_example(
     assert bench.slack.calls == []
 
 
-async def test_with_several_projects_it_must_be_said_which() -> None:
+async def test_a_slip_is_told_from_a_cluster_of_that_name() -> None:
+    bench = Bench()
+    await bench.send(payloads.command("hepl"))
+    other = Bench()
+    other.desk.atlas[PROJECT_ID].jobs["lost"] = []
+    await other.send(payloads.command("lost"))
+
+    assert f"Did you mean `{names.COMMAND} help`" in bench.private[0]
+    assert bench.shown == []
+    assert "No restore job of `lost` can be cancelled now." in words(other.shown[-1])
+
+
+async def test_with_several_projects_a_named_one_is_taken_in_any_case() -> None:
     bench = Bench(Policy(), "shop-prod", "shop-dev")
-    unnamed = await bench.send(payloads.command(TYPED))
     unknown = await bench.send(payloads.command(f"nosuch {TYPED}"))
     await bench.send(payloads.command(f"SHOP-PROD {TYPED}"))
 
-    assert "`shop-prod` and `shop-dev`" in unnamed.text
     assert "does not know a project `nosuch`" in unknown.text
+    assert "`shop-prod` and `shop-dev`" in unknown.text
     assert [ref.project_id for ref in bench.desk.looked_up] == [PROJECT_ID]
 
 

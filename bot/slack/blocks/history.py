@@ -1,0 +1,57 @@
+"""The private list of the last requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.slack.blocks import kit, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bot.cancellation.history import Past
+    from bot.slack.blocks.kit import Block
+    from bot.slack.links import Links
+
+
+def message(past: Sequence[Past], projects: Mapping[str, str], links: Links) -> dict[str, Any]:
+    """Render the last requests.
+
+    Args:
+        past: newest first.
+        projects: the projects' names by id.
+        links: where the cards are.
+
+    Returns:
+        `response_type`, `text` and `blocks` of a private message.
+    """
+    requests = "request" if len(past) == 1 else "requests"
+    said = f"*The last {len(past)} {requests}*" if past else "Nothing was asked for yet."
+    blocks = [kit.section(said), *sections(past, projects, links)]
+    return {"response_type": "ephemeral", "text": said, "blocks": blocks}
+
+
+def sections(
+    past: Iterable[Past], projects: Mapping[str, str], links: Links, limit: int = kit.TEXT
+) -> list[Block]:
+    """Put as many requests into a block as fit: a message has 50 blocks."""
+    texts = [""]
+    for each in past:
+        said = line(each, projects, links)
+        if len(texts[-1]) + len(said) + 2 > limit:
+            texts.append("")
+        texts[-1] = f"{texts[-1]}\n\n{said}".strip()
+    return [kit.section(part) for part in texts if part]
+
+
+def line(past: Past, projects: Mapping[str, str], links: Links) -> str:
+    """Say who asked for what, and what became of it."""
+    project = text.line(projects.get(past.project_id, past.project_id))
+    by = f" by {text.person(past.by)}" if past.by else ""
+    card = f" · {text.link(links.message(past.card), 'its thread')}" if past.card else ""
+    reason = f"\n{text.quote(past.reason, 300)}" if past.reason.strip() else ""
+    return (
+        f"{text.STATES[past.state]}{by} ({text.when(past.changed_at)}){card}\n"
+        f"{text.person(past.requester)} asked {text.when(past.asked_at)} to cancel restore job "
+        f"{text.code(past.job_id)} of {text.code(past.cluster_name)} in {project}{reason}"
+    )

@@ -1,0 +1,79 @@
+"""The dialog while a job is searched for, and when it is nowhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bot.slack import names
+from bot.slack.blocks import kit, text
+from bot.slack.blocks.dialog import CLOSE, KEEP, TITLE
+from bot.slack.blocks.list import unseen as not_seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bot.cancellation.finding import Place, Unseen
+    from bot.slack.blocks.kit import View
+
+#: Projects that are named in one sentence, at most.
+MOST_PROJECTS = 10
+
+ELSEWHERE = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
+
+
+def searching(job_id: str, projects: Sequence[str], cluster: str | None) -> View:
+    """Show at once, while the clusters are still to be listed."""
+    where = f"cluster {text.code(cluster)} in " if cluster else "the clusters of "
+    return _view(f"{_glass()} Searching {where}{_projects(projects)} for {_job(job_id)} …", KEEP)
+
+
+def counted(job_id: str, places: Iterable[Place]) -> View:
+    """Show while the clusters are searched."""
+    counts = Counter(place.project.name for place in places)
+    listed = [f"{_clusters(n)} of {text.line(name)}" for name, n in counts.most_common()]
+    where = text.listed(_short(listed, "projects"))
+    return _view(f"{_glass()} Searching {where} for {_job(job_id)} …", KEEP)
+
+
+def nowhere(
+    job_id: str, searched: Sequence[Place], missing: Sequence[Unseen], cluster: str | None
+) -> View:
+    """Say that the job was not found, and what could not be searched."""
+    seen = len(searched) - sum(1 for each in missing if each.cluster)
+    where = f"in {text.code(cluster)}" if cluster else f"in {_clusters(max(0, seen))}"
+    found = f":mag: {_job(job_id).capitalize()} was not found {where}"
+    projects = text.listed(
+        _short(sorted({text.line(p.project.name) for p in searched}), "projects")
+    )
+    said = f"{found}{f' of {projects}' if projects else ''}."
+    view = _view(said, CLOSE)
+    notes = "Nothing was done." if cluster else f"{ELSEWHERE} Nothing was done."
+    return view | {"blocks": [*view["blocks"], *not_seen(missing), kit.context(notes)]}
+
+
+def _view(said: str, close: str) -> View:
+    block = kit.section(kit.cut(said, kit.TEXT), block_id=names.JOB)
+    return kit.modal([block], callback_id=names.DIALOG, title=TITLE, close=close)
+
+
+def _glass() -> str:
+    return ":hourglass_flowing_sand:"
+
+
+def _job(job_id: str) -> str:
+    return f"restore job {text.code(job_id)}"
+
+
+def _clusters(count: int) -> str:
+    return "1 cluster" if count == 1 else f"{count} clusters"
+
+
+def _projects(names_of: Sequence[str]) -> str:
+    return text.listed(_short([text.line(name) for name in names_of], "projects"))
+
+
+def _short(items: Sequence[str], what: str) -> list[str]:
+    if len(items) <= MOST_PROJECTS:
+        return [*items]
+    return [*items[:MOST_PROJECTS], f"{len(items) - MOST_PROJECTS} more {what}"]

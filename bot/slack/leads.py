@@ -1,0 +1,112 @@
+"""Where a command, a button or a message leads: to a dialog, a list, or a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from bot.atlas import InvalidName, JobRef
+from bot.cancellation.policy import may_use_channel
+from bot.slack import command as grammar
+from bot.slack.blocks import help as helping
+from bot.slack.blocks import text
+from bot.slack.command import ShowHistory, ShowList
+from bot.slack.metadata import Asked
+from bot.slack.pickers import Start
+from bot.slack.searching import Wanted
+from bot.slack.sentences import sentence_for
+from bot.slack.telling import spot_of
+from bot.slack.who import who_is
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from typing import Any
+
+    from bot.cancellation.projects import Project, Projects
+    from bot.slack.floor import Floor
+
+#: A string is a private sentence (mrkdwn of our own making).
+Lead: TypeAlias = Asked | Wanted | Start | ShowList | ShowHistory | str
+
+
+def lead_of(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Lead:
+    """Decide what a command leads to (pure).
+
+    Args:
+        command: what was typed, read.
+        channel: where.
+        projects: those that the bot knows.
+        typed: as it was typed, for names of projects that no other grammar has.
+    """
+    match command:
+        case grammar.OpenJob():
+            return _job(command, channel, projects)
+        case grammar.FindJob(job_id):
+            return Wanted(job_id=job_id, among=projects.all, asked_in=channel)
+        case grammar.OpenPicker():
+            return _pickers(command, channel, projects)
+        case ShowList() | ShowHistory():
+            return command
+        case grammar.Help():
+            return helping.help_text(project.name for project in projects.all)
+        case grammar.Unclear():
+            named = projects.find(grammar.normalise(typed)) if typed else None
+            return Start(project=named, asked_in=channel) if named else helping.unclear(command)
+
+
+def _job(command: grammar.OpenJob, channel: str, projects: Projects) -> Lead:
+    project = projects.find(command.project) if command.project else projects.only
+    if project is None and command.project:
+        return _which(command.project, projects)
+    if project is None:
+        return Wanted(
+            job_id=command.job_id,
+            among=projects.all,
+            cluster=command.cluster,
+            asked_in=channel,
+        )
+    try:
+        ref = JobRef(project_id=project.id, cluster_name=command.cluster, job_id=command.job_id)
+    except InvalidName as error:
+        return helping.type_instead(text.escape(str(error)))
+    return _barred(project, channel) or Asked(ref=ref, project_name=project.name, asked_in=channel)
+
+
+def _pickers(command: grammar.OpenPicker, channel: str, projects: Projects) -> Lead:
+    project = projects.find(command.project) if command.project else projects.only
+    if project is None and command.project:
+        return _which(command.project, projects)
+    return Start(project=project, word=command.cluster, asked_in=channel)
+
+
+def _which(given: str, projects: Projects) -> str:
+    return helping.which_project(given, [each.name for each in projects.all])
+
+
+def _barred(project: Project, channel: str) -> str | None:
+    refusal = may_use_channel(project.policy, channel)
+    return sentence_for(refusal) if refusal else None
+
+
+def follow(floor: Floor, lead: Lead, body: Mapping[str, Any]) -> None:
+    """Go where it leads, after the ack; `body` has the person, the place and the trigger."""
+    spot = spot_of(body)
+    work = _work(floor, lead, body)
+    floor.background.start(work, type(lead).__name__, floor.telling.apologise(spot))
+
+
+def _work(floor: Floor, lead: Lead, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+    spot, who = spot_of(body), who_is(body, floor.identity)
+    trigger = str(body.get("trigger_id") or "")
+    match lead:
+        case Asked():
+            return floor.dialogs.open(lead, who, trigger, spot)
+        case Wanted():
+            return floor.searches.open(lead, who, trigger, spot)
+        case Start():
+            return floor.pickers.open(lead, who, trigger, spot)
+        case ShowList(cluster):
+            return floor.listings.show_list(cluster, who, spot)
+        case ShowHistory(count):
+            return floor.listings.show_history(count, who, spot)
+        case str():
+            return floor.telling.tell(spot, lead)

@@ -1,0 +1,58 @@
+"""Answers the pickers: what they offer, and what is picked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.slack import names
+from bot.slack.choice import NOTHING, read_choice, with_pick
+from bot.slack.telling import spot_of
+from bot.slack.who import who_is
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slack_bolt.async_app import AsyncAck, AsyncApp
+
+    from bot.slack.choice import Choice
+    from bot.slack.floor import Floor
+
+#: The pickers, each after the one that it depends on.
+PICKERS = (names.PROJECT, names.CLUSTER, names.JOB)
+
+
+def register(app: AsyncApp, floor: Floor) -> None:
+    async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
+        who, typed = who_is(body, floor.identity), str(body.get("value") or "")
+        await ack(options=await floor.offers.clusters(body["view"], typed, who))
+
+    async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
+        who, typed = who_is(body, floor.identity), str(body.get("value") or "")
+        await ack(options=await floor.offers.jobs(body["view"], typed, who))
+
+    async def picked(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        action = body["actions"][0]
+        value = str((action.get("selected_option") or {}).get("value") or NOTHING)
+        choice = read_choice(body.get("view") or {})
+        if choice is not None:
+            block = str(action["block_id"])
+            pick(floor, with_pick(choice, block, value), holding(block, value), body)
+
+    app.options(names.CLUSTER)(clusters)
+    app.options(names.JOB)(jobs)
+    for block_id in PICKERS:
+        app.action({"block_id": block_id, "action_id": block_id})(picked)
+
+
+def holding(block_id: str, value: str) -> str:
+    """Return the last picker whose pick still holds after a pick in `block_id` (pure)."""
+    place = PICKERS.index(block_id)
+    return PICKERS[max(0, place - 1) if value == NOTHING else place]
+
+
+def pick(floor: Floor, choice: Choice, upto: str, body: Mapping[str, Any]) -> None:
+    """Show what follows a pick, after the ack."""
+    spot, who = spot_of(body), who_is(body, floor.identity)
+    showing = floor.pickers.pick(choice, upto, who, str(body["view"]["id"]), spot)
+    floor.background.start(showing, "pick", floor.telling.apologise(spot))

@@ -1,0 +1,66 @@
+"""An Atlas in memory for looking around: clusters, jobs, faults, and how many calls there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bot.atlas import CancelAccepted, Cluster, ClusterNotFound, JobNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bot.atlas import JobRef, RestoreJob
+
+
+class FakeAtlas:
+    """One project's API.
+
+    Attributes:
+        jobs: every cluster's jobs, newest first.
+        faults: what a call about a cluster raises; under the empty name, the list of clusters.
+        gates: what a call about a cluster waits for; under the empty name, the list of clusters.
+        calls: the clusters that were asked about, in that order; empty for their list.
+        most: how many calls were under way at once.
+    """
+
+    def __init__(self, jobs: Mapping[str, Sequence[RestoreJob]] | None = None) -> None:
+        self.jobs: dict[str, Sequence[RestoreJob]] = dict(jobs or {})
+        self.faults: dict[str, Exception] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.calls: list[str] = []
+        self.most = 0
+        self._now = 0
+
+    async def clusters(self, project_id: str) -> list[Cluster]:
+        await self._called("")
+        return [Cluster(name=name) for name in self.jobs]
+
+    async def restore_jobs(self, project_id: str, cluster_name: str) -> Sequence[RestoreJob]:
+        await self._called(cluster_name)
+        if cluster_name not in self.jobs:
+            raise ClusterNotFound
+        return self.jobs[cluster_name]
+
+    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+        await self._called(ref.cluster_name)
+        for job in self.jobs.get(ref.cluster_name, ()):
+            if job.id == ref.job_id:
+                return job
+        raise JobNotFound
+
+    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+        raise AssertionError("nobody who looks around may cancel")
+
+    async def _called(self, cluster: str) -> None:
+        self.calls.append(cluster)
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            await asyncio.sleep(0)
+            if gate := self.gates.get(cluster):
+                await gate.wait()
+            if fault := self.faults.get(cluster):
+                raise fault
+        finally:
+            self._now -= 1
