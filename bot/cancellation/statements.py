@@ -217,8 +217,13 @@ def hasten_card(request_id: str, due_at: datetime) -> Update:
 
 
 def is_card_due(request_id: str) -> Select[Any]:
-    """Ask whether the card will be drawn anew already."""
-    return select(posts.c.id).where(unclaimed_cards(request_id)).limit(1)
+    """Ask whether the card will be drawn anew already.
+
+    A card whose posting was tried is no new drawing: Slack may have it, as it was drawn then, and
+    answers the repetition with that one.
+    """
+    unseen = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
+    return select(posts.c.id).where(unclaimed_cards(request_id), unseen).limit(1)
 
 
 def due_posts(now: datetime, limit: int) -> Select[Any]:

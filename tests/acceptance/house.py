@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call, Fault
     from bot.sandbox.slack import Ack
+    from tests.process import BotProcess
 
 Json = dict[str, Any]
 
@@ -38,7 +39,7 @@ class House:
 
     slack: SlackStandIn
     atlas: AtlasStandIn
-    bot: Bot
+    bot: Bot | BotProcess
     folder: Path
 
     @property
@@ -188,21 +189,23 @@ async def open_house(
             given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
         given |= environ or {}
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
-        house = House(slack=slack, atlas=atlas, bot=Bot(settings), folder=folder)
+        bot = Bot(settings)
+        house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
+        named = asyncio.Event()
+        atlas.wire.subscribe(lambda call: named.set() if call.status == 200 else None)
         try:
-            await house.bot.start()
-            await _settled_in(house, http=http)
+            await bot.start()
+            await connected(house, http=http)
+            # The project has its name, and the login is warm.
+            await asyncio.wait_for(named.wait(), SLACK_TIME)
             yield house
         finally:
-            await house.bot.stop()
+            await bot.stop()
 
 
-async def _settled_in(house: House, *, http: bool) -> None:
-    """Wait until Slack has its way to the bot, and the project has its name."""
+async def connected(house: House, *, http: bool) -> None:
+    """Wait until Slack has its way to the bot."""
     if http:
         house.slack.http.request_url = f"{house.url}/slack/events"
     else:
-        await house.slack.until(lambda: bool(house.slack.sockets.connections))
-    async with asyncio.timeout(SLACK_TIME):
-        while not any(call.status == 200 for call in house.atlas.calls):
-            await asyncio.sleep(0.01)
+        await house.slack.until(lambda: bool(house.slack.sockets.connections), SLACK_TIME)

@@ -96,6 +96,26 @@ async def test_drawings_that_nobody_has_begun_are_one_drawing(
     ]
 
 
+async def test_a_card_whose_answer_was_lost_is_drawn_anew_after_what_happened_since(
+    ledger: Ledger, leases: Leases, postbox: PostBox, clock: Clock
+) -> None:
+    """Slack may have the first drawing, and takes the repetition for the same message."""
+    request = await ledger.create(a_request(), RINA)
+    (card,) = await claim(postbox)
+    await postbox.post_again(card, 1, "no answer")
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.settle(claimed, State.CANCELLED, Outcome())
+    clock.forward(1)
+    (again,) = await claim(postbox)
+    await postbox.post_sent(again, "C0OPS", "1.1")
+
+    assert sorted(await kinds(postbox)) == [
+        (PostKind.EDIT, "request:cancelling"),
+        (PostKind.REPLY, "request:cancelled"),
+    ]
+
+
 async def test_a_quick_run_needs_no_drawing_of_its_own(
     ledger: Ledger, leases: Leases, postbox: PostBox, clock: Clock
 ) -> None:

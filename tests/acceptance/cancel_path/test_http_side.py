@@ -1,0 +1,172 @@
+"""Health, readiness and metrics in both modes; and who may post to the bot over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+
+from bot.sandbox.slack import Fault, signed_headers
+from tests.acceptance.house import RUNNING, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.acceptance.house import House
+
+FORM = "application/x-www-form-urlencoded"
+
+
+async def get(house: House, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(house.url + path) as answer:
+        return answer.status, await answer.text()
+
+
+async def readiness(house: House, wanted: int, seconds: float = 10.0) -> dict[str, object]:
+    """Ask until /readyz has the status that is wanted."""
+    async with asyncio.timeout(seconds):
+        while True:
+            status, body = await get(house, "/readyz")
+            if status == wanted:
+                return dict(json.loads(body))
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_a_bot_that_works_is_alive_and_ready(tmp_path: Path, http: bool) -> None:
+    async with open_house(tmp_path, http=http) as house:
+        assert (await get(house, "/healthz"))[0] == 200
+        ready = await readiness(house, 200)
+        assert ready["checks"] == {"slack": "ok", "database": "ok"}
+
+
+async def test_without_its_socket_the_bot_is_alive_and_not_ready(house: House) -> None:
+    await readiness(house, 200)
+    house.slack.faults.add("apps.connections.open", Fault(kind="status", status=503), times=3)
+    await house.slack.sockets.cut()
+    trouble = await readiness(house, 503, 20)
+
+    assert "Socket Mode is not connected" in str(trouble["checks"])
+    assert (await get(house, "/healthz"))[0] == 200
+
+
+async def test_over_http_a_refused_token_is_not_ready(tmp_path: Path) -> None:
+    async with open_house(tmp_path, http=True) as house:
+        house.slack.faults.add("auth.test", Fault(kind="error", code="token_revoked"), times=3)
+        trouble = await readiness(house, 503)
+
+        assert "token" in str(trouble["checks"])
+
+
+async def test_the_metrics_have_their_names_and_count(house: House) -> None:
+    await house.asks(RUNNING)
+    await house.ends(RUNNING[1])
+    status, page = await get(house, "/metrics")
+
+    assert status == 200
+    assert re.search(r'^cancel_restore_requests_total\{state="cancelled"\} 1\.0$', page, re.M)
+    assert re.search(
+        r'^cancel_restore_atlas_requests_total\{method="DELETE",status="204"\} 1\.0$', page, re.M
+    )
+    for name in (
+        "cancel_restore_atlas_request_seconds_bucket",
+        "cancel_restore_ack_seconds_count",
+        "cancel_restore_pending_requests",
+    ):
+        assert re.search(rf"^{name}", page, re.M), name
+    assert RUNNING[1] not in page
+
+
+def command(text: str) -> bytes:
+    return urlencode({"command": "/cancel-restore", "text": text, "user_id": "U0RINA0001"}).encode()
+
+
+def signed(secret: str, body: bytes, at: float) -> dict[str, str]:
+    return signed_headers(secret, body, at, FORM)
+
+
+#: Each makes headers from (secret, body); none is what Slack would send.
+FORGED: dict[str, Callable[[str, bytes], dict[str, str]]] = {
+    "no signature": lambda _secret, _body: {"Content-Type": FORM},
+    "another secret": lambda _secret, body: signed("guessed", body, time.time()),
+    "too old": lambda secret, body: signed(secret, body, time.time() - 301),
+    "too new": lambda secret, body: signed(secret, body, time.time() + 320),
+    "another body": lambda secret, body: signed(secret, body + b"x", time.time()),
+    "no number as time": lambda secret, body: {
+        **signed(secret, body, time.time()),
+        "X-Slack-Request-Timestamp": "noon",
+    },
+    "an empty time": lambda secret, body: {
+        **signed(secret, body, time.time()),
+        "X-Slack-Request-Timestamp": "",
+    },
+    "an endless time": lambda secret, body: {
+        **signed(secret, body, time.time()),
+        "X-Slack-Request-Timestamp": "9" * 400,
+    },
+    "an odd signature": lambda secret, body: {
+        **signed(secret, body, time.time()),
+        "X-Slack-Signature": "v0=\u00e9\u00e9",
+    },
+}
+
+#: Signed, and yet nothing that Slack would send.
+MALFORMED = {
+    "nothing": b"",
+    "no form": b"\xff\xfe\x00",
+    "no JSON": b"payload=notjson",
+    "a JSON list": b"payload=[]",
+    "a JSON number": b"payload=1",
+    "an empty object": b"payload={}",
+    "an odd type": b"payload=" + json.dumps({"type": "block_actions"}).encode(),
+    "a view without its parts": b"payload=" + json.dumps({"type": "view_submission"}).encode(),
+    "deep JSON": b"payload=" + b"[" * 5000,
+}
+
+
+async def test_what_is_not_from_slack_is_refused_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with open_house(tmp_path, http=True) as house:
+        body, secret = command(" ".join(RUNNING)), house.slack.signing_secret
+        for name, forge in FORGED.items():
+            ack = await house.slack.http.post(body, forge(secret, body))
+            assert ack.status in (400, 401, 403), (name, ack)
+        for name, malformed in MALFORMED.items():
+            ack = await house.slack.http.post(malformed, signed(secret, malformed, time.time()))
+            assert ack.status is not None, (name, ack)
+            assert 400 <= ack.status < 500, (name, ack)
+        huge = b"text=" + b"x" * (2 * 1024 * 1024)
+        assert (await house.slack.http.post(huge, signed(secret, huge, time.time()))).status == 413
+
+        assert house.slack.views_of("rina") == []
+        assert house.atlas.deletes() == []
+        await house.asks(RUNNING)
+        assert (await house.ends(RUNNING[1])).state == "cancelled"
+    written = capfd.readouterr()
+    assert "Traceback" not in written.out + written.err
+
+
+async def test_a_request_inside_the_window_is_taken(tmp_path: Path) -> None:
+    async with open_house(tmp_path, http=True) as house:
+        challenge = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"})
+        body = challenge.encode()
+        at = time.time() - 280
+        headers = signed_headers(house.slack.signing_secret, body, at, "application/json")
+        ack = await house.slack.http.post(body, headers)
+
+        assert (ack.status, ack.body) in [(200, {"challenge": "abc"}), (200, "abc")]
+
+
+async def test_in_socket_mode_nothing_is_taken_over_http(house: House) -> None:
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(f"{house.url}/slack/events", data=command("help"))
+
+        assert answer.status == 404

@@ -1,0 +1,127 @@
+"""A busy session of the real program, and then a search of everything that it wrote or sent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, AtlasStandIn, Fault, Kind
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from bot.sandbox.slack import SlackStandIn
+from tests.acceptance.house import House, connected, environment
+from tests.process import BotProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOWNLOADS = (
+    ("prod-eu", "65f0a1c2d3e4f5a6b7c80102"),
+    ("prod-us", "65f0a1c2d3e4f5a6b7c80201"),
+    ("orders-sharded", "65f0a1c2d3e4f5a6b7c80401"),
+)
+
+#: What can go wrong while a link is in the answer.
+ODD = (
+    {"kind": Kind.TRUNCATED, "method": "GET"},
+    {"kind": Kind.WRONG_SHAPE, "method": "GET"},
+    {"kind": Kind.CUT_BODY, "method": "GET"},
+    {"kind": Kind.FORGET_NONCES, "method": "DELETE"},
+    {"kind": Kind.FORGET_TOKENS, "method": "DELETE"},
+    {"kind": Kind.REFUSE_KEY, "method": "DELETE"},
+    {"kind": Kind.RESET_AFTER, "method": "DELETE"},
+)
+
+
+async def a_busy_session(house: House) -> None:
+    """Look at live links, cancel, fail, be refused, type nonsense, be forged."""
+    for cluster, job in DOWNLOADS:
+        await house.looks_up((cluster, job), "ada")
+    for fault in ODD:
+        job = house.new_job("orders-sharded", live=True)
+        await house.asks(job, Fault(path=job[1], **fault))
+        await house.ends(job[1], seconds=20)
+    await house.asks(DOWNLOADS[0], reason="the reason")
+    await house.ends(DOWNLOADS[0][1])
+    await house.types("rina", "nonsense with no sense at all")
+    await house.types("rina", "help")
+    await house.whispered("rina", 2)
+    await forge(house)
+
+
+async def forge(house: House) -> None:
+    """Post to the bot without a signature; the answer may not help."""
+    if not house.slack.http.request_url:
+        return
+    answer = await house.slack.http.post(b"payload=x", {"Content-Type": "application/json"})
+
+    assert answer.status in (400, 401, 403)
+
+
+def needles(house: House) -> dict[str, str]:
+    """Name what may be nowhere."""
+    slack = house.slack.workspace.app
+    return {
+        "download link": PLANTED_SECRET,
+        "archive": ".tar.gz",
+        "bot token": slack.bot_token,
+        "app token": slack.app_token,
+        "signing secret": slack.signing_secret,
+        "private key": PRIVATE_KEY,
+        "client secret": CLIENT_SECRET,
+        "bearer token": "mdb_sandbox_at_",
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "http", "account"),
+    [("json", False, False), ("console", True, False), ("json", True, True)],
+)
+async def test_no_secret_and_no_download_link_is_anywhere(
+    tmp_path: Path, form: str, http: bool, account: bool
+) -> None:
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        environ = environment(slack, atlas, tmp_path)
+        environ |= {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": form}
+        if http:
+            del environ["SLACK_APP_TOKEN"]
+            environ["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        if account:
+            del environ["MONGODB_ATLAS_PUBLIC_API_KEY"], environ["MONGODB_ATLAS_PRIVATE_API_KEY"]
+            environ["MONGODB_ATLAS_CLIENT_ID"] = CLIENT_ID
+            environ["MONGODB_ATLAS_CLIENT_SECRET"] = CLIENT_SECRET
+        with BotProcess(environ) as process:
+            await process.ready()
+            house = House(slack=slack, atlas=atlas, bot=process, folder=tmp_path)
+            await connected(house, http=http)
+            await a_busy_session(house)
+            pages = [await get(house, path) for path in ("/metrics", "/readyz", "/healthz")]
+            code = await process.stop()
+            places = {
+                "log": process.log,
+                "slack": json.dumps([call.args for call in slack.calls]),
+                "pages": "".join(pages),
+                "acks": json.dumps([slack.ephemerals(who) for who in ("rina", "ada")]),
+                "files": "".join(
+                    file.read_bytes().decode("latin-1") for file in tmp_path.iterdir()
+                ),
+            }
+
+        assert code == 0
+        assert "Traceback" not in places["log"]
+        assert places["log"].count("debug") + places["log"].count("DEBUG") > 50
+        for place, text in places.items():
+            for name, secret in needles(house).items():
+                assert secret not in text, f"{name} in {place}: …{around(text, secret)}…"
+
+
+async def get(house: House, path: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(house.url + path) as answer:
+        return await answer.text()
+
+
+def around(text: str, needle: str) -> str:
+    at = text.index(needle)
+    return text[max(0, at - 200) : at + len(needle) + 40]

@@ -1,0 +1,143 @@
+"""Text from outside is text: no mention, no link, no secret, in anything that Slack gets."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
+from tests.acceptance.house import RUNNING, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import SlackStandIn
+    from tests.acceptance.house import House
+
+JOB = RUNNING[1]
+
+NASTY = (
+    "<!channel> <!here> <@U0ADA00001> <#C0OPS00001> <https://evil.invalid|Go to the card> "
+    "*bold* `code` ~gone~ & &lt;!everyone&gt; \u202e backwards @channel @here\n"
+    ">quoted\n*Approved by* <@U0ABE00001> (1 of 1)\n```\nblock"
+)
+
+#: What may stand in angle brackets: people, channels, dates, and links of our own making.
+OURS = re.compile(
+    r"<(@U\w+|#C\w+|!date\^\d+\^[^|>]*\|[^>]*"
+    r"|https://cloud\.mongodb\.com/[^|>]*\|[^>]*|http://127\.0\.0\.1:\d+/[^|>]*\|[^>]*"
+    r"|https?://[a-z.]*slack\.com/[^|>]*\|[^>]*)>"
+)
+
+
+def texts(thing: object) -> Iterator[str]:
+    """Every string in a payload, parsed from JSON where a part of it is JSON."""
+    if isinstance(thing, dict):
+        for value in thing.values():
+            yield from texts(value)
+    elif isinstance(thing, list):
+        for value in thing:
+            yield from texts(value)
+    elif isinstance(thing, str):
+        yield thing
+
+
+def mrkdwn(thing: object) -> Iterator[str]:
+    """Every text that Slack reads as markup, and the fallback texts of messages."""
+    if isinstance(thing, dict):
+        if thing.get("type") == "mrkdwn":
+            yield str(thing["text"])
+        if isinstance(thing.get("text"), str) and "channel" in thing:
+            yield str(thing["text"])
+        for value in thing.values():
+            yield from mrkdwn(value)
+    elif isinstance(thing, list):
+        for value in thing:
+            yield from mrkdwn(value)
+
+
+def sent(house: House) -> list[dict[str, object]]:
+    """Return what Slack got by the Web API, with JSON arguments as values."""
+
+    def parsed(value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    return [{k: parsed(v) for k, v in call.args.items()} for call in house.slack.calls]
+
+
+def check(house: House) -> None:
+    for text in [text for call in sent(house) for text in mrkdwn(call)]:
+        ours = OURS.sub("", text)
+        # A quote mark begins a line; every other angle bracket is escaped.
+        ours = re.sub(r"^>", "", ours, flags=re.MULTILINE)
+        assert "<" not in ours, text
+        assert ">" not in ours, text
+        assert "\u202e" not in text
+
+
+def nasty_project(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    atlas.world.projects[PROJECT_ID].name = NASTY.replace("\n", " ")
+
+
+async def test_reasons_and_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    """A project whose name calls the channel, and a reason that pretends to be the bot."""
+    async with open_house(tmp_path, before=nasty_project) as house:
+        await house.asks(RUNNING, reason=NASTY)
+        ending = await house.ends(JOB)
+
+        assert ending.state == "cancelled"
+        check(house)
+        assert any("&lt;!channel&gt;" in text for call in sent(house) for text in mrkdwn(call))
+        assert house.slack.complaints == []
+        # Each line of the reason is quoted, so that none can pass for the bot's own.
+        assert "\n>*Approved by*" in ending.card
+
+
+async def test_a_reason_of_full_length_fits(house: House) -> None:
+    await house.asks(RUNNING, reason="<&>" * 1000)
+
+    assert (await house.ends(JOB)).state == "cancelled"
+    check(house)
+
+
+@pytest.mark.parametrize("detail", [NASTY, "see https://restore-x.invalid/secret.tar.gz"])
+async def test_what_atlas_explains_never_reaches_slack_raw(house: House, detail: str) -> None:
+    """Error details and codes are from outside too; `{address}` is where the fault puts its own."""
+    fault = Fault(
+        kind=Kind.ERROR,
+        code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
+        values={"address": detail},
+        path=JOB,
+        times=None,
+    )
+    view = await house.looks_up(RUNNING)
+    house.atlas.faults.add(fault)
+    await house.slack.submits("rina", view, {"reason": ""})
+    ending = await house.ends(JOB)
+    await house.looks_up(RUNNING)
+
+    assert ending.state == "refused"
+    check(house)
+    for text in texts(sent(house)):
+        assert "evil.invalid" not in text
+        assert "tar.gz" not in text
+
+
+async def test_what_was_typed_comes_back_harmless(house: House) -> None:
+    for count, typed in enumerate(
+        ("<!channel> a b", "<https://evil.invalid|x> y", "`*_~ x y", "&lt;!here&gt; x y"), 1
+    ):
+        await house.types("rina", typed)
+        await house.whispered("rina", count)
+    for message in house.slack.ephemerals("rina"):
+        for text in mrkdwn(message["blocks"]):
+            assert "<" not in text
+            assert ">" not in text
