@@ -98,6 +98,7 @@ requests = Table(
         postgresql_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
     ),
     Index("requests_by_time", "created_at"),
+    Index("requests_by_job", "job_id"),
 )
 
 approvals = Table(
@@ -153,4 +154,55 @@ audit_events = Table(
     Column("hash", Text, nullable=False),
     UniqueConstraint("request", "number", name="one_event_a_number"),
     Index("audit_events_by_time", "at"),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("project_id", Text, nullable=False),
+    Column("cluster_name", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("version", Integer, nullable=False),  # 0: never to be announced
+    Column("client_msg_id", Text, nullable=False, unique=True),
+    Column("due_at", Instant),  # when Slack is to be told, or nothing
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("claimed_until", Instant),
+    Column("channel", Text),
+    Column("ts", Text),
+    Column("error", Text),
+    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_sighting_a_job"),
+    Index(
+        "due_sightings",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    # However long the history is, a look asks only which jobs are still open.
+    Index(
+        "open_sightings",
+        "project_id",
+        sqlite_where=text("state IN ('in_progress', 'link_live')"),
+        postgresql_where=text("state IN ('in_progress', 'link_live')"),
+    ),
+)
+
+watched_clusters = Table(
+    "watched_clusters",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("cluster_name", Text, primary_key=True),
+    Column("looked_at", Instant),  # nothing: not yet, and what is over by then is old news
+)
+
+watch_leases = Table(
+    "watch_leases",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
 )
