@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -69,18 +68,17 @@ async def test_the_metrics_have_their_names_and_count(house: House) -> None:
     await house.asks(RUNNING)
     await house.ends(RUNNING[1])
     status, page = await get(house, "/metrics")
+    lines = page.splitlines()
 
     assert status == 200
-    assert re.search(r'^cancel_restore_requests_total\{state="cancelled"\} 1\.0$', page, re.M)
-    assert re.search(
-        r'^cancel_restore_atlas_requests_total\{method="DELETE",status="204"\} 1\.0$', page, re.M
-    )
+    assert 'cancel_restore_requests_total{state="cancelled"} 1.0' in lines
+    assert 'cancel_restore_atlas_requests_total{method="DELETE",status="204"} 1.0' in lines
     for name in (
         "cancel_restore_atlas_request_seconds_bucket",
         "cancel_restore_ack_seconds_count",
         "cancel_restore_pending_requests",
     ):
-        assert re.search(rf"^{name}", page, re.M), name
+        assert any(line.startswith(name) for line in lines), name
     assert RUNNING[1] not in page
 
 

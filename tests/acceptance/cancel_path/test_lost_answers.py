@@ -13,7 +13,7 @@ from tests.acceptance.house import RUNNING, TOLD_WITHIN, House
 JOB = RUNNING[1]
 
 #: The DELETE has its effect, and its answer is lost or cannot be read: one DELETE is all.
-WITH_EFFECT = {
+WITH_EFFECT: dict[str, dict[str, Any]] = {
     "cut after": {"kind": Kind.RESET_AFTER},
     "cut in the middle of the body": {"kind": Kind.CUT_BODY},
     "html": {"kind": Kind.HTML},
@@ -26,7 +26,7 @@ WITH_EFFECT = {
 }
 
 #: The DELETE has no effect: after a look it is sent again.
-WITHOUT_EFFECT = {
+WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
     "cut before": {"kind": Kind.RESET_BEFORE},
     "500": {"kind": Kind.STATUS, "status": 500},
     "503": {"kind": Kind.STATUS, "status": 503, "retry_after": 1},
@@ -35,7 +35,7 @@ WITHOUT_EFFECT = {
 }
 
 #: The login is in the way: the DELETE goes through with a new handshake.
-LOGIN = {
+LOGIN: dict[str, dict[str, Any]] = {
     "the nonce has expired": {"kind": Kind.FORGET_NONCES},
     "a challenge that nobody can answer": {"kind": Kind.ODD_CHALLENGE},
 }

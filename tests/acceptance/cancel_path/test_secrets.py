@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -24,7 +24,7 @@ DOWNLOADS = (
 )
 
 #: What can go wrong while a link is in the answer.
-ODD = (
+ODD: tuple[dict[str, Any], ...] = (
     {"kind": Kind.TRUNCATED, "method": "GET"},
     {"kind": Kind.WRONG_SHAPE, "method": "GET"},
     {"kind": Kind.CUT_BODY, "method": "GET"},
@@ -40,9 +40,9 @@ async def a_busy_session(house: House) -> None:
     for cluster, job in DOWNLOADS:
         await house.looks_up((cluster, job), "ada")
     for fault in ODD:
-        job = house.new_job("orders-sharded", live=True)
-        await house.asks(job, Fault(path=job[1], **fault))
-        await house.ends(job[1], seconds=20)
+        place, job = house.new_job("orders-sharded", live=True)
+        await house.asks((place, job), Fault(path=job, **fault))
+        await house.ends(job, seconds=20)
     await house.asks(DOWNLOADS[0], reason="the reason")
     await house.ends(DOWNLOADS[0][1])
     await house.types("rina", "nonsense with no sense at all")
@@ -104,9 +104,7 @@ async def test_no_secret_and_no_download_link_is_anywhere(
                 "slack": json.dumps([call.args for call in slack.calls]),
                 "pages": "".join(pages),
                 "acks": json.dumps([slack.ephemerals(who) for who in ("rina", "ada")]),
-                "files": "".join(
-                    file.read_bytes().decode("latin-1") for file in tmp_path.iterdir()
-                ),
+                "files": content(tmp_path),
             }
 
         assert code == 0
@@ -115,6 +113,11 @@ async def test_no_secret_and_no_download_link_is_anywhere(
         for place, text in places.items():
             for name, secret in needles(house).items():
                 assert secret not in text, f"{name} in {place}: …{around(text, secret)}…"
+
+
+def content(folder: Path) -> str:
+    """Read the database with its journal, as bytes."""
+    return "".join(file.read_bytes().decode("latin-1") for file in folder.iterdir())
 
 
 async def get(house: House, path: str) -> str:
