@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import InvalidName, JobRef
@@ -31,12 +31,14 @@ class Choice:
         project_id: the project, or None while it is not chosen.
         cluster: the cluster's name.
         job_id: the restore job.
+        label: how the job was called where it was picked.
         asked_in: the channel of the command.
     """
 
     project_id: str | None = None
     cluster: str | None = None
     job_id: str | None = None
+    label: str | None = None
     asked_in: str
 
     @property
@@ -57,6 +59,7 @@ def write_choice(choice: Choice, seen: str = "") -> str:
         "project": choice.project_id,
         "cluster": choice.cluster,
         "job": choice.job_id,
+        "label": choice.label,
         "asked_in": choice.asked_in,
     }
     known = json.loads(seen) if seen else {}
@@ -72,6 +75,7 @@ def read_choice(view: Mapping[str, Any]) -> Choice | None:
         project_id=values.get("project"),
         cluster=values.get("cluster"),
         job_id=values.get("job"),
+        label=values.get("label"),
         asked_in=str(values.get("asked_in") or ""),
     )
 
@@ -89,7 +93,7 @@ def job_value(ref: JobRef) -> str:
     return f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
 
 
-def with_pick(choice: Choice, block_id: str, value: str) -> Choice:
+def with_pick(choice: Choice, block_id: str, value: str, label: str = "") -> Choice:
     """Note a pick; what hung on an earlier one is forgotten."""
     picked = None if value == NOTHING else value
     if block_id == names.PROJECT:
@@ -98,11 +102,13 @@ def with_pick(choice: Choice, block_id: str, value: str) -> Choice:
         return Choice(project_id=choice.project_id, cluster=picked, asked_in=choice.asked_in)
     job = parse(value)
     if not isinstance(job, OpenJob):
-        return Choice(
-            project_id=choice.project_id, cluster=choice.cluster, asked_in=choice.asked_in
-        )
+        return replace(choice, job_id=None, label=None)
     return Choice(
-        project_id=job.project, cluster=job.cluster, job_id=job.job_id, asked_in=choice.asked_in
+        project_id=job.project,
+        cluster=job.cluster,
+        job_id=job.job_id,
+        label=label or None,
+        asked_in=choice.asked_in,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bot.slack.admission import Admission
 from bot.slack.clicks import Clicks
 from bot.slack.dialogs import Dialogs
+from bot.slack.home import Home
 from bot.slack.listing import Listings
 from bot.slack.offers import Offers
 from bot.slack.pickers import Pickers
@@ -33,6 +34,7 @@ class Floor:
     pickers: Pickers
     offers: Offers
     listings: Listings
+    home: Home
     submissions: Submissions
     clicks: Clicks
     telling: Telling
@@ -50,6 +52,7 @@ class Floor:
             pickers=Pickers(shared, admission, dialogs),
             offers=Offers(shared, admission),
             listings=Listings(shared, admission),
+            home=Home(shared, admission),
             submissions=Submissions(shared),
             clicks=Clicks(shared),
             telling=shared.telling,

@@ -13,7 +13,7 @@ from bot.slack.channels import Channels
 from bot.slack.clients import without_token
 from bot.slack.deadline import FOR_AN_ACK
 from bot.slack.floor import Floor
-from bot.slack.listeners import actions, commands, errors, options, views
+from bot.slack.listeners import actions, commands, errors, events, options, shortcuts, views
 from bot.slack.shared import Shared
 from bot.slack.telling import Telling
 
@@ -99,7 +99,7 @@ def build_app(
         sleep=sleep,
     )
     floor = Floor.of(shared, identity)
-    for listeners in (commands, views, options, actions, errors):
+    for listeners in (commands, views, options, shortcuts, events, actions, errors):
         listeners.register(app, floor)
     return app
 

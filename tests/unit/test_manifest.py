@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bot.slack import names
+
 TEXT = Path("manifest.yml").read_text(encoding="utf-8")
 MANIFEST: dict[str, Any] = yaml.safe_load(TEXT)
 
@@ -21,6 +23,11 @@ KNOWN = {
     "_metadata": {"major_version", "minor_version"},
     "display_information": {"name", "description", "long_description", "background_color"},
     "features": {"app_home", "bot_user", "shortcuts", "slash_commands", "unfurl_domains"},
+    "features.app_home": {
+        "home_tab_enabled",
+        "messages_tab_enabled",
+        "messages_tab_read_only_enabled",
+    },
     "features.bot_user": {"display_name", "always_online"},
     "oauth_config": {"redirect_urls", "scopes"},
     "oauth_config.scopes": {"bot", "bot_optional", "user", "user_optional"},
@@ -32,6 +39,7 @@ KNOWN = {
         "socket_mode_enabled",
         "token_rotation_enabled",
     },
+    "settings.event_subscriptions": {"bot_events", "request_url", "user_events"},
     "settings.interactivity": {"is_enabled", "request_url", "message_menu_options_url"},
 }
 COMMAND_KEYS = {"command", "description", "usage_hint", "should_escape", "url"}
@@ -46,7 +54,7 @@ SCOPES = [
 ]
 
 
-def part(path: str, manifest: dict[str, Any] = MANIFEST) -> Any:  # noqa: ANN401 - YAML
+def part(path: str, manifest: dict[str, Any] = MANIFEST) -> Any:
     for key in path.split(".") if path else []:
         manifest = manifest[key]
     return manifest
@@ -83,6 +91,26 @@ def test_the_one_command_is_as_people_know_it() -> None:
     assert command["should_escape"] is False
 
 
+def test_the_shortcut_is_in_the_menu_of_messages() -> None:
+    (shortcut,) = part("features.shortcuts")
+
+    assert shortcut == {
+        "name": "Cancel this restore",
+        "type": "message",
+        "callback_id": names.SHORTCUT,
+        "description": "Finds the restore job that a message names",
+    }
+    assert len(shortcut["name"]) <= 24
+
+
+def test_there_is_a_home_tab_and_a_place_for_direct_messages() -> None:
+    assert part("features.app_home") == {
+        "home_tab_enabled": True,
+        "messages_tab_enabled": True,
+        "messages_tab_read_only_enabled": False,
+    }
+
+
 def test_the_scopes_are_these_and_no_more() -> None:
     assert part("oauth_config.scopes") == {"bot": SCOPES}
 
@@ -96,6 +124,7 @@ def test_every_scope_has_its_reason_above_it(scope: str) -> None:
 
 def test_buttons_and_dialogs_come_by_socket_mode_with_a_token_that_stays() -> None:
     assert part("settings") == {
+        "event_subscriptions": {"bot_events": ["app_home_opened"]},
         "interactivity": {"is_enabled": True},
         "org_deploy_enabled": False,
         "socket_mode_enabled": True,
@@ -111,6 +140,7 @@ def test_what_it_says_about_http_makes_a_manifest_for_http() -> None:
     address = "https://YOUR-HOST/slack/events"
 
     assert part("features.slash_commands", manifest)[0]["url"] == address
+    assert part("settings.event_subscriptions.request_url", manifest) == address
     assert part("settings.interactivity", manifest) == {
         "is_enabled": True,
         "request_url": address,
@@ -120,5 +150,5 @@ def test_what_it_says_about_http_makes_a_manifest_for_http() -> None:
 
 
 def test_the_comments_count_the_lines_to_change() -> None:
-    assert TEXT.count("# HTTP: ") == 3
-    assert 'the three lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())
+    assert TEXT.count("# HTTP: ") == 4
+    assert 'the four lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())

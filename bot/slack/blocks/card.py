@@ -120,6 +120,11 @@ def _buttons(request: Request) -> list[Block]:
     return []
 
 
+def decisions(request: Request) -> list[Block]:
+    """Build the buttons of somebody who may approve, for other places than the card."""
+    return [_approve(request), _deny(request)]
+
+
 def _approve(request: Request) -> Block:
     ref = request.ref
     asks = (

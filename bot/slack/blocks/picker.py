@@ -106,7 +106,9 @@ def _cluster(choice: Choice) -> Block:
 
 
 def _job(choice: Choice) -> Block:
-    picked = option(_short_id(choice.ref.job_id), job_value(choice.ref)) if choice.ref else None
+    picked = None
+    if ref := choice.ref:
+        picked = option(choice.label or _short_id(ref.job_id), job_value(ref))
     return _external(names.JOB, "Restore job", "Choose a restore job", picked)
 
 

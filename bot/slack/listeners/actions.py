@@ -46,6 +46,10 @@ def register(app: AsyncApp, floor: Floor) -> None:
         await ack()
         _show_more(floor, body)
 
+    async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _draw_home(floor, body)
+
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         _look_again(floor, body)
@@ -58,6 +62,7 @@ def register(app: AsyncApp, floor: Floor) -> None:
     app.action(names.DENY)(deny)
     app.action(names.OPEN)(open_job)
     app.action(names.MORE)(more)
+    app.action(names.REFRESH)(refresh)
     app.action(names.TRY_AGAIN)(try_again)
     app.action(re.compile(".*"))(unknown)
 
@@ -67,6 +72,8 @@ def _decides(app: AsyncApp, floor: Floor, action_id: str, decision: Decision) ->
         # What is acknowledged is written down: the ack waits for the ledger, and for no more.
         await floor.clicks.decide(read_click(body, floor.identity), decision)
         await ack()
+        if (body.get("view") or {}).get("type") == "home":
+            _draw_home(floor, body)
 
     app.action(action_id)(clicked)
 
@@ -89,6 +96,11 @@ def _show_more(floor: Floor, body: Mapping[str, Any]) -> None:
     spot, who = spot_of(body), who_is(body, floor.identity)
     showing = floor.listings.show_list(cluster or None, who, spot, int(start))
     floor.background.start(showing, "list", floor.telling.apologise(spot))
+
+
+def _draw_home(floor: Floor, body: Mapping[str, Any]) -> None:
+    who = who_is(body, floor.identity)
+    floor.background.start(floor.home.publish(who, drawn=True), "home")
 
 
 def _look_again(floor: Floor, body: Mapping[str, Any]) -> None:

@@ -33,11 +33,13 @@ def register(app: AsyncApp, floor: Floor) -> None:
     async def picked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         action = body["actions"][0]
-        value = str((action.get("selected_option") or {}).get("value") or NOTHING)
+        option = action.get("selected_option") or {}
+        value = str(option.get("value") or NOTHING)
+        label = str((option.get("text") or {}).get("text") or "")
         choice = read_choice(body.get("view") or {})
         if choice is not None:
             block = str(action["block_id"])
-            pick(floor, with_pick(choice, block, value), holding(block, value), body)
+            pick(floor, with_pick(choice, block, value, label), holding(block, value), body)
 
     app.options(names.CLUSTER)(clusters)
     app.options(names.JOB)(jobs)
