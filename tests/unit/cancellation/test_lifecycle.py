@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import (
     OPEN,
     TRANSITIONS,
@@ -19,6 +19,9 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from tests.domain import NOON, SHOWN, a_job
+
+if TYPE_CHECKING:
+    from bot.atlas import RestoreJob
 
 UNSENT = Sent()
 ACCEPTED = Sent(count=1, accepted=True)

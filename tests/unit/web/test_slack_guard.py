@@ -69,7 +69,7 @@ async def slack(serve: Serve) -> ClientSession:
     return await serve(app)
 
 
-async def ask(client: ClientSession, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - aiohttp's
+async def ask(client: ClientSession, **request: Any) -> tuple[int, str]:
     async with client.post(PATH, **request) as answer:
         return answer.status, await answer.text()
 
@@ -127,7 +127,7 @@ async def test_the_body_is_capped_before_its_signature_is_looked_at(slack: Clien
 
 
 async def test_a_body_of_unknown_length_is_capped_too(slack: ClientSession) -> None:
-    async def pieces() -> Any:  # noqa: ANN401 - an async generator of bytes
+    async def pieces() -> Any:
         for _ in range(3):
             yield b"x" * 1000
 
