@@ -67,7 +67,9 @@ def target(policy: Policy, asked_in: str) -> str:
     return policy.audit_channel or asked_in
 
 
-def decide(policy: Policy, asked_in: str, place: Place, requester: str) -> Standing | NowhereToPost:
+def decide(
+    policy: Policy, asked_in: str, place: Place, requester: str, typed: Place | None = None
+) -> Standing | NowhereToPost:
     """Choose the card's channel.
 
     A card that needs approval must be seen by those who approve: without a sure place there is no
@@ -78,28 +80,39 @@ def decide(policy: Policy, asked_in: str, place: Place, requester: str) -> Stand
         asked_in: the channel in which the command was typed.
         place: what is known of the `target`.
         requester: the user id of who asks.
+        typed: what is known of `asked_in` where that is not the `target`.
     """
     if not (obstacle := _obstacle(policy, asked_in, place)):
-        return Standing(channel=target(policy, asked_in), note=_elsewhere(policy, asked_in))
+        note = _elsewhere(policy, asked_in, typed or Place())
+        return Standing(channel=target(policy, asked_in), note=note)
     if policy.approvals == 0:
         note = f"{obstacle} The card goes to {DIRECT}."
         return Standing(channel=requester, note=note, because=obstacle)
-    return NowhereToPost(sentence=f"{obstacle} {UNSEEN}")
+    return NowhereToPost(sentence=f"{obstacle} {UNSEEN} {_advice(policy, place)}")
 
 
 DIRECT = "your direct messages with the bot"
 
-UNSEEN = (
-    "A request here needs the approval of other people, and they would not see it. Use the "
-    "command in a channel that they read and the bot is in (type /invite there), or ask an admin "
-    "of the bot to set BOT_AUDIT_CHANNEL."
-)
+UNSEEN = "A request here needs the approval of other people, and they would see no card."
+
+ELSEWHERE = "Use the command in a channel that they read and the bot is in (type /invite there)"
 
 
-def _elsewhere(policy: Policy, asked_in: str) -> str:
+def _advice(policy: Policy, place: Place) -> str:
+    """Say what to do where there is no place for the card."""
+    if policy.audit_channel:
+        invite = f"Invite the bot to <#{policy.audit_channel}> (type /invite there)"
+        return f"{invite}, or ask an admin of the bot to change BOT_AUDIT_CHANNEL."
+    named = "name this channel in BOT_CHANNELS, or to " if place.is_shared else ""
+    return f"{ELSEWHERE}, or ask an admin of the bot to {named}set BOT_AUDIT_CHANNEL."
+
+
+def _elsewhere(policy: Policy, asked_in: str, typed: Place) -> str:
+    """Say where the card goes instead of the channel of the command, and why."""
     if target(policy, asked_in) == asked_in:
         return ""
-    return f"The card goes to <#{policy.audit_channel}>."
+    why = _certain(typed, "here", named=asked_in in policy.channels)
+    return f"{why} The card goes to <#{policy.audit_channel}>.".lstrip()
 
 
 def _obstacle(policy: Policy, asked_in: str, place: Place) -> str:
@@ -107,15 +120,21 @@ def _obstacle(policy: Policy, asked_in: str, place: Place) -> str:
     where = f"in <#{policy.audit_channel}>" if policy.audit_channel else "here"
     # Whoever runs the bot has named these channels: shared or not, the card may stand there.
     named = bool(policy.audit_channel) or asked_in in policy.channels
-    unsure = policy.approvals > 0
+    if certain := _certain(place, where, named=named):
+        return certain
+    if policy.approvals > 0 and place.can_post is None:
+        return f"It could not be checked whether the bot can post {where}: {place.why}."
+    return ""
+
+
+def _certain(place: Place, where: str, *, named: bool) -> str:
+    """Say why a card certainly cannot stand in a place, or nothing."""
     if place.is_direct:
         return "The command was typed in a direct message."
     if place.can_post is False:
         return f"The bot cannot post {where}: {place.why}."
     if place.is_shared and not named:
         return "This channel is shared with another organization."
-    if unsure and place.can_post is None:
-        return f"It could not be checked whether the bot can post {where}: {place.why}."
     return ""
 
 

@@ -131,24 +131,31 @@ class Dialogs:
             raise UnknownProject
         if refusal := rules.may_use_channel(policy, asked.asked_in):
             raise refusal
-        person, place, members = await asyncio.gather(
+        person, standing, members = await asyncio.gather(
             self._directory.person(who, policy.requesters),
-            self._channels.place(target(policy, asked.asked_in)),
+            self._standing(policy, asked, who),
             self._members(policy),
         )
         if refusal := rules.may_ask(policy, person):
             raise refusal
-        standing = decide(policy, asked.asked_in, place, who.id)
         if isinstance(standing, NowhereToPost):
             raise Refusal(standing.sentence)
         if refusal := rules.can_be_approved(policy, who.id, members):
             raise refusal
         return policy, standing
 
+    async def _standing(self, policy: Policy, asked: Asked, who: Who) -> Standing | NowhereToPost:
+        channel = target(policy, asked.asked_in)
+        asking = {channel, asked.asked_in}
+        places = await asyncio.gather(*(self._channels.place(each) for each in asking))
+        found = dict(zip(asking, places, strict=True))
+        return decide(policy, asked.asked_in, found[channel], who.id, found[asked.asked_in])
+
     async def _members(self, policy: Policy) -> frozenset[str]:
         if policy.approvals == 0:
             return frozenset()
-        return await self._directory.members_of(policy.approvers.groups)
+        # One more than needed, for the requester may be among them.
+        return await self._directory.able_in(policy.approvers.groups, policy.approvals + 1)
 
     def _view(self, sight: Sight, asked: Asked, policy: Policy, standing: Standing) -> View:
         if sight.open_request:

@@ -40,6 +40,12 @@ WHYS: Mapping[str, str] = {
     "user_not_visible": "The bot may not see this user.",
 }
 
+#: The codes that say that somebody is none of ours.
+UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
+
+#: How many members of the approving groups are looked up: `users.info` allows 100 calls a minute.
+MOST_ASKED = 20
+
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 
@@ -110,6 +116,30 @@ class Directory:
         """Return the user ids of everybody in these groups; raises `DirectoryTrouble`."""
         lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
         return frozenset().union(*lists)
+
+    async def able_in(self, groups: Iterable[str], enough: int) -> frozenset[str]:
+        """Return members of these groups that are full members, `enough` of them if there are.
+
+        A big group is not asked through: of its later members nothing bad is assumed.
+
+        Raises:
+            DirectoryTrouble: the groups could not be read.
+        """
+        members = sorted(await self.members_of(groups))
+        able: set[str] = set()
+        for user in members[:MOST_ASKED]:
+            if len(able) >= enough:
+                break
+            if await self._may_be_able(user):
+                able.add(user)
+        return frozenset(able).union(members[MOST_ASKED:])
+
+    async def _may_be_able(self, user: str) -> bool:
+        try:
+            return await self._kind_of(user) is Kind.MEMBER
+        except DirectoryTrouble as error:
+            # Rights are checked at the click; who cannot be read now may be read then.
+            return error.code not in UNKNOWN_USER
 
     async def _kind_of(self, user: str) -> Kind:
         return await self._ask(self._kinds, user)

@@ -70,6 +70,34 @@ def test_what_approvers_could_not_see_is_refused_with_what_to_do(
     assert "BOT_AUDIT_CHANNEL" in standing.sentence
 
 
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        (OPEN, "The card goes to <#C0AUDIT>."),
+        (UNKNOWN, "The card goes to <#C0AUDIT>."),
+        (
+            SHARED,
+            "This channel is shared with another organization. The card goes to <#C0AUDIT>.",
+        ),
+        (DIRECT, "The command was typed in a direct message. The card goes to <#C0AUDIT>."),
+    ],
+)
+def test_the_dialog_says_why_the_card_goes_to_the_audit_channel(typed: Place, note: str) -> None:
+    standing = decide(BOTH, "C0OPS", OPEN, "U0RINA", typed)
+
+    assert standing == Standing(channel="C0AUDIT", note=note)
+
+
+def test_the_advice_fits_the_obstacle() -> None:
+    unreachable = decide(BOTH, "C0OPS", CLOSED, "U0RINA")
+    shared = decide(STRICT, "C0OPS", SHARED, "U0RINA")
+
+    assert isinstance(unreachable, NowhereToPost)
+    assert "Invite the bot to <#C0AUDIT>" in unreachable.sentence
+    assert isinstance(shared, NowhereToPost)
+    assert "name this channel in BOT_CHANNELS" in shared.sentence
+
+
 def test_the_audit_channel_is_the_one_to_look_at() -> None:
     assert (target(FREE, "C0OPS"), target(AUDITED, "C0OPS")) == ("C0OPS", "C0AUDIT")
 

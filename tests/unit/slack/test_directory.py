@@ -152,6 +152,33 @@ async def test_the_members_of_several_groups_are_taken_together(
     assert await directory.members_of([]) == frozenset()
 
 
+async def test_guests_of_an_approving_group_are_no_approvers(
+    directory: Directory, slack: FakeSlack
+) -> None:
+    slack.says("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
+    ours = {"team_id": HOME}
+    slack.says(
+        "users.info",
+        {"user": {"id": "U1", "is_restricted": True, **ours}},
+        "user_not_visible",
+        {"user": {"id": "U3", **ours}},
+        "internal_error",
+    )
+
+    assert await directory.able_in(["S1"], 3) == {"U3", "U4"}
+
+
+async def test_of_a_group_only_as_many_are_looked_up_as_are_needed(
+    directory: Directory, slack: FakeSlack
+) -> None:
+    many = [f"U{number:03d}" for number in range(100)]
+    slack.says("usergroups.users.list", {"users": many})
+    slack.says("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
+
+    assert await directory.able_in(["S1"], 2) >= {"U000", "U001"}
+    assert slack.methods.count("users.info") == 2
+
+
 async def test_answers_hold_for_a_minute(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
