@@ -196,8 +196,9 @@ async def open_house(
         try:
             await bot.start()
             await connected(house, http=http)
-            # The project has its name, and the login is warm.
-            await asyncio.wait_for(named.wait(), SLACK_TIME)
+            if any(project.name is None for project in settings.projects):
+                # The project has its name, and the login is warm.
+                await asyncio.wait_for(named.wait(), SLACK_TIME)
             yield house
         finally:
             await bot.stop()

@@ -1,0 +1,269 @@
+"""Where the card of a request stands, and when there may be none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.slack.workspace import Channel, Group
+from tests.acceptance.approvals.clicking import (
+    ADA,
+    APPROVE,
+    GROUP,
+    ONE,
+    OPS,
+    RINA,
+    SHARED,
+    TWO,
+    cancelled,
+    click,
+    guarded_house,
+    shows,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import SlackStandIn
+    from tests.acceptance.approvals.clicking import Before, Environ, Json
+    from tests.acceptance.house import House
+
+AUDIT = "C0AUDIT001"
+AUDITED: Environ = ONE | {"BOT_AUDIT_CHANNEL": AUDIT}
+ALONE: Environ = {"BOT_APPROVALS": "0"}
+
+
+def with_audit(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    members = {ADA, RINA, "U0ABE00001", slack.workspace.app.bot_user}
+    slack.workspace.add(Channel(id=AUDIT, name="audit", kind="private", members=members))
+
+
+def with_audit_without_bot(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.add(Channel(id=AUDIT, name="audit", members={ADA, RINA}))
+
+
+async def refused(house: House, where: str) -> str:
+    """Look a job up, and return what the dialog says that has no submit button."""
+    view = await house.looks_up(house.new_job(), where=where)
+    assert view.get("submit") is None
+    return house.slack.text_of(view)
+
+
+async def asked_from(house: House, where: str) -> tuple[str, Json]:
+    """Ask in `where`; the job, and the dialog as it then stands on the screen."""
+    job = house.new_job()
+    dialog = await house.looks_up(job, where=where)
+    ack = await house.slack.submits("rina", dialog, {"reason": "started by mistake"})
+    assert ack.ok
+    return job[1], dialog
+
+
+async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_private_link(
+    tmp_path: Path,
+) -> None:
+    async with guarded_house(tmp_path, AUDITED, before=with_audit) as house:
+        job, dialog = await asked_from(house, "ops")
+        card = await shows(house, job, "awaiting", AUDIT)
+        address = f"https://sandbox.slack.com/archives/{AUDIT}/p{card['ts'].replace('.', '')}"
+        await house.slack.until(lambda: address in str(house.slack.view_of("rina")))
+
+        assert "The card goes to #audit." in house.slack.text_of(dialog)
+        assert house.slack.messages("ops") == []
+        await click(house, "ada", card, APPROVE)
+        assert (await house.ends(job, AUDIT)).state == "cancelled"
+        assert house.slack.messages("ops") == []
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("dm", "The command was typed in a direct message."),
+        ("quiet", "The bot cannot post here"),
+        ("shared", "This channel is shared with another organization."),
+    ],
+)
+async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_channel(
+    tmp_path: Path, where: str, why: str
+) -> None:
+    async with guarded_house(tmp_path, AUDITED, before=with_audit) as house:
+        place = house.slack.dm("rina") if where == "dm" else where
+        job, dialog = await asked_from(house, place)
+        card = await shows(house, job, "awaiting", AUDIT)
+
+        assert why in house.slack.text_of(dialog)
+        assert "The card goes to #audit." in house.slack.text_of(dialog)
+        assert house.slack.messages(place) == []
+        await click(house, "ada", card, APPROVE)
+        await house.ends(job, AUDIT)
+        assert cancelled(house, card)
+
+
+@pytest.mark.parametrize(
+    ("where", "why", "advice"),
+    [
+        ("dm", "The command was typed in a direct message.", "Use the command in a channel"),
+        ("quiet", "The bot cannot post here", "/invite"),
+        ("lobby", "The bot cannot post here", "/invite"),
+        ("shared", "shared with another organization", "BOT_CHANNELS"),
+    ],
+)
+async def test_without_one_a_request_that_needs_approval_is_refused_before_it_is_made(
+    tmp_path: Path, where: str, why: str, advice: str
+) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        place = house.slack.dm("rina") if where == "dm" else where
+        said = await refused(house, place)
+
+        assert why in said
+        assert advice in said
+        assert "BOT_AUDIT_CHANNEL" in said
+        assert house.slack.messages(place) == []
+        assert house.slack.messages(house.slack.dm("rina")) == []
+
+
+async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    async with guarded_house(tmp_path, AUDITED, before=with_audit_without_bot) as house:
+        said = await refused(house, "ops")
+
+        assert "The bot cannot post in #audit" in said
+        assert "Invite the bot to #audit" in said
+
+
+@pytest.mark.parametrize("environ", [ONE, ALONE], ids=["one approval", "none"])
+async def test_a_shared_channel_that_is_named_gets_the_card(
+    tmp_path: Path, environ: Environ
+) -> None:
+    async with guarded_house(tmp_path, environ | {"BOT_CHANNELS": SHARED}) as house:
+        job, dialog = await asked_from(house, "shared")
+        card = await house.slack.until(lambda: house.card(job, "shared"))
+
+        assert card
+        assert "another organization" not in house.slack.text_of(dialog)
+
+
+async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direct_message(
+    tmp_path: Path,
+) -> None:
+    async with guarded_house(tmp_path, ALONE) as house:
+        job, dialog = await asked_from(house, "shared")
+        ending = await house.ends(job, house.slack.dm("rina"))
+
+        assert ending.state == "cancelled"
+        assert house.slack.messages("shared") == []
+        said = house.slack.text_of(dialog)
+        assert "This channel is shared with another organization." in said
+        assert "your direct messages with the bot" in said
+
+
+async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as house:
+        await house.types("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
+        said = (await house.whispered("rina"))[-1]
+
+        assert said == "The command does not work in this channel. It works in #ops."
+
+
+def only_rina(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.groups[GROUP].users = [RINA]
+
+
+def nobody(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.groups[GROUP].users = []
+
+
+def guests_only(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.groups[GROUP].users = [RINA, "U0GUS00001", "U0OLGA0001", "U0CIBOT001"]
+
+
+def no_plan(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.has_user_groups = False
+
+
+def no_scope(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.app.scopes.discard("usergroups:read")
+
+
+def no_group(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    del slack.workspace.groups[GROUP]
+
+
+def one_of_two(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    slack.workspace.groups[GROUP].users = [RINA, ADA]
+
+
+@pytest.mark.parametrize(
+    ("environ", "before", "why"),
+    [
+        (ONE, nobody, "only 0 could give one"),
+        (ONE, only_rina, "only 0 could give one"),
+        (ONE, guests_only, "only 0 could give one"),
+        (TWO, one_of_two, "only 1 could give one"),
+        (ONE, no_plan, "plan has no user groups"),
+        (ONE, no_scope, "lacks a scope"),
+        (ONE, no_group, "does not exist"),
+    ],
+    ids=["empty", "only the requester", "no full member", "too few", "plan", "scope", "gone"],
+)
+async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
+    tmp_path: Path, environ: Environ, before: Before, why: str
+) -> None:
+    async with guarded_house(tmp_path, environ, before=before) as house:
+        said = await refused(house, "ops")
+
+        assert why in said
+        assert house.slack.messages("ops") == []
+
+
+async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
+    """One project needs Ada in the audit channel; the other lets whoever asks act alone."""
+
+    def two(slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+        with_audit(slack, atlas)
+        slack.workspace.add(Group(id="S0DBA00001", handle="dba", users=["U0ABE00001"]))
+        dev = atlas.world.add_project("shop-dev", project_id=DEV)
+        atlas.world.add_cluster(dev, "dev-eu")
+        for key in atlas.world.keys.values():
+            key.roles[DEV] = set(key.roles["5b6212af90dc76637950a2c6"])
+
+    (tmp_path / "projects.toml").write_text(PROJECTS)
+    environ: Environ = {
+        "MONGODB_ATLAS_PROJECT_ID": None,
+        "BOT_PROJECTS_FILE": str(tmp_path / "projects.toml"),
+        "BOT_APPROVALS": "1",
+        "BOT_APPROVERS": GROUP,
+    }
+    async with guarded_house(tmp_path, environ, before=two) as house:
+        cluster = house.atlas.world.projects[DEV].clusters["dev-eu"]
+        alone = house.atlas.world.add_job(cluster).id
+        dialog = await house.looks_up(("shop-dev/dev-eu", alone))
+        await house.slack.submits("rina", dialog)
+        assert (await house.ends(alone)).state == "cancelled"
+
+        job = house.new_job()
+        dialog = await house.looks_up((f"shop-prod/{job[0]}", job[1]))
+        await house.slack.submits("rina", dialog, {"reason": "started by mistake"})
+        card = await shows(house, job[1], "awaiting", AUDIT)
+
+        assert "@dba" in (await click(house, "ada", card, APPROVE)).private
+        assert not cancelled(house, card)
+        await click(house, "abe", card, APPROVE)
+        assert (await house.ends(job[1], AUDIT)).state == "cancelled"
+
+
+DEV = "5b6212af90dc76637950a2d7"
+PROJECTS = f"""
+[[projects]]
+name = "shop-prod"
+id = "5b6212af90dc76637950a2c6"
+approvers = ["S0DBA00001"]
+audit_channel = "{AUDIT}"
+
+[[projects]]
+name = "shop-dev"
+id = "{DEV}"
+approvals = 0
+"""
