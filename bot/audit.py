@@ -22,6 +22,9 @@ COLUMNS = ("at", "event", "request", "actor", "team")
 #: What CSV adds: the rest of the event as JSON, and its link in the chain.
 CSV_COLUMNS = (*COLUMNS, "number", "detail", "hash")
 
+#: Columns of a table that goes into a file or another program, where no terminal says how many.
+WIDTH = 200
+
 
 class Format(StrEnum):
     """How the record is written."""
@@ -68,7 +71,8 @@ async def _write_table(lines: AsyncIterator[Recorded], out: TextIO) -> None:
         when = line.at[:19].replace("T", " ")
         cells = (when, line.event, line.request, line.actor or "the bot", _short(line))
         table.add_row(*map(Text, cells))  # as text: what people typed is no markup
-    Console(file=out, soft_wrap=False).print(table)
+    width = None if out.isatty() else WIDTH
+    Console(file=out, width=width, soft_wrap=False).print(table)
 
 
 def _short(line: Recorded) -> str:
