@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.atlas import CancelAccepted, Cluster, ClusterNotFound, JobNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bot.atlas import JobRef, RestoreJob
 
@@ -22,6 +22,7 @@ class FakeAtlas:
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
         calls: the clusters that were asked about, in that order; empty for their list.
         most: how many calls were under way at once.
+        left: told after each call about a cluster how many there were.
     """
 
     def __init__(self, jobs: Mapping[str, Sequence[RestoreJob]] | None = None) -> None:
@@ -30,6 +31,7 @@ class FakeAtlas:
         self.gates: dict[str, asyncio.Event] = {}
         self.calls: list[str] = []
         self.most = 0
+        self.left: Callable[[int], None] = lambda _count: None
         self._now = 0
 
     async def clusters(self, project_id: str) -> list[Cluster]:
@@ -64,3 +66,5 @@ class FakeAtlas:
                 raise fault
         finally:
             self._now -= 1
+            if cluster:
+                self.left(len([each for each in self.calls if each]))
