@@ -44,16 +44,23 @@ class Bucket:
         """Note an answer; without a count (API v1.0) it is taken to have cost one call."""
         if remaining is None:
             self._guess()
-            self._left -= 0 if self._tells else 1
+            self._left -= 1
             return
         self._tells = True
         self._limit = limit or self._limit
         self._left, self._at = float(remaining), self._monotonic()
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """Make one call of looking around; raises `KeptForCancelling` when the rest is kept."""
-        if not self._may_call():
+    def call(self, *, keep: float = 1 / SHARE) -> Iterator[None]:
+        """Make one call of looking around.
+
+        Args:
+            keep: the part of the bucket that is not for this kind of call.
+
+        Raises:
+            KeptForCancelling: no more than that is left.
+        """
+        if not self._may_call(keep):
             raise KeptForCancelling
         self._flying += 1
         try:
@@ -61,9 +68,9 @@ class Bucket:
         finally:
             self._flying -= 1
 
-    def _may_call(self) -> bool:
+    def _may_call(self, keep: float) -> bool:
         self._guess()
-        if self._left - self._flying > self._limit / SHARE + MARGIN:
+        if self._left - self._flying > self._limit * keep + MARGIN:
             return True
         # Refill does not go by the clock (it was seen to jump), so now and then one call asks.
         if self._flying or self._monotonic() - self._at < PAUSE:

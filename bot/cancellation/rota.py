@@ -33,13 +33,15 @@ class Rota:
         self._interval = interval
         self._names: frozenset[str] = frozenset()
         self._due: dict[str, float] = {}
+        self._taken: dict[str, float] = {}
 
     def spread(self, names: Iterable[str], now: float) -> None:
         """Go on with these clusters; when they changed, spread them evenly anew, new ones first."""
         if (names := frozenset(names)) == self._names:
             return
-        away = self._names - self._due.keys()
-        waiting = sorted(names - away, key=lambda name: (self._due.get(name, now), name))
+        waiting = sorted(
+            names - self._taken.keys(), key=lambda name: (self._due.get(name, now), name)
+        )
         step = self._interval / max(len(names), 1)
         self._names = names
         self._due = {name: now + number * step for number, name in enumerate(waiting)}
@@ -49,11 +51,23 @@ class Rota:
         name = min(self._due, key=self._due.__getitem__, default=None)
         if name is None or self._due[name] > now:
             return None
-        del self._due[name]
+        self._taken[name] = self._due.pop(name)
         return name
 
-    def put_back(self, name: str, due: float) -> None:
-        """Let a cluster be looked at again at `due`, if it is still there."""
+    def put_back(self, name: str, now: float, retry_in: float | None = None) -> None:
+        """Let a cluster be looked at again, if it is still there.
+
+        Args:
+            name: the cluster.
+            now: when the look has ended.
+            retry_in: seconds until then; None keeps to the even pace, without making up for turns
+                that were missed.
+        """
+        due = self._taken.pop(name)
+        if retry_in is not None:
+            due = now + retry_in
+        elif (late := now - due) >= 0:
+            due += self._interval * (late // self._interval + 1)
         if name in self._names:
             self._due[name] = due
 

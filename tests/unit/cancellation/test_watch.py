@@ -1,0 +1,583 @@
+"""How the watch looks: what it tells of, when it looks at which cluster, and what it rests for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.atlas import (
+    Cluster,
+    ClusterNotFound,
+    KeyRefused,
+    RateLimited,
+    RoleMissing,
+    Unavailable,
+    WrongClusterKind,
+)
+from bot.cancellation.bucket import LIMIT, Bucket
+from bot.cancellation.errors import KeptForCancelling, NotRecorded
+from bot.cancellation.rota import LONGEST_REST, SPACING, Rota, rest, retry_pause
+from bot.cancellation.sighting import Finding, Known, Seen, compare
+from bot.cancellation.watch import AT_ONCE, MENDING, RENEW, Watch
+from tests.domain import PROJECT_ID, Clock, a_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from bot.atlas import RestoreJob
+
+LINK = ["https://x.invalid/y"]
+
+
+# What a look changes
+
+
+def told(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    return [(each.job_id[-1], each.seen) for each in findings if each.told]
+
+
+def job(number: int, **changes: object) -> RestoreJob:
+    return a_job(id=f"{number:024x}", **changes)
+
+
+def known(number: int, seen: Seen, *, announced: bool = True) -> dict[str, Known]:
+    return {f"{number:024x}": Known(seen=seen, announced=announced)}
+
+
+def test_new_jobs_are_told_of_oldest_first() -> None:
+    assert told(compare([job(2, deliveryUrl=LINK), job(1)], {}, first=True)) == [
+        ("1", Seen.IN_PROGRESS),
+        ("2", Seen.LINK_LIVE),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"deliveryUrl": LINK}, Seen.LINK_LIVE),
+        ({"cancelled": True}, Seen.CANCELLED),
+        ({"expired": True}, Seen.EXPIRED),
+        ({"failed": True}, Seen.FAILED),
+        ({"finishedAt": "2026-11-25T11:00:00Z"}, Seen.FINISHED),
+    ],
+)
+def test_every_change_of_an_announced_job_is_told(change: dict[str, object], seen: Seen) -> None:
+    found = compare([job(1, **change)], known(1, Seen.IN_PROGRESS), first=False)
+
+    assert [(each.seen, each.is_new, each.told) for each in found] == [(seen, False, True)]
+
+
+def test_what_is_over_at_the_first_look_is_known_and_not_told() -> None:
+    (found,) = compare([job(1, expired=True)], {}, first=True)
+
+    assert (found.is_new, found.told) == (True, False)
+
+
+def test_what_has_come_and_gone_between_two_looks_is_told() -> None:
+    assert told(compare([job(1, expired=True)], {}, first=False)) == [("1", Seen.EXPIRED)]
+
+
+def test_nothing_is_told_twice() -> None:
+    assert compare([job(1)], known(1, Seen.IN_PROGRESS), first=False) == []
+
+
+def test_other_restores_are_not_watched() -> None:
+    others = [job(1, deliveryType="automated"), job(2, deliveryType="pointInTime")]
+
+    assert compare(others, {}, first=False) == []
+
+
+def test_an_open_job_that_is_listed_no_more_is_told_of() -> None:
+    assert told(compare([], known(1, Seen.LINK_LIVE), first=False)) == [("1", Seen.GONE)]
+
+
+@pytest.mark.parametrize("seen", [seen for seen in Seen if seen.is_over])
+def test_a_job_that_is_over_may_leave_the_list_unnoticed(seen: Seen) -> None:
+    assert compare([], known(1, seen), first=False) == []
+
+
+def test_a_change_of_what_was_never_announced_is_told_only_if_it_can_be_cancelled() -> None:
+    before = known(1, Seen.EXPIRED, announced=False)
+
+    assert told(compare([job(1, failed=True)], before, first=False)) == []
+    assert told(compare([job(1)], before, first=False)) == [("1", Seen.IN_PROGRESS)]
+
+
+# When it looks
+
+
+def test_looks_are_spread_evenly_over_the_interval() -> None:
+    rota = Rota(60)
+    rota.spread("abcd", 0)
+
+    assert [rota.take(now) for now in (0, 14, 15, 30, 44, 45)] == ["a", None, "b", "c", None, "d"]
+
+
+def test_the_same_clusters_keep_their_times() -> None:
+    rota = Rota(60)
+    rota.spread("ab", 0)
+    rota.spread("ba", 25)
+
+    assert rota.next_due == 0
+    assert (rota.take(25), rota.next_due) == ("a", 30)
+
+
+def test_a_new_cluster_is_looked_at_before_those_that_were_looked_at() -> None:
+    rota = Rota(60)
+    rota.spread("ab", 0)
+    for now in (0, 30):
+        rota.put_back(str(rota.take(now)), now)
+    rota.spread("abz", 40)
+
+    assert [rota.take(now) for now in (40, 60, 80)] == ["z", "a", "b"]
+
+
+def test_a_cluster_under_way_keeps_its_turn_when_others_change() -> None:
+    rota = Rota(60)
+    rota.spread("ab", 0)
+    assert rota.take(0) == "a"
+    rota.spread("abz", 1)
+    rota.put_back("a", 2)
+
+    assert [rota.take(100), rota.take(100), rota.take(100)] == ["z", "b", "a"]
+
+
+def test_a_cluster_that_was_removed_does_not_come_back() -> None:
+    rota = Rota(60)
+    rota.spread("a", 0)
+    rota.take(0)
+    rota.spread("", 1)
+    rota.put_back("a", 2)
+
+    assert rota.take(1000) is None
+
+
+@pytest.mark.parametrize(
+    ("ended", "retry_in", "due"),
+    [(0, None, 60), (59, None, 60), (60, None, 120), (200, None, 240), (7, 5.0, 12), (7, 0.0, 7)],
+)
+def test_a_late_look_keeps_to_the_pace_and_makes_up_for_nothing(
+    ended: float, retry_in: float | None, due: float
+) -> None:
+    rota = Rota(60)
+    rota.spread("a", 0)
+    rota.take(0)
+    rota.put_back("a", ended, retry_in)
+
+    assert rota.next_due == due
+
+
+@pytest.mark.parametrize(
+    ("interval", "pauses"), [(1, [1, 2, 4, 8, 15, 15]), (60, [60, 60]), (3600, [60, 60])]
+)
+def test_a_cluster_that_fails_is_tried_again_within_a_minute(
+    interval: float, pauses: list[float]
+) -> None:
+    assert [retry_pause(interval, n + 1) for n in range(len(pauses))] == pauses
+
+
+def test_the_rest_after_a_429_is_what_atlas_asks_for_and_grows() -> None:
+    assert rest(1, 7, 0) == 7
+    assert [rest(n, None, 0) for n in (1, 2, 3)] == [10, 20, 40]
+    assert [rest(2, 7, 0), rest(2, 55, 0), rest(99, 1, 0)] == [20, 55, LONGEST_REST]
+    assert rest(1, 10, 1) == 11
+
+
+# The loop
+
+
+class Moments(Clock):
+    """A clock that stops the test at its end, and lets others run while somebody sleeps."""
+
+    end: float = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        if self.monotonic() >= self.end:
+            raise asyncio.CancelledError
+        await Clock.sleep(self, seconds)
+
+
+@dataclass
+class FakeAtlas:
+    """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
+
+    clock: Clock
+    jobs: dict[str, list[RestoreJob]]
+    faults: dict[str, list[Exception]] = field(default_factory=dict)
+    hangs: set[str] = field(default_factory=set)
+    looks: list[tuple[str, float]] = field(default_factory=list)
+    lists: int = 0
+    under_way: int = 0
+    most: int = 0
+
+    async def clusters(self, project_id: str) -> list[Cluster]:
+        self.lists += 1
+        self._fail("")
+        return [Cluster(name=name) for name in self.jobs]
+
+    async def restore_jobs(
+        self, project_id: str, cluster_name: str, *, tries: int
+    ) -> list[RestoreJob]:
+        assert tries == 1
+        self.looks.append((cluster_name, self.clock.monotonic()))
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            if cluster_name in self.hangs:
+                await asyncio.get_running_loop().create_future()
+            self._fail(cluster_name)
+            return self.jobs[cluster_name]
+        finally:
+            self.under_way -= 1
+
+    def _fail(self, what: str) -> None:
+        if self.faults.get(what):
+            raise self.faults[what].pop(0)
+
+    def times_of(self, cluster: str) -> list[float]:
+        return [at for name, at in self.looks if name == cluster]
+
+
+@dataclass
+class FakeNotes:
+    """A record in memory: held or not, with faults raised in turn."""
+
+    held: bool = True
+    faults: list[Exception] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    adopted: list[list[str]] = field(default_factory=list)
+    noted: list[tuple[str, int]] = field(default_factory=list)
+    holds: int = 0
+    released: int = 0
+
+    async def hold(self, project_id: str) -> bool:
+        self.holds += 1
+        return self.held
+
+    async def release(self, project_id: str) -> None:
+        self.released += 1
+
+    async def adopt(self, project_id: str, clusters: Collection[str]) -> list[str] | None:
+        self.adopted.append(sorted(clusters))
+        return self.gone if self.held else None
+
+    async def note(
+        self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
+    ) -> list[Finding] | None:
+        if self.faults:
+            raise self.faults.pop(0)
+        if not self.held:
+            return None
+        self.noted.append((cluster, len(jobs)))
+        return compare(jobs, {}, first=False)
+
+
+class Plenty:
+    """A rate limit without end."""
+
+    @contextmanager
+    def call(self, *, keep: float) -> Iterator[None]:
+        assert keep == 0.5
+        yield
+
+
+@dataclass
+class Scene:
+    clock: Moments
+    atlas: FakeAtlas
+    notes: FakeNotes
+    watch: Watch
+    told: list[float]
+
+    @property
+    def began(self) -> float:
+        return self.atlas.looks[0][1]
+
+    async def goes_on(self, seconds: float) -> None:
+        """Let the watch run for a while, and end it as the bot does."""
+        self.clock.end = self.clock.monotonic() + seconds
+        with pytest.raises(asyncio.CancelledError):
+            await self.watch.run()
+
+
+def scene(
+    clusters: int = 3, interval: float = 60, share: Callable[[Clock], Bucket] | None = None
+) -> Scene:
+    clock = Moments()
+    atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
+    notes = FakeNotes()
+    told: list[float] = []
+    watch = Watch(
+        PROJECT_ID,
+        atlas,
+        share(clock) if share else Plenty(),
+        notes,
+        interval=interval,
+        told=lambda: told.append(clock.monotonic()),
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+        jitter=lambda: 0.0,
+    )
+    return Scene(clock, atlas, notes, watch, told)
+
+
+async def test_each_of_400_clusters_is_looked_at_once_an_interval_at_an_even_pace() -> None:
+    here = scene(400)
+
+    await here.goes_on(119)
+
+    counted = Counter(name for name, _ in here.atlas.looks)
+    assert len(counted) == 400
+    assert set(counted.values()) <= {1, 2}
+    times = [at for _, at in here.atlas.looks]
+    assert max(after - before for before, after in pairwise(times)) < 0.16
+    assert here.atlas.lists == 2
+
+
+async def test_no_interval_is_so_short_that_the_bucket_would_be_drained() -> None:
+    """500 calls come back a minute."""
+    here = scene(400, interval=1)
+
+    await here.goes_on(120)
+
+    assert 700 < len(here.atlas.looks) < 1000
+    times = [at for _, at in here.atlas.looks]
+    assert min(after - before for before, after in pairwise(times)) > SPACING * 0.99
+    assert max(Counter(name for name, _ in here.atlas.looks).values()) <= 3
+
+
+async def test_a_bucket_that_does_not_fill_up_is_left_half_full() -> None:
+    bucket: list[Bucket] = []
+
+    def build(clock: Clock) -> Bucket:
+        bucket.append(Bucket(clock.monotonic))
+        return bucket[0]
+
+    here = scene(400, interval=60, share=build)
+    left = LIMIT
+    plain = here.atlas.restore_jobs
+
+    async def counted(project_id: str, cluster_name: str, *, tries: int) -> list[RestoreJob]:
+        nonlocal left
+        left -= 1
+        bucket[0].seen(left, LIMIT)
+        return await plain(project_id, cluster_name, tries=tries)
+
+    here.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
+    await here.goes_on(300)
+
+    assert LIMIT / 2 - 30 < left <= LIMIT / 2 + 16
+
+
+async def test_one_cluster_is_looked_at_every_interval() -> None:
+    here = scene(1, interval=5)
+
+    await here.goes_on(21)
+
+    later = here.atlas.times_of("c000")[1:]
+    assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
+
+
+async def test_what_is_new_is_told_at_once_and_what_is_unchanged_is_not_written_again() -> None:
+    here = scene(1, interval=5)
+    here.atlas.jobs["c000"] = [job(1)]
+
+    await here.goes_on(21)
+
+    assert here.notes.noted == [("c000", 1)]
+    assert len(here.told) == 1
+
+
+async def test_a_change_is_written_down() -> None:
+    here = scene(1, interval=5)
+    await here.goes_on(4)
+    here.atlas.jobs["c000"] = [job(1)]
+    await here.goes_on(4)
+
+    assert here.notes.noted == [("c000", 0), ("c000", 1)]
+
+
+async def test_a_cluster_that_cannot_be_read_hides_no_other() -> None:
+    here = scene(3, interval=5)
+    here.atlas.faults["c001"] = [Unavailable()] * 3
+
+    await here.goes_on(39)
+
+    assert len(here.atlas.times_of("c000")) == len(here.atlas.times_of("c002")) == 8
+    assert [name for name, _ in here.notes.noted] == ["c000", "c002", "c001"]
+
+
+async def test_clusters_that_hang_hold_up_no_other() -> None:
+    here = scene(20, interval=5)
+    here.atlas.hangs = {f"c{number:03d}" for number in range(AT_ONCE - 1)}
+
+    await here.goes_on(20)
+
+    others = [f"c{number:03d}" for number in range(AT_ONCE - 1, 20)]
+    assert {len(here.atlas.times_of(name)) for name in others} == {4}
+    assert here.atlas.most <= AT_ONCE
+
+
+async def test_after_a_429_the_whole_project_is_left_alone() -> None:
+    here = scene(3, interval=5)
+    here.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
+
+    await here.goes_on(90)
+
+    first, second, third = (at - here.began for at in here.atlas.times_of("c001")[:3])
+    times = sorted(at - here.began for _, at in here.atlas.looks)
+    assert 30 <= second - first < 30 + RENEW
+    assert 20 <= third - second < 20 + RENEW
+    assert [at for at in times if first < at < first + 30] == []
+
+
+@pytest.mark.parametrize("error", [KeyRefused(), RoleMissing()])
+async def test_a_refused_key_is_not_tried_with_every_cluster(error: Exception) -> None:
+    here = scene(100, interval=10)
+    for name in here.atlas.jobs:
+        here.atlas.faults[name] = [error] * 100
+
+    await here.goes_on(MENDING * 2.5)
+
+    assert len(here.atlas.looks) <= 3 * AT_ONCE
+
+
+async def test_what_is_kept_for_people_is_not_used() -> None:
+    class Nothing:
+        @contextmanager
+        def call(self, *, keep: float) -> Iterator[None]:
+            raise KeptForCancelling
+            yield
+
+    here = scene(3)
+    here.watch._share = Nothing()
+    await here.goes_on(60)
+
+    assert here.atlas.looks == []
+
+
+async def test_the_clusters_known_before_are_looked_at_while_their_list_cannot_be_read() -> None:
+    here = scene(1, interval=15)
+    await here.goes_on(1)
+    here.atlas.faults[""] = [Unavailable()] * 3
+
+    await here.goes_on(1)
+    assert here.atlas.lists == 2
+    await here.goes_on(60)
+
+    assert here.notes.adopted == [["c000"], ["c000"]]
+
+
+async def test_a_list_that_fails_in_between_stops_no_look() -> None:
+    here = scene(1, interval=20)
+    here.atlas.faults = {"": []}
+    plain = here.atlas.clusters
+
+    async def sometimes(project_id: str) -> list[Cluster]:
+        found = await plain(project_id)
+        here.atlas.faults[""] = [Unavailable()] * 100
+        return found
+
+    here.atlas.clusters = sometimes  # type: ignore[method-assign]  # the same, once
+    await here.goes_on(101)
+
+    assert len(here.atlas.looks) == 6
+
+
+async def test_a_cluster_that_was_deleted_or_has_no_such_jobs_has_none() -> None:
+    here = scene(2)
+    here.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
+
+    await here.goes_on(59)
+
+    assert here.notes.noted == [("c000", 0), ("c001", 0)]
+
+
+async def test_the_jobs_of_a_cluster_that_is_no_more_are_looked_after() -> None:
+    here = scene(1)
+    here.notes.gone = ["old"]
+
+    await here.goes_on(1)
+
+    assert here.notes.noted == [("old", 0), ("c000", 0)]
+
+
+async def test_without_the_lease_nothing_is_asked() -> None:
+    here = scene(3)
+    here.notes.held = False
+
+    await here.goes_on(60)
+
+    assert (here.atlas.looks, here.atlas.lists) == ([], 0)
+    assert here.notes.holds == pytest.approx(60 / RENEW, abs=1)
+
+
+async def test_a_lost_lease_ends_the_looking_and_a_new_one_begins_it_anew() -> None:
+    here = scene(1, interval=5)
+    original = here.notes.hold
+    held = iter([True, False, False])
+
+    async def hold(project_id: str) -> bool:
+        here.notes.held = next(held, True)
+        return await original(project_id)
+
+    here.notes.hold = hold  # type: ignore[method-assign]  # the same, by turns
+    await here.goes_on(40)
+
+    looks = [at - here.began for at in here.atlas.times_of("c000")]
+    assert [at for at in looks if RENEW < at < 2 * RENEW] == []
+    assert here.notes.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
+
+
+async def test_a_look_that_finds_the_project_taken_over_is_no_news() -> None:
+    here = scene(1, interval=5)
+    here.atlas.jobs["c000"] = [job(1)]
+    plain = here.notes.note
+
+    async def lost(
+        project_id: str, cluster: str, jobs: Sequence[RestoreJob]
+    ) -> list[Finding] | None:
+        here.notes.held = False
+        return await plain(project_id, cluster, jobs)
+
+    here.notes.note = lost  # type: ignore[method-assign]  # the same, too late
+    await here.goes_on(60)
+
+    assert here.told == []
+    assert len(here.atlas.looks) == 1
+
+
+async def test_what_could_not_be_written_down_is_looked_at_again() -> None:
+    here = scene(1, interval=5)
+    here.notes.faults = [NotRecorded(), NotRecorded()]
+
+    await here.goes_on(30)
+
+    assert here.notes.noted == [("c000", 0)]
+
+
+async def test_a_mistake_of_ours_ends_no_watch() -> None:
+    here = scene(2, interval=5)
+    here.notes.faults = [ValueError("a mistake")]
+
+    await here.goes_on(12)
+
+    assert sorted(name for name, _ in here.notes.noted) == ["c000", "c001"]
+
+
+async def test_at_its_end_the_watch_lets_another_replica_go_on() -> None:
+    here = scene(20)
+    here.atlas.hangs = set(here.atlas.jobs)
+
+    await here.goes_on(60)
+
+    assert here.notes.released == 1
+    assert here.atlas.under_way == 0
