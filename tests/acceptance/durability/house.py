@@ -6,14 +6,13 @@ Everything is said in people's acts (asks, approves) and in what must hold in th
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn, User
 from bot.sandbox.slack import Settings as SlackSettings
+from bot.sandbox.slack import SlackStandIn, User
 from tests.process import BotProcess, run_command
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ CLUSTER = "prod-eu"
 
 #: Seconds after a new start in which everything acknowledged must have ended.
 BOUND = 30.0
+
+#: Seconds between looks at what tells nobody of its changes.
+LOOK = 0.005
 
 OPEN = ("awaiting", "approved", "cancelling")
 
@@ -157,7 +159,7 @@ class House:
         return any(self.outcomes_of(card) == [state_of(card)] for card in cards)
 
     async def until_ended(self, seconds: float = BOUND) -> None:
-        """Wait until everything on our word has ended; raises `TimeoutError` saying what has not."""
+        """Wait until everything on our word has ended; raises `TimeoutError` with the story."""
         try:
             await self.slack.until(lambda: all(map(self.ended, self.asked)), seconds)
         except TimeoutError:
@@ -177,7 +179,7 @@ class House:
             (card,) = self.cards_of(job)
             assert (state_of(card), self.outcomes_of(card)) == (state, [state]), self._story()
             self.check_deletes(job)
-        assert self.slack.complaints == []
+        assert self.slack.complaints == [], self.slack.complaints
         await self.check_record()
 
     def check_deletes(self, job: str) -> None:
@@ -223,6 +225,8 @@ def is_reply(message: Json) -> bool:
 
 async def until(predicate: Callable[[], object], seconds: float = 10.0) -> None:
     """Look every few milliseconds until `predicate` holds; raises `TimeoutError`."""
-    async with asyncio.timeout(seconds):
-        while not predicate():
-            await asyncio.sleep(0.005)
+    for _ in range(round(seconds / LOOK)):
+        if predicate():
+            return
+        await asyncio.sleep(LOOK)
+    raise TimeoutError

@@ -77,8 +77,8 @@ async def test_any_replica_takes_any_click_and_each_thing_is_posted_once(
 
         await house.check()
         assert len(house.atlas.deletes()) == 4
-        assert '"request:created"' in first.log
-        assert '"request:created"' in second.log
+        assert '"event": "request:' in first.log
+        assert '"event": "request:' in second.log
 
 
 async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: str) -> None:
@@ -104,7 +104,7 @@ async def test_killed_at_random_again_and_again_nothing_is_lost_or_doubled(
     on_postgres: str,
 ) -> None:
     """Two bots; in each round some people ask, and a moment later one of the two dies."""
-    dice = random.Random(20261125)
+    dice = random.Random(20261125)  # noqa: S311 - the same kills at every run
     async with opened(on_postgres) as house:
         await two(house)
         for number in range(ROUNDS):
@@ -131,7 +131,7 @@ async def _tries_to_ask(house: House, user: str) -> None:
 
 async def test_killed_at_random_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One bot that dies at a random moment of each of its lives."""
-    dice = random.Random(1125)
+    dice = random.Random(1125)  # noqa: S311 - the same kills at every run
     url = f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db"
     async with opened(url) as house:
         for number in range(ROUNDS):

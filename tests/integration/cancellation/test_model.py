@@ -334,10 +334,10 @@ class LifeCycle(RuleBasedStateMachine):
         if not may_send:
             del worker.memory[request.id]
             return
-        if has_effect:
+        if fate.has_effect:
             self.cancelled.add(held.job)
         worker.memory[request.id] = sending
-        if not is_noted:
+        if not fate.is_noted:
             return
         sent = Sent(
             count=sending.sent.count,

@@ -1,0 +1,216 @@
+"""`cancel-restore audit` as people run it: formats, filters, a record that was tampered with."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.cancellation.database import Database
+from bot.cancellation.leases import Leases
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.lifecycle import Outcome, State
+from tests.domain import ABE, ADA, RINA, a_waiting_request
+from tests.process import Ran, run_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What `--format jsonl` and CSV have in every line.
+CONTRACT = {"at", "event", "request", "actor", "team"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+async def record(tmp_path: Path) -> Path:
+    """A ledger with one request that was approved and cancelled, and one that was denied."""
+    path = tmp_path / "ledger.db"
+    database = Database(f"sqlite:///{path}")
+    await database.migrate()
+    later = now() + timedelta(hours=1)
+    ledger = Ledger(database, now)
+    leases = Leases(database, now, "runner-1")
+    cancelled = a_waiting_request(id="first", reason="=HYPERLINK(1)", expires_at=later)
+    await ledger.create(cancelled, RINA)
+    await ledger.approve("first", ADA, lambda _request: None)
+    claimed = await leases.claim("first")
+    assert claimed
+    await leases.cancel_sent(claimed)
+    await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done", status=204))
+    await ledger.create(a_waiting_request(id="second", expires_at=later), RINA)
+    await ledger.deny("second", ABE, "not now", lambda _request: None)
+    await database.close()
+    return path
+
+
+async def audit(path: Path, *arguments: str) -> Ran:
+    return await run_command("audit", *arguments, DATABASE_URL=f"sqlite:///{path}", COLUMNS="200")
+
+
+def tamper(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(statement).rowcount == 1
+        connection.commit()
+
+
+def change_a_byte(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
+
+
+def fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def lines(ran: Ran) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+async def test_json_lines_have_every_event_with_the_names_of_the_contract(record: Path) -> None:
+    ran = await audit(record, "--format", "jsonl")
+
+    found = lines(ran)
+    assert ran.code == 0
+    assert [line["event"] for line in found] == [
+        "request:created",
+        "request:approved",
+        "request:cancelling",
+        "atlas:cancel_sent",
+        "request:cancelled",
+        "request:created",
+        "request:denied",
+    ]
+    assert all(set(line) >= CONTRACT for line in found)
+    assert [line["actor"] for line in found] == [RINA.id, ADA.id, None, None, None, RINA.id, ABE.id]
+    assert all(datetime.fromisoformat(line["at"]).utcoffset() == timedelta() for line in found)
+
+
+async def test_csv_has_the_same_names_as_columns_and_no_formulas(record: Path) -> None:
+    ran = await audit(record, "--format", "csv")
+
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert len(rows) == 7
+    assert set(rows[0]) >= CONTRACT
+    assert rows[4]["event"] == "request:cancelled"
+    assert json.loads(rows[0]["detail"])["reason"] == "=HYPERLINK(1)"
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+
+
+async def test_the_table_is_for_eyes(record: Path) -> None:
+    ran = await audit(record)
+
+    assert ran.code == 0
+    assert "request:cancelled" in ran.out
+    assert "the bot" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "events"),
+    [
+        (("--request", "second"), ["request:created", "request:denied"]),
+        (("--actor", ADA.id), ["request:approved"]),
+        (("--event", "request:created"), ["request:created", "request:created"]),
+        (("--since", "2100-01-01"), []),
+        (("--since", "2000-01-01", "--actor", ABE.id), ["request:denied"]),
+    ],
+)
+async def test_filters(record: Path, arguments: tuple[str, ...], events: list[str]) -> None:
+    ran = await audit(record, *arguments, "--format", "jsonl")
+
+    assert [line["event"] for line in lines(ran)] == events
+
+
+async def test_a_time_that_is_none_is_a_wrong_usage(record: Path) -> None:
+    ran = await audit(record, "--since", "yesterday")
+
+    assert ran.code == 2
+    assert "is no time" in ran.err
+
+
+async def test_an_untouched_record_is_whole(record: Path) -> None:
+    ran = await audit(record, "verify")
+
+    assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            "UPDATE audit_events SET actor = 'U0RINb' WHERE request = 'first' AND number = 1",
+            "event 1 of request first was changed",
+        ),
+        (
+            "UPDATE audit_events SET at = '2026' WHERE request = 'first' AND number = 3",
+            "event 3 of request first was changed",
+        ),
+        (
+            "UPDATE audit_events SET detail = '{}' WHERE request = 'first' AND number = 5",
+            "event 5 of request first was changed",
+        ),
+        (
+            "DELETE FROM audit_events WHERE request = 'first' AND number = 4",
+            "event 4 of request first is missing",
+        ),
+        (
+            "DELETE FROM audit_events WHERE request = 'second' AND number = 2",
+            "event 2 of request second is missing",
+        ),
+        (
+            "DELETE FROM audit_events WHERE request = 'second' AND number = 1",
+            "event 1 of request second is missing",
+        ),
+        ("DELETE FROM requests WHERE id = 'nobody' OR id = 'second'", None),
+    ],
+)
+async def test_what_was_changed_or_removed_is_named(
+    record: Path, change: str, named: str | None
+) -> None:
+    """A pruned request (the last example) leaves a record that is whole."""
+    tamper(record, change)
+
+    ran = await audit(record, "verify")
+
+    assert ran.code == (1 if named else 0)
+    assert (named or "") in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_one_changed_byte_of_the_file_is_found(record: Path) -> None:
+    change_a_byte(record, b'"reason":"=HYPERLINK(1)"', b'"reason":"=HYPERLINK(2)"')
+
+    ran = await audit(record, "verify")
+
+    assert ran.code == 1
+    assert "event 1 of request first was changed" in ran.err
+
+
+async def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("this is no database")
+
+    missing = await audit(tmp_path / "none.db", "verify")
+    broken = await audit(tmp_path / "no.db", "verify")
+
+    assert (missing.code, broken.code) == (1, 1)
+    assert "There is no record yet" in missing.err
+    assert "cannot be read" in broken.err
+    assert "Traceback" not in broken.err
+
+
+async def test_reading_the_record_changes_nothing(record: Path) -> None:
+    before = fingerprint(record)
+    await audit(record, "--format", "jsonl")
+    await audit(record, "verify")
+
+    assert fingerprint(record) == before

@@ -1,0 +1,252 @@
+"""The database away from under a working bot: answers in 3 seconds, true words, and no loss."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
+from bot.sandbox.atlas import Fault, Kind
+from tests.acceptance.durability.house import BOUND, CHANNEL, CLUSTER, opened
+from tests.process import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from bot.sandbox.slack import Ack
+    from tests.acceptance.durability.house import House
+    from tests.postgres import PostgresServer
+    from tests.process import BotProcess
+
+#: Seconds that Slack waits for an answer.
+SLACK_WAITS = 3.0
+
+#: Seconds for which the server is paused: longer than every lease, and than the pool's patience.
+PAUSE = 20.0
+
+#: What a person may be told when the ledger is away, whether or not it is certain.
+NOT_RECORDED, MAYBE = NotRecorded().sentence, MaybeRecorded().sentence
+
+
+@contextmanager
+def paused(server: PostgresServer) -> Iterator[None]:
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@asynccontextmanager
+async def crashed(server: PostgresServer) -> AsyncIterator[None]:
+    await asyncio.to_thread(server.stop, signal.SIGQUIT)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.start)
+
+
+def is_told(ack: Ack) -> bool:
+    """Whether the dialog says in time that it was not recorded, or that it may have been."""
+    assert ack.ok, ack
+    assert ack.seconds < SLACK_WAITS
+    return ack.errors.get("reason") in {NOT_RECORDED, MAYBE}
+
+
+async def shows(house: House, user: str, words: str, seconds: float = 6.0) -> None:
+    """Wait until the person's dialog says it."""
+
+    def said() -> bool:
+        view = house.slack.view_of(user)
+        return bool(view) and words in house.slack.text_of(view or {})
+
+    await house.slack.until(said, seconds)
+
+
+async def insists(house: House, user: str, job: str) -> None:
+    """Submit the open dialog again until it is taken, as a person would."""
+    for _ in range(100):
+        ack = await house.submits(user, job)
+        if ack.ok and not ack.errors:
+            return
+        await asyncio.sleep(0.3)
+    raise TimeoutError
+
+
+async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_lost(
+    postgres: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres, approvals=1) as house:
+        bot = await house.start()
+        waiting = await house.asks("rina")
+        card = await house.card_of(waiting)
+        views = [(house.person(number), house.new_job()) for number in range(6)]
+        for who, job in views:
+            await house.opens(who, job)
+        running = await house.asks("abe")
+        house.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
+        await house.slack.clicks("ada", await house.card_of(running), "cancel_restore_approve")
+        await house.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
+
+        with paused(postgres):
+            until = time.monotonic() + PAUSE
+            command = await house.slack.types(
+                "ada", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
+            )
+            acks = await asyncio.gather(*(house.submits(who, job) for who, job in views))
+            click = await house.slack.clicks("ada", card, "cancel_restore_approve")
+            alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
+            await shows(house, "ada", NotRead().sentence)
+            told = [house.slack.text_of(each) for each in house.slack.ephemerals("ada")]
+            await asyncio.sleep(until - time.monotonic())
+            late = [await house.submits(who, job) for who, job in views[:2]]
+        assert (command.ok, click.ok) == (True, True)
+        assert max(command.seconds, click.seconds) < SLACK_WAITS
+        assert all(map(is_told, [*acks, *late]))
+        assert (alive, ready) == (200, 503)
+        assert any("nothing was done" in each or "not certain" in each for each in told)
+
+        resumed = time.monotonic()
+        await bot.ready(10)
+        for who, job in views:
+            await insists(house, who, job)
+        for job in (waiting, *(job for _, job in views)):
+            await approved(house, job)
+        await house.until_ended(resumed + 2 * BOUND - time.monotonic())
+        await house.check()
+        assert await bot.stop() == 0, bot.log
+
+
+async def approved(house: House, job: str) -> None:
+    card = await house.card_of(job)
+    ack = await house.slack.clicks("ada", card, "cancel_restore_approve")
+    assert ack.ok
+
+
+async def test_killed_and_restarted_under_load_nothing_is_lost_or_doubled(
+    postgres: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as house:
+        bot = await house.start()
+        asking = asyncio.gather(*(keeps_asking(house, house.person(n), 4) for n in range(6)))
+        for _ in range(2):
+            await asyncio.sleep(0.4)
+            async with crashed(postgres):
+                await asyncio.sleep(0.7)
+        await asking
+
+        await house.until_ended()
+
+        await house.check()
+        assert len(house.asked) == 24
+        assert bot.code is None
+
+
+async def keeps_asking(house: House, user: str, times: int) -> None:
+    """Ask again and again; a dialog that shows trouble is looked up anew with its own button."""
+    for _ in range(times):
+        job = house.new_job()
+        await persists(house, user, job)
+        await insists(house, user, job)
+
+
+async def persists(house: House, user: str, job: str) -> None:
+    for _ in range(20):
+        try:
+            await house.opens(user, job, seconds=2.5)
+        except TimeoutError:
+            await house.slack.closes(user)
+        else:
+            return
+    raise TimeoutError
+
+
+def wal_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///") + "-wal")
+
+
+@contextmanager
+def full_disk(bot: BotProcess, ledger: Path) -> Iterator[None]:
+    """Let no file of the bot grow: what it writes beyond fails as on a full disk."""
+    size = ledger.stat().st_size
+    before = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, before)
+
+
+async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk_does(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    async with opened(url, approvals=1) as house:
+        bot = await house.start()
+        waiting, job = await house.asks("rina"), house.new_job()
+        card = await house.card_of(waiting)
+        await house.opens("abe", job)
+        with full_disk(bot, wal_of(url)):
+            ack = await house.submits("abe", job)
+            await house.slack.clicks("ada", card, "cancel_restore_approve")
+            told = await house.slack.until(lambda: house.slack.ephemerals("ada"))
+            command = await house.slack.types(
+                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
+            )
+        await insists(house, "abe", job)
+        for each in (waiting, job):
+            await approved(house, each)
+        await house.until_ended()
+
+        assert ack.errors == {"reason": NOT_RECORDED}
+        assert NOT_RECORDED in house.slack.text_of(told[-1])
+        assert command.ok
+        assert house.atlas.deletes(waiting)[0].at > house.atlas.calls[0].at
+        await house.check()
+        assert await bot.stop() == 0, bot.log
+
+
+async def test_locked_by_another_process_people_are_told_and_it_goes_on_afterwards(
+    tmp_path: Path,
+) -> None:
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
+        await house.start()
+        job = house.new_job()
+        await house.opens("rina", job)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            ack = await house.submits("rina", job)
+            other.execute("ROLLBACK")
+        await insists(house, "rina", job)
+        await house.until_ended()
+
+        assert is_told(ack)
+        await house.check()
+
+
+async def test_a_database_that_cannot_be_written_stops_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "ledger.db").mkdir()
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
+        ran = await run_command("serve", **house.environment(), PORT="0")
+
+    assert ran.code == 1
+    assert "The database cannot be opened" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_two_bots_start_together_on_one_empty_sqlite_file(tmp_path: Path) -> None:
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
+        first, second = house.spawn(), house.spawn()
+        await asyncio.gather(first.ready(), second.ready())
+        await house.asks("rina")
+
+        await house.until_ended()
+
+        await house.check()
