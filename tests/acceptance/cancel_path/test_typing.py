@@ -42,11 +42,7 @@ WRONG = {
         f"nowhere/prod-eu {JOB}",
         "/cancel-restore shop-prod/prod-eu 5b622f9287d9d6039aa3fd87",
     ),
-    "a channel call": ("<!channel>", "Name the restore job too"),
-    "no more than quotes": ("“”", "Name a cluster"),
-    "zero-width characters": ("\u200b\u2060\ufeff", "Name a cluster"),
     "control characters": ("\x00\x07\x1b[31m", "is not a cluster's name"),
-    "the id of a job alone": (JOB, "Name the cluster"),
 }
 
 #: What phones, other pages and people in a hurry make of the same job.
@@ -108,14 +104,17 @@ async def test_what_is_meant_opens_the_dialog(house: House) -> None:
     assert house.slack.ephemerals("rina") == []
 
 
-async def test_nothing_at_all_is_answered(house: House) -> None:
-    """Pickers, or a sentence with an example: never silence."""
-    ack = await house.types("rina", "")
+@pytest.mark.parametrize("typed", ["", "“”", "\u200b\u2060\ufeff", "<!channel>", "prod-eu", JOB])
+async def test_what_names_no_job_or_no_cluster_is_answered_with_a_dialog_or_a_sentence(
+    house: House, typed: str
+) -> None:
+    ack = await house.types("rina", typed)
 
     assert ack.ok
     await house.slack.until(
         lambda: bool(house.slack.ephemerals("rina") or house.slack.views_of("rina"))
     )
+    assert house.slack.complaints == []
 
 
 async def test_help_is_private_and_shows_examples(house: House) -> None:
