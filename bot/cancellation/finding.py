@@ -53,6 +53,9 @@ FOR_ONE = 8.0
 #: What says that the whole project cannot be read, whichever cluster was asked for.
 OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, KeptForCancelling)
 
+#: Codes that read the same and speak of one cluster: the smallest ones have no backups.
+OF_A_CLUSTER = frozenset({"FEATURE_UNSUPPORTED"})
+
 #: What says that a cluster has no such job, or none that Atlas would cancel.
 NOT_THERE = (JobNotFound, ClusterNotFound, WrongClusterKind)
 
@@ -111,11 +114,13 @@ class Search:
     Attributes:
         found: where the job is.
         places: the clusters to look into, in that order.
+        looked: how many were looked into, without the job.
         unseen: what could not be looked into.
     """
 
     found: Place | None = None
     places: list[Place] = field(default_factory=list)
+    looked: int = 0
     unseen: list[Unseen] = field(default_factory=list)
 
 
@@ -295,8 +300,10 @@ class Finder:
 
         async def look(place: Place) -> None:
             try:
-                if search.found is None and await self._has(place, job_id, broken):
-                    search.found = place
+                if await self._has(place, job_id, broken):
+                    search.found = search.found or place
+                else:
+                    search.looked += 1
             except (AtlasError, CancellationError) as error:
                 _judge(place, error, broken, search.unseen)
             search.places.remove(place)
@@ -384,11 +391,16 @@ def _judge(
     """Note what could not be seen: a project once, however many clusters it has."""
     if isinstance(error, NOT_THERE):
         return  # a flex cluster, or one that was deleted meanwhile: nothing there to cancel
-    if not isinstance(error, OF_THE_PROJECT):
+    if not _is_of_the_project(error):
         unseen.append(_unseen(place, error))
     elif place.project.id not in broken:
         broken[place.project.id] = error
         unseen.append(Unseen(project=place.project.name, cluster=None, why=str(error)))
+
+
+def _is_of_the_project(error: Exception) -> bool:
+    code = error.code if isinstance(error, AtlasError) else None
+    return isinstance(error, OF_THE_PROJECT) and code not in OF_A_CLUSTER
 
 
 def _unseen(place: Place, error: Exception) -> Unseen:

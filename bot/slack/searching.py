@@ -68,7 +68,7 @@ class Searches:
             return dialog.refused(sentence_for(error))
         result, searched = await self._search(wanted, among, view_id, spot)
         if result.found is None:
-            return search.nowhere(wanted.job_id, searched, result.unseen, wanted.cluster)
+            return search.nowhere(wanted.job_id, searched, result, wanted.cluster)
         return await self._dialogs.find(_asked(wanted, result.found), who)
 
     async def _search(

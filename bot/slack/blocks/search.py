@@ -13,7 +13,7 @@ from bot.slack.blocks.list import unseen as not_seen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bot.cancellation.finding import Place, Unseen
+    from bot.cancellation.finding import Place, Search
     from bot.slack.blocks.kit import View
 
 #: Projects that are named in one sentence, at most.
@@ -36,20 +36,14 @@ def counted(job_id: str, places: Iterable[Place]) -> View:
     return _view(f"{_glass()} Searching {where} for {_job(job_id)} …", KEEP)
 
 
-def nowhere(
-    job_id: str, searched: Sequence[Place], missing: Sequence[Unseen], cluster: str | None
-) -> View:
+def nowhere(job_id: str, searched: Sequence[Place], result: Search, cluster: str | None) -> View:
     """Say that the job was not found, and what could not be searched."""
-    seen = len(searched) - sum(1 for each in missing if each.cluster)
-    where = f"in {text.code(cluster)}" if cluster else f"in {_clusters(max(0, seen))}"
-    found = f":mag: {_job(job_id).capitalize()} was not found {where}"
-    projects = text.listed(
-        _short(sorted({text.line(p.project.name) for p in searched}), "projects")
-    )
-    said = f"{found}{f' of {projects}' if projects else ''}."
-    view = _view(said, CLOSE)
+    where = f"in {text.code(cluster)}" if cluster else f"in {_clusters(result.looked)}"
+    projects = _projects(sorted({place.project.name for place in searched}))
+    said = f":mag: Restore job {text.code(job_id)} was not found {where}"
+    view = _view(f"{said}{f' of {projects}' if projects else ''}.", CLOSE)
     notes = "Nothing was done." if cluster else f"{ELSEWHERE} Nothing was done."
-    return view | {"blocks": [*view["blocks"], *not_seen(missing), kit.context(notes)]}
+    return view | {"blocks": [*view["blocks"], *not_seen(result.unseen), kit.context(notes)]}
 
 
 def _view(said: str, close: str) -> View:

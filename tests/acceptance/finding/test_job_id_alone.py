@@ -1,0 +1,130 @@
+"""A job's id alone: the cluster is found, quickly, with few calls, and never at any price."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import Fault, Kind
+from tests.acceptance.finding.town import (
+    NOWHERE,
+    backup_calls,
+    job_in,
+    left,
+    long_name,
+    open_town,
+    slow,
+    view_with,
+    with_clusters,
+)
+from tests.acceptance.house import RUNNING, House, open_house
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import Call
+
+
+def at_once(calls: list[Call]) -> int:
+    """Say how many of the calls were under way at the same moment, at most."""
+    began = sorted((call.at.timestamp(), 1) for call in calls)
+    ended = sorted((call.at.timestamp() + call.seconds, -1) for call in calls)
+    now = most = 0
+    for _, change in sorted([*began, *ended]):
+        now += change
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("count", [1, 60, 400])
+async def test_the_job_is_found_with_one_call_a_cluster_and_a_bounded_number_at_once(
+    tmp_path: Path, count: int
+) -> None:
+    async with open_house(tmp_path, before=with_clusters(count, [count - 1])) as house:
+        house.atlas.faults.add(slow(0.02))
+        before = len(house.atlas.calls)
+        began = time.monotonic()
+        await house.types("rina", job_in(house, count - 1))
+        await house.slack.until(lambda: house.slack.view_of("rina"))
+        first = time.monotonic() - began
+        details = await view_with(house, "Download link")
+        calls = backup_calls(house.atlas.calls[before:])
+
+        assert first < 1.0
+        assert long_name(count - 1) in house.slack.text_of(details)
+        assert details["submit"]["text"] == "Cancel the job"
+        assert len(calls) <= count + 1
+        assert at_once(house.atlas.calls[before:]) <= 8
+        assert house.slack.complaints == []
+
+
+async def test_the_dialog_says_what_is_searched(tmp_path: Path) -> None:
+    async with open_house(tmp_path, before=with_clusters(60)) as house:
+        house.atlas.faults.add(slow(0.1))
+        await house.types("rina", NOWHERE)
+        await view_with(house, "Searching 60 clusters of shop-prod")
+        found = await view_with(house, "was not found")
+
+        assert "in 60 clusters of shop-prod" in house.slack.text_of(found)
+        assert found["submit"] is None
+
+
+async def test_no_number_of_searches_takes_the_last_fifth_of_the_bucket(tmp_path: Path) -> None:
+    async with open_house(tmp_path, before=with_clusters(400, [0])) as house:
+        said = []
+        for _ in range(4):
+            await house.types("rina", NOWHERE)
+            said.append(house.slack.text_of(await view_with(house, "was not found", seconds=25)))
+            await house.slack.closes("rina")
+        kept = left(house)
+        await house.asks((long_name(0), job_in(house, 0)))
+        ending = await house.ends(job_in(house, 0))
+
+        assert kept >= 240
+        assert "what is left is kept for cancelling" in said[-1]
+        assert ending.state == "cancelled"
+
+
+async def test_a_cluster_that_cannot_be_read_is_named(house: House) -> None:
+    house.atlas.faults.add(
+        Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
+    )
+    await house.types("rina", NOWHERE)
+    found = await view_with(house, "was not found")
+
+    assert "Not seen: `prod-us` in shop-prod." in house.slack.text_of(found)
+
+
+async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
+    async with open_town(tmp_path, secret="wrong") as house:
+        await house.types("rina", RUNNING[1])
+        await view_with(house, "Download link")
+        await house.types("rina", NOWHERE)
+        nowhere = house.slack.text_of(await view_with(house, "was not found"))
+
+        assert "Not seen: shop-dev. Atlas did not accept the API key" in nowhere
+
+
+async def test_with_several_projects_the_one_that_has_the_cluster_is_found(
+    tmp_path: Path,
+) -> None:
+    async with open_town(tmp_path) as house:
+        before = len(house.atlas.calls)
+        await house.types("rina", " ".join(RUNNING))
+        details = house.slack.text_of(await view_with(house, "Download link"))
+        asked = {call.path for call in backup_calls(house.atlas.calls[before:])}
+
+        assert "shop-prod" in details
+        assert len(asked) <= 2
+
+
+async def test_who_may_not_ask_learns_nothing(tmp_path: Path) -> None:
+    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
+        before = len(house.atlas.calls)
+        await house.types("rina", RUNNING[1])
+        refused = house.slack.text_of(await view_with(house, "may not ask"))
+
+        assert "prod-eu" not in refused
+        assert house.atlas.calls[before:] == []
