@@ -217,13 +217,15 @@ def hasten_card(request_id: str, due_at: datetime) -> Update:
 
 
 def is_card_due(request_id: str) -> Select[Any]:
-    """Ask whether the card will be drawn anew already.
+    """Ask whether the card will be drawn anew already, and keep it unclaimed until then.
+
+    Without the lock a replica could claim it in this very moment and draw the row as it was.
 
     A card whose posting was tried is no new drawing: Slack may have it, as it was drawn then, and
     answers the repetition with that one.
     """
     unseen = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
-    return select(posts.c.id).where(unclaimed_cards(request_id), unseen).limit(1)
+    return select(posts.c.id).where(unclaimed_cards(request_id), unseen).limit(1).with_for_update()
 
 
 def due_posts(now: datetime, limit: int) -> Select[Any]:

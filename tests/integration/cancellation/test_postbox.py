@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from bot.cancellation import statements
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.postbox import LEASE
 from bot.cancellation.posts import PostKind
 from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from bot.cancellation.database import Database
     from bot.cancellation.leases import Leases
     from bot.cancellation.ledger import Ledger
     from bot.cancellation.postbox import PostBox
@@ -185,3 +189,45 @@ async def test_a_moved_card_is_due_at_once_in_its_new_place(
     (again,) = await claim(postbox)
     assert (again.request.channel, again.request.moved_because) == (RINA.id, "not_in_channel")
     assert [line.event async for line in record.events()][-1] == "slack:card_moved"
+
+
+async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
+    ledger: Ledger, leases: Leases, postbox: PostBox, database: Database, clock: Clock
+) -> None:
+    """The drawing was read as the row was before: only another one can show the end."""
+    request = await ledger.create(a_request(), RINA)
+    (card,) = await claim(postbox)
+    await postbox.post_sent(card, "C0OPS", "1.1")
+    running = await leases.claim(request.id)
+    assert running
+    clock.forward(5)  # a slow run: its drawing is due
+    claimed, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(db: AsyncConnection) -> None:
+        (due,) = (await db.execute(statements.due_posts(clock(), 1))).scalars()
+        await db.execute(statements.claim_post(due, "replica-1", clock(), clock() + LEASE))
+        claimed.set()
+        await go_on.wait()
+
+    claiming = asyncio.create_task(database.write(slowly))
+    await claimed.wait()
+    settling = asyncio.create_task(leases.settle(running, State.CANCELLED, Outcome()))
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await claiming
+    await settling
+    clock.forward(LEASE.total_seconds())  # the one that claimed has drawn the old state, and died
+
+    drawn = [post for post in await drained(postbox) if post.kind is PostKind.EDIT]
+
+    assert [post.request.state for post in drawn] == [State.CANCELLED, State.CANCELLED]
+
+
+async def drained(postbox: PostBox) -> list[Post]:
+    """Deliver whatever is due, and return it."""
+    delivered = []
+    while posts := await claim(postbox):
+        for post in posts:
+            await postbox.post_sent(post, "C0OPS", "1.2")
+            delivered.append(post)
+    return delivered
