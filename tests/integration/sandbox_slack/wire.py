@@ -22,11 +22,14 @@ class Wire:
         headers = {"Authorization": f"Bearer {self._slack.app_token}"}
         url = self._slack.api_url + "apps.connections.open"
         answer = await (await self._session.post(url, headers=headers)).json()
-        self._socket = await self._session.ws_connect(answer["url"])
+        # A frozen server answers no close: it is not waited for.
+        patience = aiohttp.ClientWSTimeout(ws_close=0.5)
+        self._socket = await self._session.ws_connect(answer["url"], timeout=patience)
         self.url = answer["url"]
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._socket.close()
         await self._session.close()
 
     async def receive(self) -> Json:
