@@ -196,13 +196,14 @@ async def test_try_again_looks_again_in_the_same_dialog(house: House) -> None:
 
 
 async def test_lasting_troubles_are_told_within_their_time(house: House) -> None:
-    """All of them at once, at the runner's look and at the DELETE; each on a job of its own."""
+    """All of them at once: at the runner's look and at the DELETE, each on a job of its own."""
     struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
     jobs = []
     for error, method in struck:
         job = house.new_job()
         await house.asks(job, error.at(method, job[1]))
         jobs.append((job, error, method))
+    people = [await asks_in_vain(house, *each) for each in IN_VAIN]
     began = time.monotonic()
     for job, error, method in jobs:
         ending = await house.ends(job[1], seconds=TOLD_WITHIN)
@@ -210,27 +211,25 @@ async def test_lasting_troubles_are_told_within_their_time(house: House) -> None
         check(ending, error)
         assert ("Nothing was done." in ending.reply) is (method == "GET")
         assert "[Try again]" in ending.card
-    assert time.monotonic() - began < TOLD_WITHIN
-    assert house.atlas.world.cancellations == []
-
-
-async def test_lasting_troubles_are_told_in_the_dialog_within_their_time(house: House) -> None:
-    """Three people wait at the same time."""
-    waiting = zip(("rina", "ada", "abe"), ("500", "503", "429 without Retry-After"), strict=True)
-    asked = []
-    for who, name in waiting:
-        job, error = house.new_job(), TROUBLES[name]
-        house.atlas.faults.add(error.at("GET", job[1]))
-        await house.types(who, " ".join(job))
-        asked.append((who, error))
-    began = time.monotonic()
-    for who, error in asked:
+    for who, error in people:
         shown = house.slack.text_of(await house.dialog(who, seconds=TOLD_WITHIN))
 
         assert error.says in shown
         assert error.terms in shown
         assert "[Try again]" in shown
     assert time.monotonic() - began < TOLD_WITHIN
+    assert house.atlas.world.cancellations == []
+
+
+#: Who waits for the dialog at the same time, and for what.
+IN_VAIN = (("rina", "500"), ("ada", "503"), ("abe", "429 without Retry-After"))
+
+
+async def asks_in_vain(house: House, who: str, name: str) -> tuple[str, Error]:
+    job, error = house.new_job(), TROUBLES[name]
+    house.atlas.faults.add(error.at("GET", job[1]))
+    await house.types(who, " ".join(job))
+    return who, error
 
 
 async def test_a_failed_request_can_be_tried_again_from_its_card(house: House) -> None:

@@ -13,14 +13,20 @@ JOB = RUNNING[1]
 
 POSTS = {
     "429": Fault(kind="ratelimited", seconds=1.0),
-    "503": Fault(kind="status", status=503),
-    "500": Fault(kind="status", status=500),
-    "fatal_error": Fault(kind="error", code="fatal_error"),
-    "service_unavailable": Fault(kind="error", code="service_unavailable"),
     "cut before": Fault(kind="reset_before"),
     "cut after": Fault(kind="reset_after"),
-    "garbage": Fault(kind="garbage"),
 }
+
+MANY = (
+    Fault(kind="status", status=503),
+    Fault(kind="reset_after"),
+    Fault(kind="status", status=500),
+    Fault(kind="error", code="fatal_error"),
+    Fault(kind="reset_after"),
+    Fault(kind="error", code="service_unavailable"),
+    Fault(kind="garbage"),
+    Fault(kind="ratelimited", seconds=1.0),
+)
 
 
 @pytest.mark.parametrize("name", POSTS)
@@ -38,6 +44,20 @@ async def test_a_post_that_fails_once_still_gives_one_card_and_one_reply(
     ids = {c.args.get("client_msg_id") for c in house.slack.called("chat.postMessage")}
     assert len(ids) == 2
     assert None not in ids
+
+
+async def test_on_a_bad_day_every_request_still_has_one_card_and_one_reply(house: House) -> None:
+    for fault in MANY:
+        house.slack.faults.add("chat.postMessage", fault)
+    jobs = [house.new_job() for _ in range(5)]
+    for job in jobs:
+        await house.asks(job)
+    for job in jobs:
+        ending = await house.ends(job[1], seconds=30)
+
+        assert ending.state == "cancelled"
+        assert len(house.slack.replies(ending.message)) == 1
+    assert len([message for message in house.slack.messages("ops") if is_card(message)]) == 5
 
 
 @pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
@@ -111,7 +131,7 @@ async def test_a_channel_that_cannot_be_looked_up_does_not_stop_a_cancellation(
 async def test_a_slack_that_is_away_for_a_while_gets_the_outcome_later(house: House) -> None:
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
     view = await house.looks_up(RUNNING)
-    house.slack.faults.add("*", Fault(kind="status", status=503), times=3)
+    house.slack.faults.add("*", Fault(kind="status", status=503), times=2)
     await house.slack.submits("rina", view, {"reason": ""})
     ending = await house.ends(JOB, seconds=20)
 
