@@ -1,0 +1,429 @@
+"""Random policies and random clicks: no DELETE without a quorum of distinct entitled people."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.atlas import CancelAccepted, JobRef, RateLimited
+from bot.cancellation.database import Database
+from bot.cancellation.desk import Desk, Submission
+from bot.cancellation.errors import CancellationError
+from bot.cancellation.finding import Finder
+from bot.cancellation.history import History
+from bot.cancellation.leases import Leases
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Kind, People, Person, Policy
+from bot.cancellation.projects import Project, Projects
+from bot.cancellation.record import Record
+from bot.cancellation.runner import RENEWALS, Runner
+from tests.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Sequence
+    from datetime import datetime
+
+    from bot.atlas import Cluster, RestoreJob
+    from bot.cancellation.lifecycle import Request
+
+IDS = ("U0RINA", "U0ADA", "U0ABE", "U0GUS", "U0OLGA")
+GROUPS = ("S0APPROVE", "S0DBA")
+TTL = 60
+
+
+@dataclass(slots=True)
+class OneJob:
+    """An Atlas with one job, which notes at each DELETE what was so at that moment."""
+
+    world: World
+    snapshot_id: str = SHOWN.snapshot_id
+    cancelled: bool = False
+    limits: bool = False  # the next DELETE is put off for longer than a run has patience
+
+    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+        assert ref.job_id == JOB_ID
+        del patience
+        return a_job(snapshotId=self.snapshot_id, cancelled=self.cancelled)
+
+    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+        assert ref.job_id == JOB_ID
+        self.world.delete_is_sent(await self.restore_job(ref))
+        if self.limits:
+            self.limits = False
+            raise RateLimited(retry_after=300.0, status=429)
+        self.cancelled = True
+        return CancelAccepted(status=204)
+
+    async def restore_jobs(self, project_id: str, cluster_name: str) -> Sequence[RestoreJob]:
+        raise AssertionError("a request is about one job")
+
+    async def clusters(self, project_id: str) -> Sequence[Cluster]:
+        raise AssertionError("a request is about one job")
+
+
+@dataclass(slots=True)
+class World:
+    """What an onlooker knows without asking the ledger: who said what, and when it was valid."""
+
+    policy: Policy
+    clock: Clock = field(default_factory=Clock)
+    requester: str | None = None
+    team: str | None = None
+    asked_at: datetime | None = None
+    yes: set[str] = field(default_factory=set)
+    ended: bool = False  # by a no, a withdrawal, or time
+    chances: int = 0  # how often a run may send one DELETE
+    deletes: int = 0
+
+    def may(self, people: People, person: Person) -> bool:
+        """Read a setting as its documentation does, in other words than the policy's own."""
+        if person.id in people.users:
+            return True
+        if person.kind is not Kind.MEMBER:
+            return False
+        return people.everyone or not people.groups.isdisjoint(person.groups)
+
+    def may_approve(self, person: Person) -> bool:
+        own = person.id == self.requester and not self.policy.self_approval
+        return self.may(self.policy.approvers, person) and not own
+
+    def is_requester(self, person: Person) -> bool:
+        """Outsiders are compared by team too; our own people may appear under several."""
+        return person.id == self.requester and (
+            person.kind is not Kind.OUTSIDER or person.team == self.team
+        )
+
+    @property
+    def is_in_time(self) -> bool:
+        assert self.asked_at is not None
+        return self.clock() < self.asked_at + self.policy.approval_ttl
+
+    @property
+    def waits(self) -> bool:
+        complete = len(self.yes) >= self.policy.approvals
+        return self.requester is not None and not complete and not self.ended and self.is_in_time
+
+    def delete_is_sent(self, job: RestoreJob) -> None:
+        """Hold the one rule that all others serve."""
+        self.deletes += 1
+        assert len(self.yes) >= self.policy.approvals
+        assert not self.ended
+        assert self.deletes <= self.chances
+        assert SHOWN.is_still(job)
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """The domain over a real database, with nothing above it."""
+
+    world: World
+    atlas: OneJob
+    ledger: Ledger
+    desk: Desk
+    runner: Runner
+    record: Record
+    started: list[str] = field(default_factory=list)
+    request_id: str = "none"
+
+    def start(self, request_id: str) -> None:
+        self.started.append(request_id)
+
+
+# What can happen.
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    people: tuple[Person, ...]  # all in the same moment
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    pass
+
+
+Step = Asks | Approve | Deny | Withdraw | Retry | Pass | Sweep | Run | Change
+
+_ids = st.sampled_from(IDS)
+_groups = st.sampled_from([frozenset(GROUPS), frozenset(GROUPS[:1]), frozenset[str]()])
+# Mostly people who may do something: what only ever meets refusals tests little.
+_kinds = st.sampled_from([Kind.MEMBER] * 12 + list(Kind))
+
+
+@st.composite
+def _persons(draw: st.DrawFn) -> Person:
+    """Somebody as Slack tells of them at one click; groups and kinds change between clicks."""
+    kind = draw(_kinds)
+    team = "T0OTHER" if kind is Kind.OUTSIDER else "T0HOME"
+    return Person(id=draw(_ids), team=team, kind=kind, groups=draw(_groups))
+
+
+_people = st.one_of(
+    st.just(People(everyone=True)),
+    st.just(People(groups=frozenset(GROUPS))),
+    st.builds(People, users=st.frozensets(_ids), groups=_groups),
+)
+_policies = st.builds(
+    Policy,
+    requesters=st.one_of(st.just(People(everyone=True)), _people),
+    approvals=st.sampled_from([1, 2, 0, 3]),
+    approvers=_people,
+    self_approval=st.booleans(),
+    approval_ttl=st.just(timedelta(seconds=TTL)),
+)
+_approvals = st.builds(Approve, st.lists(_persons(), min_size=1, max_size=3).map(tuple))
+_steps: st.SearchStrategy[Step] = st.one_of(
+    *[_approvals] * 5,
+    st.builds(Deny, _persons()),
+    st.builds(Withdraw, _persons()),
+    st.builds(Retry, _persons()),
+    st.builds(Pass, st.sampled_from([1, 10, 20, TTL])),
+    st.builds(Sweep),
+    st.builds(Run, st.booleans()),
+    st.builds(Run, st.just(value=False)),
+    st.builds(Change),
+)
+
+
+@pytest.fixture(scope="module")
+def empty_ledger() -> Iterator[Path]:
+    """A migrated database, to be copied for each example."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        asyncio.run(_migrated(path))
+        yield path
+
+
+async def _migrated(path: Path) -> None:
+    database = Database(f"sqlite:///{path}")
+    await database.migrate()
+    await database.close()
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(policy=_policies, asker=_persons(), steps=st.lists(_steps, max_size=14))
+def test_no_delete_without_a_quorum_of_distinct_entitled_people(
+    empty_ledger: Path, policy: Policy, asker: Person, steps: list[Step]
+) -> None:
+    """The onlooker predicts each answer, and judges each DELETE at the moment it is sent."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = shutil.copy(empty_ledger, folder)
+        asyncio.run(_play(f"sqlite:///{path}", policy, [Asks(asker), *steps]))
+
+
+async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
+    database = Database(url)
+    try:
+        house = _house(database, policy)
+        for step in steps:
+            await _happens(house, step)
+        await _happens(house, Run(limited=False))
+        await _is_consistent(house)
+    finally:
+        await database.close()
+
+
+def _house(database: Database, policy: Policy) -> House:
+    world = World(policy)
+    atlas = OneJob(world)
+    project = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=atlas)
+    projects, clock = Projects([project]), world.clock
+    ledger, numbers = Ledger(database, clock), count(1)
+
+    async def sleep(seconds: float) -> None:
+        if seconds >= RENEWALS:
+            await asyncio.Event().wait()  # no run here is as long as a lease
+        clock.forward(seconds)
+        await asyncio.sleep(0)
+
+    house = House(
+        world=world,
+        atlas=atlas,
+        ledger=ledger,
+        runner=Runner(
+            Leases(database, clock, "runner-1"), projects, sleep=sleep, monotonic=clock.monotonic
+        ),
+        record=Record(database),
+        desk=None,  # type: ignore[arg-type]  # it starts runs in the house itself: next line
+    )
+    house.desk = Desk(
+        ledger,
+        projects,
+        house,
+        finder=Finder(projects),
+        history=History(database, clock),
+        now=clock,
+        new_id=lambda: f"request-{next(numbers)}",
+    )
+    return house
+
+
+async def _happens(house: House, step: Step) -> None:
+    match step:
+        case Asks() | Approve() | Deny() | Withdraw() | Retry():
+            await _somebody_acts(house, step)
+        case Pass(seconds):
+            house.world.clock.forward(seconds)
+        case Sweep():
+            await house.ledger.expire_due()
+        case Run(limited):
+            house.atlas.limits = limited
+            for request_id in [house.started.pop() for _ in list(house.started)]:
+                await house.runner.run(request_id)
+        case Change():
+            house.atlas.snapshot_id = "f" * 24
+
+
+async def _somebody_acts(house: House, act: Asks | Approve | Deny | Withdraw | Retry) -> None:
+    world = house.world
+    match act:
+        case Asks(person):
+            await _ask(house, person)
+        case Approve(people):
+            await _approve(house, people)
+        case Deny(person):
+            no = house.desk.deny(house.request_id, person, "no")
+            world.ended |= await _allowed(no, may=world.waits and world.may_approve(person))
+        case Withdraw(person):
+            back = house.desk.withdraw(house.request_id, person)
+            world.ended |= await _allowed(back, may=world.waits and world.is_requester(person))
+        case Retry(person):
+            await _retry(house, person)
+
+
+async def _allowed(decision: Awaitable[Request], *, may: bool) -> bool:
+    """Hold the desk's answer against the onlooker's."""
+    [answer] = await asyncio.gather(decision, return_exceptions=True)
+    assert not isinstance(answer, BaseException) or isinstance(answer, CancellationError)
+    assert (not isinstance(answer, CancellationError)) is may
+    return may
+
+
+async def _ask(house: House, person: Person) -> None:
+    world, policy = house.world, house.world.policy
+    submission = Submission(
+        key="V1",
+        person=person,
+        ref=job_ref(),
+        project_name="shop-prod",
+        asked_in="C0OPS",
+        channel="C0OPS",
+        shown=SHOWN,
+        approver_members=frozenset(IDS),
+    )
+    named = policy.approvers.users | (frozenset(IDS) if policy.approvers.groups else frozenset())
+    able = named if policy.self_approval else named - {person.id}
+    members = frozenset(IDS) if policy.approvers.groups else frozenset[str]()
+    submission = replace(submission, approver_members=members)
+    enough = policy.approvers.everyone or len(able) >= policy.approvals
+    may = world.may(policy.requesters, person) and enough
+    if await _allowed(house.desk.submit(submission), may=may):
+        house.request_id = "request-1"
+        world.requester, world.team = person.id, person.team
+        world.asked_at = world.clock()
+        world.chances = 1
+
+
+async def _approve(house: House, people: tuple[Person, ...]) -> None:
+    """Let them all click at once: who wins is open, but not how many."""
+    world = house.world
+    waits, missing = world.waits, world.policy.approvals - len(world.yes)
+    able = {p.id for p in people if waits and world.may_approve(p)} - world.yes
+    clicks = [house.desk.approve(house.request_id, person) for person in people]
+    answers = await asyncio.gather(*clicks, return_exceptions=True)
+    won = [p for p, a in zip(people, answers, strict=True) if not isinstance(a, Exception)]
+    for answer in answers:
+        assert not isinstance(answer, BaseException) or isinstance(answer, CancellationError)
+
+    assert all(world.may_approve(person) for person in won)
+    assert {person.id for person in won} <= able
+    assert len(won) == min(len(able), missing if waits else 0)
+    world.yes |= {person.id for person in won}
+
+
+async def _retry(house: House, person: Person) -> None:
+    world = house.world
+    state = await _state(house)
+    may = state is State.FAILED and world.is_in_time and world.may(world.policy.requesters, person)
+    if await _allowed(house.desk.retry(house.request_id, person), may=may):
+        world.chances += 1
+
+
+async def _state(house: House) -> State | None:
+    if house.world.requester is None:
+        return None
+    return (await house.ledger.request(house.request_id)).state
+
+
+async def _is_consistent(house: House) -> None:
+    world = house.world
+    state = await _state(house)
+    if world.requester is None:
+        assert world.deletes == 0
+        return
+    events = [line async for line in house.record.events(request=house.request_id)]
+    given = {
+        line.actor
+        for line in events
+        if line.event in ("request:approval_given", "request:approved") and line.actor
+    }
+
+    assert given == world.yes
+    assert await house.record.breaks() == []
+    assert sum(line.event == "atlas:cancel_sent" for line in events) == world.deletes
+    assert (state is State.CANCELLED) == house.atlas.cancelled
+    assert state in _possible(world)
+
+
+def _possible(world: World) -> set[State]:
+    if world.ended:
+        return {State.DENIED, State.WITHDRAWN}
+    if len(world.yes) < world.policy.approvals:
+        return {State.AWAITING, State.EXPIRED}
+    return {State.CANCELLED, State.CHANGED, State.FAILED}
