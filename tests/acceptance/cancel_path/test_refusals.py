@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.house import TOLD_WITHIN
+from tests.acceptance.house import TOLD_WITHIN, open_house
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import SlackStandIn
     from tests.acceptance.house import Ending, House
 
 
@@ -167,6 +171,32 @@ async def test_a_no_to_the_delete_refuses_the_request(house: House, name: str) -
     key = error.fault.get("kind") is Kind.REFUSE_KEY  # refused once more after a new handshake
     sent = [method for method in house.wire(job[1]) if method.startswith("DELETE")]
     assert sent == (["DELETE?", "DELETE?"] if key else ["DELETE"])
+
+
+@pytest.mark.parametrize("envelope", ["plain", "content", "envelope"])
+async def test_the_old_api_and_envelopes_hide_no_refusal(tmp_path: Path, envelope: str) -> None:
+    """An envelope has the status inside a 200: read from there, for reads and for the DELETE."""
+
+    def wrap(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+        if envelope == "envelope":
+            atlas.behaviour.envelope_key = "envelope"
+
+    environ: dict[str, str | None] = {
+        "MONGODB_ATLAS_API_VERSION": "v1.0",
+        "MONGODB_ATLAS_ENVELOPE": str(envelope != "plain").lower(),
+    }
+    async with open_house(tmp_path, environ, before=wrap) as house:
+        for name in ("403 of the access list", "404 of the job", "405 of a maintenance"):
+            for method in ("GET", "DELETE"):
+                error, job = NOES[name], house.new_job()
+                await house.asks(job, error.at(method, job[1]))
+
+                check(await house.ends(job[1]), error)
+        for fault in ({"kind": Kind.REFUSE_KEY}, {"kind": Kind.STATUS, "status": 503}):
+            job = house.new_job()
+            await house.asks(job, Fault(method="DELETE", path=job[1], **fault))
+
+            assert (await house.ends(job[1])).state == "cancelled"
 
 
 async def test_a_short_limit_is_waited_out_at_every_step(house: House) -> None:
