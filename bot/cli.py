@@ -16,7 +16,7 @@ from bot import audit
 from bot.app import StartError, serve
 from bot.cancellation.database import Database
 from bot.cancellation.record import Record
-from bot.demo.house import run_demo
+from bot.demo.live import run_demo
 from bot.demo.script import ScriptFailed, play_script
 from bot.logs import configure_logging, redact
 from bot.sandbox.atlas import PRESETS

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-import webbrowser
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from bot.app import Bot, StartError
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
@@ -16,7 +15,6 @@ from bot.sandbox.slack import SlackStandIn
 from bot.settings import load_settings
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator
 
 
@@ -28,18 +26,19 @@ class House:
     atlas: AtlasStandIn
     bot: Bot
 
-    def announcement(self) -> str:
-        """Return the JSON line that tells programs where everything is."""
-        return json.dumps(
-            {
-                "page": f"{self.slack.base_url}/",
-                "slack_api": self.slack.api_url,
-                "atlas": self.atlas.url,
-                "project_id": PROJECT_ID,
-                "public_key": PUBLIC_KEY,
-                "private_key": PRIVATE_KEY,
-            }
-        )
+
+def announcement(slack: SlackStandIn, atlas: AtlasStandIn) -> str:
+    """Return the JSON line that tells programs where everything is."""
+    return json.dumps(
+        {
+            "page": f"{slack.base_url}/",
+            "slack_api": slack.api_url,
+            "atlas": atlas.url,
+            "project_id": PROJECT_ID,
+            "public_key": PUBLIC_KEY,
+            "private_key": PRIVATE_KEY,
+        }
+    )
 
 
 @asynccontextmanager
@@ -52,7 +51,7 @@ async def open_house(*, port: int = 0, approvals: int = 0, fault: str = "") -> A
         fault: the name of what goes wrong at Atlas, or nothing.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
-        async with AtlasStandIn() as atlas, slack_at(port) as slack:
+        async with AtlasStandIn() as atlas, listening(SlackStandIn(port=port), port) as slack:
             slack.workspace.app.scopes.add("chat:write.public")
             if fault:
                 atlas.faults.preset(fault)
@@ -67,9 +66,8 @@ async def open_house(*, port: int = 0, approvals: int = 0, fault: str = "") -> A
 
 
 @asynccontextmanager
-async def slack_at(port: int) -> AsyncIterator[SlackStandIn]:
-    """Start the Slack stand-in; raises `StartError` when the port cannot be had."""
-    slack = SlackStandIn(port=port)
+async def listening(slack: SlackStandIn, port: int) -> AsyncIterator[SlackStandIn]:
+    """Let the Slack stand-in listen; raises `StartError` when the port cannot be had."""
     try:
         await slack.__aenter__()
     except OSError as error:
@@ -98,21 +96,3 @@ def environment(
         "DATABASE_URL": f"sqlite:///{folder}/demo.db",
         "PORT": "0",
     }
-
-
-async def run_demo(
-    out: TextIO,
-    stopped: asyncio.Event,
-    *,
-    port: int,
-    approvals: int,
-    fault: str,
-    browser: bool,
-) -> None:
-    """Run the demo until `stopped`; one JSON line on `out` says when it is ready."""
-    async with open_house(port=port, approvals=approvals, fault=fault) as house:
-        out.write(house.announcement() + "\n")
-        out.flush()
-        if browser:
-            webbrowser.open(f"{house.slack.base_url}/")
-        await stopped.wait()

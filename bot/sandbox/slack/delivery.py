@@ -23,9 +23,10 @@ class Delivery:
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         """`kind`: slash_commands, interactive or events_api."""
         self._last = (kind, payload)
+        shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
+        self._world.news.tell("act", **shown, what=_what(payload))
         transport = self._http if self._http.request_url else self._sockets
         ack = await transport.send(kind, payload, **retry)
-        shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
         self._world.news.tell("payload", **shown, ack=ack.as_json())
         return ack
 
@@ -45,3 +46,13 @@ class Delivery:
 def _who(payload: Json) -> object:
     user = payload.get("user") or {}
     return payload.get("user_id") or user.get("id")
+
+
+def _what(payload: Json) -> str:
+    """What the person used: the line they typed, or the label of a button; empty for the rest."""
+    if "command" in payload:
+        return f"{payload['command']} {payload['text']}".strip()
+    action = (payload.get("actions") or [{}])[0]
+    submit = payload.get("view", {}).get("submit") if payload["type"] == "view_submission" else None
+    label = action.get("text") or submit or {}
+    return str(label.get("text", ""))

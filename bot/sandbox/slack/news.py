@@ -13,7 +13,7 @@ class Item:
     """One change.
 
     `kind`: message, message_changed, message_deleted, ephemeral, view, view_closed, home, call,
-    payload, socket, complaint.
+    act (a payload is about to be sent), payload (it was answered), socket, complaint.
     """
 
     kind: str

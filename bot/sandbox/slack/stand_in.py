@@ -46,6 +46,8 @@ class SlackStandIn(Dialogs):
         self.http = SignedHttp(world)
         self.http.request_url = request_url
         self.stream = Stream(world.news)
+        #: Routes beside the API, for a page of one's own; one for `/` takes the banner's place.
+        self.front: list[web.RouteDef] = [web.get("/", _say_what_this_is)]
         super().__init__(world, Delivery(world, self.sockets, self.http))
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -103,13 +105,10 @@ class SlackStandIn(Dialogs):
         app.router.add_route("*", "/api/{method}", WebApi(self.world).handle)
         app.router.add_get("/link/", self.sockets.handle)
         app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
-        app.router.add_get("/", self._front)
+        app.add_routes(self.front)
         app.router.add_get("/_sandbox/events", self.stream.handle)
         app.add_routes(Control(self, self.sockets, self.http).routes())
         return app
-
-    async def _front(self, _request: web.Request) -> web.Response:
-        return web.Response(text=BANNER)
 
     async def _response_url(self, request: web.Request) -> web.Response:
         """A response URL: `ok` as text, or 404 once it is used up or too old."""
@@ -123,6 +122,10 @@ class SlackStandIn(Dialogs):
             self.world.complain(f"A response URL refused its body: {error}")
             return web.json_response(error.as_json(), status=400)
         return web.Response(text="ok")
+
+
+async def _say_what_this_is(_request: web.Request) -> web.Response:
+    return web.Response(text=BANNER)
 
 
 async def _object(request: web.Request) -> Json:

@@ -1,0 +1,79 @@
+// Block Kit as it was sent: one function a block. What is not known here is shown as an error.
+
+import { context } from "./context.js";
+import { h, newId } from "./dom.js";
+import { button, choices, overflow, select, textField } from "./elements.js";
+import { mrkdwn, plain } from "./mrkdwn.js";
+import { richText } from "./richtext.js";
+import { state } from "./store.js";
+
+/** All blocks of a message or a view. */
+export const blocks = (thing) => (thing.blocks ?? []).map((block) => shown(block, thing));
+
+/** A visible box: the demo must not hide what the bot sent. */
+export const unknown = (what) => h("p", { class: "unknown", role: "alert" }, `The demo cannot show this: ${what}`);
+
+function shown(block, thing) {
+  const draw = BLOCKS[block.type];
+  return draw ? draw(block, thing) : unknown(`a block of the type ${block.type}`);
+}
+
+const text = (object) => (object.type === "mrkdwn" ? mrkdwn(object.text, context()) : h("span", { class: "plain" }, plain(object.text)));
+
+const BLOCKS = {
+  section: (block, thing) => h("div", { class: "block section" },
+    h("div", { class: "words" },
+      block.text ? text(block.text) : null,
+      block.fields ? h("div", { class: "fields" }, block.fields.map((field) => h("div", {}, text(field)))) : null),
+    block.accessory ? h("div", { class: "accessory" }, element(block.accessory, block, thing)) : null),
+  header: (block) => h("h3", { class: "block header" }, plain(block.text.text)),
+  divider: () => h("hr", { class: "block" }),
+  context: (block) => h("div", { class: "block context" }, block.elements.map((one) => (one.type === "image" ? unknown("an image") : text(one)))),
+  actions: (block, thing) => h("div", { class: "block actions" }, block.elements.map((one) => element(one, block, thing))),
+  alert: (block) => h("div", { class: `block alert ${block.level ?? "default"}`, role: "note" }, text(block.text)),
+  rich_text: (block) => h("div", { class: "block" }, richText(block, context(), unknown)),
+  input: (block, view) => input(block, view),
+};
+
+const ELEMENTS = {
+  button,
+  overflow,
+  static_select: select,
+  external_select: select,
+  radio_buttons: choices,
+  checkboxes: choices,
+};
+
+function element(one, block, thing) {
+  const draw = ELEMENTS[one.type];
+  return draw ? draw(one, block, thing) : unknown(`an element of the type ${one.type}`);
+}
+
+const FIELDS = {
+  plain_text_input: textField,
+  email_text_input: textField,
+  url_text_input: textField,
+  number_input: textField,
+  static_select: select,
+  external_select: select,
+};
+
+/** An input with its label, its hint, and what is wrong with it. */
+function input(block, view) {
+  const one = block.element;
+  const error = state.errors.get(view.id)?.[block.block_id];
+  const ids = { field: newId("field"), hint: newId("hint"), error: newId("error") };
+  const label = [plain(block.label.text), block.optional ? h("span", { class: "optional" }, " (optional)") : null];
+  const below = [
+    block.hint ? h("p", { class: "hint", id: ids.hint }, plain(block.hint.text)) : null,
+    error ? h("p", { class: "error", id: ids.error }, error) : null,
+  ];
+  if (one.type in ELEMENTS && !(one.type in FIELDS)) {
+    return h("fieldset", { class: "block input", "data-block": block.block_id }, h("legend", {}, label), element(one, block, view), below);
+  }
+  const draw = FIELDS[one.type];
+  if (!draw) return unknown(`an input of the type ${one.type}`);
+  const described = [error && ids.error, block.hint && ids.hint].filter(Boolean).join(" ");
+  const attributes = { id: ids.field, "aria-describedby": described || null, "aria-invalid": error ? "true" : null, "aria-required": block.optional ? null : "true", "aria-label": null };
+  return h("div", { class: "block input", "data-block": block.block_id }, h("label", { for: ids.field }, label), draw(one, block, view, attributes), below);
+}

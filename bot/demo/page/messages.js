@@ -1,0 +1,110 @@
+// Messages: who said what when, the bot's blocks, what can be done with each.
+
+import { act } from "./api.js";
+import { blocks } from "./blocks.js";
+import { context } from "./context.js";
+import { clock, exact } from "./dates.js";
+import { h, icon, iconButton, newId } from "./dom.js";
+import { mrkdwn } from "./mrkdwn.js";
+import { person, repliesTo, state, isStranger } from "./store.js";
+
+/** A list that draws a message again only when it has changed. */
+export class MessageList {
+  constructor(label, openThread) {
+    this.root = h("div", { class: "messages", role: "log", "aria-label": label, tabindex: "0" });
+    this.openThread = openThread;
+    this.known = new Map();
+  }
+
+  /** Shows `messages`; stays at the end if it was there. */
+  show(messages, empty) {
+    const atEnd = this.root.scrollHeight - this.root.scrollTop - this.root.clientHeight < 80;
+    const kept = new Map();
+    for (const message of messages) kept.set(key(message), this.known.get(key(message)) ?? {});
+    const nodes = messages.map((message) => this.node(message, kept.get(key(message))));
+    const same = nodes.length === this.root.children.length && nodes.every((node, at) => node === this.root.children[at]);
+    this.known = kept;
+    if (!same || !nodes.length) this.replace(nodes.length ? nodes : [h("p", { class: "empty" }, empty)]);
+    if (atEnd) this.root.scrollTop = this.root.scrollHeight;
+  }
+
+  replace(nodes) {
+    const focused = document.activeElement?.dataset?.key;
+    this.root.replaceChildren(...nodes);
+    if (focused && document.activeElement === document.body) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+
+  node(message, entry) {
+    const replies = this.openThread ? repliesTo(message).length : 0;
+    const signature = JSON.stringify([message, replies, state.me]);
+    if (entry.signature !== signature) Object.assign(entry, { signature, node: draw(message, replies, this.openThread) });
+    return entry.node;
+  }
+
+  /** Brings one message into sight and marks it for a moment. */
+  reveal(ts) {
+    const node = this.root.querySelector(`[data-ts="${ts}"]`);
+    node?.scrollIntoView({ block: "center" });
+    node?.classList.add("revealed");
+    setTimeout(() => node?.classList.remove("revealed"), 2000);
+  }
+}
+
+const key = (message) => `${message.only_for ?? ""}/${message.ts}`;
+
+function draw(message, replies, openThread) {
+  const author = authorOf(message);
+  const body = message.blocks?.length ? blocks(message) : [mrkdwn(message.text ?? "", context())];
+  return h("article", { class: message.is_ephemeral ? "message private" : "message", "data-ts": message.ts, "aria-label": `${author.name}, ${clock(message.ts)}` },
+    avatar(author),
+    h("div", { class: "content" },
+      message.is_ephemeral ? h("p", { class: "only-you" }, icon("eye"), "Only visible to you") : null,
+      h("div", { class: "head" },
+        h("span", { class: "author" }, author.name),
+        author.app ? h("span", { class: "badge" }, "APP") : null,
+        h("time", { datetime: new Date(message.ts * 1000).toISOString(), title: exact(message.ts) }, clock(message.ts)),
+        message.edited ? h("span", { class: "edited", title: `Edited at ${exact(message.edited.ts)}` }, "(edited)") : null),
+      h("div", { class: "text" }, body),
+      replies ? h("button", { type: "button", class: "replies", onclick: () => openThread(message), "data-key": `replies/${message.ts}` }, icon("thread"), replies === 1 ? "1 reply" : `${replies} replies`) : null),
+    message.is_ephemeral ? null : tools(message, openThread));
+}
+
+function authorOf(message) {
+  if (message.bot_id) return { name: state.about.app.name, app: true, id: message.user };
+  if (message.user === "USLACKBOT") return { name: "Slack", app: true, id: "slack" };
+  return { name: person(message.user)?.name ?? message.user, id: message.user };
+}
+
+/** A square with the first letter; each person has a colour of their own. */
+export function avatar({ id, name, app }) {
+  const tone = [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
+  return h("span", { class: app ? "avatar app" : `avatar tone-${tone}`, "aria-hidden": "true" }, app ? icon("app") : name[0]);
+}
+
+function tools(message, openThread) {
+  const parts = [];
+  if (openThread) parts.push(iconButton("thread", "Reply in thread", () => openThread(message), { "data-key": `thread/${message.ts}` }));
+  const shortcuts = Object.entries(state.about.shortcuts);
+  if (shortcuts.length && !isStranger()) parts.push(menu(message, shortcuts));
+  return h("div", { class: "tools" }, parts);
+}
+
+function menu(message, shortcuts) {
+  const id = newId("menu");
+  const list = h("div", { class: "menu", id, popover: "auto" },
+    h("p", { class: "menu-title" }, "Shortcuts of the app"),
+    shortcuts.map(([callback, label]) => h("button", { type: "button", onclick: () => use(list, message, callback) }, icon("bolt"), label)));
+  const opener = iconButton("more", "More actions", (event) => place(list, event.currentTarget), { popovertarget: id, "data-key": `more/${message.ts}` });
+  return h("span", {}, opener, list);
+}
+
+function place(list, opener) {
+  const spot = opener.getBoundingClientRect();
+  list.style.top = `${Math.min(spot.bottom + 4, innerHeight - 110)}px`;
+  list.style.right = `${Math.max(8, innerWidth - spot.right)}px`;
+}
+
+function use(list, message, callback) {
+  list.hidePopover();
+  act("uses_shortcut", { user: state.me, message: { ...message, edits: undefined }, callback_id: callback });
+}

@@ -1,0 +1,112 @@
+// What the page knows: filled once, changed by each event, looked at by everything that draws.
+
+/** Everything; `place` is a channel's id or "home", `thread` the first message of the open thread. */
+export const state = {
+  about: null,
+  stage: null,
+  me: "",
+  place: "",
+  thread: "",
+  wire: [],
+  messages: new Map(),
+  whispers: new Map(),
+  views: new Map(),
+  homes: new Map(),
+  errors: new Map(),
+  drafts: new Map(),
+  unread: new Set(),
+};
+
+/** Takes what was fetched in one piece, in place of all that was known. */
+export function fill({ seen, about }) {
+  state.about = about;
+  state.stage = about.stage;
+  state.wire = about.wire;
+  state.messages = new Map(Object.entries(seen.channels).map(([id, list]) => [id, byTs(list)]));
+  for (const [user, person] of Object.entries(seen.people)) {
+    state.whispers.set(user, byTs(person.ephemerals));
+    state.views.set(user, person.views);
+    state.homes.set(user, person.home);
+  }
+}
+
+const byTs = (list) => new Map(list.map((message) => [message.ts, message]));
+
+/** Applies one event, and returns the parts of the page that have to be drawn anew. */
+export function apply(kind, data) {
+  return CHANGES[kind](data) ?? [];
+}
+
+const CHANGES = {
+  message: ({ message }) => {
+    const place = state.messages.get(message.channel) ?? new Map();
+    state.messages.set(message.channel, place.set(message.ts, message));
+    if (message.channel !== state.place && message.user !== state.me) state.unread.add(message.channel);
+    return ["sidebar", "channel", "thread"];
+  },
+  message_changed: ({ message }) => {
+    state.messages.get(message.channel)?.set(message.ts, message);
+    return ["channel", "thread"];
+  },
+  message_deleted: ({ message }) => {
+    for (const place of [state.messages.get(message.channel), state.whispers.get(message.only_for)]) place?.delete(message.ts);
+    return ["channel", "thread"];
+  },
+  ephemeral: ({ message }) => {
+    const mine = state.whispers.get(message.only_for) ?? new Map();
+    state.whispers.set(message.only_for, mine.set(message.ts, message));
+    return ["channel", "thread"];
+  },
+  view: ({ user, view }) => {
+    state.views.set(user, stacked(state.views.get(user) ?? [], view));
+    return ["modal"];
+  },
+  view_closed: ({ user, view_id }) => {
+    const stack = state.views.get(user) ?? [];
+    const at = stack.findIndex((view) => view.id === view_id);
+    if (at >= 0) state.views.set(user, stack.slice(0, at));
+    return ["modal"];
+  },
+  home: ({ user, view }) => {
+    state.homes.set(user, view);
+    return ["channel"];
+  },
+  wire: ({ entry }) => {
+    if (!state.wire.some((known) => known.n === entry.n)) state.wire.push(entry);
+    return ["wire"];
+  },
+  stage: (stage) => {
+    state.stage = stage;
+    return ["top", "sidebar", "channel", "wire"];
+  },
+};
+
+function stacked(stack, view) {
+  const at = stack.findIndex((known) => known.id === view.id);
+  if (at >= 0) {
+    if (stack[at].hash !== view.hash) state.errors.delete(view.id);
+    return stack.with(at, view);
+  }
+  const below = stack.findIndex((known) => known.id === view.previous_view_id);
+  return [...stack.slice(0, below + 1), view];
+}
+
+export const views = () => state.views.get(state.me) ?? [];
+export const person = (id) => state.about.users[id];
+export const isStranger = () => person(state.me).team !== state.about.team.id;
+export const directMessage = () => `D${state.me.slice(1)}`;
+
+/** The channels in which the persona is; archived ones are put away. */
+export function channels() {
+  return state.about.channels.filter((one) => one.kind !== "im" && !one.archived && one.members.includes(state.me));
+}
+
+/** What the persona sees in a channel or, with `thread`, in one of its threads; oldest first. */
+export function messagesIn(place, thread = "") {
+  const all = [...(state.messages.get(place)?.values() ?? [])];
+  const whispered = [...(state.whispers.get(state.me)?.values() ?? [])].filter((one) => one.channel === place);
+  const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : !one.thread_ts || one.thread_ts === one.ts);
+  return [...all, ...whispered].filter(there).sort((a, b) => Number(a.ts) - Number(b.ts));
+}
+
+export const repliesTo = (message) => messagesIn(message.channel, message.ts).filter((one) => one.ts !== message.ts);

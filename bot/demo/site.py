@@ -1,0 +1,141 @@
+"""The demo's page and what its buttons ask for: the package's own files, and JSON."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from bot.app import StartError
+from bot.demo.scenes import MENU, SCENES
+from bot.sandbox.slack.guard import BANNER
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from bot.demo.stage import Stage
+
+#: Nothing but the page's own files: no inline script or style, no other host, in no frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+#: What everybody is in the story.
+ROLES = {
+    "rina": "on call",
+    "ada": "approver",
+    "abe": "approver",
+    "gus": "guest",
+    "olga": "another organization",
+}
+
+#: As the app's manifest words them.
+COMMANDS = [
+    {
+        "name": "/cancel-restore",
+        "usage": "[CLUSTER] [JOB_ID] | list | history | help",
+        "about": "Cancel a MongoDB Atlas backup restore job",
+    }
+]
+SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore job"}
+
+
+class Site:
+    """The routes of the page."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._files = {file.name: file for file in files("bot.demo").joinpath("page").iterdir()}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/page/{name}", self.asset),
+            web.get("/_demo/state", self.state),
+            web.post("/_demo/scenes/{name}", self.scene),
+            web.post("/_demo/mend", self.mend),
+            web.post("/_demo/bot/{what:kill|start}", self.bot),
+        ]
+
+    async def index(self, _request: web.Request) -> web.Response:
+        return _file(self._files["index.html"])
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """Give one of the page's own files, found by its name in the list of them."""
+        file = self._files.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound(text="The page has no such file.")
+        return _file(file)
+
+    async def state(self, _request: web.Request) -> web.Response:
+        """Give everything that the page must know besides what people see in Slack."""
+        return web.json_response(self._about() | {"stage": self._stage.state()}, headers=HEADERS)
+
+    def _about(self) -> dict[str, Any]:
+        space = self._stage.slack.workspace
+        return {
+            "sandbox": BANNER,
+            "team": {"id": space.team.id, "name": space.team.name},
+            "app": {"bot": space.app.bot_user, "name": space.app.name},
+            "users": {u.id: _person(u.name, u.team_id) for u in space.users.values()},
+            "channels": [
+                {"id": c.id, "name": c.name, "kind": c.kind, "members": sorted(c.members)}
+                | {"archived": c.is_archived, "shared": c.is_ext_shared}
+                for c in space.channels.values()
+            ],
+            "groups": {g.id: g.handle for g in space.groups.values()},
+            "commands": COMMANDS,
+            "shortcuts": SHORTCUTS,
+            "scenes": {
+                group: [{"name": s.name, "title": s.title, "hint": s.hint} for s in scenes]
+                for group, scenes in MENU.items()
+            },
+            "wire": list(self._stage.tape.entries),
+        }
+
+    async def scene(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in SCENES:
+            raise web.HTTPNotFound(text="There is no such scene.")
+        return await self._done(self._stage.play(name))
+
+    async def mend(self, _request: web.Request) -> web.Response:
+        return await self._done(self._stage.mend())
+
+    async def bot(self, request: web.Request) -> web.Response:
+        kill = request.match_info["what"] == "kill"
+        return await self._done(self._stage.kill() if kill else self._stage.start())
+
+    async def _done(self, work: Any) -> web.Response:  # noqa: ANN401 - a coroutine
+        try:
+            await work
+        except StartError as error:
+            return _json({"ok": False, "message": str(error)}, status=503)
+        return _json({"ok": True, "stage": self._stage.state()})
+
+
+def _person(name: str, team: str) -> dict[str, str]:
+    return {"name": name.capitalize(), "team": team, "role": ROLES.get(name, "")}
+
+
+def _file(file: Traversable) -> web.Response:
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    kind = "text/javascript" if file.name.endswith(".js") else kind
+    charset = "utf-8" if kind.startswith("text/") else None
+    return web.Response(body=file.read_bytes(), content_type=kind, charset=charset, headers=HEADERS)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(text=json.dumps(body), status=status, headers=HEADERS)
