@@ -64,7 +64,7 @@ def _facts(request: Request) -> list[tuple[str, str]]:
         ("Project", text.line(request.project_name) or "-"),
         ("Cluster", text.code(request.ref.cluster_name)),
         ("Restore job", text.code(request.ref.job_id)),
-        *job.facts(request.shown),
+        *job.facts(request.shown, "Download link when asked"),
     ]
 
 

@@ -63,7 +63,7 @@ def taken(request: Request, asked: Asked, links: Links) -> View:
         f"{text.person(request.requester)} asked for this already, "
         f"{text.when(request.created_at)}. {text.what_happened(request)} See {card}."
     )
-    return _view([kit.section(f"{_which(asked)}\n{said}", block_id=names.JOB)])
+    return _view([kit.section(f"{_heading(asked)}\n{said}", block_id=names.JOB)])
 
 
 def trouble(sentence: str, asked: Asked, terms: str = "") -> View:
@@ -76,7 +76,7 @@ def trouble(sentence: str, asked: Asked, terms: str = "") -> View:
     """
     again = kit.button("Try again", names.TRY_AGAIN, asked.ref.job_id, style="primary")
     blocks = [
-        kit.section(_which(asked), block_id=names.JOB),
+        kit.section(_heading(asked), block_id=names.JOB),
         kit.section(f":warning: {text.escape(sentence, 2500)}{terms}"),
         kit.context("Nothing was done."),
         kit.actions(again),
@@ -150,6 +150,11 @@ def _which(asked: Asked) -> str:
     ref = asked.ref
     project = text.line(asked.project_name)
     return f"restore job {text.code(ref.job_id)} of {text.code(ref.cluster_name)} in {project}"
+
+
+def _heading(asked: Asked) -> str:
+    which = _which(asked)
+    return f"{which[0].upper()}{which[1:]}"
 
 
 def _job(job: RestoreJob, asked: Asked, links: Links) -> list[Block]:

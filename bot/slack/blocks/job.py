@@ -46,11 +46,11 @@ def link(shown: Shown) -> str:
     return f":warning: live{until}: it may have been used"
 
 
-def facts(shown: Shown) -> list[tuple[str, str]]:
-    """List what the fingerprint keeps, labelled."""
+def facts(shown: Shown, link_label: str = "Download link") -> list[tuple[str, str]]:
+    """List what the fingerprint keeps, labelled; on a card the link is as it was when asked."""
     listed = [
         ("Type", delivery_type(shown.delivery_type)),
         ("Snapshot", snapshot(shown)),
-        ("Download link", link(shown)),
+        (link_label, link(shown)),
     ]
     return [*listed, ("Restores to", text.code(shown.target))] if shown.target else listed
