@@ -19,6 +19,7 @@ from bot.cancellation.record import Record
 from bot.demo.live import run_demo
 from bot.demo.script import ScriptFailed, play_script
 from bot.logs import configure_logging, redact
+from bot.manifest import AddressError, manifest
 from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_database_url, load_settings, warnings
 from bot.web.server import WebError
@@ -121,6 +122,19 @@ def demo(
         )  # fmt: skip
 
     until_stopped(run())
+
+
+@app.command("manifest")
+def manifest_command(
+    http: Annotated[
+        str | None, typer.Option(help="Where Slack reaches the bot, as https://bot.example.com.")
+    ] = None,
+) -> None:
+    """Print the Slack app's manifest: for Socket Mode, or for HTTP at an address."""
+    try:
+        typer.echo(manifest(http), nl=False)
+    except AddressError as error:
+        give_up(str(error), WRONG_SETTINGS)
 
 
 def read_since(text: str) -> datetime | None:

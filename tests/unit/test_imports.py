@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.audit": {"bot.cancellation"},
     "bot.cancellation": {"bot.atlas"},
     "bot.logs": set(),
+    "bot.manifest": set(),
     "bot.sandbox": set(),
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
     "bot.slack": {"bot.atlas", "bot.cancellation"},

@@ -1,0 +1,134 @@
+"""Prints the Slack app's manifest: for Socket Mode as it stands, or for HTTP with an address in it.
+
+`manifest.yml` in the sources is what this prints for Socket Mode. The text is here, so that the
+installed program has it too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What the bot may do in Slack, each with its reason: the least with which everything works.
+SCOPES: Final[Mapping[str, str]] = {
+    "commands": "the slash command",
+    "chat:write": "the card of a request, its thread, and direct messages",
+    "chat:write.public": "cards in public channels that the bot was not invited to",
+    "users:read": "full members, guests and other organizations' people have different rights",
+    "usergroups:read": "user groups as requesters and approvers",
+    "channels:read": "is there a public channel to post to, and may the bot",
+    "groups:read": "the same for private channels",
+}
+
+#: Where Slack's payloads arrive in HTTP mode.
+PATH: Final = "/slack/events"
+
+#: What Slack can post to, and what means nothing else in YAML.
+_ADDRESS: Final = re.compile(
+    r"https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
+)
+
+_PLACEHOLDER: Final = f"https://YOUR-HOST{PATH}"
+
+_FOR_SOCKET_MODE: Final = """\
+# As it stands it is for Socket Mode: the bot opens the connection, no address of yours is public.
+# After the app is made, create the app-level token (scope connections:write) under
+# Basic Information; it is SLACK_APP_TOKEN, and cannot be asked for in a manifest.
+#
+# For HTTP instead: set socket_mode_enabled to false, and put the public address of the bot,
+# https://YOUR-HOST/slack/events, into the four lines marked "HTTP:".
+"""
+
+_FOR_HTTP: Final = """\
+# This one is for HTTP: Slack posts to the address below, which must be public. The signing secret
+# that the bot needs (SLACK_SIGNING_SECRET) is under Basic Information after the app is made.
+"""
+
+_MANIFEST: Final = """\
+# The Slack app, for https://api.slack.com/apps → Create New App → From a manifest.
+#
+{{mode}}_metadata:
+  major_version: 1
+display_information:
+  name: Cancel Restore
+  description: Cancels MongoDB Atlas backup restore jobs, safely and on the record.
+  long_description: >-
+    Type /cancel-restore to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
+    and to cancel a download restore that should not be. Where the policy asks for it, other people
+    approve first, by button. The bot says "cancelled" only after Atlas itself says so, and keeps
+    the record of who asked, who approved, when and why.
+  background_color: "#1c2d38"
+features:
+  app_home:
+    home_tab_enabled: true
+    messages_tab_enabled: true
+    # Commands work in the bot's own messages; nobody needs to write there.
+    messages_tab_read_only_enabled: false
+  bot_user:
+    display_name: Cancel Restore
+    always_online: true
+  slash_commands:
+    - command: /cancel-restore
+      description: Cancel a MongoDB Atlas backup restore job
+      usage_hint: "[CLUSTER] [JOB_ID] | list | history | help"
+      should_escape: false
+      # HTTP: url: https://YOUR-HOST/slack/events
+  shortcuts:
+    - name: Cancel this restore
+      type: message
+      callback_id: cancel_restore_shortcut
+      description: Finds the restore job that a message names
+oauth_config:
+  scopes:
+    bot:
+{{scopes}}settings:
+  event_subscriptions:
+    # HTTP: request_url: https://YOUR-HOST/slack/events
+    bot_events:
+      # the Home tab is drawn when somebody opens it
+      - app_home_opened
+  interactivity:
+    is_enabled: true
+    # HTTP: request_url: https://YOUR-HOST/slack/events
+    # HTTP: message_menu_options_url: https://YOUR-HOST/slack/events
+  org_deploy_enabled: false
+  socket_mode_enabled: true
+  token_rotation_enabled: false
+"""
+
+
+class AddressError(ValueError):
+    """The address cannot be one of a Slack app; the text says what to do."""
+
+
+def manifest(address: str | None = None) -> str:
+    """Return the manifest as YAML with comments.
+
+    Args:
+        address: where the bot is reached in HTTP mode; with or without the path of the events.
+            None is for Socket Mode.
+
+    Raises:
+        AddressError: Slack would not take the address.
+    """
+    scopes = "".join(f"      # {why}\n      - {scope}\n" for scope, why in SCOPES.items())
+    text = _MANIFEST.replace("{{scopes}}", scopes)
+    if address is None:
+        return text.replace("{{mode}}", _FOR_SOCKET_MODE)
+    text = text.replace("# HTTP: ", "").replace(_PLACEHOLDER, events_address(address))
+    text = text.replace("socket_mode_enabled: true", "socket_mode_enabled: false")
+    return text.replace("{{mode}}", _FOR_HTTP)
+
+
+def events_address(address: str) -> str:
+    """Return the address to which Slack posts; raises `AddressError`."""
+    base = address.strip().rstrip("/")
+    if not _ADDRESS.fullmatch(base):
+        raise AddressError(
+            "Slack posts to https addresses of plain characters only: "
+            "give one such as https://bot.example.com."
+        )
+    return base if base.endswith(PATH) else f"{base}{PATH}"

@@ -1,0 +1,117 @@
+"""`cancel-restore manifest`: the file in the sources, or the same for HTTP at an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from bot.cli import app
+from bot.manifest import PATH, SCOPES, AddressError, events_address, manifest
+from bot.web import slack_guard
+
+EVENTS = "https://bot.example.com/slack/events"
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["manifest", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_without_an_address_it_prints_the_file_that_is_in_the_sources() -> None:
+    """To write the file anew: cancel-restore manifest > manifest.yml."""
+    assert run() == (0, Path("manifest.yml").read_text(encoding="utf-8"), "")
+
+
+def http() -> dict[str, Any]:
+    code, out, _ = run("--http", "https://bot.example.com")
+
+    assert code == 0
+    parsed: dict[str, Any] = yaml.safe_load(out)
+    return parsed
+
+
+def test_for_http_slack_gets_the_address_wherever_it_posts() -> None:
+    parsed = http()
+
+    assert parsed["features"]["slash_commands"][0]["url"] == EVENTS
+    assert parsed["settings"]["event_subscriptions"]["request_url"] == EVENTS
+    assert parsed["settings"]["interactivity"] == {
+        "is_enabled": True,
+        "request_url": EVENTS,
+        "message_menu_options_url": EVENTS,
+    }
+    assert parsed["settings"]["socket_mode_enabled"] is False
+
+
+def without_addresses(parsed: dict[str, Any]) -> dict[str, Any]:
+    """Take out what only one of the two modes has."""
+    parsed["features"]["slash_commands"][0].pop("url", None)
+    for section in ("event_subscriptions", "interactivity"):
+        for key in ("request_url", "message_menu_options_url"):
+            parsed["settings"][section].pop(key, None)
+    del parsed["settings"]["socket_mode_enabled"]
+    return parsed
+
+
+def test_for_http_nothing_else_is_different() -> None:
+    assert without_addresses(http()) == without_addresses(yaml.safe_load(manifest()))
+
+
+def test_for_http_nothing_is_left_to_fill_in() -> None:
+    text = manifest("https://bot.example.com")
+
+    assert "YOUR-HOST" not in text
+    assert "# HTTP:" not in text
+    assert "{{" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "events"),
+    [
+        ("https://bot.example.com", EVENTS),
+        ("https://bot.example.com/", EVENTS),
+        (" https://bot.example.com/slack/events/ ", EVENTS),
+        ("https://example.com:8443/bot", "https://example.com:8443/bot/slack/events"),
+    ],
+)
+def test_an_address_may_have_the_path_of_the_events_or_not(given: str, events: str) -> None:
+    assert events_address(given) == events
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "bot.example.com",
+        "http://bot.example.com",
+        "https://",
+        "https://me:secret@bot.example.com",
+        "https://bot.example.com?x=1",
+        "https://bot.example.com #",
+        "https://bot.example.com/\nsettings: {}",
+        "https://bot.example.com:http",
+    ],
+)
+def test_an_address_that_slack_would_not_take_is_wrong_usage(given: str) -> None:
+    with pytest.raises(AddressError):
+        events_address(given)
+    code, out, err = run("--http", given)
+
+    assert (code, out) == (2, "")
+    assert "https://bot.example.com" in err
+
+
+def test_the_scopes_and_the_reasons_are_those_of_the_file() -> None:
+    lines = [line.strip() for line in Path("manifest.yml").read_text(encoding="utf-8").splitlines()]
+
+    assert {scope: lines[lines.index(f"- {scope}") - 1] for scope in SCOPES} == {
+        scope: f"# {why}" for scope, why in SCOPES.items()
+    }
+
+
+def test_slack_posts_where_the_bot_listens() -> None:
+    assert PATH == slack_guard.PATH
