@@ -226,7 +226,7 @@ async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
         dialog = await dialog_of(floor, "rina", "Try again")
         floor.desk.job = job
         ack = await floor.slack.clicks("rina", dialog, names.TRY_AGAIN)
-        again = await dialog_of(floor, "rina", "Restore job")
+        again = await dialog_of(floor, "rina", "Snapshot")
 
         assert ack.ok
         assert again["id"] == dialog["id"]
