@@ -41,6 +41,9 @@ AT_ONCE = 8
 CLUSTERS_HOLD = 60.0
 JOBS_HOLD = 10.0
 
+#: Clusters that are always asked anew for a list: that is cheap.
+FEW = 20
+
 #: Seconds for a whole search or list: whoever waits is told within 30.
 PATIENCE = 22.0
 
@@ -219,11 +222,11 @@ class Finder:
         Args:
             among: the projects to look into.
             cluster: only clusters of this name.
-            freshest: answers of the last look may be this old at most, in seconds; they are
-                newer where that is cheap, so that no number of lists can empty the bucket.
+            freshest: answers of the last look may be this old at most, in seconds; newer ones
+                are asked for where no number of lists could empty the bucket by it.
         """
         places, unseen = await self._places(among, cluster)
-        age = min(freshest, len(places) / REFILL)
+        age = min(freshest, len(places) / REFILL) if len(places) > FEW else 0.0
         jobs: list[Found] = []
         todo = dict.fromkeys(places)
         broken: dict[str, Exception] = {}
