@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -30,6 +32,7 @@ class Answered:
         rate_limit_remaining: calls left in Atlas's token bucket, where it says so.
         rate_limit: how many calls that bucket holds when it is full, where it says so.
         path: of the request; each family of paths has a bucket of its own.
+        date: when Atlas says that it answered, for whoever compares clocks.
     """
 
     method: str
@@ -39,6 +42,7 @@ class Answered:
     rate_limit_remaining: int | None = None
     rate_limit: int | None = field(default=None, compare=False)
     path: str = field(default="", compare=False)
+    date: datetime | None = field(default=None, compare=False)
 
 
 class Gauge(httpx.AsyncBaseTransport):
@@ -83,7 +87,17 @@ def _answered(request: httpx.Request, response: httpx.Response | None, seconds: 
         rate_limit_remaining=_count(response.headers.get("RateLimit-Remaining", "")),
         rate_limit=_count(response.headers.get("RateLimit-Limit", "")),
         path=request.url.path,
+        date=_moment(response.headers.get("Date", "")),
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a date as HTTP writes it; None where there is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _count(text: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -620,6 +621,25 @@ async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
         await atlas.restore_job(REF)
 
     assert told[0].rate_limit_remaining is None
+
+
+@pytest.mark.parametrize(
+    ("header", "date"),
+    [
+        ("Wed, 25 Nov 2026 22:00:00 GMT", datetime(2026, 11, 25, 22, tzinfo=UTC)),
+        ("Wed, 25 Nov 2026 22:00:00 -0000", datetime(2026, 11, 25, 22, tzinfo=UTC)),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+async def test_the_date_of_an_answer_is_told(header: str, date: datetime | None) -> None:
+    told: list[Answered] = []
+    answer = job()
+    answer.headers["Date"] = header
+    async with client(Script(answer), observe=told.append) as atlas:
+        await atlas.restore_job(REF)
+
+    assert told[0].date == date
 
 
 # The example
