@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
+from bot.slack import names
 from bot.slack.blocks import dialog, picker, text
 from bot.slack.blocks import help as helping
 from bot.slack.choice import Choice
@@ -18,7 +20,7 @@ from bot.slack.metadata import Asked
 from bot.slack.sentences import sentence_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from bot.cancellation.projects import Project
     from bot.slack.admission import Admission
@@ -28,8 +30,13 @@ if TYPE_CHECKING:
     from bot.slack.telling import Spot
     from bot.slack.who import Who
 
+    Show = Callable[[View, Spot], Awaitable[None]]
+
 #: Seconds for what is only a suggestion, or must be known while a trigger lives.
 FOR_A_HINT = 1.5
+
+#: Seconds after which the pickers are shown while Atlas is still asked.
+SOON = 0.7
 
 #: Seconds that Atlas may take for what the dialog says below the selects.
 FOR_A_NOTE = 15.0
@@ -48,6 +55,21 @@ class Start:
     project: Project | None = None
     word: str | None = None
     asked_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a dialog with pickers is to show.
+
+    Attributes:
+        choice: what was picked.
+        projects: what can be picked.
+        note: what to say (mrkdwn of our own making), where that is known already.
+    """
+
+    choice: Choice
+    projects: Sequence[Project]
+    note: str
 
 
 class Pickers:
@@ -69,10 +91,11 @@ class Pickers:
             return
         opening = asyncio.create_task(self._dialogs.opened(picker.loading(), trigger_id, spot))
         beginning = asyncio.create_task(self._begun(start, who))
-        view_id = await opening
-        view = await beginning
-        if view_id:
-            await self._dialogs.show(view_id, view, spot)
+        if view_id := await opening:
+            await self._begin(beginning, who, view_id, spot)
+        else:
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
 
     async def pick(self, choice: Choice, upto: str, who: Who, view_id: str, spot: Spot) -> None:
         """Show what follows a pick; a later pick in the same dialog wins.
@@ -84,47 +107,89 @@ class Pickers:
             view_id: in which dialog.
             spot: where the person is.
         """
+        with self._turn(view_id) as show:
+            try:
+                projects = await self._projects(choice, who)
+            except (CancellationError, DirectoryTrouble) as error:
+                await show(dialog.refused(sentence_for(error)), spot)
+                return
+            # What was picked for another cluster before is dropped with its picker.
+            await show(self._waiting(choice, projects, upto), spot)
+            early = choice.ref is None
+            await self._follow(Drawing(choice, projects, ""), who, show, spot, early=early)
+
+    @contextmanager
+    def _turn(self, view_id: str) -> Iterator[Show]:
+        """Take the dialog over from an earlier turn, which shows nothing any more."""
         turn = self._latest[view_id] = object()
-        try:
-            waiting = await self._waiting(choice, upto, who)
-            if self._latest.get(view_id) is turn:
-                await self._dialogs.show(view_id, waiting, spot)
-            view = await self._after(choice, who)
+
+        async def show(view: View, spot: Spot) -> None:
             if self._latest.get(view_id) is turn:
                 await self._dialogs.show(view_id, view, spot)
+
+        try:
+            yield show
         finally:
             if self._latest.get(view_id) is turn:
                 del self._latest[view_id]
 
-    async def _begun(self, start: Start, who: Who) -> View:
-        try:
-            among = [start.project] if start.project else self._desk.projects.all
-            projects = await self._admission.admit(who, start.asked_in, among)
-        except (CancellationError, DirectoryTrouble) as error:
-            return dialog.refused(sentence_for(error))
-        choice, note = await self._placed(start, projects)
-        return await self._drawn(choice, projects, who, note)
+    async def _begin(
+        self, beginning: asyncio.Task[Drawing], who: Who, view_id: str, spot: Spot
+    ) -> None:
+        with self._turn(view_id) as show:
+            try:
+                drawing = await beginning
+            except (CancellationError, DirectoryTrouble) as error:
+                await show(dialog.refused(sentence_for(error)), spot)
+            else:
+                # A cluster that was typed is shown as picked only when it is known to be one.
+                early = drawing.choice.cluster is None
+                await self._follow(drawing, who, show, spot, early=early)
 
-    async def _placed(self, start: Start, projects: Sequence[Project]) -> tuple[Choice, str]:
+    async def _follow(
+        self, drawing: Drawing, who: Who, show: Show, spot: Spot, *, early: bool
+    ) -> None:
+        """Show the pickers with what there is to say; `early` ones without, where that lasts."""
+        drawn = asyncio.create_task(self._drawn(drawing, who))
+        try:
+            done, _ = await asyncio.wait({drawn}, timeout=SOON)
+            if early and not done:
+                await show(self._waiting(drawing.choice, drawing.projects, names.JOB), spot)
+            await show(await drawn, spot)
+        finally:
+            drawn.cancel()
+
+    async def _begun(self, start: Start, who: Who) -> Drawing:
+        among = [start.project] if start.project else self._desk.projects.all
+        projects = await self._admission.admit(who, start.asked_in, among)
+        return await self._placed(start, projects)
+
+    async def _placed(self, start: Start, projects: Sequence[Project]) -> Drawing:
         """Find out what the word is that the dialog begins with, and what to say about it."""
         only = projects[0] if len(projects) == 1 else None
         choice = Choice(project_id=only.id if only else None, asked_in=start.asked_in)
         if not start.word:
-            return choice, ""
-        having = [project for project in projects if await self._has(project, start.word)]
+            return Drawing(choice, projects, "")
         named = self._desk.projects.find(start.word)
+        known = only is not None and named is not only
+        having = [] if known else await self._having(projects, start.word)
         if named in projects and named and not having:
-            return replace(choice, project_id=named.id), ""
+            return Drawing(replace(choice, project_id=named.id), projects, "")
         if only or len(having) == 1:
             place = only or having[0]
-            return replace(choice, project_id=place.id, cluster=start.word), ""
-        return choice, _which(start.word, having)
+            placed = replace(choice, project_id=place.id, cluster=start.word)
+            return Drawing(placed, projects, "")
+        return Drawing(choice, projects, _which(start.word, having))
 
     async def _is_cluster(self, start: Start) -> bool:
         """Find out, while the trigger lives, whether what looks like a slip is a name after all."""
         projects = [start.project] if start.project else self._desk.projects.all
-        having = await asyncio.gather(*(self._has(each, start.word or "") for each in projects))
-        return any(having)
+        return bool(await self._having(projects, start.word or ""))
+
+    async def _having(self, projects: Sequence[Project], cluster: str) -> list[Project]:
+        """Return the projects that have a cluster of this name, as far as can be told soon."""
+        having = await asyncio.gather(*(self._has(each, cluster) for each in projects))
+        return [project for project, has in zip(projects, having, strict=True) if has]
 
     async def _has(self, project: Project, cluster: str) -> bool:
         try:
@@ -132,30 +197,18 @@ class Pickers:
         except (AtlasError, CancellationError):
             return False  # the project's own picker says why
 
-    async def _waiting(self, choice: Choice, upto: str, who: Who) -> View:
-        """Show that the pick has arrived; what was picked for another one before is dropped."""
-        try:
-            projects = await self._projects(choice, who)
-        except (CancellationError, DirectoryTrouble) as error:
-            return dialog.refused(sentence_for(error))
+    def _waiting(self, choice: Choice, projects: Sequence[Project], upto: str) -> View:
+        """Show the pickers while it is looked up what there is to say."""
         what = "the restore job" if choice.ref else "what can be cancelled"
         note = f":hourglass_flowing_sand: Looking up {what} …"
         policy = self._desk.policy_of(choice.project_id or "")
         return picker.view(choice, projects, policy, note, upto=upto)
 
-    async def _after(self, choice: Choice, who: Who) -> View:
-        try:
-            projects = await self._projects(choice, who)
-        except (CancellationError, DirectoryTrouble) as error:
-            return dialog.refused(sentence_for(error))
-        return await self._drawn(choice, projects, who, "")
-
     async def _projects(self, choice: Choice, who: Who) -> list[Project]:
         return await self._admission.admit(who, choice.asked_in, self._desk.projects.all)
 
-    async def _drawn(
-        self, choice: Choice, projects: Sequence[Project], who: Who, note: str
-    ) -> View:
+    async def _drawn(self, drawing: Drawing, who: Who) -> View:
+        choice, projects, note = drawing.choice, drawing.projects, drawing.note
         project = self._desk.projects.find(choice.project_id or "")
         policy = project.policy if project else None
         if project and choice.ref:

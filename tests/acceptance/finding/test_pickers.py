@@ -233,41 +233,24 @@ async def test_more_than_a_hundred_jobs_of_a_cluster_are_narrowed(house: House) 
     assert [option["value"] for option in few] == [value_of(last)]
 
 
-async def test_while_atlas_is_slow_the_select_answers_in_time(house: House) -> None:
-    house.atlas.faults.add(slow(4.0, path="/clusters"))
-    await begin(house, "", "Looking up")
-
-    def drawn() -> Json | None:
-        view = house.slack.view_of("rina")
-        return view if view and "cluster" in view["state"]["values"] else None
-
-    await house.slack.until(drawn, 15)
-    house.atlas.faults.add(slow(4.0, path="/clusters"))
-    fresh = await offered(house, "cluster")
-
-    assert [option["value"] for option in fresh] == [
-        "orders-sharded",
-        "prod-eu",
-        "prod-us",
-        "staging-eu",
-    ]
-
-
-async def test_jobs_that_are_not_there_in_time_are_said_to_be_on_their_way(house: House) -> None:
-    await begin(house, "", "has 4 clusters")
-    await offered(house, "cluster")
-    house.atlas.faults.add(slow(4.0))
+async def test_while_atlas_is_slow_the_selects_are_there_and_answer_in_time(
+    house: House,
+) -> None:
+    house.atlas.faults.add(slow(3.5, path=""))
+    await begin(house, "", "Cluster:")
+    (early,) = await offered(house, "cluster")
+    await view_with(house, "has 4 clusters")
+    late = await offered(house, "cluster", "prod")
     await house.slack.chooses("rina", on_screen(house), "cluster", "prod-eu")
+    await view_with(house, "Restore job:")
+    (early_job,) = await offered(house, "job")
+    await view_with(house, "2 restore jobs of `prod-eu`")
+    jobs = await offered(house, "job")
 
-    def with_jobs() -> bool:
-        return "job" in on_screen(house)["state"]["values"]
-
-    await house.slack.until(with_jobs, 15)
-
-    assert [option["value"] for option in await offered(house, "job")] == [
-        value_of(RUNNING),
-        value_of(LIVE),
-    ]
+    assert early["value"] == early_job["value"] == "-"
+    assert "Atlas has not answered yet" in early["text"]["text"]
+    assert [option["value"] for option in late] == ["prod-eu", "prod-us"]
+    assert [option["value"] for option in jobs] == [value_of(RUNNING), value_of(LIVE)]
 
 
 @pytest.mark.parametrize(
