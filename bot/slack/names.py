@@ -36,3 +36,6 @@ CARD_LINK: Final = "cancel_restore_card_link"
 
 #: The `event_type` of the metadata on cards and replies.
 METADATA: Final = "cancel_restore"
+
+#: The same on announcements of the watch, which are no cards.
+WATCH_METADATA: Final = "cancel_restore_watch"

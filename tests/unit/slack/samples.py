@@ -12,7 +12,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.policy import EVERYONE, People, Policy
 from bot.cancellation.posts import Post, PostKind
-from bot.slack.blocks import card, dialog, reply, text
+from bot.cancellation.sighting import Seen, Sighting
+from bot.slack.blocks import announcement, card, dialog, reply, text
 from bot.slack.channels import Standing
 from bot.slack.metadata import Asked
 from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
@@ -156,7 +157,36 @@ def messages() -> dict[str, dict[str, Any]]:
         )
     nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = reply.message(nasty)
+    return built | announcements()
+
+
+def announcements() -> dict[str, dict[str, Any]]:
+    """The watch's messages, by where the job stands."""
+    built = {
+        f"announcement_{seen}": announcement.message(sighting(seen=seen), "shop-prod", LINKS)
+        for seen in Seen
+    }
+    by_us = sighting(seen=Seen.CANCELLED, request=request(state=State.CANCELLED))
+    built["announcement_ours"] = announcement.message(by_us, "shop-prod", LINKS)
+    nasty = sighting(seen=Seen.FAILED, ref=LONGEST, request=longest(State.FAILED))
+    built["announcement_longest"] = announcement.message(nasty, LONG_NAME, LINKS)
     return built
+
+
+def sighting(**changes: Any) -> Sighting:
+    seen = changes.get("seen", Seen.IN_PROGRESS)
+    values: dict[str, Any] = {
+        "id": 1,
+        "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
+        "seen": seen,
+        "shown": _live() if seen is Seen.LINK_LIVE else SHOWN,
+        "first_seen_at": NOON,
+        "changed_at": NOON + timedelta(minutes=5),
+        "version": 1,
+        "client_msg_id": "5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10",
+        "attempts": 1,
+    }
+    return Sighting(**values | changes)
 
 
 def _live() -> Shown:
