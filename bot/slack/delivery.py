@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
 from bot.slack.errors import (
     BadToken,
@@ -60,6 +61,10 @@ class Drop:
     """Give it up, on record."""
 
 
+UNSEEN = (
+    "Whoever may approve does not see it here: withdraw it, and ask in a channel that they read."
+)
+
 Verdict: TypeAlias = Again | Delivered | MoveCard | TellRequester | Drop
 
 
@@ -85,6 +90,13 @@ def judge(
     if not known and post.attempts < TRIES:
         return Again(pause(post.attempts, jitter))
     return _for_good(post)
+
+
+def why_moved(post: Post, trouble: SlackTrouble) -> str:
+    """Say on the card why it stands in the direct message, and what to do if it waits there."""
+    if post.request.state is not State.AWAITING:
+        return trouble.sentence
+    return f"{trouble.sentence} {UNSEEN}"
 
 
 def pause(attempts: int, jitter: Callable[[], float] = random.random) -> float:

@@ -19,6 +19,7 @@ from bot.slack.delivery import (
     MoveCard,
     TellRequester,
     judge,
+    why_moved,
 )
 from bot.slack.errors import CALL_ERRORS, BadToken, PostedBefore, RateLimited, meaning_of
 
@@ -220,7 +221,8 @@ class Outbox:
             case Again(seconds):
                 await self._posts.post_again(post, seconds, trouble.sentence)
             case MoveCard():
-                await self._posts.move_card(post, post.request.requester, trouble.sentence)
+                because = why_moved(post, trouble)
+                await self._posts.move_card(post, post.request.requester, because)
             case TellRequester():
                 await self._tell_requester(post)
             case Delivered():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.workspace import Channel, Group
 from tests.acceptance.approvals.clicking import (
     ADA,
@@ -16,6 +17,7 @@ from tests.acceptance.approvals.clicking import (
     RINA,
     SHARED,
     TWO,
+    WITHDRAW,
     cancelled,
     click,
     guarded_house,
@@ -165,6 +167,19 @@ async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: P
         said = (await house.whispered("rina"))[-1]
 
         assert said == "The command does not work in this channel. It works in #ops."
+
+
+async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobody_sees_it(
+    tmp_path: Path,
+) -> None:
+    async with guarded_house(tmp_path, ONE) as house:
+        house.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
+        job, _ = await asked_from(house, "ops")
+        card = await shows(house, job, "awaiting", house.slack.dm("rina"))
+
+        assert "Whoever may approve does not see it here: withdraw it" in house.slack.text_of(card)
+        assert (await click(house, "rina", card, WITHDRAW)).changed_the_card
+        assert (await house.ends(job, house.slack.dm("rina"))).state == "withdrawn"
 
 
 def only_rina(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
