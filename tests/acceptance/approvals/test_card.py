@@ -292,6 +292,19 @@ async def test_what_failed_can_be_tried_again_and_its_approvals_hold(tmp_path: P
     assert [e["actor"] for e in events if e["event"] == "request:retried"] == [RINA]
 
 
+async def test_what_failed_is_asked_for_anew_when_its_time_is_over(tmp_path: Path) -> None:
+    async with guarded_house(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as house:
+        card = await ask(house)
+        house.atlas.faults.add(GIVES_UP)
+        await click(house, "ada", card, APPROVE)
+        failed = (await house.ends(job_of(card))).message
+        await asyncio.sleep(1.0)
+        answer = await click(house, "rina", failed, RETRY)
+
+        assert "has run out. Ask again with /cancel-restore. It ended" in answer.private
+        assert house.wire(job_of(card)).count("DELETE") == 1
+
+
 async def test_a_withdrawal_and_the_last_approval_in_the_same_moment_have_one_winner(
     tmp_path: Path,
 ) -> None:
