@@ -1,0 +1,106 @@
+"""The last requests and those that wait, as they are read back from a real database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.history import History
+from bot.cancellation.lifecycle import State
+from tests.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
+
+if TYPE_CHECKING:
+    from bot.cancellation.database import Database
+    from bot.cancellation.ledger import Ledger
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Person
+    from bot.cancellation.postbox import PostBox
+    from tests.domain import Clock
+
+OTHER = "5b6212af90dc76637950a2c7"
+
+
+def allowed(_request: Request) -> None:
+    return None
+
+
+@pytest.fixture
+def history(database: Database, clock: Clock) -> History:
+    return History(database, clock)
+
+
+async def asked(ledger: Ledger, clock: Clock, person: Person = RINA, **changes: object) -> Request:
+    clock.forward(1)
+    made = a_request(created_at=clock(), changed_at=clock(), **changes)
+    return await ledger.create(made, person)
+
+
+async def test_the_newest_request_comes_first_with_what_became_of_it(
+    history: History, ledger: Ledger, clock: Clock
+) -> None:
+    first = await asked(ledger, clock)
+    second = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
+    await ledger.deny(second.id, ABE, "no", allowed)
+    past = await history.last(10, [PROJECT_ID])
+
+    assert [(each.request, each.state, each.by) for each in past] == [
+        (second.id, State.DENIED, ABE.id),
+        (first.id, State.APPROVED, None),
+    ]
+    assert past[0].requester == RINA.id
+    assert past[0].job_id == second.ref.job_id
+
+
+async def test_there_are_no_more_than_were_asked_for(
+    history: History, ledger: Ledger, clock: Clock
+) -> None:
+    made = [await asked(ledger, clock) for _ in range(5)]
+    past = await history.last(3, [PROJECT_ID])
+
+    assert [each.request for each in past] == [each.id for each in reversed(made)][:3]
+
+
+async def test_requests_of_other_projects_are_left_out(
+    history: History, ledger: Ledger, clock: Clock
+) -> None:
+    kept = await asked(ledger, clock)
+    for _ in range(120):
+        made = a_request()
+        await ledger.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
+    past = await history.last(1, [PROJECT_ID])
+
+    assert [each.request for each in past] == [kept.id]
+
+
+async def test_what_was_forgotten_is_told_from_the_record(
+    history: History, ledger: Ledger, clock: Clock, postbox: PostBox
+) -> None:
+    request = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
+    await ledger.deny(request.id, ABE, "no", allowed)
+    clock.forward(60)
+    while posts := await postbox.claim_posts("me", 10):
+        for post in posts:
+            await postbox.post_sent(post, "C0OPS", "1.2")
+    before = await history.last(10, [PROJECT_ID])
+    pruned = await ledger.prune(clock() + timedelta(days=1))
+    (past,) = await history.last(10, [PROJECT_ID])
+
+    assert pruned == 1
+    assert (past.state, past.by, past.card) == (State.DENIED, ABE.id, None)
+    assert [replace(each, card=None) for each in before] == [past]
+
+
+async def test_what_waits_is_listed_oldest_first_until_its_time_is_over(
+    history: History, ledger: Ledger, clock: Clock
+) -> None:
+    await asked(ledger, clock)
+    first = await ledger.create(a_waiting_request(created_at=NOON), RINA)
+    second = await ledger.create(a_waiting_request(created_at=NOON + timedelta(minutes=1)), RINA)
+    listed = [each.id for each in await history.awaiting()]
+    clock.forward(3600)
+
+    assert listed == [first.id, second.id]
+    assert await history.awaiting() == []

@@ -1,0 +1,260 @@
+"""Lists, pickers, search and Home tab: valid at their longest, harmless at their nastiest."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.atlas import JobRef
+from bot.cancellation.finding import Found, Listing, Place, Search, Unseen
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project
+from bot.sandbox.slack.blocks import problems
+from bot.sandbox.slack.view_rules import checked_view
+from bot.slack import names
+from bot.slack.blocks import dialog, history, home, picker, search
+from bot.slack.blocks import list as lists
+from bot.slack.choice import (
+    OUTDATED,
+    UNCHOSEN,
+    Choice,
+    job_value,
+    not_ready,
+    read_choice,
+    with_pick,
+)
+from bot.slack.metadata import read_seen
+from tests.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request
+from tests.fake_atlas import FakeAtlas
+from tests.unit.slack import samples
+from tests.unit.slack.fake_desk import past_of
+from tests.unit.slack.fake_slack import LINKS
+from tests.unit.slack.samples import NASTY
+
+LONG = "x" * 64
+REF = JobRef(PROJECT_ID, LONG, JOB_ID)
+
+
+def project(number: int = 0, name: str = NASTY * 3) -> Project:
+    return Project(id=f"{number:024x}", name=name, policy=Policy(), atlas=FakeAtlas())
+
+
+def found(number: int) -> Found:
+    place = Place(project=project(), cluster=LONG)
+    return Found(place=place, job=a_job(id=f"{number:024x}", deliveryUrl=["https://x"]))
+
+
+def unseen(number: int) -> Unseen:
+    return Unseen(project=NASTY, cluster=f"{LONG[:60]}{number:04}", why=f"{NASTY} {number % 12}")
+
+
+FULL = Listing(
+    jobs=tuple(found(number) for number in range(90)),
+    unseen=tuple(unseen(number) for number in range(400)),
+)
+CHOSEN = Choice(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
+
+
+def views() -> dict[str, dict[str, Any]]:
+    many = [project(number) for number in range(250)]
+    details = samples.views()["details_longest"]
+    places = [Place(project=each, cluster=LONG) for each in many]
+    result = Search(places=places, looked=3, unseen=[*FULL.unseen])
+    return {
+        "loading": picker.loading(),
+        "nothing picked": picker.view(Choice(asked_in="C0OPS"), many, None, NASTY),
+        "one project": picker.view(
+            Choice(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
+        ),
+        "all picked": picker.view(CHOSEN, many, Policy(require_reason=True), "note"),
+        "around details": picker.around(details, CHOSEN, many, Policy()),
+        "around trouble": picker.around(samples.views()["trouble_longest"], CHOSEN, many, None),
+        "around refusal": picker.around(dialog.refused("no"), CHOSEN, many, None),
+        "searching": search.searching(JOB_ID, [each.name for each in many], None),
+        "counted": search.counted(JOB_ID, places),
+        "nowhere": search.nowhere(JOB_ID, places, result, None),
+        "nowhere in one": search.nowhere(JOB_ID, [], Search(), LONG),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(views()))
+def test_slack_takes_every_view(name: str) -> None:
+    view = views()[name]
+
+    assert checked_view(view) == view
+
+
+@pytest.mark.parametrize("start", [0, 20, 80])
+def test_slack_takes_every_page_of_the_longest_list(start: int) -> None:
+    message = lists.message(FULL, LONG, start)
+
+    assert problems(message["blocks"], "message") == []
+    assert len(message["text"]) < 4000
+
+
+def test_slack_takes_the_longest_history() -> None:
+    past = [past_of(samples.longest(state)) for state in State] * 5
+    message = history.message(past, {PROJECT_ID: NASTY * 9}, LINKS)
+
+    assert problems(message["blocks"], "message") == []
+
+
+def test_slack_takes_the_fullest_home_tab() -> None:
+    requests = [samples.longest(State.AWAITING)] * 40
+    past = [past_of(request) for request in requests[:5]]
+    view = home.view(
+        home.jobs(FULL, NOON), home.waiting(requests, LINKS), home.past(past, {}, LINKS)
+    )
+
+    assert checked_view(view, "home") == view
+
+
+@pytest.mark.parametrize("name", ["searching", "counted", "nowhere"])
+def test_names_of_other_peoples_making_are_harmless(name: str) -> None:
+    said = json.dumps(views()[name]["blocks"])
+
+    assert "&lt;!channel&gt;" in said
+    assert "<!channel>" not in said
+    assert "<https://evil" not in said
+
+
+def test_what_is_not_seen_is_named_by_reason_and_never_without_end() -> None:
+    (block,) = lists.unseen(FULL.unseen)
+    few = lists.reasons([unseen(1), unseen(13)])
+
+    assert len(block["text"]["text"]) <= 3000
+    assert len(few) == 1
+    assert few[0].count("`") == 4
+
+
+def test_every_options_text_fits_with_the_longest_names() -> None:
+    job = a_job(id=f"{int(NOON.timestamp()):08x}{'0' * 16}", timestamp="2024-01-01T00:00:00Z")
+    options = picker.job_options([(REF, job)], "", NOON)
+    clusters = picker.cluster_options([f"{LONG[:60]}{number:04}" for number in range(400)], "X")
+
+    for option in [*options, *clusters]:
+        assert 0 < len(option["text"]["text"]) <= 75
+        assert 0 < len(option["value"]) <= 150
+        assert len(option.get("description", {}).get("text", "")) <= 75
+    assert JOB_ID in options[0]["value"]
+    assert len(clusters) == 100
+
+
+@pytest.mark.parametrize(
+    ("job", "label", "age"),
+    [
+        (
+            a_job(),
+            "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f",
+            "",
+        ),
+        (
+            a_job(deliveryUrl=["https://x"], expiresAt="2026-11-25T12:40:00Z"),
+            "snapshot 25 Nov 09:00 UTC, 3 h old · link live · …e03f",
+            "link live for 20 min",
+        ),
+        (
+            a_job(
+                id=f"{int((NOON - timedelta(minutes=7)).timestamp()):08x}{'0' * 16}",
+                timestamp="2025-01-02T03:04:00Z",
+            ),
+            "snapshot 2 Jan 2025 03:04 UTC, 692 days old · no link yet · …0000",
+            "started 7 min ago",
+        ),
+        (a_job(timestamp=None), "snapshot of unknown time · no link yet · …e03f", ""),
+    ],
+)
+def test_a_job_is_called_so_that_a_person_knows_it(job: Any, label: str, age: str) -> None:
+    assert picker.label(job, NOON) == label
+    assert picker.age(job, NOON) == age
+
+
+def test_an_id_that_cannot_be_a_time_is_taken_for_none() -> None:
+    future = a_job(id=f"{int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()):08x}{'0' * 16}")
+
+    assert picker.started(future, NOON) is None
+
+
+def test_clusters_that_begin_with_what_was_typed_come_first() -> None:
+    assert picker.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]
+
+
+def shown(choice: Choice, **selected: str) -> dict[str, Any]:
+    """A dialog with a job's details and what is picked in its selects."""
+    details = samples.views()["details"]
+    view = picker.around(details, choice, [project(), project(1)], Policy())
+    values = {
+        block: {block: {"selected_option": {"value": value}}} for block, value in selected.items()
+    }
+    return {**view, "state": {"values": values}}
+
+
+def chosen() -> Choice:
+    ref = read_seen(samples.views()["details"]["private_metadata"]).asked.ref
+    return Choice(
+        project_id=ref.project_id, cluster=ref.cluster_name, job_id=ref.job_id, asked_in="C0OPS"
+    )
+
+
+def test_a_job_with_its_details_on_show_may_be_submitted() -> None:
+    choice = chosen()
+    assert choice.ref
+
+    assert not_ready(shown(choice, job=job_value(choice.ref), cluster=choice.cluster or "")) is None
+    assert not_ready(samples.views()["details"]) is None
+
+
+@pytest.mark.parametrize(
+    ("selected", "why"),
+    [
+        ({}, UNCHOSEN),
+        ({"job": "-"}, UNCHOSEN),
+        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, OUTDATED),
+        ({"job": "OK", "cluster": "other"}, OUTDATED),
+        ({"job": "OK", "project": "0" * 24}, OUTDATED),
+    ],
+)
+def test_whatever_is_not_both_picked_and_on_show_may_not(
+    selected: dict[str, str], why: str
+) -> None:
+    choice = chosen()
+    assert choice.ref
+    picked = {name: value.replace("OK", job_value(choice.ref)) for name, value in selected.items()}
+
+    assert not_ready(shown(choice, **picked)) == (names.JOB, why)
+
+
+def test_without_a_job_to_pick_the_first_input_is_named() -> None:
+    view = picker.view(Choice(asked_in="C0OPS"), [project(), project(1)], None, "note")
+
+    assert not_ready(view) == (names.PROJECT, UNCHOSEN)
+
+
+def test_a_pick_forgets_what_hung_on_the_one_before() -> None:
+    choice = chosen()
+    cluster = with_pick(choice, names.CLUSTER, "other")
+    other = with_pick(choice, names.PROJECT, "1" * 24)
+    nothing = with_pick(choice, names.JOB, "-")
+
+    assert (cluster.cluster, cluster.job_id) == ("other", None)
+    assert (other.project_id, other.cluster, other.job_id) == ("1" * 24, None, None)
+    assert (nothing.cluster, nothing.job_id) == (choice.cluster, None)
+
+
+def test_the_choice_is_read_back_from_the_dialog() -> None:
+    view = picker.view(CHOSEN, [project()], None, "note")
+
+    assert read_choice(view) == CHOSEN
+    assert read_choice(samples.views()["details"]) is None
+    assert read_choice({"private_metadata": "garbage"}) is None
+
+
+def test_the_home_tab_has_the_buttons_of_a_card() -> None:
+    (said, buttons, *_) = home.waiting([a_waiting_request()], LINKS)
+
+    assert said["type"] == "section"
+    assert [button["action_id"] for button in buttons["elements"]] == [names.APPROVE, names.DENY]

@@ -1,0 +1,113 @@
+"""What a message names, wherever in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack.command import parse
+from bot.slack.leads import lead_of
+from bot.slack.message import NOTHING_FOUND, lead_in
+from bot.slack.metadata import Asked
+from bot.slack.pickers import Start
+from bot.slack.searching import Wanted
+from tests.domain import JOB_ID, PROJECT_ID
+from tests.unit.slack.fake_desk import FakeDesk
+
+PROJECTS = FakeDesk(names=("shop-prod", "shop dev")).projects
+API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu"
+URL = f"{API}/backup/restoreJobs/{JOB_ID}"
+
+
+def read(message: dict[str, Any]) -> Any:
+    return lead_in(message, "C0OPS", PROJECTS)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"text": URL},
+        {"text": f"<{URL}|look here>"},
+        {"text": f"the job ({URL})."},
+        {"text": f"{'f' * 24} <{URL}>"},
+        {"text": f"<{API}> and {JOB_ID}"},
+        {"text": "", "attachments": [{"title": "Alert", "title_link": URL}]},
+        {
+            "blocks": [
+                {
+                    "type": "rich_text",
+                    "elements": [
+                        {"type": "rich_text_section", "elements": [{"type": "link", "url": URL}]}
+                    ],
+                }
+            ]
+        },
+        {"blocks": [{"type": "section", "fields": [{"type": "mrkdwn", "text": f"*<{URL}>*"}]}]},
+    ],
+)
+def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
+    lead = read(message)
+
+    assert isinstance(lead, Asked)
+    assert (lead.ref.project_id, lead.ref.cluster_name, lead.ref.job_id) == (
+        PROJECT_ID,
+        "prod-eu",
+        JOB_ID,
+    )
+
+
+def test_without_an_address_the_words_are_hints_for_a_search() -> None:
+    lead = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
+
+    assert isinstance(lead, Wanted)
+    assert lead.job_id == JOB_ID
+    assert {"shop-prod", "prod-eu"} <= set(lead.hints)
+
+
+def test_a_projects_id_is_no_jobs_id() -> None:
+    assert read({"text": f"project {PROJECT_ID}"}) == NOTHING_FOUND
+
+
+def test_an_address_of_something_else_is_passed_over() -> None:
+    lead = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
+
+    assert isinstance(lead, Wanted)
+    assert lead.job_id == JOB_ID
+
+
+@given(
+    st.recursive(
+        st.text() | st.none() | st.integers(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["text", "blocks", "elements", "url", "attachments"]), inner
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_no_message_breaks_the_reading(part: Any) -> None:
+    assert read({"text": part, "blocks": part, "attachments": part}) is not None
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind"),
+    [
+        (f"prod-eu {JOB_ID}", Wanted),
+        (f"shop-prod prod-eu {JOB_ID}", Asked),
+        (f"shop dev/prod-eu {JOB_ID}", Asked),
+        (f"{PROJECT_ID} prod-eu {JOB_ID}", Asked),
+        (JOB_ID, Wanted),
+        ("", Start),
+        ("prod-eu", Start),
+        ("shop-prod/prod-eu", Start),
+        ("shop dev", Start),
+        ("no such thing here", str),
+    ],
+)
+def test_what_is_typed_leads_there_with_several_projects(typed: str, kind: type) -> None:
+    assert isinstance(lead_of(parse(typed), "C0OPS", PROJECTS, typed), kind)
