@@ -1,0 +1,220 @@
+"""The pages say what the program says: links, settings, commands, sentences, names, the picture."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+import runpy
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import errors as atlas_errors
+from bot.cancellation import errors as request_errors
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import State
+from bot.sandbox.atlas import PRESETS
+from bot.settings import load_settings
+from bot.settings.credentials import DEFAULT_VARIABLES
+from bot.settings.variables import DefaultRules, Variables
+from bot.slack import errors as slack_errors
+from bot.slack.blocks.text import STATES
+from bot.slack.command import FORMS
+from bot.web.metrics import Metrics
+
+PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+
+#: Inner nodes of the trees of errors: only their leaves are raised.
+ROOTS = {"AtlasError", "AtlasRefused", "AtlasTrouble", "CancellationError", "NotAllowed"}
+ROOTS |= {"Overtaken", "LedgerError", "SlackTrouble"}
+
+
+def page(name: str) -> str:
+    return Path(name).read_text(encoding="utf-8")
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of every row of every table, heads and rules left out."""
+    lines = text.splitlines()
+    rules = {n for n, line in enumerate(lines) if re.fullmatch(r"[|\s:-]+", line) and "-" in line}
+    body = [
+        line
+        for n, line in enumerate(lines)
+        if line.startswith("|") and n not in rules and n + 1 not in rules
+    ]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    files = [link for link in links if "://" not in link]
+
+    assert [link for link in files if not (path.parent / link).exists()] == []
+
+
+def test_every_page_is_linked_from_the_readme_or_from_a_page_that_is() -> None:
+    linked = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+
+    assert [p.name for p in PAGES[1:] if not re.search(rf"\]\(\S*{p.name}\)", linked)] == []
+
+
+def aliases(*models: type[Any]) -> dict[str, Any]:
+    """Return the variables of `models`, each with its default."""
+    fields = (field for model in models for field in model.model_fields.values())
+    return {str(field.alias): field.default for field in fields}
+
+
+VARIABLES = aliases(Variables, DefaultRules) | dict.fromkeys(DEFAULT_VARIABLES.values())
+
+
+def documented() -> dict[str, str]:
+    """Return what settings.md has for each variable as its default."""
+    return {row[0].strip("`"): row[-1] for row in rows(page("docs/settings.md")) if len(row) == 3}
+
+
+def test_settings_md_has_every_variable_and_no_other() -> None:
+    assert set(documented()) == set(VARIABLES)
+
+
+def test_the_example_of_env_has_every_variable_and_no_other() -> None:
+    names = re.findall(r"^#?([A-Z][A-Z_]+)=", page(".env.example"), re.MULTILINE)
+
+    assert sorted(names) == sorted(VARIABLES)
+
+
+def as_typed(default: object) -> str:
+    """Write a default as a person would type it."""
+    match default:
+        case SecretStr():
+            return default.get_secret_value()
+        case bool():
+            return str(default).lower()
+        case timedelta():
+            return f"{default.total_seconds():.0f}"
+        case Enum():
+            return str(default.value)
+    return str(default)
+
+
+@pytest.mark.parametrize("name", [n for n, d in VARIABLES.items() if d not in (None, frozenset())])
+def test_settings_md_has_the_defaults_that_hold(name: str) -> None:
+    assert documented()[name] == f"`{as_typed(VARIABLES[name])}`"
+
+
+def test_the_example_of_a_projects_file_works() -> None:
+    environ = {
+        "SLACK_BOT_TOKEN": "xoxb-1",
+        "SLACK_APP_TOKEN": "xapp-1",
+        "BOT_PROJECTS_FILE": "projects.example.toml",
+        "MONGODB_ATLAS_CLIENT_ID": "id",
+        "MONGODB_ATLAS_CLIENT_SECRET": "secret",
+        "SHOP_PUBLIC_KEY": "public",
+        "SHOP_PRIVATE_KEY": "private",
+    }
+    prod, test = load_settings(environ, Path("docs")).projects
+
+    assert (prod.name, prod.policy.approvals, prod.policy.confirm_by_typing) == (
+        "shop-prod",
+        1,
+        True,
+    )
+    assert (test.name, test.policy.approvals, test.policy.require_reason) == ("shop-test", 0, True)
+
+
+def test_the_readme_has_the_commands_of_the_help_word_for_word() -> None:
+    table = page("README.md").partition("## In daily use")[2].partition("\n- ")[0]
+
+    assert {row[0].strip("`"): row[1] for row in rows(table)} == {
+        form or "*nothing*": does for form, does in FORMS.items()
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_faults_that_pages_name_can_be_played(path: Path) -> None:
+    named = re.findall(r"--fault ([a-z-]+)", path.read_text(encoding="utf-8"))
+
+    assert set(named) - set(PRESETS) == set()
+
+
+def leaves() -> list[type[Exception]]:
+    """Return every error that people can meet."""
+    modules = (atlas_errors, request_errors, slack_errors)
+    found = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if inspect.isclass(each) and issubclass(each, Exception)
+        if each.__module__ == module.__name__ and each.__name__ not in ROOTS
+    ]
+    return sorted(found, key=lambda each: each.__qualname__)
+
+
+@pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: f"{leaf.__module__}.{leaf.__name__}")
+def test_troubleshooting_has_every_sentence_that_people_see(leaf: type[Exception]) -> None:
+    said = " ".join((inspect.getdoc(leaf) or "").split("\n\n")[0].split())
+    sentence = re.sub(r"\{\w+\}", "…", said)
+
+    assert f"| {sentence} |" in page("docs/troubleshooting.md")
+
+
+def test_troubleshooting_calls_the_states_as_the_card_does() -> None:
+    table = page("docs/troubleshooting.md").partition("## On a card")[2].partition("\n## ")[0]
+    on_cards = {re.sub(r"^:\w+: ", "", words) for words in STATES.values()}
+
+    assert {row[0] for row in rows(table)} - on_cards == set()
+
+
+def test_operations_has_every_metric_and_no_other() -> None:
+    rendered = Metrics().render().decode()
+    real = set(re.findall(r"^# TYPE (\w+)", rendered, re.MULTILINE))
+    named = re.findall(r"^\| `(cancel_restore_\w+)", page("docs/operations.md"), re.MULTILINE)
+
+    assert set(named) == {name for name in real if not name.endswith("_created")}
+
+
+def test_the_glossary_has_every_state_and_event() -> None:
+    text = page("docs/glossary.md").partition("## States of a request")[2]
+    states, _, events = text.partition("## Events of the record")
+
+    assert [row[0].strip("`") for row in rows(states)] == [state.value for state in State]
+    assert set(re.findall(r"`([\w:]+)`", events)) == {event.value for event in EventName}
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    files = {path.as_posix() for path in Path("bot").rglob("*")}
+    text = page("docs/architecture.md")
+    named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", text))
+    named |= {f"{name.replace('.', '/')}" for name in re.findall(r"`(bot(?:\.\w+)+)`", text)}
+
+    assert {n for n in named if not known(n.rstrip("/"), files)} == set()
+
+
+def known(name: str, files: set[str]) -> bool:
+    candidates = (name, f"{name}.py")
+    return Path(name).exists() or any(
+        f"/{file}".endswith(f"/{c}") for file in files for c in candidates
+    )
+
+
+#: What differs from play to play: seconds, times, the request's id.
+VOLATILE = re.compile(r"\d+\.\d\ds|\d{4}-\d\d-\d\d\d\d:\d\dUTC|[0-9a-f]{32}")
+
+
+def without_what_varies(text: str) -> str:
+    return VOLATILE.sub("", re.sub(r"\s", "", html.unescape(text)))
+
+
+async def test_the_picture_shows_what_the_demo_prints() -> None:
+    """To draw it anew: python docs/make_picture.py."""
+    make = runpy.run_path("docs/make_picture.py")
+    drawn = re.sub(r"<style>.*?</style>|<[^>]+>", "", page("docs/demo.svg"), flags=re.DOTALL)
+    played = [make["colour"](line).plain for line in await make["lines_of_the_play"]()]
+    shown = without_what_varies(drawn)
+
+    assert [line for line in played if without_what_varies(line) not in shown] == []
