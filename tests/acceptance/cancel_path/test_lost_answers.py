@@ -41,46 +41,45 @@ LOGIN: dict[str, dict[str, Any]] = {
 }
 
 
-def delete(fault: dict[str, Any]) -> Fault:
-    return Fault(method="DELETE", path=JOB, **fault)
-
-
 def deletes(house: House) -> int:
     """Count the DELETEs that Atlas took up."""
     return len(house.atlas.deletes(JOB))
 
 
-@pytest.mark.parametrize("name", WITH_EFFECT)
-async def test_a_delete_that_worked_is_not_sent_again(house: House, name: str) -> None:
-    await house.asks(RUNNING, delete(WITH_EFFECT[name]))
-    ending = await house.ends(JOB)
-
-    assert ending.state == "cancelled"
-    assert house.atlas.world.job(JOB).state == "cancelled"
-    assert deletes(house) == 1
-
-
-@pytest.mark.parametrize("name", WITHOUT_EFFECT)
-async def test_a_delete_without_effect_is_sent_again_after_a_look(house: House, name: str) -> None:
-    view = await house.looks_up(RUNNING)
-    since = len(house.atlas.calls)
-    house.atlas.faults.add(delete(WITHOUT_EFFECT[name]))
-    await house.slack.submits("rina", view, {"reason": ""})
-    ending = await house.ends(JOB)
-
-    assert ending.state == "cancelled"
-    assert deletes(house) == 2
-    met = [method for method in house.wire(JOB, since) if not method.endswith("?")]
-    assert met == ["GET", "DELETE", "GET", "DELETE", "GET"]
+async def ask_all(house: House, faults: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Ask for as many new jobs, each with a fault of its DELETE; their ids by the fault's name."""
+    jobs = {}
+    for name, fault in faults.items():
+        job = house.new_job()
+        await house.asks(job, Fault(method="DELETE", path=job[1], **fault))
+        jobs[name] = job[1]
+    return jobs
 
 
-@pytest.mark.parametrize("name", LOGIN)
-async def test_a_login_in_the_way_of_the_delete_poisons_nothing(house: House, name: str) -> None:
-    await house.asks(RUNNING, delete(LOGIN[name]))
-    ending = await house.ends(JOB)
+async def test_a_delete_that_worked_is_not_sent_again(house: House) -> None:
+    for name, job in (await ask_all(house, WITH_EFFECT)).items():
+        ending = await house.ends(job)
 
-    assert ending.state == "cancelled"
-    assert house.atlas.world.cancellations == [JOB]
+        assert ending.state == "cancelled", name
+        assert house.atlas.world.job(job).state == "cancelled", name
+        assert len(house.atlas.deletes(job)) == 1, name
+
+
+async def test_a_delete_without_effect_is_sent_again_after_a_look(house: House) -> None:
+    for name, job in (await ask_all(house, WITHOUT_EFFECT)).items():
+        ending = await house.ends(job)
+
+        assert ending.state == "cancelled", name
+        met = [method for method in house.wire(job) if not method.endswith("?")]
+        assert met == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
+
+
+async def test_a_login_in_the_way_of_the_delete_poisons_nothing(house: House) -> None:
+    jobs = await ask_all(house, LOGIN)
+    for name, job in jobs.items():
+        assert (await house.ends(job)).state == "cancelled", name
+
+    assert sorted(house.atlas.world.cancellations) == sorted(jobs.values())
 
 
 @pytest.mark.parametrize(

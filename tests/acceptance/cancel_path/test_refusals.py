@@ -138,39 +138,40 @@ def check(ending: Ending, error: Error) -> None:
         assert "cancelled" not in text.lower()
 
 
-@pytest.mark.parametrize("name", NOES)
-async def test_a_no_to_the_first_look_is_said_in_the_dialog(house: House, name: str) -> None:
-    error, job = NOES[name], house.new_job()
-    house.atlas.faults.add(error.at("GET", job[1]))
-    view = await house.looks_up(job)
-    shown = house.slack.text_of(view)
+async def test_a_no_to_the_first_look_is_said_in_the_dialog(house: House) -> None:
+    for name, error in NOES.items():
+        job = house.new_job()
+        house.atlas.faults.add(error.at("GET", job[1]))
+        view = await house.looks_up(job)
+        shown = house.slack.text_of(view)
 
-    assert error.says in shown
-    assert error.terms in shown
-    assert not view["submit"]
+        assert error.says in shown, name
+        assert error.terms in shown, name
+        assert not view["submit"], name
 
 
-@pytest.mark.parametrize("name", NOES)
-async def test_a_no_to_the_runners_look_refuses_the_request(house: House, name: str) -> None:
-    error, job = NOES[name], house.new_job()
-    await house.asks(job, error.at("GET", job[1]))
+async def test_a_no_to_the_runners_look_refuses_the_request(house: House) -> None:
+    for error in NOES.values():
+        job = house.new_job()
+        await house.asks(job, error.at("GET", job[1]))
 
-    check(await house.ends(job[1]), error)
+        check(await house.ends(job[1]), error)
     assert house.atlas.deletes() == []
 
 
-@pytest.mark.parametrize("name", NOES)
-async def test_a_no_to_the_delete_refuses_the_request(house: House, name: str) -> None:
+async def test_a_no_to_the_delete_refuses_the_request(house: House) -> None:
     """The job is read once more, and one DELETE is all that is sent."""
-    error, job = NOES[name], house.new_job()
-    await house.asks(job, error.at("DELETE", job[1]))
+    for name, error in NOES.items():
+        job = house.new_job()
+        await house.asks(job, error.at("DELETE", job[1]))
 
-    check(await house.ends(job[1]), error)
+        check(await house.ends(job[1]), error)
+        wire = house.wire(job[1])
+        key = error.fault.get("kind") is Kind.REFUSE_KEY  # asked once more, with a new handshake
+        assert wire[-1] == "GET", name
+        sent = [method for method in wire if method.startswith("DELETE")]
+        assert sent == (["DELETE?", "DELETE?"] if key else ["DELETE"]), name
     assert house.atlas.world.cancellations == []
-    assert house.wire(job[1])[-1] == "GET"
-    key = error.fault.get("kind") is Kind.REFUSE_KEY  # refused once more after a new handshake
-    sent = [method for method in house.wire(job[1]) if method.startswith("DELETE")]
-    assert sent == (["DELETE?", "DELETE?"] if key else ["DELETE"])
 
 
 @pytest.mark.parametrize("envelope", ["plain", "content", "envelope"])
