@@ -27,7 +27,10 @@ from bot.cancellation.ledger import Ledger
 from bot.cancellation.postbox import PostBox
 from bot.cancellation.projects import Project, Projects
 from bot.cancellation.runner import Runner
+from bot.cancellation.sightings import Sightings
 from bot.cancellation.sweeper import Sweeper
+from bot.cancellation.watch import Watch
+from bot.slack.announcements import Announcements
 from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
 from bot.slack.directory import Directory
@@ -90,12 +93,19 @@ class Domain:
     """The floors below Slack."""
 
     clients: dict[str, AtlasClient]
+    buckets: dict[str, Bucket]
     projects: Projects
     ledger: Ledger
     leases: Leases
     posts: PostBox
+    sightings: Sightings
     runner: Runner
     desk: Desk
+
+    def name_of(self, project_id: str) -> str:
+        """Return what people call a project: its id until that is known."""
+        project = self.projects.find(project_id)
+        return project.name if project else project_id
 
 
 class Bot:
@@ -192,6 +202,7 @@ class Bot:
     ) -> None:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         self._deliver(Outbox(domain.posts, client, self.owner, domain.desk.policy_of, links))
+        self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
         self._finish(self._background.drain, FINISH_DIALOGS)
@@ -213,6 +224,25 @@ class Bot:
         self._outbox = outbox
         running = asyncio.create_task(outbox.run(), name="outbox")
         self._finish(lambda seconds: outbox.stop(running, seconds), FINISH_POSTS)
+
+    def _watch(self, domain: Domain, client: AsyncWebClient, links: Links) -> None:
+        """Look for new download restores, in the projects that have a channel for them."""
+        channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
+        if not channels:
+            return
+        announcements = Announcements(domain.sightings, client, channels.get, domain.name_of, links)
+        running = asyncio.create_task(announcements.run(), name="announcements")
+        self._finish(lambda seconds: announcements.stop(running, seconds), FINISH_POSTS)
+        for project_id in channels:
+            watch = Watch(
+                project_id,
+                domain.clients[project_id],
+                domain.buckets[project_id],
+                domain.sightings,
+                interval=self.settings.watch_interval.total_seconds(),
+                told=announcements.wake,
+            )
+            self._loop(watch.run(), f"watch {project_id}")
 
     def _told(self) -> None:
         """Something was written that Slack should know: deliver it now."""
@@ -273,10 +303,12 @@ def build_domain(
     runner = Runner(leases, projects, told=told)
     return Domain(
         clients=clients,
+        buckets=buckets,
         projects=projects,
         ledger=ledger,
         leases=leases,
         posts=PostBox(database, wall_clock),
+        sightings=Sightings(database, wall_clock, owner),
         runner=runner,
         desk=Desk(
             ledger,

@@ -52,7 +52,7 @@ def metadata(sighting: Sighting) -> dict[str, Any]:
         "project": sighting.ref.project_id,
         "cluster": sighting.ref.cluster_name,
         "job": sighting.ref.job_id,
-        "state": str(sighting.seen),
+        "job_state": str(sighting.seen),
     }
     return {"event_type": names.WATCH_METADATA, "event_payload": payload}
 

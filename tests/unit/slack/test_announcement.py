@@ -148,7 +148,7 @@ def test_an_announcement_is_no_card_for_programs() -> None:
             "project": PROJECT_ID,
             "cluster": "prod-eu",
             "job": JOB_ID,
-            "state": "expired",
+            "job_state": "expired",
         },
     }
 
