@@ -40,6 +40,12 @@ def _risks(project: ProjectSettings) -> list[str]:
         "approvers are named, but no approvals are needed (BOT_APPROVALS).": (
             policy.approvals == 0 and policy.approvers != policy.requesters
         ),
+        "the watch announces where its buttons do not work: name that channel in BOT_CHANNELS "
+        "too (BOT_WATCH_CHANNEL).": bool(
+            project.watch_channel
+            and policy.channels
+            and project.watch_channel not in policy.channels
+        ),
     }
     return [sentence for sentence, holds in risks.items() if holds]
 

@@ -159,6 +159,21 @@ def test_a_risky_policy_is_told_with_its_project(
 
 
 @pytest.mark.parametrize(
+    ("channels", "warned"), [(set(), False), ({"C1", "C9"}, False), ({"C1"}, True)]
+)
+def test_a_watch_channel_in_which_its_buttons_do_not_work_is_told(
+    careful: Settings, channels: set[str], warned: bool
+) -> None:
+    (project,) = careful.projects
+    policy = replace(project.policy, channels=frozenset(channels))
+    watched = replace(project, policy=policy, watch_channel="C9")
+
+    told = warnings(replace(careful, projects=(watched,)))
+
+    assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
+
+
+@pytest.mark.parametrize(
     ("url", "risky"),
     [
         ("http://atlas.example", True),
