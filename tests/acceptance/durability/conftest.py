@@ -36,6 +36,12 @@ def ledgers(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> list[s
 
 
 @pytest.fixture
+def on_sqlite(tmp_path: Path) -> str:
+    """The URL of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture
 def on_postgres(postgres: PostgresServer) -> str:
     """The URL of an empty database on PostgreSQL."""
     return postgres.new_database()

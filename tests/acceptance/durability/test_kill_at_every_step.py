@@ -74,6 +74,12 @@ async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_s
     )
 
 
+async def test_the_record_of_a_request_that_lived_through_it_verifies(on_sqlite: str) -> None:
+    async with opened(on_sqlite) as house:
+        await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])
+        await house.verify()
+
+
 async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> None:
     async def submission(url: str) -> None:
         async with opened(url) as house:
@@ -116,9 +122,9 @@ async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> 
 
 
 async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_comes_again(
-    ledgers: list[str],
+    on_sqlite: str,
 ) -> None:
-    async with opened(ledgers[0]) as house:
+    async with opened(on_sqlite) as house:
         await house.start()
         job = house.new_job()
         await house.opens("rina", job)
@@ -138,10 +144,10 @@ async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_com
 
 
 async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its_first_click(
-    ledgers: list[str],
+    on_sqlite: str,
 ) -> None:
     settings = Settings(client_msg_id="ignore")
-    async with opened(ledgers[0], approvals=1, settings=settings) as house:
+    async with opened(on_sqlite, approvals=1, settings=settings) as house:
         await house.start()
         job = house.new_job()
         await house.opens("rina", job)
@@ -172,6 +178,6 @@ def _settled(house: House, ts: str) -> bool:
     return bool(message) and "cancel_restore_approve" not in str(message)
 
 
-async def test_in_http_mode_too(ledgers: list[str]) -> None:
-    async with opened(ledgers[0], mode="http") as house:
+async def test_in_http_mode_too(on_postgres: str) -> None:
+    async with opened(on_postgres, mode="http") as house:
         await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])

@@ -24,8 +24,8 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return kind
 
 
-async def test_what_can_be_finished_is_finished(mode: Mode, ledgers: list[str]) -> None:
-    async with opened(ledgers[0], mode=mode) as house:
+async def test_what_can_be_finished_is_finished(mode: Mode, on_sqlite: str) -> None:
+    async with opened(on_sqlite, mode=mode) as house:
         bot = await house.start()
         house.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=1.0, method="DELETE"))
         job = await house.asks("rina")
@@ -36,8 +36,8 @@ async def test_what_can_be_finished_is_finished(mode: Mode, ledgers: list[str]) 
         await house.check()
 
 
-async def test_what_cannot_be_finished_is_handed_over_at_once(ledgers: list[str]) -> None:
-    async with opened(ledgers[0]) as house:
+async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) -> None:
+    async with opened(on_postgres) as house:
         bot = await house.start()
         house.atlas.faults.add(Fault(kind=Kind.HANG, method="DELETE"))
         await house.asks("rina")
@@ -52,9 +52,9 @@ async def test_what_cannot_be_finished_is_handed_over_at_once(ledgers: list[str]
         await house.check()
 
 
-async def test_with_everything_around_hanging_it_still_ends_in_time(ledgers: list[str]) -> None:
+async def test_with_everything_around_hanging_it_still_ends_in_time(on_sqlite: str) -> None:
     """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once."""
-    async with opened(ledgers[0]) as house:
+    async with opened(on_sqlite) as house:
         bot = await house.start()
         views = [(house.person(number), house.new_job()) for number in range(4)]
         for who, job in views:
@@ -103,9 +103,9 @@ async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
 
 
 async def test_submissions_that_come_while_it_stops_are_answered_or_not_on_our_word(
-    mode: Mode, ledgers: list[str]
+    mode: Mode, on_sqlite: str
 ) -> None:
-    async with opened(ledgers[0], mode=mode) as house:
+    async with opened(on_sqlite, mode=mode) as house:
         bot = await house.start()
         views = [(house.person(number), house.new_job()) for number in range(8)]
         for who, job in views:
