@@ -137,7 +137,7 @@ class RequestMovedOn(Overtaken):
 
 
 class ApprovalRanOut(Overtaken):
-    """The time to approve this request has run out. Ask again with /cancel-restore."""
+    """The time for this request has run out. Ask again with /cancel-restore."""
 
 
 class NoSuchRequest(CancellationError):
