@@ -330,3 +330,18 @@ async def test_what_cannot_be_read_is_told_below_the_pickers_and_can_be_tried_ag
     again = await view_with(house, "Download link")
 
     assert "job" in again["state"]["values"]
+
+
+async def test_over_http_pickers_shortcut_and_home_tab_work_alike(tmp_path: Path) -> None:
+    async with open_house(tmp_path, http=True) as house:
+        await begin(house)
+        details = await pick_job(house, LIVE)
+        message = house.slack.says("abe", "ops", f"look at {RUNNING[1]}")
+        await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+        await view_with(house, f"`{RUNNING[1]}`")
+        ack = await house.slack.opens_home("rina")
+        await house.slack.until(lambda: "As of" in str(house.slack.home_of("rina")))
+
+        assert details["submit"]["text"] == "Cancel the job"
+        assert ack.ok
+        assert house.slack.complaints == []
