@@ -29,7 +29,7 @@ PATIENCE = 15.0
 LAST_READ = 8.0
 
 #: Seconds between two looks at a job whose DELETE was accepted, and after a DELETE that failed.
-PAUSES = (0.25, 0.5, 1.0, 2.0)
+PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 #: Seconds between renewals of a lease: a third of it.
 RENEWALS = 3.0
