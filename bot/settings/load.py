@@ -55,9 +55,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     return _settings(variables, _slack(variables, variables.slack_bot_token), projects, given)
 
 
-def load_database_url(
-    environ: Mapping[str, str] | None = None, folder: Path | None = None
-) -> str:
+def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
     """Read `DATABASE_URL` alone: reading the record needs no key to Slack or Atlas.
 
     Raises:

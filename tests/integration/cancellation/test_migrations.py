@@ -34,9 +34,9 @@ def config(connection: Connection | None = None) -> Config:
     return config
 
 
-VERSIONS = [
-    version.revision for version in ScriptDirectory.from_config(config()).walk_revisions()
-][::-1]
+VERSIONS = [version.revision for version in ScriptDirectory.from_config(config()).walk_revisions()][
+    ::-1
+]
 
 #: A request as the first version kept it, with its record as it was chained then.
 FIRST_REQUEST = {
