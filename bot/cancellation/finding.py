@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from bot.atlas import (
-    AtlasError,
-    ClusterNotFound,
-    JobNotFound,
-    JobRef,
-    KeyRefused,
-    NotOnAccessList,
-    ProjectNotFound,
-    RoleMissing,
-    TimedOut,
-    WrongClusterKind,
-)
+from bot.atlas import AtlasError, ClusterNotFound, JobRef, TimedOut
 from bot.cancellation.bucket import REFILL, Bucket
-from bot.cancellation.errors import CancellationError, KeptForCancelling, UnknownProject
+from bot.cancellation.errors import CancellationError, UnknownProject
+from bot.cancellation.places import (
+    NOT_THERE,
+    Found,
+    Listing,
+    Place,
+    Search,
+    Unseen,
+    judge,
+    newest,
+    not_in_time,
+    unseen_at,
+)
 from bot.cancellation.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -52,79 +52,6 @@ FOR_CLUSTERS = 8.0
 
 #: Seconds of that for one cluster.
 FOR_ONE = 8.0
-
-#: What says that the whole project cannot be read, whichever cluster was asked for.
-OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, KeptForCancelling)
-
-#: Codes that read the same and speak of one cluster: the smallest ones have no backups.
-OF_A_CLUSTER = frozenset({"FEATURE_UNSUPPORTED"})
-
-#: What says that a cluster has no such job, or none that Atlas would cancel.
-NOT_THERE = (JobNotFound, ClusterNotFound, WrongClusterKind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A cluster in which jobs are looked for."""
-
-    project: Project
-    cluster: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A job that can be cancelled, and where it is."""
-
-    place: Place
-    job: RestoreJob
-
-    @property
-    def ref(self) -> JobRef:
-        return JobRef(
-            project_id=self.place.project.id,
-            cluster_name=self.place.cluster,
-            job_id=self.job.id,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
-    """What could not be looked into.
-
-    Attributes:
-        project: its name.
-        cluster: its name, or None for the whole project.
-        why: a sentence.
-    """
-
-    project: str
-    cluster: str | None
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """What can be cancelled, newest first, and what could not be seen."""
-
-    jobs: tuple[Found, ...]
-    unseen: tuple[Unseen, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class Search:
-    """How a search for one job stands.
-
-    Attributes:
-        found: where the job is.
-        places: the clusters to look into, in that order.
-        looked: how many were looked into, without the job.
-        unseen: what could not be looked into.
-    """
-
-    found: Place | None = None
-    places: list[Place] = field(default_factory=list)
-    looked: int = 0
-    unseen: list[Unseen] = field(default_factory=list)
 
 
 class Finder:
@@ -207,7 +134,7 @@ class Finder:
                     await told(search.places)
                 await self._look_for(job_id, search, [*search.places], hints)
         except TimeoutError:
-            search.unseen += _not_in_time(search.places, among)
+            search.unseen += not_in_time(search.places, among)
         return search
 
     async def listing(
@@ -235,7 +162,7 @@ class Finder:
             try:
                 found = await self._list(place, age, broken)
             except (AtlasError, CancellationError) as error:
-                _judge(place, error, broken, unseen)
+                judge(place, error, broken, unseen)
             else:
                 jobs.extend(Found(place=place, job=job) for job in found)
             del todo[place]
@@ -244,7 +171,7 @@ class Finder:
             async with asyncio.timeout(self._patience):
                 await _each(places, look)
         except TimeoutError:
-            unseen += [_unseen(place, TimedOut()) for place in todo]
+            unseen += [unseen_at(place, TimedOut()) for place in todo]
         return Listing(jobs=tuple(sorted(jobs, key=newest, reverse=True)), unseen=tuple(unseen))
 
     async def _list(
@@ -308,7 +235,7 @@ class Finder:
                 else:
                     search.looked += 1
             except (AtlasError, CancellationError) as error:
-                _judge(place, error, broken, search.unseen)
+                judge(place, error, broken, search.unseen)
             search.places.remove(place)
 
         def found() -> bool:
@@ -350,12 +277,6 @@ class Finder:
         raise UnknownProject
 
 
-def newest(found: Found) -> tuple[float, str]:
-    """Sort by the snapshot's time: Atlas does not say when a job was started."""
-    taken = found.job.snapshot_time
-    return (taken.timestamp() if taken else 0.0, found.job.id)
-
-
 async def _each(
     items: Sequence[T], work: Callable[[T], Awaitable[None]], until: Callable[[], bool] = bool
 ) -> None:
@@ -379,32 +300,3 @@ async def _each(
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-
-
-def _not_in_time(places: Sequence[Place], among: Sequence[Project]) -> list[Unseen]:
-    late = TimedOut()
-    if places:
-        return [_unseen(place, late) for place in places]
-    return [Unseen(project=project.name, cluster=None, why=str(late)) for project in among]
-
-
-def _judge(
-    place: Place, error: Exception, broken: dict[str, Exception], unseen: list[Unseen]
-) -> None:
-    """Note what could not be seen: a project once, however many clusters it has."""
-    if isinstance(error, NOT_THERE):
-        return  # a flex cluster, or one that was deleted meanwhile: nothing there to cancel
-    if not _is_of_the_project(error):
-        unseen.append(_unseen(place, error))
-    elif place.project.id not in broken:
-        broken[place.project.id] = error
-        unseen.append(Unseen(project=place.project.name, cluster=None, why=str(error)))
-
-
-def _is_of_the_project(error: Exception) -> bool:
-    code = error.code if isinstance(error, AtlasError) else None
-    return isinstance(error, OF_THE_PROJECT) and code not in OF_A_CLUSTER
-
-
-def _unseen(place: Place, error: Exception) -> Unseen:
-    return Unseen(project=place.project.name, cluster=place.cluster, why=str(error))

@@ -16,7 +16,7 @@ from bot.slack.sentences import sentence_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.cancellation.finding import Place, Search
+    from bot.cancellation.places import Place, Search
     from bot.cancellation.projects import Project
     from bot.slack.admission import Admission
     from bot.slack.blocks.kit import View

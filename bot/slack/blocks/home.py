@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from bot.cancellation.finding import Listing
     from bot.cancellation.history import Past
     from bot.cancellation.lifecycle import Request
+    from bot.cancellation.places import Listing
     from bot.slack.blocks.kit import Block, View
     from bot.slack.links import Links
 

@@ -13,7 +13,7 @@ from bot.slack.blocks.help import command
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bot.cancellation.finding import Found, Listing, Unseen
+    from bot.cancellation.places import Found, Listing, Unseen
     from bot.slack.blocks.kit import Block
 
 #: Jobs on one page: with everything around them well below the 50 blocks of a message.

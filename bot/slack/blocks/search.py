@@ -13,7 +13,7 @@ from bot.slack.blocks.list import unseen as not_seen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bot.cancellation.finding import Place, Search
+    from bot.cancellation.places import Place, Search
     from bot.slack.blocks.kit import View
 
 #: Projects that are named in one sentence, at most.

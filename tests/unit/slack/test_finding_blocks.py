@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bot.atlas import JobRef
-from bot.cancellation.finding import Found, Listing, Place, Search, Unseen
 from bot.cancellation.lifecycle import State
+from bot.cancellation.places import Found, Listing, Place, Search, Unseen
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project
 from bot.sandbox.slack.blocks import problems
