@@ -1,4 +1,4 @@
-"""The command line: serve, demo, audit. Errors are one or two sentences, never a traceback."""
+"""The command line. Errors are one or two sentences on standard error, never a traceback."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bot.cancellation.database import Database
 from bot.cancellation.record import Record
 from bot.demo.live import run_demo
 from bot.demo.script import ScriptFailed, play_script
+from bot.doctor import examine, is_well, settings_findings, write_json, write_lines
 from bot.logs import configure_logging, redact
 from bot.manifest import AddressError, manifest
 from bot.sandbox.atlas import PRESETS
@@ -122,6 +123,25 @@ def demo(
         )  # fmt: skip
 
     until_stopped(run())
+
+
+@app.command()
+def doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
+) -> None:
+    """Check everything that the bot needs against the real services; nothing is changed."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        if as_json:
+            write_json(settings_findings(error.problems), sys.stdout)
+        give_up(str(error), WRONG_SETTINGS)
+    configure_logging("CRITICAL")  # what goes wrong is told as a finding
+    redact(settings.secrets)
+    findings = asyncio.run(examine(settings))
+    (write_json if as_json else write_lines)(findings, sys.stdout)
+    if not is_well(findings):
+        raise typer.Exit(FAILED)
 
 
 @app.command("manifest")

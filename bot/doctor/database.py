@@ -1,0 +1,144 @@
+"""The ledger's database: does it open, may it be written, does its schema fit; nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Integer, MetaData, Table, literal_column, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.schema import CreateTable
+
+from bot.cancellation.tables import metadata
+from bot.doctor.findings import Finding, Subject
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+#: Seconds to wait for the database, or for a lock in it.
+PATIENCE = 5
+
+SUBJECT = Subject("database", "DATABASE_URL")
+
+#: A table that never stays.
+PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
+
+EMPTY = "it opens, may be written, and is empty: `serve` makes the tables when it starts"
+
+
+async def examine_database(database_url: str) -> Finding:
+    """Look at the database of `DATABASE_URL`."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and (found := _before_the_file(Path(url.database or ""))):
+        return found
+    engine = _engine(url)
+    try:
+        async with asyncio.timeout(3 * PATIENCE), engine.connect() as connection:
+            try:
+                return await connection.run_sync(_look)
+            finally:
+                await connection.rollback()
+    except (SQLAlchemyError, OSError) as error:
+        return _cannot(error)
+    finally:
+        await engine.dispose()
+
+
+def _before_the_file(path: Path) -> Finding | None:
+    """Judge a SQLite file that is not there yet; opening it would make it."""
+    if path.exists():
+        return None
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return SUBJECT.problem(f"the folder {folder} does not exist", "Make it, or name another.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return SUBJECT.problem(
+            f"the folder {folder} may not be written by this user",
+            "Give it to the user that the bot runs as.",
+        )
+    return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
+
+
+def _engine(url: URL) -> AsyncEngine:
+    """Open as the ledger does, but so that nothing is made or set."""
+    if url.get_backend_name() == "sqlite":
+        file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
+        return create_async_engine(
+            f"sqlite+aiosqlite:///{file}", connect_args={"timeout": PATIENCE}
+        )
+    settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        connect_args={
+            "timeout": PATIENCE,
+            "command_timeout": PATIENCE,
+            "server_settings": settings,
+        },
+    )
+
+
+def _look(connection: Connection) -> Finding:
+    """Read the schema's version, then try to write; whoever calls rolls back."""
+    if connection.dialect.name == "sqlite":
+        # Python's driver begins no transaction before a CREATE TABLE.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    has = MigrationContext.configure(connection).get_current_heads()
+    versions = _versions()
+    if not has:
+        _make_a_table(connection)
+        return SUBJECT.ok(EMPTY)
+    if any(version not in versions for version in has):
+        return SUBJECT.problem(
+            f"a newer program has changed its tables (version {', '.join(has)})",
+            "Update this program, or go back to the backup of its time.",
+        )
+    newest = versions[0]
+    if has != (newest,):
+        _make_a_table(connection)
+        return SUBJECT.warning(
+            f"its tables are of version {', '.join(has)}; this program has {newest}",
+            "Back it up; `serve` brings them up when it starts.",
+        )
+    _write_nothing(connection)
+    return SUBJECT.ok(f"it opens, may be written, and has the newest tables ({newest})")
+
+
+def _versions() -> list[str]:
+    """List the versions of the schema that this program knows, the newest first."""
+    config = Config()
+    config.set_main_option("script_location", "bot.cancellation:migrations")
+    scripts = ScriptDirectory.from_config(config)
+    return [script.revision for script in scripts.walk_revisions()]
+
+
+def _make_a_table(connection: Connection) -> None:
+    """Try what bringing the schema up needs."""
+    connection.execute(CreateTable(PROBE))
+    connection.execute(PROBE.insert().values(probe=1))
+
+
+def _write_nothing(connection: Connection) -> None:
+    """Insert no row into every table: the database checks the right to, all the same."""
+    for table in metadata.sorted_tables:
+        nothing = select(table).where(literal_column("1") == literal_column("0"))
+        connection.execute(table.insert().from_select(table.columns.keys(), nothing))
+    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def _cannot(error: Exception) -> Finding:
+    cause = getattr(error, "orig", None) or error
+    why = " ".join(str(cause).split()) or type(cause).__name__
+    return SUBJECT.problem(
+        f"it cannot be used ({why[:200]})",
+        "Check the address, that it is running, and that this account may write and owns the "
+        "tables.",
+    )

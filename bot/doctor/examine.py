@@ -1,0 +1,51 @@
+"""Runs every check: parts that do not need each other at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bot.doctor.atlas import examine_project
+from bot.doctor.database import SUBJECT as DATABASE
+from bot.doctor.database import examine_database
+from bot.doctor.findings import Subject, within
+from bot.doctor.port import examine_port
+from bot.doctor.slack import examine_slack
+from bot.settings import warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from bot.doctor.findings import Finding
+    from bot.settings import Settings
+
+RISK = Subject("settings", "settings")
+CHANGE = "Change the setting, if that is not meant."
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+async def examine(settings: Settings, *, now: Callable[[], datetime] = wall_clock) -> list[Finding]:
+    """Check everything that `settings` need; nothing is changed anywhere.
+
+    Args:
+        settings: as the bot would be started with.
+        now: the time by this machine, with its zone.
+    """
+    url = settings.database_url.get_secret_value()
+    parts = await asyncio.gather(
+        examine_slack(settings, now),
+        *(examine_project(settings, project, now) for project in settings.projects),
+        _one(within(DATABASE, examine_database(url))),
+        _one(examine_port(settings.host, settings.port)),
+    )
+    risks = [RISK.warning(risk, CHANGE) for risk in warnings(settings)]
+    return [*dict.fromkeys(finding for part in parts for finding in part), *risks]
+
+
+async def _one(checking: Coroutine[Any, Any, Finding]) -> list[Finding]:
+    return [await checking]

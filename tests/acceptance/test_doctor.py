@@ -1,0 +1,645 @@
+"""`cancel-restore doctor` between the stand-ins: each thing broken in turn, and named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import uuid
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from bot.cancellation.database import Database
+from bot.doctor import Finding, Level, examine, is_well
+from bot.doctor.database import EMPTY, examine_database
+from bot.manifest import SCOPES
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, AtlasStandIn
+from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.example import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    PUBLIC_KEY,
+    READ_ONLY_PRIVATE_KEY,
+    READ_ONLY_PUBLIC_KEY,
+)
+from bot.sandbox.slack import SlackStandIn
+from bot.settings import load_settings
+from tests.acceptance.house import environment
+from tests.postgres import PostgresServer, free_port
+from tests.process import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clinic:
+    """Both stand-ins, and the settings with which all is well."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    folder: Path
+
+    def environ(self, changes: dict[str, str | None] | None = None) -> dict[str, str]:
+        """Return the variables, with what a person would set besides; None removes one."""
+        given: dict[str, str | None] = {
+            **environment(self.slack, self.atlas, self.folder),
+            "BOT_REQUESTERS": "U0RINA0001,U0ADA00001",
+            "BOT_APPROVALS": "1",
+            "BOT_APPROVERS": "S0APPROVE1",
+            "BOT_CHANNELS": "C0OPS00001",
+            **(changes or {}),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    async def examine(
+        self,
+        changes: dict[str, str | None] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> list[Finding]:
+        return await examine(load_settings(self.environ(changes), self.folder), now=now)
+
+
+@pytest.fixture
+async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
+    async with opened(tmp_path) as clinic:
+        yield clinic
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Clinic]:
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        slack.workspace.app.scopes.add("chat:write.public")
+        yield Clinic(slack=slack, atlas=atlas, folder=folder)
+
+
+def at(level: Level, findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(found.check, found.about) for found in findings if found.level is level]
+
+
+def the(findings: list[Finding], check: str, about: str = "") -> Finding:
+    """Return the one finding of a check whose subject has `about` in it."""
+    (found,) = (f for f in findings if f.check == check and about in f.about)
+    return found
+
+
+# All is well
+
+
+async def test_when_all_is_well_only_what_no_one_can_prove_is_open(clinic: Clinic) -> None:
+    findings = await clinic.examine()
+
+    assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
+    assert at(Level.UNCHECKED, findings) == [
+        ("atlas_cancel_role", f"role to cancel in {PROJECT_ID}")
+    ]
+    assert len(at(Level.OK, findings)) == 20
+
+
+async def test_the_program_exits_with_0_when_all_is_well(clinic: Clinic) -> None:
+    ran = await run_command("doctor", **clinic.environ())
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[-1] == "No problem, 0 warnings."
+
+
+async def test_a_service_account_over_http_is_well_too(clinic: Clinic) -> None:
+    findings = await clinic.examine(
+        {
+            "SLACK_APP_TOKEN": None,
+            "SLACK_SIGNING_SECRET": clinic.slack.signing_secret,
+            "MONGODB_ATLAS_PUBLIC_API_KEY": None,
+            "MONGODB_ATLAS_PRIVATE_API_KEY": None,
+            "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
+            "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
+            "MONGODB_ATLAS_API_VERSION": "v1.0",
+        }
+    )
+
+    assert is_well(findings)
+    assert the(findings, "slack_signing_secret").level is Level.OK
+    assert the(findings, "atlas_restore_jobs").level is Level.OK
+
+
+async def test_nothing_is_changed_anywhere(clinic: Clinic) -> None:
+    before = clinic.atlas.world.jobs()
+    await clinic.examine()
+
+    assert {call.method for call in clinic.slack.calls} == {
+        *("auth.test", "bots.info", "apps.connections.open", "conversations.info"),
+        *("users.info", "usergroups.users.list"),
+    }
+    assert {call.method for call in clinic.atlas.calls} == {"GET"}
+    assert list(clinic.atlas.world.jobs()) == list(before)
+    assert clinic.slack.sockets.connections == 0
+    assert not list(clinic.folder.iterdir())
+
+
+async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
+    findings = await clinic.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
+    told = [found.says for found in findings if found.check == "settings"]
+
+    assert is_well(findings)
+    assert any("BOT_APPROVALS" in risk for risk in told)
+    assert any("BOT_REQUESTERS" in risk for risk in told)
+
+
+# Each setting broken in turn
+
+#: What is set wrong; the check that finds it, what it is about, and what it says.
+BROKEN: dict[str, tuple[dict[str, str | None], str, str, str]] = {
+    "a bot token that Slack refuses": (
+        {"SLACK_BOT_TOKEN": "xoxb-not-this-one"},
+        "slack_token", "SLACK_BOT_TOKEN", "invalid_auth",
+    ),
+    "a Slack that is not there": (
+        {
+            "SLACK_API_URL": "http://127.0.0.1:9/api/",
+            "SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret",
+        },
+        "slack_token", "SLACK_BOT_TOKEN", "Slack did not answer",
+    ),
+    "an app token that Slack refuses": (
+        {"SLACK_APP_TOKEN": "xapp-not-this-one"},
+        "slack_app_token", "SLACK_APP_TOKEN", "invalid_auth",
+    ),
+    "a channel that is not there": (
+        {"BOT_CHANNELS": "C0OPS00001,C0NOPE"},
+        "channel", "BOT_CHANNELS: C0NOPE", "no such channel",
+    ),
+    "a private channel without the bot": (
+        {"BOT_CHANNELS": "C0QUIET001"},
+        "channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not in it",
+    ),
+    "an archived channel": (
+        {"BOT_AUDIT_CHANNEL": "C0ATTIC001"},
+        "channel", "BOT_AUDIT_CHANNEL: C0ATTIC001", "#attic is archived",
+    ),
+    "a watch channel that is not there": (
+        {"BOT_WATCH_CHANNEL": "C0NOPE"},
+        "channel", "BOT_WATCH_CHANNEL: C0NOPE", "no such channel",
+    ),
+    "a requester whom nobody knows": (
+        {"BOT_REQUESTERS": "U0NOBODY,U0RINA0001"},
+        "user", "BOT_REQUESTERS: U0NOBODY", "knows nobody",
+    ),
+    "a group that is not there": (
+        {"BOT_APPROVERS": "S0NOPE,U0ADA00001,U0ABE00001"},
+        "group", "BOT_APPROVERS: S0NOPE", "no such user group",
+    ),
+    "more approvals than a group has members": (
+        {"BOT_APPROVALS": "3"},
+        "approvers", "BOT_APPROVALS", "3 wanted, but only 2 can approve",
+    ),
+    "approvers who are not there any more": (
+        {"BOT_APPROVALS": "2", "BOT_APPROVERS": "U0ADA00001,U0DAN00001,U0CIBOT001"},
+        "approvers", "BOT_APPROVERS", "2 wanted, but only 1 can approve",
+    ),
+    "a public key that Atlas refuses": (
+        {"MONGODB_ATLAS_PUBLIC_API_KEY": "notthis1"},
+        "atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", "did not accept the API key",
+    ),
+    "a private key that Atlas refuses": (
+        {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"},
+        "atlas_credentials", "MONGODB_ATLAS_PRIVATE_API_KEY", "did not accept the API key",
+    ),
+    "a service account that Atlas refuses": (
+        {
+            "MONGODB_ATLAS_PUBLIC_API_KEY": None, "MONGODB_ATLAS_PRIVATE_API_KEY": None,
+            "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID, "MONGODB_ATLAS_CLIENT_SECRET": "not-this-one",
+        },
+        "atlas_credentials", "MONGODB_ATLAS_CLIENT_SECRET", "invalid_client",
+    ),
+    "a project that is not there": (
+        {"MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2cf"},
+        "atlas_project", "MONGODB_ATLAS_PROJECT_ID", "knows no such project",
+    ),
+    "an Atlas that is not there": (
+        {"MONGODB_ATLAS_BASE_URL": "http://127.0.0.1:9"},
+        "atlas", "MONGODB_ATLAS_BASE_URL", "could not be reached",
+    ),
+    "a database in a folder that is not there": (
+        {"DATABASE_URL": "sqlite:////no/such/folder/x.db"},
+        "database", "DATABASE_URL", "/no/such/folder does not exist",
+    ),
+    "a database that is a folder": (
+        {"DATABASE_URL": "sqlite:////tmp"},
+        "database", "DATABASE_URL", "unable to open database file",
+    ),
+    "a database that is not there": (
+        {"DATABASE_URL": "postgresql://bot:secret@127.0.0.1:9/ledger"},
+        "database", "DATABASE_URL", "cannot be used",
+    ),
+    "a host that is another machine's": (
+        {"HOST": "192.0.2.1"},
+        "http", "HOST", "not an address of this machine",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_whatever_is_set_wrong_is_named(clinic: Clinic, what: str) -> None:
+    changes, check, about, says = BROKEN[what]
+    findings = await clinic.examine(changes)
+    found = the(findings, check, about)
+
+    assert at(Level.PROBLEM, findings) == [(check, found.about)]
+    assert says in found.says
+    assert found.do
+
+
+# Each service broken in turn
+
+
+def lock_out(clinic: Clinic) -> None:
+    clinic.atlas.behaviour.seen_address = "198.51.100.7"
+    clinic.atlas.world.keys[PUBLIC_KEY].access_list = ["203.0.113.0/24"]
+
+
+def ask_for_a_list(clinic: Clinic) -> None:
+    clinic.atlas.world.keys[PUBLIC_KEY].access_list = []
+
+
+def take_the_role(clinic: Clinic) -> None:
+    clinic.atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID] = {Role.READ_ONLY}
+
+
+def take_the_apps_scope(clinic: Clinic) -> None:
+    clinic.slack.workspace.app.app_scopes.clear()
+
+
+def take_the_plan(clinic: Clinic) -> None:
+    clinic.slack.workspace.has_user_groups = False
+
+
+SERVICES: dict[str, tuple[Callable[[Clinic], None], str, str]] = {
+    "an address that is not on the access list": (
+        lock_out, "atlas_access_list", "198.51.100.7",
+    ),
+    "no access list where one is asked for": (
+        ask_for_a_list, "atlas_access_list", "access list",
+    ),
+    "a key that may not read restore jobs": (
+        take_the_role, "atlas_restore_jobs", "may not do this",
+    ),
+    "an app token without its scope": (
+        take_the_apps_scope, "slack_app_token", "connections:write",
+    ),
+    "a plan without user groups": (
+        take_the_plan, "group", "no user groups",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SERVICES)
+async def test_whatever_a_service_refuses_is_named(clinic: Clinic, what: str) -> None:
+    change, check, says = SERVICES[what]
+    change(clinic)
+    findings = await clinic.examine()
+    (found,) = (each for each in findings if each.level is Level.PROBLEM)
+
+    assert found.check == check
+    assert says in found.says
+    assert found.do
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES.keys() - {"chat:write.public"}))
+async def test_every_scope_that_was_not_granted_is_named(clinic: Clinic, scope: str) -> None:
+    clinic.slack.workspace.app.scopes.remove(scope)
+    findings = await clinic.examine()
+
+    assert at(Level.PROBLEM, findings) == [("slack_scopes", f"scope {scope}")]
+
+
+async def test_without_the_public_scope_the_bot_must_be_invited(clinic: Clinic) -> None:
+    changes: dict[str, str | None] = {"BOT_CHANNELS": "C0LOBBY001"}
+    before = await clinic.examine(changes)
+    clinic.slack.workspace.app.scopes.remove("chat:write.public")
+    after = await clinic.examine(changes)
+
+    assert the(before, "channel").level is Level.OK
+    assert "cannot post in #lobby" in the(after, "channel").says
+    assert the(after, "slack_scopes").level is Level.WARNING
+
+
+async def test_channels_and_people_that_are_odd_are_warned_of(clinic: Clinic) -> None:
+    findings = await clinic.examine(
+        {
+            "BOT_CHANNELS": "C0SHARED01",
+            "BOT_REQUESTERS": "U0RINA0001,U0GUS00001,U0OLGA0001,U0DAN00001,U0CIBOT001",
+        }
+    )
+    warned = {found.about.split()[-1]: found.says for found in findings if found.do}
+
+    assert is_well(findings)
+    assert "another organization" in warned["C0SHARED01"]
+    assert "a guest" in warned["U0GUS00001"]
+    assert "of another organization" in warned["U0OLGA0001"]
+    assert "deactivated" in warned["U0DAN00001"]
+    assert "an app" in warned["U0CIBOT001"]
+    assert "U0RINA0001" not in warned
+
+
+async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(clinic: Clinic) -> None:
+    findings = await clinic.examine(
+        {"SLACK_BOT_TOKEN": "xoxb-no", "MONGODB_ATLAS_PRIVATE_API_KEY": "no"}
+    )
+    unchecked = {f.check: f.says for f in findings if f.level is Level.UNCHECKED}
+
+    assert set(unchecked) == {
+        *("slack_scopes", "channel", "user", "group", "approvers"),
+        *("atlas_version", "atlas_access_list", "atlas_project", "atlas_clusters"),
+        *("atlas_restore_jobs", "atlas_cancel_role", "atlas_rate_limit"),
+    }
+    assert unchecked["channel"] == "the check of SLACK_BOT_TOKEN failed"
+    assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
+
+
+async def test_a_nearly_empty_bucket_is_warned_of(clinic: Clinic) -> None:
+    clinic.atlas.behaviour.rate_capacity = 2
+    await clinic.examine()
+    findings = await clinic.examine()
+
+    assert the(findings, "atlas_rate_limit").level is Level.WARNING
+    assert "of 2 calls are left" in the(findings, "atlas_rate_limit").says
+
+
+async def test_a_bucket_that_is_used_up_is_a_problem(clinic: Clinic) -> None:
+    behaviour = clinic.atlas.behaviour
+    behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 1, 1, 3600
+    await clinic.examine()
+    findings = await clinic.examine()
+
+    assert at(Level.PROBLEM, findings) == [("atlas_rate_limit", f"rate limit of {PROJECT_ID}")]
+    assert the(findings, "atlas_restore_jobs").level is Level.UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("off", "level"), [(120, Level.WARNING), (-120, Level.WARNING), (900, Level.PROBLEM)]
+)
+async def test_a_clock_that_is_off_is_told_by_both_services(
+    clinic: Clinic, off: int, level: Level
+) -> None:
+    findings = await clinic.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=off))
+    clocks = {found.about: found.level for found in findings if found.check == "clock"}
+
+    assert clocks == {"clock, by Slack": level, "clock, by Atlas": level}
+
+
+async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(clinic: Clinic) -> None:
+    findings = await clinic.examine(
+        {
+            "MONGODB_ATLAS_PUBLIC_API_KEY": READ_ONLY_PUBLIC_KEY,
+            "MONGODB_ATLAS_PRIVATE_API_KEY": READ_ONLY_PRIVATE_KEY,
+        }
+    )
+    role = the(findings, "atlas_cancel_role")
+
+    assert role.level is Level.UNCHECKED
+    assert "Project Backup Recovery Operator" in role.do
+
+
+# The database
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+async def test_an_empty_database_is_well_and_stays_empty(database_url: str) -> None:
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as made:
+            made.execute("VACUUM")  # writes the file
+    found = await examine_database(database_url)
+    again = await examine_database(database_url)
+
+    assert found == again
+    assert (found.level, found.says) == (Level.OK, EMPTY)
+
+
+async def migrated(database_url: str) -> None:
+    database = Database(database_url)
+    await database.migrate()
+    await database.close()
+
+
+async def execute(database_url: str, statement: str) -> None:
+    """Run one statement as the bot's own account, and commit it."""
+    database = Database(database_url)
+    await database.write(lambda connection: connection.execute(text(statement)))
+    await database.close()
+
+
+async def test_a_database_that_the_bot_has_used_is_well(database_url: str) -> None:
+    await migrated(database_url)
+    found = await examine_database(database_url)
+
+    assert found.level is Level.OK
+    assert "has the newest tables" in found.says
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    await migrated(url)
+    before = contents(tmp_path)
+    await examine_database(url)
+
+    assert contents(tmp_path) == before
+    assert set(before) == {"ledger.db"}
+
+
+async def test_tables_of_an_older_program_are_warned_of(database_url: str) -> None:
+    await migrated(database_url)
+    await execute(database_url, "UPDATE alembic_version SET version_num = '0001'")
+    found = await examine_database(database_url)
+
+    assert found.level is Level.WARNING
+    assert "of version 0001" in found.says
+    assert "`serve` brings them up" in found.do
+
+
+async def test_tables_of_a_newer_program_are_a_problem(database_url: str) -> None:
+    await migrated(database_url)
+    await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    found = await examine_database(database_url)
+
+    assert found.level is Level.PROBLEM
+    assert "version 9999" in found.says
+
+
+async def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("nothing of the kind" * 100)
+    found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
+
+    assert found.level is Level.PROBLEM
+    assert "not a database" in found.says
+
+
+async def test_a_ledger_that_another_program_holds_is_a_problem(tmp_path: Path) -> None:
+    await migrated(f"sqlite:///{tmp_path}/ledger.db")
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
+        other.execute("ROLLBACK")
+
+    assert found.level is Level.PROBLEM
+    assert "locked" in found.says
+
+
+@pytest.mark.parametrize("missing", ["INSERT ON requests", "UPDATE ON alembic_version"])
+async def test_an_account_that_may_not_write_is_a_problem(
+    postgres: PostgresServer, missing: str
+) -> None:
+    url = await asyncio.to_thread(postgres.new_database)
+    reader = f"reader_{uuid.uuid4().hex[:8]}"
+    await migrated(url)
+    await execute(url, f"CREATE ROLE {reader} LOGIN")
+    await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
+    as_reader = url.replace("//bot@", f"//{reader}@")
+    before = await examine_database(as_reader)
+    await execute(url, f"REVOKE {missing} FROM {reader}")
+    found = await examine_database(as_reader)
+
+    assert before.level is Level.OK
+    assert found.level is Level.PROBLEM
+    assert "permission denied" in found.says
+
+
+async def test_an_account_that_may_make_no_tables_is_a_problem_before_they_are_made(
+    postgres: PostgresServer,
+) -> None:
+    url = await asyncio.to_thread(postgres.new_database)
+    reader = f"reader_{uuid.uuid4().hex[:8]}"
+    await execute(url, f"CREATE ROLE {reader} LOGIN")
+    found = await examine_database(url.replace("//bot@", f"//{reader}@"))
+
+    assert found.level is Level.PROBLEM
+    assert "permission denied" in found.says
+
+
+async def test_a_server_that_answers_nothing_is_not_waited_for(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.new_database)
+    postgres.pause()
+    try:
+        async with asyncio.timeout(20):
+            found = await examine_database(url)
+    finally:
+        postgres.resume()
+
+    assert found.level is Level.PROBLEM
+
+
+# The program
+
+
+async def test_the_program_exits_with_1_and_names_what_is_broken(clinic: Clinic) -> None:
+    ran = await run_command("doctor", **clinic.environ({"BOT_CHANNELS": "C0NOPE"}))
+
+    assert ran.code == 1
+    assert "problem   BOT_CHANNELS: C0NOPE: " in ran.out
+    assert ran.err == ""
+
+
+async def test_everything_broken_at_once_is_told_within_bounds_without_a_secret(
+    clinic: Clinic,
+) -> None:
+    changes: dict[str, str | None] = {
+        "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
+        "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{free_port()}",
+        "DATABASE_URL": f"postgresql://bot:sesame-password@127.0.0.1:{free_port()}/ledger",
+        "HOST": "192.0.2.1",
+    }
+    ran = await run_command("doctor", "--json", **clinic.environ(changes))
+    report = json.loads(ran.out)
+
+    assert ran.code == 1
+    assert {c["check"] for c in report["checks"] if c["level"] == "problem"} == {
+        *("slack_token", "slack_app_token", "atlas", "database", "http"),
+    }
+    secrets = (clinic.slack.bot_token, clinic.slack.app_token, PRIVATE_KEY, "sesame-password")
+    assert [secret for secret in secrets if secret in ran.out + ran.err] == []
+    assert "Traceback" not in ran.err
+
+
+async def test_json_is_for_programs(clinic: Clinic) -> None:
+    ran = await run_command("doctor", "--json", **clinic.environ())
+    report = json.loads(ran.out)
+
+    assert ran.code == 0
+    assert report["ok"] is True
+    assert report["counts"]["problem"] == 0
+    assert {*report["checks"][0]} == {"check", "about", "level", "says", "do"}
+
+
+async def test_settings_that_are_wrong_exit_with_2(clinic: Clinic) -> None:
+    environ = clinic.environ({"BOT_APPROVALS": "9", "SLACK_BOT_TOKEN": None})
+    lines = await run_command("doctor", **environ)
+    ran = await run_command("doctor", "--json", **environ)
+    said = [check["says"] for check in json.loads(ran.out)["checks"]]
+
+    assert lines.code == ran.code == 2
+    assert lines.out == ""
+    for name in ("BOT_APPROVALS", "SLACK_BOT_TOKEN"):
+        assert name in lines.err
+        assert any(name in sentence for sentence in said)
+
+
+async def test_a_port_that_is_taken_may_be_the_bots_own(clinic: Clinic) -> None:
+    taken = clinic.slack.base_url.rpartition(":")[2]
+    findings = await clinic.examine({"PORT": taken})
+
+    assert is_well(findings)
+    assert the(findings, "http").level is Level.WARNING
+    assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").says
+
+
+async def test_several_projects_are_each_checked_with_their_own_key(clinic: Clinic) -> None:
+    (clinic.folder / "projects.toml").write_text(PROJECTS)
+    findings = await clinic.examine(
+        {
+            "MONGODB_ATLAS_PROJECT_ID": None,
+            "BOT_PROJECTS_FILE": "projects.toml",
+            "OTHER_PUBLIC": "other",
+            "OTHER_PRIVATE": "not-this-one",
+        }
+    )
+
+    assert at(Level.PROBLEM, findings) == [
+        ("channel", "other, audit_channel: C0NOPE"),
+        ("atlas_credentials", "other, API key"),
+    ]
+    assert the(findings, "atlas_restore_jobs", "shop").level is Level.OK
+
+
+PROJECTS = f"""
+[[projects]]
+name = "shop"
+id = "{PROJECT_ID}"
+
+[[projects]]
+name = "other"
+id = "5b6212af90dc76637950a2c7"
+public_key_env = "OTHER_PUBLIC"
+private_key_env = "OTHER_PRIVATE"
+audit_channel = "C0NOPE"
+"""

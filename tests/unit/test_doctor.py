@@ -1,0 +1,361 @@
+"""What doctor makes of what it reads: clocks, scopes, approvers, rate limits, and its report."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import Answered
+from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.doctor import Finding, Level, is_well, settings_findings, write_json, write_lines
+from bot.doctor.atlas import judge_rate
+from bot.doctor.clock import compare, http_date
+from bot.doctor.findings import Subject
+from bot.doctor.named import channels, groups, users
+from bot.doctor.people import judge
+from bot.doctor.report import line
+from bot.doctor.tokens import app_token_finding, introduce, scope_findings
+from bot.logs import redact
+from bot.manifest import SCOPES
+from bot.settings import load_settings
+from tests.unit.slack.fake_slack import FakeSlack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SUBJECT = Subject("it", "it")
+
+
+# Clocks
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level", "says"),
+    [
+        (0, Level.OK, "agrees"),
+        (-60, Level.OK, "agrees"),
+        (61, Level.WARNING, "61 s ahead"),
+        (-61, Level.WARNING, "61 s behind"),
+        (300, Level.WARNING, "300 s ahead"),
+        (301, Level.PROBLEM, "301 s ahead"),
+        (-86400, Level.PROBLEM, "86400 s behind"),
+    ],
+)
+def test_a_clock_may_be_a_minute_off_and_never_five(seconds: int, level: Level, says: str) -> None:
+    found = compare("Slack", NOON + timedelta(seconds=seconds), NOON)
+
+    assert found.level is level
+    assert says in found.says
+
+
+def test_a_service_that_tells_no_time_judges_no_clock() -> None:
+    assert compare("Atlas", NOON, None).level is Level.UNCHECKED
+    assert compare("Atlas", None, NOON).level is Level.UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("Wed, 25 Nov 2026 12:00:00 GMT", NOON), ("noon", None), ("", None)],
+)
+def test_a_date_is_read_as_http_writes_it(text: str, moment: datetime | None) -> None:
+    assert http_date(text) == moment
+
+
+# Scopes
+
+ALL = frozenset(SCOPES)
+
+
+def levels(findings: list[Finding]) -> dict[str, Level]:
+    return {finding.about: finding.level for finding in findings}
+
+
+def test_all_scopes_and_no_more_are_well() -> None:
+    assert [found.level for found in scope_findings(ALL, groups=True)] == [Level.OK]
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+def test_each_missing_scope_is_named_with_its_reason(scope: str) -> None:
+    (found,) = scope_findings(ALL - {scope}, groups=True)
+
+    assert found.level is (Level.WARNING if scope == "chat:write.public" else Level.PROBLEM)
+    assert found.about == f"scope {scope}"
+    assert SCOPES[scope] in found.says
+
+
+def test_reading_groups_is_needed_only_where_the_settings_name_one() -> None:
+    found = scope_findings(ALL - {"usergroups:read"}, groups=False)
+
+    assert levels(found) == {"scope usergroups:read": Level.WARNING}
+
+
+def test_scopes_that_nothing_needs_are_told() -> None:
+    (found,) = scope_findings(ALL | {"files:read", "channels:history"}, groups=True)
+
+    assert found.level is Level.WARNING
+    assert "channels:history, files:read" in found.says
+
+
+def test_scopes_that_slack_does_not_tell_are_not_checked() -> None:
+    assert [found.level for found in scope_findings(None, groups=True)] == [Level.UNCHECKED]
+
+
+# Tokens
+
+
+def introducing(**answer: object) -> FakeSlack:
+    slack = FakeSlack()
+    known = {"team_id": "T0HOME", "user_id": "U0BOT", "user": "bot", "team": "Shop"}
+    slack.says("auth.test", {**known, **answer})
+    slack.says("bots.info", {"bot": {"app_id": "A0OURS"}})
+    return slack
+
+
+async def test_the_bots_app_and_scopes_are_read() -> None:
+    slack = introducing(bot_id="B0BOT")
+    slack.scripts["auth.test"].headers["X-OAuth-Scopes"] = "commands, chat:write"
+    us = (await introduce(slack)).us
+
+    assert us
+    assert us.app == "A0OURS"
+    assert us.scopes == frozenset({"commands", "chat:write"})
+
+
+async def test_a_token_of_a_person_is_no_bots() -> None:
+    introduction = await introduce(introducing())
+
+    assert introduction.us is None
+    assert introduction.finding.level is Level.PROBLEM
+    assert "no bot's token" in introduction.finding.says
+
+
+async def test_an_app_token_of_another_app_is_a_problem() -> None:
+    us = (await introduce(introducing(bot_id="B0BOT"))).us
+    slack = FakeSlack()
+    slack.says("apps.connections.open", {"url": "wss://wss.slack.com/link"})
+    slack.says("auth.test", {"app_id": "A0OTHER"})
+    found = await app_token_finding(slack, "xapp-1", us)
+
+    assert found.level is Level.PROBLEM
+    assert "another app (A0OTHER)" in found.says
+
+
+async def test_a_socket_mode_that_cannot_be_reached_is_a_problem() -> None:
+    slack = FakeSlack()
+    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
+    slack.says("auth.test", {})
+    found = await app_token_finding(slack, "xapp-1", None)
+
+    assert found.level is Level.PROBLEM
+    assert "127.0.0.1, port 9" in found.says
+
+
+async def test_behind_a_proxy_socket_mode_is_not_tried() -> None:
+    slack = FakeSlack()
+    slack.proxy = "http://proxy.example.com:3128"
+    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
+    slack.says("auth.test", {})
+    found = await app_token_finding(slack, "xapp-1", None)
+
+    assert found.level is Level.OK
+    assert "not tried" in found.says
+
+
+# Approvers
+
+
+def ids(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "self_approval", "able", "askers", "level"),
+    [
+        (1, False, "", None, Level.PROBLEM),
+        (2, True, "U1", None, Level.PROBLEM),
+        (1, False, "U1 U2", None, Level.OK),
+        (1, True, "U1", ids("U1"), Level.OK),
+        (1, False, "U1", ids("U2"), Level.OK),
+        (1, False, "U1", ids("U1"), Level.PROBLEM),
+        (1, False, "U1", ids("U1 U2"), Level.WARNING),
+        (1, False, "U1", None, Level.WARNING),
+        (2, False, "U1 U2", ids("U1"), Level.PROBLEM),
+        (2, False, "U1 U2 U3", ids("U1"), Level.OK),
+    ],
+)
+def test_approvers_are_enough_when_enough_are_left_beside_who_asks(
+    wanted: int, self_approval: bool, able: str, askers: frozenset[str] | None, level: Level
+) -> None:
+    policy = Policy(approvals=wanted, self_approval=self_approval)
+
+    assert judge(SUBJECT, policy, ids(able), askers).level is level
+
+
+# The rate limit
+
+
+@pytest.mark.parametrize(
+    ("left", "level"), [(1200, Level.OK), (240, Level.OK), (239, Level.WARNING), (0, Level.WARNING)]
+)
+def test_a_fifth_of_the_calls_about_backups_should_be_left(left: int, level: Level) -> None:
+    answered = Answered("GET", 200, 0.1, rate_limit_remaining=left, rate_limit=1200)
+
+    assert judge_rate(SUBJECT, answered).level is level
+
+
+@pytest.mark.parametrize("answered", [None, Answered("GET", 200, 0.1)])
+def test_a_limit_that_atlas_does_not_tell_is_not_checked(answered: Answered | None) -> None:
+    assert judge_rate(SUBJECT, answered).level is Level.UNCHECKED
+
+
+# What the settings name
+
+ENVIRON = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "SLACK_APP_TOKEN": "xapp-1",
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "public",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "private",
+    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
+}
+
+
+def test_each_id_is_looked_up_once_under_every_setting_that_names_it(tmp_path: Path) -> None:
+    given = {
+        "BOT_CHANNELS": "C1,C2",
+        "BOT_WATCH_CHANNEL": "C1",
+        "BOT_REQUESTERS": "U1,S1",
+        "BOT_APPROVERS": "U1,U2,S1",
+    }
+    settings = load_settings(ENVIRON | given, tmp_path)
+
+    assert [each.about for each in channels(settings)] == [
+        "BOT_CHANNELS, BOT_WATCH_CHANNEL: C1",
+        "BOT_CHANNELS: C2",
+    ]
+    assert [each.about for each in users(settings)] == [
+        "BOT_REQUESTERS, BOT_APPROVERS: U1",
+        "BOT_APPROVERS: U2",
+    ]
+    assert [each.about for each in groups(settings)] == ["BOT_REQUESTERS, BOT_APPROVERS: S1"]
+
+
+def test_where_cards_go_elsewhere_the_commands_channel_needs_no_posting(tmp_path: Path) -> None:
+    given = {"BOT_CHANNELS": "C1", "BOT_AUDIT_CHANNEL": "C2"}
+    found = channels(load_settings(ENVIRON | given, tmp_path))
+
+    assert {each.id: each.needed for each in found} == {"C1": False, "C2": True}
+
+
+def test_with_a_projects_file_each_project_names_its_own() -> None:
+    environ = ENVIRON | {"SHOP_PUBLIC_KEY": "public", "SHOP_PRIVATE_KEY": "private"}
+    settings = load_settings(environ | {"BOT_PROJECTS_FILE": "projects.example.toml"}, Path("docs"))
+
+    assert [each.about for each in channels(settings)] == [
+        "shop-prod, channels: C0OPS00001",
+        "shop-prod, audit_channel: C0AUDIT001",
+    ]
+    assert [each.about for each in groups(settings)] == [
+        "shop-prod, requesters: S0ONCALL1",
+        "shop-prod, approvers: S0APPROVE1",
+    ]
+
+
+def test_everybody_is_nobody_by_name(tmp_path: Path) -> None:
+    settings = load_settings(ENVIRON, tmp_path)
+
+    assert settings.projects[0].policy.requesters == EVERYONE != People()
+    assert (users(settings), groups(settings)) == ([], [])
+
+
+# The report
+
+FINDINGS = [
+    SUBJECT.ok("well"),
+    SUBJECT.warning("so so", "Look."),
+    SUBJECT.problem("bad", "Mend it."),
+    SUBJECT.unchecked("who knows"),
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_finding_is_one_line_with_what_to_do() -> None:
+    assert [line(finding) for finding in FINDINGS] == [
+        "ok        it: well",
+        "warning   it: so so → Look.",
+        "problem   it: bad → Mend it.",
+        "unchecked it: who knows",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "last"),
+    [
+        (FINDINGS, "1 problem, 1 warning."),
+        (FINDINGS[:1], "No problem, 0 warnings."),
+        (FINDINGS * 2, "2 problems, 2 warnings."),
+    ],
+)
+def test_the_last_line_counts(findings: list[Finding], last: str) -> None:
+    out = io.StringIO()
+    write_lines(findings, out)
+
+    assert out.getvalue().splitlines()[-1] == last
+    assert len(out.getvalue().splitlines()) == len(findings) + 1
+
+
+def test_on_a_terminal_it_is_a_table() -> None:
+    out = Terminal()
+    write_lines(FINDINGS, out)
+
+    assert "How it stands" in out.getvalue()
+    assert all(finding.says in out.getvalue() for finding in FINDINGS)
+
+
+def test_programs_get_json() -> None:
+    out = io.StringIO()
+    write_json(FINDINGS, out)
+    report = json.loads(out.getvalue())
+
+    assert report["ok"] is False
+    assert report["counts"] == {"ok": 1, "warning": 1, "problem": 1, "unchecked": 1}
+    assert report["checks"][2] == {
+        "check": "it", "about": "it", "level": "problem", "says": "bad", "do": "Mend it.",
+    }  # fmt: skip
+
+
+def test_it_is_well_unless_there_is_a_problem() -> None:
+    assert not is_well(FINDINGS)
+    assert is_well(finding for finding in FINDINGS if finding.level is not Level.PROBLEM)
+    assert not is_well(settings_findings(["SLACK_BOT_TOKEN is not set"]))
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("write", [write_lines, write_json])
+def test_neither_secrets_nor_control_characters_are_written(
+    write: Callable[[list[Finding], TextIO], None], stream: type[io.StringIO]
+) -> None:
+    out = stream()
+    redact([SecretStr("a-private-key-of-atlas")])
+    write([SUBJECT.ok("#ops\x1b[2J"), SUBJECT.problem("a-private-key-of-atlas", "Look.")], out)
+
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\\u001b" not in out.getvalue()
+    assert "a-private-key-of-atlas" not in out.getvalue()
+
+
+def test_names_from_outside_are_no_markup() -> None:
+    out = Terminal()
+    write_lines([SUBJECT.ok("[bold]x[/bold]")], out)
+
+    assert "[bold]x[/bold]" in out.getvalue()
