@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -196,8 +197,17 @@ def _engine(url: URL, patience: float, ended_after: int) -> AsyncEngine:
     return _postgresql(url, min(patience, PATIENCE), ended_after)
 
 
+class _Closing(sqlite3.Connection):
+    """Closes its file when it is dropped: the driver forgets one whose opening was cancelled."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _sqlite(url: URL, patience: float) -> AsyncEngine:
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"), connect_args={"factory": _Closing}
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

@@ -1,0 +1,43 @@
+"""A database that nobody waits for any more leaves nothing open."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bot.cancellation.database import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_files(folder: Path) -> list[str]:
+    """Return which files of `folder` this process holds open."""
+    held = []
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
+        with suppress(FileNotFoundError):
+            held.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - may be no path
+    return [name for name in held if name.startswith(str(folder))]
+
+
+async def test_an_opening_that_is_given_up_at_any_step_leaves_no_file_open(tmp_path: Path) -> None:
+    """Newer Pythons also warn of a connection that nobody closed, and warnings are errors here."""
+    for steps in range(40):
+        database = Database(f"sqlite:///{tmp_path}/ledger.db")
+        migrating = asyncio.create_task(database.migrate())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        migrating.cancel()
+        await asyncio.gather(migrating, return_exceptions=True)
+        await database.close()
+    # The driver's threads may be at it still.
+    for _ in range(100):
+        gc.collect()
+        if not open_files(tmp_path):
+            break
+        await asyncio.sleep(0.02)
+
+    assert open_files(tmp_path) == []
