@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +12,10 @@ import pytest
 from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    NewLedger = Callable[[], str]
+    NewLedger = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +30,17 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def ledgers(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """The URLs of empty databases, enough of them for many houses side by side."""
+def new_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewLedger:
+    """Make empty databases of one kind, for houses side by side, and give their URLs."""
     if kind == "sqlite":
-        return [f"sqlite:///{tmp_path}/ledger-{number}.db" for number in range(20)]
+        numbers = count(1)
+
+        async def new_file() -> str:
+            return f"sqlite:///{tmp_path}/ledger-{next(numbers)}.db"
+
+        return new_file
     server: PostgresServer = request.getfixturevalue("postgres")
-    return [server.new_database() for _ in range(20)]
+    return partial(asyncio.to_thread, server.new_database)
 
 
 @pytest.fixture

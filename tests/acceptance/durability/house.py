@@ -9,6 +9,7 @@ import asyncio
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from bot.cancellation.database import Database
 from bot.cancellation.record import Record
@@ -31,6 +32,9 @@ CLUSTER = "prod-eu"
 
 #: Seconds after a new start in which everything acknowledged must have ended.
 BOUND = 30.0
+
+#: How many bots start at the same time.
+STARTS = 3
 
 #: Seconds between looks at what tells nobody of its changes.
 LOOK = 0.005
@@ -79,8 +83,9 @@ class House:
 
     async def start(self) -> BotProcess:
         """Start one more bot and wait until it is ready."""
-        bot = self.spawn()
-        await bot.ready()
+        async with turn_to_start():
+            bot = self.spawn()
+            await bot.ready()
         self.route(bot)
         return bot
 
@@ -222,6 +227,14 @@ async def opened(
         )
         with house.stack:
             yield house
+
+
+def turn_to_start() -> asyncio.Semaphore:
+    """Keep many houses from starting their bots at once: all of them would be slow to be ready."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(STARTS))
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 def state_of(message: Json) -> str:

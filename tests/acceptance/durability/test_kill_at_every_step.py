@@ -6,35 +6,17 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bot.sandbox.slack import Settings
 from tests.acceptance.durability.house import BOUND, opened, state_of
 from tests.acceptance.durability.moments import MOMENTS, POST, after_slack_took
+from tests.acceptance.durability.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
+    from tests.acceptance.durability.conftest import NewLedger
     from tests.acceptance.durability.house import House
     from tests.acceptance.durability.moments import Moment
-
-#: Houses that work at the same time: enough to let their waits overlap.
-SIDE_BY_SIDE = 13
-
-
-async def side_by_side(work: dict[str, Coroutine[object, object, None]]) -> None:
-    """Run every house; failures come together, each with its name."""
-    room = asyncio.Semaphore(SIDE_BY_SIDE)
-
-    async def named(name: str, each: Coroutine[object, object, None]) -> None:
-        async with room:
-            try:
-                await each
-            except Exception as error:
-                error.add_note(f"killed when: {name}")
-                raise
-
-    done = await asyncio.gather(*(named(*item) for item in work.items()), return_exceptions=True)
-    if failed := [error for error in done if isinstance(error, Exception)]:
-        raise ExceptionGroup("not every request came to its end", failed)
 
 
 async def killed_once(house: House, moment: Moment) -> None:
@@ -59,37 +41,28 @@ async def ended_anew(house: House) -> None:
     assert await bot.stop() == 0, bot.log
 
 
+@pytest.mark.timeout(300)  # thirteen houses, on machines that may have much else to do
 async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_start(
-    ledgers: list[str],
+    new_ledger: NewLedger,
 ) -> None:
-    async def scenario(moment: Moment, url: str) -> None:
-        async with opened(url) as house:
+    async def scenario(moment: Moment) -> None:
+        async with opened(await new_ledger()) as house:
             await killed_once(house, moment)
 
-    await side_by_side(
-        {
-            name: scenario(moment, url)
-            for (name, moment), url in zip(MOMENTS.items(), ledgers, strict=False)
-        }
-    )
+    await side_by_side({name: scenario(moment) for name, moment in MOMENTS.items()})
 
 
-async def test_the_record_of_a_request_that_lived_through_it_verifies(on_sqlite: str) -> None:
-    async with opened(on_sqlite) as house:
-        await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])
-        await house.verify()
-
-
-async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> None:
-    async def submission(url: str) -> None:
-        async with opened(url) as house:
+@pytest.mark.timeout(300)
+async def test_killed_right_after_an_ack_nothing_is_lost(new_ledger: NewLedger) -> None:
+    async def submission() -> None:
+        async with opened(await new_ledger()) as house:
             await house.start()
             await house.asks("rina")
             house.bot.kill()
             await ended_anew(house)
 
-    async def approval(url: str) -> None:
-        async with opened(url, approvals=1) as house:
+    async def approval() -> None:
+        async with opened(await new_ledger(), approvals=1) as house:
             await house.start()
             job = await house.asks("rina")
             ack = await house.slack.clicks(
@@ -99,9 +72,9 @@ async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> 
             assert ack.ok
             await ended_anew(house)
 
-    async def waiting(url: str) -> None:
+    async def waiting() -> None:
         """What waits for approval waits on, and its old card's buttons work."""
-        async with opened(url, approvals=1) as house:
+        async with opened(await new_ledger(), approvals=1) as house:
             await house.start()
             job = await house.asks("rina")
             card = await house.card_of(job)
@@ -112,11 +85,18 @@ async def test_killed_right_after_an_ack_nothing_is_lost(ledgers: list[str]) -> 
             await house.until_ended()
             await house.check()
 
+    async def over_http() -> None:
+        """In HTTP mode, with the record verified as an operator would."""
+        async with opened(await new_ledger(), mode="http") as house:
+            await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])
+            await house.verify()
+
     await side_by_side(
         {
-            "the submission is acknowledged": submission(ledgers[0]),
-            "the approval is acknowledged": approval(ledgers[1]),
-            "it waits for approval": waiting(ledgers[2]),
+            "the submission is acknowledged": submission(),
+            "the approval is acknowledged": approval(),
+            "it waits for approval": waiting(),
+            "Slack posts to one address": over_http(),
         }
     )
 
@@ -175,9 +155,4 @@ async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its
 def _settled(house: House, ts: str) -> bool:
     """Whether a message has no button left that decides."""
     message = house.slack.message("ops", ts)
-    return bool(message) and "cancel_restore_approve" not in str(message)
-
-
-async def test_in_http_mode_too(on_postgres: str) -> None:
-    async with opened(on_postgres, mode="http") as house:
-        await killed_once(house, MOMENTS["the DELETE has its effect and no answer"])
+    return message is not None and "cancel_restore_approve" not in str(message["blocks"])

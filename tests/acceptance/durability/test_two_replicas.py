@@ -11,13 +11,17 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.durability.house import BOUND, opened, until
+from tests.acceptance.durability.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from tests.acceptance.durability.house import House, Mode
+    from tests.postgres import PostgresServer
     from tests.process import BotProcess
 
+MODES: tuple[Mode, ...] = ("socket", "http")
+
 #: Random kills: rounds, and how many people ask in each.
-ROUNDS = 6
+ROUNDS = 4
 PEOPLE = 4
 
 
@@ -35,25 +39,29 @@ async def two(house: House) -> tuple[BotProcess, BotProcess]:
     return first, second
 
 
-async def test_the_other_replica_takes_over_within_the_bound(mode: Mode, on_postgres: str) -> None:
-    async with opened(on_postgres, mode=mode) as house:
-        first, second = await two(house)
-        job = house.new_job()
-        house.atlas.faults.add(Fault(kind=Kind.HANG_AFTER, method="DELETE", path=job))
-        await house.opens("rina", job)
-        assert (await house.submits("rina", job)).ok
-        await until(lambda: not house.atlas.faults.active)
-        runner = first if '"atlas:cancel_sent"' in first.log else second
-        other = second if runner is first else first
-        runner.kill()
-        killed = time.monotonic()
-        house.route(other)
+async def test_the_other_replica_takes_over_within_the_bound(postgres: PostgresServer) -> None:
+    async def scenario(mode: Mode) -> None:
+        url = await asyncio.to_thread(postgres.new_database)
+        async with opened(url, mode=mode) as house:
+            first, second = await two(house)
+            job = house.new_job()
+            house.atlas.faults.add(Fault(kind=Kind.HANG_AFTER, method="DELETE", path=job))
+            await house.opens("rina", job)
+            assert (await house.submits("rina", job)).ok
+            await until(lambda: not house.atlas.faults.active)
+            runner = first if '"atlas:cancel_sent"' in first.log else second
+            other = second if runner is first else first
+            runner.kill()
+            killed = time.monotonic()
+            house.route(other)
 
-        await house.until_ended(killed + BOUND - time.monotonic())
+            await house.until_ended(killed + BOUND - time.monotonic())
 
-        await house.check()
-        assert '"request:taken_over"' in other.log
-        assert await other.stop() == 0, other.log
+            await house.check()
+            assert '"request:taken_over"' in other.log
+            assert await other.stop() == 0, other.log
+
+    await side_by_side({mode: scenario(mode) for mode in MODES})
 
 
 async def test_any_replica_takes_any_click_and_each_thing_is_posted_once(
