@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sqlite3
-import uuid
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
 
-from bot.cancellation.database import Database
 from bot.doctor import Finding, Level, examine, is_well
-from bot.doctor.database import EMPTY, examine_database
 from bot.manifest import SCOPES
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, AtlasStandIn
 from bot.sandbox.atlas.credentials import Role
@@ -30,11 +24,11 @@ from bot.sandbox.atlas.example import (
 from bot.sandbox.slack import SlackStandIn
 from bot.settings import load_settings
 from tests.acceptance.house import environment
-from tests.postgres import PostgresServer, free_port
+from tests.postgres import free_port
 from tests.process import run_command
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -362,7 +356,8 @@ async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(clinic: 
 
 
 async def test_a_nearly_empty_bucket_is_warned_of(clinic: Clinic) -> None:
-    clinic.atlas.behaviour.rate_capacity = 2
+    behaviour = clinic.atlas.behaviour
+    behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 2, 1, 3600
     await clinic.examine()
     findings = await clinic.examine()
 
@@ -403,150 +398,6 @@ async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(clinic: Clini
 
     assert role.level is Level.UNCHECKED
     assert "Project Backup Recovery Operator" in role.do
-
-
-# The database
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
-
-
-async def test_an_empty_database_is_well_and_stays_empty(database_url: str) -> None:
-    if database_url.startswith("sqlite"):
-        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as made:
-            made.execute("VACUUM")  # writes the file
-    found = await examine_database(database_url)
-    again = await examine_database(database_url)
-
-    assert found == again
-    assert (found.level, found.says) == (Level.OK, EMPTY)
-
-
-async def migrated(database_url: str) -> None:
-    database = Database(database_url)
-    await database.migrate()
-    await database.close()
-
-
-async def execute(database_url: str, statement: str) -> None:
-    """Run one statement as the bot's own account, and commit it."""
-    database = Database(database_url)
-    await database.write(lambda connection: connection.execute(text(statement)))
-    await database.close()
-
-
-async def test_a_database_that_the_bot_has_used_is_well(database_url: str) -> None:
-    await migrated(database_url)
-    found = await examine_database(database_url)
-
-    assert found.level is Level.OK
-    assert "has the newest tables" in found.says
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    await migrated(url)
-    before = contents(tmp_path)
-    await examine_database(url)
-
-    assert contents(tmp_path) == before
-    assert set(before) == {"ledger.db"}
-
-
-async def test_tables_of_an_older_program_are_warned_of(database_url: str) -> None:
-    await migrated(database_url)
-    await execute(database_url, "UPDATE alembic_version SET version_num = '0001'")
-    found = await examine_database(database_url)
-
-    assert found.level is Level.WARNING
-    assert "of version 0001" in found.says
-    assert "`serve` brings them up" in found.do
-
-
-async def test_tables_of_a_newer_program_are_a_problem(database_url: str) -> None:
-    await migrated(database_url)
-    await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
-    found = await examine_database(database_url)
-
-    assert found.level is Level.PROBLEM
-    assert "version 9999" in found.says
-
-
-async def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").write_text("nothing of the kind" * 100)
-    found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
-
-    assert found.level is Level.PROBLEM
-    assert "not a database" in found.says
-
-
-async def test_a_ledger_that_another_program_holds_is_a_problem(tmp_path: Path) -> None:
-    await migrated(f"sqlite:///{tmp_path}/ledger.db")
-    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
-        other.execute("ROLLBACK")
-
-    assert found.level is Level.PROBLEM
-    assert "locked" in found.says
-
-
-@pytest.mark.parametrize("missing", ["INSERT ON requests", "UPDATE ON alembic_version"])
-async def test_an_account_that_may_not_write_is_a_problem(
-    postgres: PostgresServer, missing: str
-) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
-    reader = f"reader_{uuid.uuid4().hex[:8]}"
-    await migrated(url)
-    await execute(url, f"CREATE ROLE {reader} LOGIN")
-    await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
-    as_reader = url.replace("//bot@", f"//{reader}@")
-    before = await examine_database(as_reader)
-    await execute(url, f"REVOKE {missing} FROM {reader}")
-    found = await examine_database(as_reader)
-
-    assert before.level is Level.OK
-    assert found.level is Level.PROBLEM
-    assert "permission denied" in found.says
-
-
-async def test_an_account_that_may_make_no_tables_is_a_problem_before_they_are_made(
-    postgres: PostgresServer,
-) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
-    reader = f"reader_{uuid.uuid4().hex[:8]}"
-    await execute(url, f"CREATE ROLE {reader} LOGIN")
-    found = await examine_database(url.replace("//bot@", f"//{reader}@"))
-
-    assert found.level is Level.PROBLEM
-    assert "permission denied" in found.says
-
-
-async def test_a_server_that_answers_nothing_is_not_waited_for(postgres: PostgresServer) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
-    postgres.pause()
-    try:
-        async with asyncio.timeout(20):
-            found = await examine_database(url)
-    finally:
-        postgres.resume()
-
-    assert found.level is Level.PROBLEM
 
 
 # The program
