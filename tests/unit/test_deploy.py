@@ -1,0 +1,484 @@
+"""The deployment examples and the monitoring: what they say is right, and runs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import yaml
+from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from bot.settings.credentials import DEFAULT_VARIABLES
+from bot.settings.variables import DefaultRules, Variables
+from bot.web.metrics import STATES, Metrics
+from tests.needs import find
+from tests.packaging.dockerfile import read_stages
+from tests.postgres import PostgresServer
+from tests.process import BotProcess, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+Json = dict[str, Any]
+
+DEPLOY = Path("docs/deploy")
+MONITORING = Path("docs/monitoring")
+FINAL = read_stages()[-1]
+IMAGE = FINAL.environment()
+USER = FINAL.one("USER").rest.partition(":")[0]
+
+#: Seconds that the bot may take to end, by its own word.
+ORDERLY_END = 10
+
+
+def variables() -> set[str]:
+    """Return the names of everything that can be set."""
+    fields = (f for model in (Variables, DefaultRules) for f in model.model_fields.values())
+    return {str(field.alias) for field in fields} | set(DEFAULT_VARIABLES.values())
+
+
+SECRET = {
+    *("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "DATABASE_URL"),
+    *DEFAULT_VARIABLES.values(),
+}
+
+
+@asynccontextmanager
+async def services() -> AsyncIterator[dict[str, str]]:
+    """Start both stand-ins; give what a person fills in, and where the services are."""
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        yield {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_API_URL": slack.api_url,
+            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+            "MONGODB_ATLAS_BASE_URL": atlas.url,
+            "HOST": "127.0.0.1",  # nothing of a test is open to others
+        }
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("page", sorted(DEPLOY.glob("*.md")), ids=str)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_example_is_linked() -> None:
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    files = [path.name for folder in (DEPLOY, MONITORING) for path in folder.iterdir()]
+
+    assert [name for name in files if name != "README.md" and f"{name})" not in text] == []
+
+
+# Compose
+
+COMPOSE: Json = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+PASSWORD = "letters4digits"
+
+
+def interpolated(value: str) -> str:
+    """Fill a password in, as compose does from .env."""
+    return re.sub(r"\$\{POSTGRES_PASSWORD[^}]*\}", PASSWORD, value)
+
+
+def of_compose(service: str) -> dict[str, str]:
+    given: dict[str, str] = COMPOSE["services"][service]["environment"]
+    return {name: interpolated(value) for name, value in given.items()}
+
+
+def test_compose_sets_what_can_be_set() -> None:
+    assert set(of_compose("bot")) <= variables()
+
+
+def test_compose_builds_the_image_of_the_dockerfile() -> None:
+    assert (DEPLOY / COMPOSE["services"]["bot"]["build"] / "Dockerfile").resolve().exists()
+
+
+def test_compose_points_the_bot_to_the_database_that_it_starts() -> None:
+    url, database = make_url(of_compose("bot")["DATABASE_URL"]), of_compose("database")
+
+    assert url.host in COMPOSE["services"]
+    assert (url.username, url.password, url.database) == (
+        database["POSTGRES_USER"],
+        database["POSTGRES_PASSWORD"],
+        database["POSTGRES_DB"],
+    )
+    assert COMPOSE["services"]["database"]["healthcheck"]["test"][2:] == [
+        f"--username={url.username}",
+        f"--dbname={url.database}",
+    ]
+    assert COMPOSE["services"]["bot"]["depends_on"] == {url.host: {"condition": "service_healthy"}}
+
+
+def test_the_password_of_the_database_is_in_no_file() -> None:
+    given = COMPOSE["services"]["database"]["environment"]["POSTGRES_PASSWORD"]
+
+    assert given.startswith("${POSTGRES_PASSWORD:?")
+
+
+def test_compose_runs_two_replicas_with_the_least_rights() -> None:
+    bot = COMPOSE["services"]["bot"]
+    home = next(each for each in bot["tmpfs"] if each.startswith(f"{IMAGE['HOME']}:"))
+
+    assert bot["deploy"] == {"replicas": 2}
+    assert bot["read_only"] is True
+    assert bot["cap_drop"] == ["ALL"]
+    assert bot["security_opt"] == ["no-new-privileges:true"]
+    assert "ports" not in bot
+    assert f"uid={USER}," in home
+    assert int(bot["stop_grace_period"].removesuffix("s")) > ORDERLY_END
+
+
+async def test_what_compose_says_runs_as_two_replicas_over_one_database(
+    postgres: PostgresServer,
+) -> None:
+    url = make_url(await asyncio.to_thread(postgres.new_database))
+    example = dotenv_values(".env.example")
+    async with services() as filled_in:
+        environ = {**example, **filled_in, **of_compose("bot")}
+        ours = make_url(environ["DATABASE_URL"] or "").set(
+            host=url.host, port=url.port, database=url.database
+        )
+        given = {name: value for name, value in environ.items() if value}
+        given["DATABASE_URL"] = ours.render_as_string(hide_password=False)
+        with BotProcess(given) as one, BotProcess(given) as other:
+            await asyncio.gather(one.ready(), other.ready())
+            ended = await asyncio.gather(one.stop(), other.stop())
+
+    assert set(ended) == {0}
+
+
+# Kubernetes
+
+KUBERNETES: list[Json] = list(
+    yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
+)
+
+
+def of_kind(kind: str) -> Json:
+    (found,) = (each for each in KUBERNETES if each["kind"] == kind)
+    return found
+
+
+POD: Json = of_kind("Deployment")["spec"]["template"]
+(CONTAINER,) = POD["spec"]["containers"]
+CONFIG: Json = of_kind("ConfigMap")["data"]
+REFERENCES: dict[str, Json] = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in CONTAINER["env"]}
+
+
+def test_kubernetes_has_these_things_all_under_one_name() -> None:
+    kinds = {each["kind"]: each["apiVersion"] for each in KUBERNETES}
+
+    assert kinds == {
+        "ConfigMap": "v1",
+        "Deployment": "apps/v1",
+        "PodDisruptionBudget": "policy/v1",
+        "Service": "v1",
+    }
+    assert {each["metadata"]["name"] for each in KUBERNETES} == {"cancel-restore"}
+
+
+def test_kubernetes_sets_what_can_be_set_and_every_value_is_a_text() -> None:
+    assert (set(CONFIG) | set(REFERENCES)) - variables() == set()
+    assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
+
+
+def test_every_secret_is_a_reference_and_nothing_else_is() -> None:
+    assert set(CONFIG) & SECRET == set()
+    assert set(REFERENCES) - SECRET == set()
+    assert {n: {"name": "cancel-restore", "key": n} for n in REFERENCES} == REFERENCES
+    assert CONTAINER["envFrom"] == [
+        {"configMapRef": {"name": of_kind("ConfigMap")["metadata"]["name"]}}
+    ]
+
+
+def test_the_selectors_find_the_pods() -> None:
+    labels = POD["metadata"]["labels"]
+    spread = POD["spec"]["topologySpreadConstraints"][0]["labelSelector"]
+
+    assert of_kind("Service")["spec"]["selector"] == labels
+    assert spread == {"matchLabels": labels}
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        assert of_kind(kind)["spec"]["selector"] == {"matchLabels": labels}
+
+
+def test_the_pods_run_as_the_images_user_with_the_least_rights() -> None:
+    pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
+
+    assert pod["runAsNonRoot"] is True
+    assert str(pod["runAsUser"]) == str(pod["runAsGroup"]) == USER
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert POD["spec"]["automountServiceAccountToken"] is False
+
+
+def test_the_pods_listen_where_the_image_does_and_may_write_its_home() -> None:
+    (port,) = CONTAINER["ports"]
+    mounted = {each["mountPath"]: each["name"] for each in CONTAINER["volumeMounts"]}
+
+    assert str(port["containerPort"]) == IMAGE["PORT"] == FINAL.one("EXPOSE").rest
+    assert POD["metadata"]["annotations"]["prometheus.io/port"] == IMAGE["PORT"]
+    assert of_kind("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert IMAGE["HOME"] in mounted
+    assert set(mounted.values()) == {volume["name"] for volume in POD["spec"]["volumes"]}
+
+
+def test_a_new_pod_is_ready_before_an_old_one_ends() -> None:
+    spec = of_kind("Deployment")["spec"]
+
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert POD["spec"]["terminationGracePeriodSeconds"] > ORDERLY_END
+
+
+async def test_what_kubernetes_says_runs_and_answers_its_probes(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.new_database)
+    paths = [CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness")]
+    paths += [CONTAINER["readinessProbe"]["httpGet"]["path"]]
+    paths += [POD["metadata"]["annotations"]["prometheus.io/path"]]
+    async with services() as filled_in:
+        secrets = {name: {**filled_in, "DATABASE_URL": url}[name] for name in REFERENCES}
+        elsewhere = {n: v for n, v in filled_in.items() if n.endswith("_URL") or n == "HOST"}
+        with BotProcess({**CONFIG, **secrets, **elsewhere}) as process:
+            await process.ready()
+            answers = {path: await process.status(path) for path in paths}
+            code = await process.stop()
+
+    assert answers == dict.fromkeys(("/healthz", "/readyz", "/metrics"), 200)
+    assert code == 0
+
+
+# systemd
+
+UNIT = DEPLOY / "cancel-restore.service"
+
+
+def unit() -> dict[str, list[str]]:
+    """Return the values of each key; a key may stand there several times."""
+    found: dict[str, list[str]] = {}
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"(\w+)=(.*)", line):
+            found.setdefault(match[1], []).append(match[2])
+    return found
+
+
+def of_unit() -> dict[str, str]:
+    pairs = (pair for line in unit()["Environment"] for pair in shlex.split(line))
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def test_the_unit_sets_what_can_be_set() -> None:
+    assert set(of_unit()) - variables() == {"HOME", "PYTHONDONTWRITEBYTECODE"}
+
+
+def test_the_unit_keeps_everything_in_its_one_folder() -> None:
+    (name,) = unit()["StateDirectory"]
+    folder = f"/var/lib/{name}"
+
+    assert unit()["WorkingDirectory"] == [folder]
+    assert of_unit()["HOME"] == folder
+    assert of_unit()["DATABASE_URL"] == f"sqlite:///{folder}/cancel-restore.db"
+
+
+#: What keeps a bot that was taken over from the rest of the machine.
+HARDENED = {
+    "CapabilityBoundingSet": "",
+    "DynamicUser": "yes",
+    "LimitCORE": "0",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "PrivateUsers": "yes",
+    "ProtectHome": "yes",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+    "RestrictNamespaces": "yes",
+    "RestrictSUIDSGID": "yes",
+    "SystemCallArchitectures": "native",
+    "UMask": "0077",
+}
+
+
+def test_the_unit_is_hardened() -> None:
+    assert {name: unit().get(name) for name in HARDENED} == {n: [v] for n, v in HARDENED.items()}
+    assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+
+
+def test_systemd_finds_the_unit_right_and_as_little_exposed_as_the_page_says(
+    tmp_path: Path,
+) -> None:
+    """Without systemd, only the page's figure is checked to be one that is called OK."""
+    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (figure,) = re.findall(r"exposure of (\d\.\d)", page)
+    if analyze := find("systemd-analyze"):
+        text = UNIT.read_text(encoding="utf-8")
+        # Only the program and its secrets are not on this machine.
+        text = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", text)
+        copy = tmp_path / UNIT.name
+        copy.write_text(text.replace("EnvironmentFile=", "EnvironmentFile=-"))
+        verified = analyzed(analyze, "verify", str(copy))
+        judged = analyzed(analyze, "security", "--offline=yes", "--no-pager", str(UNIT))
+
+        assert verified == ""
+        assert f"Overall exposure level for {UNIT.name}: {figure} OK" in judged
+    assert float(figure) < 2
+
+
+def analyzed(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+async def test_what_the_unit_says_runs_and_ends_in_time(tmp_path: Path) -> None:
+    (start,), (stop,) = unit()["ExecStart"], unit()["TimeoutStopSec"]
+    inside = {n: v.replace("/var/lib/cancel-restore", str(tmp_path)) for n, v in of_unit().items()}
+    async with services() as filled_in:
+        with BotProcess({**filled_in, **inside}) as process:
+            await process.ready()
+            code = await process.stop(float(stop))
+
+    assert start.split()[1:] == ["serve"]
+    assert code == 0
+    assert int(stop) > ORDERLY_END
+    assert (tmp_path / "cancel-restore.db").exists()
+
+
+async def test_the_unit_does_not_start_again_with_wrong_settings() -> None:
+    ran = await run_command("serve")
+
+    assert unit()["RestartPreventExitStatus"] == [str(ran.code)]
+
+
+# Monitoring
+
+RULES: list[Json] = [
+    rule
+    for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD: Json = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+QUERIES = [rule["expr"] for rule in RULES]
+QUERIES += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+#: Under which name the replicas are scraped.
+JOB = 'job="cancel-restore"'
+
+
+def series() -> set[str]:
+    """Return the name of every series that `/metrics` shows once everything has happened."""
+    metrics = Metrics()
+    metrics.atlas_answered("GET", 200, 0.1)
+    metrics.acked(0.1)
+    shown = io.StringIO(metrics.render().decode())
+    return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_is_about_series_of_ours(query: str) -> None:
+    named = re.findall(r"(\w+)\{([^}]*)\}", query)
+
+    assert {name for name, _ in named} - series() == set()
+    assert named
+    assert all(JOB in labels for _, labels in named)
+    assert query.count("(") == query.count(")")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_state_that_a_query_names_is_one(query: str) -> None:
+    named = re.findall(r'state="(\w+)"', query)
+
+    assert set(named) - set(STATES) == set()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_says_how_bad_it_is_and_what_to_do(rule: Json) -> None:
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert set(rule["annotations"]) == {"summary", "description"}
+    assert rule["annotations"]["summary"].endswith(".")
+    assert re.fullmatch(r"CancelRestore[A-Za-z]+", rule["alert"])
+
+
+def test_no_alert_is_named_twice() -> None:
+    names = [rule["alert"] for rule in RULES]
+
+    assert len(set(names)) == len(names)
+
+
+def test_every_ending_that_wants_a_person_has_an_alert() -> None:
+    alerted = {state for rule in RULES for state in re.findall(r'state="(\w+)"', rule["expr"])}
+
+    assert alerted == {"failed", "refused", "changed"}
+
+
+def test_no_panel_lies_on_another_and_each_explains_itself() -> None:
+    covered: list[tuple[int, int]] = []
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        covered += [
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        ]
+
+    assert len(set(covered)) == len(covered)
+    assert all(panel["title"] and panel["description"] for panel in DASHBOARD["panels"])
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_every_panel_asks_the_source_that_the_reader_chooses() -> None:
+    (variable,) = DASHBOARD["templating"]["list"]
+    chosen = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+
+    assert variable["type"] == "datasource"
+    for panel in DASHBOARD["panels"]:
+        assert panel["datasource"] == chosen
+        assert [target["datasource"] for target in panel["targets"]] == [chosen] * len(
+            panel["targets"]
+        )
+
+
+async def test_the_metrics_that_are_asked_for_are_served(tmp_path: Path) -> None:
+    asked = {name for query in QUERIES for name in re.findall(r"cancel_restore_\w+", query)}
+    async with services() as filled_in:
+        environ = {**filled_in, "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"}
+        with BotProcess(environ) as process:
+            await process.ready()
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{process.url}/metrics") as answer,
+            ):
+                text = await answer.text()
+
+    families = {re.sub(r"_bucket$", "", name) for name in asked}
+    assert {name for name in families if name not in text} == set()
