@@ -6,21 +6,20 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from bot.doctor import Finding, Level, examine, is_well
 from bot.manifest import SCOPES
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, AtlasStandIn
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
     CLIENT_ID,
     CLIENT_SECRET,
-    PUBLIC_KEY,
     READ_ONLY_PRIVATE_KEY,
     READ_ONLY_PUBLIC_KEY,
 )
+from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack import SlackStandIn
 from bot.settings import load_settings
 from tests.acceptance.house import environment
@@ -30,6 +29,8 @@ from tests.process import run_command
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from bot.sandbox.slack.faults import Kind as SlackKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,3 +495,44 @@ public_key_env = "OTHER_PUBLIC"
 private_key_env = "OTHER_PRIVATE"
 audit_channel = "C0NOPE"
 """
+
+
+@pytest.mark.parametrize("kind", ["garbage", "status", "reset_before", "ratelimited", "error"])
+@pytest.mark.parametrize(
+    ("method", "check"),
+    [
+        ("auth.test", "slack_token"),
+        ("apps.connections.open", "slack_app_token"),
+        ("conversations.info", "channel"),
+        ("users.info", "user"),
+        ("usergroups.users.list", "group"),
+    ],
+)
+async def test_odd_answers_of_slack_are_findings_too(
+    clinic: Clinic, method: str, check: str, kind: SlackKind
+) -> None:
+    clinic.slack.faults.add(method, SlackFault(kind=kind), times=9)
+    findings = await clinic.examine()
+
+    assert any(f.check == check and f.level is Level.PROBLEM and f.do for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "check"),
+    [
+        (Kind.HTML, "/groups/", "atlas"),
+        (Kind.HANG, "/clusters", "atlas_clusters"),
+        (Kind.CUT_BODY, "/backup/", "atlas_restore_jobs"),
+        (Kind.ODD_CHALLENGE, "/groups/", "atlas"),
+    ],
+)
+async def test_odd_answers_of_atlas_are_findings_too(
+    clinic: Clinic, kind: Kind, path: str, check: str
+) -> None:
+    on: Literal["any", "call"] = "any" if kind is Kind.ODD_CHALLENGE else "call"
+    clinic.atlas.faults.add(Fault(kind=kind, path=path, times=None, on=on))
+    findings = await clinic.examine()
+    (found,) = (each for each in findings if each.level is Level.PROBLEM)
+
+    assert found.check == check
+    assert found.do
