@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from bot.demo.stage import Stage
+    from bot.sandbox.slack import App, User
 
 #: Nothing but the page's own files: no inline script or style, no other host, in no frame.
 POLICY = (
@@ -49,7 +50,7 @@ COMMANDS = [
         "about": "Cancel a MongoDB Atlas backup restore job",
     }
 ]
-SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore job"}
+SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore"}
 
 
 class Site:
@@ -89,7 +90,7 @@ class Site:
             "sandbox": BANNER,
             "team": {"id": space.team.id, "name": space.team.name},
             "app": {"bot": space.app.bot_user, "name": space.app.name},
-            "users": {u.id: _person(u.name, u.team_id) for u in space.users.values()},
+            "users": {u.id: _person(u, space.app) for u in space.users.values()},
             "channels": [
                 {"id": c.id, "name": c.name, "kind": c.kind, "members": sorted(c.members)}
                 | {"archived": c.is_archived, "shared": c.is_ext_shared}
@@ -126,8 +127,10 @@ class Site:
         return _json({"ok": True, "stage": self._stage.state()})
 
 
-def _person(name: str, team: str) -> dict[str, str]:
-    return {"name": name.capitalize(), "team": team, "role": ROLES.get(name, "")}
+def _person(user: User, app: App) -> dict[str, str]:
+    name = user.name if user.is_bot else user.name.capitalize()
+    shown = app.name if user.id == app.bot_user else name
+    return {"name": shown, "team": user.team_id, "role": ROLES.get(user.name, "")}
 
 
 def _file(file: Traversable) -> web.Response:

@@ -1,8 +1,8 @@
 // The bot's dialogs: the visible one of the persona's stack, over the page.
 
-import { act } from "./api.js";
+import { act, demo } from "./api.js";
 import { blocks } from "./blocks.js";
-import { h, iconButton, keepingFocus, toast } from "./dom.js";
+import { h, icon, iconButton, keepingFocus, toast } from "./dom.js";
 import { drafts } from "./elements.js";
 import { holdFocus } from "./focus.js";
 import { plain } from "./mrkdwn.js";
@@ -24,7 +24,7 @@ dialog.addEventListener("cancel", (event) => {
 export function drawModal() {
   const view = views().at(-1);
   if (!view) return hide();
-  const signature = JSON.stringify([view.id, view.hash, state.errors.get(view.id), busy, view.state]);
+  const signature = JSON.stringify([view.id, view.hash, state.errors.get(view.id), busy, view.state, state.stage.fault]);
   if (signature === drawn && dialog.open) return undefined;
   drawn = signature;
   keepingFocus(dialog, () => dialog.replaceChildren(...content(view)));
@@ -61,7 +61,14 @@ function content(view) {
   return [
     h("header", {}, h("h2", { id: "modal-title" }, plain(view.title.text)), iconButton("close", "Close everything", () => close(true), { disabled: busy, "data-key": "x" })),
     form,
-  ];
+    state.stage.fault ? fault() : null,
+  ].filter(Boolean);
+}
+
+/** What belongs to the demo and not to Slack: the page behind the dialog cannot be reached. */
+function fault() {
+  const mend = h("button", { type: "button", class: "button small", onclick: () => demo("mend"), "data-key": "mend-here" }, icon("tool"), "Mend Atlas");
+  return h("div", { class: "of-the-demo" }, h("p", {}, icon("bolt"), state.stage.fault), mend);
 }
 
 async function close(everything) {

@@ -77,7 +77,7 @@ const CHANGES = {
   },
   stage: (stage) => {
     state.stage = stage;
-    return ["top", "sidebar", "channel", "wire"];
+    return ["top", "sidebar", "channel", "wire", "modal"];
   },
 };
 

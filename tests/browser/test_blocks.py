@@ -1,0 +1,108 @@
+"""The renderer: faithful to what the bot sends, harmless whatever is in it, never silent."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bot.cancellation
+import bot.slack
+
+if TYPE_CHECKING:
+    from tests.browser.screen import Screen
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "slack" / "golden"
+
+DRAW = """async (thing) => {
+    const { blocks } = await import("/page/blocks.js");
+    const box = document.createElement("div");
+    box.append(...blocks({ id: "V1", root_view_id: "V1", ...thing }));
+    const unknown = [...box.querySelectorAll(".unknown")];
+    return [box.textContent, unknown.map((one) => one.textContent)];
+}"""
+
+MARKUP = """async (text) => {
+    const { mrkdwn } = await import("/page/mrkdwn.js");
+    const { context } = await import("/page/context.js");
+    return mrkdwn(text, context()).innerHTML;
+}"""
+
+
+def golden() -> list[Path]:
+    return sorted(GOLDEN.glob("*.json"))
+
+
+async def test_everything_the_bot_sends_is_shown(rina: Screen) -> None:
+    """Every golden file of messages, dialogs and the Home tab."""
+    unknown = {}
+    for file in golden():
+        thing = json.loads(file.read_text())
+        text, missing = await rina.page.evaluate(DRAW, thing)
+        if missing or not text:
+            unknown[file.name] = missing
+
+    assert len(golden()) > 20
+    assert unknown == {}
+
+
+PICKER = {"type": "actions", "elements": [{"type": "datepicker"}]}
+FILE = {"type": "input", "label": {"text": "x"}, "element": {"type": "file_input"}}
+
+
+async def test_what_is_not_known_is_shown_as_an_error(rina: Screen) -> None:
+    _, unknown = await rina.page.evaluate(DRAW, {"blocks": [{"type": "video"}, PICKER, FILE]})
+
+    assert unknown == [
+        "The demo cannot show this: a block of the type video",
+        "The demo cannot show this: an element of the type datepicker",
+        "The demo cannot show this: an input of the type file_input",
+    ]
+
+
+MENTION = '<span class="mention">{}</span>'
+LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">go</a>'
+
+DRAWN = {
+    "*bold* _it_ ~no~": "<strong>bold</strong> <em>it</em> <s>no</s>",
+    "`a*b*` c": "<code>a*b*</code> c",
+    "2*3*4 and snake_case_name": "2*3*4 and snake_case_name",
+    "a &lt;b&gt; &amp;amp;": "a &lt;b&gt; &amp;amp;",
+    "<@U0ADA00001>": MENTION.format("@Ada"),
+    "<#C0OPS00001>": MENTION.format("#ops"),
+    "<!subteam^S0APPROVE1>": MENTION.format("@approvers"),
+    "<javascript:alert(1)|x>": "x",
+    "<img src=x onerror=alert(1)>": "img src=x onerror=alert(1)",
+    "<https://a.example/?a=1&amp;b|go>": LINK.format("https://a.example/?a=1&amp;b"),
+    ":no_such_sign:": ":no_such_sign:",
+}
+
+
+async def test_markup_becomes_elements_and_the_rest_stays_text(rina: Screen) -> None:
+    drawn = {text: await rina.page.evaluate(MARKUP, text) for text in DRAWN}
+
+    assert drawn == {text: f"<span>{html}</span>" for text, html in DRAWN.items()}
+
+
+async def test_quotes_and_dates(rina: Screen) -> None:
+    drawn = await rina.page.evaluate(
+        MARKUP, ">one\n>two\n<!date^0^{date_num} {time_secs}|long ago>"
+    )
+
+    assert drawn.startswith("<blockquote>one\ntwo</blockquote><span><time")
+    assert 'datetime="1970-01-01T00:00:00.000Z"' in drawn
+
+
+def signs() -> set[str]:
+    """Every `:sign:` in the texts of the bot."""
+    sources = [Path(p.__path__[0]).rglob("*.py") for p in (bot.slack, bot.cancellation)]
+    texts = [file.read_text() for files in sources for file in files]
+    return {name for text in texts for name in re.findall(r"[\"' *]:([a-z_]+): ", text)}
+
+
+async def test_every_sign_in_the_bots_texts_is_drawn(rina: Screen) -> None:
+    drawn = await rina.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
+
+    assert len(signs()) > 10
+    assert signs() <= set(drawn)

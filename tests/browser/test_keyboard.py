@@ -1,0 +1,77 @@
+"""The page without a mouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.browser.screen import CONFIRMED
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import OpenTab
+    from tests.browser.screen import Screen
+
+LIVE = "65f0a1c2d3e4f5a6b7c80102"
+JOB = "prod-us 65f0a1c2d3e4f5a6b7c80201"
+
+
+async def test_a_cancellation_by_keyboard_alone(tab: OpenTab) -> None:
+    rina = await tab()
+    keys = rina.page.keyboard
+    await keys.press("Tab")
+    await rina.sees(".skip:focus")
+    await keys.press("Enter")
+    await keys.type("/can")
+    await rina.sees(".usage", "[CLUSTER] [JOB_ID]")
+    await keys.press("Tab")
+    typed = await rina.page.input_value("#composer")
+    await keys.type("prod-eu " + LIVE)
+    await keys.press("Enter")
+    await rina.sees("#modal button", "Cancel the job")
+    await keys.type("by keyboard")
+    await keys.press("Tab")
+    await keys.press("Tab")
+    focused = await rina.focus()
+    await keys.press("Enter")
+    await rina.sees_card(CONFIRMED, job=LIVE)
+
+    assert typed == "/cancel-restore "
+    assert focused == "submit"
+
+
+async def test_the_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) -> None:
+    await rina.types(f"/cancel-restore {JOB}")
+    await rina.sees("#modal button", "Cancel the job")
+    first = await rina.focus()
+    inside = []
+    for _ in range(12):
+        await rina.page.keyboard.press("Tab")
+        inside.append(await rina.page.evaluate("Boolean(document.activeElement.closest('#modal'))"))
+    await rina.page.keyboard.press("Escape")
+    await rina.misses("#modal[open]")
+
+    assert first == "reason/reason"
+    assert all(inside)
+    assert await rina.focus() == "composer/composer"
+
+
+async def test_arrow_keys_bring_back_what_was_typed(rina: Screen) -> None:
+    await rina.types("/cancel-restore help")
+    await rina.types("good morning")
+    await rina.page.focus("#composer")
+    read = []
+    for key in ("ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown"):
+        await rina.page.keyboard.press(key)
+        read.append(await rina.page.input_value("#composer"))
+
+    assert read == ["good morning", "/cancel-restore help", "good morning", ""]
+
+
+async def test_what_is_typed_ahead_presses_no_button(rina: Screen) -> None:
+    """The dialog opens while somebody types: a space must not close it."""
+    await rina.plays("slow")
+    await rina.looks_up()
+    await rina.sees("#modal", "Looking up")
+    await rina.page.keyboard.press("Space")
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.page.keyboard.press("Escape")
+    await rina.misses("#modal[open]")

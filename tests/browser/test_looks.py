@@ -1,0 +1,81 @@
+"""How the page looks to everybody: axe, both themes, narrow windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+
+from tests.browser.screen import CONFIRMED, serious
+
+if TYPE_CHECKING:
+    from bot.demo.stage import Stage
+    from tests.browser.conftest import OpenTab
+    from tests.browser.screen import Screen
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1400])
+async def test_axe_finds_nothing_serious(
+    tab: OpenTab, stage: Stage, theme: str, width: int
+) -> None:
+    """Neither on the page with a card, a thread and a private message, nor in a dialog."""
+    viewport = {"width": width, "height": 800}
+    await stage.play("mistake")
+    rina = await tab("rina", color_scheme=theme, viewport=viewport)
+    await rina.types("/cancel-restore help")
+    await rina.sees(".private")
+    page = serious(await Axe().run(rina.page))
+    await rina.types("/cancel-restore prod-us 65f0a1c2d3e4f5a6b7c80201")
+    await rina.sees("#modal .alert")
+    dialog = serious(await Axe().run(rina.page))
+    await rina.page.keyboard.press("Escape")
+    await rina.misses("#modal[open]")
+
+    assert page == []
+    assert dialog == []
+
+
+async def test_axe_finds_nothing_serious_in_a_thread_and_the_jobs(rina: Screen) -> None:
+    await rina.asks()
+    await rina.sees_card(CONFIRMED)
+    await rina.clicks("#wire [role=tab]", "Jobs in Atlas")
+    jobs = serious(await Axe().run(rina.page))
+    await rina.clicks(".replies")
+    await rina.sees("#thread .message", "is cancelled")
+    thread = serious(await Axe().run(rina.page))
+
+    assert jobs == []
+    assert thread == []
+
+
+async def test_the_theme_is_the_systems_until_one_is_chosen(tab: OpenTab) -> None:
+    rina = await tab("rina", color_scheme="dark")
+    dark = await rina.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    await rina.page.get_by_label("Light theme").click()
+    await rina.open()
+    light = await rina.page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    assert (dark, light) == ("rgb(23, 25, 28)", "rgb(255, 255, 255)")
+
+
+async def test_nothing_sticks_out_of_a_narrow_window(tab: OpenTab) -> None:
+    rina = await tab("rina", viewport={"width": 360, "height": 740})
+    await rina.clicks("[data-key=menu]")
+    await rina.plays("mistake")
+    await rina.asks()
+    await rina.sees_card(CONFIRMED)
+    widths = [await rina.page.evaluate("document.documentElement.scrollWidth")]
+    await rina.clicks(".replies")
+    await rina.sees("#thread .message", "is cancelled")
+    await rina.page.get_by_label("Close the thread").click()
+    await rina.clicks("[data-key=wire]")
+    await rina.sees("#wire .entry")
+    widths.append(await rina.page.evaluate("document.documentElement.scrollWidth"))
+
+    assert widths == [360, 360]
+
+
+async def test_it_says_that_it_is_a_sandbox(rina: Screen) -> None:
+    await rina.sees(".sandbox", "Not Slack, not Atlas")

@@ -1,0 +1,126 @@
+"""Who one is, what one sees, and what the bot's dialogs ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.browser.screen import CONFIRMED
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import OpenTab
+    from tests.browser.screen import Screen
+
+
+async def test_each_person_has_the_channels_they_are_in(tab: OpenTab) -> None:
+    seen = {}
+    for who in ("rina", "gus", "olga"):
+        screen = await tab(who)
+        seen[who] = await screen.find("#sidebar .place .name").all_text_contents()
+
+    assert seen == {
+        "rina": ["ops", "quiet", "lobby", "shared", "Cancel restore"],
+        "gus": ["ops", "Cancel restore"],
+        "olga": ["shared"],
+    }
+
+
+async def test_the_person_changes_by_a_select_and_the_address_follows(rina: Screen) -> None:
+    await rina.page.get_by_label("You are").select_option(label="Ada · approver")
+
+    assert rina.page.url.endswith("?as=ada")
+
+
+async def test_what_is_said_to_one_person_only_they_see(tab: OpenTab) -> None:
+    rina, gus = await tab("rina"), await tab("gus")
+    await gus.types("/cancel-restore prod-eu 65f0a1c2d3e4f5a6b7c80101")
+    await gus.sees("#modal", "You may not ask")
+    await gus.page.keyboard.press("Escape")
+    await rina.types("/cancel-restore help")
+    await rina.sees(".private", "Only visible to you")
+
+    assert await gus.find(".private", "/cancel-restore history").count() == 0
+
+
+async def test_people_of_other_organizations_have_no_command(tab: OpenTab) -> None:
+    olga = await tab("olga")
+    await olga.types("/cancel-restore help")
+    await olga.sees(".toast", "of another organization")
+
+
+async def test_a_denial_wants_a_reason_and_says_so_at_the_field(tab: OpenTab) -> None:
+    rina, ada = await tab("rina"), await tab("ada")
+    await rina.plays("approval")
+    await rina.asks()
+    await ada.clicks("[data-action=cancel_restore_deny]")
+    await ada.sees("#modal", "Deny the request")
+    await ada.clicks("#modal button", "Deny")
+    await ada.sees("#modal .error", "Please complete this required field.")
+    focused = await ada.focus()
+    await ada.page.keyboard.type("It is needed for the audit.")
+    await ada.clicks("#modal button", "Deny")
+    await ada.sees_card("Denied; nothing was done")
+    await rina.sees_card("It is needed for the audit.")
+
+    assert focused == "reason/reason"
+
+
+async def test_pickers_find_a_job_by_typing(rina: Screen) -> None:
+    await rina.types("/cancel-restore")
+    cluster = rina.page.get_by_role("combobox", name="Cluster")
+    await cluster.fill("staging")
+    await rina.sees("[role=option]", "staging-eu")
+    await cluster.press("Enter")
+    job = rina.page.get_by_role("combobox", name="Restore job")
+    await job.click()
+    await rina.sees("[role=option][aria-selected=true]")
+    await job.press("Enter")
+    await rina.sees("#modal .fields", "download of a snapshot")
+    await rina.page.keyboard.press("Escape")
+    await rina.misses("#modal[open]")
+
+
+async def test_the_list_has_a_button_that_opens_the_dialog(rina: Screen) -> None:
+    await rina.types("/cancel-restore list")
+    await rina.clicks(".private [data-action=cancel_restore_open]")
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.clicks("#modal button", "Keep it")
+    await rina.misses("#modal[open]")
+
+
+async def test_the_shortcut_in_a_messages_menu(rina: Screen) -> None:
+    await rina.find(".message", "a download of prod-eu was started").last.hover()
+    await (
+        rina.find(".message", "a download of prod-eu was started")
+        .last.get_by_label("More actions")
+        .click()
+    )
+    await rina.clicks(".menu:popover-open button", "Cancel this restore")
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.clicks("#modal button", "Cancel the job")
+    await rina.sees_card(CONFIRMED)
+
+
+async def test_the_home_tab_shows_what_the_app_published(rina: Screen) -> None:
+    await rina.clicks(".place", "Cancel restore")
+    await rina.sees(".home", "What can be cancelled now")
+    await rina.sees(".home [data-action=cancel_restore_open]")
+    await rina.clicks(".tabs button", "Messages")
+    await rina.sees("#composer")
+
+
+async def test_a_link_to_a_card_leads_to_it_inside_the_page(rina: Screen) -> None:
+    await rina.asks()
+    await rina.sees_card(CONFIRMED)
+    await rina.types("/cancel-restore history")
+    await rina.sees(".private a[href*='/archives/']")
+    await rina.find(".private a[href*='/archives/']").first.click()
+    await rina.sees(".message.revealed", "Asked by")
+
+
+async def test_the_jobs_in_atlas_stand_beside_and_follow(rina: Screen) -> None:
+    await rina.asks()
+    await rina.sees_card(CONFIRMED)
+    await rina.clicks("#wire [role=tab]", "Jobs in Atlas")
+    first = rina.find("#wire .job").first
+
+    assert "cancelled" in await first.inner_text()

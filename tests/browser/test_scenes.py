@@ -1,0 +1,125 @@
+"""Each scene of the demo, played by clicking as a person would."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.browser.screen import CONFIRMED, LATER
+
+if TYPE_CHECKING:
+    from bot.demo.stage import Stage
+    from tests.browser.conftest import OpenTab
+    from tests.browser.screen import Screen
+
+
+async def test_a_download_started_by_mistake(rina: Screen) -> None:
+    """Nothing is deleted before the second click, and a warm cancel takes three calls."""
+    await rina.looks_up()
+    await rina.sees("#modal button", "Cancel the job")
+    before = await rina.wire()
+    await rina.page.keyboard.type("wrong cluster")
+    await rina.clicks("#modal button", "Cancel the job")
+    await rina.sees_card(CONFIRMED)
+    await rina.clicks(".replies")
+    await rina.sees("#thread .message", "is cancelled")
+    wire = await rina.wire()
+
+    assert before == ["GET 200"] or before[-1] == "GET 200"
+    assert not [row for row in before if "DELETE" in row]
+    assert wire[-4:] == ["Rina submittedCancel the job", "GET 200", "DELETE 204", "GET 200"]
+
+
+async def test_two_people_in_two_tabs_and_an_approval(tab: OpenTab) -> None:
+    rina, ada = await tab("rina"), await tab("ada")
+    await rina.plays("approval")
+    await rina.asks()
+    await rina.sees_card("Waits for approval")
+    await ada.sees_card("Waits for approval")
+    unsent = await rina.wire()
+    await ada.clicks("[data-action=cancel_restore_approve]")
+    await ada.sees("#question[open]", "Approve this?")
+    await ada.clicks("#question button", "Approve")
+    await ada.sees_card(CONFIRMED)
+    await rina.sees_card(CONFIRMED)
+    await rina.sees_card("Approved by @Ada")
+
+    assert "DELETE 204" not in unsent
+    assert "DELETE 204" in await rina.wire()
+
+
+async def test_a_restore_that_cannot_be_cancelled(rina: Screen) -> None:
+    await rina.plays("automated")
+    await rina.looks_up()
+    await rina.sees("#modal .alert", "Atlas cancels downloads only")
+
+    assert await rina.find("#modal footer button").all_text_contents() == ["Close"]
+
+
+async def test_atlas_is_slow(rina: Screen) -> None:
+    """The dialog is there at once, and fills when Atlas answers."""
+    await rina.plays("slow")
+    await rina.looks_up()
+    await rina.sees("#modal", "Looking up", within=1500)
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.page.keyboard.press("Escape")
+    await rina.misses("#modal[open]")
+
+
+async def test_atlas_limits_the_rate(rina: Screen) -> None:
+    await rina.plays("rate-limited")
+    await rina.asks(within=LATER)
+    await rina.sees_card(CONFIRMED, within=LATER)
+
+    assert (await rina.wire()).count("GET 429") == 3
+
+
+async def test_atlas_is_down_and_is_mended(rina: Screen) -> None:
+    await rina.plays("down")
+    await rina.looks_up()
+    await rina.sees("#modal button", "Try again", within=LATER)
+    await rina.clicks("#modal button", "Mend Atlas")
+    await rina.misses("#modal .of-the-demo")
+    await rina.clicks("#modal button", "Try again")
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.clicks("#modal button", "Cancel the job")
+    await rina.sees_card(CONFIRMED)
+
+
+async def test_the_connection_breaks_after_the_delete(rina: Screen) -> None:
+    """The bot looks, and sends no second DELETE."""
+    await rina.plays("cut-after")
+    await rina.asks()
+    await rina.sees_card(CONFIRMED, within=LATER)
+    deletes = [row for row in await rina.wire() if row.startswith("DELETE")]
+
+    assert deletes == ["DELETE cut"]
+
+
+async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Stage) -> None:
+    """It finishes what it had begun, with one DELETE."""
+    await rina.plays("restart")
+    job = stage.state()["line"].split()[-1]
+    before = stage.state()["pid"]
+    await rina.asks()
+    await rina.sees_card("Asking Atlas")
+    await rina.clicks("button", "Kill the bot")
+    await rina.sees(".bot", "The bot is dead")
+    await rina.types("/cancel-restore help")
+    await rina.sees(".private", "Slash command failed")
+    await rina.clicks("button", "Start it again")
+    await rina.sees(".bot", "The bot runs")
+    await rina.sees_card(CONFIRMED, within=LATER)
+
+    assert stage.state()["pid"] != before
+    assert len(stage.atlas.deletes(job)) == 1
+
+
+async def test_every_other_fault_is_told_on_the_card_or_in_the_dialog(rina: Screen) -> None:
+    """The first of them: an address that is not let in."""
+    await rina.plays("access-list")
+    await rina.looks_up()
+    await rina.sees("#modal", re.compile("access list"), within=LATER)
+    await rina.clicks("#modal footer button", "Close")
+    await rina.clicks("button", "Mend Atlas")
+    await rina.misses(".fault")
