@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -201,7 +201,8 @@ class _Closing(sqlite3.Connection):
     """Closes its file when it is dropped: the driver forgets one whose opening was cancelled."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(sqlite3.ProgrammingError):  # a file that could not be opened: nothing is open
+            self.close()
 
 
 def _sqlite(url: URL, patience: float) -> AsyncEngine:
