@@ -136,6 +136,9 @@ class Outbox:
         except LedgerError as error:
             log.warning("outbox cannot be read", error=error.sentence)
             return 0
+        except Exception:  # whatever it is, the next look may work: delivery must not end here
+            log.exception("outbox cannot be read")
+            return 0
         for post in claimed:
             self._start(post)
         return len(claimed)

@@ -310,8 +310,11 @@ async def test_no_more_posts_are_taken_than_are_under_way(
     assert len(posts.sent) == AT_ONCE + 4
 
 
-async def test_a_ledger_that_is_away_is_asked_again(outbox: Outbox, posts: FakePosts) -> None:
-    posts.claim_faults = [NotRecorded(), NotRecorded()]
+@pytest.mark.parametrize("fault", [NotRecorded(), KeyError("what nobody foresaw")])
+async def test_a_ledger_that_is_away_is_asked_again(
+    outbox: Outbox, posts: FakePosts, fault: Exception
+) -> None:
+    posts.claim_faults = [fault, fault]
     posts.due = [a_card()]
     task = await running(outbox)
     await until(lambda: posts.sent)
