@@ -85,7 +85,7 @@ TROUBLE = (
     _preset(
         "down",
         "Atlas is down",
-        "Look the job up and read what the dialog says; mend Atlas, and try again.",
+        "Look the job up: the bot keeps trying for a while. Mend Atlas, and it goes on.",
     ),
     _preset(
         "cut-after",

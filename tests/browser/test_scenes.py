@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tests.browser.screen import CONFIRMED, LATER
@@ -25,7 +24,7 @@ async def test_a_download_started_by_mistake(rina: Screen) -> None:
     await rina.sees("#thread .message", "is cancelled")
     wire = await rina.wire()
 
-    assert before == ["GET 200"] or before[-1] == "GET 200"
+    assert before[-1] == "GET 200"
     assert not [row for row in before if "DELETE" in row]
     assert wire[-4:] == ["Rina submittedCancel the job", "GET 200", "DELETE 204", "GET 200"]
 
@@ -75,13 +74,12 @@ async def test_atlas_limits_the_rate(rina: Screen) -> None:
 
 
 async def test_atlas_is_down_and_is_mended(rina: Screen) -> None:
+    """The bot keeps trying, so that the dialog fills as soon as Atlas is there again."""
     await rina.plays("down")
     await rina.looks_up()
-    await rina.sees("#modal button", "Try again", within=LATER)
+    await rina.sees("#modal .of-the-demo", "Atlas cuts every connection")
     await rina.clicks("#modal button", "Mend Atlas")
-    await rina.misses("#modal .of-the-demo")
-    await rina.clicks("#modal button", "Try again")
-    await rina.sees("#modal button", "Cancel the job")
+    await rina.sees("#modal button", "Cancel the job", within=LATER)
     await rina.clicks("#modal button", "Cancel the job")
     await rina.sees_card(CONFIRMED)
 
@@ -115,11 +113,14 @@ async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Stage) -> No
     assert len(stage.atlas.deletes(job)) == 1
 
 
-async def test_every_other_fault_is_told_on_the_card_or_in_the_dialog(rina: Screen) -> None:
-    """The first of them: an address that is not let in."""
+async def test_an_address_that_is_not_let_in_is_told_and_can_be_tried_again(rina: Screen) -> None:
+    """One of the further faults: the dialog says what Atlas said, with a button to look again."""
     await rina.plays("access-list")
     await rina.looks_up()
-    await rina.sees("#modal", re.compile("access list"), within=LATER)
-    await rina.clicks("#modal footer button", "Close")
-    await rina.clicks("button", "Mend Atlas")
-    await rina.misses(".fault")
+    await rina.sees("#modal", "access list")
+    await rina.clicks("#modal button", "Mend Atlas")
+    await rina.misses("#modal .of-the-demo")
+    await rina.clicks("#modal button", "Try again")
+    await rina.sees("#modal button", "Cancel the job")
+    await rina.clicks("#modal button", "Cancel the job")
+    await rina.sees_card(CONFIRMED)

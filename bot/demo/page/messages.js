@@ -78,7 +78,7 @@ function authorOf(message) {
 /** A square with the first letter; each person has a colour of their own. */
 export function avatar({ id, name, app }) {
   const tone = [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
-  return h("span", { class: app ? "avatar app" : `avatar tone-${tone}`, "aria-hidden": "true" }, app ? icon("app") : name[0]);
+  return h("span", { class: app ? "avatar app" : `avatar tone-${tone}`, "aria-hidden": "true" }, app ? icon("app") : name[0].toUpperCase());
 }
 
 function tools(message, openThread) {

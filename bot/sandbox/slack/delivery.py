@@ -49,10 +49,11 @@ def _who(payload: Json) -> object:
 
 
 def _what(payload: Json) -> str:
-    """What the person used: the line they typed, or the label of a button; empty for the rest."""
+    """What the person used: the line they typed, the label of a button or of an option."""
     if "command" in payload:
         return f"{payload['command']} {payload['text']}".strip()
     action = (payload.get("actions") or [{}])[0]
     submit = payload.get("view", {}).get("submit") if payload["type"] == "view_submission" else None
-    label = action.get("text") or submit or {}
+    picked = (action.get("selected_option") or {}).get("text")
+    label = action.get("text") or picked or submit or {}
     return str(label.get("text", ""))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import SlackStandIn
@@ -92,6 +93,31 @@ async def test_changes_are_streamed_as_they_happen(
         event, data, _end = (await stream.content.readuntil(b"\n\n")).decode().split("\n", 2)
         assert event == "event: message"
         assert json.loads(data.removeprefix("data: "))["message"]["text"] == "hello"
+
+
+async def test_an_act_is_told_before_the_app_answers_it(slack: SlackStandIn, app: Receiver) -> None:
+    app.answers = [Answer(body="Looking.")]
+    kinds = []
+    told = []
+    slack.world.news.subscribe(lambda item: kinds.append(item.kind))
+    slack.world.news.subscribe(lambda item: told.append(item.data.get("what")))
+
+    await slack.types("rina", "#ops", "/cancel-restore 42")
+
+    assert kinds[:2] == ["act", "payload"]
+    assert told[0] == "/cancel-restore 42"
+
+
+async def test_a_page_of_ones_own_takes_the_banners_place() -> None:
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="a page")
+
+    slack = SlackStandIn()
+    slack.front = [web.get("/", page)]
+    async with slack, aiohttp.ClientSession(slack.base_url) as session, session.get("/") as answer:
+        text = await answer.text()
+
+    assert text == "a page"
 
 
 @pytest.mark.parametrize(
