@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that Atlas may take: a lasting fault is told within 30.
-PATIENCE = 20.0
+#: Seconds that Atlas may take: somebody waits in front of the dialog, and can try again in it.
+PATIENCE = 12.0
 
 #: Seconds between the tries to update a dialog; the update may be repeated, it changes nothing.
 PAUSES = (0.5, 2.0)

@@ -1,11 +1,9 @@
-"""The pages say what the program says: links, settings, commands, sentences, names, the picture."""
+"""The pages say what the program says: links, settings, commands, sentences, names."""
 
 from __future__ import annotations
 
-import html
 import inspect
 import re
-import runpy
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -200,21 +198,3 @@ def known(name: str, files: set[str]) -> bool:
     return Path(name).exists() or any(
         f"/{file}".endswith(f"/{c}") for file in files for c in candidates
     )
-
-
-#: What differs from play to play: seconds, times, the request's id.
-VOLATILE = re.compile(r"\d+\.\d\ds|\d{4}-\d\d-\d\d\d\d:\d\dUTC|[0-9a-f]{32}")
-
-
-def without_what_varies(text: str) -> str:
-    return VOLATILE.sub("", re.sub(r"\s", "", html.unescape(text)))
-
-
-async def test_the_picture_shows_what_the_demo_prints() -> None:
-    """To draw it anew: python docs/make_picture.py."""
-    make = runpy.run_path("docs/make_picture.py")
-    drawn = re.sub(r"<style>.*?</style>|<[^>]+>", "", page("docs/demo.svg"), flags=re.DOTALL)
-    played = [make["colour"](line).plain for line in await make["lines_of_the_play"]()]
-    shown = without_what_varies(drawn)
-
-    assert [line for line in played if without_what_varies(line) not in shown] == []
