@@ -32,7 +32,7 @@ async def open_stage(*, port: int = 0, approvals: int = 0, fault: str = "") -> A
 
     Args:
         port: where the page and the Slack stand-in listen; 0 takes a free one.
-        approvals: how many other people must approve, in every scene.
+        approvals: how many other people must approve, in every scene but one: see `Scene.alone`.
         fault: the scene of this fault comes first.
 
     Raises:

@@ -29,6 +29,7 @@ class Scene:
         title: as the menu has it.
         hint: one line that says what to try.
         approvals: how many other people must approve at least.
+        alone: nobody else approves, whatever the demo was told: it must happen at once.
         job: the restore job it is about; empty for a download that starts with the scene.
         fault: what is wrong at Atlas, in a sentence.
         faults: the same for the stand-in.
@@ -38,6 +39,7 @@ class Scene:
     title: str
     hint: str
     approvals: int = 0
+    alone: bool = False
     job: str = ""
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
@@ -70,6 +72,7 @@ STORY = (
         name="restart",
         title="The bot is killed in the middle",
         hint="Cancel the job, kill the bot at once, start it again: it finishes, with one DELETE.",
+        alone=True,
         fault=f"Atlas takes {LONG_DELETE:.0f} seconds over the next DELETE.",
         faults=(Fault(kind=Kind.DELAY, method="DELETE", seconds=LONG_DELETE),),
     ),

@@ -34,7 +34,7 @@ class Stage:
         process: the bot.
         tape: what the page's wire pane shows.
         environ: the bot's settings for a number of approvals.
-        approvals: that number, unless a scene wants more.
+        approvals: that number, unless a scene wants more or none.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Stage:
         scene = SCENES[name]
         async with self._turn:
             self.atlas.faults.clear()
-            self._approvals = max(self._least, scene.approvals)
+            self._approvals = 0 if scene.alone else max(self._least, scene.approvals)
             await self._be_running()
             self._scene, self._line = scene, self._command(scene)
             self.tape.note("scene", what=scene.title)

@@ -103,6 +103,15 @@ async def test_options_choose_where_it_starts(
         assert (stage["scene"], stage["approvals"]) == (scene, approvals)
 
 
+async def test_the_bot_can_be_killed_at_once_whatever_must_be_approved() -> None:
+    """A card that waits for an approval would leave nothing to kill in the middle."""
+    async with running("--approvals", "1") as (_, line), aiohttp.ClientSession() as session:
+        answer = await session.post(f"{line['page']}_demo/scenes/restart", json={})
+        stage = (await answer.json())["stage"]
+
+        assert (stage["scene"], stage["approvals"]) == ("restart", 0)
+
+
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
 async def test_other_origins_and_hosts_are_refused(stage: Stage, headers: dict[str, str]) -> None:
     url = stage.slack.base_url
