@@ -139,7 +139,7 @@ class Stage:
     async def kill(self) -> None:
         """End the bot as `kill -9` does."""
         async with self._turn:
-            self.tape.note("bot", what=f"killed (kill -9 {self._process.pid})")
+            self.tape.killed(self._process.pid)
             await self._process.kill()
             await self._until_connections(0)
             self.tell()

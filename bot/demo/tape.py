@@ -36,6 +36,7 @@ class Tape:
         self._news = news
         self._clock = clock
         self._count = 0
+        self._killed = float("-inf")
 
     def note(self, kind: str, **what: object) -> None:
         """Write one entry: `kind` is person, atlas, slack, bot or scene."""
@@ -44,8 +45,16 @@ class Tape:
         self.entries.append(entry)
         self._news.tell("wire", entry=entry)
 
+    def killed(self, pid: int | None) -> None:
+        """Write that the bot was killed; what it had asked for may still be answered later."""
+        self.note("bot", what=f"killed (kill -9 {pid})")
+        self._killed = self._clock()
+
     def atlas(self, call: Call) -> None:
-        """Write a call to Atlas; it never holds credentials or links."""
+        """Write a call to Atlas, when it is answered; it never holds credentials or links.
+
+        `orphan` says that the process which sent it has been killed meanwhile.
+        """
         self.note(
             "atlas",
             method=call.method,
@@ -57,6 +66,7 @@ class Tape:
             ms=round(call.seconds * 1000, 1),
             faults=list(call.faults),
             effect=call.effect,
+            orphan=self._clock() - call.seconds < self._killed,
         )
 
     def slack(self, item: Item) -> None:

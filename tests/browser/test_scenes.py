@@ -108,7 +108,9 @@ async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Stage) -> No
     await rina.clicks("button", "Start it again")
     await rina.sees(".bot", "The bot runs")
     await rina.sees_card(CONFIRMED, within=LATER)
+    orphans = await rina.find("#wire .entry", "sent by the killed process").all_inner_texts()
 
+    assert [text.split()[0] for text in orphans] == ["DELETE"]
     assert stage.state()["pid"] != before
     assert len(stage.atlas.deletes(job)) == 1
 

@@ -65,7 +65,7 @@ const ROWS = {
     h("span", { class: `method ${entry.method}` }, entry.method),
     h("span", { class: "path", title: entry.path }, short(entry.path)),
     status(entry.status ?? "cut", entry.status && entry.status < 400, entry.challenge),
-    h("span", { class: "how" }, how(entry), ` · ${entry.ms < 10 ? entry.ms : Math.round(entry.ms)} ms`, entry.faults.map((fault) => h("span", { class: "struck" }, icon("bolt"), fault.replace("_", " ")))),
+    h("span", { class: "how" }, how(entry), ` · ${entry.ms < 10 ? entry.ms : Math.round(entry.ms)} ms`, entry.faults.map((fault) => h("span", { class: "struck" }, icon("bolt"), fault.replace("_", " "))), entry.orphan ? h("span", { class: "orphan" }, "sent by the killed process") : null),
   ],
 };
 
@@ -73,7 +73,7 @@ const ROWS = {
 function following(all, at) {
   const rest = all.slice(at + 1);
   const next = rest.findIndex((entry) => ["person", "scene", "bot"].includes(entry.kind));
-  return rest.slice(0, next < 0 ? rest.length : next).filter((entry) => entry.kind === "atlas").length;
+  return rest.slice(0, next < 0 ? rest.length : next).filter((entry) => entry.kind === "atlas" && !entry.orphan).length;
 }
 
 const status = (text, good, asked) => h("span", { class: `status ${asked ? "asked" : good ? "good" : "bad"}` }, String(text));
