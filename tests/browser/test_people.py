@@ -56,12 +56,14 @@ async def test_a_denial_wants_a_reason_and_says_so_at_the_field(tab: OpenTab) ->
     await ada.clicks("#modal button", "Deny")
     await ada.sees("#modal .error", "Please complete this required field.")
     focused = await ada.focus()
+    toast = await ada.find(".toast").text_content()
     await ada.page.keyboard.type("It is needed for the audit.")
     await ada.clicks("#modal button", "Deny")
     await ada.sees_card("Denied; nothing was done")
     await rina.sees_card("It is needed for the audit.")
 
     assert focused == "reason/reason"
+    assert toast == ""  # it would lie over the card
 
 
 async def test_pickers_find_a_job_by_typing(rina: Screen) -> None:

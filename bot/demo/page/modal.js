@@ -2,7 +2,7 @@
 
 import { act, demo } from "./api.js";
 import { blocks } from "./blocks.js";
-import { h, icon, iconButton, keepingFocus, toast } from "./dom.js";
+import { h, icon, iconButton, keepingFocus } from "./dom.js";
 import { drafts } from "./elements.js";
 import { holdFocus } from "./focus.js";
 import { plain } from "./mrkdwn.js";
@@ -94,11 +94,7 @@ function complain(view, errors) {
   if (Object.keys(errors).length) state.errors.set(view.id, errors);
   else state.errors.delete(view.id);
   drawModal();
-  const first = dialog.querySelector("[aria-invalid]");
-  if (first) {
-    first.focus();
-    toast(Object.values(errors)[0]);
-  }
+  dialog.querySelector("[aria-invalid]")?.focus(); // with the focus, the sentence beside the field is read out
 }
 
 /** What Slack's client says about fields that cannot be sent yet, by block. */
