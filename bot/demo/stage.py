@@ -57,6 +57,7 @@ class Stage:
         self._approvals = approvals
         self._running_with: int | None = None
         self._starting = False
+        self._changing = False
         self._scene: Scene = SCENES[FIRST]
         self._line = ""
         # One change after the other, whoever clicks what in which tab.
@@ -69,6 +70,7 @@ class Stage:
             "pid": self._process.pid,
             "approvals": self._approvals,
             "scene": self._scene.name,
+            "changing": self._changing,
             "line": self._line,
             "fault": self._scene.fault if self.atlas.faults.active else "",
             "jobs": self._jobs(),
@@ -107,13 +109,21 @@ class Stage:
         """
         scene = SCENES[name]
         async with self._turn:
-            self.atlas.faults.clear()
-            self._approvals = 0 if scene.alone else max(self._least, scene.approvals)
-            await self._be_running()
-            self._scene, self._line = scene, self._command(scene)
-            self.tape.note("scene", what=scene.title)
-            self.atlas.faults.add(*scene.faults)
+            self._changing = True
             self.tell()
+            try:
+                await self._set(scene)
+            finally:
+                self._changing = False
+                self.tell()
+
+    async def _set(self, scene: Scene) -> None:
+        self.atlas.faults.clear()
+        self._approvals = 0 if scene.alone else max(self._least, scene.approvals)
+        await self._be_running()
+        self._scene, self._line = scene, self._command(scene)
+        self.tape.note("scene", what=scene.title)
+        self.atlas.faults.add(*scene.faults)
 
     def _command(self, scene: Scene) -> str:
         """Have the restore job that the scene is about, and return the line to type."""

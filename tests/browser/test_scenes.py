@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.browser.screen import CONFIRMED, LATER
+from tests.browser.screen import CONFIRMED, LATER, SOON
 
 if TYPE_CHECKING:
     from bot.demo.stage import Stage
@@ -45,6 +45,18 @@ async def test_two_people_in_two_tabs_and_an_approval(tab: OpenTab) -> None:
 
     assert "DELETE 204" not in unsent
     assert "DELETE 204" in await rina.wire()
+
+
+async def test_the_old_scene_has_no_command_while_the_next_is_set(
+    rina: Screen, tab: OpenTab
+) -> None:
+    """The bot starts anew for another number of approvals; nobody may type into that."""
+    ada = await tab("ada")
+    await rina.clicks("[data-scene=approval]")
+    await rina.sees("[data-key=type]:disabled")
+    await ada.sees("[data-key=type]:disabled")
+    await ada.sees("[data-key=type]:enabled", within=2 * SOON)
+    await ada.sees(".scene", "Two people and an approval")
 
 
 async def test_a_restore_that_cannot_be_cancelled(rina: Screen) -> None:

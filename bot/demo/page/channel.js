@@ -75,6 +75,6 @@ function sceneLine() {
     h("div", { class: "scene-buttons" },
       stage.scene === "approval" ? h("a", { class: "button", href: "?as=ada", target: "_blank" }, "Open a tab as Ada") : null,
       stage.fault ? h("button", { type: "button", class: "button", onclick: () => demo("mend"), "data-key": "mend" }, icon("tool"), "Mend Atlas") : null,
-      person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", onclick: type, "data-key": "type" }, "Type the command for me") : null),
+      person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", disabled: stage.changing, onclick: type, "data-key": "type" }, "Type the command for me") : null),
   ];
 }
