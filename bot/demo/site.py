@@ -39,7 +39,7 @@ ROLES = {
     "ada": "approver",
     "abe": "approver",
     "gus": "guest",
-    "olga": "another organization",
+    "olga": "partner",
 }
 
 #: As the app's manifest words them.

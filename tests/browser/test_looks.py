@@ -77,5 +77,29 @@ async def test_nothing_sticks_out_of_a_narrow_window(tab: OpenTab) -> None:
     assert widths == [360, 360]
 
 
+PICKER = """select => {
+    const one = select.cloneNode(true);
+    [...one.options].filter((option) => !option.selected).forEach((option) => option.remove());
+    one.style = "position: absolute; width: auto; max-width: none";
+    select.after(one);
+    const needed = one.offsetWidth;
+    one.remove();
+    return select.offsetWidth - needed;
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 700, 1280])
+async def test_who_one_is_can_be_read_whole(tab: OpenTab, stage: Stage, width: int) -> None:
+    """The picker is as wide as the name and the role that it shows."""
+    await stage.start()
+    rina = await tab("rina", viewport={"width": width, "height": 740})
+    room = {}
+    for name in ("rina", "ada", "abe", "gus", "olga"):
+        await rina.open(f"?as={name}")
+        room[name] = await rina.page.eval_on_selector("[data-key=who]", PICKER)
+
+    assert {name: px for name, px in room.items() if px < 0} == {}
+
+
 async def test_it_says_that_it_is_a_sandbox(rina: Screen) -> None:
     await rina.sees(".sandbox", "Not Slack, not Atlas")
