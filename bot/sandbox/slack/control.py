@@ -1,6 +1,5 @@
 """`/_sandbox/`: the acts, sights and faults as JSON, for processes other than this one."""
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.guard import BANNER, Handler
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.wishes import fitting, read_object, with_things
 
 Json = dict[str, Any]
 _ACTS = (
@@ -69,19 +69,25 @@ class Control:
         return web.json_response({"ok": True, "calls": [asdict(c) for c in self._people.calls]})
 
     async def act(self, request: web.Request, body: Json) -> Json:
-        """One act by name, its arguments by name: `{"user": "rina", "channel": "#ops", …}`."""
+        """One act by name, its arguments by name: `{"user": "rina", "channel": "#ops", …}`.
+
+        A view may be given by its id.
+        """
         name = request.match_info["act"]
         if name not in _ACTS:
             raise CannotDo(f"There is no act {name} (there are: {', '.join(_ACTS)}).")
-        done = getattr(self._people, name)(**body)
+        act = getattr(self._people, name)
+        done = act(**fitting(name, act, with_things(self._people.world, body)))
         result = await done if isinstance(done, Awaitable) else done
         return result.as_json() if isinstance(result, Ack) else {"ok": True, "result": result}
 
     async def add_fault(self, _request: web.Request, body: Json) -> Json:
         """`{"method": "chat.postMessage", "kind": "delay", "seconds": 4, "times": 1}`."""
         fields = dict(body)
-        method, times = fields.pop("method", "*"), int(fields.pop("times", 1))
-        self._people.world.faults.add(method, Fault(**fields), times)
+        method, times = fields.pop("method", "*"), fields.pop("times", 1)
+        if not isinstance(method, str) or not isinstance(times, int):
+            raise CannotDo("A fault: method must be a text, and times a whole number.")
+        self._people.world.faults.add(method, _fault(fields), times)
         return {"ok": True}
 
     async def clear_faults(self, _request: web.Request) -> web.Response:
@@ -102,8 +108,18 @@ class Control:
 
     async def request_url(self, _request: web.Request, body: Json) -> Json:
         """`{"url": "http://127.0.0.1:3000/slack/events"}`, or null for Socket Mode."""
-        self._http.request_url = body.get("url")
+        url = body.get("url")
+        if not isinstance(url, str | None):
+            raise CannotDo("url must be a text, or null for Socket Mode.")
+        self._http.request_url = url
         return {"ok": True}
+
+
+def _fault(fields: Json) -> Fault:
+    try:
+        return Fault(**fitting("A fault", Fault, fields))
+    except ValueError as error:
+        raise CannotDo(str(error)) from None
 
 
 def _answering(work: Callable[[web.Request, Json], Awaitable[Json]]) -> Handler:
@@ -111,9 +127,9 @@ def _answering(work: Callable[[web.Request, Json], Awaitable[Json]]) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
-            body = json.loads(await request.text() or "{}")
+            body = read_object(await request.text())
             return web.json_response(await work(request, body))
-        except (CannotDo, TypeError, ValueError, KeyError) as error:
+        except CannotDo as error:
             answer = {"ok": False, "error": type(error).__name__, "message": str(error)}
             return web.json_response(answer, status=400)
 

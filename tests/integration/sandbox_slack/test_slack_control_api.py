@@ -12,7 +12,7 @@ from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import SlackStandIn
-from tests.integration.sandbox_slack.parts import Json
+from tests.integration.sandbox_slack.parts import Json, form, section
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
 
@@ -53,7 +53,15 @@ async def test_what_was_said_comes_back_as_it_stands(outside: aiohttp.ClientSess
     ("path", "body", "part"),
     [
         ("acts/types", {"user": "nobody", "channel": "#ops", "line": "/a"}, "nobody called nobody"),
-        ("acts/types", {"user": "rina"}, "missing"),
+        ("acts/types", {"user": "rina"}, "types needs channel and line (its fields: user, ch"),
+        ("acts/opens_home", {"user": "rina", "tab": "home"}, "opens_home takes no tab (its field"),
+        ("acts/opens_home", {"user": 7}, "opens_home: user must be a text."),
+        ("acts/submits", {"user": "rina", "view": "V9"}, "There is no view V9 open."),
+        ("acts/submits", {"user": "rina", "values": []}, "values must be an object or null."),
+        ("acts/clicks", {"user": "rina", "thing": {}, "action_id": "a"}, "thing must be a view,"),
+        ("faults", {"kind": "delay", "seconds": "4"}, "A fault: seconds must be a number."),
+        ("faults", {"kind": "delay", "times": "two"}, "times a whole number."),
+        ("request_url", {"url": 80}, "url must be a text, or null for Socket Mode."),
         ("acts/until", {}, "There is no act until"),
         ("faults", {"method": "auth.test", "kind": "earthquake"}, "There is no fault earthquake"),
         ("sockets", {"do": "dance"}, "Say what to do"),
@@ -66,6 +74,31 @@ async def test_what_cannot_be_done_is_told_in_a_sentence(
 
     assert (answer["http"], answer["ok"]) == (400, False)
     assert part in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"), [("{", "The body is no JSON."), ("[]", "The body must be a JSON object.")]
+)
+async def test_a_body_that_is_no_object_is_told_too(
+    outside: aiohttp.ClientSession, body: str, message: str
+) -> None:
+    async with outside.post("/_sandbox/acts/types", data=body) as response:
+        answer = await response.json()
+
+    assert (response.status, answer["message"]) == (400, message)
+
+
+@pytest.mark.parametrize("as_given", ["id", "object"])
+async def test_a_view_may_be_given_by_its_id(
+    slack: SlackStandIn, app: Receiver, outside: aiohttp.ClientSession, as_given: str
+) -> None:
+    view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
+    given = view.id if as_given == "id" else {"id": view.id}
+
+    ack = await asks(outside, "acts/submits", {"user": "rina", "view": given})
+
+    assert (ack["http"], ack["ok"]) == (200, True)
+    assert app.payload["view"]["id"] == view.id
 
 
 async def test_faults_and_transport_are_set_from_outside(
