@@ -185,12 +185,15 @@ async def _find_or_create(page: Page, request: Request, person: Person) -> Reque
     if earlier := await page.find(statements.request_by_key(request.key)):
         return earlier
     if taken := await page.find(statements.open_request_for(request.ref)):
+        if taken.key == request.key:
+            return taken  # the same submission, committed between our two looks
         raise JobTaken(taken)
     await page.run(statements.new_request(request_to_row(request)))
     number = await page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
     await page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.state is State.APPROVED:
-        await page.record(request, EventName.APPROVED)
+        unasked = {"because": "no approval was needed"}
+        await page.record(request, EventName.APPROVED, detail=unasked)
     return await page.read(request.id)
 
 
