@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
@@ -29,6 +30,12 @@ T = TypeVar("T")
 
 #: Seconds a transaction may take: an answer must reach Slack within 3.
 PATIENCE = 2.0
+
+#: Seconds that work in the background may take: less than a lease holds.
+UNHURRIED = 5.0
+
+#: How many writes of the background compete with those for which somebody waits in Slack.
+ABREAST = 2
 
 #: Seconds after which PostgreSQL or its driver ends what we gave up on.
 ABANDONED_AFTER = 10
@@ -69,6 +76,7 @@ class Database:
         self._patience = patience
         # SQLite has one writer: a queue of our own is fairer than its busy loop.
         self._turn = asyncio.Lock() if self.is_sqlite else None
+        self._unhurried = asyncio.Semaphore(ABREAST)
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to cut them at the end
         event.listen(self.engine.sync_engine, "connect", self._opened)
@@ -79,6 +87,8 @@ class Database:
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together take turns."""
         # Nobody waits in Slack for this: a table of a million rows may take its time.
+        if self.is_sqlite:
+            _keep_private(self._url)
         engine = _engine(self._url, TURN_AT_START, TURN_AT_START)
         try:
             async with engine.begin() as connection:
@@ -102,28 +112,42 @@ class Database:
         for connection in self._open:
             (connection.stop if self.is_sqlite else connection.terminate)()
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, unhurried: bool = False
+    ) -> T:
         """Run `work` in one transaction and commit it.
+
+        Args:
+            work: what to do on the connection.
+            unhurried: nobody waits in Slack for this, so it lets others go first, and takes longer.
 
         Raises:
             Conflict: a unique index refused it; look again.
             NotRecorded: certainly not committed.
             MaybeRecorded: the commit was sent, and its answer did not come.
         """
-        return await self._bounded(work, writes=True)
+        if not unhurried:
+            return await self._bounded(work, self._patience, writes=True)
+        async with self._unhurried:
+            return await self._bounded(work, max(self._patience, UNHURRIED), writes=True)
 
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def read(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, unhurried: bool = False
+    ) -> T:
         """Run `work` in one transaction that changes nothing; raises `NotRead`."""
+        patience = max(self._patience, UNHURRIED) if unhurried else self._patience
         try:
-            return await self._bounded(work, writes=False)
+            return await self._bounded(work, patience, writes=False)
         except NotRecorded as error:
             raise NotRead from error
 
-    async def _bounded(self, work: Callable[[AsyncConnection], Awaitable[T]], *, writes: bool) -> T:
+    async def _bounded(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], patience: float, *, writes: bool
+    ) -> T:
         progress = Progress()
         task = asyncio.create_task(self._transaction(work, progress, writes=writes))
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._patience)
+            done, _ = await asyncio.wait({task}, timeout=patience)
         except asyncio.CancelledError:
             self._abandon(task, progress)
             raise
@@ -203,6 +227,13 @@ class _Closing(sqlite3.Connection):
     def __del__(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # a file that could not be opened: nothing is open
             self.close()
+
+
+def _keep_private(url: URL) -> None:
+    """Create the file for its owner alone: it holds ids and reasons."""
+    path = Path(url.database or "")
+    with suppress(OSError):  # what is wrong with the path, its first use tells
+        path.touch(mode=0o600, exist_ok=True)
 
 
 def _sqlite(url: URL, patience: float) -> AsyncEngine:

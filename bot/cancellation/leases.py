@@ -62,7 +62,7 @@ class Leases:
         async def work(page: Page) -> list[str]:
             return list((await page.run(statements.requests_to_run(page.now, limit))).scalars())
 
-        return await self._database.read(lambda db: work(Page(db, self._now())))
+        return await self._database.read(lambda db: work(Page(db, self._now())), unhurried=True)
 
     async def claim(self, request_id: str) -> Request | None:
         """Take a request to its end; nothing if it has ended or somebody alive holds it."""
@@ -157,7 +157,7 @@ class Leases:
         )
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())))
+        return await self._database.write(lambda db: work(Page(db, self._now())), unhurried=True)
 
 
 def _columns(sent: Sent) -> dict[str, Any]:

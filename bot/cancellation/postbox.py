@@ -49,7 +49,7 @@ class PostBox:
         async def work(page: Page) -> bool:
             return (await page.run(statements.due_posts(page.now, limit))).first() is not None
 
-        return await self._database.read(lambda db: work(Page(db, self._now())))
+        return await self._database.read(lambda db: work(Page(db, self._now())), unhurried=True)
 
     async def post_sent(self, post: Post, channel: str, ts: str) -> None:
         """Note where the message stands now; a card's place becomes its request's."""
@@ -100,7 +100,7 @@ class PostBox:
         await self._write(work)
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())))
+        return await self._database.write(lambda db: work(Page(db, self._now())), unhurried=True)
 
 
 async def _claim(page: Page, post_id: int, owner: str) -> Post | None:

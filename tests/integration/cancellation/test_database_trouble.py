@@ -309,3 +309,11 @@ async def test_a_short_lock_of_another_process_goes_unnoticed(
             await writing
 
         assert await count(database) == 1
+
+
+async def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+    await database.migrate()
+    await database.close()
+
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o600
