@@ -23,6 +23,7 @@ from bot.slack.errors import (
     meaning_of,
 )
 from bot.slack.outbox import INTERVAL, LONGEST_REST, NOTE_PAUSES
+from bot.slack.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,6 +91,7 @@ class Announcements:
         channel_of: where the jobs of a project are announced, or None where nobody wants that.
         name_of: what people call a project.
         links: where links lead.
+        pace: turns to post, shared with whoever posts too.
         interval: seconds between looks when nobody wakes us.
         sleep: waits between tries.
     """
@@ -102,6 +104,7 @@ class Announcements:
         name_of: Callable[[str], str],
         links: Links,
         *,
+        pace: Pace | None = None,
         interval: float = INTERVAL,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -114,7 +117,7 @@ class Announcements:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._stopping = False
-        self._resting_until: dict[str, float] = {}
+        self._pace = pace or Pace()
 
     def wake(self) -> None:
         """Look at once: something was seen."""
@@ -166,9 +169,11 @@ class Announcements:
         if why := self._cannot(sighting, channel):
             await self._sightings.given_up(sighting, why)
             return
-        if (seconds := self._rest_of(channel)) > LONGEST_REST:
+        if (seconds := self._pace.due_in(channel)) > LONGEST_REST:
             await self._sightings.again(sighting, seconds, "the channel rests")
             return
+        if sighting.message is None:
+            self._pace.take(channel)
         await self._sleep(seconds)
         try:
             message = await self._send(sighting, channel)
@@ -187,12 +192,6 @@ class Announcements:
             return "the project has no watch channel any more"
         unplaced = sighting.message is not None and not sighting.message.ts
         return "Slack has not said where the message stands" if unplaced else ""
-
-    def _rest_of(self, channel: str) -> float:
-        return max(0.0, self._resting_until.get(channel, 0.0) - self._time())
-
-    def _time(self) -> float:
-        return asyncio.get_running_loop().time()
 
     async def _send(self, sighting: Sighting, channel: str) -> Card:
         name = self._name_of(sighting.ref.project_id)
@@ -213,7 +212,7 @@ class Announcements:
         verdict = judge(sighting, trouble)
         _log(sighting, trouble, verdict)
         if isinstance(verdict, Again) and isinstance(trouble, (RateLimited, CannotPostThere)):
-            self._resting_until[channel] = self._time() + verdict.seconds
+            self._pace.rest(channel, verdict.seconds)
         match verdict:
             case Again(seconds):
                 await self._sightings.again(sighting, seconds, trouble.sentence)

@@ -22,6 +22,7 @@ from bot.slack.delivery import (
     why_moved,
 )
 from bot.slack.errors import CALL_ERRORS, BadToken, PostedBefore, RateLimited, meaning_of
+from bot.slack.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -59,6 +60,7 @@ class Outbox:
         owner: this process, for the claims.
         policy_of: the rules of a project, for the approvers on its cards.
         links: where links lead.
+        pace: turns to post, shared with whoever posts too.
         interval: seconds between looks when nobody wakes us.
         sleep: waits between tries.
     """
@@ -71,6 +73,7 @@ class Outbox:
         policy_of: Callable[[str], Policy | None],
         links: Links,
         *,
+        pace: Pace | None = None,
         interval: float = INTERVAL,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -84,7 +87,7 @@ class Outbox:
         self._woken = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._resting_until: dict[str, float] = {}
+        self._pace = pace or Pace()
 
     def wake(self) -> None:
         """Look at once: something was written."""
@@ -115,8 +118,8 @@ class Outbox:
         if post.kind is PostKind.EDIT and post.request.card is None:
             await self._posts.post_dropped(post, "there is no card to edit")
             return
-        if (seconds := self._rest_of(post)) > LONGEST_REST:
-            await self._posts.post_again(post, seconds, "the channel rests, as Slack asked")
+        if (seconds := self._turn(post)) > LONGEST_REST:
+            await self._posts.post_again(post, seconds, "the channel's turn comes later")
             return
         try:
             await self._sleep(seconds)
@@ -177,12 +180,14 @@ class Outbox:
         except TimeoutError:
             return
 
-    def _rest_of(self, post: Post) -> float:
-        """Return for how long the channel is to be left alone, as Slack has asked."""
+    def _turn(self, post: Post) -> float:
+        """Return the seconds to wait before posting; a turn that comes soon is taken."""
         if post.kind is PostKind.EDIT:
             return 0.0
-        until = self._resting_until.get(post.request.channel, 0.0)
-        return max(0.0, until - asyncio.get_running_loop().time())
+        seconds = self._pace.due_in(post.request.channel)
+        if seconds <= LONGEST_REST:
+            self._pace.take(post.request.channel)
+        return seconds
 
     async def _send(self, post: Post) -> tuple[str, str]:
         request = post.request
@@ -215,8 +220,7 @@ class Outbox:
         verdict = judge(post, trouble)
         _log(post, trouble, verdict)
         if isinstance(trouble, RateLimited):
-            now = asyncio.get_running_loop().time()
-            self._resting_until[post.request.channel] = now + trouble.seconds
+            self._pace.rest(post.request.channel, trouble.seconds)
         await self._carry_out(post, trouble, verdict)
 
     async def _carry_out(self, post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind
 from bot.slack.outbox import AT_ONCE, NOTE_PAUSES, Outbox
+from bot.slack.pace import BURST
 from tests.domain import RINA, Clock
 from tests.unit.slack import samples
 from tests.unit.slack.fake_posts import FakePosts
@@ -295,11 +297,31 @@ async def test_one_slow_request_does_not_hold_up_the_others(
     assert [number for number, _, _ in posts.sent] == [2, 1]
 
 
+def in_a_channel_of_its_own(post: Post) -> Post:
+    return replace(post, request=replace(post.request, channel=f"C0OPS{post.id}"))
+
+
+async def test_after_a_burst_a_channel_gets_about_one_message_a_second(
+    slack: FakeSlack, posts: FakePosts
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    hasty = Outbox(posts, slack, "me", lambda _project: None, LINKS, sleep=sleep)
+    for number in range(1, BURST + 5):
+        await hasty.deliver(a_card(number))
+
+    assert [round(seconds) for seconds in slept] == [0] * BURST + [1, 2, 3]
+    assert [(post_id, round(seconds)) for post_id, seconds, _ in posts.again] == [(BURST + 4, 4)]
+
+
 async def test_no_more_posts_are_taken_than_are_under_way(
     outbox: Outbox, slack: FakeSlack, posts: FakePosts
 ) -> None:
     gate = slack.scripts["chat.postMessage"].gate = asyncio.Event()
-    posts.due = [a_card(number) for number in range(1, AT_ONCE + 5)]
+    posts.due = [in_a_channel_of_its_own(a_card(n)) for n in range(1, AT_ONCE + 5)]
     task = await running(outbox)
     await until(lambda: len(slack.calls) == AT_ONCE)
     left = len(posts.due)
