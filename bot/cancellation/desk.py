@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import NotCancellableNow, UnknownProject
+from bot.cancellation.errors import DenialUnexplained, NotCancellableNow, UnknownProject
 from bot.cancellation.lifecycle import Request, State
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class Desk:
 
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
-            return rules.may_deny(policy, request.requester, person)
+            refusal = rules.may_deny(policy, request.requester, person)
+            return refusal or (None if rules.says_something(reason) else DenialUnexplained())
 
         return self._started(await self._ledger.deny(request_id, person, reason, check))
 

@@ -9,6 +9,7 @@ CancellationError
 │   ├── AlreadyApproved
 │   ├── ChannelNotAllowed
 │   ├── NoteMissing
+│   ├── DenialUnexplained
 │   ├── NameNotTyped
 │   ├── NoOneCanApprove
 │   └── NotCancellableNow
@@ -94,6 +95,10 @@ class ChannelNotAllowed(NotAllowed):
 
 class NoteMissing(NotAllowed):
     """A reason is needed: say in a few words why the job is to be cancelled."""
+
+
+class DenialUnexplained(NotAllowed):
+    """A reason is needed: say in a few words why the job is not to be cancelled."""
 
 
 class NameNotTyped(NotAllowed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -154,7 +155,12 @@ def counts_again(
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
     """Refuse an empty reason where the policy wants one."""
-    return NoteMissing() if policy.require_reason and not reason.strip() else None
+    return NoteMissing() if policy.require_reason and not says_something(reason) else None
+
+
+def says_something(text: str) -> bool:
+    """Whether there is anything to read: blanks and invisible characters are nothing."""
+    return any(unicodedata.category(sign)[0] not in "CZ" for sign in text)
 
 
 def check_typed(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:

@@ -11,6 +11,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.desk import Submission
 from bot.cancellation.errors import (
     CancellationError,
+    DenialUnexplained,
     LedgerError,
     NameNotTyped,
     NoteMissing,
@@ -152,7 +153,7 @@ def refusal(error: Exception, links: Links) -> Answer:
     """Answer a dialog: beside an input where that helps, so that nothing typed is lost."""
     if isinstance(error, NameNotTyped):
         return at_input(names.TYPED, error)
-    if isinstance(error, (NoteMissing, LedgerError, DirectoryTrouble)):
+    if isinstance(error, (NoteMissing, DenialUnexplained, LedgerError, DirectoryTrouble)):
         return at_input(names.REASON, error)
     return updated(dialog.refused(sentence_for(error, links)))
 
