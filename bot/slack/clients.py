@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from aiohttp import ClientSession, ClientTimeout
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import ClientPayloadError, ClientSession, ClientTimeout
 from slack_sdk.web.async_client import AsyncWebClient
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 #: Seconds for one call; the SDK's own 30 outlive every trigger and every reader's patience.
 TIMEOUT = 10
@@ -13,6 +18,17 @@ def new_session() -> ClientSession:
     """Open the session that all clients share; close it when the bot stops."""
     # A client that is given a session never applies its own time limit to it.
     return ClientSession(timeout=ClientTimeout(total=TIMEOUT))
+
+
+class Client(AsyncWebClient):
+    """Slack's own client, which takes a proxy's page for what it is: no answer of Slack's."""
+
+    async def api_call(self, *args: Any, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
+        try:
+            return await super().api_call(*args, **kwargs)
+        except AttributeError as error:
+            # The SDK reads text/plain as an answer, and then looks for "ok" in the text.
+            raise ClientPayloadError("the answer is not JSON") from error
 
 
 def build_client(token: str | None, base_url: str, session: ClientSession) -> AsyncWebClient:
@@ -26,7 +42,7 @@ def build_client(token: str | None, base_url: str, session: ClientSession) -> As
         base_url: the Web API's address, such as `https://slack.com/api/`.
         session: from `new_session`.
     """
-    return AsyncWebClient(
+    return Client(
         token=token,
         base_url=base_url if base_url.endswith("/") else f"{base_url}/",
         timeout=TIMEOUT,
