@@ -39,6 +39,7 @@ from bot.slack.identity import read_identity
 from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
 from bot.slack.outbox import Outbox
+from bot.slack.pace import Pace
 from bot.slack.register import build_app
 from bot.web.health import add_health
 from bot.web.metrics import Metrics, add_metrics
@@ -73,7 +74,10 @@ SLACK_PAUSE = 2.0
 #: The paths that share a project's rate limit for backups.
 BACKUPS = "/backup/"
 
-#: Seconds between tries to read a project's name, which is for show only.
+#: What the log says of a project whose key or id may be wrong; `doctor` says more.
+UNREADABLE = "Atlas does not show the project: cancel-restore doctor says what to check"
+
+#: Seconds between tries to read a project; nothing waits for that.
 NAME_PAUSE = 60.0
 
 log = structlog.get_logger(__name__)
@@ -117,6 +121,7 @@ class Bot:
         # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
         self._background = Background()
+        self._pace = Pace()
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -142,6 +147,7 @@ class Bot:
         await self._serve(domain, intake)
         self._sweep(domain)
         identity = await who_we_are(client)
+        await self._check_app_token(client)
         self._open_slack(domain, client, identity, intake)
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
@@ -173,6 +179,16 @@ class Bot:
             return SocketIntake(token.get_secret_value(), client)
         return HttpIntake(client)
 
+    async def _check_app_token(self, client: AsyncWebClient) -> None:
+        """Refuse at once what would only ever be refused; raises `StartError`."""
+        if token := self.settings.slack.app_token:
+            try:
+                await client.apps_connections_open(app_token=token.get_secret_value())
+            except CALL_ERRORS as error:
+                trouble = meaning_of(error)
+                if isinstance(trouble, BadToken):
+                    raise StartError(f"{trouble.sentence} Check SLACK_APP_TOKEN.") from error
+
     async def _serve(self, domain: Domain, intake: SocketIntake | HttpIntake) -> None:
         host, port = self.settings.host, self.settings.port
         site = build_site(self.settings, self.metrics, domain, intake)
@@ -191,7 +207,7 @@ class Bot:
         )
         self._closing.push_async_callback(self._end_runs, domain)
         self._loop(sweeper.run(), "sweeper")
-        self._loop(name_projects(domain), "project names")
+        self._loop(meet_projects(domain), "projects")
 
     def _open_slack(
         self,
@@ -201,7 +217,8 @@ class Bot:
         intake: SocketIntake | HttpIntake,
     ) -> None:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
-        self._deliver(Outbox(domain.posts, client, self.owner, domain.desk.policy_of, links))
+        policy_of = domain.desk.policy_of
+        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links, pace=self._pace))
         self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
@@ -230,7 +247,9 @@ class Bot:
         channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
         if not channels:
             return
-        announcements = Announcements(domain.sightings, client, channels.get, domain.name_of, links)
+        announcements = Announcements(
+            domain.sightings, client, channels.get, domain.name_of, links, pace=self._pace
+        )
         running = asyncio.create_task(announcements.run(), name="announcements")
         self._finish(lambda seconds: announcements.stop(running, seconds), FINISH_POSTS)
         for project_id in channels:
@@ -375,25 +394,25 @@ async def who_we_are(client: AsyncWebClient) -> Identity:
         await asyncio.sleep(SLACK_PAUSE)
 
 
-async def name_projects(domain: Domain) -> None:
-    """Read the names of projects that the settings do not name; until then the id stands."""
-    for project in domain.projects.all:
-        if project.name == project.id:
-            await _name(domain, project)
+async def meet_projects(domain: Domain) -> None:
+    """Read each project once: a wrong key is in the log before somebody needs it."""
+    await asyncio.gather(*(_meet(domain, project) for project in domain.projects.all))
 
 
-async def _name(domain: Domain, project: Project) -> None:
+async def _meet(domain: Domain, project: Project) -> None:
+    """Take the name that Atlas has, where the settings give none; until then the id stands."""
     while True:
         try:
             found = await domain.clients[project.id].project(project.id)
         except AtlasRefused as error:
-            log.warning("project's name not read", project=project.id, why=str(error))
+            log.warning(UNREADABLE, project=project.name, why=str(error))
             return
         except AtlasError as error:
-            log.warning("project's name not read yet", project=project.id, why=str(error))
+            log.warning(UNREADABLE, project=project.name, why=str(error))
             await asyncio.sleep(NAME_PAUSE)
         else:
-            domain.projects.rename(project.id, found.name)
+            if project.name == project.id:
+                domain.projects.rename(project.id, found.name)
             return
 
 

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot import audit
 from bot.app import StartError, serve
 from bot.cancellation.database import Database
+from bot.cancellation.events import EventName
 from bot.cancellation.record import Record
 from bot.demo.live import run_demo
 from bot.demo.script import ScriptFailed, play_script
@@ -49,6 +51,26 @@ app.add_typer(record, name="audit")
 def main() -> None:
     """Run the program."""
     app()
+
+
+def say_version(*, wanted: bool) -> None:
+    """Print the version of what is installed, and end."""
+    if wanted:
+        typer.echo(version("cancel-restore"))
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda wanted: say_version(wanted=wanted), is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record."""
 
 
 def give_up(text: str, code: int) -> NoReturn:
@@ -186,6 +208,8 @@ def show_record(
     wanted = {"request": request, "actor": actor, "event": event}
     equal = {name: value for name, value in wanted.items() if value}
     moment = read_since(since)
+    if event and event not in set(EventName):
+        give_up(f"There is no event {event!r}; there are: {', '.join(sorted(EventName))}.", 2)
 
     async def show(found: Record) -> None:
         await audit.write(found.events(moment, **equal), how, sys.stdout)
@@ -199,10 +223,11 @@ def verify() -> None:
 
     async def check(found: Record) -> int:
         breaks = await found.breaks()
+        checked = await found.count()
         for each in breaks:
             typer.echo(f"The record is broken: {each}.", err=True)
         if not breaks:
-            typer.echo("The record is whole: no event was changed or removed.")
+            typer.echo(f"The record is whole: none of {checked} events was changed or removed.")
         return len(breaks)
 
     if asyncio.run(with_record(check)):

@@ -184,8 +184,8 @@ def hide_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
 
 
 def quiet_requests(record: logging.LogRecord) -> bool:
-    """Make httpx's line for each request a DEBUG line: the client logs and counts its own."""
-    if record.name == "httpx" and record.levelno == logging.INFO:
+    """Make DEBUG lines of what httpx says of each request, and Alembic of each start."""
+    if record.name.partition(".")[0] in {"httpx", "alembic"} and record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)
     return True

@@ -92,6 +92,11 @@ class Record:
         async for row in self._rows(statements.all_events(conditions)):
             yield _line(row)
 
+    async def count(self) -> int:
+        """Count the events of the whole record."""
+        async with self._database.engine.connect() as connection:
+            return int((await connection.execute(statements.count_events())).scalar_one())
+
     async def breaks(self) -> list[Break]:
         """Check every chain; the list is empty when nothing was changed or removed."""
         heads = {

@@ -307,6 +307,11 @@ def events_among(request_ids: Iterable[str]) -> Select[Any]:
     )
 
 
+def count_events() -> Select[Any]:
+    """Count the events of the whole record."""
+    return select(func.count()).select_from(audit_events)
+
+
 def chains() -> Select[Any]:
     """Read the record request by request, each in its own order."""
     return select(audit_events).order_by(audit_events.c.request, audit_events.c.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from bot.settings.model import ProjectSettings
+
+
+#: Every variable that holds for the whole bot, or for projects that do not say otherwise.
+OUR_NAMES = frozenset(
+    {name.upper() for name in Variables.model_fields}
+    | {f"BOT_{name.upper()}" for name in DefaultRules.model_fields}
+)
 
 
 class SettingsError(Exception):
@@ -147,4 +155,16 @@ def _settings(
         log_format=variables.log_format,
         watch_interval=variables.bot_watch_interval,
         unused=tuple(name for name, by in replaced.items() if name in given and by in given),
+        unknown=tuple(name_with_nearest(name) for name in sorted(given) if is_mistyped(name)),
     )
+
+
+def is_mistyped(name: str) -> bool:
+    """Say whether a variable begins like ours and is none: a typo in a policy must not pass."""
+    return name.startswith("BOT_") and name not in OUR_NAMES
+
+
+def name_with_nearest(name: str) -> str:
+    """Add the variable that was probably meant (pure)."""
+    nearest = get_close_matches(name, OUR_NAMES, n=1)
+    return f"{name} (did you mean {nearest[0]}?)" if nearest else name

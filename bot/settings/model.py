@@ -81,6 +81,7 @@ class Settings:
         log_format: None decides by terminal.
         watch_interval: between two looks for new download restore jobs.
         unused: variables that are set but count for nothing, because another one is set.
+        unknown: variables that begin like ours and are none, with the nearest that is one.
     """
 
     slack: SlackSettings
@@ -93,6 +94,7 @@ class Settings:
     log_format: LogFormat | None
     watch_interval: timedelta
     unused: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def socket_mode(self) -> bool:

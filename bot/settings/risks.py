@@ -18,6 +18,7 @@ def warnings(settings: Settings) -> list[str]:
     )
     return [
         *(f"{name} has no effect here: another setting replaces it." for name in settings.unused),
+        *(f"{name} is no setting of the bot, so it has no effect." for name in settings.unknown),
         *(
             f"{name} is plain http: what the bot sends there can be read and changed on the way."
             for name, url in addresses

@@ -230,7 +230,7 @@ def database_url(value: object) -> SecretStr:
     if parts.drivername == "postgresql" and find_spec("asyncpg") is None:
         raise ValueError(
             "needs the PostgreSQL driver, which is not installed: "
-            "pip install 'cancel-restore[postgres]'"
+            "install the bot with its extra postgres, as in pip install '.[postgres]'"
         )
     return SecretStr(given)
 

@@ -31,6 +31,11 @@ BODY_CAP = 1024 * 1024
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNATURE = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
 
+UNSIGNED = (
+    "A request to Slack's path is not signed with SLACK_SIGNING_SECRET, or is too old."
+    " If commands fail in Slack, check that variable and the clock."
+)
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -60,8 +65,12 @@ def slack_guard(
             return await handler(request)
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
-        body = await _capped_body(request, body_cap)
+        try:
+            body = await _capped_body(request, body_cap)
+        except web.RequestPayloadError:
+            return _refuse(400, "The body of this request cannot be read.")
         if not is_signed(key, request.headers, body, clock()):
+            log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")
         why = what_is_wrong(request.content_type, request.charset, body)
         if why is not None:

@@ -127,14 +127,20 @@ async def surroundings_of_a_bot(folder: Path) -> AsyncIterator[tuple[SlackStandI
         yield slack, environment(slack, atlas, folder)
 
 
-async def test_a_token_that_slack_refuses_is_said_and_exits_with_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [("SLACK_BOT_TOKEN", "xoxb-not-this-one"), ("SLACK_APP_TOKEN", "xapp-not-this-one")],
+)
+async def test_a_token_that_slack_refuses_is_said_and_exits_with_1(
+    tmp_path: Path, name: str, token: str
+) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
-        ran = await run_command("serve", **{**environ, "SLACK_BOT_TOKEN": "xoxb-not-this-one"})
+        ran = await run_command("serve", **{**environ, name: token})
 
         assert ran.code == 1
-        assert "Check SLACK_BOT_TOKEN" in ran.err
+        assert f"Check {name}" in ran.err
         assert "Traceback" not in ran.err
-        assert "xoxb-not-this-one" not in ran.err + ran.out
+        assert token not in ran.err + ran.out
 
 
 async def test_a_port_that_is_taken_is_said_and_exits_with_1(tmp_path: Path) -> None:
@@ -288,6 +294,13 @@ async def test_a_record_that_was_changed_is_found_out(tmp_path: Path) -> None:
     assert ran.code == 1
     assert "event 1 of request" in ran.err
     assert "Traceback" not in ran.err
+
+
+async def test_an_event_that_does_not_exist_is_named_and_so_are_those_that_do() -> None:
+    ran = await run_command("audit", "--event", "request:aproved")
+
+    assert ran.code == 2
+    assert "request:approved" in ran.err
 
 
 async def test_a_record_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_postgresql_without_its_driver_names_the_extra(
     assert problems(tmp_path, DATABASE_URL="postgresql://db/x") == (
         (
             "DATABASE_URL needs the PostgreSQL driver, which is not installed: "
-            "pip install 'cancel-restore[postgres]'"
+            "install the bot with its extra postgres, as in pip install '.[postgres]'"
         ),
     )
 

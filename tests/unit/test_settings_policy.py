@@ -102,24 +102,36 @@ def test_a_policy_is_well_when_the_domain_would_take_a_request_of_somebody(
     assert (told(policy) == []) is possible
 
 
+CAREFUL = {
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
+    "BOT_REQUESTERS": "S1",
+    "BOT_APPROVALS": "1",
+}
+
+
 @pytest.fixture
 def careful(tmp_path: Path) -> Settings:
-    return load_settings(
-        {
-            "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
-            "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
-            "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
-            "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
-            "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
-            "BOT_REQUESTERS": "S1",
-            "BOT_APPROVALS": "1",
-        },
-        tmp_path,
-    )
+    return load_settings(CAREFUL, tmp_path)
 
 
 def with_policy(settings: Settings, policy: Policy) -> Settings:
     return replace(settings, projects=(replace(settings.projects[0], policy=policy),))
+
+
+def test_a_mistyped_variable_of_the_bot_is_told_with_the_one_that_was_meant(
+    tmp_path: Path,
+) -> None:
+    typed = CAREFUL | {"BOT_APPROVAL": "2", "MONGODB_ATLAS_ORG_ID": "another program's"}
+
+    settings = load_settings(typed, tmp_path)
+
+    assert warnings(settings) == [
+        "BOT_APPROVAL (did you mean BOT_APPROVALS?) is no setting of the bot, so it has no effect."
+    ]
 
 
 def test_careful_settings_have_no_warning(careful: Settings) -> None:
