@@ -151,7 +151,7 @@ def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
 def _leaf_of_status(status: int, subject: Subject, is_delete: bool) -> type[AtlasError]:
     if status == HTTPStatus.NOT_FOUND:
         return _NOT_FOUND.get(subject, OtherRefusal)
-    if is_delete and status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.CONFLICT}:
+    if is_delete and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
     return _BY_STATUS.get(status, OtherRefusal)
 

@@ -82,7 +82,7 @@ def of(
         (405, None, NotCancellable),
         (406, "INVALID_VERSION_DATE", VersionGone),
         (400, "INVALID_VERSION_DATE", VersionGone),
-        (409, None, NotCancellable),
+        (409, None, OtherRefusal),
         (410, "VERSION_GONE", VersionGone),
         (410, None, VersionGone),
         (429, "RATE_LIMITED_TOKEN_BUCKET", RateLimited),
