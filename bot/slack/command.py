@@ -160,7 +160,8 @@ def _list(cluster: str | None = None) -> Command:
 def _history(count: str = str(HISTORY)) -> Command:
     if count.isascii() and count.isdigit() and len(count) <= len(str(LONGEST)) and int(count) > 0:
         return ShowHistory(min(int(count), MOST_HISTORY))
-    return Unclear(f"“{_short(count)}” is not a number of requests.", nearest=f"history {HISTORY}")
+    why = f"“{_short(count)}” is not a number of requests from 1 to {MOST_HISTORY}."
+    return Unclear(why, nearest=f"history {HISTORY}")
 
 
 def _from_names(words: Sequence[str]) -> Command:

@@ -86,7 +86,7 @@ def _approvals(request: Request, approvers: People | None) -> list[Block]:
 def _wanted(request: Request, approvers: People | None) -> list[str]:
     who = text.people(approvers) if approvers else "nobody: the project was removed"
     return [
-        f"*Missing* {request.approvals_missing}, until {text.when(request.expires_at)}",
+        f"*Approvals missing* {request.approvals_missing}, until {text.when(request.expires_at)}",
         f"*May approve* {who}",
     ]
 

@@ -61,7 +61,7 @@ async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path
             assert part in text
         assert "Asked by @Rina" in text
         assert "Approved by nobody yet (0 of 2)" in text
-        assert "Missing 2, until" in text
+        assert "Approvals missing 2, until" in text
         assert any(abs(token - until) < 15 for token in tokens)
         assert "May approve @approvers" in text
         assert card["metadata"]["event_type"] == "cancel_restore"
@@ -138,7 +138,7 @@ async def test_the_card_is_edited_at_every_step(tmp_path: Path) -> None:
         ending = await house.ends(job_of(card))
         states = [state_of(edit) for edit in ending.message["edits"]]
 
-        assert "Missing* 1" in str(once["blocks"])
+        assert "Approvals missing* 1" in str(once["blocks"])
         assert states[0] == "awaiting"
         assert ending.state == "cancelled"
         assert len({m["ts"] for m in house.slack.messages("ops") if is_card(m)}) == 1

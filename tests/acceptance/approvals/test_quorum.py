@@ -97,7 +97,7 @@ async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
         )
         assert {again.private, *house.whispers("ada")} == {said}
         assert house.wire(job_of(card)).count("DELETE") == 0
-        assert "Missing 1, until" in house.slack.text_of(waiting).replace("*", "")
+        assert "Approvals missing 1, until" in house.slack.text_of(waiting).replace("*", "")
 
         assert (await click(house, "abe", waiting, APPROVE)).changed_the_card
         await house.ends(job_of(card))

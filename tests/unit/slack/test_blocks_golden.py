@@ -173,7 +173,7 @@ def test_the_card_says_who_may_approve_and_how_many_are_missing() -> None:
     drawn = words(MESSAGES["card_awaiting"])
 
     assert "<!subteam^S0APPROVE> and <@U0ADA>" in drawn
-    assert "*Missing* 1" in drawn
+    assert "*Approvals missing* 1" in drawn
 
 
 def test_a_live_link_is_an_alert_before_the_submit() -> None:

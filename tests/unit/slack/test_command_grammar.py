@@ -47,7 +47,10 @@ WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
         ("List prod-eu", ShowList("prod-eu")),
         ("history", ShowHistory(10)),
         ("history 3", ShowHistory(3)),
-        ("history 100000", Unclear("“100000” is not a number of requests.", "history 10")),
+        (
+            "history 100000",
+            Unclear("“100000” is not a number of requests from 1 to 50.", "history 10"),
+        ),
         ("history 51", ShowHistory(50)),
         ("help", Help()),
         ("HELP me please", Help()),
