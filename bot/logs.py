@@ -139,6 +139,7 @@ def configure_logging(
         )
     )
     handler.addFilter(quiet_requests)
+    handler.addFilter(without_strangers_tracebacks)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
         processors=[
@@ -181,6 +182,19 @@ def hide_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     The renderer before it has made text of what structlog's types still call an event.
     """
     return _redactor.clean(str(line))
+
+
+def without_strangers_tracebacks(record: logging.LogRecord) -> bool:
+    """Make one DEBUG line of what aiohttp's server says of a request that is no HTTP.
+
+    Anybody who reaches the port can send one, and must not fill the log with it.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name == "aiohttp.server" and type(error).__module__.startswith("aiohttp.http"):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
+    return True
 
 
 def quiet_requests(record: logging.LogRecord) -> bool:

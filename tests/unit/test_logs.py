@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
 from bot.logs import HIDDEN, Redactor, configure_logging, redact, redacted
@@ -79,6 +80,16 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
     logging.getLogger("slack_sdk").debug("theirs")
 
     assert lines(stream) == []
+
+
+def test_a_request_that_is_no_http_leaves_no_traceback(stream: io.StringIO) -> None:
+    server = logging.getLogger("aiohttp.server")
+
+    server.error("Error handling request", exc_info=BadHttpMessage("Content-Length: -1"))
+    server.error("Error handling request", exc_info=ValueError("a mistake of ours"))
+
+    assert "Content-Length" not in stream.getvalue()
+    assert "a mistake of ours" in stream.getvalue()
 
 
 def test_httpx_tells_its_requests_at_debug_only(stream: io.StringIO) -> None:

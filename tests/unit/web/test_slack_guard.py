@@ -136,6 +136,12 @@ async def test_a_body_of_unknown_length_is_capped_too(slack: ClientSession) -> N
     assert status == 413
 
 
+async def test_a_body_that_cannot_be_decompressed_is_refused(slack: ClientSession) -> None:
+    request = signed(b"abc", Content_Encoding="gzip")
+
+    assert await ask(slack, **request) == (400, "The body of this request cannot be read.")
+
+
 async def test_other_methods_than_post_are_refused(slack: ClientSession) -> None:
     async with slack.get(PATH) as get, slack.put(PATH, data=b"") as put:
         answers = [(a.status, a.headers["Allow"]) for a in (get, put)]
