@@ -7,29 +7,17 @@ import math
 import time
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.atlas import AtlasClient, AtlasError, AtlasRefused
-from bot.cancellation.bucket import Bucket
 from bot.cancellation.database import Database
-from bot.cancellation.desk import Desk
 from bot.cancellation.errors import LedgerError
-from bot.cancellation.finding import Finder
-from bot.cancellation.history import History
-from bot.cancellation.leases import Leases
-from bot.cancellation.ledger import Ledger
-from bot.cancellation.postbox import PostBox
-from bot.cancellation.projects import Project, Projects
-from bot.cancellation.runner import Runner
-from bot.cancellation.sightings import Sightings
 from bot.cancellation.sweeper import Sweeper
 from bot.cancellation.watch import Watch
+from bot.domain import build_domain, meet_projects, wall_clock
 from bot.slack.announcements import Announcements
 from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
@@ -39,7 +27,6 @@ from bot.slack.identity import read_identity
 from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
 from bot.slack.outbox import Outbox
-from bot.slack.pace import Pace
 from bot.slack.register import build_app
 from bot.web.health import add_health
 from bot.web.metrics import Metrics, add_metrics
@@ -51,9 +38,8 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.atlas import Answered
-    from bot.cancellation.lifecycle import State
-    from bot.settings import ProjectSettings, Settings
+    from bot.domain import Domain
+    from bot.settings import Settings
     from bot.slack.identity import Identity
 
 #: Seconds for each part of an orderly end.
@@ -71,45 +57,11 @@ AT_LEAST = 0.2
 #: Seconds between tries to reach a Slack that does not answer, at start.
 SLACK_PAUSE = 2.0
 
-#: The paths that share a project's rate limit for backups.
-BACKUPS = "/backup/"
-
-#: What the log says of a project whose key or id may be wrong; `doctor` says more.
-UNREADABLE = "Atlas does not show the project: cancel-restore doctor says what to check"
-
-#: Seconds between tries to read a project; nothing waits for that.
-NAME_PAUSE = 60.0
-
 log = structlog.get_logger(__name__)
 
 
 class StartError(Exception):
     """The bot could not start; the text says why and what to do now."""
-
-
-def wall_clock() -> datetime:
-    """Return the time, with its zone."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """The floors below Slack."""
-
-    clients: dict[str, AtlasClient]
-    buckets: dict[str, Bucket]
-    projects: Projects
-    ledger: Ledger
-    leases: Leases
-    posts: PostBox
-    sightings: Sightings
-    runner: Runner
-    desk: Desk
-
-    def name_of(self, project_id: str) -> str:
-        """Return what people call a project: its id until that is known."""
-        project = self.projects.find(project_id)
-        return project.name if project else project_id
 
 
 class Bot:
@@ -121,7 +73,6 @@ class Bot:
         # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
         self._background = Background()
-        self._pace = Pace()
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -218,7 +169,7 @@ class Bot:
     ) -> None:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         policy_of = domain.desk.policy_of
-        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links, pace=self._pace))
+        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links))
         self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
@@ -247,9 +198,7 @@ class Bot:
         channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
         if not channels:
             return
-        announcements = Announcements(
-            domain.sightings, client, channels.get, domain.name_of, links, pace=self._pace
-        )
+        announcements = Announcements(domain.sightings, client, channels.get, domain.name_of, links)
         running = asyncio.create_task(announcements.run(), name="announcements")
         self._finish(lambda seconds: announcements.stop(running, seconds), FINISH_POSTS)
         for project_id in channels:
@@ -299,67 +248,6 @@ async def migrate(database: Database) -> None:
         raise StartError(f"The database cannot be opened ({cause}): check DATABASE_URL.") from error
 
 
-def build_domain(
-    settings: Settings,
-    database: Database,
-    metrics: Metrics,
-    owner: str,
-    told: Callable[[], None],
-) -> Domain:
-    """Wire the floors below Slack."""
-    buckets = {p.id: Bucket(time.monotonic) for p in settings.projects}
-    clients = {p.id: build_atlas(settings, p, metrics, buckets[p.id]) for p in settings.projects}
-    projects = Projects(
-        Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=clients[p.id])
-        for p in settings.projects
-    )
-
-    def entered(state: State) -> None:
-        metrics.state_entered(state.value)
-
-    ledger = Ledger(database, wall_clock, entered)
-    leases = Leases(database, wall_clock, owner, entered=entered)
-    runner = Runner(leases, projects, told=told)
-    return Domain(
-        clients=clients,
-        buckets=buckets,
-        projects=projects,
-        ledger=ledger,
-        leases=leases,
-        posts=PostBox(database, wall_clock),
-        sightings=Sightings(database, wall_clock, owner),
-        runner=runner,
-        desk=Desk(
-            ledger,
-            projects,
-            runner,
-            finder=Finder(projects, buckets),
-            history=History(database, wall_clock),
-            now=wall_clock,
-            told=told,
-        ),
-    )
-
-
-def build_atlas(
-    settings: Settings, project: ProjectSettings, metrics: Metrics, bucket: Bucket
-) -> AtlasClient:
-    """Build the client of one project, with its own key; `bucket` is fed with what it is told."""
-
-    def observe(answered: Answered) -> None:
-        metrics.atlas_answered(answered.method, answered.status, answered.seconds)
-        if BACKUPS in answered.path and answered.status and not answered.challenge:
-            bucket.seen(answered.rate_limit_remaining, answered.rate_limit)
-
-    return AtlasClient(
-        project.credentials,
-        base_url=settings.atlas.base_url,
-        version=settings.atlas.version,
-        envelope=settings.atlas.envelope,
-        observe=observe,
-    )
-
-
 def build_site(
     settings: Settings, metrics: Metrics, domain: Domain, intake: SocketIntake | HttpIntake
 ) -> web.Application:
@@ -392,28 +280,6 @@ async def who_we_are(client: AsyncWebClient) -> Identity:
                 raise StartError(f"{trouble.sentence} Check SLACK_BOT_TOKEN.") from error
             log.warning("Slack is not reached yet", why=trouble.sentence)
         await asyncio.sleep(SLACK_PAUSE)
-
-
-async def meet_projects(domain: Domain) -> None:
-    """Read each project once: a wrong key is in the log before somebody needs it."""
-    await asyncio.gather(*(_meet(domain, project) for project in domain.projects.all))
-
-
-async def _meet(domain: Domain, project: Project) -> None:
-    """Take the name that Atlas has, where the settings give none; until then the id stands."""
-    while True:
-        try:
-            found = await domain.clients[project.id].project(project.id)
-        except AtlasRefused as error:
-            log.warning(UNREADABLE, project=project.name, why=str(error))
-            return
-        except AtlasError as error:
-            log.warning(UNREADABLE, project=project.name, why=str(error))
-            await asyncio.sleep(NAME_PAUSE)
-        else:
-            if project.name == project.id:
-                domain.projects.rename(project.id, found.name)
-            return
 
 
 async def serve(settings: Settings, stopped: asyncio.Event) -> None:

@@ -91,7 +91,6 @@ class Announcements:
         channel_of: where the jobs of a project are announced, or None where nobody wants that.
         name_of: what people call a project.
         links: where links lead.
-        pace: turns to post, shared with whoever posts too.
         interval: seconds between looks when nobody wakes us.
         sleep: waits between tries.
     """
@@ -104,7 +103,6 @@ class Announcements:
         name_of: Callable[[str], str],
         links: Links,
         *,
-        pace: Pace | None = None,
         interval: float = INTERVAL,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -117,7 +115,7 @@ class Announcements:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._stopping = False
-        self._pace = pace or Pace()
+        self._pace = Pace()  # its own: a card never waits behind announcements
 
     def wake(self) -> None:
         """Look at once: something was seen."""

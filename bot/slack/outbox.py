@@ -60,7 +60,6 @@ class Outbox:
         owner: this process, for the claims.
         policy_of: the rules of a project, for the approvers on its cards.
         links: where links lead.
-        pace: turns to post, shared with whoever posts too.
         interval: seconds between looks when nobody wakes us.
         sleep: waits between tries.
     """
@@ -73,7 +72,6 @@ class Outbox:
         policy_of: Callable[[str], Policy | None],
         links: Links,
         *,
-        pace: Pace | None = None,
         interval: float = INTERVAL,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -87,7 +85,7 @@ class Outbox:
         self._woken = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._pace = pace or Pace()
+        self._pace = Pace()
 
     def wake(self) -> None:
         """Look at once: something was written."""

@@ -16,7 +16,7 @@ BURST = 5
 
 
 class Pace:
-    """Turns to post, channel by channel; shared by everything that posts by itself.
+    """Turns to post, channel by channel.
 
     Args:
         monotonic: seconds that never jump.

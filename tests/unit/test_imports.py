@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": set(),
     "bot.audit": {"bot.cancellation"},
     "bot.cancellation": {"bot.atlas"},
+    "bot.domain": {"bot.atlas", "bot.cancellation", "bot.settings", "bot.web"},
     "bot.logs": set(),
     "bot.manifest": set(),
     "bot.sandbox": set(),
