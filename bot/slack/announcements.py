@@ -43,6 +43,9 @@ MOST_TRIES = 10_000
 
 Verdict: TypeAlias = Again | Delivered | Drop
 
+#: Announcements that may follow each other at once.
+BURST = 5
+
 log = structlog.get_logger(__name__)
 
 
@@ -115,7 +118,8 @@ class Announcements:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._stopping = False
-        self._pace = Pace()  # its own: a card never waits behind announcements
+        # Its own, and a small one: a card never waits behind announcements.
+        self._pace = Pace(burst=BURST)
 
     def wake(self) -> None:
         """Look at once: something was seen."""

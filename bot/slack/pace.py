@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 #: Seconds a message, as Slack documents for chat.postMessage in one channel.
 EACH = 1.0
 
-#: Messages that may follow each other at once: a card and its replies need not wait.
-BURST = 5
+#: Messages that may follow each other at once: cards and outcomes of a busy hour need not wait.
+#: Slack tolerates bursts, and says so by 429 when it does not.
+BURST = 30
 
 
 class Pace:
@@ -20,10 +21,14 @@ class Pace:
 
     Args:
         monotonic: seconds that never jump.
+        burst: messages that may follow each other at once.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, *, burst: int = BURST
+    ) -> None:
         self._monotonic = monotonic
+        self._burst = burst
         # When each channel would be all quiet again; a burst may run ahead of that.
         self._quiet_at: dict[str, float] = {}
         self._resting_until: dict[str, float] = {}
@@ -31,7 +36,7 @@ class Pace:
     def due_in(self, channel: str) -> float:
         """Return the seconds until the channel takes another message."""
         now = self._monotonic()
-        turn = self._quiet_at.get(channel, now) - (BURST - 1) * EACH
+        turn = self._quiet_at.get(channel, now) - (self._burst - 1) * EACH
         return max(0.0, turn - now, self._resting_until.get(channel, now) - now)
 
     def take(self, channel: str) -> None:
