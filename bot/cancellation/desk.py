@@ -40,10 +40,6 @@ class Sight:
     job: RestoreJob
     open_request: Request | None
 
-    @property
-    def can_be_asked(self) -> bool:
-        return self.job.can_be_cancelled and self.open_request is None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
