@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cancellation import statements
 from bot.cancellation.lifecycle import Card, Outcome, State
-from bot.cancellation.rows import request_from_row
+from bot.cancellation.page import whole_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -81,11 +81,7 @@ class History:
 
         async def work(db: AsyncConnection) -> list[Request]:
             waiting = statements.requests_awaiting(self._now(), MOST_AWAITING)
-            rows = (await db.execute(waiting)).all()
-            return [
-                request_from_row(row, (await db.execute(statements.approvals_of(row.id))).all())
-                for row in rows
-            ]
+            return await whole_requests(db, (await db.execute(waiting)).all())
 
         return await self._database.read(work)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bot.cancellation import statements
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from bot.cancellation.page import Page
+from bot.cancellation.page import Page, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -62,7 +62,7 @@ class Leases:
         async def work(page: Page) -> list[str]:
             return list((await page.run(statements.requests_to_run(page.now, limit))).scalars())
 
-        return await self._database.read(lambda db: work(Page(db, self._now())), unhurried=True)
+        return await read(self._database, self._now(), work, unhurried=True)
 
     async def claim(self, request_id: str) -> Request | None:
         """Take a request to its end; nothing if it has ended or somebody alive holds it."""
@@ -72,17 +72,16 @@ class Leases:
         return claimed
 
     async def _claim(self, page: Page, request_id: str) -> Request | None:
-        before = await page.lock(request_id)
-        statement = statements.claim_request(
-            request_id, self.owner, page.now, page.now + self._lease
-        )
-        if not (await page.run(statement)).first():
-            return None
-        first = before.state is State.APPROVED
-        name = EventName.CLAIMED if first else EventName.TAKEN_OVER
-        number = await page.record(before, name, detail={"runner": self.owner})
-        await page.draw(before, name, number, later=QUICK)
-        return await page.read(request_id)
+        lease = (request_id, self.owner, page.now, page.now + self._lease)
+        name = EventName.CLAIMED
+        claimed = await page.try_to_change(statements.claim_approved(*lease))
+        if claimed is None:
+            name = EventName.TAKEN_OVER
+            claimed = await page.try_to_change(statements.claim_abandoned(*lease))
+        if claimed:
+            number = await page.record(claimed, name, detail={"runner": self.owner})
+            page.draw(claimed, name, number, later=QUICK)
+        return claimed
 
     async def renew(self, request_id: str) -> bool:
         """Hold on to a request; False if it is not ours any more."""
@@ -157,7 +156,7 @@ class Leases:
         )
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())), unhurried=True)
+        return await write(self._database, self._now(), work, unhurried=True)
 
 
 def _columns(sent: Sent) -> dict[str, Any]:

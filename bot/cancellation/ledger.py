@@ -8,9 +8,9 @@ from bot.cancellation import statements
 from bot.cancellation.errors import ApprovalRanOut, Conflict, JobTaken, RequestMovedOn
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.page import Page
+from bot.cancellation.page import Page, read, write
 from bot.cancellation.posts import PostKind
-from bot.cancellation.rows import request_to_row, shown_to_json
+from bot.cancellation.rows import shown_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -92,7 +92,8 @@ class Ledger:
             request = await _awaiting(page, request_id, check)
             await page.run(statements.new_approval(request.id, person.id, page.now))
             if request.approvals_missing > 1:
-                return await page.note(request, EventName.APPROVAL_GIVEN, actor=person)
+                await page.note(request, EventName.APPROVAL_GIVEN, actor=person)
+                return await page.read(request_id)
             return await page.enter(request, State.AWAITING, State.APPROVED, actor=person)
 
         request = await self._write(work)
@@ -175,10 +176,10 @@ class Ledger:
         return request
 
     async def _read(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.read(lambda db: work(Page(db, self._now())))
+        return await read(self._database, self._now(), work)
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())))
+        return await write(self._database, self._now(), work)
 
 
 async def _find_or_create(page: Page, request: Request, person: Person) -> Request:
@@ -188,13 +189,13 @@ async def _find_or_create(page: Page, request: Request, person: Person) -> Reque
         if taken.key == request.key:
             return taken  # the same submission, committed between our two looks
         raise JobTaken(taken)
-    await page.run(statements.new_request(request_to_row(request)))
+    page.add(request)
     number = await page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
-    await page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+    page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.state is State.APPROVED:
         unasked = {"because": "no approval was needed"}
         await page.record(request, EventName.APPROVED, detail=unasked)
-    return await page.read(request.id)
+    return request
 
 
 def _asked(request: Request) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""One transaction's writing: a transition, the event that records it, the posts that tell it."""
+"""One transaction's writing: a transition, the event that records it, the posts that tell it.
+
+Transitions are written at once, because their conditions decide. What they entail is gathered and
+written at the end, in one statement for each table: a statement costs more than its work.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -14,20 +18,71 @@ from bot.cancellation.errors import NoSuchRequest, RequestMovedOn
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind, message_id
-from bot.cancellation.rows import request_from_row
+from bot.cancellation.rows import request_from_row, request_to_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.sql.elements import ColumnElement
 
+    from bot.cancellation.database import Database
     from bot.cancellation.policy import Person
+
+T = TypeVar("T")
 
 AT_ONCE = timedelta()
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a request's record has come: its last event's number and hash."""
+
+    number: int = 0
+    hash: str = ""
+
+
+async def write(
+    database: Database,
+    now: datetime,
+    work: Callable[[Page], Awaitable[T]],
+    *,
+    unhurried: bool = False,
+) -> T:
+    """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises."""
+
+    async def whole(db: AsyncConnection) -> T:
+        page = Page(db, now)
+        result = await work(page)
+        await page.write_out()
+        return result
+
+    return await database.write(whole, unhurried=unhurried)
+
+
+async def read(
+    database: Database,
+    now: datetime,
+    work: Callable[[Page], Awaitable[T]],
+    *,
+    unhurried: bool = False,
+) -> T:
+    """Do `work`, which changes nothing, in one transaction; raises `NotRead`."""
+    return await database.read(lambda db: work(Page(db, now)), unhurried=unhurried)
+
+
+async def whole_requests(db: AsyncConnection, rows: Sequence[Any]) -> list[Request]:
+    """Build requests from their rows, with whoever approved them."""
+    # Where no approval is needed, nobody can have approved.
+    ids = [row.id for row in rows if row.approvals_needed]
+    found = (await db.execute(statements.approvals_of(ids))).all() if ids else []
+    return [
+        request_from_row(row, [approval for approval in found if approval.request == row.id])
+        for row in rows
+    ]
 
 
 class Page:
@@ -36,14 +91,19 @@ class Page:
     def __init__(self, db: AsyncConnection, now: datetime) -> None:
         self._db = db
         self.now = now
+        self._heads: dict[str, Head] = {}  # of requests that nobody else can change meanwhile
+        self._new: dict[str, Request] = {}
+        self._events: list[dict[str, Any]] = []
+        self._posts: list[dict[str, Any]] = []
+        self._drawings: dict[str, dict[str, Any]] = {}  # one a request is enough: the last
 
-    async def run(self, statement: Any) -> Any:  # noqa: ANN401 - statements and results of any shape
-        return await self._db.execute(statement)
+    async def run(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
+        return await self._db.execute(statement, values)
 
     async def find(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
         """Read the request that `statement` selects, if there is one."""
         row = (await self.run(statement)).first()
-        return await self._whole(row) if row else None
+        return await self._request(row) if row else None
 
     async def read(self, request_id: str) -> Request:
         """Read one request; raises `NoSuchRequest`."""
@@ -53,19 +113,42 @@ class Page:
 
     async def lock(self, request_id: str) -> Request:
         """Read one request and keep it as it is until the end; raises `NoSuchRequest`."""
-        if request := await self.find(statements.locked_request(request_id)):
-            return request
-        raise NoSuchRequest
+        row = (await self.run(statements.locked_request(request_id))).first()
+        if row is None:
+            raise NoSuchRequest
+        self._keep_head(row)
+        return await self._request(row)
 
     async def change(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; raises `RequestMovedOn` when its condition does not hold."""
+        if changed := await self.try_to_change(statement):
+            return changed
+        raise RequestMovedOn(await self.read(request_id))
+
+    async def try_to_change(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+        """Run one conditional UPDATE; nothing when its condition does not hold."""
         row = (await self.run(statement)).first()
         if row is None:
-            raise RequestMovedOn(await self.read(request_id))
-        return await self._whole(row)
+            return None
+        self._keep_head(row)
+        return await self._request(row)
 
-    async def _whole(self, row: Any) -> Request:  # noqa: ANN401 - a database row
-        return request_from_row(row, (await self.run(statements.approvals_of(row.id))).all())
+    def add(self, request: Request) -> None:
+        """Write a new request down; the end of the page fails where a unique index refuses it."""
+        self._new[request.id] = request
+        self._heads[request.id] = Head()
+
+    async def read_all(self, request_ids: Iterable[str]) -> dict[str, Request]:
+        """Read several requests by their ids, as far as they were not forgotten."""
+        rows = (await self.run(statements.requests_among(request_ids))).all()
+        return {request.id: request for request in await whole_requests(self._db, rows)}
+
+    async def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
+        return (await whole_requests(self._db, [row]))[0]
+
+    def _keep_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
+        # Events that this page has gathered are not in the row yet.
+        self._heads.setdefault(row.id, Head(row.events, row.head))
 
     async def enter(
         self,
@@ -101,7 +184,8 @@ class Page:
         )
         detail = {k: v for k, v in asdict(outcome or Outcome()).items() if v}
         name = EventName.entering(state)
-        return await self.note(entered, name, actor=actor, detail=detail, said=said)
+        await self.note(entered, name, actor=actor, detail=detail, said=said)
+        return entered
 
     async def note(
         self,
@@ -111,13 +195,12 @@ class Page:
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
         said: bool = True,
-    ) -> Request:
+    ) -> None:
         """Record an event, have the card drawn anew, and where `said` tell it in the thread."""
         number = await self.record(request, name, actor=actor, detail=detail)
         if said:
-            await self.post(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
-        await self.draw(request, name, number)
-        return await self.read(request.id)
+            self.post(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
+        self.draw(request, name, number)
 
     async def record(
         self,
@@ -128,7 +211,6 @@ class Page:
         detail: Mapping[str, Any] | None = None,
     ) -> int:
         """Add one event to the request's chain and return its number."""
-        written = (await self.run(statements.chain_head(request.id))).one()
         event = Event(
             name=name,
             request=request.id,
@@ -137,13 +219,19 @@ class Page:
             team=actor.team if actor else request.team,
             detail=detail or {},
         )
-        line = chain(event, written.events + 1, written.head)
-        await self.run(statements.new_event(asdict(line)))
-        await self.run(statements.move_head(request.id, line.number, line.hash))
+        head = await self._head(request.id)
+        line = chain(event, head.number + 1, head.hash)
+        self._heads[request.id] = Head(line.number, line.hash)
+        self._events.append(asdict(line))
         log.info(str(name), request=request.id, actor=event.actor, detail=line.detail)
         return line.number
 
-    async def post(
+    async def _head(self, request_id: str) -> Head:
+        if request_id not in self._heads:
+            self._keep_head((await self.run(statements.locked_head(request_id))).one())
+        return self._heads[request_id]
+
+    def post(
         self,
         request: Request,
         kind: PostKind,
@@ -152,26 +240,54 @@ class Page:
         *,
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
-        later: timedelta = AT_ONCE,
     ) -> None:
         """Write down one message that is to reach Slack."""
-        values = {
+        self._posts.append(
+            self._message(request, kind, name, number, AT_ONCE)
+            | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
+        )
+
+    def draw(
+        self, request: Request, name: EventName, number: int, *, later: timedelta = AT_ONCE
+    ) -> None:
+        """Have the card drawn anew, unless a drawing that nobody has begun is due anyway."""
+        self._drawings[request.id] = self._message(request, PostKind.EDIT, name, number, later)
+
+    def _message(
+        self, request: Request, kind: PostKind, name: EventName, number: int, later: timedelta
+    ) -> dict[str, Any]:
+        return {
             "request": request.id,
             "kind": kind,
             "event": name,
-            "actor": actor.id if actor else None,
+            "actor": None,
             "at": self.now,
-            "detail": json.dumps(detail or {}),
+            "detail": "{}",
             "state": "due",
             "due_at": self.now + later,
             "client_msg_id": message_id(request.id, f"{kind}:{name}", number),
         }
-        await self.run(statements.new_post(values))
 
-    async def draw(
-        self, request: Request, name: EventName, number: int, *, later: timedelta = AT_ONCE
-    ) -> None:
-        """Have the card drawn anew, unless a drawing that nobody has begun is due anyway."""
-        await self.run(statements.hasten_card(request.id, self.now + later))
-        if not (await self.run(statements.is_card_due(request.id))).first():
-            await self.post(request, PostKind.EDIT, name, number, later=later)
+    async def write_out(self) -> None:
+        """Write what was gathered: new requests, the record, how far it has come, the posts."""
+        for request in self._new.values():
+            await self.run(statements.new_request(request_to_row(request) | self._end(request.id)))
+        if self._events:
+            await self.run(statements.new_events(), self._events)
+        for request_id in {event["request"] for event in self._events} - self._new.keys():
+            await self.run(statements.move_head(request_id, self._end(request_id)))
+        needed = [drawing for drawing in self._drawings.values() if await self._is_needed(drawing)]
+        if posts := self._posts + needed:
+            await self.run(statements.new_posts(), posts)
+
+    def _end(self, request_id: str) -> dict[str, Any]:
+        head = self._heads[request_id]
+        return {"events": head.number, "head": head.hash}
+
+    async def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
+        """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
+        due = (await self.run(statements.drawings_due(drawing["request"]))).all()
+        late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
+        if late:
+            await self.run(statements.hasten_posts(late, drawing["due_at"]))
+        return not due

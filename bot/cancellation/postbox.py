@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.cancellation import statements
 from bot.cancellation.events import EventName
-from bot.cancellation.page import Page
+from bot.cancellation.page import Page, write
 from bot.cancellation.posts import Post, PostKind
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.cancellation.database import Database
+    from bot.cancellation.lifecycle import Request
 
 T = TypeVar("T")
 
@@ -35,21 +36,7 @@ class PostBox:
 
     async def claim_posts(self, owner: str, limit: int) -> Sequence[Post]:
         """Take up to `limit` posts that are due, in order within each request."""
-        if not await self._due(limit):
-            return []  # the usual case costs one read, and no write lock
-
-        async def work(page: Page) -> list[Post]:
-            found = (await page.run(statements.due_posts(page.now, limit))).scalars().all()
-            claimed = [await _claim(page, post_id, owner) for post_id in found]
-            return [post for post in claimed if post]
-
-        return await self._write(work)
-
-    async def _due(self, limit: int) -> bool:
-        async def work(page: Page) -> bool:
-            return (await page.run(statements.due_posts(page.now, limit))).first() is not None
-
-        return await self._database.read(lambda db: work(Page(db, self._now())), unhurried=True)
+        return await self._write(lambda page: _claim(page, owner, limit))
 
     async def post_sent(self, post: Post, channel: str, ts: str) -> None:
         """Note where the message stands now; a card's place becomes its request's."""
@@ -100,19 +87,25 @@ class PostBox:
         await self._write(work)
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())), unhurried=True)
+        return await write(self._database, self._now(), work, unhurried=True)
 
 
-async def _claim(page: Page, post_id: int, owner: str) -> Post | None:
-    statement = statements.claim_post(post_id, owner, page.now, page.now + LEASE)
-    row = (await page.run(statement)).first()
-    return await _post(page, row) if row else None
+async def _claim(page: Page, owner: str, limit: int) -> list[Post]:
+    bounds = {"now": page.now, "limit": limit}
+    due = (await page.run(statements.lock_due_posts(), bounds)).scalars().all()
+    if not due:
+        return []
+    taken = statements.claim_posts(due, owner, page.now + LEASE)
+    rows = (await page.run(taken)).all()
+    requests = await page.read_all({row.request for row in rows})
+    # In the order in which they were written, which an UPDATE does not keep.
+    return [_post(row, requests[row.request]) for row in sorted(rows, key=lambda row: row.id)]
 
 
-async def _post(page: Page, row: Any) -> Post:  # noqa: ANN401 - a database row
+def _post(row: Any, request: Request) -> Post:  # noqa: ANN401 - a database row
     return Post(
         id=row.id,
-        request=await page.read(row.request),
+        request=request,
         kind=PostKind(row.kind),
         event=EventName(row.event),
         actor=row.actor,

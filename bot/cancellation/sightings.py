@@ -11,7 +11,7 @@ from bot.atlas import JobRef
 from bot.cancellation import watch_statements as statements
 from bot.cancellation.errors import Conflict
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.page import Page
+from bot.cancellation.page import Page, read, write
 from bot.cancellation.posts import NAMESPACE
 from bot.cancellation.rows import shown_from_json, shown_to_json
 from bot.cancellation.sighting import Known, Seen, Sighting, compare
@@ -195,10 +195,10 @@ class Sightings:
         await self._write(work)
 
     async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.write(lambda db: work(Page(db, self._now())))
+        return await write(self._database, self._now(), work)
 
     async def _read(self, work: Callable[[Page], Awaitable[T]]) -> T:
-        return await self._database.read(lambda db: work(Page(db, self._now())))
+        return await read(self._database, self._now(), work)
 
 
 def _batches(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    Integer,
     and_,
+    bindparam,
     delete,
     exists,
     false,
@@ -62,11 +65,11 @@ def open_request_for(ref: JobRef) -> Select[Any]:
     )
 
 
-def approvals_of(request_id: str) -> Select[Any]:
-    """Read who approved a request, first yes first."""
+def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
+    """Read who approved some requests, first yes first."""
     return (
         select(approvals)
-        .where(approvals.c.request == request_id)
+        .where(approvals.c.request.in_(list(request_ids)))
         .order_by(approvals.c.at, approvals.c.user)
     )
 
@@ -138,15 +141,20 @@ def change_request(
     )
 
 
-def claim_request(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Take a request to its end, if nobody holds it."""
-    values = {"state": State.CANCELLING, "lease_owner": owner, "lease_until": until}
-    return (
-        update(requests)
-        .where(requests.c.id == request_id, free_to_run(now))
-        .values(**values, changed_at=now)
-        .returning(*requests.c)
-    )
+def claim_approved(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
+    """Take a request that nobody has taken yet."""
+    values = {"changed_at": now, **_lease(owner, until)}
+    return change_request(request_id, [State.APPROVED], values)
+
+
+def claim_abandoned(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
+    """Take a request whose runner's lease has run out."""
+    values = {"changed_at": now, **_lease(owner, until)}
+    return change_request(request_id, [State.CANCELLING], values, requests.c.lease_until <= now)
+
+
+def _lease(owner: str, until: datetime) -> dict[str, Any]:
+    return {"state": State.CANCELLING, "lease_owner": owner, "lease_until": until}
 
 
 def forget_acceptance(request_id: str) -> Update:
@@ -176,60 +184,60 @@ def new_approval(request_id: str, user: str, at: datetime) -> Insert:
     return insert(approvals).values(request=request_id, user=user, at=at)
 
 
-def chain_head(request_id: str) -> Select[Any]:
-    """Read how far the request's record has come."""
-    return select(requests.c.events, requests.c.head).where(requests.c.id == request_id)
-
-
-def move_head(request_id: str, number: int, digest: str) -> Update:
-    """Note how far the request's record has come."""
-    return update(requests).where(requests.c.id == request_id).values(events=number, head=digest)
-
-
-def new_event(values: dict[str, Any]) -> Insert:
-    """Add one line to the record."""
-    return insert(audit_events).values(**values)
-
-
-def new_post(values: dict[str, Any]) -> Insert:
-    """Write down what is to be posted."""
-    return insert(posts).values(**values)
-
-
-def unclaimed_cards(request_id: str) -> ColumnElement[bool]:
-    """Say which posts of the request will draw its card as the row is then."""
-    return and_(
-        posts.c.request == request_id,
-        posts.c.state == DUE,
-        posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
-        posts.c.claimed_until.is_(None),
-    )
-
-
-def hasten_card(request_id: str, due_at: datetime) -> Update:
-    """Draw the card at `due_at` at the latest, where a drawing is due anyway."""
+def locked_head(request_id: str) -> Select[Any]:
+    """Read how far the request's record has come, and keep others from adding to it."""
     return (
-        update(posts)
-        .where(unclaimed_cards(request_id), posts.c.due_at > due_at)
-        .where(posts.c.attempts == 0)
-        .values(due_at=due_at)
+        select(requests.c.id, requests.c.events, requests.c.head)
+        .where(requests.c.id == request_id)
+        .with_for_update()
     )
 
 
-def is_card_due(request_id: str) -> Select[Any]:
-    """Ask whether the card will be drawn anew already, and keep it unclaimed until then.
+def move_head(request_id: str, values: dict[str, Any]) -> Update:
+    """Note how far the request's record has come."""
+    return update(requests).where(requests.c.id == request_id).values(**values)
 
-    Without the lock a replica could claim it in this very moment and draw the row as it was.
+
+def new_events() -> Insert:
+    """Add lines to the record."""
+    return insert(audit_events)
+
+
+def new_posts() -> Insert:
+    """Write down what is to be posted."""
+    return insert(posts)
+
+
+def drawings_due(request_id: str) -> Select[Any]:
+    """Read which posts will draw the request's card as its row is then; keep them unclaimed.
+
+    Without the lock a replica could claim one in this very moment and draw the row as it was.
 
     A card whose posting was tried is no new drawing: Slack may have it, as it was drawn then, and
     answers the repetition with that one.
     """
     unseen = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
-    return select(posts.c.id).where(unclaimed_cards(request_id), unseen).limit(1).with_for_update()
+    return (
+        select(posts.c.id, posts.c.due_at, posts.c.attempts)
+        .where(
+            posts.c.request == request_id,
+            posts.c.state == DUE,
+            posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
+            posts.c.claimed_until.is_(None),
+            unseen,
+        )
+        .with_for_update()
+    )
 
 
-def due_posts(now: datetime, limit: int) -> Select[Any]:
-    """List what may be delivered now.
+def hasten_posts(post_ids: Iterable[int], due_at: datetime) -> Update:
+    """Let posts be due earlier."""
+    return update(posts).where(posts.c.id.in_(list(post_ids))).values(due_at=due_at)
+
+
+@cache
+def due_posts() -> Select[Any]:
+    """List the posts that may be delivered `now`, `limit` at most.
 
     A request's card goes before everything else of it; replies keep their order; edits too, so
     that an older drawing never follows a newer one.
@@ -241,21 +249,27 @@ def due_posts(now: datetime, limit: int) -> Select[Any]:
         earlier.c.id < posts.c.id,
         or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
     )
+    now = bindparam("now", type_=posts.c.due_at.type)
     free = or_(posts.c.claimed_until.is_(None), posts.c.claimed_until <= now)
     return (
         select(posts.c.id)
         .where(posts.c.state == DUE, posts.c.due_at <= now, free, ~waits)
         .order_by(posts.c.id)
-        .limit(limit)
+        .limit(bindparam("limit", type_=Integer))
     )
 
 
-def claim_post(post_id: int, owner: str, now: datetime, until: datetime) -> Update:
-    """Take one post for delivery, if nobody holds it."""
-    free = or_(posts.c.claimed_until.is_(None), posts.c.claimed_until <= now)
+@cache
+def lock_due_posts() -> Select[Any]:
+    """List what may be delivered, and keep it from other replicas; theirs are passed over."""
+    return due_posts().with_for_update(of=posts, skip_locked=True)
+
+
+def claim_posts(post_ids: Iterable[int], owner: str, until: datetime) -> Update:
+    """Take posts that are locked for delivery."""
     return (
         update(posts)
-        .where(posts.c.id == post_id, posts.c.state == DUE, free)
+        .where(posts.c.id.in_(list(post_ids)))
         .values(claimed_by=owner, claimed_until=until, attempts=posts.c.attempts + 1)
         .returning(*posts.c)
     )

@@ -204,8 +204,9 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     claimed, go_on = asyncio.Event(), asyncio.Event()
 
     async def slowly(db: AsyncConnection) -> None:
-        (due,) = (await db.execute(statements.due_posts(clock(), 1))).scalars()
-        await db.execute(statements.claim_post(due, "replica-1", clock(), clock() + LEASE))
+        bounds = {"now": clock(), "limit": 1}
+        due = list((await db.execute(statements.lock_due_posts(), bounds)).scalars())
+        await db.execute(statements.claim_posts(due, "replica-1", clock() + LEASE))
         claimed.set()
         await go_on.wait()
 
