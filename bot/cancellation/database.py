@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from bot.cancellation.address import for_the_driver
 from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRead, NotRecorded
 
 if TYPE_CHECKING:
@@ -265,12 +266,14 @@ def _sqlite(url: URL, patience: float) -> AsyncEngine:
 
 def _postgresql(url: URL, patience: float, ended_after: int) -> AsyncEngine:
     ended = f"{ended_after * 1000}"
+    address, arguments = for_the_driver(url)
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        address,
         pool_size=10,
         pool_timeout=patience,
         pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
         connect_args={
+            **arguments,
             "timeout": patience,
             "command_timeout": ended_after,
             "server_settings": {

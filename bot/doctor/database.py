@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
+from bot.cancellation.address import for_the_driver
 from bot.cancellation.tables import metadata
 from bot.doctor.findings import Finding, Subject
 
@@ -76,9 +77,11 @@ def _engine(url: URL) -> AsyncEngine:
             f"sqlite+aiosqlite:///{file}", connect_args={"timeout": PATIENCE}
         )
     settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
+    address, arguments = for_the_driver(url)
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        address,
         connect_args={
+            **arguments,
             "timeout": PATIENCE,
             "command_timeout": PATIENCE,
             "server_settings": settings,

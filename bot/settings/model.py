@@ -105,11 +105,12 @@ class Settings:
     def secrets(self) -> tuple[SecretStr, ...]:
         """Every secret, for those who must keep them out of what they write."""
         slack = (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret)
-        password = make_url(self.database_url.get_secret_value()).password
+        url = make_url(self.database_url.get_secret_value())
+        passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))
         return (
             *(secret for secret in slack if secret is not None),
             *(_secret_of(project.credentials) for project in self.projects),
-            *((SecretStr(password),) if password else ()),
+            *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
         )
 
 

@@ -29,6 +29,8 @@ MOST_SECONDS = 100 * 366 * 24 * 3600
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
 MOST_PORT = 65535
+#: What poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
+CACHE_SIZE = "prepared_statement_cache_size"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _PRINTABLE = re.compile(r"[!#-~]+")  # no quotation mark: a header would end there
@@ -227,6 +229,10 @@ def database_url(value: object) -> SecretStr:
         raise ValueError("must begin with sqlite:/// or postgresql://")
     if not names_a_database(parts):
         raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
+    if parts.drivername == "sqlite" and parts.query:
+        raise ValueError("must not have a ? in it: it is sqlite:///path")
+    if not _NUMBER.fullmatch(str(parts.query.get(CACHE_SIZE, 0))):
+        raise ValueError(f"has {CACHE_SIZE}, which must be a whole number")
     if parts.drivername == "postgresql" and find_spec("asyncpg") is None:
         raise ValueError(
             "needs the PostgreSQL driver, which is not installed: "

@@ -32,6 +32,40 @@ async def test_an_empty_database_is_well_and_stays_empty(database_url: str) -> N
     assert (found.level, found.says) == (Level.OK, EMPTY)
 
 
+@pytest.mark.parametrize(
+    ("options", "level", "says"),
+    [
+        ("sslmode=disable", Level.OK, EMPTY),
+        ("ssl=disable", Level.OK, EMPTY),
+        ("sslmode=prefer&application_name=x&connect_timeout=3", Level.OK, EMPTY),
+        ("prepared_statement_cache_size=0", Level.OK, EMPTY),
+        ("sslmode=require", Level.PROBLEM, "rejected SSL upgrade"),
+        ("sslmode=loud", Level.PROBLEM, "`sslmode` parameter must be one of"),
+        ("sslmode=verify-full&sslrootcert=/no/such/file", Level.PROBLEM, "No such file"),
+        ("nonsense=1", Level.PROBLEM, 'unrecognized configuration parameter "nonsense"'),
+    ],
+)
+async def test_what_postgresqls_own_addresses_may_say_is_understood(
+    postgres: PostgresServer, options: str, level: Level, says: str
+) -> None:
+    """Providers hand out addresses with `?sslmode=require` at their end."""
+    found = await examine_database(f"{await asyncio.to_thread(postgres.new_database)}?{options}")
+
+    assert found.level is level
+    assert says in found.says
+
+
+@pytest.mark.parametrize("options", ["sslmode=disable", "prepared_statement_cache_size=0"])
+async def test_the_ledger_opens_with_such_an_address_too(
+    postgres: PostgresServer, options: str
+) -> None:
+    url = f"{await asyncio.to_thread(postgres.new_database)}?{options}"
+    await migrated(url)
+    found = await examine_database(url)
+
+    assert "has the newest tables" in found.says
+
+
 async def migrated(database_url: str) -> None:
     database = Database(database_url)
     await database.migrate()

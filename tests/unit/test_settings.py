@@ -244,6 +244,12 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("DATABASE_URL", "postgresql://u:pw@db", "must name a file (sqlite:///path) or a database"),
         ("DATABASE_URL", "postgresql://u:pw@db:x/y", "must be sqlite:///path or postgresql://"),
         ("DATABASE_URL", "postgresql://u:pw@db:70000/y", "must name a file"),
+        ("DATABASE_URL", "sqlite:///x.db?mode=ro", "must not have a ? in it"),
+        (
+            "DATABASE_URL",
+            "postgresql://db/x?prepared_statement_cache_size=few",
+            "has prepared_statement_cache_size, which must be a whole number",
+        ),
         ("PORT", "65536", "must be a whole number from 0 to 65535"),
         ("PORT", "http", "must be a whole number from 0 to 65535"),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
