@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from bot.cancellation import statements
+from bot.cancellation import post_statements, statements
 from bot.cancellation.errors import NoSuchRequest, RequestMovedOn
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
@@ -278,7 +278,7 @@ class Page:
             await self.run(statements.move_head(request_id, self._end(request_id)))
         needed = [drawing for drawing in self._drawings.values() if await self._is_needed(drawing)]
         if posts := self._posts + needed:
-            await self.run(statements.new_posts(), posts)
+            await self.run(post_statements.new_posts(), posts)
 
     def _end(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
@@ -286,8 +286,8 @@ class Page:
 
     async def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
         """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
-        due = (await self.run(statements.drawings_due(drawing["request"]))).all()
+        due = (await self.run(post_statements.drawings_due(drawing["request"]))).all()
         late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
         if late:
-            await self.run(statements.hasten_posts(late, drawing["due_at"]))
+            await self.run(post_statements.hasten_posts(late, drawing["due_at"]))
         return not due

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bot.cancellation import statements
+from bot.cancellation import post_statements, statements
 from bot.cancellation.events import EventName
 from bot.cancellation.page import Page, write
 from bot.cancellation.posts import Post, PostKind
@@ -43,7 +43,7 @@ class PostBox:
 
         async def work(page: Page) -> None:
             values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
-            await page.run(statements.change_post(post.id, values))
+            await page.run(post_statements.change_post(post.id, values))
             if post.kind is PostKind.CARD:
                 await page.run(statements.place_card(post.request.id, channel, ts))
 
@@ -59,7 +59,7 @@ class PostBox:
                 "claimed_until": None,
                 "error": error[:ERROR_LENGTH],
             }
-            await page.run(statements.change_post(post.id, values))
+            await page.run(post_statements.change_post(post.id, values))
 
         await self._write(work)
 
@@ -68,7 +68,7 @@ class PostBox:
 
         async def work(page: Page) -> None:
             values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
-            await page.run(statements.change_post(post.id, values))
+            await page.run(post_statements.change_post(post.id, values))
             detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
             await page.record(post.request, EventName.POST_DROPPED, detail=detail)
 
@@ -80,7 +80,7 @@ class PostBox:
         async def work(page: Page) -> None:
             await page.run(statements.move_card(post.request.id, channel, because))
             values = {"due_at": page.now, "claimed_by": None, "claimed_until": None}
-            await page.run(statements.change_post(post.id, values))
+            await page.run(post_statements.change_post(post.id, values))
             detail = {"from": post.request.channel, "to": channel, "because": because}
             await page.record(post.request, EventName.CARD_MOVED, detail=detail)
 
@@ -92,10 +92,10 @@ class PostBox:
 
 async def _claim(page: Page, owner: str, limit: int) -> list[Post]:
     bounds = {"now": page.now, "limit": limit}
-    due = (await page.run(statements.lock_due_posts(), bounds)).scalars().all()
+    due = (await page.run(post_statements.lock_due_posts(), bounds)).scalars().all()
     if not due:
         return []
-    taken = statements.claim_posts(due, owner, page.now + LEASE)
+    taken = post_statements.claim_posts(due, owner, page.now + LEASE)
     rows = (await page.run(taken)).all()
     requests = await page.read_all({row.request for row in rows})
     # In the order in which they were written, which an UPDATE does not keep.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.cancellation import statements
+from bot.cancellation import post_statements
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.postbox import LEASE
 from bot.cancellation.posts import PostKind
@@ -205,8 +205,8 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
 
     async def slowly(db: AsyncConnection) -> None:
         bounds = {"now": clock(), "limit": 1}
-        due = list((await db.execute(statements.lock_due_posts(), bounds)).scalars())
-        await db.execute(statements.claim_posts(due, "replica-1", clock() + LEASE))
+        due = list((await db.execute(post_statements.lock_due_posts(), bounds)).scalars())
+        await db.execute(post_statements.claim_posts(due, "replica-1", clock() + LEASE))
         claimed.set()
         await go_on.wait()
 
