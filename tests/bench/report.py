@@ -1,0 +1,184 @@
+"""How every benchmark measures and reports: rounds in turn, medians, ratios, goals, tables."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+T = TypeVar("T")
+
+#: What stands in a table: a number is rounded to three digits that count, None is a dash.
+Cell = float | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured: `quick` shows that everything runs, the whole gives the figures."""
+
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        return "quick" if self.quick else "full"
+
+    def pick(self, quick: T, full: T) -> T:
+        """Return the one of two amounts (rounds, sizes, seconds) that belongs to this scale."""
+        return quick if self.quick else full
+
+
+class Missing(Exception):
+    """A peer or a program is not on this machine; the sentence says which, and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variant of a table. `missing` says, in place of figures, why there are none."""
+
+    name: str
+    cells: Sequence[Cell] = ()
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What was promised, and what was seen; `held` is None where it could not be measured."""
+
+    text: str
+    seen: Cell
+    held: bool | None
+
+    @classmethod
+    def at_most(cls, text: str, seen: float | None, limit: float) -> Goal:
+        return cls(text=text, seen=seen, held=None if seen is None else seen <= limit)
+
+    @property
+    def verdict(self) -> str:
+        return {True: "held", False: "NOT held", None: "not measured"}[self.held]
+
+    @property
+    def line(self) -> str:
+        return f"{self.text}: {shown(self.seen)} ({self.verdict})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table of a report: `columns` are those after the first, which names the variant.
+
+    Goals stand below it, and notes say what was compared.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    first: str = ""
+    goals: Sequence[Goal] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether no goal was missed; one that could not be measured is said, not counted."""
+        return all(goal.held is not False for goal in self.goals)
+
+    def rich(self) -> RichTable:
+        table = RichTable(title=escape(self.title), title_justify="left", title_style="bold")
+        table.add_column(escape(self.first))
+        for column in self.columns:
+            table.add_column(escape(column), justify="right")
+        for row in self.rows:
+            table.add_row(*map(escape, self._texts(row)))
+        return table
+
+    def markdown(self) -> str:
+        lines = [f"### {self.title}", ""]
+        lines.append(_line([self.first, *self.columns]))
+        lines.append("|---" + "|---:" * len(self.columns) + "|")
+        lines += [_line(self._texts(row)) for row in self.rows]
+        lines += _bullets(f"Goal: {goal.line}" for goal in self.goals)
+        lines += _bullets(self.notes)
+        return "\n".join(lines)
+
+    def _texts(self, row: Row) -> list[str]:
+        texts = [row.name, row.missing] if row.missing else [row.name, *map(shown, row.cells)]
+        return texts + [""] * (1 + len(self.columns) - len(texts))
+
+
+def _line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _bullets(sentences: Iterable[str]) -> list[str]:
+    lines = [f"- {sentence}" for sentence in sentences]
+    return ["", *lines] if lines else []
+
+
+def shown(cell: Cell) -> str:
+    """Return a cell as people read it: 0.1234 is 0.123, 12345.6 is 12,346."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, int) or abs(cell) >= 100:
+        return f"{cell:,.0f}"
+    return f"{cell:.3g}"
+
+
+async def in_turn(
+    variants: Mapping[str, Callable[[], Awaitable[T]]], rounds: int, *, warm: int = 1
+) -> dict[str, list[T]]:
+    """Run every variant once a round, each round in another order, and return what each gave.
+
+    What disturbs the machine for a while so disturbs all of them alike. `warm` rounds before
+    do not count.
+    """
+    given: dict[str, list[T]] = {name: [] for name in variants}
+    names = list(variants)
+    for number in range(-warm, rounds):
+        turn = number % len(names) if names else 0
+        for name in names[turn:] + names[:turn]:
+            value = await variants[name]()
+            if number >= 0:
+                given[name].append(value)
+    return given
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which `share` (0 to 1) of the values lie, the nearest one given."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def ratio(values: Sequence[float], base: Sequence[float]) -> float:
+    """Return the median of the ratios taken pair by pair within a round."""
+    return median([value / other for value, other in zip(values, base, strict=True)])
+
+
+async def seconds_of(work: Callable[[], Awaitable[object]]) -> float:
+    """Return how long `work` took, in seconds."""
+    begun = time.perf_counter()
+    await work()
+    return time.perf_counter() - begun
+
+
+@dataclass(slots=True)
+class Report:
+    """What one benchmark gave."""
+
+    name: str
+    tables: list[Table] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def held(self) -> bool:
+        return self.error is None and all(table.held for table in self.tables)
