@@ -83,6 +83,9 @@ Command: TypeAlias = OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | H
 
 KEYWORDS = ("help", "list", "history")
 
+#: What people put before a job, though the command says it already.
+VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete", "/cancel-restore"})
+
 #: What phones and web pages make of plain characters.
 _PLAIN = str.maketrans(
     dict.fromkeys("‐‑‒–−", "-") | {"—": "--"} | dict.fromkeys("“”„‟«»‘’‚‛`", "'")
@@ -167,7 +170,7 @@ def _history(count: str = str(HISTORY)) -> Command:
 def _from_names(words: Sequence[str]) -> Command:
     *before, last = words
     if is_object_id(last.lower()):
-        return _job_of(before, last.lower())
+        return _with_verb(words) or _job_of(before, last.lower())
     if before and is_object_id(words[0].lower()):
         return _swapped(words)
     if wrong := next((word for word in words if _NEARLY_AN_ID.fullmatch(word)), None):
@@ -184,6 +187,13 @@ def _job_of(before: Sequence[str], job_id: str) -> Command:
     return (
         OpenJob(project, cluster, job_id) if is_cluster_name(cluster) else _mended(cluster, job_id)
     )
+
+
+def _with_verb(words: Sequence[str]) -> Unclear | None:
+    verb, *rest = words
+    if verb.lower() not in VERBS:
+        return None
+    return Unclear(f"Leave “{verb}” out: the command says it already.", nearest=" ".join(rest))
 
 
 def _place(words: Sequence[str]) -> tuple[str | None, str]:

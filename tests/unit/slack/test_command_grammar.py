@@ -127,6 +127,9 @@ def test_what_phones_and_pages_do_to_a_command_is_undone(typed: str) -> None:
         ("history 0", "not a number", "history 10"),
         ("list a_b", "not a cluster's name", None),
         ("héllo", "not a cluster's name", None),
+        (f"cancel prod-eu {JOB}", "Leave “cancel” out", f"prod-eu {JOB}"),
+        (f"Stop {JOB}", "Leave “Stop” out", JOB),
+        (f"/cancel-restore prod-eu {JOB}", "Leave “/cancel-restore” out", f"prod-eu {JOB}"),
         ("x" * 3001, "3001 characters long", None),
     ],
 )
