@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.database import Database
 from bot.cancellation.errors import LedgerError
@@ -22,13 +21,13 @@ from bot.slack.announcements import Announcements
 from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
-from bot.slack.identity import read_identity
 from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
 from bot.slack.outbox import Outbox
 from bot.slack.register import build_app
+from bot.starting import StartError, last_word, meet_slack, migrate, refusals
 from bot.web.health import add_health
+from bot.web.leaving import Leaving
 from bot.web.metrics import Metrics, add_metrics
 from bot.web.server import WebServer
 from bot.web.slack_guard import BODY_CAP, PATH, slack_guard
@@ -49,26 +48,29 @@ FINISH_RUNS = 3.0
 FINISH_POSTS = 2.0
 FINISH_CONNECTIONS = 0.5
 
+#: Seconds in which a load balancer is to notice that `/readyz` says no (HTTP mode).
+DRAIN = 3.0
+
 #: Seconds after which no part gets more than `AT_LEAST`, so that all of them, and a database that
 #: does not answer, stay under the 10 seconds that are promised.
 FINISH_ALL = 6.0
 AT_LEAST = 0.2
 
-#: Seconds between tries to reach a Slack that does not answer, at start.
-SLACK_PAUSE = 2.0
-
 log = structlog.get_logger(__name__)
 
 
-class StartError(Exception):
-    """The bot could not start; the text says why and what to do now."""
-
-
 class Bot:
-    """One running bot, between `start` and `stop`."""
+    """One running bot, between `start` and `stop`.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: what it is to run with.
+        drain: seconds at the end, in HTTP mode, in which it takes what a load balancer still sends.
+    """
+
+    def __init__(self, settings: Settings, *, drain: float = DRAIN) -> None:
         self.settings = settings
+        self._drain = drain
+        self._leaving = Leaving()
         self.metrics = Metrics()
         # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
@@ -89,30 +91,41 @@ class Bot:
         """Start everything. Requests that were left behind go on before Slack is reached.
 
         Raises:
-            StartError: Slack refuses the token, or the database cannot be opened.
-            WebError: the port cannot be used.
+            StartError: with all that was found at once: the database cannot be opened, the port
+                cannot be used, Slack refuses a token.
         """
-        domain = await self._open_domain()
         client = self._open_client()
+        meeting = self._meet(client)
+        database = self._open_database()
+        domain = self._open_domain(database)
         intake = self._build_intake(client)
-        await self._serve(domain, intake)
+        server = self._build_server(domain, intake)
+        if refused := await refusals(migrate(database), server.start()):
+            raise StartError("\n".join([*refused, *await last_word(meeting)]))
         self._sweep(domain)
-        identity = await who_we_are(client)
-        await self._check_app_token(client)
-        self._open_slack(domain, client, identity, intake)
+        self._open_slack(domain, client, await meeting, intake)
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
         """Stop intake, finish what is in flight or hand it over, close everything: under 10 s."""
         log.info("stopping")
         self._stop_by = time.monotonic() + FINISH_ALL
+        self._leaving.begin()
         await self._closing.aclose()
         log.info("stopped")
 
-    async def _open_domain(self) -> Domain:
+    def _meet(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
+        """Ask Slack who we are while the rest is opened."""
+        meeting = asyncio.create_task(meet_slack(client, self.settings.slack), name="meeting")
+        self._closing.push_async_callback(dropped, meeting)
+        return meeting
+
+    def _open_database(self) -> Database:
         database = Database(self.settings.database_url.get_secret_value())
         self._closing.push_async_callback(database.close)
-        await migrate(database)
+        return database
+
+    def _open_domain(self, database: Database) -> Domain:
         domain = build_domain(self.settings, database, self.metrics, self.owner, self._told)
         for atlas in domain.clients.values():
             self._closing.push_async_callback(atlas.aclose)
@@ -130,22 +143,12 @@ class Bot:
             return SocketIntake(token.get_secret_value(), client)
         return HttpIntake(client)
 
-    async def _check_app_token(self, client: AsyncWebClient) -> None:
-        """Refuse at once what would only ever be refused; raises `StartError`."""
-        if token := self.settings.slack.app_token:
-            try:
-                await client.apps_connections_open(app_token=token.get_secret_value())
-            except CALL_ERRORS as error:
-                trouble = meaning_of(error)
-                if isinstance(trouble, BadToken):
-                    raise StartError(f"{trouble.sentence} Check SLACK_APP_TOKEN.") from error
-
-    async def _serve(self, domain: Domain, intake: SocketIntake | HttpIntake) -> None:
+    def _build_server(self, domain: Domain, intake: SocketIntake | HttpIntake) -> WebServer:
         host, port = self.settings.host, self.settings.port
-        site = build_site(self.settings, self.metrics, domain, intake)
+        site = build_site(self.settings, self.metrics, domain, intake, self._leaving)
         self._server = WebServer(host, port, site, grace=FINISH_CONNECTIONS)
-        await self._server.start()
         self._closing.push_async_callback(self._server.stop)
+        return self._server
 
     def _sweep(self, domain: Domain) -> None:
         sweeper = Sweeper(
@@ -187,6 +190,9 @@ class Bot:
         )
         self._finish(intake.stop, FINISH_ANSWERS)
         intake.open(app)
+        if not self.settings.socket_mode:
+            # What a load balancer still sends until it has noticed is answered as ever.
+            self._closing.push_async_callback(asyncio.sleep, self._drain)
 
     def _deliver(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -239,20 +245,22 @@ class Bot:
         return min(share, max(AT_LEAST, self._stop_by - time.monotonic()))
 
 
-async def migrate(database: Database) -> None:
-    """Bring the schema up; raises `StartError` when the database cannot be opened."""
-    try:
-        await database.migrate()
-    except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise StartError(f"The database cannot be opened ({cause}): check DATABASE_URL.") from error
+async def dropped(task: asyncio.Task[Any]) -> None:
+    """End a task that may be waiting still, whatever came of it."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def build_site(
-    settings: Settings, metrics: Metrics, domain: Domain, intake: SocketIntake | HttpIntake
+    settings: Settings,
+    metrics: Metrics,
+    domain: Domain,
+    intake: SocketIntake | HttpIntake,
+    leaving: Leaving,
 ) -> web.Application:
     """Build the HTTP side: health and metrics always, Slack's payloads in HTTP mode."""
     site = web.Application(client_max_size=BODY_CAP)
+    leaving.watch(site)
     if isinstance(intake, HttpIntake) and settings.slack.signing_secret:
         site.middlewares.append(slack_guard(settings.slack.signing_secret, time.time))
         intake.add_route(site, PATH)
@@ -264,22 +272,12 @@ def build_site(
             return "The database does not answer: check DATABASE_URL and the server."
         return None
 
-    add_health(site, {"slack": intake.trouble, "database": database})
+    async def slack() -> str | None:
+        return leaving.trouble or await intake.trouble()
+
+    add_health(site, {"slack": slack, "database": database})
     add_metrics(site, metrics)
     return site
-
-
-async def who_we_are(client: AsyncWebClient) -> Identity:
-    """Ask Slack until it answers; raises `StartError` when it refuses the token."""
-    while True:
-        try:
-            return await read_identity(client)
-        except CALL_ERRORS as error:
-            trouble = meaning_of(error)
-            if isinstance(trouble, BadToken):
-                raise StartError(f"{trouble.sentence} Check SLACK_BOT_TOKEN.") from error
-            log.warning("Slack is not reached yet", why=trouble.sentence)
-        await asyncio.sleep(SLACK_PAUSE)
 
 
 async def serve(settings: Settings, stopped: asyncio.Event) -> None:

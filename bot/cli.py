@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot import audit
-from bot.app import StartError, serve
+from bot.app import serve
 from bot.cancellation.database import Database
 from bot.cancellation.events import EventName
 from bot.cancellation.record import Record
@@ -25,7 +25,7 @@ from bot.logs import configure_logging, redact
 from bot.manifest import AddressError, manifest
 from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_database_url, load_settings, warnings
-from bot.web.server import WebError
+from bot.starting import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -82,7 +82,7 @@ def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` and turn the errors of starting into sentences."""
     try:
         asyncio.run(work)
-    except (StartError, WebError, ScriptFailed) as error:
+    except (StartError, ScriptFailed) as error:
         give_up(str(error), FAILED)
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.app import Bot, StartError
+from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
 from bot.sandbox.slack import SlackStandIn
 from bot.settings import load_settings
+from bot.starting import StartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

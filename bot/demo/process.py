@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bot
-from bot.app import StartError
+from bot.starting import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from bot.app import StartError
 from bot.demo.scenes import MENU, SCENES
 from bot.sandbox.slack.guard import BANNER
+from bot.starting import StartError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

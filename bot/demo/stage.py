@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bot.app import StartError
 from bot.demo.scenes import CLUSTER, FIRST, SCENES
 from bot.sandbox.atlas import PROJECT_ID
+from bot.starting import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,106 @@
+"""What can stand in the way of a start: asked of every service, and told all at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
+from bot.slack.identity import read_identity
+from bot.web.server import WebError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.cancellation.database import Database
+    from bot.settings import SlackSettings
+    from bot.slack.identity import Identity
+
+#: Seconds between tries to reach a Slack that does not answer.
+SLACK_PAUSE = 2.0
+
+#: Seconds that Slack gets for its part of a refusal that is certain already.
+LAST_WORD = 5.0
+
+REFUSES_BOT = (
+    "Slack refuses SLACK_BOT_TOKEN ({code}): copy the Bot User OAuth Token again, in Slack's app "
+    "under OAuth & Permissions."
+)
+REFUSES_APP = (
+    "Slack refuses SLACK_APP_TOKEN ({code}): copy the App-Level Token again, in Slack's app under "
+    "Basic Information; it needs the scope connections:write."
+)
+NO_SLACK = "Slack does not answer: check SLACK_API_URL and the network."
+
+log = structlog.get_logger(__name__)
+
+
+class StartError(Exception):
+    """The bot could not start; each line says why, and what to do now."""
+
+
+async def refusals(*steps: Awaitable[object]) -> list[str]:
+    """Take every step, one after the other, and return why those that failed did."""
+    why = []
+    for step in steps:
+        try:
+            await step
+        except (StartError, WebError) as error:
+            why.append(str(error))
+    return why
+
+
+async def migrate(database: Database) -> None:
+    """Bring the schema up; raises `StartError` when the database cannot be opened."""
+    try:
+        await database.migrate()
+    except (SQLAlchemyError, OSError) as error:
+        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise StartError(
+            f"The database cannot be opened ({cause or type(error).__name__}): check DATABASE_URL."
+        ) from error
+
+
+async def meet_slack(client: AsyncWebClient, slack: SlackSettings) -> Identity:
+    """Ask Slack who we are until it answers; raises `StartError` for each token it refuses."""
+    meeting = asyncio.ensure_future(who_we_are(client))
+    refused = await refusals(meeting, check_app_token(client, slack))
+    if refused:
+        raise StartError("\n".join(refused))
+    return meeting.result()
+
+
+async def who_we_are(client: AsyncWebClient) -> Identity:
+    """Ask Slack until it answers; raises `StartError` when it refuses the token."""
+    while True:
+        try:
+            return await read_identity(client)
+        except CALL_ERRORS as error:
+            trouble = meaning_of(error)
+            if isinstance(trouble, BadToken):
+                raise StartError(REFUSES_BOT.format(code=trouble.code)) from error
+            log.warning("Slack is not reached yet", why=trouble.sentence, what_to_do=NO_SLACK)
+        await asyncio.sleep(SLACK_PAUSE)
+
+
+async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
+    """Refuse at once what would only ever be refused; raises `StartError`."""
+    if slack.app_token is None:
+        return
+    try:
+        await client.apps_connections_open(app_token=slack.app_token.get_secret_value())
+    except CALL_ERRORS as error:
+        trouble = meaning_of(error)
+        if isinstance(trouble, BadToken):
+            raise StartError(REFUSES_APP.format(code=trouble.code)) from error
+
+
+async def last_word(meeting: asyncio.Task[Identity]) -> list[str]:
+    """Return what Slack refuses, where the start has failed already."""
+    done, _ = await asyncio.wait({meeting}, timeout=LAST_WORD)
+    return await refusals(meeting) if done else [NO_SLACK]
