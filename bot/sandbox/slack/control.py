@@ -95,15 +95,25 @@ class Control:
         return web.json_response({"ok": True})
 
     async def sockets(self, _request: web.Request, body: Json) -> Json:
-        """`{"do": "cut"}`, `{"do": "disconnect", "reason": "warning"}`, `{"do": "redeliver"}`."""
-        if body.get("do") == "cut":
-            await self._sockets.cut(abruptly=bool(body.get("abruptly", True)))
-        elif body.get("do") == "disconnect":
-            await self._sockets.disconnect(body.get("reason", "refresh_requested"))
-        elif body.get("do") == "redeliver":
+        """`{"do": "cut"}`, `{"do": "disconnect", "reason": "warning"}`, `{"do": "half_open"}`.
+
+        Also `redeliver` and `enable`; `"count": 1` is for the oldest connection alone.
+        """
+        do, count = body.get("do"), body.get("count")
+        if not isinstance(count, int | None):
+            raise CannotDo("count must be a whole number.")
+        if do == "redeliver":
             return (await self._people.redelivers()).as_json()
+        if do == "cut":
+            await self._sockets.cut(abruptly=bool(body.get("abruptly", True)), count=count)
+        elif do == "disconnect":
+            await self._sockets.disconnect(body.get("reason", "refresh_requested"), count)
+        elif do == "half_open":
+            self._sockets.half_open(count)
+        elif do == "enable":
+            self._sockets.enabled = True
         else:
-            raise CannotDo("Say what to do: cut, disconnect or redeliver.")
+            raise CannotDo("Say what to do: cut, disconnect, half_open, enable or redeliver.")
         return {"ok": True}
 
     async def request_url(self, _request: web.Request, body: Json) -> Json:

@@ -25,6 +25,7 @@ class Settings:
     `rate_limit`: whether a channel takes one post a second only.
     `ack_seconds`: how long an ack may take (real seconds).
     `latency`: real seconds that each call of the Web API takes at least.
+    `lost_envelopes`: whether what a lost connection was to bring goes over another one, or is lost.
     """
 
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
@@ -32,6 +33,7 @@ class Settings:
     rate_limit: bool = False
     ack_seconds: float = 3.0
     latency: float = 0.0
+    lost_envelopes: Literal["redeliver", "drop"] = "redeliver"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -140,3 +141,85 @@ async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
         await wire.ack(await wire.receive())
 
         assert (await typing).error == "operation_timeout"
+
+
+async def test_half_open_connections_bring_nothing_and_hear_nothing() -> None:
+    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+        await wire.receive()
+        slack.sockets.half_open()
+
+        assert (await slack.types("rina", "#ops", LINE)).error == "operation_timeout"
+        with pytest.raises(TimeoutError):
+            await wire._socket.receive(timeout=0.05)
+
+
+@pytest.mark.parametrize("lost", ["redeliver", "drop"])
+async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_all(
+    lost: Literal["redeliver", "drop"],
+) -> None:
+    settings = Settings(ack_seconds=0.5, lost_envelopes=lost)
+    async with SlackStandIn(settings=settings) as slack, Wire(slack) as one, Wire(slack) as two:
+        await asyncio.gather(one.receive(), two.receive())
+        slack.sockets.half_open(1)
+        typing = [asyncio.create_task(slack.types("rina", "#ops", LINE)) for _ in range(2)]
+        await two.ack(await two.receive())  # one of them came here at once
+        await slack.sockets.cut(count=1)
+        if lost == "redeliver":
+            again = await two.receive()
+            assert (again["retry_attempt"], again["retry_reason"]) == (1, "timeout")
+            await two.ack(again)
+
+        acks = [await typed for typed in typing]
+
+        assert [ack.ok for ack in acks].count(True) == (2 if lost == "redeliver" else 1)
+
+
+async def test_what_no_connection_could_bring_comes_over_the_next(slack: SlackStandIn) -> None:
+    async with Wire(slack) as one:
+        await one.receive()
+        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        await one.receive()
+        await slack.sockets.cut()
+
+    async with Wire(slack) as two:
+        assert (await two.receive())["type"] == "hello"
+        await two.ack(await two.receive())
+
+        assert (await typing).ok
+
+
+async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends(
+    slack: SlackStandIn, wire: Wire
+) -> None:
+    await slack.sockets.disconnect("refresh_requested", grace=0.1)
+    await wire.receive()
+    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    envelope = await wire.receive()
+
+    assert await wire.ended()
+    await wire.ack(envelope)  # what came before the end is still heard
+    assert (await typing).ok
+    assert slack.sockets.connections == 0
+
+
+async def test_one_connection_of_two_can_be_told_to_go(slack: SlackStandIn) -> None:
+    async with Wire(slack) as one, Wire(slack) as two:
+        await asyncio.gather(one.receive(), two.receive())
+        await slack.sockets.disconnect("warning", count=1, grace=0.0)
+
+        assert (await one.receive())["reason"] == "warning"
+        assert await one.ended()
+        assert slack.sockets.connections == 1
+
+
+async def test_without_socket_mode_connections_are_sent_away_until_it_is_back(
+    slack: SlackStandIn, wire: Wire
+) -> None:
+    await slack.sockets.disconnect("link_disabled")
+
+    assert (await wire.receive())["reason"] == "link_disabled"
+    async with Wire(slack) as refused:
+        assert (await refused.receive())["reason"] == "link_disabled"
+    slack.sockets.enabled = True
+    async with Wire(slack) as again:
+        assert (await again.receive())["type"] == "hello"

@@ -10,6 +10,9 @@ from bot.sandbox.slack import SlackStandIn
 Json = dict[str, Any]
 
 
+ENDS = {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+
+
 class Wire:
     """One connection; `async with Wire(slack) as wire: …`."""
 
@@ -24,7 +27,9 @@ class Wire:
         answer = await (await self._session.post(url, headers=headers)).json()
         # A frozen server answers no close: it is not waited for.
         patience = aiohttp.ClientWSTimeout(ws_close=0.5)
-        self._socket = await self._session.ws_connect(answer["url"], timeout=patience)
+        self._socket = await self._session.ws_connect(
+            answer["url"], timeout=patience, autoclose=False
+        )
         self.url = answer["url"]
         return self
 
@@ -37,8 +42,8 @@ class Wire:
         return frame
 
     async def ended(self) -> bool:
-        await self._socket.receive(timeout=5)
-        return self._socket.closed
+        """Whether the next thing that comes is the end, by a cut or in good order."""
+        return (await self._socket.receive(timeout=5)).type in ENDS
 
     async def ack(self, envelope: Json, payload: Json | None = None) -> None:
         body = {"envelope_id": envelope["envelope_id"]}
