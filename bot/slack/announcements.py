@@ -22,8 +22,10 @@ from bot.slack.errors import (
     RateLimited,
     meaning_of,
 )
-from bot.slack.outbox import INTERVAL, LONGEST_REST, NOTE_PAUSES
+from bot.slack.noting import note_surely
+from bot.slack.outbox import LONGEST_REST
 from bot.slack.pace import Pace
+from bot.slack.wake import INTERVAL, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -114,26 +116,25 @@ class Announcements:
         self._channel_of = channel_of
         self._name_of = name_of
         self._links = links
-        self._interval = interval
         self._sleep = sleep
-        self._woken = asyncio.Event()
+        self._wake = Wake(interval)
         self._stopping = False
         # Its own, and a small one: a card never waits behind announcements.
         self._pace = Pace(burst=BURST)
 
     def wake(self) -> None:
         """Look at once: something was seen."""
-        self._woken.set()
+        self._wake.call()
 
     async def run(self) -> None:
         """Deliver until `stop`; what is due then is still delivered."""
         while True:
-            self._woken.clear()
+            self._wake.looking()
             if await self._deliver_next():
                 continue
             if self._stopping:
                 return
-            await self._until_woken()
+            await self._wake.wait()
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due, for `seconds` at most, and end it."""
@@ -225,25 +226,8 @@ class Announcements:
                 await self._sightings.given_up(sighting, trouble.sentence)
 
     async def _note(self, sighting: Sighting, message: Card, *, current: bool) -> None:
-        """Note a delivery; a note that is lost would mean a second message."""
-        for seconds in NOTE_PAUSES:
-            try:
-                await self._sightings.told(sighting, message, current=current)
-            except LedgerError as error:
-                log.warning("announcement not noted yet", error=error.sentence)
-                await self._sleep(seconds)
-            else:
-                return
-        await self._sightings.told(sighting, message, current=current)
-
-    async def _until_woken(self) -> None:
-        # Jitter keeps replicas from looking at the same moment.
-        seconds = self._interval * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        told = self._sightings.told
+        await note_surely(lambda: told(sighting, message, current=current), self._sleep)
 
 
 def _log(sighting: Sighting, trouble: SlackTrouble, verdict: Verdict) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,7 +21,9 @@ from bot.slack.delivery import (
     why_moved,
 )
 from bot.slack.errors import CALL_ERRORS, BadToken, PostedBefore, RateLimited, meaning_of
+from bot.slack.noting import note_surely
 from bot.slack.pace import Pace
+from bot.slack.wake import INTERVAL, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,18 +38,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between looks when nobody wakes us: posts of another replica, posts that are due again.
-INTERVAL = 2.0
-
 #: How many posts are under way at once; different requests do not wait for each other.
 AT_ONCE = 8
 
 #: Seconds that a claimed post may wait for its channel: the call after it takes up to 10, and the
 #: claim must not run out before it.
 LONGEST_REST = 3.0
-
-#: Seconds between tries to note a delivery: a note that is lost would mean a second message.
-NOTE_PAUSES = (0.2, 1.0, 3.0)
 
 
 class Outbox:
@@ -80,26 +75,25 @@ class Outbox:
         self._owner = owner
         self._policy_of = policy_of
         self._links = links
-        self._interval = interval
         self._sleep = sleep
-        self._woken = asyncio.Event()
+        self._wake = Wake(interval)
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._pace = Pace()
 
     def wake(self) -> None:
         """Look at once: something was written."""
-        self._woken.set()
+        self._wake.call()
 
     async def run(self) -> None:
         """Deliver until `stop`; what is due then is still delivered."""
         while True:
-            self._woken.clear()
+            self._wake.looking()
             begun = await self._begin()
             if self._stopping and not begun and not self._under_way:
                 return
             if not begun:
-                await self._until_woken()
+                await self._wake.wait()
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due, for `seconds` at most, and end it."""
@@ -168,15 +162,6 @@ class Outbox:
             await self._posts.post_again(post, LONGEST_PAUSE, "internal error")
         except LedgerError as error:
             log.warning("delivery not noted", post=post.id, error=error.sentence)
-
-    async def _until_woken(self) -> None:
-        # Jitter keeps replicas from looking at the same moment.
-        seconds = self._interval * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
 
     def _turn(self, post: Post) -> float:
         """Return the seconds to wait before posting; a turn that comes soon is taken."""
@@ -264,15 +249,7 @@ class Outbox:
             await self._note_sent(post, channel, ts)
 
     async def _note_sent(self, post: Post, channel: str, ts: str) -> None:
-        for seconds in NOTE_PAUSES:
-            try:
-                await self._posts.post_sent(post, channel, ts)
-            except LedgerError as error:
-                log.warning("delivery not noted yet", post=post.id, error=error.sentence)
-                await self._sleep(seconds)
-            else:
-                return
-        await self._posts.post_sent(post, channel, ts)
+        await note_surely(lambda: self._posts.post_sent(post, channel, ts), self._sleep)
 
 
 def _log(post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:

@@ -24,7 +24,7 @@ from bot.slack.errors import (
     RateLimited,
     SlackRefused,
 )
-from bot.slack.outbox import NOTE_PAUSES
+from bot.slack.noting import PAUSES as NOTE_PAUSES
 from tests.domain import JOB_ID, PROJECT_ID, Clock
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
 from tests.unit.slack.samples import announcements as messages_of_the_watch

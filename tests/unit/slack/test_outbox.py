@@ -14,7 +14,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind
-from bot.slack.outbox import AT_ONCE, NOTE_PAUSES, Outbox
+from bot.slack.noting import PAUSES as NOTE_PAUSES
+from bot.slack.outbox import AT_ONCE, Outbox
 from bot.slack.pace import BURST
 from tests.domain import RINA, Clock
 from tests.unit.slack import samples
