@@ -3,98 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import socket
-import subprocess
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, AtlasClient, DigestKey, JobRef, KeyRefused
+from bot.atlas import ApiVersion, DigestKey, KeyRefused
+from tests.apache import REF, Apache, running_apache
 from tests.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
-KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))
-REALM = "MMS Public API"
-MODULES = Path("/usr/lib/apache2/modules")
-
-JOB = (
-    '{"cancelled":false,"deliveryType":"download","deliveryUrl":[],"expired":false,'
-    '"failed":false,"id":"5b622f7087d9d6039fafe03f","snapshotId":"5b622f7087d9d6039fafe000",'
-    '"timestamp":"2026-11-01T10:00:00Z"}'
-)
-
-# Digest is asked for before the rewriting, so only who knows the key sees a 204 or the job. By
-# default httpd remembers no more than about seven clients, and forgets the others' counts.
-CONFIG = """
-ServerRoot "{root}"
-ServerName 127.0.0.1
-Listen 127.0.0.1:{port}
-PidFile "{root}/pid"
-ErrorLog "{root}/error.log"
-LogFormat "%m %>s" short
-CustomLog "{root}/access.log" short
-{user}
-{modules}
-<IfModule mpm_event_module>
-    StartServers 1
-    ThreadsPerChild 32
-    MaxRequestWorkers 32
-    ServerLimit 1
-</IfModule>
-KeepAlive On
-AuthDigestShmemSize 100K
-DocumentRoot "{root}/htdocs"
-<Directory "{root}/htdocs">
-    AuthType Digest
-    AuthName "{realm}"
-    AuthDigestProvider file
-    AuthUserFile "{root}/users"
-    AuthDigestNonceLifetime {lifetime}
-    AuthDigestNcCheck {counts}
-    Require valid-user
-    ForceType application/json
-    RewriteEngine On
-    RewriteCond %{{REQUEST_METHOD}} =DELETE
-    RewriteRule .* - [R=204,L]
-    RewriteCond %{{REQUEST_URI}} !=/job.json
-    RewriteRule .* /job.json [L]
-</Directory>
-AliasMatch "^/api/atlas/.*$" "{root}/htdocs/job.json"
-"""
-
-NEEDED = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest"]
-NEEDED += ["alias", "rewrite"]
-
-
-@dataclass
-class Apache:
-    """A running httpd and where it writes."""
-
-    url: str
-    root: Path
-
-    def client(self, key: DigestKey = KEY, version: ApiVersion = ApiVersion.V2) -> AtlasClient:
-        return AtlasClient(key, base_url=self.url, version=version)
-
-    def log(self, requests: int) -> list[str]:
-        """Return the access log once it has `requests` lines: Apache writes after it answered."""
-        until = time.monotonic() + 5
-        while len(lines := self._lines()) < requests and time.monotonic() < until:
-            time.sleep(0.01)
-        return lines
-
-    def _lines(self) -> list[str]:
-        return (self.root / "access.log").read_text(encoding="utf-8").splitlines()
 
 
 class Starter(Protocol):
@@ -104,78 +24,15 @@ class Starter(Protocol):
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that httpd's own user can read; pytest's are for the one who runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="httpd-") as path:
-        root = Path(path)
-        root.chmod(0o755)
-        yield root
-
-
-@pytest.fixture
-def apache(folder: Path) -> Iterator[Starter]:
-    """Start httpd in the foreground; end it by its own process."""
+def apache() -> Iterator[Starter]:
     program = needs("apache2")
-    running: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
 
-    def start(*, lifetime: int = 300, counts: str = "Off") -> Apache:
-        port = _free_port()
-        _write(folder, port, lifetime, counts)
-        command = [str(program), "-f", str(folder / "httpd.conf"), "-D", "FOREGROUND"]
-        running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
-        _wait_for(port, running[-1], folder)
-        return Apache(f"http://127.0.0.1:{port}", folder)
+        def start(*, lifetime: int = 300, counts: str = "Off") -> Apache:
+            server = running_apache(program, lifetime=lifetime, counts=counts)
+            return stack.enter_context(server)
 
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _write(root: Path, port: int, lifetime: int, counts: str) -> None:
-    (root / "htdocs").mkdir()
-    (root / "htdocs" / "job.json").write_text(JOB, encoding="utf-8")
-    secret = KEY.private_key.get_secret_value()
-    line = f"{KEY.public_key}:{REALM}:{secret}"
-    hashed = hashlib.md5(line.encode(), usedforsecurity=False).hexdigest()
-    (root / "users").write_text(f"{KEY.public_key}:{REALM}:{hashed}\n", encoding="utf-8")
-    config = CONFIG.format(
-        root=root,
-        port=port,
-        realm=REALM,
-        lifetime=lifetime,
-        counts=counts,
-        user=_user(),
-        modules="\n".join(_load(name) for name in NEEDED),
-    )
-    (root / "httpd.conf").write_text(config, encoding="utf-8")
-
-
-def _load(name: str) -> str:
-    return f'LoadModule {name}_module "{MODULES}/mod_{name}.so"'
-
-
-def _user() -> str:
-    """Started by root, httpd serves as another user."""
-    return "User www-data\nGroup www-data" if os.geteuid() == 0 else ""
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], root: Path) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    log = root / "error.log"
-    pytest.fail(f"httpd did not start: {log.read_text() if log.exists() else 'no log'}")
+        yield start
 
 
 @pytest.mark.parametrize("counts", ["Off", "On"])
