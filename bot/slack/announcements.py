@@ -11,14 +11,12 @@ import structlog
 from bot.cancellation.errors import LedgerError
 from bot.cancellation.lifecycle import Card
 from bot.slack.blocks import announcement
-from bot.slack.delivery import LONGEST_PAUSE, MENDING, TRIES, Again, Delivered, Drop, pause
+from bot.slack.delivery import LONGEST_PAUSE, TRIES, Again, Delivered, Drop, passing, pause
 from bot.slack.errors import (
     CALL_ERRORS,
     BadToken,
     CannotPostThere,
     MessageGone,
-    NotReachable,
-    PostedBefore,
     RateLimited,
     meaning_of,
 )
@@ -73,14 +71,8 @@ def judge(
         trouble: what Slack said.
         jitter: a number from 0 to 1, so that replicas do not knock together.
     """
-    if isinstance(trouble, PostedBefore):
-        return Delivered()
-    if isinstance(trouble, RateLimited):
-        return Again(trouble.seconds + jitter())
-    if isinstance(trouble, NotReachable):
-        return Again(pause(sighting.attempts, jitter))
-    if isinstance(trouble, BadToken):
-        return Again(MENDING)
+    if verdict := passing(trouble, sighting.attempts, jitter):
+        return verdict
     if isinstance(trouble, MessageGone) or sighting.attempts >= MOST_TRIES:
         return Drop()
     known = isinstance(trouble, CannotPostThere)

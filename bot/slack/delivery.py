@@ -78,18 +78,28 @@ def judge(
         trouble: what Slack said.
         jitter: a number from 0 to 1, so that replicas do not knock together.
     """
-    if isinstance(trouble, PostedBefore):
-        return Delivered()
-    if isinstance(trouble, RateLimited):
-        return Again(trouble.seconds + jitter())
-    if isinstance(trouble, NotReachable):
-        return Again(pause(post.attempts, jitter))
-    if isinstance(trouble, BadToken):
-        return Again(MENDING)
+    if verdict := passing(trouble, post.attempts, jitter):
+        return verdict
     known = isinstance(trouble, (CannotPostThere, MessageGone))
     if not known and post.attempts < TRIES:
         return Again(pause(post.attempts, jitter))
     return _for_good(post)
+
+
+def passing(
+    trouble: SlackTrouble, attempts: int, jitter: Callable[[], float]
+) -> Again | Delivered | None:
+    """Decide where the trouble has nothing to do with the message; None where it has."""
+    match trouble:
+        case PostedBefore():
+            return Delivered()
+        case RateLimited(seconds=seconds):
+            return Again(seconds + jitter())
+        case NotReachable():
+            return Again(pause(attempts, jitter))
+        case BadToken():
+            return Again(MENDING)
+    return None
 
 
 def why_moved(post: Post, trouble: SlackTrouble) -> str:
