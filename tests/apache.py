@@ -50,6 +50,7 @@ LogFormat "%U" path
 CustomLog "{root}/paths.log" path
 {user}
 {modules}
+{tls}
 <IfModule mpm_event_module>
     StartServers 1
     ThreadsPerChild 32
@@ -78,6 +79,13 @@ DocumentRoot "{root}/htdocs"
 AliasMatch "^/api/atlas/.*$" "{root}/htdocs/job.json"
 """
 
+TLS = """
+LoadModule ssl_module "{modules}/mod_ssl.so"
+SSLEngine on
+SSLCertificateFile "{root}/certificate.pem"
+SSLCertificateKeyFile "{root}/key.pem"
+"""
+
 NEEDED = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest"]
 NEEDED += ["alias", "rewrite"]
 
@@ -92,6 +100,10 @@ class Apache:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def certificate(self) -> Path:
+        return self.root / "certificate.pem"
 
     def client(self, key: DigestKey = KEY, version: ApiVersion = ApiVersion.V2) -> AtlasClient:
         return AtlasClient(key, base_url=self.url, version=version)
@@ -112,31 +124,34 @@ class Apache:
 
 
 @contextmanager
-def running_apache(program: Path, *, lifetime: int = 300, counts: str = "Off") -> Iterator[Apache]:
+def running_apache(
+    program: str, *, lifetime: int = 300, counts: str = "Off", tls: bool = False
+) -> Iterator[Apache]:
     """Start httpd in the foreground, and end it by its own process.
 
     Args:
         program: where `apache2` is.
         lifetime: seconds for which a nonce lives.
         counts: `AuthDigestNcCheck`.
+        tls: speak HTTPS, with the certificate in `Apache.certificate`, which is its own authority.
     """
     # httpd's own user must be able to read it; pytest's folders are for who runs the tests.
     with tempfile.TemporaryDirectory(prefix="httpd-") as path:
         root = Path(path)
         root.chmod(0o755)
         port = free_port()
-        _write(root, port, lifetime, counts)
-        command = [str(program), "-f", str(root / "httpd.conf"), "-D", "FOREGROUND"]
+        _write(root, port, lifetime, counts, tls=tls)
+        command = [program, "-f", str(root / "httpd.conf"), "-D", "FOREGROUND"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:
             _wait_for(port, process, root)
-            yield Apache(f"http://127.0.0.1:{port}", root)
+            yield Apache(f"{'https' if tls else 'http'}://127.0.0.1:{port}", root)
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def _write(root: Path, port: int, lifetime: int, counts: str) -> None:
+def _write(root: Path, port: int, lifetime: int, counts: str, *, tls: bool) -> None:
     (root / "htdocs").mkdir()
     (root / "htdocs" / "job.json").write_text(JOB, encoding="utf-8")
     secret = KEY.private_key.get_secret_value()
@@ -151,8 +166,23 @@ def _write(root: Path, port: int, lifetime: int, counts: str) -> None:
         counts=counts,
         user=_user(),
         modules="\n".join(_load(name) for name in NEEDED),
+        tls=TLS.format(modules=MODULES, root=root) if tls else "",
     )
+    if tls:
+        _certify(root)
     (root / "httpd.conf").write_text(config, encoding="utf-8")
+
+
+def _certify(root: Path) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(root / "key.pem"), "-out", str(root / "certificate.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def _load(name: str) -> str:

@@ -1,26 +1,57 @@
-"""A TCP proxy on loopback that adds a round trip's time, to the connection's setup as well."""
+"""A TCP proxy on loopback that adds a round trip's time, to the connection's setup as well.
+
+It runs as a process of its own (`python -m tests.bench.proxy PORT SECONDS`), so that what is
+measured does not wait for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import sys
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+ROOT = Path(__file__).parents[2]
 
 #: Bytes read at once.
 CHUNK = 65536
 
 
-@asynccontextmanager
-async def slowed(port: int, round_trip: float, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Yield a port that leads to `port` as if it were `round_trip` seconds away.
+def far(port: int, round_trip: float) -> AbstractAsyncContextManager[int]:
+    """Yield a port that leads to `port` as if it were `round_trip` seconds away; 0 is no detour."""
+    return _process(port, round_trip) if round_trip else nullcontext(port)
 
-    Half of it goes by in each direction, however much is under way at once; a new connection
-    waits one round trip before its first byte, as TCP's handshake would have it.
+
+@asynccontextmanager
+async def _process(port: int, round_trip: float) -> AsyncIterator[int]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.proxy", str(port), str(round_trip)),
+        stdin=asyncio.subprocess.PIPE,  # its end, however we end, ends the proxy too
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+@asynccontextmanager
+async def slowed(port: int, round_trip: float) -> AsyncIterator[int]:
+    """Yield a port, served by this process, that leads to `port`.
+
+    Half of the round trip goes by in each direction, however much is under way at once; a new
+    connection waits one round trip before its first byte, as TCP's handshake would have it.
     """
-    proxy = _Proxy(host, port, round_trip)
+    proxy = _Proxy("127.0.0.1", port, round_trip)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
@@ -54,7 +85,7 @@ class _Proxy:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_delayed(reader, far_writer, self._round_trip / 2))
                 group.create_task(_delayed(far_reader, writer, self._round_trip / 2))
-        except* ConnectionError:
+        except* OSError:
             pass  # one side has gone; the other learns it by its closed connection
         finally:
             writer.close()
@@ -91,3 +122,13 @@ async def _carry(
             return
         writer.write(data)
         await writer.drain()
+
+
+async def _serve(port: int, round_trip: float) -> None:
+    async with slowed(port, round_trip) as here:
+        print(here, flush=True)  # noqa: T201 - how whoever started us learns where we are
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2])))

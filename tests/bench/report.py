@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -101,8 +101,8 @@ class Table:
         lines.append(_line([self.first, *self.columns]))
         lines.append("|---" + "|---:" * len(self.columns) + "|")
         lines += [_line(self._texts(row)) for row in self.rows]
-        lines += _bullets(f"Goal: {goal.line}" for goal in self.goals)
-        lines += _bullets(self.notes)
+        below = [*(f"Goal: {goal.line}" for goal in self.goals), *self.notes]
+        lines += ["", *(f"- {sentence}" for sentence in below)] if below else []
         return "\n".join(lines)
 
     def _texts(self, row: Row) -> list[str]:
@@ -112,11 +112,6 @@ class Table:
 
 def _line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
-
-
-def _bullets(sentences: Iterable[str]) -> list[str]:
-    lines = [f"- {sentence}" for sentence in sentences]
-    return ["", *lines] if lines else []
 
 
 def shown(cell: Cell) -> str:

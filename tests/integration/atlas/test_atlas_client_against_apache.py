@@ -25,7 +25,7 @@ class Starter(Protocol):
 
 @pytest.fixture
 def apache() -> Iterator[Starter]:
-    program = needs("apache2")
+    program = str(needs("apache2"))
     with ExitStack() as stack:
 
         def start(*, lifetime: int = 300, counts: str = "Off") -> Apache:

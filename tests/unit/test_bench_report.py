@@ -1,0 +1,195 @@
+"""What the benchmarks say of their figures: medians, ratios, goals, tables, and their page."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.bench import pages
+from tests.bench.__main__ import benchmarks, main
+from tests.bench.proxy import ROOT, slowed
+from tests.bench.report import Goal, Report, Row, Table, in_turn, median, percentile, ratio, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = Table(
+    title="Reads",
+    columns=("ms", "ratio"),
+    first="client",
+    rows=[Row("ours", [1.2345, 0.5]), Row("theirs", missing="curl | wget is missing")],
+    goals=[Goal.at_most("≤ 0.3 × curl", 0.24, 0.3)],
+    notes=["On loopback."],
+)
+
+MARKDOWN = """\
+### Reads
+
+| client | ms | ratio |
+|---|---:|---:|
+| ours | 1.23 | 0.5 |
+| theirs | curl \\| wget is missing |  |
+
+- Goal: ≤ 0.3 × curl: 0.24 (held)
+- On loopback."""
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+    """A slow round slows both, so the ratio of medians (10 / 2) would say something else."""
+    ours, theirs = [10.0, 10.0, 1.0], [10.0, 2.0, 1.0]
+
+    assert median(ours) / median(theirs) == 5.0
+    assert ratio(ours, theirs) == 1.0
+
+
+def test_a_ratio_wants_as_many_rounds_of_both() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio([1.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
+def test_a_percentile_is_a_value_that_was_measured(share: float, expected: float) -> None:
+    assert percentile(range(1, 101), share) == expected
+
+
+async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_count() -> None:
+    ran: list[str] = []
+
+    async def variant(name: str) -> int:
+        ran.append(name)
+        return len(ran)
+
+    given = await in_turn({n: partial(variant, n) for n in "ab"}, 2, warm=1)
+
+    assert "".join(ran) == "baabba"
+    assert given == {"a": [3, 6], "b": [4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (None, "–"),
+        ("none", "none"),
+        (3, "3"),
+        (1_000_000, "1,000,000"),
+        (0.12345, "0.123"),
+        (12.345, "12.3"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_a_cell_shows_what_counts(cell: float | str | None, expected: str) -> None:
+    assert shown(cell) == expected
+
+
+def test_a_goal_holds_up_to_its_limit() -> None:
+    goals = [Goal.at_most("≤ 2", seen, 2.0) for seen in (2.0, 2.1, None)]
+
+    assert [goal.held for goal in goals] == [True, False, None]
+    assert [goal.line for goal in goals] == [
+        "≤ 2: 2 (held)",
+        "≤ 2: 2.1 (NOT held)",
+        "≤ 2: – (not measured)",
+    ]
+
+
+@pytest.mark.parametrize(("seen", "held"), [(2.0, True), (2.1, False), (None, True)])
+def test_a_report_fails_on_a_missed_goal_only(seen: float | None, held: bool) -> None:
+    table = Table(title="T", columns=(), rows=(), goals=[Goal.at_most("≤ 2", seen, 2.0)])
+
+    assert Report("t", [table]).held is held
+
+
+def test_a_report_of_a_benchmark_that_broke_off_fails() -> None:
+    assert not Report("t", error="it broke off").held
+
+
+def test_a_table_as_markdown_has_its_goals_and_notes() -> None:
+    assert TABLE.markdown() == MARKDOWN
+
+
+def test_a_table_on_the_terminal_says_what_is_missing() -> None:
+    table = TABLE.rich()
+
+    assert [list(column.cells) for column in table.columns] == [
+        ["ours", "theirs"],
+        ["1.23", "curl | wget is missing"],
+        ["0.5", ""],
+    ]
+
+
+def test_a_page_gets_new_figures_between_its_markers_and_keeps_the_rest(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n<!-- bench:a -->\nold\n<!-- /bench:a -->\n\nThe end.\n")
+
+    pages.write(page, Report("a", [TABLE]), ["Date: today", "Load: 0"])
+    pages.write(page, Report("b", [TABLE]), ["Date: today"])
+
+    assert page.read_text() == (
+        f"# Title\n\n<!-- bench:a -->\n\n{MARKDOWN}\n\n_Date: today. Load: 0._\n\n"
+        "<!-- /bench:a -->\n\nThe end.\n\n"
+        f"<!-- bench:b -->\n\n{MARKDOWN}\n\n_Date: today._\n\n<!-- /bench:b -->\n"
+    )
+
+
+def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:a -->\nold\n<!-- /bench:a -->\n")
+
+    pages.write(page, Report("a", error="it broke off"), [])
+
+    assert "old" in page.read_text()
+
+
+def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:
+    found = benchmarks()
+
+    assert {"atlas"} <= set(found)
+    assert [sentence for sentence in found.values() if not sentence.endswith(".")] == []
+
+
+def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["nonsense"])
+
+    assert ended.value.code == 2
+    assert "no such benchmark: nonsense" in capsys.readouterr().err
+
+
+async def test_help_names_every_benchmark() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench", "--help"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert [name for name in benchmarks() if name not in out.decode()] == []
+
+
+async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(echo, "127.0.0.1", 0) as server,
+        slowed(server.sockets[0].getsockname()[1], 0.04) as port,
+    ):
+        begun = time.perf_counter()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        times = []
+        for word in (b"first", b"later"):
+            writer.write(word)
+            assert await reader.readexactly(5) == word
+            times.append(time.perf_counter() - begun)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+    assert times[0] >= 0.08
+    assert times[1] - times[0] >= 0.04
