@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from bot.web.slack_shapes import what_is_wrong
+from bot.web.slack_shapes import Misshapen, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,9 +72,10 @@ def slack_guard(
         if not is_signed(key, request.headers, body, clock()):
             log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")
-        why = what_is_wrong(request.content_type, request.charset, body)
-        if why is not None:
-            return _refuse(400, why)
+        try:
+            read_body(request.content_type, request.charset, body)
+        except Misshapen as error:
+            return _refuse(400, str(error))
         return await handler(request)
 
     return guard

@@ -28,7 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 COMMAND = urlencode({"command": "/cancel-restore", "text": "help", "user_id": "U1"}).encode()
 USER = {"id": "U1", "team_id": "T1"}
-VIEW = {"type": "modal", "callback_id": "cancel_restore", "state": {"values": {}}}
+VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore", "state": {"values": {}}}
 ACTIONS = [{"action_id": "a", "block_id": "b", "type": "button"}]
 PAYLOADS: dict[str, dict[str, Any]] = {
     "block_actions": {"user": USER, "actions": ACTIONS},
@@ -38,6 +38,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "message_action": {"user": USER, "message": {"ts": "1.2"}, "callback_id": "s"},
     "shortcut": {"user": USER, "callback_id": "s"},
 }
+HALVES = "The body has halves of characters."
 ODD: list[object] = [None, 1, "x", "", [], [1], [None], {}, {"id": 1}, {"id": None}, [{}]]
 
 
@@ -172,13 +173,17 @@ async def test_other_paths_are_not_guarded(slack: ClientSession) -> None:
         (FORM, b"\xff\xfe", "The body is not UTF-8."),
         (FORM, b"", "The form has neither a command nor a payload."),
         (FORM, b"command=", "The form has neither a command nor a payload."),
+        (FORM, b"command=/x", "The form has no user_id."),
+        # Bolt reads the last of several.
+        (FORM, b"payload=%7B%7D&payload=x", "The payload is not JSON."),
         (FORM + "; charset=utf-16", COMMAND, "The body must be in UTF-8."),
         (FORM + "; charset=klingon", COMMAND, "The body must be in UTF-8."),
         (JSON, b"{", "The body is not JSON."),
         (JSON, b"[" * 1900, "The body is not JSON."),
         (JSON, b'"text"', "The body is not a JSON object."),
+        (JSON, b'{"type": "event_callback", "event": {"type": "\\ud800"}}', HALVES),
         (JSON, b'{"type": "nonsense"}', "The body is of no type that is known here."),
-        (JSON, b'{"type": "event_callback"}', "The body has no event."),
+        (JSON, b'{"type": "event_callback"}', "The body has no event.type."),
         (JSON, b'{"type": "event_callback", "event": "x"}', "The body has a misshapen event."),
         ("text/plain", COMMAND, "The body must be a form or JSON."),
     ],
