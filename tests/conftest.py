@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+import bot
+
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+# Only `tests` comes from here: what is installed comes first, so that a wheel is what is tested.
+sys.path.append(str(Path(__file__).parents[1]))
 
 #: Variables by which the surroundings could change what the bot does. Slack's SDK takes a proxy
 #: from the environment and ignores NO_PROXY, so that calls to loopback would leave the machine.
@@ -19,6 +26,10 @@ NAMES = frozenset({"DATABASE_URL", "HOST", "PORT"})
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_report_header() -> str:
+    return f"bot: {Path(bot.__file__).parent}"
 
 
 @pytest.fixture(autouse=True)

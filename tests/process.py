@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
@@ -27,14 +26,14 @@ PATIENCE = 25.0
 #: Seconds between looks at a process that starts or ends.
 PAUSE = 0.05
 
-ROOT = Path(__file__).parents[1]
-
 
 def surroundings() -> dict[str, str]:
-    """Return what any program needs, and nothing that could change what the bot does."""
+    """Return what any program needs, and nothing that could change what the bot does.
+
+    With `python -P` the bot is the one that is installed, whatever the working directory.
+    """
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ} | {
-        "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "error::ResourceWarning",
     }
 
@@ -57,7 +56,7 @@ class BotProcess:
     def __enter__(self) -> Self:
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bot", "serve"],
+            [sys.executable, "-P", "-m", "bot", "serve"],
             env=self._environ,
             cwd=self._folder.name,
             stdin=subprocess.DEVNULL,
@@ -152,7 +151,7 @@ class Ran:
 async def run_command(*arguments: str, **environ: str) -> Ran:
     """Run `cancel-restore` with `arguments` to its end, within a minute."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", *arguments),
+        *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

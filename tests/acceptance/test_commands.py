@@ -192,7 +192,7 @@ async def test_serve_can_be_stopped_while_slack_is_away(tmp_path: Path) -> None:
 async def demo(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     """Run the demo, and give what its JSON line says."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
+        *(sys.executable, "-P", "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
         env=surroundings(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

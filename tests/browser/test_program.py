@@ -31,7 +31,7 @@ UP, BUSY = 5.0, 5.0
 async def running(*arguments: str) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
     """Run the command until its JSON line; kill it at the end if it is still there."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
+        *(sys.executable, "-P", "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
         env=surroundings(),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -12,7 +12,7 @@ import httpx
 from bot.sandbox.atlas import AtlasStandIn, HandClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2
 
-PROGRAM = (sys.executable, "-m", "bot.sandbox.atlas")
+PROGRAM = (sys.executable, "-P", "-m", "bot.sandbox.atlas")
 
 
 async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:

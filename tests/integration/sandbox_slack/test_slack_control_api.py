@@ -181,7 +181,7 @@ async def test_every_answer_says_that_this_is_a_sandbox(outside: aiohttp.ClientS
 
 
 async def test_the_program_tells_where_it_is_and_ends_when_asked() -> None:
-    command = [sys.executable, "-m", "bot.sandbox.slack"]
+    command = [sys.executable, "-P", "-m", "bot.sandbox.slack"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     told = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
