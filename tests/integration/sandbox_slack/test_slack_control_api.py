@@ -158,7 +158,9 @@ async def test_a_page_of_ones_own_takes_the_banners_place() -> None:
     [
         ({"Origin": "https://evil.example"}, "foreign_origin"),
         ({"Origin": "null"}, "foreign_origin"),
+        ({"Origin": "http://localhost:1"}, "foreign_origin"),
         ({"Host": "evil.example"}, "foreign_host"),
+        ({"Host": "127.0.0.1.evil.example:80"}, "foreign_host"),
     ],
 )
 async def test_other_sites_get_nothing(
@@ -171,6 +173,14 @@ async def test_other_sites_get_nothing(
 
 async def test_its_own_page_may_ask(slack: SlackStandIn, outside: aiohttp.ClientSession) -> None:
     async with outside.get("/_sandbox/state", headers={"Origin": slack.base_url}) as response:
+        assert response.status == 200
+
+
+async def test_a_port_of_this_machine_that_leads_here_may_be_used(
+    outside: aiohttp.ClientSession,
+) -> None:
+    headers = {"Host": "localhost:1", "Origin": "http://localhost:1"}
+    async with outside.get("/_sandbox/state", headers=headers) as response:
         assert response.status == 200
 
 
