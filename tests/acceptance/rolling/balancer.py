@@ -1,0 +1,116 @@
+"""A small load balancer: to any who is ready, as far as it has noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: Seconds between two looks at a replica's readiness, and how long one look may take.
+EVERY = 1.0
+PATIENCE = 2.0
+
+#: What goes on with a request, and with its answer; the rest is between two neighbours.
+PASSED_ON = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
+
+
+class Balancer:
+    """Passes `POST /slack/events` on to replicas; an async context manager.
+
+    It repeats nothing: what a replica does not answer, Slack does not get answered. Connections
+    to replicas are kept open, as those of real ones are.
+    """
+
+    def __init__(self) -> None:
+        self._ready: dict[str, asyncio.Event] = {}
+        self._dice = random.Random(1125)  # noqa: S311 - which replica is no secret
+        self._looking: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._looking = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._looking and self._session:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            await self._session.close()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    @property
+    def ready(self) -> list[str]:
+        """The replicas that get requests now."""
+        return [url for url, ready in self._ready.items() if ready.is_set()]
+
+    def add(self, url: str) -> None:
+        """Look at a replica from now on; it gets requests once it is seen ready."""
+        self._ready[url] = asyncio.Event()
+
+    async def notices(self, url: str) -> None:
+        """Wait until a replica gets requests."""
+        await self._ready[url].wait()
+
+    def remove(self, url: str) -> None:
+        """Forget a replica that is gone."""
+        del self._ready[url]
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/slack/events", self._pass_on)
+        return app
+
+    async def _look(self) -> None:
+        while True:
+            replicas = list(self._ready)
+            seen = await asyncio.gather(*map(self._is_ready, replicas))
+            for url, ready in zip(replicas, seen, strict=True):
+                if url in self._ready:
+                    (self._ready[url].set if ready else self._ready[url].clear)()
+            await asyncio.sleep(EVERY)
+
+    async def _is_ready(self, url: str) -> bool:
+        assert self._session
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        try:
+            async with self._session.get(f"{url}/readyz", timeout=timeout) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _pass_on(self, request: web.Request) -> web.Response:
+        if not (ready := self.ready):
+            return web.Response(status=502, text="no replica is ready")
+        url = self._dice.choice(ready)
+        try:
+            return await self._exchange(request, url)
+        except aiohttp.ClientError as error:
+            return web.Response(status=502, text=f"{url}: {error!r}")
+
+    async def _exchange(self, request: web.Request, url: str) -> web.Response:
+        assert self._session
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        body = await request.read()
+        async with self._session.post(f"{url}{request.path}", data=body, headers=headers) as answer:
+            text = await answer.read()
+            passed = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+            return web.Response(status=answer.status, body=text, headers=passed)

@@ -1,0 +1,156 @@
+"""People who ask all the time, each in a channel of their own, and what has to come of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack import User
+from bot.sandbox.slack.workspace import Channel
+
+if TYPE_CHECKING:
+    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.slack import Ack, SlackStandIn
+
+Json = dict[str, Any]
+
+CLUSTER = "prod-eu"
+
+#: Commands in a second, and the people who type them in turn.
+RATE = 8.0
+PEOPLE = 16
+
+#: Seconds: Slack's patience for an answer, and ours for what follows it on a busy machine.
+SLACK_WAITS = 3.0
+SETTLED = 15.0
+ENDED = 40.0
+
+OPEN = ("awaiting", "approved", "cancelling")
+
+
+@dataclass(slots=True, kw_only=True)
+class Errand:
+    """One person, one command, one job."""
+
+    who: str
+    where: str
+    job: str
+    command: Ack | None = None
+    dialog: Json | None = None
+    submission: Ack | None = None
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong on the way, or nothing."""
+        for name, ack in (("command", self.command), ("submission", self.submission)):
+            if ack and not (ack.ok and ack.status == 200 and not ack.errors):
+                return f"{name}: {ack.error or ack.errors} (status {ack.status}, {ack.body})"
+            if ack and ack.seconds >= SLACK_WAITS:
+                return f"{name}: answered after {ack.seconds:.1f} s"
+            if name == "command" and self.dialog is None:
+                return "the dialog never showed the job"
+        return "" if self.submission else "never submitted"
+
+
+@dataclass(slots=True, kw_only=True)
+class Crowd:
+    """Everybody who asks, between the two stand-ins."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    errands: list[Errand] = field(default_factory=list)
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        workspace = self.slack.workspace
+        for number in range(PEOPLE):
+            person = User(id=f"U0CROWD{number:03d}", name=f"c{number}", team_id=workspace.team.id)
+            members = {person.id, workspace.app.bot_user}
+            channel = Channel(id=f"C0CROWD{number:03d}", name=f"town{number}", members=members)
+            workspace.add(person, channel)
+
+    async def ask_until(self, enough: asyncio.Event) -> None:
+        """Send somebody on an errand at a steady rate; at the end wait for those on the way."""
+        for number in count():
+            if enough.is_set():
+                break
+            self._send(number % PEOPLE)
+            await asyncio.sleep(1 / RATE)
+        await asyncio.gather(*self._under_way)
+
+    def _send(self, number: int) -> None:
+        (project,) = self.atlas.world.projects.values()
+        job = self.atlas.world.add_job(project.clusters[CLUSTER]).id
+        errand = Errand(who=f"c{number}", where=f"town{number}", job=job)
+        self.errands.append(errand)
+        task = asyncio.create_task(self._run(errand))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _run(self, errand: Errand) -> None:
+        line = f"/cancel-restore {CLUSTER} {errand.job}"
+        errand.command = await self.slack.types(errand.who, errand.where, line)
+        if not errand.command.ok:
+            return
+        try:
+            errand.dialog = await self.slack.until(lambda: self._dialog_of(errand), SETTLED)
+        except TimeoutError:
+            return
+        values = {"reason": "rolled meanwhile"}
+        errand.submission = await self.slack.submits(errand.who, errand.dialog, values)
+
+    def _dialog_of(self, errand: Errand) -> Json | None:
+        """The person's dialog for this very job, once it can be submitted."""
+        for view in self.slack.views_of(errand.who):
+            if view.get("submit") and errand.job in str(view):
+                return view
+        return None
+
+    async def until_ended(self) -> None:
+        """Wait until the card and the thread of everything that was taken tell the same end."""
+        taken = [e for e in self.errands if e.submission and e.submission.ok]
+        with suppress(TimeoutError):  # what has not ended then, `troubles` tells
+            await self.slack.until(lambda: all(map(self._has_ended, taken)), ENDED)
+
+    def _has_ended(self, errand: Errand) -> bool:
+        cards = self._cards(errand)
+        return bool(cards) and all(self._outcomes(c) == [state_of(c)] for c in cards)
+
+    def _cards(self, errand: Errand) -> list[Json]:
+        return [
+            message
+            for message in self.slack.messages(errand.where)
+            if state_of(message) and not is_reply(message) and errand.job in str(message["blocks"])
+        ]
+
+    def _outcomes(self, card: Json) -> list[str]:
+        told = [state_of(reply) for reply in self.slack.replies(card)]
+        return [state for state in told if state and state not in OPEN]
+
+    def troubles(self) -> dict[str, int]:
+        """Count what went wrong, by what it was: empty when nobody has anything to complain of."""
+        told = [errand.trouble or self._loss(errand) for errand in self.errands]
+        return dict(Counter(filter(None, told)))
+
+    def _loss(self, errand: Errand) -> str:
+        """Say what is missing, or too many, of what was promised to the submission."""
+        effects = [c for c in self.atlas.calls if c.effect and errand.job in c.path]
+        cards = self._cards(errand)
+        outcomes = [state for card in cards for state in self._outcomes(card)]
+        if (len(cards), outcomes, len(effects)) == (1, ["cancelled"], 1):
+            return ""
+        return f"{len(cards)} cards, outcomes {outcomes}, {len(effects)} effects"
+
+
+def state_of(message: Json) -> str:
+    """The state in a message's metadata; empty for messages of other kinds."""
+    metadata = message.get("metadata") or {}
+    return str((metadata.get("event_payload") or {}).get("state") or "")
+
+
+def is_reply(message: Json) -> bool:
+    return bool(message.get("thread_ts", message["ts"]) != message["ts"])

@@ -1,0 +1,126 @@
+"""Two replicas over one ledger, behind a load balancer or on Socket Mode, rolled one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from tests.acceptance.rolling.balancer import Balancer
+from tests.acceptance.rolling.crowd import Crowd
+from tests.process import BotProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Mode = Literal["http", "socket"]
+
+#: Which is first, for each replica: the new one's start, or the old one's end.
+Order = Literal["start first", "stop first"]
+
+REPLICAS = 2
+
+#: Seconds that an end may take, as documented.
+TEN_SECONDS = 10.0
+
+#: Seconds of steady load before the first replica is rolled, and after the last.
+QUIET = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """The replicas, and what they are between."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    database_url: str
+    mode: Mode
+    balancer: Balancer
+    stack: AsyncExitStack
+    crowd: Crowd
+    running: list[BotProcess] = field(default_factory=list)
+    ended: list[BotProcess] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        by_mode = {
+            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
+            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
+        }
+        return {
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_API_URL": self.slack.api_url,
+            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+            "MONGODB_ATLAS_BASE_URL": self.atlas.url,
+            "DATABASE_URL": self.database_url,
+            **by_mode[self.mode],
+        }
+
+    async def start(self) -> None:
+        """Start one more replica; it counts once `/readyz` and the balancer say so."""
+        bot = self.stack.enter_context(BotProcess(self.environment()))
+        self.balancer.add(bot.url)
+        await bot.ready()
+        await self.balancer.notices(bot.url)
+        self.running.append(bot)
+
+    async def stop(self) -> None:
+        """Send SIGTERM to the oldest replica and see it end, in time and in order."""
+        bot = self.running.pop(0)
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+        self.balancer.remove(bot.url)
+        self.ended.append(bot)
+
+    async def roll(self, order: Order) -> None:
+        """Put a new replica in the place of each."""
+        for _ in range(REPLICAS):
+            if order == "start first":
+                await self.start()
+                await self.stop()
+            else:
+                await self.stop()
+                await self.start()
+
+    async def roll_under_load(self, order: Order) -> None:
+        """Roll while the crowd asks, and wait until all that was asked has come to its end."""
+        enough = asyncio.Event()
+        asking = asyncio.create_task(self.crowd.ask_until(enough))
+        try:
+            await asyncio.sleep(QUIET)
+            await self.roll(order)
+            await asyncio.sleep(QUIET)
+        finally:
+            enough.set()
+            await asking
+        await self.crowd.until_ended()
+
+    def log(self) -> str:
+        return "\n".join(bot.log for bot in (*self.ended, *self.running))
+
+
+@asynccontextmanager
+async def sailing(database_url: str, mode: Mode) -> AsyncIterator[Fleet]:
+    """Open the stand-ins and the balancer, and start two replicas; all of them end with it."""
+    async with AsyncExitStack() as stack:
+        atlas = await stack.enter_async_context(AtlasStandIn())
+        slack = await stack.enter_async_context(SlackStandIn())
+        balancer = await stack.enter_async_context(Balancer())
+        atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
+        if mode == "http":
+            slack.http.request_url = f"{balancer.url}/slack/events"
+        fleet = Fleet(
+            slack=slack,
+            atlas=atlas,
+            database_url=database_url,
+            mode=mode,
+            balancer=balancer,
+            stack=stack,
+            crowd=Crowd(slack=slack, atlas=atlas),
+        )
+        for _ in range(REPLICAS):
+            await fleet.start()
+        yield fleet
