@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import DenialUnexplained, NotCancellableNow, UnknownProject
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.trail import new_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,7 @@ class Submission:
         shown: the job as the dialog showed it.
         typed: what was typed to confirm, where the policy wants it.
         approver_members: the user ids of everybody in the approving groups.
+        request_id: the id that the request is to have, where its dialog had one.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Submission:
     typed: str = ""
     moved_because: str | None = None
     approver_members: frozenset[str] = frozenset()
+    request_id: str | None = None
 
 
 class Desk:
@@ -80,7 +82,7 @@ class Desk:
         finder: Finder,
         history: History,
         now: Callable[[], datetime],
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        new_id: Callable[[], str] = new_request_id,
         told: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
@@ -129,7 +131,8 @@ class Desk:
         """
         project = self._project(submission.ref.project_id)
         _allowed(refusal_of(project.policy, submission))
-        request = new_request(project, submission, self._new_id(), self._now())
+        request_id = submission.request_id or self._new_id()
+        request = new_request(project, submission, request_id, self._now())
         return self._started(await self._ledger.create(request, submission.person))
 
     async def approve(self, request_id: str, person: Person) -> Request:

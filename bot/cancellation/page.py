@@ -54,13 +54,16 @@ async def write(
 ) -> T:
     """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises."""
 
-    async def whole(db: AsyncConnection) -> T:
+    async def whole(db: AsyncConnection) -> tuple[T, Sequence[Event]]:
         page = Page(db, now)
         result = await work(page)
         await page.write_out()
-        return result
+        return result, page.recorded
 
-    return await database.write(whole, unhurried=unhurried)
+    result, recorded = await database.write(whole, unhurried=unhurried)
+    for event in recorded:  # only now has it happened
+        log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
+    return result
 
 
 async def read(
@@ -94,6 +97,7 @@ class Page:
         self._heads: dict[str, Head] = {}  # of requests that nobody else can change meanwhile
         self._new: dict[str, Request] = {}
         self._events: list[dict[str, Any]] = []
+        self.recorded: list[Event] = []
         self._posts: list[dict[str, Any]] = []
         self._drawings: dict[str, dict[str, Any]] = {}  # one a request is enough: the last
 
@@ -223,7 +227,7 @@ class Page:
         line = chain(event, head.number + 1, head.hash)
         self._heads[request.id] = Head(line.number, line.hash)
         self._events.append(asdict(line))
-        log.info(str(name), request=request.id, actor=event.actor, detail=line.detail)
+        self.recorded.append(event)
         return line.number
 
     async def _head(self, request_id: str) -> Head:

@@ -13,6 +13,7 @@ import structlog
 from bot.atlas import AtlasError, AtlasRefused, AtlasTrouble
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Outcome, Sent, State, Step, next_step
+from bot.cancellation.trail import on_the_log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bot.atlas import RestoreJob
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.projects import Atlas, Projects
+    from bot.cancellation.trail import Trail
 
 #: Seconds after which no new attempt begins. With one DELETE and one read in flight at that moment
 #: the person is told within 30 s of a lasting fault.
@@ -199,6 +201,7 @@ class Runner:
         holds: the ledger, as a runner sees it.
         projects: whose key reaches which project.
         told: called after each end, so that the outcome is posted at once.
+        trail: follows each run.
         sleep: waits seconds.
         monotonic: seconds that never jump.
     """
@@ -209,12 +212,14 @@ class Runner:
         projects: Projects,
         *,
         told: Callable[[], None] = lambda: None,
+        trail: Trail = on_the_log,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._holds = holds
         self._projects = projects
         self._told = told
+        self._trail = trail
         self._sleep = sleep
         self._monotonic = monotonic
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -263,13 +268,14 @@ class Runner:
         await self._holds.settle(run.request, ending.state, ending.outcome)
 
     async def _supervised(self, request_id: str) -> None:
-        try:
-            await self.run(request_id)
-        except CancellationError as error:
-            # The lease runs out, and the sweeper of some replica begins again with a look.
-            log.warning("run interrupted", request=request_id, why=str(error))
-        except Exception:
-            log.exception("run broke off", request=request_id)
+        with self._trail("run", request_id):
+            try:
+                await self.run(request_id)
+            except CancellationError as error:
+                # The lease runs out, and the sweeper of some replica begins again with a look.
+                log.warning("run interrupted", why=str(error))
+            except Exception:
+                log.exception("run broke off")
 
     async def _renew(self, request_id: str) -> None:
         while True:
@@ -278,4 +284,4 @@ class Runner:
                 if not await self._holds.renew(request_id):
                     return
             except CancellationError as error:
-                log.warning("lease not renewed", request=request_id, why=str(error))
+                log.warning("lease not renewed", why=str(error))

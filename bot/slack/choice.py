@@ -1,4 +1,4 @@
-"""What was picked so far in a dialog with pickers, kept in its metadata (pure)."""
+"""What was picked so far in a dialog with pickers, kept in its metadata."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import InvalidName, JobRef
+from bot.cancellation.trail import request_at_hand
 from bot.slack import names
+from bot.slack.about import with_request
 from bot.slack.command import OpenJob, parse
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def write_choice(choice: Choice, seen: str = "") -> str:
         "asked_in": choice.asked_in,
     }
     known = json.loads(seen) if seen else {}
-    return json.dumps(known | values, ensure_ascii=False, separators=(",", ":"))
+    values = with_request(known | values, request_at_hand())
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_choice(view: Mapping[str, Any]) -> Choice | None:

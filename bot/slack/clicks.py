@@ -97,6 +97,7 @@ class Clicks:
         try:
             request = await in_time(decision(click), self._background, self._patience)
         except (CancellationError, DirectoryTrouble) as error:
+            log.info("click refused", actor=click.who.id, why=type(error).__name__)
             self._later(self._tell_loser(click, error), click)
         else:
             if request.card and click.message != request.card.ts:
@@ -108,6 +109,7 @@ class Clicks:
 
     async def _ask_reason(self, click: Click) -> None:
         if refusal := await self._may_not_deny(click):
+            log.info("click refused", actor=click.who.id, why=type(refusal).__name__)
             await self._tell_loser(click, refusal)
             return
         try:
@@ -115,7 +117,11 @@ class Clicks:
                 trigger_id=click.trigger_id, view=dialog.deny_reason(click.request_id)
             )
         except CALL_ERRORS as error:
-            await self._telling.tell(click.spot, sentence_for(meaning_of(error)))
+            meaning = meaning_of(error)
+            log.warning("dialog could not be opened", error=meaning.sentence)
+            await self._telling.tell(click.spot, sentence_for(meaning))
+        else:
+            log.info("dialog opened", asks="why it is denied", actor=click.who.id)
 
     async def _may_not_deny(self, click: Click) -> Exception | None:
         try:

@@ -70,7 +70,9 @@ class Dialogs:
         except CALL_ERRORS as error:
             await self._too_late(error, spot)
             return None
-        return str((answer.get("view") or {})["id"])
+        view_id = str((answer.get("view") or {})["id"])
+        log.info("dialog opened", view=view_id)
+        return view_id
 
     async def look_again(self, asked: Asked, who: Who, view_id: str, spot: Spot) -> None:
         """Look the job up anew, in the same dialog."""
@@ -83,15 +85,9 @@ class Dialogs:
         try:
             policy, standing = await self._admit(asked, who)
             return self._view(await looking, asked, policy, standing)
-        except Refusal as refusal:
-            return dialog.refused(str(refusal))
-        except AtlasError as error:
-            terms = text.answer_of_atlas(error.status, error.code)
-            return dialog.trouble(str(error), asked, terms)
-        except (LedgerError, DirectoryTrouble) as error:
-            return dialog.trouble(str(error), asked)
-        except CancellationError as error:
-            return dialog.refused(sentence_for(error, self._links))
+        except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
+            log.info("dialog says why not", job=asked.ref.job_id, why=type(error).__name__)
+            return self._instead(error, asked)
         finally:
             await _dropped(looking)
 
@@ -123,6 +119,17 @@ class Dialogs:
             return
         log.warning("dialog could not be opened", error=meaning.sentence)
         await self._telling.tell(spot, sentence_for(meaning))
+
+    def _instead(self, error: Exception, asked: Asked) -> View:
+        """Draw what is shown in place of the job."""
+        if isinstance(error, Refusal):
+            return dialog.refused(str(error))
+        if isinstance(error, AtlasError):
+            terms = text.answer_of_atlas(error.status, error.code)
+            return dialog.trouble(str(error), asked, terms)
+        if isinstance(error, (LedgerError, DirectoryTrouble)):
+            return dialog.trouble(str(error), asked)
+        return dialog.refused(sentence_for(error, self._links))
 
     async def _admit(self, asked: Asked, who: Who) -> tuple[Policy, Standing]:
         """Check the person and the place; raises `Refusal`, `NotAllowed` or `DirectoryTrouble`."""
@@ -158,6 +165,13 @@ class Dialogs:
         return await self._directory.able_in(policy.approvers.groups, policy.approvals + 1)
 
     def _view(self, sight: Sight, asked: Asked, policy: Policy, standing: Standing) -> View:
+        log.info(
+            "job looked up",
+            job=asked.ref.job_id,
+            state=sight.job.state.value,
+            can_be_cancelled=sight.job.can_be_cancelled,
+            open_request=sight.open_request.id if sight.open_request else None,
+        )
         if sight.open_request:
             return dialog.taken(sight.open_request, asked, self._links)
         if not sight.job.can_be_cancelled:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+import structlog
+
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
 from bot.slack import command as grammar
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project, Projects
     from bot.slack.floor import Floor
+
+log = structlog.get_logger(__name__)
 
 #: A string is a private sentence (mrkdwn of our own making).
 Lead: TypeAlias = Asked | Wanted | Start | ShowList | ShowHistory | str
@@ -87,11 +91,42 @@ def _barred(project: Project, channel: str) -> str | None:
     return sentence_for(refusal) if refusal else None
 
 
-def follow(floor: Floor, lead: Lead, body: Mapping[str, Any]) -> None:
-    """Go where it leads, after the ack; `body` has the person, the place and the trigger."""
+def follow(floor: Floor, lead: Lead, body: Mapping[str, Any], how: str) -> None:
+    """Go where it leads, after the ack.
+
+    Args:
+        floor: who does it.
+        lead: where it leads.
+        body: has the person, the place and the trigger.
+        how: what the person did, for the log.
+    """
+    note(how, lead, body)
     spot = spot_of(body)
     work = _work(floor, lead, body)
     floor.background.start(work, type(lead).__name__, floor.telling.apologise(spot))
+
+
+def note(how: str, lead: Lead, body: Mapping[str, Any]) -> None:
+    """Log what a person did, and where it leads: as it was read, not as it was typed."""
+    spot = spot_of(body)
+    log.info(how, actor=spot.user, channel=spot.channel, **described(lead))
+
+
+def described(lead: Lead) -> dict[str, str]:
+    """Say where it leads, for the log (pure)."""
+    match lead:
+        case Asked(ref=ref):
+            return {"wants": "a job", "cluster": ref.cluster_name, "job": ref.job_id}
+        case Wanted(job_id=job_id):
+            return {"wants": "a job to be found", "job": job_id}
+        case Start():
+            return {"wants": "to pick a job"}
+        case ShowList():
+            return {"wants": "the list"}
+        case ShowHistory():
+            return {"wants": "the history"}
+        case str():
+            return {"wants": "an answer"}
 
 
 def _work(floor: Floor, lead: Lead, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.lifecycle import Shown
+from bot.cancellation.trail import request_at_hand
+from bot.slack.about import with_request
 from bot.slack.blocks.kit import METADATA, cut
 
 #: Rises when the meaning of a field changes: dialogs that are open during an update are told.
@@ -91,6 +93,7 @@ def read_seen(text: str) -> Seen:
 
 
 def _write(values: dict[str, Any]) -> str:
+    values = with_request(values, request_at_hand())
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
     if len(text) > METADATA:
         raise ValueError(f"{len(text)} characters do not fit into private_metadata")

@@ -9,6 +9,7 @@ import structlog
 
 from bot.cancellation.errors import LedgerError
 from bot.cancellation.posts import PostKind
+from bot.cancellation.trail import on_the_log
 from bot.slack.blocks import card, reply
 from bot.slack.delivery import (
     LONGEST_PAUSE,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.policy import Policy
     from bot.cancellation.posts import Post, Posts
+    from bot.cancellation.trail import Trail
     from bot.slack.delivery import Verdict
     from bot.slack.errors import SlackTrouble
     from bot.slack.links import Links
@@ -45,6 +47,13 @@ AT_ONCE = 8
 #: claim must not run out before it.
 LONGEST_REST = 3.0
 
+#: What the log says of a post that Slack has taken.
+SAID = {
+    PostKind.CARD: "card posted",
+    PostKind.EDIT: "card edited",
+    PostKind.REPLY: "reply posted",
+}
+
 
 class Outbox:
     """The delivering end of `Posts`.
@@ -55,6 +64,7 @@ class Outbox:
         owner: this process, for the claims.
         policy_of: the rules of a project, for the approvers on its cards.
         links: where links lead.
+        trail: follows each post.
         interval: seconds between looks when nobody wakes us.
         sleep: waits between tries.
     """
@@ -67,6 +77,7 @@ class Outbox:
         policy_of: Callable[[str], Policy | None],
         links: Links,
         *,
+        trail: Trail = on_the_log,
         interval: float = INTERVAL,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -75,6 +86,7 @@ class Outbox:
         self._owner = owner
         self._policy_of = policy_of
         self._links = links
+        self._trail = trail
         self._sleep = sleep
         self._wake = Wake(interval)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -148,14 +160,15 @@ class Outbox:
         self.wake()  # the request's next post may be free now
 
     async def _supervised(self, post: Post) -> None:
-        try:
-            await self.deliver(post)
-        except LedgerError as error:
-            # Its claim runs out, and whoever takes it next repeats it under the same id.
-            log.warning("delivery not noted", post=post.id, error=error.sentence)
-        except Exception:
-            log.exception("post cannot be delivered", post=post.id, kind=post.kind)
-            await self._give_back(post)
+        with self._trail(f"post {post.kind}", post.request.id):
+            try:
+                await self.deliver(post)
+            except LedgerError as error:
+                # Its claim runs out, and whoever takes it next repeats it under the same id.
+                log.warning("delivery not noted", post=post.id, error=error.sentence)
+            except Exception:
+                log.exception("post cannot be delivered", post=post.id, kind=post.kind)
+                await self._give_back(post)
 
     async def _give_back(self, post: Post) -> None:
         try:
@@ -250,6 +263,7 @@ class Outbox:
 
     async def _note_sent(self, post: Post, channel: str, ts: str) -> None:
         await note_surely(lambda: self._posts.post_sent(post, channel, ts), self._sleep)
+        log.info(SAID[post.kind], tells=str(post.event), channel=channel, ts=ts)
 
 
 def _log(post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:
@@ -258,7 +272,6 @@ def _log(post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:
     say(
         "post not taken",
         post=post.id,
-        request=post.request.id,
         kind=post.kind,
         trouble=trouble.sentence,
         next=type(verdict).__name__,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
+from bot.cancellation.trail import new_request_id, on_the_log
+from bot.slack.about import may_begin, name_of, request_in
 from bot.slack.channels import Channels
 from bot.slack.clients import without_token
 from bot.slack.deadline import FOR_AN_ACK
@@ -18,12 +20,13 @@ from bot.slack.shared import Shared
 from bot.slack.telling import Telling
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from slack_bolt.request.async_request import AsyncBoltRequest
     from slack_bolt.response import BoltResponse
     from slack_sdk.web.async_client import AsyncWebClient
 
+    from bot.cancellation.trail import Trail
     from bot.slack.background import Background
     from bot.slack.directory import Directory
     from bot.slack.identity import Identity
@@ -35,10 +38,15 @@ if TYPE_CHECKING:
 
 
 class App(AsyncApp):
-    """Bolt's app, which also times its acks."""
+    """Bolt's app, which also times its acks, and names the request that a payload is about."""
 
     def __init__(
-        self, client: AsyncWebClient, identity: Identity, signing_secret: str | None, on_ack: OnAck
+        self,
+        client: AsyncWebClient,
+        identity: Identity,
+        signing_secret: str | None,
+        on_ack: OnAck,
+        trail: Trail,
     ) -> None:
         super().__init__(
             client=without_token(client),
@@ -49,12 +57,14 @@ class App(AsyncApp):
             signing_secret=signing_secret,
         )
         self._on_ack = on_ack
+        self._trail = trail
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer one payload."""
         began = time.perf_counter()
         try:
-            return await super().async_dispatch(req)
+            with self._trail(name_of(req.body), request_of(req.body)):
+                return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
 
@@ -69,6 +79,7 @@ def build_app(
     background: Background,
     links: Links,
     on_ack: OnAck = lambda _seconds: None,
+    trail: Trail = on_the_log,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     patience: float = FOR_AN_ACK,
 ) -> App:
@@ -83,10 +94,11 @@ def build_app(
         background: takes the work that goes on after an ack.
         links: where links lead.
         on_ack: told how many seconds each ack took.
+        trail: follows each payload.
         sleep: waits between tries.
         patience: seconds that an ack may wait for the ledger.
     """
-    app = App(client, identity, signing_secret, on_ack)
+    app = App(client, identity, signing_secret, on_ack, trail)
     shared = Shared(
         client=client,
         desk=desk,
@@ -102,6 +114,11 @@ def build_app(
     for listeners in (commands, views, options, shortcuts, events, actions, errors):
         listeners.register(app, floor)
     return app
+
+
+def request_of(body: Mapping[str, Any]) -> str | None:
+    """Return the id of the request that a payload is about; a new one where one may begin."""
+    return request_in(body) or (new_request_id() if may_begin(body) else None)
 
 
 def _as(identity: Identity, token: str | None) -> Callable[[], Awaitable[AuthorizeResult]]:

@@ -17,6 +17,7 @@ from bot.cancellation.errors import (
     NoteMissing,
     UnknownProject,
 )
+from bot.cancellation.trail import request_at_hand
 from bot.slack import names
 from bot.slack.blocks import dialog, text
 from bot.slack.channels import is_direct
@@ -62,13 +63,16 @@ class Submissions:
     async def submit(self, view: Mapping[str, Any], who: Who) -> Answer:
         """Write the request down, and answer the dialog."""
         if problem := not_ready(view):
+            log.info("submission refused", actor=who.id, why="not ready")
             return {"response_action": "errors", "errors": dict([problem])}
         try:
             seen = read_seen(str(view.get("private_metadata") or ""))
             request = await self._in_time(self._submit(view, seen, who))
         except UnreadableDialog as error:
+            log.info("submission refused", actor=who.id, why=type(error).__name__)
             return updated(dialog.refused(text.escape(str(error))))
         except (CancellationError, DirectoryTrouble) as error:
+            log.info("submission refused", actor=who.id, why=type(error).__name__)
             return refusal(error, self._links)
         return self._written(request, seen, str(view["id"]))
 
@@ -79,6 +83,7 @@ class Submissions:
         try:
             await self._in_time(self._deny(request_id, who, reason))
         except (CancellationError, DirectoryTrouble) as error:
+            log.info("denial refused", actor=who.id, why=type(error).__name__)
             return refusal(error, self._links)
         return CLOSED
 
@@ -107,6 +112,7 @@ class Submissions:
             typed=typed_in(view, names.TYPED),
             moved_because=seen.because,
             approver_members=members,
+            request_id=request_at_hand(),
         )
         return await self._desk.submit(submission)
 

@@ -40,7 +40,7 @@ def register(app: AsyncApp, floor: Floor) -> None:
 
     async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        follow(floor, job_of_button(body, floor), body)
+        follow(floor, job_of_button(body, floor), body, "button clicked")
 
     async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from bot.slack import names
 from bot.slack.choice import NOTHING, read_choice, with_pick
 from bot.slack.telling import spot_of
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from bot.slack.choice import Choice
     from bot.slack.floor import Floor
+
+log = structlog.get_logger(__name__)
 
 #: The pickers, each after the one that it depends on.
 PICKERS = (names.PROJECT, names.CLUSTER, names.JOB)
@@ -56,5 +60,6 @@ def holding(block_id: str, value: str) -> str:
 def pick(floor: Floor, choice: Choice, upto: str, body: Mapping[str, Any]) -> None:
     """Show what follows a pick, after the ack."""
     spot, who = spot_of(body), who_is(body, floor.identity)
+    log.info("picked", what=upto, cluster=choice.cluster, job=choice.job_id)
     showing = floor.pickers.pick(choice, upto, who, str(body["view"]["id"]), spot)
     floor.background.start(showing, "pick", floor.telling.apologise(spot))

@@ -20,6 +20,7 @@ def register(app: AsyncApp, floor: Floor) -> None:
     async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         channel = channel_of(body) or spot_of(body).user
-        follow(floor, lead_in(body.get("message") or {}, channel, floor.desk.projects), body)
+        lead = lead_in(body.get("message") or {}, channel, floor.desk.projects)
+        follow(floor, lead, body, "shortcut used")
 
     app.shortcut(names.SHORTCUT)(cancel_this)
