@@ -22,6 +22,12 @@ COLUMNS = ("at", "event", "request", "actor", "team")
 #: What CSV adds: the rest of the event as JSON, and its link in the chain.
 CSV_COLUMNS = (*COLUMNS, "number", "detail", "hash")
 
+#: What a table tells of the rest, in this order.
+TOLD = (
+    *("project", "cluster", "job", "reason", "try"),
+    *("status", "code", "sentence", "error", "because"),
+)
+
 #: Columns of a table that goes into a file or another program, where no terminal says how many.
 WIDTH = 200
 
@@ -78,5 +84,5 @@ async def _write_table(lines: AsyncIterator[Recorded], out: TextIO) -> None:
 def _short(line: Recorded) -> str:
     """Say what matters of an event in a few words."""
     detail = json.loads(line.detail)
-    names = ("cluster", "job", "reason", "try", "status", "code", "sentence", "error", "because")
-    return ", ".join(f"{name} {detail[name]}" for name in names if detail.get(name))
+    names = (name for name in TOLD if detail.get(name))
+    return ", ".join(f"{name} {detail[name]}" for name in names)
