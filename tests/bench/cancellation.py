@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -14,10 +15,12 @@ from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn
 from bot.sandbox.slack import Channel, SlackStandIn
 from tests.acceptance.house import environment
 from tests.bench.proxy import far
-from tests.bench.report import Goal, Row, Table, in_turn, median
+from tests.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown
 from tests.process import BotProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.news import Item
     from tests.bench.report import Scale
@@ -30,23 +33,26 @@ FAR = 0.04
 #: How much of the unavoidable time a cancellation may take.
 LIMIT = 1.15
 
-#: What Slack and Atlas see after the submit has left Slack, and the round trips that must have
-#: gone by until then: the submission's way to the bot and one post's way back are half of one each.
-#: The card goes out beside the first GET, so nothing waits for it.
+#: What Slack and Atlas see after the submit has left Slack, and which round trips to Slack and to
+#: Atlas must have gone by until then: the submission's way to the bot and one post's way back are
+#: half of one each. The card goes out beside the first GET, so nothing waits for it.
 STEPS = {
-    "ack at Slack": 1.0,
-    "card at Slack": 1.0,
-    "GET, compared with what was shown": 1.0,
-    "DELETE": 2.0,
-    "GET, which reads cancelled": 3.0,
-    "outcome in the thread": 4.0,
-    "card edited": 4.0,
+    "ack at Slack": (1, 0),
+    "card at Slack": (1, 0),
+    "GET, compared with what was shown": (0.5, 0.5),
+    "DELETE": (0.5, 1.5),
+    "GET, which reads cancelled": (0.5, 2.5),
+    "outcome in the thread": (1, 3),
+    "card edited": (1, 3),
 }
 OUTCOME = "outcome in the thread"
 READS = ("GET, compared with what was shown", "GET, which reads cancelled")
 
 CLUSTER = "prod-eu"
 MEMBERS = ("U0RINA0001", "U0BOT00001")
+
+#: What a bare round trip asks for: the least that each stand-in answers.
+BARE = {"Slack": "/api/api.test", "Atlas": "/"}
 
 #: Seconds for one look-up or cancellation on a busy machine.
 PATIENCE = 15.0
@@ -71,8 +77,13 @@ class House:
     slack: SlackStandIn
     atlas: AtlasStandIn
     bot: BotProcess
+    bare: Mapping[str, Callable[[], Awaitable[None]]]
     seen: dict[str, float] = field(default_factory=dict)
     numbers: count[int] = field(default_factory=count)
+
+    async def bare_round_trips(self) -> dict[str, float]:
+        """Return how long the least of an exchange takes on a warm connection, in seconds."""
+        return {name: await seconds_of(each) for name, each in self.bare.items()}
 
     async def cancels(self) -> dict[str, float]:
         """Look a job up, submit, and return when each step was seen, in seconds after it."""
@@ -124,19 +135,29 @@ class House:
 async def measure(scale: Scale) -> list[Table]:
     async with AsyncExitStack() as stack:
         house = await _open(stack)
-        given = await in_turn({"bot": house.cancels}, scale.pick(6, 40), warm=2)
-    rounds = given["bot"]
-    milliseconds = {step: median([seen[step] for seen in rounds]) * 1000 for step in STEPS}
-    least = {step: trips * FAR * 1000 for step, trips in STEPS.items()}
-    rows = [
-        Row(step, [STEPS[step], least[step], milliseconds[step], milliseconds[step] / least[step]])
-        for step in STEPS
-    ]
-    share = milliseconds[OUTCOME] / least[OUTCOME]
+        variants: dict[str, Callable[[], Awaitable[Mapping[str, float]]]] = {
+            "bot": house.cancels,
+            "bare": house.bare_round_trips,
+        }
+        given = await in_turn(variants, scale.pick(6, 40), warm=2)
+    rows = [_row(step, given["bot"], given["bare"]) for step in STEPS]
+    share = rows[list(STEPS).index(OUTCOME)].cells[-1]
+    assert isinstance(share, float)
     goal = Goal.at_most(f"≤ {LIMIT} × the unavoidable round trips", share, LIMIT)
     title = f"From the submit to the outcome, at {FAR * 1000:.0f} ms round trips"
+    trips = {name: median([each[name] for each in given["bare"]]) * 1000 for name in BARE}
+    measured = ", ".join(f"{shown(ms)} ms to {name}" for name, ms in trips.items())
+    notes = [*NOTES, f"A bare round trip, measured in the same rounds: {measured}."]
     columns = ("round trips", "least ms", "ms", "× least")
-    return [Table(title=title, columns=columns, rows=rows, goals=[goal], notes=NOTES)]
+    return [Table(title=title, columns=columns, rows=rows, goals=[goal], notes=notes)]
+
+
+def _row(step: str, bot: Sequence[Mapping[str, float]], bare: Sequence[Mapping[str, float]]) -> Row:
+    to_slack, to_atlas = STEPS[step]
+    least = [to_slack * each["Slack"] + to_atlas * each["Atlas"] for each in bare]
+    seen = [each[step] for each in bot]
+    figures = [median(least) * 1000, median(seen) * 1000, ratio(seen, least)]
+    return Row(step, [to_slack + to_atlas, *figures])
 
 
 async def _open(stack: AsyncExitStack) -> House:
@@ -153,11 +174,28 @@ async def _open(stack: AsyncExitStack) -> House:
         "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{to_atlas}",
     }
     bot = stack.enter_context(BotProcess(environ))
-    house = House(slack=slack, atlas=atlas, bot=bot)
+    bare = {
+        "Slack": await _exchange(stack, to_slack, BARE["Slack"]),
+        "Atlas": await _exchange(stack, to_atlas, BARE["Atlas"]),
+    }
+    house = House(slack=slack, atlas=atlas, bot=bot, bare=bare)
     stack.callback(atlas.wire.subscribe(house.atlas_answered))
     stack.callback(slack.world.news.subscribe(house.slack_changed))
     await bot.ready()
     return house
+
+
+async def _exchange(stack: AsyncExitStack, port: int, path: str) -> Callable[[], Awaitable[None]]:
+    """Connect, and return what sends one GET and reads its answer, with no HTTP client between."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    stack.callback(writer.close)
+
+    async def exchange() -> None:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
+
+    return exchange
 
 
 def _port(url: str) -> int:
