@@ -22,6 +22,7 @@ from bot.atlas.errors import (
 )
 from bot.atlas.gauge import AnswerTooLarge, Gauge
 from bot.atlas.network import checked_base, transport_to
+from bot.atlas.unpacking import ACCEPTED, CannotUnpack
 from bot.atlas.verdict import cleaned, verdict
 from bot.atlas.wire import TOKEN_PATH, parsed, unwrapped
 
@@ -65,7 +66,7 @@ class Exchange:
         self._http = httpx.AsyncClient(
             transport=Gauge(transport or transport_to(self._base), observe, monotonic),
             auth=self._login(credentials, monotonic),
-            headers={"User-Agent": "cancel-restore"},
+            headers={"User-Agent": "cancel-restore", "Accept-Encoding": ACCEPTED},
             follow_redirects=False,
             trust_env=False,  # the proxy is found by transport_to; a .netrc must not log in
         )
@@ -102,7 +103,7 @@ class Exchange:
                     headers={"Accept": ask.accept(self._dialect)},
                     timeout=_timeouts(max(seconds, 0.0)),
                 )
-        except (httpx.HTTPError, OSError, AnswerTooLarge, Unanswerable) as error:
+        except (httpx.HTTPError, OSError, *_UNREADABLE, Unanswerable) as error:
             trouble = _trouble(error, asked)
         # Raised out here, so that an error of httpx, which knows the request and its headers and
         # may repeat a piece of the answer, does not travel along as the cause.
@@ -141,6 +142,9 @@ _BEFORE_SENDING = (
     httpx.UnsupportedProtocol,
 )
 
+#: What comes of a body that is too long or is not packed as it says.
+_UNREADABLE = (AnswerTooLarge, CannotUnpack, httpx.DecodingError)
+
 
 def _trouble(error: Exception, asked: str) -> AtlasTrouble:
     """Turn what went wrong on the way into one of our errors."""
@@ -153,7 +157,7 @@ def _trouble(error: Exception, asked: str) -> AtlasTrouble:
     facts = Facts(detail=type(error).__name__, asked=asked)
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return TimedOut(may_have_taken_effect=sent, **facts)
-    if isinstance(error, (AnswerTooLarge, httpx.DecodingError)):
+    if isinstance(error, _UNREADABLE):
         return UnreadableAnswer(may_have_taken_effect=sent, **facts)
     return ConnectionBroken(may_have_taken_effect=sent, **facts)
 

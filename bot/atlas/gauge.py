@@ -1,4 +1,4 @@
-"""A transport around the real one: tells of every exchange, and caps the size of answers."""
+"""A transport around the real one: tells of every exchange, unpacks answers and caps them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from bot.atlas.unpacking import unpacker_for
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-#: Bytes of a body that are read at most; a page of 500 jobs has well below one million.
+    from bot.atlas.unpacking import Unpacker
+
+#: Bytes of a body that are read at most, before and after unpacking; a page of 500 jobs has well
+#: below one million.
 MOST_BYTES = 8 * 1024 * 1024
 
 
@@ -68,7 +73,8 @@ class Gauge(httpx.AsyncBaseTransport):
             if self._observe is not None:
                 self._observe(_answered(request, response, self._monotonic() - began))
         if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _Capped(response.stream)
+            encoding = response.headers.pop("Content-Encoding", "")
+            response.stream = _Capped(response.stream, encoding)
         return response
 
     async def aclose(self) -> None:
@@ -95,7 +101,7 @@ def _moment(text: str) -> datetime | None:
     """Read a date as HTTP writes it; None where there is none."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -105,18 +111,31 @@ def _count(text: str) -> int | None:
 
 
 class _Capped(httpx.AsyncByteStream):
-    """A body that ends with an error when it is too long."""
+    """A body, unpacked here and not by httpx; it ends with an error when it is too long.
 
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+    Raises:
+        AnswerTooLarge: while it is read.
+        CannotUnpack: while it is read.
+    """
+
+    def __init__(self, inner: httpx.AsyncByteStream, encoding: str) -> None:
         self._inner = inner
+        self._encoding = encoding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
+        unpacker: Unpacker | None = None
+        packed = read = 0
         async for chunk in self._inner:
-            read += len(chunk)
-            if read > MOST_BYTES:
-                raise AnswerTooLarge
-            yield chunk
+            # Not before the first bytes: an answer without any is packed in no way.
+            unpacker = unpacker or unpacker_for(self._encoding)
+            packed += len(chunk)
+            for piece in unpacker.pieces(chunk):
+                read += len(piece)
+                if max(packed, read) > MOST_BYTES:
+                    raise AnswerTooLarge
+                yield piece
+        if unpacker:
+            unpacker.end()
 
     async def aclose(self) -> None:
         await self._inner.aclose()

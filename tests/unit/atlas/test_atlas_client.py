@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
+import json
+import tracemalloc
+import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -521,6 +525,67 @@ async def test_a_body_without_an_end_is_cut_off() -> None:
             await atlas.restore_job(REF)
 
     assert max(sent) <= MOST_BYTES + 1_000_000
+
+
+def packed(body: bytes, encoding: str = "gzip", status: int = 200) -> httpx.Response:
+    async def once() -> AsyncIterator[bytes]:
+        if body:
+            yield body
+
+    return httpx.Response(status, headers={"Content-Encoding": encoding}, content=once())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+async def test_a_packed_answer_is_read(encoding: str) -> None:
+    body = gzip.compress(json.dumps(download_job()).encode())
+    async with client(lambda _: packed(body, encoding)) as atlas:
+        read = await atlas.restore_job(REF)
+
+    assert read.id == REF.job_id
+
+
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut_off() -> None:
+    layer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(layer.compress(b" " * 1_000_000) for _ in range(300)) + layer.flush()
+    tracemalloc.start()
+    async with client(lambda _: packed(bomb)) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 4 * MOST_BYTES
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "klingon"])
+async def test_an_answer_that_is_packed_as_nobody_asked_is_unreadable(encoding: str) -> None:
+    async with client(lambda _: packed(gzip.compress(b"{}"), encoding)) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+
+
+async def test_a_packed_answer_that_ends_too_soon_is_unreadable() -> None:
+    async with client(lambda _: packed(gzip.compress(b"{}")[:-4])) as atlas:
+        with pytest.raises(UnreadableAnswer):
+            await atlas.restore_job(REF)
+
+
+async def test_an_answer_without_a_body_is_packed_in_no_way() -> None:
+    async with client(lambda _: packed(b"", "br", status=204)) as atlas:
+        accepted = await atlas.cancel_restore_job(REF)
+
+    assert accepted == CancelAccepted(204)
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999999999999 00:00:00", "Mon, 01 Jan 2026 +99999999999999999"]
+)
+async def test_a_date_that_never_was_does_no_harm(date: str) -> None:
+    answer = httpx.Response(200, headers={"Date": date}, json=download_job())
+    async with client(Script(answer)) as atlas:
+        read = await atlas.restore_job(REF)
+
+    assert read.id == REF.job_id
 
 
 @given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
