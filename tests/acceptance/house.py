@@ -172,6 +172,7 @@ async def open_house(
     environ: dict[str, str | None] | None = None,
     *,
     http: bool = False,
+    drain: float = 0.0,
     before: Callable[[SlackStandIn, AtlasStandIn], None] = lambda _slack, _atlas: None,
 ) -> AsyncIterator[House]:
     """Start both stand-ins and the bot, warm and named; stop all at the end.
@@ -180,6 +181,7 @@ async def open_house(
         folder: where the ledger is kept.
         environ: variables to change; None removes one.
         http: whether Slack's payloads come over HTTP instead of Socket Mode.
+        drain: seconds for a load balancer to notice the end, over HTTP.
         before: changes the stand-ins before the bot starts.
     """
     async with AtlasStandIn() as atlas, SlackStandIn() as slack:
@@ -189,7 +191,7 @@ async def open_house(
             given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
         given |= environ or {}
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
-        bot = Bot(settings, drain=0.0)  # no load balancer has to notice the end
+        bot = Bot(settings, drain=drain)
         house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
         named = asyncio.Event()
         atlas.wire.subscribe(lambda call: named.set() if call.status == 200 else None)

@@ -52,9 +52,11 @@ async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) 
         await house.check()
 
 
-async def test_with_everything_around_hanging_it_still_ends_in_time(on_sqlite: str) -> None:
+async def test_with_everything_around_hanging_it_still_ends_in_time(
+    mode: Mode, on_sqlite: str
+) -> None:
     """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once."""
-    async with opened(on_sqlite) as house:
+    async with opened(on_sqlite, mode=mode) as house:
         bot = await house.start()
         views = [(house.person(number), house.new_job()) for number in range(4)]
         for who, job in views:
@@ -77,9 +79,9 @@ async def test_with_everything_around_hanging_it_still_ends_in_time(on_sqlite: s
 
 
 async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
-    postgres: PostgresServer, on_postgres: str
+    mode: Mode, postgres: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres) as house:
+    async with opened(on_postgres, mode=mode) as house:
         bot = await house.start()
         house.atlas.faults.add(Fault(kind=Kind.HANG, times=None, method="DELETE"))
         await house.asks("rina")

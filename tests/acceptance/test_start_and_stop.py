@@ -1,0 +1,106 @@
+"""What a supervisor and a load balancer see while the bot starts, and while it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from bot import starting
+from bot.app import Bot
+from bot.sandbox.atlas import AtlasStandIn
+from bot.sandbox.slack import Fault, SlackStandIn
+from bot.settings import load_settings
+from tests.acceptance.house import environment, open_house
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.house import House
+
+STOPPING = "The bot is stopping: another replica takes over."
+
+
+async def look(port: int, path: str) -> tuple[int, Any]:
+    """Return status and JSON of one GET."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def until_it_listens(bot: Bot, seconds: float = 10.0) -> None:
+    """Wait until the HTTP side is there."""
+    until = time.monotonic() + seconds
+    while bot.port == 0 and time.monotonic() < until:  # noqa: ASYNC110 - a start tells nobody how far it is
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("http", [False, True], ids=["socket", "http"])
+async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, http: bool
+) -> None:
+    monkeypatch.setattr(starting, "SLACK_PAUSE", 0.05)
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        slack.faults.add("auth.test", Fault(kind="status", status=503), times=100_000)
+        given = environment(slack, atlas, tmp_path)
+        if http:
+            del given["SLACK_APP_TOKEN"]
+            given["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        bot = Bot(load_settings(given, tmp_path), drain=0.0)
+        beginning = asyncio.create_task(bot.start())
+        try:
+            await until_it_listens(bot)
+            alive, _ = await look(bot.port, "/healthz")
+            early, told = await look(bot.port, "/readyz")
+            slack.faults.clear()
+            await beginning
+            await slack.until(lambda: http or slack.sockets.connections, 10)
+            late, _ = await look(bot.port, "/readyz")
+        finally:
+            await bot.stop()
+
+    assert (alive, early, late) == (200, 503, 200)
+    assert told["ready"] is False
+    assert told["checks"]["database"] == "ok"
+    assert told["checks"]["slack"] != "ok"
+
+
+async def test_on_the_way_out_it_is_not_ready_and_still_answers(tmp_path: Path) -> None:
+    """A load balancer takes a moment to notice; what it sends until then is not lost."""
+    async with open_house(tmp_path, http=True, drain=1.0) as house:
+        before, _ = await look(house.bot.port, "/readyz")
+        began = time.monotonic()
+        stopping = asyncio.create_task(house.bot.stop())
+        await asyncio.sleep(0.05)
+        during, told = await look(house.bot.port, "/readyz")
+        alive, _ = await look(house.bot.port, "/healthz")
+        ending = await ask(house)
+        await stopping
+        took = time.monotonic() - began
+
+        assert (before, during, alive) == (200, 503, 200)
+        assert told["checks"] == {"slack": STOPPING, "database": "ok"}
+        assert ending == "cancelled"
+        assert 1.0 <= took < 10.0
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await look(house.bot.port, "/healthz")
+
+
+async def ask(house: House) -> str:
+    """Ask for a cancellation, and return how it ended."""
+    job = house.new_job()
+    assert (await house.asks(job)).ok
+    return (await house.ends(job[1])).state
+
+
+async def test_in_socket_mode_nobody_has_to_notice_the_end(house: House) -> None:
+    assert isinstance(house.bot, Bot)
+    began = time.monotonic()
+    await house.bot.stop()
+
+    assert time.monotonic() - began < 1.5
