@@ -51,8 +51,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     EnvBuilder(symlinks=True).create(venv)
     python = venv / "bin" / "python"
     (packages,) = venv.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip("--python", python, "install", "--no-deps", "--no-index", wheel)
+    # Only now: pip would take a `bot` that is installed over there for this one.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python.parent
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -115,6 +116,23 @@ def machine() -> Iterator[Machine]:
                 each.chmod(0o755)  # so that the folder can be removed
 
 
+def test_the_linter_of_dockerfiles_finds_nothing() -> None:
+    """Hadolint knows Docker's own advice, and checks the shell lines too; none is switched off."""
+    done = subprocess.run(
+        [
+            Path(sysconfig.get_path("scripts"), "hadolint"),
+            "--failure-threshold=style",
+            "Dockerfile",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "hadolint" not in Path("Dockerfile").read_text()
+
+
 def test_what_is_copied_into_the_image_is_let_through_to_its_builder() -> None:
     copied = {name for rest in BUILDER.all("COPY") for name in rest.split()[:-1]}
     let_through = set(re.findall(r"^!(\S+)", Path(".dockerignore").read_text(), re.MULTILINE))
@@ -130,6 +148,16 @@ def test_the_user_of_the_image_is_made_in_it_and_owns_the_ledgers_folder() -> No
     assert f"useradd --uid {uid} --gid {gid} " in run
     assert f"install --directory --owner={uid} --group={gid} {FINAL.one('VOLUME').rest}" in run
     assert FINAL.environment()["DATABASE_URL"].startswith(f"sqlite:///{FINAL.one('VOLUME').rest}/")
+
+
+def test_nothing_that_builds_or_installs_is_left_in_the_image(machine: Machine) -> None:
+    programs = {path.name for path in machine.path("/opt/venv/bin").iterdir()}
+    (packages,) = machine.path("/opt/venv").glob("lib/python*/site-packages")
+    builders = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
+
+    assert "cancel-restore" in programs
+    assert [name for name in programs if name.startswith(("pip", "wheel"))] == []
+    assert builders & {path.name for path in packages.iterdir()} == set()
 
 
 def in_the_image(
