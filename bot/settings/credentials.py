@@ -27,6 +27,22 @@ DEFAULT_VARIABLES = {
 }
 
 
+#: What a part cannot begin with, since it is another one, and what to say then.
+_OF_AN_ACCOUNT = (
+    "mdb_sa_",
+    "is of a service account: set MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET instead",
+)
+MISPLACED = {
+    "public_key": _OF_AN_ACCOUNT,
+    "private_key": _OF_AN_ACCOUNT,
+    "client_id": ("mdb_sa_sk_", "is a service account's secret: give its id, mdb_sa_id_…"),
+    "client_secret": (
+        "mdb_sa_id_",
+        "is a service account's id: give its secret, mdb_sa_sk_…",
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which variables hold the parts of a credential, and how sentences call these parts.
@@ -53,7 +69,7 @@ def find_credentials(
     pair = _choose(wanted, problems)
     if pair is None:
         return None
-    parts = [_part(wanted.variables[part], environ, problems) for part in pair]
+    parts = [_part(part, wanted.variables[part], environ, problems) for part in pair]
     if parts[0] is None or parts[1] is None:
         return None
     return _credentials(pair, parts[0], parts[1])
@@ -73,9 +89,15 @@ def _choose(wanted: Wanted, problems: list[str]) -> tuple[str, str] | None:
     return touched[0] if touched and not missing else None
 
 
-def _part(variable: str, environ: Mapping[str, str], problems: list[str]) -> SecretStr | None:
+def _part(
+    part: str, variable: str, environ: Mapping[str, str], problems: list[str]
+) -> SecretStr | None:
     if variable not in environ:
         problems.append(f"{variable} is not set, but the projects file names it")
+        return None
+    prefix, mistake = MISPLACED[part]
+    if environ[variable].startswith(prefix):
+        problems.append(f"{variable} {mistake}")
         return None
     try:
         return values.secret(environ[variable])

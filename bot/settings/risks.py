@@ -35,6 +35,9 @@ def _risks(project: ProjectSettings) -> list[str]:
             policy.approvals == 0
         ),
         "every full member of the workspace may ask (BOT_REQUESTERS).": policy.requesters.everyone,
+        "every full member of the workspace may approve (BOT_APPROVERS).": (
+            policy.approvals > 0 and policy.approvers.everyone
+        ),
         "the requester's own approval is enough (BOT_SELF_APPROVAL).": (
             policy.approvals == 1 and policy.self_approval
         ),

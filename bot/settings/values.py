@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,7 +32,12 @@ NO = frozenset({"false", "no", "off", "0"})
 MOST_PORT = 65535
 #: What poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
 CACHE_SIZE = "prepared_statement_cache_size"
+#: The protocol that OpenTelemetry has for all collectors.
+OTLP_PROTOCOL = "http/protobuf"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+#: What every token of Slack begins with.
+TOKENS = ("xox", "xapp-")
 
 _PRINTABLE = re.compile(r"[!#-~]+")  # no quotation mark: a header would end there
 _USER = re.compile(r"[UW][A-Z0-9]+")
@@ -41,6 +47,7 @@ _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PROJECT_NAME = re.compile(r"[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
 
 
 def text(value: object) -> str:
@@ -64,6 +71,14 @@ def secret(value: object) -> SecretStr:
     if not _PRINTABLE.fullmatch(given):
         raise ValueError("has spaces or characters that no such secret has: copy it again")
     return SecretStr(given)
+
+
+def signing_secret(value: object) -> SecretStr:
+    """Accept what signs Slack's requests; a token in its place would refuse every one of them."""
+    given = secret(value)
+    if given.get_secret_value().startswith(TOKENS):
+        raise ValueError("is a token: the Signing Secret is in Slack under Basic Information")
+    return given
 
 
 def token(prefix: str, where: str) -> Callable[[object], SecretStr]:
@@ -218,6 +233,25 @@ def split_url(url: str) -> SplitResult | None:
     return parts
 
 
+def host(value: object) -> str:
+    """Accept an IP address or a name, as a server listens on it."""
+    given = text(value)
+    if not _is_address(given) and not _HOST.fullmatch(given):
+        raise ValueError(
+            "must be an address or a name of this machine, without scheme and port: 127.0.0.1, "
+            "or 0.0.0.0 for all of its addresses"
+        )
+    return given
+
+
+def _is_address(given: str) -> bool:
+    try:
+        ip_address(given)
+    except ValueError:
+        return False
+    return True
+
+
 def database_url(value: object) -> SecretStr:
     """Accept a file of SQLite, or PostgreSQL where its driver is installed."""
     given = text(value)
@@ -246,6 +280,28 @@ def names_a_database(url: URL) -> bool:
     if url.drivername == "sqlite" and (url.host or url.database == ":memory:"):
         return False
     return bool(url.database) and (url.port is None or url.port <= MOST_PORT)
+
+
+def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
+    """Accept where spans go, if the extra that sends them is installed."""
+    given = text(value).lower()
+    if given == "none":
+        return None
+    if given not in {"otlp", "console"}:
+        raise ValueError("must be otlp, console or none")
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+        raise ValueError(
+            "needs OpenTelemetry, which is not installed: "
+            "install the bot with its extra otel, as in pip install '.[otel]'"
+        )
+    return "console" if given == "console" else "otlp"
+
+
+def otlp_protocol(value: object) -> str:
+    given = text(value).lower()
+    if given != OTLP_PROTOCOL:
+        raise ValueError(f"must be {OTLP_PROTOCOL}, the only one that the extra otel speaks")
+    return given
 
 
 def log_level(value: object) -> str:

@@ -24,7 +24,6 @@ APP_TOKEN = values.token("xapp-", "the App-Level Token, in Slack under Basic Inf
 Channel = Annotated[str | None, PlainValidator(values.channel)]
 Flag = Annotated[bool, PlainValidator(values.flag)]
 Variable = Annotated[str | None, PlainValidator(values.variable_name)]
-Secret = Annotated[SecretStr | None, PlainValidator(values.secret)]
 Seconds = Annotated[timedelta, PlainValidator(values.seconds)]
 Somebody = Annotated[People | None, PlainValidator(values.people)]
 
@@ -44,7 +43,7 @@ class Variables(LedgerVariables):
 
     slack_bot_token: Annotated[SecretStr | None, PlainValidator(BOT_TOKEN)] = None
     slack_app_token: Annotated[SecretStr | None, PlainValidator(APP_TOKEN)] = None
-    slack_signing_secret: Secret = None
+    slack_signing_secret: Annotated[SecretStr | None, PlainValidator(values.signing_secret)] = None
     slack_api_url: Annotated[str, PlainValidator(values.slack_api_url)] = "https://slack.com/api/"
     mongodb_atlas_project_id: Annotated[str | None, PlainValidator(values.atlas_id)] = None
     mongodb_atlas_base_url: Annotated[str, PlainValidator(values.atlas_url)] = (
@@ -56,11 +55,17 @@ class Variables(LedgerVariables):
     mongodb_atlas_envelope: Flag = False
     bot_projects_file: Annotated[str | None, PlainValidator(values.text)] = None
     bot_watch_interval: Seconds = timedelta(seconds=60)
-    host: Annotated[str, PlainValidator(values.text)] = "127.0.0.1"
+    host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
     port: Annotated[int, PlainValidator(values.whole(0, values.MOST_PORT))] = 3000
     log_level: Annotated[str, PlainValidator(values.log_level)] = "INFO"
     log_format: Annotated[Literal["console", "json"] | None, PlainValidator(values.log_format)] = (
         None
+    )
+    otel_traces_exporter: Annotated[
+        Literal["otlp", "console"] | None, PlainValidator(values.traces_exporter)
+    ] = None
+    otel_exporter_otlp_protocol: Annotated[str, PlainValidator(values.otlp_protocol)] = (
+        values.OTLP_PROTOCOL
     )
 
 

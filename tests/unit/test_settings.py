@@ -210,6 +210,12 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("SLACK_BOT_TOKEN", "xoxb-1 2", "has spaces or characters that no such secret has"),
         ("SLACK_APP_TOKEN", "xoxb-1", "must begin with xapp-"),
         ("SLACK_SIGNING_SECRET", "schlüssel", "has spaces or characters that no such secret has"),
+        (
+            "SLACK_SIGNING_SECRET",
+            "xoxb-1-2-abc",
+            "is a token: the Signing Secret is in",
+        ),
+        ("SLACK_SIGNING_SECRET", "xapp-1-A-2-abc", "is a token"),
         ("SLACK_API_URL", "slack.com/api", "must be a web address"),
         ("SLACK_API_URL", "https://u:p@slack.com/api", "must not have a user"),
         ("MONGODB_ATLAS_PRIVATE_API_KEY", 'a"b', "has spaces or characters"),
@@ -250,6 +256,12 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
             "postgresql://db/x?prepared_statement_cache_size=few",
             "has prepared_statement_cache_size, which must be a whole number",
         ),
+        ("MONGODB_ATLAS_PUBLIC_API_KEY", "mdb_sa_id_1", "is of a service account: set MONGODB_"),
+        ("MONGODB_ATLAS_PRIVATE_API_KEY", "mdb_sa_sk_1", "is of a service account"),
+        ("HOST", "http://127.0.0.1", "must be an address or a name of this machine, without"),
+        ("HOST", "0.0.0.0:3000", "must be an address or a name"),
+        ("HOST", "127.0.0.300", "must be an address or a name"),
+        ("HOST", "my host", "must be an address or a name"),
         ("PORT", "65536", "must be a whole number from 0 to 65535"),
         ("PORT", "http", "must be a whole number from 0 to 65535"),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
@@ -302,6 +314,32 @@ def test_half_a_service_account_names_the_other_half(tmp_path: Path) -> None:
         "MONGODB_ATLAS_PRIVATE_API_KEY",
         MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_1",
     ) == ("MONGODB_ATLAS_CLIENT_ID is missing: it belongs to MONGODB_ATLAS_CLIENT_SECRET",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"ID": "mdb_sa_sk_1"}, "ID is a service account's secret: give its id"),
+        ({"SECRET": "mdb_sa_id_1"}, "SECRET is a service account's id: give its secret"),
+    ],
+)
+def test_a_service_account_with_its_halves_swapped_is_told(
+    tmp_path: Path, wrong: dict[str, str], sentence: str
+) -> None:
+    right = {"ID": "mdb_sa_id_1", "SECRET": "mdb_sa_sk_1"} | wrong
+    told = problems(
+        tmp_path,
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        "MONGODB_ATLAS_PRIVATE_API_KEY",
+        **{f"MONGODB_ATLAS_CLIENT_{half}": value for half, value in right.items()},
+    )
+
+    assert [sentence in problem for problem in told] == [True]
+
+
+@pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost", "bot_1.example", "fe80::1%eth0"])  # noqa: S104 - nothing listens here
+def test_addresses_and_names_are_hosts(tmp_path: Path, host: str) -> None:
+    assert load(tmp_path, HOST=host).host == host
 
 
 def test_a_key_and_a_service_account_together_are_a_problem(tmp_path: Path) -> None:

@@ -147,11 +147,17 @@ def test_careful_settings_have_no_warning(careful: Settings) -> None:
         ),
         (
             Policy(approvals=1),
-            ["every full member of the workspace may ask (BOT_REQUESTERS)."],
+            [
+                "every full member of the workspace may ask (BOT_REQUESTERS).",
+                "every full member of the workspace may approve (BOT_APPROVERS).",
+            ],
         ),
         (
             Policy(requesters=people("S1"), approvals=1, approvers=EVERYONE, self_approval=True),
-            ["the requester's own approval is enough (BOT_SELF_APPROVAL)."],
+            [
+                "every full member of the workspace may approve (BOT_APPROVERS).",
+                "the requester's own approval is enough (BOT_SELF_APPROVAL).",
+            ],
         ),
         (
             Policy(requesters=people("S1"), approvers=people("S2")),
