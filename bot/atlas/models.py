@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
+FIRST_YEAR, LAST_YEAR = 1, 9999
 _SHOWN = 40  #: characters of a wrong name that are repeated to people
 
 #: Keys of a job whose values are, or contain, links that give the backup to whoever has them.
@@ -129,6 +130,9 @@ def _null_for_empty(value: object) -> object:
 
 
 def _aware(moment: datetime) -> datetime:
+    """Return the moment with a zone; raises `ValueError` where other zones would have no date."""
+    if not FIRST_YEAR < moment.year < LAST_YEAR:
+        raise ValueError("a date at the edge of the calendar")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

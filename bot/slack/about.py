@@ -74,6 +74,6 @@ def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _values(metadata: str) -> Mapping[str, Any]:
     try:
         values = json.loads(metadata)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -75,11 +75,11 @@ def read_choice(view: Mapping[str, Any]) -> Choice | None:
     if not values.get(MARK):
         return None
     return Choice(
-        project_id=values.get("project"),
-        cluster=values.get("cluster"),
-        job_id=values.get("job"),
-        label=values.get("label"),
-        asked_in=str(values.get("asked_in") or ""),
+        project_id=_text(values.get("project")),
+        cluster=_text(values.get("cluster")),
+        job_id=_text(values.get("job")),
+        label=_text(values.get("label")),
+        asked_in=_text(values.get("asked_in")) or "",
     )
 
 
@@ -145,6 +145,10 @@ def _first_input(view: Mapping[str, Any]) -> str:
 def _values(view: Mapping[str, Any]) -> dict[str, Any]:
     try:
         values = json.loads(str(view.get("private_metadata") or ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -103,7 +103,7 @@ def _write(values: dict[str, Any]) -> str:
 def _read(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableDialog from error
     if not isinstance(values, dict) or values.get("version") != VERSION:
         raise UnreadableDialog

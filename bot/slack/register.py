@@ -15,7 +15,16 @@ from bot.slack.channels import Channels
 from bot.slack.clients import without_token
 from bot.slack.deadline import FOR_AN_ACK
 from bot.slack.floor import Floor
-from bot.slack.listeners import actions, commands, errors, events, options, shortcuts, views
+from bot.slack.listeners import (
+    actions,
+    commands,
+    errors,
+    events,
+    options,
+    others,
+    shortcuts,
+    views,
+)
 from bot.slack.shared import Shared
 from bot.slack.telling import Telling
 
@@ -111,7 +120,8 @@ def build_app(
         sleep=sleep,
     )
     floor = Floor.of(shared, identity)
-    for listeners in (commands, views, options, shortcuts, events, actions, errors):
+    # Of several that fit, Bolt takes the first: `others` have what nobody else wants.
+    for listeners in (commands, views, options, shortcuts, events, actions, others, errors):
         listeners.register(app, floor)
     return app
 

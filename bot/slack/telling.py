@@ -56,15 +56,11 @@ class Telling:
         self._client = client
 
     async def tell(self, spot: Spot, said: str) -> None:
-        """Say something (mrkdwn of our own making) to one person.
-
-        Raises:
-            SlackApiError: not even a direct message was taken.
-        """
+        """Say something (mrkdwn of our own making) to one person, if Slack takes it anywhere."""
         await self.show(spot, private(said))
 
     async def show(self, spot: Spot, message: dict[str, Any]) -> None:
-        """Show a private message to one person; raises as `tell` does.
+        """Show a private message to one person, if Slack takes it anywhere.
 
         Args:
             spot: where the person is.
@@ -74,9 +70,7 @@ class Telling:
             return
         if spot.channel and await self._whisper(spot.channel, spot.user, message):
             return
-        await self._client.chat_postMessage(
-            channel=spot.user, text=message["text"], blocks=message["blocks"]
-        )
+        await self._write_to(spot.user, message)
 
     def apologise(self, spot: Spot) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Make a function that tells the person at `spot` the reference of an error."""
@@ -95,6 +89,14 @@ class Telling:
         if answer.status_code != OK:
             log.warning("response_url refused", status=answer.status_code)
         return bool(answer.status_code == OK)
+
+    async def _write_to(self, user: str, message: dict[str, Any]) -> None:
+        try:
+            await self._client.chat_postMessage(
+                channel=user, text=message["text"], blocks=message["blocks"]
+            )
+        except CALL_ERRORS as error:
+            log.warning("person could not be told", user=user, error=meaning_of(error).sentence)
 
     async def _whisper(self, channel: str, user: str, message: dict[str, Any]) -> bool:
         try:

@@ -161,7 +161,8 @@ def _check(value: Mapping[str, Any], name: str, needed: tuple[str, ...]) -> None
         null = field in value and value[field] is None and field in NEVER_NULL
         if null or not _fits(value.get(field), shape):
             raise Misshapen(f"The {name} has a misshapen {field}.")
-    for path in needed:
+    # Wherever there is a view, it can be named.
+    for path in (*needed, *(["view.id"] if value.get("view") else [])):
         if not all(_found(value, path.split("."))):
             raise Misshapen(f"The {name} has no {path}.")
     if not _is_unicode(value):

@@ -10,7 +10,7 @@ from bot.slack.choice import read_choice
 from bot.slack.clicks import read_click
 from bot.slack.command import OpenJob, parse
 from bot.slack.leads import Lead, follow, lead_of
-from bot.slack.listeners.options import pick
+from bot.slack.listeners.options import pick, view_in
 from bot.slack.metadata import UnreadableDialog, read_asked
 from bot.slack.telling import spot_of
 from bot.slack.who import channel_of, who_is
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bot.slack.floor import Floor
 
 UNKNOWN = "This button is of another version of the bot. Please type `/cancel-restore`."
+
+#: Where a page of a list begins.
+PAGE = r"\d{1,6}"
 
 #: Our buttons that only open a page: Slack tells of the click, and nothing is to be done.
 ONLY_LINKS = frozenset({names.ATLAS_LINK, names.CARD_LINK})
@@ -90,7 +93,7 @@ def job_of_button(body: Mapping[str, Any], floor: Floor) -> Lead:
 def _show_more(floor: Floor, body: Mapping[str, Any]) -> None:
     """Show the next page of a list: the button's value is where it begins, and its cluster."""
     start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
-    if not start.isdecimal():
+    if not re.fullmatch(PAGE, start, re.ASCII):
         _tell(floor, body, UNKNOWN)
         return
     spot, who = spot_of(body), who_is(body, floor.identity)
@@ -105,16 +108,17 @@ def _draw_home(floor: Floor, body: Mapping[str, Any]) -> None:
 
 def _look_again(floor: Floor, body: Mapping[str, Any]) -> None:
     spot = spot_of(body)
-    if choice := read_choice(body["view"]):
+    view = view_in(body)
+    if choice := read_choice(view):
         pick(floor, choice, names.JOB, body)
         return
     try:
-        asked = read_asked(str(body["view"].get("private_metadata") or ""))
+        asked = read_asked(str(view.get("private_metadata") or ""))
     except UnreadableDialog as error:
         _tell(floor, body, str(error))
         return
     who = who_is(body, floor.identity)
-    looking = floor.dialogs.look_again(asked, who, str(body["view"]["id"]), spot)
+    looking = floor.dialogs.look_again(asked, who, str(view["id"]), spot)
     floor.background.start(looking, "look again", floor.telling.apologise(spot))
 
 

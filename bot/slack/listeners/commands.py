@@ -8,6 +8,7 @@ from bot.slack import names
 from bot.slack.blocks.help import private
 from bot.slack.command import parse
 from bot.slack.leads import follow, lead_of, note
+from bot.slack.telling import spot_of
 from bot.slack.who import channel_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ TYPED = "command typed"
 def register(app: AsyncApp, floor: Floor) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
         typed = str(body.get("text") or "")
-        lead = lead_of(parse(typed), str(channel_of(body)), floor.desk.projects, typed)
+        channel = channel_of(body) or spot_of(body).user
+        lead = lead_of(parse(typed), channel, floor.desk.projects, typed)
         if isinstance(lead, str):
             note(TYPED, lead, body)
             await ack(**private(lead))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+UNKNOWN = "This dialog is of another version of the bot. Please type `/cancel-restore`."
+
 #: The pickers, each after the one that it depends on.
 PICKERS = (names.PROJECT, names.CLUSTER, names.JOB)
 
@@ -28,11 +30,11 @@ PICKERS = (names.PROJECT, names.CLUSTER, names.JOB)
 def register(app: AsyncApp, floor: Floor) -> None:
     async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
         who, typed = who_is(body, floor.identity), str(body.get("value") or "")
-        await ack(options=await floor.offers.clusters(body["view"], typed, who))
+        await ack(options=await floor.offers.clusters(view_in(body), typed, who))
 
     async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
         who, typed = who_is(body, floor.identity), str(body.get("value") or "")
-        await ack(options=await floor.offers.jobs(body["view"], typed, who))
+        await ack(options=await floor.offers.jobs(view_in(body), typed, who))
 
     async def picked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -40,15 +42,24 @@ def register(app: AsyncApp, floor: Floor) -> None:
         option = action.get("selected_option") or {}
         value = str(option.get("value") or NOTHING)
         label = str((option.get("text") or {}).get("text") or "")
-        choice = read_choice(body.get("view") or {})
-        if choice is not None:
-            block = str(action["block_id"])
-            pick(floor, with_pick(choice, block, value, label), holding(block, value), body)
+        choice = read_choice(view_in(body))
+        if choice is None:
+            spot = spot_of(body)
+            floor.background.start(floor.telling.tell(spot, UNKNOWN), "private answer")
+            return
+        block = str(action["block_id"])
+        pick(floor, with_pick(choice, block, value, label), holding(block, value), body)
 
     app.options(names.CLUSTER)(clusters)
     app.options(names.JOB)(jobs)
     for block_id in PICKERS:
         app.action({"block_id": block_id, "action_id": block_id})(picked)
+
+
+def view_in(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a payload's view; an empty one where it is of a message."""
+    view: Mapping[str, Any] = body.get("view") or {}
+    return view
 
 
 def holding(block_id: str, value: str) -> str:

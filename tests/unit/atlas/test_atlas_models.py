@@ -250,3 +250,9 @@ def test_the_sentence_about_a_wrong_name_is_short_and_on_one_line(text: str) -> 
 @pytest.mark.parametrize("name", ["a", "Cluster0", "prod-eu-", "0", "a" * 64])
 def test_names_that_atlas_gives_are_taken(name: str) -> None:
     assert JobRef(PROJECT, name, JOB).cluster_name == name
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_other_zones_have_no_date_for_is_no_moment(moment: str) -> None:
+    with pytest.raises(ValidationError):
+        RestoreJob.model_validate({"id": "6" * 24, "deliveryType": "download", "timestamp": moment})

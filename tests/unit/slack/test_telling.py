@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientSession, web
+from structlog.testing import capture_logs
 
 from bot.slack.telling import Spot, Telling
 from tests.unit.slack.fake_slack import FakeSlack
@@ -90,3 +91,15 @@ async def test_without_a_channel_it_is_the_first_way_left(slack: FakeSlack) -> N
     await Telling(slack).tell(Spot(user="U1"), "No.")
 
     assert slack.methods == ["chat.postMessage"]
+
+
+async def test_when_no_way_is_left_the_log_says_so_without_an_error(slack: FakeSlack) -> None:
+    for method in ("chat.postEphemeral", "chat.postMessage"):
+        slack.scripts[method].answers.append("user_not_found")
+    with capture_logs() as lines:
+        await Telling(slack).tell(Spot(user="U1", channel="C1"), "No.")
+
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("chat.postEphemeral failed", "warning"),
+        ("person could not be told", "warning"),
+    ]

@@ -33,6 +33,7 @@ def click(**changed: Any) -> dict[str, Any]:
         (click(actions=[{**ACTION, "selected_option": "x"}]), "a misshapen actions."),
         (click(actions=[{"action_id": "a"}]), "The payload has no actions.block_id."),
         (click(actions=[]), "The payload has no actions.action_id."),
+        (click(view={"type": "modal"}), "The payload has no view.id."),
         (click(container={"channel_id": 1}), "The payload has a misshapen container."),
         (click(response_url=7), "The payload has a misshapen response_url."),
         (click(user={"id": ""}), "The payload has no user.id."),
