@@ -26,6 +26,7 @@ from bot.slack.links import Links
 from bot.slack.outbox import Outbox
 from bot.slack.register import build_app
 from bot.starting import StartError, last_word, meet_slack, migrate, refusals
+from bot.tracing import open_tracing
 from bot.web.health import add_health
 from bot.web.leaving import Leaving
 from bot.web.metrics import Metrics, add_metrics
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from bot.domain import Domain
     from bot.settings import Settings
     from bot.slack.identity import Identity
+    from bot.tracing import Tracing
 
 #: Seconds for each part of an orderly end.
 FINISH_ANSWERS = 2.5
@@ -47,6 +49,7 @@ FINISH_DIALOGS = 1.5
 FINISH_RUNS = 3.0
 FINISH_POSTS = 2.0
 FINISH_CONNECTIONS = 0.5
+FINISH_SPANS = 1.0
 
 #: Seconds in which a load balancer is to notice that `/readyz` says no (HTTP mode).
 DRAIN = 3.0
@@ -65,22 +68,27 @@ class Bot:
     Args:
         settings: what it is to run with.
         drain: seconds at the end, in HTTP mode, in which it takes what a load balancer still sends.
+        tracing: in place of what the settings say, for tests.
     """
 
-    def __init__(self, settings: Settings, *, drain: float = DRAIN) -> None:
+    def __init__(
+        self, settings: Settings, *, drain: float = DRAIN, tracing: Tracing | None = None
+    ) -> None:
         self.settings = settings
         self._drain = drain
         self._leaving = Leaving()
         self.metrics = Metrics()
         # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
-        self._background = Background()
+        self._tracing = tracing or open_tracing(settings.tracing, self.owner)
+        self._background = Background(self._tracing.trail)
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
-        # Closed in the reverse order of opening: intake first, the database last.
+        # Closed in the reverse order of opening: intake first, then the database, last the spans.
         self._closing = AsyncExitStack()
         self._stop_by = math.inf
+        self._finish(self._tracing.close, FINISH_SPANS)
 
     @property
     def port(self) -> int:
@@ -122,20 +130,28 @@ class Bot:
 
     def _open_database(self) -> Database:
         database = Database(self.settings.database_url.get_secret_value())
+        self._tracing.follow_ledger(database.engine)
         self._closing.push_async_callback(database.close)
         return database
 
     def _open_domain(self, database: Database) -> Domain:
-        domain = build_domain(self.settings, database, self.metrics, self.owner, self._told)
+        domain = build_domain(
+            self.settings,
+            database,
+            self.metrics,
+            self.owner,
+            told=self._told,
+            tracing=self._tracing,
+        )
         for atlas in domain.clients.values():
             self._closing.push_async_callback(atlas.aclose)
         self._closing.push_async_callback(domain.desk.finder.close)
         return domain
 
     def _open_client(self) -> AsyncWebClient:
-        session = new_session()
-        self._closing.push_async_callback(session.close)
         slack = self.settings.slack
+        session = new_session(self._tracing.slack_calls(slack.api_url))
+        self._closing.push_async_callback(session.close)
         return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
 
     def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
@@ -172,7 +188,8 @@ class Bot:
     ) -> None:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         policy_of = domain.desk.policy_of
-        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links))
+        trail = self._tracing.trail
+        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links, trail=trail))
         self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
@@ -187,6 +204,7 @@ class Bot:
             background=self._background,
             links=links,
             on_ack=self.metrics.acked,
+            trail=trail,
         )
         self._finish(intake.stop, FINISH_ANSWERS)
         intake.open(app)

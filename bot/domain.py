@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bot.cancellation.database import Database
     from bot.cancellation.lifecycle import State
     from bot.settings import ProjectSettings, Settings
+    from bot.tracing import Tracing
     from bot.web.metrics import Metrics
 
 #: The paths that share a project's rate limit for backups.
@@ -73,11 +74,15 @@ def build_domain(
     database: Database,
     metrics: Metrics,
     owner: str,
+    *,
     told: Callable[[], None],
+    tracing: Tracing,
 ) -> Domain:
     """Wire the floors below Slack."""
     buckets = {p.id: Bucket(time.monotonic) for p in settings.projects}
-    clients = {p.id: build_atlas(settings, p, metrics, buckets[p.id]) for p in settings.projects}
+    clients = {
+        p.id: build_atlas(settings, p, metrics, buckets[p.id], tracing) for p in settings.projects
+    }
     projects = Projects(
         Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=clients[p.id])
         for p in settings.projects
@@ -88,7 +93,7 @@ def build_domain(
 
     ledger = Ledger(database, wall_clock, entered)
     leases = Leases(database, wall_clock, owner, entered=entered)
-    runner = Runner(leases, projects, told=told)
+    runner = Runner(leases, projects, told=told, trail=tracing.trail)
     return Domain(
         clients=clients,
         buckets=buckets,
@@ -111,12 +116,17 @@ def build_domain(
 
 
 def build_atlas(
-    settings: Settings, project: ProjectSettings, metrics: Metrics, bucket: Bucket
+    settings: Settings,
+    project: ProjectSettings,
+    metrics: Metrics,
+    bucket: Bucket,
+    tracing: Tracing,
 ) -> AtlasClient:
     """Build the client of one project, with its own key; `bucket` is fed with what it is told."""
 
     def observe(answered: Answered) -> None:
         metrics.atlas_answered(answered.method, answered.status, answered.seconds)
+        tracing.answered(answered)
         if BACKUPS in answered.path and answered.status and not answered.challenge:
             bucket.seen(answered.rate_limit_remaining, answered.rate_limit)
 

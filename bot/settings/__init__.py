@@ -7,6 +7,7 @@ from bot.settings.model import (
     ProjectSettings,
     Settings,
     SlackSettings,
+    TracingSettings,
 )
 from bot.settings.risks import warnings
 
@@ -17,6 +18,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SlackSettings",
+    "TracingSettings",
     "load_database_url",
     "load_settings",
     "warnings",

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
+from pydantic import SecretStr
 
 from bot.settings.credentials import default_credentials
-from bot.settings.model import AtlasSettings, Settings, SlackSettings
+from bot.settings.model import AtlasSettings, Settings, SlackSettings, TracingSettings
 from bot.settings.projects import Common, projects_of_file, single_project
 from bot.settings.variables import DefaultRules, LedgerVariables, Variables, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from pydantic import SecretStr
 
     from bot.settings.model import ProjectSettings
 
@@ -133,6 +132,13 @@ def _slack(variables: Variables, bot_token: SecretStr) -> SlackSettings:
     )
 
 
+def _tracing(variables: Variables, given: Mapping[str, str]) -> TracingSettings | None:
+    if variables.otel_traces_exporter is None:
+        return None
+    named = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
+    return TracingSettings(exporter=variables.otel_traces_exporter, variables=named)
+
+
 def _settings(
     variables: Variables,
     slack: SlackSettings,
@@ -154,6 +160,7 @@ def _settings(
         log_level=variables.log_level,
         log_format=variables.log_format,
         watch_interval=variables.bot_watch_interval,
+        tracing=_tracing(variables, given),
         unused=tuple(name for name, by in replaced.items() if name in given and by in given),
         unknown=tuple(name_with_nearest(name) for name in sorted(given) if is_mistyped(name)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
@@ -11,9 +12,13 @@ from sqlalchemy.engine import make_url
 from bot.atlas import ApiVersion, Credentials, DigestKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from bot.cancellation.policy import Policy
+
+#: How the variables end that hold headers, keys for a collector among them.
+HEADERS = "_HEADERS"
 
 LogFormat: TypeAlias = Literal["console", "json"]
 
@@ -51,6 +56,29 @@ class AtlasSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSettings:
+    """Where spans go.
+
+    Attributes:
+        exporter: `otlp` sends them to a collector, `console` prints them.
+        variables: every `OTEL_…` variable, for the SDK that reads them itself; headers are secret.
+    """
+
+    exporter: Literal["otlp", "console"]
+    variables: Mapping[str, SecretStr]
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The values of the headers, each by itself: `key1=value1,key2=value2`, URL-encoded."""
+        given = [v.get_secret_value() for k, v in self.variables.items() if k.endswith(HEADERS)]
+        values = [pair.partition("=")[2].strip() for text in given for pair in text.split(",")]
+        # The token of `Authorization: Bearer token` is secret without its first word too.
+        whole = [unquote(value) for value in values]
+        words = {*whole, *(value.rpartition(" ")[2] for value in whole)}
+        return tuple(SecretStr(word) for word in sorted(words) if word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSettings:
     """One Atlas project.
 
@@ -80,6 +108,7 @@ class Settings:
         log_level: Python's name of the level, in capitals.
         log_format: None decides by terminal.
         watch_interval: between two looks for new download restore jobs.
+        tracing: where spans go; None is nowhere.
         unused: variables that are set but count for nothing, because another one is set.
         unknown: variables that begin like ours and are none, with the nearest that is one.
     """
@@ -93,6 +122,7 @@ class Settings:
     log_level: str
     log_format: LogFormat | None
     watch_interval: timedelta
+    tracing: TracingSettings | None = None
     unused: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -111,6 +141,7 @@ class Settings:
             *(secret for secret in slack if secret is not None),
             *(_secret_of(project.credentials) for project in self.projects),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
+            *(self.tracing.secrets if self.tracing else ()),
         )
 
 

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.cancellation.trail import on_the_log
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    from bot.cancellation.trail import Trail
 
     #: Tells the person at the other end that it went wrong, and under which reference.
     Tell = Callable[[str], Awaitable[object]]
@@ -23,9 +27,14 @@ def new_reference() -> str:
 
 
 class Background:
-    """Runs tasks that nobody waits for, and loses none of their errors."""
+    """Runs tasks that nobody waits for, and loses none of their errors.
 
-    def __init__(self) -> None:
+    Args:
+        trail: follows each task.
+    """
+
+    def __init__(self, trail: Trail = on_the_log) -> None:
+        self._trail = trail
         # asyncio itself holds a task only weakly: one that nobody holds may vanish half done.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,13 +64,14 @@ class Background:
     async def _supervised(
         self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None
     ) -> None:
-        try:
-            await work
-        except Exception:
-            reference = new_reference()
-            log.exception("background work failed", task=name, reference=reference)
-            if tell:
-                await _told(tell, reference)
+        with self._trail(name, None):
+            try:
+                await work
+            except Exception:
+                reference = new_reference()
+                log.exception("background work failed", task=name, reference=reference)
+                if tell:
+                    await _told(tell, reference)
 
 
 async def _told(tell: Tell, reference: str) -> None:

@@ -8,16 +8,19 @@ from aiohttp import ClientPayloadError, ClientSession, ClientTimeout
 from slack_sdk.web.async_client import AsyncWebClient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import TraceConfig
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 #: Seconds for one call; the SDK's own 30 outlive every trigger and every reader's patience.
 TIMEOUT = 10
 
 
-def new_session() -> ClientSession:
+def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
     """Open the session that all clients share; close it when the bot stops."""
     # A client that is given a session never applies its own time limit to it.
-    return ClientSession(timeout=ClientTimeout(total=TIMEOUT))
+    return ClientSession(timeout=ClientTimeout(total=TIMEOUT), trace_configs=list(traces))
 
 
 class Client(AsyncWebClient):

@@ -170,7 +170,7 @@ class Dialogs:
             job=asked.ref.job_id,
             state=sight.job.state.value,
             can_be_cancelled=sight.job.can_be_cancelled,
-            open_request=sight.open_request.id if sight.open_request else None,
+            **({"taken_by": sight.open_request.id} if sight.open_request else {}),
         )
         if sight.open_request:
             return dialog.taken(sight.open_request, asked, self._links)

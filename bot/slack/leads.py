@@ -103,7 +103,8 @@ def follow(floor: Floor, lead: Lead, body: Mapping[str, Any], how: str) -> None:
     note(how, lead, body)
     spot = spot_of(body)
     work = _work(floor, lead, body)
-    floor.background.start(work, type(lead).__name__, floor.telling.apologise(spot))
+    name = f"answer with {described(lead)['wants']}"
+    floor.background.start(work, name, floor.telling.apologise(spot))
 
 
 def note(how: str, lead: Lead, body: Mapping[str, Any]) -> None:
@@ -120,13 +121,13 @@ def described(lead: Lead) -> dict[str, str]:
         case Wanted(job_id=job_id):
             return {"wants": "a job to be found", "job": job_id}
         case Start():
-            return {"wants": "to pick a job"}
+            return {"wants": "jobs to pick from"}
         case ShowList():
             return {"wants": "the list"}
         case ShowHistory():
             return {"wants": "the history"}
         case str():
-            return {"wants": "an answer"}
+            return {"wants": "a sentence"}
 
 
 def _work(floor: Floor, lead: Lead, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:

@@ -15,12 +15,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": set(),
     "bot.audit": {"bot.cancellation"},
     "bot.cancellation": {"bot.atlas"},
-    "bot.domain": {"bot.atlas", "bot.cancellation", "bot.settings", "bot.web"},
+    "bot.domain": {"bot.atlas", "bot.cancellation", "bot.settings", "bot.tracing", "bot.web"},
     "bot.logs": set(),
     "bot.manifest": set(),
     "bot.sandbox": set(),
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
     "bot.slack": {"bot.atlas", "bot.cancellation"},
+    "bot.tracing": {"bot.atlas", "bot.cancellation.trail", "bot.settings"},
     "bot.web": set(),
 }
 #: The top: the command line, what it runs, and the composition root with its start.
@@ -35,6 +36,7 @@ BELONGS: dict[str, set[str]] = {
     "asyncpg": {"bot.cancellation"},
     "prometheus_client": {"bot.web"},
     "dotenv": {"bot.settings"},
+    "opentelemetry": {"bot.tracing"},
 }
 
 
