@@ -1,0 +1,209 @@
+"""What the ledger's work costs with 10, 1,000 and 1,000,000 requests in it, in both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import event
+
+from bot.cancellation.database import Database
+from bot.cancellation.history import History
+from bot.cancellation.leases import Leases
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.postbox import PostBox
+from bot.cancellation.sweeper import KEPT
+from bot.slack.blocks import home
+from tests.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of
+from tests.bench.seed import WAITING, seed
+from tests.domain import PROJECT_ID, RINA, a_request
+from tests.needs import find
+from tests.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from tests.bench.report import Scale
+
+#: How much slower the longest history may be than the shortest.
+LIMIT = 2.0
+
+OWNER = "bench"
+PROJECTS = {PROJECT_ID}
+
+#: A database's names for reading a whole table; SQLite says so too of one that it reads by an index
+#: or backwards until it has enough.
+WHOLE = re.compile(r"SCAN (\w+)$|Seq Scan on (\w+)", re.MULTILINE)
+
+#: Walks the record backwards until it has enough, and needs no index for that but the id.
+BACKWARDS = "ORDER BY audit_events.id DESC"
+
+NOTES = (
+    (
+        "Each request has its approval, three posts, six events and a sighting; the history lies"
+        f" within sixty days, and {WAITING} requests wait. PostgreSQL was analysed, as a live one is."
+    ),
+    (
+        "Sweep: expiry, what is to be run, and the count, as every two seconds. /cancel-restore list"
+        " asks Atlas alone."
+    ),
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Desk:
+    """One ledger, and everything that is asked of it."""
+
+    database: Database
+    ledger: Ledger = field(init=False)
+    leases: Leases = field(init=False)
+    posts: PostBox = field(init=False)
+    history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.database, now)
+        self.leases = Leases(self.database, now, OWNER)
+        self.posts = PostBox(self.database, now)
+        self.history = History(self.database, now)
+
+    async def sweep(self) -> None:
+        await self.ledger.expire_due()
+        await self.leases.to_run()
+        await self.ledger.count_open()
+
+    async def home(self) -> None:
+        await self.history.awaiting()
+        await self.history.last(home.LAST, PROJECTS)
+
+    async def everything(self) -> dict[str, float]:
+        """Do each kind of work once, and return how long each took, in seconds."""
+        request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
+        works: dict[str, Callable[[], Awaitable[object]]] = {
+            "sweep": self.sweep,
+            "forgetting, nothing due": lambda: self.ledger.prune(now() - KEPT),
+            "outbox, nothing due": lambda: self.posts.claim_posts(OWNER, 8),
+            "history 10": lambda: self.history.last(10, PROJECTS),
+            "Home": self.home,
+            "open request for a job": lambda: self.ledger.open_request_for(request.ref),
+            "submission": lambda: self.ledger.create(request, RINA),
+            "the same submission again": lambda: self.ledger.create(request, RINA),
+            "claim": lambda: self.leases.claim(request.id),
+            "DELETE noted": lambda: self._sent(request.id),
+            "outcome": lambda: self._ended(request.id),
+            "outbox, card due": lambda: self.posts.claim_posts(OWNER, 8),
+        }
+        taken = {name: await seconds_of(work) for name, work in works.items()}
+        await self._posted()
+        return taken
+
+    async def _sent(self, request_id: str) -> None:
+        request = await self.ledger.request(request_id)
+        await self.leases.cancel_sent(request)
+
+    async def _ended(self, request_id: str) -> None:
+        request = await self.ledger.request(request_id)
+        answered = replace(request.sent, accepted=True, unknown=False)
+        await self.leases.cancel_answered(request, answered, {"status": 204})
+        await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))
+
+    async def _posted(self) -> None:
+        """Deliver what is due, so that no round finds what the one before left."""
+        async with self.database.engine.begin() as connection:
+            await connection.exec_driver_sql("UPDATE posts SET state = 'sent' WHERE state = 'due'")
+
+
+async def measure(scale: Scale) -> list[Table]:
+    sizes = (10, 1_000, scale.pick(100_000, 1_000_000))
+    tables = []
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        urls = [f"sqlite:///{folder}/{size}.db" for size in sizes]
+        tables.append(await _table("SQLite", sizes, urls, scale))
+    if not _has_postgres():
+        missing = Row("all", missing="PostgreSQL is missing: apt-get install postgresql")
+        return [*tables, Table(title="PostgreSQL", columns=_columns(sizes), rows=[missing])]
+    async with _postgres() as server:
+        urls = [await asyncio.to_thread(server.new_database) for _ in sizes]
+        tables.append(await _table("PostgreSQL", sizes, urls, scale))
+    return tables
+
+
+def _has_postgres() -> bool:
+    return any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or find("initdb") is not None
+
+
+@asynccontextmanager
+async def _postgres() -> AsyncIterator[PostgresServer]:
+    server = await asyncio.to_thread(PostgresServer().__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+def _columns(sizes: Sequence[int]) -> list[str]:
+    return [*(f"{size:,} ms" for size in sizes), f"{sizes[-1]:,} × {sizes[0]}"]
+
+
+async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Scale) -> Table:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_quiet())
+        desks = {}
+        for size, url in zip(sizes, urls, strict=True):
+            await seed(url, size)
+            desks[str(size)] = Desk(Database(url))
+            stack.push_async_callback(desks[str(size)].database.close)
+        variants = {size: desk.everything for size, desk in desks.items()}
+        given = await in_turn(variants, scale.pick(10, 50), warm=3)
+        whole = await whole_tables(desks[str(sizes[-1])])
+    rows, ratios = [], {}
+    for work in given[str(sizes[0])][0]:
+        seconds = [[each[work] for each in given[str(size)]] for size in sizes]
+        ratios[work] = ratio(seconds[-1], seconds[0])
+        rows.append(Row(work, [*(median(each) * 1000 for each in seconds), ratios[work]]))
+    worst = max(ratios, key=ratios.__getitem__)
+    goals = [
+        Goal.at_most(f"flat within {LIMIT:g} × (the worst is “{worst}”)", ratios[worst], LIMIT),
+        Goal(text="no whole table is read", seen=", ".join(whole) or "none", held=not whole),
+    ]
+    return Table(title=name, columns=_columns(sizes), rows=rows, goals=goals, notes=NOTES)
+
+
+def _quiet() -> Any:
+    """Keep the ledger's own log lines out of the report."""
+    return structlog.testing.capture_logs()
+
+
+async def whole_tables(desk: Desk) -> list[str]:
+    """Name the tables of which the database's plan for some work is to read all of them."""
+    engine = desk.database.engine
+    ran: dict[str, Any] = {}
+
+    def note(_c: Any, _k: Any, statement: str, values: Any, _x: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
+            ran[statement] = values
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    await desk.everything()
+    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if desk.database.is_sqlite else "EXPLAIN "
+    found: set[str] = set()
+    async with engine.connect() as connection:
+        for statement, values in ran.items():
+            if BACKWARDS in statement or "state = 'sent'" in statement:
+                continue  # the last is our own tidying
+            plan = await connection.exec_driver_sql(explain + statement, values)
+            text = "\n".join(str(row[-1]) for row in plan)
+            found |= {one or other for one, other in WHOLE.findall(text)}
+    return sorted(found)
