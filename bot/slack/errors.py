@@ -4,6 +4,8 @@ SlackTrouble                    Slack did not do what was asked
 ├── NotReachable                no answer, or one that says "later"
 │   └── RateLimited
 ├── BadToken                    the bot's own credentials are refused
+├── SocketModeOff               the app has no Socket Mode any more
+├── TooManyConnections          others have all the connections of the app
 ├── CannotPostThere             this channel takes no message of ours
 ├── MessageGone                 the message to edit cannot be edited
 ├── PostedBefore                this very message was posted already
@@ -62,6 +64,14 @@ class RateLimited(NotReachable):
 
 class BadToken(SlackTrouble):
     """Slack refuses the bot's token; an admin of the bot must install it again."""
+
+
+class SocketModeOff(SlackTrouble):
+    """Socket Mode is switched off for the app; an admin of the app must switch it on again."""
+
+
+class TooManyConnections(SlackTrouble):
+    """The app has all the connections that Slack allows it; is the app token used elsewhere?"""
 
 
 class CannotPostThere(SlackTrouble):

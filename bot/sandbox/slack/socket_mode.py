@@ -49,6 +49,7 @@ class SocketMode:
         if ticket not in self._world.tickets:
             return web.Response(status=404, text="no such ticket")
         self._world.tickets.discard(ticket)
+        await asyncio.sleep(self._world.settings.latency)
         socket = web.WebSocketResponse(autoping=False, timeout=1.0)
         await socket.prepare(request)
         if why := self._why_not():

@@ -24,7 +24,7 @@ class Settings:
     `connect_team`: whose team `team.id` is when a stranger clicks: the app's or their own.
     `rate_limit`: whether a channel takes one post a second only.
     `ack_seconds`: how long an ack may take (real seconds).
-    `latency`: real seconds that each call of the Web API takes at least.
+    `latency`: real seconds that each call of the Web API takes at least, and each new connection.
     `lost_envelopes`: whether what a lost connection was to bring goes over another one, or is lost.
     """
 

@@ -1,0 +1,78 @@
+"""The bot's Socket Mode intake with an app that only greets, on the Slack stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slack_bolt.response import BoltResponse
+
+from bot.sandbox.slack import Settings, SlackStandIn
+from bot.slack.clients import build_client, new_session
+from bot.slack.intake import SocketIntake
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from slack_bolt.request.async_request import AsyncBoltRequest
+
+Json = dict[str, Any]
+LINE = "/cancel-restore help"
+GREETING = {"text": "Hello."}
+
+
+@dataclass(slots=True)
+class Greeter:
+    """An app that counts its payloads and greets, at once or when `free` is set."""
+
+    asked: list[Json] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        self.asked.append(req.body)
+        await self.free.wait()
+        status = self.statuses.pop(0) if self.statuses else 200
+        headers: Json = {"content-type": ["application/json;charset=utf-8"]}
+        return BoltResponse(status=status, body=json.dumps(GREETING), headers=headers)
+
+
+@asynccontextmanager
+async def slack_with(**settings: Any) -> AsyncIterator[SlackStandIn]:
+    async with SlackStandIn(settings=Settings(**settings)) as slack:
+        yield slack
+
+
+@asynccontextmanager
+async def taking(
+    slack: SlackStandIn, app: Greeter | None = None, *, stagger: float = 0.0
+) -> AsyncIterator[SocketIntake]:
+    """Open an intake of a process of its own, and wait for all its connections."""
+    async with new_session() as session:
+        client = build_client(slack.bot_token, slack.api_url, session)
+        intake = SocketIntake(slack.app_token, client, stagger=stagger)
+        intake.open(app or Greeter())
+        try:
+            await until(lambda: intake.live == (1 if stagger else 2))
+            yield intake
+        finally:
+            await intake.stop(1)
+
+
+async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
+    """Look again and again: what the bot itself knows is no news of the stand-in's."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - there is nothing that tells
+            await asyncio.sleep(0.005)
+
+
+async def until_ready(intake: SocketIntake) -> None:
+    """Wait until the intake has at least one connection."""
+    await until(lambda: intake.live)
+    assert await intake.trouble() is None

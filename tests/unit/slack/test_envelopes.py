@@ -1,0 +1,111 @@
+"""Socket Mode's frames: what is read of them, and what goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+from bot.slack.intake.connection import read_envelope, read_frame
+from bot.slack.intake.envelopes import Envelopes, ack_of, retry_headers
+
+if TYPE_CHECKING:
+    from slack_bolt.request.async_request import AsyncBoltRequest
+
+FRAME: dict[str, Any] = {"type": "interactive", "envelope_id": "e1", "payload": {"a": 1}}
+
+
+def envelope(envelope_id: str, **retry: Any) -> SocketModeRequest:
+    return SocketModeRequest("interactive", envelope_id, {}, **retry)
+
+
+class Counter:
+    """An app that answers with the number of the payload."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[AsyncBoltRequest] = []
+        self._error = error
+
+    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        self.asked.append(req)
+        await asyncio.sleep(0)
+        if self._error:
+            raise self._error
+        return BoltResponse(status=200, body=str(len(self.asked)))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "7", "{", b"\xff", '"text"'])
+def test_a_frame_that_is_no_object_is_an_empty_one(text: str | bytes) -> None:
+    assert read_frame(text) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"envelope_id": None}, {"envelope_id": 7}, {"payload": None}, {"payload": [1]}],
+)
+def test_a_frame_without_id_or_payload_is_no_envelope(change: dict[str, Any]) -> None:
+    assert read_envelope({**FRAME, **change}) is None
+
+
+def test_an_envelope_has_what_bolt_needs() -> None:
+    read = read_envelope({**FRAME, "retry_attempt": 1, "retry_reason": "timeout"})
+
+    assert read is not None
+    assert (read.type, read.envelope_id, read.payload) == ("interactive", "e1", {"a": 1})
+    assert retry_headers(read) == {"x-slack-retry-num": "1", "x-slack-retry-reason": "timeout"}
+    assert retry_headers(envelope("e2")) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "payload"),
+    [
+        ("", "", {}),
+        ('{"text": "Hi."}', "application/json;charset=utf-8", {"payload": {"text": "Hi."}}),
+        ("Hi.", "text/plain", {"payload": {"text": "Hi."}}),
+    ],
+)
+def test_an_ack_carries_the_answer_as_bolts_adapters_put_it(
+    body: str, kind: str, payload: dict[str, Any]
+) -> None:
+    response = BoltResponse(status=200, body=body, headers={"content-type": [kind]})
+
+    assert json.loads(ack_of("e1", response) or "") == {"envelope_id": "e1", **payload}
+
+
+def test_what_is_not_200_gets_no_ack() -> None:
+    assert ack_of("e1", BoltResponse(status=404, body="")) is None
+
+
+async def test_the_same_envelope_twice_at_the_same_time_is_handled_once() -> None:
+    app = Counter()
+    envelopes = Envelopes(app)
+
+    answers = await asyncio.gather(*(envelopes.answer(envelope("e1")) for _ in range(3)))
+
+    assert (len(app.asked), len(set(answers))) == (1, 1)
+
+
+async def test_only_so_many_answers_are_remembered() -> None:
+    app = Counter()
+    envelopes = Envelopes(app, remembered=2)
+    for number in range(3):
+        await envelopes.answer(envelope(f"e{number}"))
+
+    for again in ("e2", "e1", "e0"):
+        await envelopes.answer(envelope(again, retry_attempt=1))
+
+    assert len(app.asked) == 4
+
+
+async def test_an_error_is_not_remembered() -> None:
+    app = Counter(RuntimeError("once"))
+    envelopes = Envelopes(app)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await envelopes.answer(envelope("e1"))
+
+    assert len(app.asked) == 2
