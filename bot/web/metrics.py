@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -26,6 +27,10 @@ STATES = (
     "expired",
     "withdrawn",
 )
+
+#: The answers of Atlas that alert rules wait for the first of: these exist at 0 too.
+METHODS = ("GET", "DELETE")
+AWAITED = ("403", "429")
 
 #: Seconds. Slack gives three for an acknowledgement, Atlas is given more.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
@@ -71,6 +76,8 @@ class Metrics:
         )
         for state in states:
             self._requests.labels(state=state)
+        for method, status in product(METHODS, (*AWAITED, NO_ANSWER)):
+            self._atlas_requests.labels(method=method, status=status)
 
     def state_entered(self, state: str) -> None:
         self._requests.labels(state=state).inc()

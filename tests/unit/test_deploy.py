@@ -7,8 +7,6 @@ import io
 import json
 import re
 import shlex
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +21,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
 from bot.sandbox.slack import SlackStandIn
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.variables import DefaultRules, Variables
-from bot.web.metrics import STATES, Metrics
-from tests.needs import find
+from bot.web.metrics import AWAITED, STATES, Metrics
 from tests.packaging.dockerfile import read_stages
 from tests.postgres import PostgresServer
 from tests.process import BotProcess, run_command
@@ -331,35 +328,6 @@ def test_the_unit_is_hardened() -> None:
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
 
 
-def test_systemd_finds_the_unit_right_and_as_little_exposed_as_the_page_says(
-    tmp_path: Path,
-) -> None:
-    """Without systemd, only the page's figure is checked to be one that is called OK."""
-    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    (figure,) = re.findall(r"exposure of (\d\.\d)", page)
-    if analyze := find("systemd-analyze"):
-        text = UNIT.read_text(encoding="utf-8")
-        # Only the program and its secrets are not on this machine.
-        text = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", text)
-        copy = tmp_path / UNIT.name
-        copy.write_text(text.replace("EnvironmentFile=", "EnvironmentFile=-"))
-        verified = analyzed(analyze, "verify", str(copy))
-        judged = analyzed(analyze, "security", "--offline=yes", "--no-pager", str(UNIT))
-
-        assert verified == ""
-        assert f"Overall exposure level for {UNIT.name}: {figure} OK" in judged
-    assert float(figure) < 2
-
-
-def analyzed(program: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
-
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
 async def test_what_the_unit_says_runs_and_ends_in_time(tmp_path: Path) -> None:
     (start,), (stop,) = unit()["ExecStart"], unit()["TimeoutStopSec"]
     inside = {n: v.replace("/var/lib/cancel-restore", str(tmp_path)) for n, v in of_unit().items()}
@@ -427,6 +395,13 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do(rule: Json) -> None:
     assert set(rule["annotations"]) == {"summary", "description"}
     assert rule["annotations"]["summary"].endswith(".")
     assert re.fullmatch(r"CancelRestore[A-Za-z]+", rule["alert"])
+
+
+def test_a_status_that_an_alert_waits_for_is_there_before_the_first() -> None:
+    waits = [rule["expr"] for rule in RULES if "increase(" in rule["expr"]]
+    statuses = {status for expr in waits for status in re.findall(r'status="(\w+)"', expr)}
+
+    assert statuses == set(AWAITED)
 
 
 def test_no_alert_is_named_twice() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.cancellation.lifecycle import State
-from bot.web.metrics import STATES, Metrics
+from bot.web.metrics import METHODS, STATES, Metrics
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -21,6 +21,16 @@ def test_every_state_has_a_counter_before_anything_happens() -> None:
     shown = figures(Metrics())
 
     assert {f"cancel_restore_requests_totalstate={s}": 0.0 for s in STATES}.items() <= shown.items()
+
+
+def test_what_alerts_wait_for_the_first_of_is_there_at_0() -> None:
+    """Prometheus sees no increase in a series that begins at 1."""
+    shown = figures(Metrics())
+    awaited = {f"method={m},status={s}" for m in METHODS for s in ("403", "429", "none")}
+
+    assert {f"cancel_restore_atlas_requests_total{labels}": 0.0 for labels in awaited}.items() <= (
+        shown.items()
+    )
 
 
 def test_the_states_are_those_of_the_domain() -> None:

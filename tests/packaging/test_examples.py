@@ -1,0 +1,122 @@
+"""What Docker, Kubernetes, Prometheus and systemd themselves say of the examples in docs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.needs import needs
+
+DEPLOY = Path("docs/deploy")
+ALERTS = Path("docs/monitoring/alerts.yaml")
+CASES = Path(__file__).with_name("alerts.yaml")
+UNIT = DEPLOY / "cancel-restore.service"
+KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))
+
+
+def said(program: Path, *arguments: str | Path, cwd: Path | None = None) -> str:
+    """Return what a program printed that has found nothing wrong."""
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=cwd
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# Docker
+
+
+def test_compose_takes_the_file_and_fills_it_in(tmp_path: Path) -> None:
+    """As the page says: .env is the example, filled in, and the password of the database."""
+    shutil.copy(DEPLOY / "compose.yaml", tmp_path)
+    example = Path(".env.example").read_text(encoding="utf-8")
+    (tmp_path / ".env").write_text(f"{example}\nPOSTGRES_PASSWORD=letters4digits\n")
+    printed = said(needs("docker-compose"), "config", "--format=json", cwd=tmp_path)
+    bot = yaml.safe_load(printed)["services"]["bot"]
+
+    assert bot["environment"]["DATABASE_URL"] == "postgresql://bot:letters4digits@database/ledger"
+    assert bot["read_only"] is True
+
+
+def test_compose_refuses_the_file_without_a_password(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "compose.yaml", tmp_path)
+    shutil.copy(".env.example", tmp_path / ".env")
+    with pytest.raises(AssertionError, match=re.escape("set it in .env, of letters and digits")):
+        said(needs("docker-compose"), "config", cwd=tmp_path)
+
+
+# Kubernetes
+
+#: The oldest version that is still cared for by somebody, and the newest with a schema here.
+VERSIONS = ("1.30", kubernetes_validate.latest_version())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("thing", KUBERNETES, ids=lambda thing: str(thing["kind"]))
+def test_kubernetes_takes_the_manifest_by_its_own_schema(
+    thing: dict[str, Any], version: str
+) -> None:
+    kubernetes_validate.validate(thing, version, strict=True)
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**thing, "mistyped": 1}, version, strict=True)
+
+
+# Prometheus
+
+
+def test_promtool_finds_nothing_wrong_with_the_alert_rules() -> None:
+    said(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+
+
+def test_every_alert_comes_when_it_should_and_not_before() -> None:
+    said(needs("promtool"), "test", "rules", CASES)
+
+
+def test_every_alert_is_seen_to_come_and_to_stay_away() -> None:
+    rules = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
+    tests = yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]
+    cases = [case for test in tests for case in test.get("alert_rule_test", ())]
+    firing = {case["alertname"] for case in cases if case.get("exp_alerts")}
+    firing |= {
+        name
+        for test in tests
+        for case in test.get("promql_expr_test", ())
+        for sample in case["exp_samples"]
+        for name in re.findall(r'alertname="(\w+)"', sample["labels"])
+    }
+
+    assert firing == set(rules)
+    assert {case["alertname"] for case in cases if not case.get("exp_alerts")} == set(rules)
+
+
+# systemd
+
+
+def test_systemd_finds_the_unit_right(tmp_path: Path) -> None:
+    text = UNIT.read_text(encoding="utf-8")
+    # Only the program and its secrets are not on this machine.
+    text = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", text)
+    copy = tmp_path / UNIT.name
+    copy.write_text(text.replace("EnvironmentFile=", "EnvironmentFile=-"))
+
+    assert said(needs("systemd-analyze", "systemd"), "verify", copy) == ""
+
+
+def test_the_unit_is_as_little_exposed_as_the_page_says() -> None:
+    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    (figure,) = re.findall(r"exposure of (\d\.\d)", page)
+    analyze = needs("systemd-analyze", "systemd")
+    judged = said(analyze, "security", "--offline=yes", "--no-pager", UNIT)
+
+    assert f"Overall exposure level for {UNIT.name}: {figure} OK" in judged
+    assert float(figure) < 2
