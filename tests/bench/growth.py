@@ -48,12 +48,12 @@ BACKWARDS = "ORDER BY audit_events.id DESC"
 
 NOTES = (
     (
-        "Each request has its approval, three posts, six events and a sighting; the history lies"
-        f" within sixty days, and {WAITING} requests wait. PostgreSQL was analysed, as a live one is."
+        "Each request has its approval, three posts, six events and a sighting; the history is"
+        f" sixty days long, and {WAITING} requests wait. PostgreSQL is analysed, as a live one is."
     ),
     (
-        "Sweep: expiry, what is to be run, and the count, as every two seconds. /cancel-restore list"
-        " asks Atlas alone."
+        "Sweep: expiry, what is to be run, and the count, as every two seconds."
+        " /cancel-restore list asks Atlas alone."
     ),
 )
 
