@@ -1,0 +1,163 @@
+"""The manifest is valid by Slack's schema, and asks for what the code uses: no less and no more."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from bot.manifest import SCOPES, manifest
+from bot.sandbox.slack.methods import METHODS
+from bot.slack.listeners import actions, commands, errors, events, options, shortcuts, views
+
+SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
+
+#: What Slack's page of each method that we call says a bot token needs: one of these.
+#: Pages as of 2026-08; the app token's scope connections:write is in no manifest.
+NEEDS: dict[str, set[str]] = {
+    "apps.connections.open": set(),
+    "auth.test": set(),
+    "bots.info": {"users:read"},
+    "chat.postEphemeral": {"chat:write"},
+    "chat.postMessage": {"chat:write"},
+    "chat.update": {"chat:write"},
+    "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
+    "usergroups.users.list": {"usergroups:read"},
+    "users.info": {"users:read"},
+    "views.open": set(),
+    "views.publish": set(),
+    "views.update": set(),
+}
+#: Scopes that no method names, but that a part of the manifest or a use of a method wants.
+BESIDES = {
+    "commands",  # the slash command and the shortcut
+    "chat:write.public",  # chat.postMessage where the bot was not invited
+}
+
+
+def both() -> list[dict[str, Any]]:
+    """Return the manifest for Socket Mode, and for HTTP."""
+    return [yaml.safe_load(manifest()), yaml.safe_load(manifest("https://bot.example.com"))]
+
+
+@pytest.mark.parametrize("given", both(), ids=["socket-mode", "http"])
+def test_it_is_valid_by_slacks_own_schema(given: dict[str, Any]) -> None:
+    faults = [error.message for error in Draft7Validator(SCHEMA).iter_errors(given)]
+
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("display_information", {"name": "x" * 36}),
+        ("features", {"slash_command": []}),
+        ("settings", {"socket_mode_enabled": "yes"}),
+    ],
+)
+def test_the_schema_finds_what_slack_would_refuse(section: str, change: dict[str, Any]) -> None:
+    given = both()[0]
+    given[section] |= change
+
+    assert not Draft7Validator(SCHEMA).is_valid(given)
+
+
+def called() -> set[str]:
+    """Return the methods of Slack that the code calls: `client.chat_update` is `chat.update`."""
+    known = {name.replace(".", "_"): name for name in METHODS} | {
+        name.replace(".", "_"): name for name in NEEDS
+    }
+    sources = [p for p in Path("bot").rglob("*.py") if "sandbox" not in p.parts]
+    nodes = [n for p in sources for n in ast.walk(ast.parse(p.read_text(encoding="utf-8")))]
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return {known[name] for name in names & known.keys()}
+
+
+def test_these_are_the_methods_that_are_called() -> None:
+    assert called() == set(NEEDS)
+
+
+def test_nothing_is_called_by_a_name_that_is_only_known_at_run_time() -> None:
+    """Else the test before this one would not see it."""
+    sources = [p for p in Path("bot").rglob("*.py") if "sandbox" not in p.parts]
+    texts = {path: path.read_text(encoding="utf-8") for path in sources}
+
+    assert [
+        str(p) for p, text in texts.items() if re.search(r"(?<!super\(\))\.api_call\(", text)
+    ] == []
+
+
+@pytest.mark.parametrize("method", sorted(NEEDS))
+def test_every_method_that_is_called_has_a_scope_that_allows_it(method: str) -> None:
+    assert not NEEDS[method] or NEEDS[method] & SCOPES.keys()
+
+
+def test_no_scope_is_asked_for_that_nothing_needs() -> None:
+    assert SCOPES.keys() - BESIDES - set().union(*NEEDS.values()) == set()
+
+
+@pytest.mark.parametrize("method", sorted(NEEDS))
+def test_the_stand_in_wants_the_same_scopes_of_a_bot(method: str) -> None:
+    of_bot = "bot" in METHODS[method].tokens
+
+    assert set(METHODS[method].any_of if of_bot else ()) == NEEDS[method]
+
+
+class Recorder:
+    """In place of Bolt's app: keeps what listeners are registered for."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self.shortcuts: list[str] = []
+        self.events: list[str] = []
+        self.others: list[Any] = []
+
+    def command(self, name: str) -> Any:
+        return self._kept(self.commands, name)
+
+    def shortcut(self, callback_id: str) -> Any:
+        return self._kept(self.shortcuts, callback_id)
+
+    def event(self, name: str) -> Any:
+        return self._kept(self.events, name)
+
+    def action(self, of: object) -> Any:
+        return self._kept(self.others, of)
+
+    def view(self, of: object) -> Any:
+        return self._kept(self.others, of)
+
+    def options(self, of: object) -> Any:
+        return self._kept(self.others, of)
+
+    def error(self, listener: object) -> object:
+        return listener
+
+    def _kept(self, kind: list[Any], of: object) -> Any:
+        kind.append(of)
+        return lambda listener: listener
+
+
+class Floor:
+    """In place of what listeners call once something happens: nothing does."""
+
+    def __getattr__(self, _name: str) -> Floor:
+        return self
+
+
+def test_the_manifest_declares_exactly_what_has_a_listener() -> None:
+    app, floor = cast("Any", Recorder()), cast("Any", Floor())
+    for listeners in (commands, views, options, shortcuts, events, actions, errors):
+        listeners.register(app, floor)
+    given = both()[0]
+
+    assert app.commands == [each["command"] for each in given["features"]["slash_commands"]]
+    assert app.shortcuts == [each["callback_id"] for each in given["features"]["shortcuts"]]
+    assert app.events == given["settings"]["event_subscriptions"]["bot_events"]
+    assert given["settings"]["interactivity"]["is_enabled"] is bool(app.others)
