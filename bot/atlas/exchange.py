@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,13 @@ from bot.atlas.errors import (
     UnreadableAnswer,
 )
 from bot.atlas.gauge import AnswerTooLarge, Gauge
-from bot.atlas.network import checked_base, transport_to
+from bot.atlas.network import CONNECTIONS, checked_base, transport_to
 from bot.atlas.unpacking import ACCEPTED, CannotUnpack
 from bot.atlas.verdict import cleaned, verdict
 from bot.atlas.wire import TOKEN_PATH, parsed, unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bot.atlas.credentials import Credentials
     from bot.atlas.errors import AtlasTrouble
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 #: The part of a call's seconds that connecting may take.
 CONNECTING = 0.7
+
+#: The part of all the seconds in which a connection must be free; the rest is for the call.
+WAITING = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,10 @@ class Exchange:
         self._base = checked_base(base_url)
         self._dialect = dialect
         self._timeout = request_timeout
+        self._monotonic = monotonic
+        # Waiting is not left to the pool of httpx: whenever a call comes or goes, it looks through
+        # all connections for each one that waits, and some hundreds would keep the bot busy.
+        self._free = asyncio.Semaphore(CONNECTIONS)
         self._http = httpx.AsyncClient(
             transport=Gauge(transport or transport_to(self._base), observe, monotonic),
             auth=self._login(credentials, monotonic),
@@ -82,16 +90,34 @@ class Exchange:
     async def send(self, ask: Ask, seconds: float) -> Reply:
         """Send `ask`, with a handshake where one is needed, all within `seconds` at most.
 
+        The time limit of one call begins once a connection is free.
+
         Raises:
             AtlasRefused: Atlas said no.
             AtlasTrouble: anything else that is no success.
         """
         asked = f"{ask.method} {ask.target(self._dialect)}"
-        response = await self._response(ask, asked, min(self._timeout, seconds))
+        async with self._turn(asked, seconds) as left:
+            response = await self._response(ask, asked, min(self._timeout, left))
         status, payload = self._unwrapped(response)
         if not httpx.codes.is_success(status):
             raise verdict(status, response.headers, payload, ask.subject, asked)
         return Reply(status, payload)
+
+    @asynccontextmanager
+    async def _turn(self, asked: str, seconds: float) -> AsyncIterator[float]:
+        """Wait in turn until a connection is free; yields the seconds that are left."""
+        until = self._monotonic() + seconds
+        try:
+            async with asyncio.timeout(seconds * WAITING):
+                await self._free.acquire()
+        except TimeoutError:
+            facts = Facts(detail="all connections are busy", asked=asked)
+            raise TimedOut(**facts) from None
+        try:
+            yield until - self._monotonic()
+        finally:
+            self._free.release()
 
     async def _response(self, ask: Ask, asked: str, seconds: float) -> httpx.Response:
         try:

@@ -1,0 +1,111 @@
+"""Calls beyond the number of connections wait in turn, each within its own seconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from bot.atlas import AtlasClient, JobRef, TimedOut
+from bot.atlas.network import CONNECTIONS
+from tests.unit.atlas.strict import CLUSTER, KEY, PROJECT, download_job
+
+NEXT = f"{CONNECTIONS:024x}"
+
+
+def ref(number: int) -> JobRef:
+    return JobRef(project_id=PROJECT, cluster_name=CLUSTER, job_id=f"{number:024x}")
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers nothing until told."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.inside = 0
+        self.most = 0
+        self.asked: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path.rpartition("/")[2])
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await self.go.wait()
+        finally:
+            self.inside -= 1
+        return httpx.Response(200, json=download_job(id=self.asked[-1]))
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def ids(count: int) -> list[str]:
+    return [f"{number:024x}" for number in range(count)]
+
+
+async def test_no_more_calls_are_under_way_than_there_are_connections() -> None:
+    slow = Slow()
+    async with AtlasClient(KEY, transport=slow) as atlas:
+        calls = [
+            asyncio.create_task(atlas.cancel_restore_job(ref(number)))
+            for number in range(3 * CONNECTIONS)
+        ]
+        await settle()
+        slow.go.set()
+        await asyncio.gather(*calls)
+
+    assert slow.most == CONNECTIONS
+    assert slow.asked == ids(3 * CONNECTIONS)
+
+
+async def full(atlas: AtlasClient) -> list[asyncio.Task[object]]:
+    calls: list[asyncio.Task[object]] = [
+        asyncio.create_task(atlas.cancel_restore_job(ref(number))) for number in range(CONNECTIONS)
+    ]
+    await settle()
+    return calls
+
+
+async def test_a_cancel_whose_turn_does_not_come_in_time_has_certainly_done_nothing() -> None:
+    slow = Slow()
+    async with AtlasClient(KEY, transport=slow, request_timeout=0.3) as atlas:
+        before = await full(atlas)
+        with pytest.raises(TimedOut) as caught:
+            await atlas.cancel_restore_job(ref(CONNECTIONS))
+        slow.go.set()
+        await asyncio.gather(*before)
+
+    assert not caught.value.may_have_taken_effect
+    assert NEXT not in slow.asked
+
+
+async def test_the_time_of_a_call_begins_with_its_turn() -> None:
+    slow = Slow()
+    async with AtlasClient(KEY, transport=slow, request_timeout=0.1) as atlas:
+        before = await full(atlas)
+        waiting = asyncio.create_task(atlas.restore_job(ref(CONNECTIONS), patience=5.0))
+        ended = await asyncio.gather(*before, return_exceptions=True)
+        slow.go.set()
+        job = await waiting
+
+    assert {type(error) for error in ended} == {TimedOut}
+    assert job.id == NEXT
+
+
+async def test_a_call_that_is_cancelled_gives_its_turn_back() -> None:
+    slow = Slow()
+    async with AtlasClient(KEY, transport=slow) as atlas:
+        before = await full(atlas)
+        waiting = asyncio.create_task(atlas.cancel_restore_job(ref(CONNECTIONS)))
+        await settle()
+        before[0].cancel()
+        await settle()
+
+        assert slow.asked[-1] == NEXT
+
+        slow.go.set()
+        await asyncio.gather(waiting, *before, return_exceptions=True)
