@@ -72,7 +72,7 @@ async def full(atlas: AtlasClient) -> list[asyncio.Task[object]]:
 
 async def test_a_cancel_whose_turn_does_not_come_in_time_has_certainly_done_nothing() -> None:
     slow = Slow()
-    async with AtlasClient(KEY, transport=slow, request_timeout=0.3) as atlas:
+    async with AtlasClient(KEY, transport=slow, request_timeout=1.0) as atlas:
         before = await full(atlas)
         with pytest.raises(TimedOut) as caught:
             await atlas.cancel_restore_job(ref(CONNECTIONS))
