@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from datetime import timedelta
-from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bot.atlas import errors as atlas_errors
 from bot.cancellation import errors as request_errors
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import PRESETS
-from bot.settings import load_settings
-from bot.settings.credentials import DEFAULT_VARIABLES
-from bot.settings.variables import DefaultRules, Variables
+from bot.settings import load_settings, table
 from bot.slack import errors as slack_errors
 from bot.slack.blocks.text import STATES
 from bot.slack.command import FORMS
@@ -62,47 +56,25 @@ def test_every_page_is_linked_from_the_readme_or_from_a_page_that_is() -> None:
     assert [p.name for p in PAGES[1:] if not re.search(rf"\]\(\S*{p.name}\)", linked)] == []
 
 
-def aliases(*models: type[Any]) -> dict[str, Any]:
-    """Return the variables of `models`, each with its default."""
-    fields = (field for model in models for field in model.model_fields.values())
-    return {str(field.alias): field.default for field in fields}
+def test_settings_md_has_the_table_that_the_code_prints() -> None:
+    """To write it anew: python -m bot.settings.table."""
+    there = [line for line in page("docs/settings.md").splitlines() if line.startswith("|")]
+
+    assert there == list(table.lines())
 
 
-VARIABLES = aliases(Variables, DefaultRules) | dict.fromkeys(DEFAULT_VARIABLES.values())
+def test_every_explanation_in_the_table_is_of_a_variable_that_is_read() -> None:
+    real = table.defaults()
+    without = {name for name, default in real.items() if default in (None, frozenset())}
 
-
-def documented() -> dict[str, str]:
-    """Return what settings.md has for each variable as its default."""
-    return {row[0].strip("`"): row[-1] for row in rows(page("docs/settings.md")) if len(row) == 3}
-
-
-def test_settings_md_has_every_variable_and_no_other() -> None:
-    assert set(documented()) == set(VARIABLES)
+    assert set(table.MEANINGS) == set(real)
+    assert set(table.OTHERWISE) == without
 
 
 def test_the_example_of_env_has_every_variable_and_no_other() -> None:
     names = re.findall(r"^#?([A-Z][A-Z_]+)=", page(".env.example"), re.MULTILINE)
 
-    assert sorted(names) == sorted(VARIABLES)
-
-
-def as_typed(default: object) -> str:
-    """Write a default as a person would type it."""
-    match default:
-        case SecretStr():
-            return default.get_secret_value()
-        case bool():
-            return str(default).lower()
-        case timedelta():
-            return f"{default.total_seconds():.0f}"
-        case Enum():
-            return str(default.value)
-    return str(default)
-
-
-@pytest.mark.parametrize("name", [n for n, d in VARIABLES.items() if d not in (None, frozenset())])
-def test_settings_md_has_the_defaults_that_hold(name: str) -> None:
-    assert documented()[name] == f"`{as_typed(VARIABLES[name])}`"
+    assert sorted(names) == sorted(table.defaults())
 
 
 def test_the_example_of_a_projects_file_works() -> None:
