@@ -31,7 +31,8 @@ from bot.web.health import add_health
 from bot.web.leaving import Leaving
 from bot.web.metrics import Metrics, add_metrics
 from bot.web.server import WebServer
-from bot.web.slack_guard import BODY_CAP, PATH, slack_guard
+from bot.web.slack_guard import BODY_CAP, PATH, payload_of, slack_guard
+from bot.web.slack_shapes import what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -156,8 +157,8 @@ class Bot:
 
     def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
         if token := self.settings.slack.app_token:
-            return SocketIntake(token.get_secret_value(), client)
-        return HttpIntake(client)
+            return SocketIntake(token.get_secret_value(), client, refuse=what_is_wrong)
+        return HttpIntake(client, payload_of)
 
     def _build_server(self, domain: Domain, intake: SocketIntake | HttpIntake) -> WebServer:
         host, port = self.settings.host, self.settings.port

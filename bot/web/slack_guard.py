@@ -1,7 +1,7 @@
 """Stands before Bolt at `/slack/events`: what Slack did not sign, or did not shape, ends here.
 
-Bolt answers such requests with a 500 and a traceback, so that anybody could fill the log.
-The signature is checked here and, by Bolt, once more.
+Bolt answers such requests with a 500 and a traceback, so that anybody could fill the log. What
+passes is read here, once, and handed on as it was read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 PATH = "/slack/events"
+#: Where the guard leaves what it has read.
+PAYLOAD = web.RequestKey("PAYLOAD", dict)
 #: Seconds. Slack says so: https://docs.slack.dev/authentication/verifying-requests-from-slack
 WINDOW = 300
 #: Bytes. A view may have 250 kB, and percent-encoding triples the most of it.
@@ -73,12 +75,18 @@ def slack_guard(
             log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")
         try:
-            read_body(request.content_type, request.charset, body)
+            request[PAYLOAD] = read_body(request.content_type, request.charset, body)
         except Misshapen as error:
             return _refuse(400, str(error))
         return await handler(request)
 
     return guard
+
+
+def payload_of(request: web.Request) -> dict[str, Any]:
+    """Return what the guard has read; raises `KeyError` for a request that it has not let pass."""
+    payload: dict[str, Any] = request[PAYLOAD]
+    return payload
 
 
 async def _capped_body(request: web.Request, cap: int) -> bytes:

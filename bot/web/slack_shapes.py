@@ -117,7 +117,7 @@ def what_is_wrong(kind: str, payload: Mapping[str, Any]) -> str | None:
     try:
         if kind == "slash_commands":
             _check(payload, "payload", COMMAND)
-        elif kind in {"interactive", "events_api"}:
+        elif kind in ("interactive", "events_api"):
             _check_typed(payload, "payload", INTERACTIONS if kind == "interactive" else EVENTS)
         else:
             return "The envelope is of no type that is known here."

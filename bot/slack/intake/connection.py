@@ -175,7 +175,7 @@ def read_frame(text: str | bytes) -> Json:
     """Read one frame; what is no JSON object is an empty one."""
     try:
         frame = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return frame if isinstance(frame, dict) else {}
 

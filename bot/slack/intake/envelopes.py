@@ -6,11 +6,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from slack_bolt.request.async_request import AsyncBoltRequest
+import structlog
 from slack_sdk.socket_mode.response import SocketModeResponse
 
+from bot.slack.blocks.help import private
+from bot.slack.intake.payload import Misread, bolt_request
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
     from slack_bolt.response import BoltResponse
     from slack_sdk.socket_mode.request import SocketModeRequest
@@ -18,11 +21,21 @@ if TYPE_CHECKING:
     from bot.slack.intake.port import App
 
 Json: TypeAlias = dict[str, Any]
+#: Given an envelope's type and payload, says what is wrong with it, or nothing.
+Refuse: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
 
 #: How many answers are kept for envelopes that come again.
 REMEMBERED = 1000
 
 OK = 200
+
+UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
+
+log = structlog.get_logger(__name__)
+
+
+def nothing_is_wrong(_kind: str, _payload: Mapping[str, Any]) -> None:
+    """Let every envelope pass."""
 
 
 class Envelopes:
@@ -32,8 +45,11 @@ class Envelopes:
     handled twice would use its trigger twice, and tell a person that the dialog came too late.
     """
 
-    def __init__(self, app: App, remembered: int = REMEMBERED) -> None:
+    def __init__(
+        self, app: App, refuse: Refuse = nothing_is_wrong, remembered: int = REMEMBERED
+    ) -> None:
         self._app = app
+        self._refuse = refuse
         self._remembered = remembered
         self._answers: dict[str, asyncio.Future[str | None]] = {}
 
@@ -58,17 +74,28 @@ class Envelopes:
             self._answers.pop(next(iter(self._answers)))
 
     async def _ask(self, envelope: SocketModeRequest) -> str | None:
-        request = AsyncBoltRequest(
-            mode="socket_mode", body=envelope.payload, headers=retry_headers(envelope)
-        )
+        try:
+            if why := self._refuse(envelope.type, envelope.payload):
+                return refusal(envelope, why)
+            request = bolt_request(envelope.payload, retry_headers(envelope))
+        except Misread as error:
+            return refusal(envelope, str(error))
         return ack_of(envelope.envelope_id, await self._app.async_dispatch(request))
 
 
-def retry_headers(envelope: SocketModeRequest) -> dict[str, str | Sequence[str]]:
+def refusal(envelope: SocketModeRequest, why: str) -> str:
+    """Acknowledge what nobody can read, so that it does not come again."""
+    log.info("refused an envelope", envelope=envelope.envelope_id, why=why)
+    told = private(UNREADABLE) if envelope.type == "slash_commands" else None
+    response = SocketModeResponse(envelope_id=envelope.envelope_id, payload=told)
+    return json.dumps(response.to_dict())
+
+
+def retry_headers(envelope: SocketModeRequest) -> dict[str, str]:
     """Say that an envelope came again with the headers that HTTP mode has for it, as Bolt does."""
     said = {
-        "x-slack-retry-num": envelope.retry_attempt,
-        "x-slack-retry-reason": envelope.retry_reason,
+        "X-Slack-Retry-Num": envelope.retry_attempt,
+        "X-Slack-Retry-Reason": envelope.retry_reason,
     }
     return {name: str(value) for name, value in said.items() if value is not None}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
 
 from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.intake.payload import Misread, bolt_request
 from bot.slack.intake.port import AWAY, InFlight
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ class HttpIntake:
 
     Args:
         client: the Web API, to prove that the token works.
+        payload_of: gives the payload of a request whose signature was good, and fails for others.
         clock: a monotonic clock, in seconds.
     """
 
-    def __init__(self, client: AsyncWebClient, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        payload_of: Callable[[web.Request], dict[str, Any]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
+        self._payload_of = payload_of
         self._clock = clock
         self._app: App | None = None
         self._in_flight = InFlight()
@@ -68,5 +76,8 @@ class HttpIntake:
         if self._app is None:
             return web.Response(status=503, text=AWAY)
         with self._in_flight:
-            payload = await to_bolt_request(request)
+            try:
+                payload = bolt_request(self._payload_of(request), request.headers)
+            except Misread as error:
+                return web.Response(status=400, text=str(error))
             return await to_aiohttp_response(await self._app.async_dispatch(payload))

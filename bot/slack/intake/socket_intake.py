@@ -10,7 +10,7 @@ import structlog
 
 from bot.slack.background import Background
 from bot.slack.intake.connection import Connection, dial
-from bot.slack.intake.envelopes import Envelopes
+from bot.slack.intake.envelopes import Envelopes, Refuse, nothing_is_wrong
 from bot.slack.intake.line import Line
 from bot.slack.intake.port import AWAY
 
@@ -44,11 +44,20 @@ class SocketIntake:
     Args:
         app_token: `xapp-…`.
         client: the Web API, with a session; the app token is used for the one call that needs it.
+        refuse: says what is wrong with an envelope, if anything is.
         stagger: seconds between opening the first connection and the second.
     """
 
-    def __init__(self, app_token: str, client: AsyncWebClient, *, stagger: float = STAGGER) -> None:
+    def __init__(
+        self,
+        app_token: str,
+        client: AsyncWebClient,
+        *,
+        refuse: Refuse = nothing_is_wrong,
+        stagger: float = STAGGER,
+    ) -> None:
         self._app_token = app_token
+        self._refuse = refuse
         self._client = client
         self._stagger = stagger
         self._envelopes: Envelopes | None = None
@@ -64,7 +73,7 @@ class SocketIntake:
         return sum(connection.live for connection in self._connections)
 
     def open(self, app: App) -> None:
-        self._envelopes = Envelopes(app)
+        self._envelopes = Envelopes(app, self._refuse)
         self._watching = self._housework.start(self._watch(), "watchdog of Socket Mode")
 
     async def trouble(self) -> str | None:

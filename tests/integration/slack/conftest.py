@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from bot.cancellation.policy import Policy
 from bot.sandbox.slack import SlackStandIn
@@ -18,6 +20,8 @@ from bot.slack.identity import read_identity
 from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
 from bot.slack.register import build_app
+from bot.web.slack_guard import payload_of, slack_guard
+from bot.web.slack_shapes import what_is_wrong
 from tests.unit.slack.fake_desk import FakeDesk
 
 if TYPE_CHECKING:
@@ -93,7 +97,8 @@ def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
 
 @asynccontextmanager
 async def _over_http(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
-    intake, site = HttpIntake(client), web.Application()
+    guard = slack_guard(SecretStr(slack.signing_secret), time.time)
+    intake, site = HttpIntake(client, payload_of), web.Application(middlewares=[guard])
     intake.add_route(site, "/slack/events")
     intake.open(app)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
@@ -109,7 +114,7 @@ async def _over_http(app: App, slack: SlackStandIn, client: AsyncWebClient) -> A
 
 @asynccontextmanager
 async def _by_socket(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
-    intake = SocketIntake(slack.app_token, client)
+    intake = SocketIntake(slack.app_token, client, refuse=what_is_wrong)
     intake.open(app)
     try:
         await slack.until(lambda: slack.sockets.connections)

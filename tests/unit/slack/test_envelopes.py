@@ -11,7 +11,8 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.intake.connection import read_envelope, read_frame
-from bot.slack.intake.envelopes import Envelopes, ack_of, retry_headers
+from bot.slack.intake.envelopes import UNREADABLE, Envelopes, ack_of, retry_headers
+from bot.slack.intake.payload import bolt_request
 
 if TYPE_CHECKING:
     from slack_bolt.request.async_request import AsyncBoltRequest
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 FRAME: dict[str, Any] = {"type": "interactive", "envelope_id": "e1", "payload": {"a": 1}}
 
 
-def envelope(envelope_id: str, **retry: Any) -> SocketModeRequest:
-    return SocketModeRequest("interactive", envelope_id, {}, **retry)
+def envelope(envelope_id: str, **changes: Any) -> SocketModeRequest:
+    whole = {"type": "interactive", "envelope_id": envelope_id, "payload": {}}
+    return SocketModeRequest(**(whole | changes))
 
 
 class Counter:
@@ -56,7 +58,7 @@ def test_an_envelope_has_what_bolt_needs() -> None:
 
     assert read is not None
     assert (read.type, read.envelope_id, read.payload) == ("interactive", "e1", {"a": 1})
-    assert retry_headers(read) == {"x-slack-retry-num": "1", "x-slack-retry-reason": "timeout"}
+    assert retry_headers(read) == {"X-Slack-Retry-Num": "1", "X-Slack-Retry-Reason": "timeout"}
     assert retry_headers(envelope("e2")) == {}
 
 
@@ -109,3 +111,37 @@ async def test_an_error_is_not_remembered() -> None:
             await envelopes.answer(envelope("e1"))
 
     assert len(app.asked) == 2
+
+
+async def test_what_nobody_can_read_is_acknowledged_and_goes_no_further() -> None:
+    app = Counter()
+    envelopes = Envelopes(app, lambda kind, payload: f"{kind} has {sorted(payload)}")
+    answer = await envelopes.answer(envelope("e1"))
+
+    assert json.loads(answer or "") == {"envelope_id": "e1"}
+    assert app.asked == []
+
+
+async def test_a_person_whose_command_nobody_can_read_is_told() -> None:
+    envelopes = Envelopes(Counter(), lambda _kind, _payload: "it is misshapen")
+    answer = json.loads(await envelopes.answer(envelope("e1", type="slash_commands")) or "")
+
+    assert answer["payload"]["text"] == UNREADABLE
+
+
+@pytest.mark.parametrize("payload", [{"team": 1}, {"user": 7}, {"authorizations": [None]}])
+async def test_what_bolt_cannot_read_is_acknowledged(payload: dict[str, Any]) -> None:
+    answer = await Envelopes(Counter()).answer(envelope("e1", payload=payload))
+
+    assert json.loads(answer or "") == {"envelope_id": "e1"}
+
+
+def test_a_frame_that_is_too_deep_is_an_empty_one() -> None:
+    assert read_frame("[" * 100_000) == {}
+
+
+def test_only_the_headers_of_retries_go_through() -> None:
+    """Bolt skips a listener's own work on a header of its own that nothing signs."""
+    headers = {"X-Slack-Bolt-Lazy-Only": "1", "X-Slack-Retry-Num": "2"}
+
+    assert bolt_request({}, headers).headers == {"x-slack-retry-num": ["2"]}
