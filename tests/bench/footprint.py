@@ -1,0 +1,235 @@
+"""What the bot costs its machine: start, memory before and after much work, disk, idle CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from venv import EnvBuilder
+
+from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn, Behaviour
+from bot.sandbox.slack import Channel, SlackStandIn, User
+from tests.acceptance.house import environment
+from tests.bench.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
+from tests.process import BotProcess, surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.bench.report import Scale
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+
+#: What is promised: seconds, MB, MB, and by how much memory may grow after the warm-up.
+READY = 1.0
+IDLE = 90.0
+INSTALLED = 60.0
+GROWTH = 1.1
+
+MB = 1024 * 1024
+
+#: One request in so many belongs to the warm-up: caches fill, connections open.
+WARM_UP = 10
+
+#: Who works at once, and among how many channels: each takes less than one message a second.
+PEOPLE = 8
+CHANNELS = 500
+CLUSTER = "prod-eu"
+
+#: Seconds for one dialog, for what is under way at the end, and of rest before a look at memory.
+PATIENCE = 30.0
+REST = 3.0
+
+#: Seconds between two looks at a bot that starts.
+LOOK = 0.005
+
+NOTES = (
+    (
+        "The bot as `python -m bot serve`, Socket Mode, SQLite, between the stand-ins. Memory is"
+        " VmRSS of /proc; CPU is user and system time."
+    ),
+    (
+        "A request is a whole one: command, dialog, submission, GET, DELETE, GET, card, outcome."
+        f" The first tenth is the warm-up; {PEOPLE} people work at once."
+    ),
+    (
+        "Installed: site-packages of a fresh environment with the wheel and what it depends on,"
+        " without pip, setuptools and compiled files."
+    ),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """The bot between its stand-ins, and people who have much to cancel."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    bot: BotProcess
+    numbers: count[int] = field(default_factory=count)
+
+    @property
+    def memory(self) -> float:
+        """Resident memory of the bot in MB."""
+        status = Path(f"/proc/{self.bot.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU that the bot has used so far."""
+        fields = Path(f"/proc/{self.bot.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def idle(self, seconds: float) -> float:
+        """Return the percentage of a core that the bot takes for doing nothing."""
+        before, begun = self.cpu, time.monotonic()
+        await asyncio.sleep(seconds)
+        return 100 * (self.cpu - before) / (time.monotonic() - begun)
+
+    async def work(self, requests: int) -> float:
+        """Have so many jobs cancelled, wait until all is told, and return the memory then."""
+        numbers = iter(range(requests))
+        people = [self._person(number) for number in range(PEOPLE)]
+        done = len(self.atlas.world.cancellations) + requests
+        await asyncio.gather(*(self._cancels(person, numbers) for person in people))
+        await self.slack.until(lambda: len(self.atlas.world.cancellations) >= done, PATIENCE)
+        await asyncio.sleep(REST)
+        return self.memory
+
+    def _person(self, number: int) -> str:
+        team = self.slack.workspace.team.id
+        person = User(id=f"U0BENCH{number:03d}", name=f"bench-{number}", team_id=team)
+        self.slack.workspace.add(person)
+        for channel in range(CHANNELS):
+            self.slack.workspace.channel(_channel(channel)).members.add(person.id)
+        return person.name
+
+    async def _cancels(self, person: str, numbers: Any) -> None:
+        for _number in numbers:
+            job, channel = self._job(), _channel(next(self.numbers) % CHANNELS)
+            before = self.slack.view_of(person)
+            await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job}")
+
+            def shown(before: Json | None = before) -> Json | None:
+                view = self.slack.view_of(person)
+                is_new = view and (before is None or view["id"] != before["id"])
+                return view if view and is_new and view.get("submit") else None
+
+            view = await self.slack.until(shown, PATIENCE)
+            ack = await self.slack.submits(person, view, {"reason": "started by mistake"})
+            assert ack.ok, ack
+
+    def _job(self) -> str:
+        cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
+        return self.atlas.world.add_job(cluster).id
+
+
+def _channel(number: int) -> str:
+    return f"C0BENCH{number:04d}"
+
+
+async def measure(scale: Scale) -> list[Table]:
+    rows, goals = [], []
+    starts = await in_turn({"import": _import, "ready": _ready}, scale.pick(3, 15))
+    rows.append(Row("import of the bot, s", [median(starts["import"])]))
+    rows.append(Row("from start to ready, s", [median(starts["ready"])]))
+    goals.append(Goal.at_most(f"ready within {READY:g} s", median(starts["ready"]), READY))
+    requests = scale.pick(200, 10_000)
+    async with open_house() as house:
+        await asyncio.sleep(REST)
+        idle = house.memory
+        percent = await house.idle(scale.pick(5.0, 30.0))
+        warm = await house.work(requests // WARM_UP)
+        after = await house.work(requests - requests // WARM_UP)
+    rows += [
+        Row("memory, idle, MB", [idle]),
+        Row("CPU, idle, % of a core", [percent]),
+        Row(f"memory after {requests // WARM_UP:,} requests, MB", [warm]),
+        Row(f"memory after {requests:,} requests, MB", [after]),
+    ]
+    goals.append(Goal.at_most(f"≤ {IDLE:g} MB idle", idle, IDLE))
+    grown = f"memory after {requests:,} requests ≤ {GROWTH} × after the warm-up"
+    goals.append(Goal.at_most(grown, after / warm, GROWTH))
+    try:
+        size = await asyncio.to_thread(_installed)
+        rows.append(Row("installed, MB", [size]))
+    except Missing as error:
+        size = None
+        rows.append(Row("installed, MB", missing=str(error)))
+    goals.append(Goal.at_most(f"≤ {INSTALLED:g} MB installed", size, INSTALLED))
+    return [Table(title="Footprint", columns=["figure"], rows=rows, goals=goals, notes=NOTES)]
+
+
+@asynccontextmanager
+async def open_house() -> AsyncIterator[House]:
+    behaviour = Behaviour(rate_capacity=100_000_000)
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        async with AtlasStandIn(behaviour=behaviour) as atlas, SlackStandIn() as slack:
+            for number in range(CHANNELS):
+                channel = Channel(id=_channel(number), name=f"bench-{number}")
+                channel.members.add(slack.workspace.app.bot_user)
+                slack.workspace.add(channel)
+            with BotProcess(environment(slack, atlas, Path(folder))) as bot:
+                await bot.ready()
+                yield House(slack=slack, atlas=atlas, bot=bot)
+
+
+async def _import() -> float:
+    """Return the seconds that a fresh interpreter takes for the import alone."""
+
+    async def run(code: str) -> None:
+        command = (sys.executable, "-P", "-c", code)
+        process = await asyncio.create_subprocess_exec(*command, env=surroundings())
+        assert await process.wait() == 0
+
+    return await seconds_of(lambda: run("import bot.app, bot.cli")) - await seconds_of(
+        lambda: run("pass")
+    )
+
+
+async def _ready() -> float:
+    """Return the seconds from the start of the process until it says that it is ready."""
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+            with BotProcess(environment(slack, atlas, Path(folder))) as bot:
+                while time.monotonic() < bot.started_at + PATIENCE:
+                    if await bot.status("/readyz") == 200:
+                        return time.monotonic() - bot.started_at
+                    await asyncio.sleep(LOOK)
+                raise TimeoutError(bot.log)
+
+
+def _installed() -> float:
+    """Install the wheel without extras into a fresh environment, and return its size in MB."""
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as path:
+        folder = Path(path)
+        sources = folder / "sources"
+        shutil.copytree(ROOT / "bot", sources / "bot")
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, sources)
+        EnvBuilder(symlinks=True).create(folder / "venv")
+        where = ("--python", str(folder / "venv" / "bin" / "python"))
+        install = ("install", "--quiet", "--no-compile", str(sources))
+        installed = subprocess.run(
+            [sys.executable, "-m", "pip", *where, *install],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if installed.returncode:
+            raise Missing("pip could not install the bot: no package index is reached")
+        (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        files = (file for file in packages.rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in files) / MB
