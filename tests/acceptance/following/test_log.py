@@ -1,0 +1,201 @@
+"""One id leads through the log, from the command to the outcome: one line a step."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from bot.logs import configure_logging
+from bot.sandbox.atlas import Fault, Kind
+from tests.acceptance.house import LIVE, RUNNING, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.acceptance.house import House, Json
+
+#: What is done for each request, whatever comes of it.
+ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
+
+#: Looks for a line, and seconds between them.
+LOOKS, PAUSE = 500, 0.02
+
+#: What tells of it in Slack, which goes on beside the rest.
+POSTS = {"card posted", "card edited", "reply posted"}
+
+
+@contextmanager
+def log_of_the_bot() -> Iterator[io.StringIO]:
+    """Write the log as JSON lines, at INFO, and put everything back."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    configure_logging("INFO", "json", stream)
+    try:
+        yield stream
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    with log_of_the_bot() as stream:
+        yield stream
+
+
+def lines(log: io.StringIO) -> list[Json]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def grep(log: io.StringIO, request: str) -> list[str]:
+    """Return the events of the lines in which the id stands, as an operator would look for it."""
+    return [json.loads(x)["event"] for x in log.getvalue().splitlines() if request in x]
+
+
+def request_of(card: Json | None) -> str:
+    assert card
+    return str(card["metadata"]["event_payload"]["request"])
+
+
+def without_posts(events: list[str]) -> list[str]:
+    return [event for event in events if event not in POSTS]
+
+
+async def ended(house: House, job: tuple[str, str], log: io.StringIO) -> str:
+    """Wait for the outcome and for the line of its reply; return the request's id."""
+    ending = await house.ends(job[1], seconds=20)
+    outcome = f"request:{ending.state}"
+    for _ in range(LOOKS):  # it is written when the ledger has noted the delivery
+        if any(line.get("tells") == outcome for line in replies(log)):
+            break
+        await asyncio.sleep(PAUSE)
+    return request_of(ending.message)
+
+
+def replies(log: io.StringIO) -> list[Json]:
+    return [x for x in lines(log) if x["event"] == "reply posted"]
+
+
+async def test_a_cancellation_is_one_line_a_step_and_each_has_the_id(
+    house: House, log: io.StringIO
+) -> None:
+    await house.asks(RUNNING)
+    request = await ended(house, RUNNING, log)
+    found = grep(log, request)
+
+    assert without_posts(found) == [
+        *ASKED,
+        "request:approved",
+        "request:cancelling",
+        "atlas:cancel_sent",
+        "atlas:cancel_answered",
+        "request:cancelled",
+    ]
+    assert [event for event in found if event in POSTS - {"card edited"}] == [
+        "card posted",
+        "reply posted",
+    ]
+    assert [x["event"] for x in lines(log) if x.get("request") != request] == []
+    assert {x["level"] for x in lines(log)} == {"info"}
+
+
+async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
+    tmp_path: Path, log: io.StringIO
+) -> None:
+    async with open_house(tmp_path, {"BOT_APPROVALS": "1"}) as house:
+        await house.asks(RUNNING)
+        await house.slack.until(lambda: house.card(RUNNING[1]) is not None)
+        card = house.card(RUNNING[1])
+        assert card
+        await house.slack.clicks("rina", card, "cancel_restore_approve")
+        await house.slack.clicks("ada", card, "cancel_restore_approve")
+        request = await ended(house, RUNNING, log)
+
+    assert without_posts(grep(log, request)) == [
+        *ASKED,
+        "click refused",
+        "request:approved",
+        "request:cancelling",
+        "atlas:cancel_sent",
+        "atlas:cancel_answered",
+        "request:cancelled",
+    ]
+    assert by_event(log, "click refused") == [{"actor": "U0RINA0001", "why": "OwnRequest"}]
+
+
+async def test_a_denial_is_on_the_trail_with_who_denied(tmp_path: Path, log: io.StringIO) -> None:
+    async with open_house(tmp_path, {"BOT_APPROVALS": "1"}) as house:
+        await house.asks(LIVE)
+        await house.slack.until(lambda: house.card(LIVE[1]) is not None)
+        card = house.card(LIVE[1])
+        assert card
+        await house.slack.clicks("ada", card, "cancel_restore_deny")
+        view = await house.dialog("ada")
+        await house.slack.submits("ada", view, {"reason": "not this one"})
+        request = await ended(house, LIVE, log)
+
+    assert without_posts(grep(log, request)) == [*ASKED, "dialog opened", "request:denied"]
+    assert [x["actor"] for x in lines(log) if x["event"] == "request:denied"] == ["U0ADA00001"]
+
+
+async def test_what_atlas_refuses_is_on_the_trail_with_its_code(
+    house: House, log: io.StringIO
+) -> None:
+    job = house.new_job()
+    await house.asks(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
+    request = await ended(house, job, log)
+    answers = [x["detail"] for x in lines(log) if x["event"] == "atlas:cancel_answered"]
+
+    assert without_posts(grep(log, request))[-3:] == [
+        "atlas:cancel_sent",
+        "atlas:cancel_answered",
+        "request:refused",
+    ]
+    assert [answer["status"] for answer in answers] == [403]
+
+
+async def test_a_dialog_that_says_why_not_is_on_the_trail_too(
+    tmp_path: Path, log: io.StringIO
+) -> None:
+    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
+        await house.looks_up(RUNNING)
+    trail = [x for x in lines(log) if "request" in x]
+
+    assert [x["event"] for x in trail] == ["command typed", "dialog opened", "dialog says why not"]
+    assert len({x["request"] for x in trail}) == 1
+
+
+def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:
+    """Return what lines with this event add to those that all lines have."""
+    common = {"event", "level", "logger", "timestamp", "request"}
+    found = [x for x in lines(log) if x["event"] == event]
+    return [{k: v for k, v in x.items() if k not in common} for x in found]
+
+
+async def test_the_line_of_a_command_tells_what_was_read_and_not_what_was_typed(
+    house: House, log: io.StringIO
+) -> None:
+    await house.types("rina", "nonsense xoxc-typed-by-mistake")
+    await house.types("rina", f"prod-eu {RUNNING[1]}")
+    typed = by_event(log, "command typed")
+
+    assert typed == [
+        {"actor": "U0RINA0001", "channel": "C0OPS00001", "wants": "a sentence"},
+        {
+            "actor": "U0RINA0001",
+            "channel": "C0OPS00001",
+            "wants": "a job",
+            "cluster": "prod-eu",
+            "job": RUNNING[1],
+        },
+    ]

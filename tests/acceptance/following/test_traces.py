@@ -1,0 +1,127 @@
+"""The real program traces to a collector, and needs none: a cancellation is as ever without."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from tests.acceptance.following.collector import Collector
+from tests.acceptance.house import LIVE, House, connected, environment
+from tests.postgres import free_port
+from tests.process import BotProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+KEY_OF_THE_COLLECTOR = "key-of-the-collector"
+REASON = "words that somebody typed"
+
+
+@asynccontextmanager
+async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[House]:
+    """Start the program as a person would who sends spans to a collector with a key."""
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        environ = environment(slack, atlas, folder) | {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector_url,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={KEY_OF_THE_COLLECTOR}",
+            "LOG_LEVEL": "DEBUG",
+        }
+        with BotProcess(environ) as process:
+            await process.ready()
+            house = House(slack=slack, atlas=atlas, bot=process, folder=folder)
+            await connected(house, http=False)
+            yield house
+
+
+async def cancelled(house: House) -> str:
+    """Cancel a job whose link is live; return the request's id."""
+    await house.asks(LIVE, reason=REASON)
+    ending = await house.ends(LIVE[1], seconds=20)
+
+    assert ending.state == "cancelled"
+    return str(ending.message["metadata"]["event_payload"]["request"])
+
+
+async def stopped(house: House) -> int:
+    assert isinstance(house.bot, BotProcess)
+    return await house.bot.stop()
+
+
+def log_of(house: House) -> str:
+    assert isinstance(house.bot, BotProcess)
+    return house.bot.log
+
+
+async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
+    tmp_path: Path,
+) -> None:
+    async with Collector() as collector:
+        async with traced_house(tmp_path, collector.url) as house:
+            request = await cancelled(house)
+            code = await stopped(house)
+        found = list(collector.spans())
+    trail = {span.name for _, span in found if span.trace_id.hex() == request}
+
+    assert code == 0
+    assert trail >= {
+        "command /cancel-restore",
+        "answer with a job",
+        "Slack views.open",
+        "view_submission cancel_restore",
+        "ledger",
+        "run",
+        "Atlas GET",
+        "Atlas DELETE",
+        "post card",
+        "post reply",
+        "Slack chat.postMessage",
+    }
+    assert {service for service, _ in found} == {"cancel-restore"}
+    assert collector.headers["x-api-key"] == KEY_OF_THE_COLLECTOR
+
+
+async def test_no_secret_and_nothing_that_was_typed_is_in_a_span(tmp_path: Path) -> None:
+    async with Collector() as collector:
+        async with traced_house(tmp_path, collector.url) as house:
+            await house.types("ada", "help")
+            await cancelled(house)
+            await stopped(house)
+            log, app = log_of(house), house.slack.workspace.app
+        sent = b"".join(collector.bodies).decode(errors="replace")
+
+    for secret in (
+        app.bot_token,
+        app.app_token,
+        PRIVATE_KEY,
+        PLANTED_SECRET,
+        ".tar.gz",
+        REASON,
+        "response_url",
+        "/commands/",  # of an address that answers without a token
+        "wss://",
+        KEY_OF_THE_COLLECTOR,
+    ):
+        assert secret not in sent
+    assert KEY_OF_THE_COLLECTOR not in log
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "refuses"])
+async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_up_the_end(
+    tmp_path: Path, *, hangs: bool
+) -> None:
+    async with Collector(hangs=True) as collector:
+        url = collector.url if hangs else f"http://127.0.0.1:{free_port()}"
+        async with traced_house(tmp_path, url) as house:
+            await cancelled(house)
+            code = await stopped(house)
+            log = log_of(house)
+
+    assert code == 0
+    assert "Traceback" not in log
+    assert "stopped" in log

@@ -1,0 +1,98 @@
+"""Settings of tracing: off unless wanted, refused without the extra, its headers secret."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENOUGH = {
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
+}
+
+
+def load(folder: Path, **more: str) -> Settings:
+    return load_settings(ENOUGH | more, folder)
+
+
+def problems(folder: Path, **more: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(folder, **more)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("given", [{}, {"OTEL_TRACES_EXPORTER": "none"}])
+def test_nothing_is_traced_unless_it_is_wanted(tmp_path: Path, given: dict[str, str]) -> None:
+    assert load(tmp_path, OTEL_SERVICE_NAME="bot", **given).tracing is None
+
+
+def test_every_variable_of_opentelemetry_is_kept_for_its_sdk(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTEL_SERVICE_NAME=of-env\n", encoding="utf-8")
+    tracing = load(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_BSP_SCHEDULE_DELAY="100").tracing
+
+    assert tracing
+    assert tracing.exporter == "otlp"
+    assert {name: value.get_secret_value() for name, value in tracing.variables.items()} == {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_SERVICE_NAME": "of-env",
+    }
+
+
+def test_the_headers_for_a_collector_are_secrets_and_their_names_are_none(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        OTEL_TRACES_EXPORTER="otlp",
+        OTEL_EXPORTER_OTLP_HEADERS="x-key=one-secret,authorization=Bearer%20two-secret==",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="x-key=three-secret",
+    )
+    secrets = {secret.get_secret_value() for secret in settings.secrets}
+
+    assert secrets - {value for name, value in ENOUGH.items() if "PUBLIC" not in name} == {
+        "one-secret",
+        "Bearer two-secret==",
+        "two-secret==",
+        "three-secret",
+    }
+    assert "one-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin", "must be otlp, console or none"),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "grpc",
+            "must be http/protobuf, the only one that the extra otel speaks",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    assert problems(tmp_path, **{name: value}) == (f"{name} {sentence}",)
+
+
+@pytest.mark.parametrize("exporter", ["otlp", "console"])
+def test_tracing_without_the_extra_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exporter: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+
+    assert problems(tmp_path, OTEL_TRACES_EXPORTER=exporter) == (
+        (
+            "OTEL_TRACES_EXPORTER needs OpenTelemetry, which is not installed: "
+            "install the bot with its extra otel, as in pip install '.[otel]'"
+        ),
+    )

@@ -1,0 +1,38 @@
+"""Spans that are kept in memory, where a test can look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from bot.tracing.spans import Spans
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Tracing, and what it has handed over."""
+
+    spans: Spans
+    exporter: InMemorySpanExporter
+
+    async def handed_over(self) -> tuple[ReadableSpan, ...]:
+        """End the tracing and return all spans, as they ended."""
+        await self.spans.close(5.0)
+        return self.exporter.get_finished_spans()
+
+
+@pytest.fixture
+async def traced() -> AsyncIterator[Traced]:
+    exporter = InMemorySpanExporter()
+    spans = Spans(exporter, Resource({}))
+    yield Traced(spans, exporter)
+    await spans.close(5.0)

@@ -1,0 +1,147 @@
+"""What spans tell of the ledger and of Slack's calls: which, how long, and never a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from bot.cancellation.database import Database
+from bot.cancellation.errors import NotRecorded
+from bot.cancellation.trail import new_request_id
+from bot.tracing.ledger import summary
+from bot.tracing.spans import REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from tests.unit.tracing.conftest import Traced
+
+REASON = "a reason that somebody typed"
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT requests.id \nFROM requests WHERE id = ?", "SELECT requests"),
+        ("INSERT INTO audit_events (request) VALUES (?)", "INSERT audit_events"),
+        ("UPDATE posts SET state=? WHERE id = ?", "UPDATE posts"),
+        ("\nDELETE FROM requests WHERE id IN (SELECT id FROM old)", "DELETE requests"),
+        ("BEGIN IMMEDIATE", ""),
+        ("PRAGMA journal_mode = WAL", ""),
+    ],
+)
+def test_of_a_statement_its_verb_and_its_table_are_told(statement: str, told: str) -> None:
+    assert summary(statement) == told
+
+
+@pytest.fixture
+async def database(traced: Traced, tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+    traced.spans.follow_ledger(database.engine)
+    yield database
+    await database.close()
+
+
+async def writes(db: AsyncConnection) -> None:
+    await db.execute(text("CREATE TABLE notes (what TEXT)"))
+    for _ in range(2):
+        await db.execute(text("INSERT INTO notes VALUES (:what)"), {"what": REASON})
+
+
+async def test_a_transaction_is_one_span_with_what_it_touched(
+    traced: Traced, database: Database
+) -> None:
+    request = new_request_id()
+    with traced.spans.trail("run", request):
+        await database.write(writes)
+    ledger, run = await traced.handed_over()
+
+    assert (ledger.name, ledger.parent) == ("ledger", run.context)
+    assert dict(ledger.attributes or {}) == {
+        "db.system.name": "sqlite",
+        "db.query.summary": "INSERT notes",
+        REQUEST: request,
+    }
+    assert REASON not in ledger.to_json()
+
+
+async def test_a_transaction_that_fails_is_an_error_without_its_text(
+    traced: Traced, database: Database
+) -> None:
+    async def fails(db: AsyncConnection) -> None:
+        await db.execute(text("SELECT :what FROM nowhere"), {"what": REASON})
+
+    with pytest.raises(NotRecorded) as raised, traced.spans.trail("run", None):
+        await database.write(fails)
+    ledger, _ = await traced.handed_over()
+
+    assert isinstance(raised.value.__cause__, OperationalError)
+    assert (ledger.status.is_ok, ledger.status.description) == (False, "OperationalError")
+    assert REASON not in ledger.to_json()
+
+
+async def test_what_the_ledger_does_for_nobody_is_not_traced(
+    traced: Traced, database: Database
+) -> None:
+    await database.write(writes)
+
+    assert await traced.handed_over() == ()
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[TestServer]:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("cut"):
+            assert request.transport
+            request.transport.abort()
+        return web.json_response({"ok": True})
+
+    site = web.Application()
+    site.router.add_post("/{path:.*}", answer)
+    server = TestServer(site)
+    async with server:
+        yield server
+
+
+async def test_a_call_of_slack_has_the_name_of_its_method_and_no_more(
+    traced: Traced, slack: TestServer
+) -> None:
+    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+    async with aiohttp.ClientSession(trace_configs=configs) as session:
+        with traced.spans.trail("post card", None):
+            async with session.post(slack.make_url("/api/chat.postMessage"), data={"text": REASON}):
+                pass
+            async with session.post(slack.make_url("/commands/T1/2/a-response-url")):
+                pass
+    call, post = await traced.handed_over()
+
+    assert (call.name, call.parent) == ("Slack chat.postMessage", post.context)
+    assert dict(call.attributes or {}) == {"http.response.status_code": 200}
+    assert REASON not in call.to_json()
+
+
+async def test_a_call_of_slack_that_breaks_is_an_error(traced: Traced, slack: TestServer) -> None:
+    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+    async with aiohttp.ClientSession(trace_configs=configs) as session:
+        with traced.spans.trail("post card", None), pytest.raises(aiohttp.ClientError):
+            await session.post(slack.make_url("/api/cut"))
+    call, _ = await traced.handed_over()
+
+    assert (call.status.is_ok, call.status.description) == (False, "ServerDisconnectedError")
+
+
+async def test_a_call_of_slack_for_nobody_is_not_traced(traced: Traced, slack: TestServer) -> None:
+    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+    async with aiohttp.ClientSession(trace_configs=configs) as session:
+        await session.post(slack.make_url("/api/auth.test"))
+
+    assert await traced.handed_over() == ()
