@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -61,10 +61,13 @@ def _before_the_file(path: Path) -> Finding | None:
     folder = path.absolute().parent
     if not folder.is_dir():
         return SUBJECT.problem(f"the folder {folder} does not exist", "Make it, or name another.")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        with TemporaryFile(dir=folder):  # it has no name, so nothing is seen of it
+            pass
+    except OSError as error:
         return SUBJECT.problem(
-            f"the folder {folder} may not be written by this user",
-            "Give it to the user that the bot runs as.",
+            f"no file can be made in the folder {folder} ({(error.strerror or '').lower()})",
+            "Give the folder to the user that the bot runs as, or name another.",
         )
     return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
 

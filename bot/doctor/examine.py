@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from bot.doctor.atlas import examine_project
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import examine_database
-from bot.doctor.findings import Subject, within
+from bot.doctor.findings import Subject, all_within, within
+from bot.doctor.port import SUBJECT as PORT
 from bot.doctor.port import examine_port
 from bot.doctor.slack import examine_slack
+from bot.doctor.tokens import BOT_TOKEN
 from bot.settings import warnings
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from bot.doctor.findings import Finding
     from bot.settings import Settings
 
+#: Seconds for everything about one service; the checks in it have shorter limits of their own.
+LONGEST = 60.0
+
+ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
 RISK = Subject("settings", "settings")
 CHANGE = "Change the setting, if that is not meant."
 
@@ -38,10 +44,13 @@ async def examine(settings: Settings, *, now: Callable[[], datetime] = wall_cloc
     """
     url = settings.database_url.get_secret_value()
     parts = await asyncio.gather(
-        examine_slack(settings, now),
-        *(examine_project(settings, project, now) for project in settings.projects),
+        all_within(BOT_TOKEN, examine_slack(settings, now), LONGEST),
+        *(
+            all_within(ATLAS, examine_project(settings, project, now), LONGEST)
+            for project in settings.projects
+        ),
         _one(within(DATABASE, examine_database(url))),
-        _one(examine_port(settings.host, settings.port)),
+        _one(within(PORT, examine_port(settings.host, settings.port))),
     )
     risks = [RISK.warning(risk, CHANGE) for risk in warnings(settings)]
     return [*dict.fromkeys(finding for part in parts for finding in part), *risks]

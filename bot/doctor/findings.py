@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 #: Seconds for one check; the calls in it have shorter limits of their own.
 PATIENCE = 25.0
 
+TRY_AGAIN = "Check the network, and try again."
+REPORT = "That is a mistake in this program: please report it, with this line."
+
 
 class Level(StrEnum):
     """How a thing stands."""
@@ -64,12 +67,27 @@ class Subject:
         return Finding(check=self.check, about=self.about, level=level, says=says, do=do)
 
 
-async def within(subject: Subject, checking: Awaitable[Finding]) -> Finding:
-    """Wait for a check, but not for ever."""
+async def within(
+    subject: Subject, checking: Awaitable[Finding], seconds: float = PATIENCE
+) -> Finding:
+    """Wait for a check, but not for ever; whatever happens in it is a finding."""
+    (found,) = await all_within(subject, _alone(checking), seconds)
+    return found
+
+
+async def all_within(
+    subject: Subject, checking: Awaitable[list[Finding]], seconds: float
+) -> list[Finding]:
+    """Wait for checks that belong together; where they do not come to an end, `subject` says so."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(seconds):
             return await checking
     except TimeoutError:
-        return subject.problem(
-            f"there was no answer within {PATIENCE:g} s", "Check the network, and try again."
-        )
+        return [subject.problem("there was no answer in time", TRY_AGAIN)]
+    except Exception as error:  # noqa: BLE001 - told as a finding; every other check goes on
+        why = f"the check itself failed ({type(error).__name__}: {error})"
+        return [subject.problem(why, REPORT)]
+
+
+async def _alone(checking: Awaitable[Finding]) -> list[Finding]:
+    return [await checking]

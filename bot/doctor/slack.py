@@ -33,6 +33,9 @@ LOCKED = "the check of SLACK_BOT_TOKEN failed"
 #: Seconds to wait for one answer of Slack about a person or a group.
 PATIENCE = 10.0
 
+#: Seconds for all channels, people and groups together, however many they are.
+ALTOGETHER = 30.0
+
 
 async def examine_slack(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     """Check tokens and scopes first, then whatever they open."""
@@ -88,6 +91,7 @@ class Inside:
         self._directory = Directory(client, us.identity, patience=PATIENCE)
         self._kinds: dict[str, Kind] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._until = asyncio.get_running_loop().time() + ALTOGETHER
 
     async def examine(self) -> list[Finding]:
         """Look at everything at once; approvers come after the people that they are."""
@@ -108,9 +112,12 @@ class Inside:
     ) -> list[Finding]:
         async def one(thing: T) -> Finding:
             async with self._turn:
-                return await within(subject_of(thing), check(thing))
+                return await within(subject_of(thing), check(thing), self._left())
 
         return await asyncio.gather(*map(one, things))
+
+    def _left(self) -> float:
+        return max(0.0, self._until - asyncio.get_running_loop().time())
 
     def _channel(self, channel: named.Named) -> Awaitable[Finding]:
         return channels.channel_finding(self._client, self._identity, channel)

@@ -69,7 +69,7 @@ def find_credentials(
     pair = _choose(wanted, problems)
     if pair is None:
         return None
-    parts = [_part(part, wanted.variables[part], environ, problems) for part in pair]
+    parts = [_part(part, wanted, environ, problems) for part in pair]
     if parts[0] is None or parts[1] is None:
         return None
     return _credentials(pair, parts[0], parts[1])
@@ -90,10 +90,11 @@ def _choose(wanted: Wanted, problems: list[str]) -> tuple[str, str] | None:
 
 
 def _part(
-    part: str, variable: str, environ: Mapping[str, str], problems: list[str]
+    part: str, wanted: Wanted, environ: Mapping[str, str], problems: list[str]
 ) -> SecretStr | None:
+    variable = wanted.variables[part]
     if variable not in environ:
-        problems.append(f"{variable} is not set, but the projects file names it")
+        problems.append(f"{wanted.called(part)} names {variable}, which is not set: set it")
         return None
     prefix, mistake = MISPLACED[part]
     if environ[variable].startswith(prefix):

@@ -9,13 +9,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
 from bot.cancellation.policy import People
@@ -29,9 +25,8 @@ QUOTABLE = 20
 MOST_SECONDS = 100 * 366 * 24 * 3600
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
-MOST_PORT = 65535
-#: What poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
-CACHE_SIZE = "prepared_statement_cache_size"
+#: What tracing needs; other programs may have brought a part of it.
+OTEL = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 #: The protocol that OpenTelemetry has for all collectors.
 OTLP_PROTOCOL = "http/protobuf"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -39,15 +34,14 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: What every token of Slack begins with.
 TOKENS = ("xox", "xapp-")
 
-_PRINTABLE = re.compile(r"[!#-~]+")  # no quotation mark: a header would end there
+PRINTABLE = re.compile(r"[!#-~]+")  # no quotation mark: a header would end there
 _USER = re.compile(r"[UW][A-Z0-9]+")
 _GROUP = re.compile(r"S[A-Z0-9]+")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
 _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PROJECT_NAME = re.compile(r"[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
+NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def text(value: object) -> str:
@@ -68,7 +62,7 @@ def variable_name(value: object) -> str:
 def secret(value: object) -> SecretStr:
     """Accept any secret that can go into an HTTP header."""
     given = text(value)
-    if not _PRINTABLE.fullmatch(given):
+    if not PRINTABLE.fullmatch(given):
         raise ValueError("has spaces or characters that no such secret has: copy it again")
     return SecretStr(given)
 
@@ -98,7 +92,7 @@ def whole(least: int, most: int) -> Callable[[object], int]:
 
     def parse(value: object) -> int:
         given = value
-        if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
             given = int(value)
         if isinstance(given, int) and not isinstance(given, bool) and least <= given <= most:
             return given
@@ -199,89 +193,6 @@ def api_version(value: object) -> ApiVersion:
         raise ValueError(f"must be one of {', '.join(ApiVersion)}") from None
 
 
-def slack_api_url(value: object) -> str:
-    """Return the base of the Web API with the slash at its end that Slack's client wants."""
-    return web_address(value, "https://slack.com/api/").geturl().rstrip("/") + "/"
-
-
-def atlas_url(value: object) -> str:
-    """Return the base address without a slash at its end."""
-    parts = web_address(value, "https://cloud.mongodb.com")
-    if "/api/" in f"{parts.path}/":
-        raise ValueError("must stop before /api: https://cloud.mongodb.com, for example")
-    return parts.geturl().rstrip("/")
-
-
-def web_address(value: object, example: str) -> SplitResult:
-    parts = split_url(text(value))
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"must be a web address such as {example}")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
-    return parts
-
-
-def split_url(url: str) -> SplitResult | None:
-    """Split `url`; None where it is malformed, its port included."""
-    if not _PRINTABLE.fullmatch(url):
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def host(value: object) -> str:
-    """Accept an IP address or a name, as a server listens on it."""
-    given = text(value)
-    if not _is_address(given) and not _HOST.fullmatch(given):
-        raise ValueError(
-            "must be an address or a name of this machine, without scheme and port: 127.0.0.1, "
-            "or 0.0.0.0 for all of its addresses"
-        )
-    return given
-
-
-def _is_address(given: str) -> bool:
-    try:
-        ip_address(given)
-    except ValueError:
-        return False
-    return True
-
-
-def database_url(value: object) -> SecretStr:
-    """Accept a file of SQLite, or PostgreSQL where its driver is installed."""
-    given = text(value)
-    try:
-        parts = make_url(given)
-    except (ArgumentError, ValueError):
-        raise ValueError("must be sqlite:///path or postgresql://user@host/name") from None
-    if parts.drivername not in {"sqlite", "postgresql"}:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    if not names_a_database(parts):
-        raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
-    if parts.drivername == "sqlite" and parts.query:
-        raise ValueError("must not have a ? in it: it is sqlite:///path")
-    if not _NUMBER.fullmatch(str(parts.query.get(CACHE_SIZE, 0))):
-        raise ValueError(f"has {CACHE_SIZE}, which must be a whole number")
-    if parts.drivername == "postgresql" and find_spec("asyncpg") is None:
-        raise ValueError(
-            "needs the PostgreSQL driver, which is not installed: "
-            "install the bot with its extra postgres, as in pip install '.[postgres]'"
-        )
-    return SecretStr(given)
-
-
-def names_a_database(url: URL) -> bool:
-    """A record in memory would be lost with the process, so it does not count."""
-    if url.drivername == "sqlite" and (url.host or url.database == ":memory:"):
-        return False
-    return bool(url.database) and (url.port is None or url.port <= MOST_PORT)
-
-
 def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
     """Accept where spans go, if the extra that sends them is installed."""
     given = text(value).lower()
@@ -289,12 +200,19 @@ def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
         return None
     if given not in {"otlp", "console"}:
         raise ValueError("must be otlp, console or none")
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+    if not all(_is_installed(part) for part in OTEL):
         raise ValueError(
             "needs OpenTelemetry, which is not installed: "
             "install the bot with its extra otel, as in pip install '.[otel]'"
         )
     return "console" if given == "console" else "otlp"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def otlp_protocol(value: object) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, SecretStr, Validatio
 
 from bot.atlas import ApiVersion
 from bot.cancellation.policy import EVERYONE, People, Policy
-from bot.settings import values
+from bot.settings import addresses, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ class LedgerVariables(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
 
-    database_url: Annotated[SecretStr, PlainValidator(values.database_url)] = SecretStr(
+    database_url: Annotated[SecretStr, PlainValidator(addresses.database_url)] = SecretStr(
         "sqlite:///cancel-restore.db"
     )
 
@@ -44,9 +44,11 @@ class Variables(LedgerVariables):
     slack_bot_token: Annotated[SecretStr | None, PlainValidator(BOT_TOKEN)] = None
     slack_app_token: Annotated[SecretStr | None, PlainValidator(APP_TOKEN)] = None
     slack_signing_secret: Annotated[SecretStr | None, PlainValidator(values.signing_secret)] = None
-    slack_api_url: Annotated[str, PlainValidator(values.slack_api_url)] = "https://slack.com/api/"
+    slack_api_url: Annotated[str, PlainValidator(addresses.slack_api_url)] = (
+        "https://slack.com/api/"
+    )
     mongodb_atlas_project_id: Annotated[str | None, PlainValidator(values.atlas_id)] = None
-    mongodb_atlas_base_url: Annotated[str, PlainValidator(values.atlas_url)] = (
+    mongodb_atlas_base_url: Annotated[str, PlainValidator(addresses.atlas_url)] = (
         "https://cloud.mongodb.com"
     )
     mongodb_atlas_api_version: Annotated[ApiVersion, PlainValidator(values.api_version)] = (
@@ -55,8 +57,8 @@ class Variables(LedgerVariables):
     mongodb_atlas_envelope: Flag = False
     bot_projects_file: Annotated[str | None, PlainValidator(values.text)] = None
     bot_watch_interval: Seconds = timedelta(seconds=60)
-    host: Annotated[str, PlainValidator(values.host)] = "127.0.0.1"
-    port: Annotated[int, PlainValidator(values.whole(0, values.MOST_PORT))] = 3000
+    host: Annotated[str, PlainValidator(addresses.host)] = "127.0.0.1"
+    port: Annotated[int, PlainValidator(values.whole(0, addresses.MOST_PORT))] = 3000
     log_level: Annotated[str, PlainValidator(values.log_level)] = "INFO"
     log_format: Annotated[Literal["console", "json"] | None, PlainValidator(values.log_format)] = (
         None

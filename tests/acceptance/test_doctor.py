@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from bot.doctor import Finding, Level, examine, is_well
+from bot.doctor import Level, is_well
 from bot.manifest import SCOPES
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, Fault, Kind, Role
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -20,9 +18,7 @@ from bot.sandbox.atlas.example import (
     READ_ONLY_PUBLIC_KEY,
 )
 from bot.sandbox.slack import Fault as SlackFault
-from bot.sandbox.slack import SlackStandIn
-from bot.settings import load_settings
-from tests.acceptance.house import environment
+from tests.acceptance.clinic import Clinic, at, opened, the
 from tests.postgres import free_port
 from tests.process import run_command
 
@@ -33,55 +29,10 @@ if TYPE_CHECKING:
     from bot.sandbox.slack.faults import Kind as SlackKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clinic:
-    """Both stand-ins, and the settings with which all is well."""
-
-    slack: SlackStandIn
-    atlas: AtlasStandIn
-    folder: Path
-
-    def environ(self, changes: dict[str, str | None] | None = None) -> dict[str, str]:
-        """Return the variables, with what a person would set besides; None removes one."""
-        given: dict[str, str | None] = {
-            **environment(self.slack, self.atlas, self.folder),
-            "BOT_REQUESTERS": "U0RINA0001,U0ADA00001",
-            "BOT_APPROVALS": "1",
-            "BOT_APPROVERS": "S0APPROVE1",
-            "BOT_CHANNELS": "C0OPS00001",
-            **(changes or {}),
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
-    async def examine(
-        self,
-        changes: dict[str, str | None] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> list[Finding]:
-        return await examine(load_settings(self.environ(changes), self.folder), now=now)
-
-
 @pytest.fixture
 async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
     async with opened(tmp_path) as clinic:
         yield clinic
-
-
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Clinic]:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
-        slack.workspace.app.scopes.add("chat:write.public")
-        yield Clinic(slack=slack, atlas=atlas, folder=folder)
-
-
-def at(level: Level, findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(found.check, found.about) for found in findings if found.level is level]
-
-
-def the(findings: list[Finding], check: str, about: str = "") -> Finding:
-    """Return the one finding of a check whose subject has `about` in it."""
-    (found,) = (f for f in findings if f.check == check and about in f.about)
-    return found
 
 
 # All is well
@@ -143,110 +94,6 @@ async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
     assert is_well(findings)
     assert any("BOT_APPROVALS" in risk for risk in told)
     assert any("BOT_REQUESTERS" in risk for risk in told)
-
-
-# Each setting broken in turn
-
-#: What is set wrong; the check that finds it, what it is about, and what it says.
-BROKEN: dict[str, tuple[dict[str, str | None], str, str, str]] = {
-    "a bot token that Slack refuses": (
-        {"SLACK_BOT_TOKEN": "xoxb-not-this-one"},
-        "slack_token", "SLACK_BOT_TOKEN", "invalid_auth",
-    ),
-    "a Slack that is not there": (
-        {
-            "SLACK_API_URL": "http://127.0.0.1:9/api/",
-            "SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret",
-        },
-        "slack_token", "SLACK_BOT_TOKEN", "Slack did not answer",
-    ),
-    "an app token that Slack refuses": (
-        {"SLACK_APP_TOKEN": "xapp-not-this-one"},
-        "slack_app_token", "SLACK_APP_TOKEN", "invalid_auth",
-    ),
-    "a channel that is not there": (
-        {"BOT_CHANNELS": "C0OPS00001,C0NOPE"},
-        "channel", "BOT_CHANNELS: C0NOPE", "no such channel",
-    ),
-    "a private channel without the bot": (
-        {"BOT_CHANNELS": "C0QUIET001"},
-        "channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not in it",
-    ),
-    "an archived channel": (
-        {"BOT_AUDIT_CHANNEL": "C0ATTIC001"},
-        "channel", "BOT_AUDIT_CHANNEL: C0ATTIC001", "#attic is archived",
-    ),
-    "a watch channel that is not there": (
-        {"BOT_WATCH_CHANNEL": "C0NOPE"},
-        "channel", "BOT_WATCH_CHANNEL: C0NOPE", "no such channel",
-    ),
-    "a requester whom nobody knows": (
-        {"BOT_REQUESTERS": "U0NOBODY,U0RINA0001"},
-        "user", "BOT_REQUESTERS: U0NOBODY", "knows nobody",
-    ),
-    "a group that is not there": (
-        {"BOT_APPROVERS": "S0NOPE,U0ADA00001,U0ABE00001"},
-        "group", "BOT_APPROVERS: S0NOPE", "no such user group",
-    ),
-    "more approvals than a group has members": (
-        {"BOT_APPROVALS": "3"},
-        "approvers", "BOT_APPROVALS", "3 wanted, but only 2 can approve",
-    ),
-    "approvers who are not there any more": (
-        {"BOT_APPROVALS": "2", "BOT_APPROVERS": "U0ADA00001,U0DAN00001,U0CIBOT001"},
-        "approvers", "BOT_APPROVERS", "2 wanted, but only 1 can approve",
-    ),
-    "a public key that Atlas refuses": (
-        {"MONGODB_ATLAS_PUBLIC_API_KEY": "notthis1"},
-        "atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", "did not accept the API key",
-    ),
-    "a private key that Atlas refuses": (
-        {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"},
-        "atlas_credentials", "MONGODB_ATLAS_PRIVATE_API_KEY", "did not accept the API key",
-    ),
-    "a service account that Atlas refuses": (
-        {
-            "MONGODB_ATLAS_PUBLIC_API_KEY": None, "MONGODB_ATLAS_PRIVATE_API_KEY": None,
-            "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID, "MONGODB_ATLAS_CLIENT_SECRET": "not-this-one",
-        },
-        "atlas_credentials", "MONGODB_ATLAS_CLIENT_SECRET", "invalid_client",
-    ),
-    "a project that is not there": (
-        {"MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2cf"},
-        "atlas_project", "MONGODB_ATLAS_PROJECT_ID", "knows no such project",
-    ),
-    "an Atlas that is not there": (
-        {"MONGODB_ATLAS_BASE_URL": "http://127.0.0.1:9"},
-        "atlas", "MONGODB_ATLAS_BASE_URL", "could not be reached",
-    ),
-    "a database in a folder that is not there": (
-        {"DATABASE_URL": "sqlite:////no/such/folder/x.db"},
-        "database", "DATABASE_URL", "/no/such/folder does not exist",
-    ),
-    "a database that is a folder": (
-        {"DATABASE_URL": "sqlite:////tmp"},
-        "database", "DATABASE_URL", "unable to open database file",
-    ),
-    "a database that is not there": (
-        {"DATABASE_URL": "postgresql://bot:secret@127.0.0.1:9/ledger"},
-        "database", "DATABASE_URL", "cannot be used",
-    ),
-    "a host that is another machine's": (
-        {"HOST": "192.0.2.1"},
-        "http", "HOST", "not an address of this machine",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", BROKEN)
-async def test_whatever_is_set_wrong_is_named(clinic: Clinic, what: str) -> None:
-    changes, check, about, says = BROKEN[what]
-    findings = await clinic.examine(changes)
-    found = the(findings, check, about)
-
-    assert at(Level.PROBLEM, findings) == [(check, found.about)]
-    assert says in found.says
-    assert found.do
 
 
 # Each service broken in turn

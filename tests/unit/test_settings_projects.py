@@ -226,7 +226,10 @@ def test_names_and_ids_are_unique_whatever_their_case(tmp_path: Path) -> None:
 
 def test_a_named_variable_that_is_not_set_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, SHOP_TABLE, SHOP_PRIVATE_KEY="") == (
-        "SHOP_PRIVATE_KEY is not set, but the projects file names it",
+        (
+            'BOT_PROJECTS_FILE, project "shop": private_key_env names SHOP_PRIVATE_KEY, which is '
+            "not set: set it"
+        ),
     )
 
 

@@ -1,0 +1,531 @@
+"""Every setting, broken in each way that people break it, and who must notice.
+
+A setting is a variable (`BOT_CHANNELS`) or a key of the projects file (`projects.channels`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
+from bot.sandbox.atlas.example import CLIENT_ID
+from bot.sandbox.slack import Fault as SlackFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.acceptance.clinic import Clinic
+
+    Changes = Mapping[str, str | None]
+
+#: A project that Atlas has, to which the other key belongs.
+OTHER_PROJECT = "5b6212af90dc76637950a2c8"
+
+NO_KEY: Changes = {"MONGODB_ATLAS_PUBLIC_API_KEY": None, "MONGODB_ATLAS_PRIVATE_API_KEY": None}
+ACCOUNT: Changes = {
+    **NO_KEY,
+    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
+    "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_not-this-one",
+}
+FILE: Changes = {"MONGODB_ATLAS_PROJECT_ID": None, "BOT_PROJECTS_FILE": "projects.toml"}
+FILE_ALONE: Changes = {**FILE, **NO_KEY}
+SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
+
+PEOPLE = "use ids of users (U…), ids of user groups (S…) or *"
+CHANNELS = "use ids of channels (C…)"
+ONE_CHANNEL = "must be the id of a channel (C…)"
+FLAG = "must be true or false"
+SECONDS = "must be a whole number of seconds, 1 or more"
+COPY = "copy it again"
+
+
+def as_it_is(_clinic: Clinic) -> None:
+    """Nothing around is changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """One setting, broken in one way.
+
+    Attributes:
+        setting: what is broken.
+        how: in words.
+        changes: the variables that are set, and removed (None).
+        says: a part of what must be told; of settings and services it is in one sentence with
+            the fix, which for doctor stands in a column of its own.
+        toml: the projects file, where one is needed.
+        before: changes what is around.
+        check: which check of doctor finds it; empty where it is told without any service.
+        about: what that finding is about, or a part of it.
+    """
+
+    setting: str
+    how: str
+    changes: Changes = field(default_factory=dict)
+    says: str
+    toml: str = ""
+    before: Callable[[Clinic], None] = as_it_is
+    check: str = ""
+    about: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting}: {self.how}"
+
+
+def variable(name: str, *ways: tuple[str, str | None, str], **more: str | None) -> list[Broken]:
+    """Make cases of one variable: how, its value, what is said."""
+    return [
+        Broken(setting=name, how=how, changes={**more, name: value}, says=says)
+        for how, value, says in ways
+    ]
+
+
+def key(name: str, *ways: tuple[str, str, str], head: str = SHOP, **more: str) -> list[Broken]:
+    """Make cases of one key of the projects file: how, its line, what is said."""
+    return [
+        Broken(
+            setting=f"projects.{name}",
+            how=how,
+            changes={**FILE, **more},
+            toml=f"{head}{line}\n",
+            says=says,
+        )
+        for how, line, says in ways
+    ]
+
+
+#: What is refused with exit code 2 before anything is reached.
+SETTINGS: list[Broken] = [
+    *variable(
+        "SLACK_BOT_TOKEN",
+        ("missing", None, "give the Bot User OAuth Token (xoxb-…)"),
+        ("empty", " ", "give the Bot User OAuth Token (xoxb-…)"),
+        ("the app token in its place", "xapp-1-A-2", "must begin with xoxb-"),
+        ("a user's token in its place", "xoxp-1-2", "must begin with xoxb-"),
+        ("broken in the middle", "xoxb-1 2", COPY),
+    ),
+    *variable(
+        "SLACK_APP_TOKEN",
+        ("missing, and no signing secret", None, "give the app token (xapp-…) for Socket Mode"),
+        ("the bot token in its place", "xoxb-1-2", "must begin with xapp-"),
+        ("with a quotation mark", 'xapp-1"', COPY),
+    ),
+    *variable(
+        "SLACK_SIGNING_SECRET",
+        ("missing, and no app token", None, "or the signing secret for HTTP"),
+        ("a token in its place", "xoxb-1-2", "the Signing Secret is in Slack under Basic"),
+        ("of other letters", "schlüssel", COPY),
+        SLACK_APP_TOKEN=None,
+    ),
+    *variable(
+        "SLACK_API_URL",
+        ("without a scheme", "slack.com/api/", "such as https://slack.com/api/"),
+        ("with a password", "https://u:p@slack.com/api/", "must not have a user"),
+    ),
+    *variable(
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        ("missing", None, "it belongs to MONGODB_ATLAS_PRIVATE_API_KEY"),
+        ("a service account's id in its place", CLIENT_ID, "set MONGODB_ATLAS_CLIENT_ID and"),
+        ("broken in the middle", "pub key", COPY),
+    ),
+    *variable(
+        "MONGODB_ATLAS_PRIVATE_API_KEY",
+        ("missing", None, "it belongs to MONGODB_ATLAS_PUBLIC_API_KEY"),
+        ("broken in the middle", "0a1b 2c3d", COPY),
+    ),
+    *variable(
+        "MONGODB_ATLAS_CLIENT_ID",
+        ("missing", None, "it belongs to MONGODB_ATLAS_CLIENT_SECRET"),
+        ("the secret in its place", "mdb_sa_sk_1", "give its id, mdb_sa_id_…"),
+        **{**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_1"},
+    ),
+    *variable(
+        "MONGODB_ATLAS_CLIENT_ID",
+        ("beside an API key", CLIENT_ID, "keep the API key or the service account"),
+    ),
+    *variable(
+        "MONGODB_ATLAS_CLIENT_SECRET",
+        ("missing", None, "it belongs to MONGODB_ATLAS_CLIENT_ID"),
+        ("the id in its place", CLIENT_ID, "give its secret, mdb_sa_sk_…"),
+        **{**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
+    ),
+    *variable(
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        ("no credentials at all", None, "MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET"),
+        MONGODB_ATLAS_PRIVATE_API_KEY=None,
+    ),
+    *variable(
+        "MONGODB_ATLAS_PROJECT_ID",
+        ("missing", None, "give the project's id, or several projects in a file"),
+        ("a name", "shop", "Atlas shows the project's id in Project Settings"),
+        ("a digit too many", f"{PROJECT_ID}0", "must be 24 hexadecimal digits"),
+    ),
+    *variable(
+        "MONGODB_ATLAS_BASE_URL",
+        ("without a scheme", "cloud.mongodb.com", "such as https://cloud.mongodb.com"),
+        ("with the path of the API", "https://cloud.mongodb.com/api/atlas/v2", "stop before /api"),
+    ),
+    *variable("MONGODB_ATLAS_API_VERSION", ("unknown", "v3", "must be one of v2, v1.0")),
+    *variable("MONGODB_ATLAS_ENVELOPE", ("no flag", "content", FLAG)),
+    *variable(
+        "BOT_PROJECTS_FILE",
+        ("not there", "nowhere.toml", "cannot be read: No such file"),
+        ("a folder", ".", "cannot be read: Is a directory"),
+    ),
+    *(
+        Broken(setting="BOT_PROJECTS_FILE", how=how, changes=FILE, toml=toml, says=says)
+        for how, toml, says in (
+            ("no TOML", "projects = [", "is not valid TOML"),
+            ("empty", "# nothing yet\n", "must have one [[projects]] or more"),
+            ("an unknown key", f"approvals = 1\n{SHOP}", "approvals is not a key that is known"),
+            ("a project twice", SHOP + SHOP.replace("shop", "lab"), "2 times: it must be unique"),
+        )
+    ),
+    *variable(
+        "BOT_REQUESTERS",
+        ("by name", "@rina", PEOPLE),
+        ("nobody", ",", "names nobody"),
+        ("a channel", "C0OPS00001", PEOPLE),
+    ),
+    *variable(
+        "BOT_APPROVALS",
+        ("too many", "9", "must be a whole number from 0 to 5"),
+        ("no number", "two", "must be a whole number from 0 to 5"),
+    ),
+    *variable(
+        "BOT_APPROVALS",
+        ("more than there are approvers", "2", "name more people there, or a user group"),
+        BOT_APPROVERS="U0ADA00001",
+    ),
+    *variable("BOT_APPROVERS", ("by name", "@ada", PEOPLE)),
+    *variable(
+        "BOT_APPROVERS",
+        ("nobody but who asks", "U0RINA0001", "or set BOT_SELF_APPROVAL"),
+        BOT_REQUESTERS="U0RINA0001",
+    ),
+    *variable("BOT_SELF_APPROVAL", ("no flag", "2", FLAG)),
+    *variable("BOT_APPROVAL_TTL", ("none", "0", SECONDS), ("with a unit", "30m", SECONDS)),
+    *variable("BOT_CHANNELS", ("by name", "#ops", CHANNELS)),
+    *variable("BOT_AUDIT_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
+    *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
+    *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
+    *variable("BOT_WATCH_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
+    *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
+    *variable(
+        "DATABASE_URL",
+        ("a path", "ledger.db", "must be sqlite:///path or postgresql://"),
+        ("another database", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
+        ("in memory", "sqlite:///:memory:", "must name a file"),
+        ("without a name", "postgresql://db", "must name a file (sqlite:///path) or a database"),
+    ),
+    *variable(
+        "HOST",
+        ("with a scheme", "http://127.0.0.1", "without scheme and port"),
+        ("with a port", "127.0.0.1:3000", "without scheme and port"),
+    ),
+    *variable("PORT", ("by name", "http", "from 0 to 65535"), ("too high", "70000", "to 65535")),
+    *variable("LOG_LEVEL", ("unknown", "LOUD", "must be one of DEBUG, INFO")),
+    *variable("LOG_FORMAT", ("unknown", "xml", "must be console or json")),
+    *variable("OTEL_TRACES_EXPORTER", ("unknown", "jaeger", "must be")),
+    *variable("OTEL_EXPORTER_OTLP_PROTOCOL", ("unknown", "carrier-pigeon", "must be")),
+    *key("name", ("missing", "", "name is missing"), head=SHOP.replace('name = "shop"\n', "")),
+    *key("name", ("two words", "", "must be one word"), head=SHOP.replace("shop", "the shop")),
+    *key("id", ("missing", "", "id is missing"), head='[[projects]]\nname = "shop"\n'),
+    *key("id", ("malformed", "", "must be 24 hex"), head=SHOP.replace(PROJECT_ID, "shop")),
+    *key(
+        "public_key_env",
+        (
+            "of no variable",
+            'public_key_env = "P"\nprivate_key_env = "Q"',
+            "names P, which is not",
+        ),
+        Q="q",
+    ),
+    *key(
+        "public_key_env",
+        ("alone", 'public_key_env = "P"', "private_key_env is missing"),
+        ("the key itself", 'public_key_env = "sandboxk"', "must be the name of a variable"),
+        P="p",
+    ),
+    *key(
+        "private_key_env",
+        (
+            "of no variable",
+            'public_key_env = "P"\nprivate_key_env = "Q"',
+            "names Q, which is not",
+        ),
+        ("alone", 'private_key_env = "P"', "public_key_env is missing"),
+        P="p",
+    ),
+    *key(
+        "client_id_env",
+        (
+            "of no variable",
+            'client_id_env = "P"\nclient_secret_env = "Q"',
+            "names P, which is not",
+        ),
+        Q="q",
+    ),
+    *key(
+        "client_secret_env",
+        ("alone", 'client_secret_env = "Q"', "client_id_env is missing"),
+        (
+            "of no variable",
+            'client_id_env = "Q"\nclient_secret_env = "P"',
+            "names P, which is not",
+        ),
+        Q="q",
+    ),
+    *key("requesters", ("by name", 'requesters = ["@rina"]', PEOPLE)),
+    *key("approvals", ("too many", "approvals = 9", "must be a whole number from 0 to 5")),
+    *key("approvers", ("too few", 'approvers = ["U0RINA0001"]\napprovals = 2', "name more")),
+    *key("self_approval", ("no flag", 'self_approval = "perhaps"', FLAG)),
+    *key("approval_ttl", ("none", "approval_ttl = 0", SECONDS)),
+    *key("channels", ("by name", 'channels = ["#ops"]', CHANNELS)),
+    *key("audit_channel", ("by name", 'audit_channel = "#ops"', ONE_CHANNEL)),
+    *key("require_reason", ("no flag", "require_reason = 3", FLAG)),
+    *key("confirm_by_typing", ("no flag", "confirm_by_typing = 3", FLAG)),
+    *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
+]
+
+
+def revoked(clinic: Clinic) -> None:
+    fault = SlackFault(kind="error", code="token_revoked")
+    clinic.slack.faults.add("auth.test", fault)
+
+
+def without_its_scope(clinic: Clinic) -> None:
+    clinic.slack.workspace.app.app_scopes.clear()
+
+
+#: What is refused at the start with exit code 1, since a service that must be there says no.
+#: `{taken}` is a port that another program has, `{free}` one that nobody has.
+SERVICES: list[Broken] = [
+    Broken(
+        setting="SLACK_BOT_TOKEN", how="of no app", changes={"SLACK_BOT_TOKEN": "xoxb-other"},
+        says="invalid_auth", check="slack_token", about="SLACK_BOT_TOKEN",
+    ),
+    Broken(
+        setting="SLACK_BOT_TOKEN", how="revoked", before=revoked,
+        says="token_revoked", check="slack_token", about="SLACK_BOT_TOKEN",
+    ),
+    Broken(
+        setting="SLACK_APP_TOKEN", how="of no app", changes={"SLACK_APP_TOKEN": "xapp-other"},
+        says="invalid_auth", check="slack_app_token", about="SLACK_APP_TOKEN",
+    ),
+    Broken(
+        setting="SLACK_APP_TOKEN", how="without its scope", before=without_its_scope,
+        says="connections:write", check="slack_app_token", about="SLACK_APP_TOKEN",
+    ),
+    Broken(
+        setting="DATABASE_URL", how="in a folder that is not there",
+        changes={"DATABASE_URL": "sqlite:////no/such/folder/x.db"},
+        says="", check="database", about="DATABASE_URL",
+    ),
+    Broken(
+        setting="DATABASE_URL", how="where nothing can be written",
+        changes={"DATABASE_URL": "sqlite:////proc/x.db"},
+        says="", check="database", about="DATABASE_URL",
+    ),
+    Broken(
+        setting="DATABASE_URL", how="a folder", changes={"DATABASE_URL": "sqlite:////tmp"},
+        says="unable to open database file", check="database", about="DATABASE_URL",
+    ),
+    Broken(
+        setting="DATABASE_URL", how="another kind of file",
+        changes={"DATABASE_URL": "sqlite:///{file}"},
+        says="file is not a database", check="database", about="DATABASE_URL",
+    ),
+    Broken(
+        setting="DATABASE_URL", how="of a PostgreSQL that is down",
+        changes={"DATABASE_URL": "postgresql://bot:sesame@127.0.0.1:{free}/ledger"},
+        says="", check="database", about="DATABASE_URL",
+    ),
+    Broken(
+        setting="HOST", how="of another machine", changes={"HOST": "192.0.2.1"},
+        says="not an address of this machine", check="http", about="HOST, PORT",
+    ),
+    Broken(
+        setting="PORT", how="in use", changes={"PORT": "{taken}"},
+        says="", check="http", about="HOST, PORT",
+    ),
+]  # fmt: skip
+
+
+def other_key(clinic: Clinic) -> None:
+    """Atlas has another project, with a key that opens nothing else."""
+    clinic.atlas.world.add_project("Other", project_id=OTHER_PROJECT)
+    clinic.atlas.world.add_key("otherkey", "other-private", {OTHER_PROJECT: []})
+
+
+def gone_version(clinic: Clinic) -> None:
+    fault = Fault(kind=Kind.ERROR, code="VERSION_GONE", times=None, method="GET")
+    clinic.atlas.faults.add(fault)
+
+
+def web_page(clinic: Clinic) -> None:
+    clinic.atlas.faults.add(Fault(kind=Kind.HTML, times=None, method="GET"))
+
+
+def doctor_alone(
+    setting: str,
+    how: str,
+    value: str,
+    found: tuple[str, str, str],
+    *,
+    before: Callable[[Clinic], None] = as_it_is,
+    more: Changes | None = None,
+) -> Broken:
+    """Make a case of one variable: `found` are doctor's check, what it is about, what it says."""
+    check, about, says = found
+    return Broken(
+        setting=setting, how=how, changes={**(more or {}), setting: value},
+        check=check, about=about, says=says, before=before,
+    )  # fmt: skip
+
+
+def doctor_in_file(key: str, how: str, line: str, found: tuple[str, str, str]) -> Broken:
+    """Make a case of one key of the projects file."""
+    check, about, says = found
+    return Broken(
+        setting=f"projects.{key}", how=how, changes=FILE, toml=f"{SHOP}{line}\n",
+        check=check, about=about, says=says,
+    )  # fmt: skip
+
+
+KEY_REFUSED = "did not accept the API key"
+NO_CHANNEL = "Slack knows no such channel"
+NOWHERE = "http://127.0.0.1:{free}"
+
+#: What a start cannot know, or may wait for: doctor names it.
+DOCTOR: list[Broken] = [
+    doctor_alone(
+        "SLACK_API_URL", "where nothing is", f"{NOWHERE}/api/",
+        ("slack_token", "SLACK_BOT_TOKEN", "Slack did not answer"),
+        more={"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret"},
+    ),
+    doctor_alone(
+        "SLACK_API_URL", "of something else", "{atlas}/api/",
+        ("slack_token", "SLACK_BOT_TOKEN", "Slack answered 401"),
+        more={"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret"},
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_PUBLIC_API_KEY", "of no key", "notthis1",
+        ("atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", KEY_REFUSED),
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_PUBLIC_API_KEY", "of another project's key", "otherkey",
+        ("atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", "has access to this project"),
+        before=other_key, more={"MONGODB_ATLAS_PRIVATE_API_KEY": "other-private"},
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_PRIVATE_API_KEY", "of another key", "not-this-one",
+        ("atlas_credentials", "MONGODB_ATLAS_PRIVATE_API_KEY", KEY_REFUSED),
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_CLIENT_ID", "of no account", "mdb_sa_id_0",
+        ("atlas_credentials", "MONGODB_ATLAS_CLIENT_ID", "invalid_client"),
+        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_0"},
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_CLIENT_SECRET", "of another account", "mdb_sa_sk_0",
+        ("atlas_credentials", "MONGODB_ATLAS_CLIENT_SECRET", "invalid_client"),
+        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_PROJECT_ID", "of no project", "5b6212af90dc76637950a2cf",
+        ("atlas_project", "MONGODB_ATLAS_PROJECT_ID", "knows no such project"),
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_BASE_URL", "where nothing is", NOWHERE,
+        ("atlas", "MONGODB_ATLAS_BASE_URL", "could not be reached"),
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_BASE_URL", "of a web site", "{atlas}",
+        ("atlas", "MONGODB_ATLAS_BASE_URL", "could not be read"),
+        before=web_page,
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_API_VERSION", "that is gone", "v2",
+        ("atlas_version", "MONGODB_ATLAS_API_VERSION", "does not serve this version"),
+        before=gone_version,
+    ),
+    doctor_alone(
+        "BOT_REQUESTERS", "of nobody", "U0NOBODY,U0RINA0001",
+        ("user", "BOT_REQUESTERS: U0NOBODY", "knows nobody"),
+    ),
+    doctor_alone(
+        "BOT_REQUESTERS", "of no group", "S0NOPE,U0RINA0001",
+        ("group", "BOT_REQUESTERS: S0NOPE", "no such user group"),
+    ),
+    doctor_alone(
+        "BOT_APPROVERS", "of no group", "S0NOPE,U0ADA00001,U0ABE00001",
+        ("group", "BOT_APPROVERS: S0NOPE", "no such user group"),
+    ),
+    doctor_alone(
+        "BOT_APPROVALS", "more than a group has members", "3",
+        ("approvers", "BOT_APPROVALS", "3 wanted, but only 2 can approve"),
+    ),
+    doctor_alone(
+        "BOT_APPROVERS", "of people who have left, and of apps", "U0ADA00001,U0DAN00001,U0CIBOT001",
+        ("approvers", "BOT_APPROVERS", "2 wanted, but only 1 can approve"),
+        more={"BOT_APPROVALS": "2"},
+    ),
+    doctor_alone(
+        "BOT_CHANNELS", "not there", "C0OPS00001,C0NOPE",
+        ("channel", "BOT_CHANNELS: C0NOPE", NO_CHANNEL),
+    ),
+    doctor_alone(
+        "BOT_CHANNELS", "private, without the bot", "C0QUIET001",
+        ("channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not in it"),
+    ),
+    doctor_alone(
+        "BOT_CHANNELS", "archived", "C0ATTIC001",
+        ("channel", "BOT_CHANNELS: C0ATTIC001", "#attic is archived"),
+    ),
+    doctor_alone(
+        "BOT_AUDIT_CHANNEL", "archived", "C0ATTIC001",
+        ("channel", "BOT_AUDIT_CHANNEL: C0ATTIC001", "#attic is archived"),
+    ),
+    doctor_alone(
+        "BOT_WATCH_CHANNEL", "not there", "C0NOPE",
+        ("channel", "BOT_WATCH_CHANNEL: C0NOPE", NO_CHANNEL),
+    ),
+    doctor_in_file(
+        "requesters", "of nobody", 'requesters = ["U0NOBODY"]',
+        ("user", "shop, requesters: U0NOBODY", "knows nobody"),
+    ),
+    doctor_in_file(
+        "approvers", "of no group", 'approvers = ["S0NOPE", "U0ADA00001", "U0ABE00001"]',
+        ("group", "shop, approvers: S0NOPE", "no such user group"),
+    ),
+    doctor_in_file(
+        "approvals", "more than can approve", "approvals = 3",
+        ("approvers", "shop, approvals", "3 wanted, but only 2 can approve"),
+    ),
+    doctor_in_file(
+        "channels", "archived", 'channels = ["C0ATTIC001"]',
+        ("channel", "shop, channels: C0ATTIC001", "#attic is archived"),
+    ),
+    doctor_in_file(
+        "audit_channel", "not there", 'audit_channel = "C0NOPE"',
+        ("channel", "shop, audit_channel: C0NOPE", NO_CHANNEL),
+    ),
+    doctor_in_file(
+        "watch_channel", "private, without the bot", 'watch_channel = "C0QUIET001"',
+        ("channel", "shop, watch_channel: C0QUIET001", "private and the bot is not in it"),
+    ),
+    Broken(
+        setting="projects.id", how="of no project", changes=FILE,
+        toml=SHOP.replace(PROJECT_ID, "5b6212af90dc76637950a2cf"),
+        check="atlas_project", about="shop, id", says="knows no such project",
+    ),
+    Broken(
+        setting="projects.public_key_env", how="of a key that Atlas refuses",
+        changes={**FILE, "P": "notthis1", "Q": "not-this-one"},
+        toml=f'{SHOP}public_key_env = "P"\nprivate_key_env = "Q"\n',
+        check="atlas_credentials", about="shop, API key", says=KEY_REFUSED,
+    ),
+]  # fmt: skip

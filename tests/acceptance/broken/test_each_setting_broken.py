@@ -1,0 +1,258 @@
+"""Each setting broken in turn: start and doctor name it, and say what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from bot import cli
+from bot.doctor import Level
+from bot.doctor.report import line
+from bot.sandbox.atlas import PRIVATE_KEY
+from bot.settings.credentials import DEFAULT_VARIABLES
+from bot.settings.variables import RULES, Entry, Variables
+from tests.acceptance.broken.cases import DOCTOR, SERVICES, SETTINGS, Broken
+from tests.acceptance.clinic import Clinic, opened
+from tests.acceptance.durability.house import until
+from tests.postgres import free_port
+from tests.process import BotProcess, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+#: Every setting that the code reads.
+ALL = {
+    *(name.upper() for name in Variables.model_fields),
+    *(f"BOT_{rule.upper()}" for rule in RULES),
+    *DEFAULT_VARIABLES.values(),
+    *(f"projects.{key}" for key in Entry.model_fields),
+}
+
+
+@pytest.fixture
+async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
+    async with opened(tmp_path) as clinic:
+        yield clinic
+
+
+def each(cases: list[Broken]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("broken", cases, ids=[case.name for case in cases])
+
+
+def test_every_setting_is_broken_here() -> None:
+    """A setting that is added needs to be broken here, too."""
+    assert {case.setting for case in SETTINGS} == ALL
+    assert {case.setting for case in (*SERVICES, *DOCTOR)} <= ALL
+
+
+def test_no_case_is_there_twice() -> None:
+    names = [case.name for case in (*SETTINGS, *SERVICES, *DOCTOR)]
+
+    assert len(names) == len(set(names))
+
+
+def changes(broken: Broken, clinic: Clinic) -> dict[str, str | None]:
+    """Set the case up, and return its variables with what only a running test knows."""
+    broken.before(clinic)
+    (clinic.folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
+    (clinic.folder / "letter.txt").write_text("Dear Sir or Madam, " * 99, encoding="utf-8")
+    known = {
+        "taken": clinic.slack.base_url.rpartition(":")[2],
+        "free": str(free_port()),
+        "file": str(clinic.folder / "letter.txt"),
+        "atlas": clinic.atlas.url,
+    }
+    given = broken.changes.items()
+    return {name: value.format(**known) if value else None for name, value in given}
+
+
+def own_name(broken: Broken) -> str:
+    """What the sentence must call the setting: a key's name stands with its file and project."""
+    return broken.setting.rpartition(".")[2]
+
+
+# Refused before anything is reached
+
+
+@each(SETTINGS)
+def test_what_is_wrong_by_itself_is_refused_with_exit_code_2(
+    broken: Broken,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up(broken, tmp_path, monkeypatch)
+    served, told = outcome(cli.serve_command, capsys)
+    examined, same = outcome(lambda: cli.doctor(as_json=False), capsys)
+    reported, _ = outcome(lambda: cli.doctor(as_json=True), capsys)
+
+    assert (served, examined, reported) == (2, 2, 2)
+    assert told == same
+    assert told.count("\n") == 1
+    assert own_name(broken) in told
+    assert broken.says in told
+
+
+def set_up(broken: Broken, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
+    for name, value in {**WELL, **broken.changes}.items():
+        monkeypatch.setenv(name, value or "")
+
+
+WELL = {
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
+    "BOT_REQUESTERS": "U0RINA0001",
+    "BOT_APPROVALS": "1",
+    "BOT_APPROVERS": "S0APPROVE1",
+}
+
+
+def outcome(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return exit code and standard error of a command that refuses."""
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    return caught.value.exit_code, capsys.readouterr().err
+
+
+def test_postgresql_without_its_extra_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = "install the bot with its extra postgres"
+    url = {"DATABASE_URL": "postgresql://bot@127.0.0.1/ledger"}
+    set_up(Broken(setting="DATABASE_URL", how="", changes=url, says=says), tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    code, told = outcome(cli.serve_command, capsys)
+
+    assert code == 2
+    assert says in told
+
+
+def test_all_that_is_wrong_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One malformed value for each variable, all of them together."""
+    first: dict[str, Broken] = {}
+    for case in SETTINGS:
+        if "." not in case.setting and case.changes.get(case.setting):
+            first.setdefault(case.setting, case)
+    # A key and a service account cannot be wrong at the same time: giving both is the mistake.
+    values = {name: case.changes[name] for name, case in first.items() if name not in ACCOUNT}
+    set_up(Broken(setting="", how="", changes=values, says=""), tmp_path, monkeypatch)
+    code, told = outcome(cli.serve_command, capsys)
+
+    assert code == 2
+    assert {line.partition(" ")[0] for line in told.splitlines()} == values.keys()
+
+
+ACCOUNT = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
+
+
+# Refused at the start, by a service
+
+
+@each(SERVICES)
+async def test_what_a_service_refuses_stops_the_start_with_exit_code_1(
+    broken: Broken, clinic: Clinic
+) -> None:
+    wrong = changes(broken, clinic)
+    ran = await run_command("serve", **clinic.environ(wrong))
+    *_, told = ran.err.splitlines()
+
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert broken.setting in told
+    assert broken.says in told
+    assert "sesame" not in ran.err
+
+
+@each(SERVICES)
+async def test_doctor_finds_what_would_stop_the_start(broken: Broken, clinic: Clinic) -> None:
+    findings = await clinic.examine(changes(broken, clinic))
+    found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
+
+    assert [(f.check, f.about) for f in found] == [(broken.check, broken.about)]
+    assert broken.says in line(found[0])
+    assert found[0].do
+
+
+async def test_all_that_services_refuse_is_told_at_once(clinic: Clinic) -> None:
+    taken = clinic.slack.base_url.rpartition(":")[2]
+    wrong: dict[str, str | None] = {
+        "SLACK_BOT_TOKEN": "xoxb-other",
+        "SLACK_APP_TOKEN": "xapp-other",
+        "DATABASE_URL": "sqlite:////no/such/folder/x.db",
+        "PORT": taken,
+    }
+    ran = await run_command("serve", **clinic.environ(wrong))
+    told = [said for said in ran.err.splitlines() if any(name in said for name in wrong)]
+
+    assert ran.code == 1
+    assert told == [
+        "The database cannot be opened (unable to open database file): check DATABASE_URL.",
+        (
+            f"Port {taken} of 127.0.0.1 is taken by another program: stop it, or set PORT to "
+            "another."
+        ),
+        (
+            "Slack refuses SLACK_BOT_TOKEN (invalid_auth): copy the Bot User OAuth Token again, "
+            "in Slack's app under OAuth & Permissions."
+        ),
+        (
+            "Slack refuses SLACK_APP_TOKEN (invalid_auth): copy the App-Level Token again, in "
+            "Slack's app under Basic Information; it needs the scope connections:write."
+        ),
+    ]
+
+
+# Known to doctor alone
+
+
+@each(DOCTOR)
+async def test_what_only_services_know_is_found_by_doctor(broken: Broken, clinic: Clinic) -> None:
+    findings = await clinic.examine(changes(broken, clinic))
+    (found,) = (each for each in findings if each.level is Level.PROBLEM)
+
+    assert found.check == broken.check
+    assert broken.about in found.about
+    assert broken.says in found.says
+    assert found.do
+
+
+async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_names_it(
+    clinic: Clinic,
+) -> None:
+    wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
+    with BotProcess(clinic.environ(wrong)) as bot:
+        await until(lambda: "check SLACK_API_URL and the network" in bot.log)
+        code = await bot.stop()
+
+    assert code == 0
+
+
+async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clinic) -> None:
+    wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
+    with BotProcess(clinic.environ(wrong)) as bot:
+        await bot.ready()
+        clinic.slack.http.request_url = f"{bot.url}/slack/events"
+        ack = await clinic.slack.types("rina", "ops", "/cancel-restore help")
+        log = bot.log
+
+    assert ack.status == 401
+    assert "SLACK_SIGNING_SECRET" in log
+
+
+async def test_a_key_that_atlas_refuses_is_in_the_log_before_anybody_needs_it(
+    clinic: Clinic,
+) -> None:
+    wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
+    with BotProcess(clinic.environ(wrong)) as bot:
+        await until(lambda: "cancel-restore doctor says what to check" in bot.log)

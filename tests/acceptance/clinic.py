@@ -1,0 +1,69 @@
+"""Both stand-ins, settings with which all is well, and what doctor finds when they are not."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bot.doctor import examine
+from bot.sandbox.atlas import AtlasStandIn
+from bot.sandbox.slack import SlackStandIn
+from bot.settings import load_settings
+from tests.acceptance.house import environment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from bot.doctor import Finding, Level
+    from bot.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clinic:
+    """Both stand-ins, and the settings with which all is well."""
+
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    folder: Path
+
+    def environ(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """Return the variables, with what a person would set besides; None removes one."""
+        given: dict[str, str | None] = {
+            **environment(self.slack, self.atlas, self.folder),
+            "BOT_REQUESTERS": "U0RINA0001,U0ADA00001",
+            "BOT_APPROVALS": "1",
+            "BOT_APPROVERS": "S0APPROVE1",
+            "BOT_CHANNELS": "C0OPS00001",
+            **(changes or {}),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def settings(self, changes: Mapping[str, str | None] | None = None) -> Settings:
+        return load_settings(self.environ(changes), self.folder)
+
+    async def examine(
+        self,
+        changes: Mapping[str, str | None] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> list[Finding]:
+        return await examine(self.settings(changes), now=now)
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Clinic]:
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        slack.workspace.app.scopes.add("chat:write.public")
+        yield Clinic(slack=slack, atlas=atlas, folder=folder)
+
+
+def at(level: Level, findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(found.check, found.about) for found in findings if found.level is level]
+
+
+def the(findings: list[Finding], check: str, about: str = "") -> Finding:
+    """Return the one finding of a check whose subject has `about` in it."""
+    (found,) = (f for f in findings if f.check == check and about in f.about)
+    return found
