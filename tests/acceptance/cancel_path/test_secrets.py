@@ -85,6 +85,8 @@ async def test_no_secret_and_no_download_link_is_anywhere(
     async with AtlasStandIn() as atlas, SlackStandIn() as slack:
         environ = environment(slack, atlas, tmp_path)
         environ |= {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": form}
+        if traced := form == "json":
+            environ["OTEL_TRACES_EXPORTER"] = "console"  # beside the log, in the same place
         if http:
             del environ["SLACK_APP_TOKEN"]
             environ["SLACK_SIGNING_SECRET"] = slack.signing_secret
@@ -110,6 +112,7 @@ async def test_no_secret_and_no_download_link_is_anywhere(
         assert code == 0
         assert "Traceback" not in places["log"]
         assert places["log"].count("debug") + places["log"].count("DEBUG") > 50
+        assert ('"trace_id": "0x' in places["log"]) is traced
         for place, text in places.items():
             for name, secret in needles(house).items():
                 assert secret not in text, f"{name} in {place}: …{around(text, secret)}…"
