@@ -148,7 +148,7 @@ def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> N
 def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:
     found = benchmarks()
 
-    assert {"atlas"} <= set(found)
+    assert {"atlas", "cancellation", "footprint", "growth", "search"} <= set(found)
     assert [sentence for sentence in found.values() if not sentence.endswith(".")] == []
 
 
@@ -193,3 +193,9 @@ async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchang
 
     assert times[0] >= 0.08
     assert times[1] - times[0] >= 0.04
+
+
+def test_every_benchmark_has_its_place_on_the_page() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+
+    assert [name for name in benchmarks() if f"<!-- bench:{name} -->" not in page] == []
