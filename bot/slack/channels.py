@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bot.slack.cache import Cache
 from bot.slack.errors import CALL_ERRORS, meaning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from slack_sdk.web.async_client import AsyncWebClient
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for Slack before going on without its word.
 PATIENCE = 2.0
+
+#: Seconds for which a yes holds: many commands at once are one question, and Slack allows about
+#: 50 of them a minute. Should it be outdated, the outbox copes with the no.
+HOLDS = 10.0
 
 #: Codes that say that the channel is not for us; any other error says nothing about it.
 ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
@@ -139,24 +144,44 @@ def _certain(place: Place, where: str, *, named: bool) -> str:
 
 
 class Channels:
-    """Asks Slack about channels, with `conversations.info`."""
+    """Asks Slack about channels, with `conversations.info`.
+
+    Args:
+        client: the Web API.
+        identity: our own workspace.
+        patience: seconds to wait for Slack.
+        clock: a monotonic clock, in seconds.
+    """
 
     def __init__(
-        self, client: AsyncWebClient, identity: Identity, *, patience: float = PATIENCE
+        self,
+        client: AsyncWebClient,
+        identity: Identity,
+        *,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._identity = identity
         self._patience = patience
+        self._clock = clock
+        self._places = Cache(self._read, HOLDS, clock)
 
     async def place(self, channel: str, channel_name: str = "") -> Place:
         """Describe a channel; what Slack does not say is unknown, never an error."""
         if is_direct(channel, channel_name):
             return Place(is_direct=True, is_shared=False)
+        began = self._clock()
         try:
-            async with asyncio.timeout(self._patience):
-                answer = await self._client.conversations_info(channel=channel)
+            place = await self._places.get(channel, self._patience)
+            if not place.can_post:  # somebody may have invited the bot since
+                place = await self._places.get(channel, self._patience, since=began)
         except CALL_ERRORS as error:
             return _unknown(error)
+        return place
+
+    async def _read(self, channel: str) -> Place:
+        answer = await self._client.conversations_info(channel=channel)
         found = answer.get("channel") or {}
         return read_place(found, posts_anywhere=self._identity.posts_anywhere)
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
 
 from bot.cancellation.policy import Policy
-from bot.slack.channels import Channels, NowhereToPost, Place, Standing, decide, read_place, target
+from bot.slack.channels import (
+    HOLDS,
+    Channels,
+    NowhereToPost,
+    Place,
+    Standing,
+    decide,
+    read_place,
+    target,
+)
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 FREE = Policy()
@@ -154,3 +164,27 @@ async def test_what_slack_does_not_say_is_unknown_and_no_error(
 
     assert place.can_post is can_post
     assert place.why
+
+
+async def test_many_commands_at_once_are_one_question() -> None:
+    slack, now = FakeSlack(), [0.0]
+    channels = Channels(slack, IDENTITY, clock=lambda: now[0])
+    await asyncio.gather(*(channels.place("C0OPS") for _ in range(5)))
+    now[0] = HOLDS - 1
+    await channels.place("C0OPS")
+    asked_at_once = len(slack.calls)
+    now[0] = HOLDS + 1
+    await channels.place("C0OPS")
+
+    assert (asked_at_once, len(slack.calls)) == (1, 2)
+
+
+async def test_a_no_is_asked_again_since_somebody_may_have_invited_the_bot() -> None:
+    slack, now = FakeSlack(), [0.0]
+    slack.says("conversations.info", {"channel": {"id": "C0OPS", "is_member": False}})
+    channels = Channels(slack, IDENTITY, clock=lambda: now[0])
+    before = await channels.place("C0OPS")
+    now[0] = 1.0
+    after = await channels.place("C0OPS")
+
+    assert (before.can_post, after.can_post, len(slack.calls)) == (False, True, 2)
