@@ -294,8 +294,9 @@ def build_site(
     async def slack() -> str | None:
         return leaving.trouble or await intake.trouble()
 
-    add_health(site, {"slack": slack, "database": database})
-    add_metrics(site, metrics)
+    checks = {"slack": slack, "database": database}
+    add_health(site, checks)
+    add_metrics(site, metrics, checks)
     return site
 
 

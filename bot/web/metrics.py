@@ -9,8 +9,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from bot.web.health import PATIENCE, find_troubles
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from bot.web.health import Check
 
 #: The states of a request. They are named here too, so that each counter exists at 0 before
 #: anything happens; alert rules need that. This package knows nothing of the domain.
@@ -74,6 +78,12 @@ class Metrics:
             "Requests that have not ended.",
             registry=self._registry,
         )
+        self._ready = Gauge(
+            "cancel_restore_ready",
+            "Whether each check of /readyz is well, 1 or 0.",
+            ["check"],
+            registry=self._registry,
+        )
         for state in states:
             self._requests.labels(state=state)
         for method, status in product(METHODS, (*AWAITED, NO_ANSWER)):
@@ -94,15 +104,27 @@ class Metrics:
     def pending(self, count: int) -> None:
         self._pending.set(count)
 
+    def checked(self, check: str, *, well: bool) -> None:
+        self._ready.labels(check=check).set(well)
+
     def render(self) -> bytes:
         """Return everything in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
-def add_metrics(app: web.Application, metrics: Metrics) -> None:
-    """Serve `metrics` at `/metrics`."""
+def add_metrics(
+    app: web.Application,
+    metrics: Metrics,
+    checks: Mapping[str, Check] | None = None,
+    patience: float = PATIENCE,
+) -> None:
+    """Serve `metrics` at `/metrics`; each time with what `checks`, those of `/readyz`, say."""
+    asked = checks or {}
 
     async def show(_request: web.Request) -> web.Response:
+        troubles = await find_troubles(asked, patience)
+        for name in asked:
+            metrics.checked(name, well=name not in troubles)
         return web.Response(
             body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         )

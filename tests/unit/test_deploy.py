@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import tomllib
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,12 @@ def test_kubernetes_has_these_things_all_under_one_name() -> None:
     assert {each["metadata"]["name"] for each in KUBERNETES} == {"cancel-restore"}
 
 
+def test_kubernetes_runs_the_image_of_this_version() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert CONTAINER["image"] == f"{project['name']}:{project['version']}"
+
+
 def test_kubernetes_sets_what_can_be_set_and_every_value_is_a_text() -> None:
     assert (set(CONFIG) | set(REFERENCES)) - variables() == set()
     assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
@@ -368,6 +375,7 @@ def series() -> set[str]:
     metrics = Metrics()
     metrics.atlas_answered("GET", 200, 0.1)
     metrics.acked(0.1)
+    metrics.checked("slack", well=True)
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 

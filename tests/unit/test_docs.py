@@ -12,6 +12,7 @@ from bot.atlas import errors as atlas_errors
 from bot.cancellation import errors as request_errors
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
+from bot.manifest import SCOPES
 from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings, table
 from bot.slack import errors as slack_errors
@@ -146,6 +147,35 @@ def test_operations_has_every_metric_and_no_other() -> None:
     named = re.findall(r"^\| `(cancel_restore_\w+)", page("docs/operations.md"), re.MULTILINE)
 
     assert set(named) == {name for name in real if not name.endswith("_created")}
+
+
+def test_every_alert_is_explained_as_bad_as_it_is() -> None:
+    text = page("docs/monitoring/alerts.yaml")
+    named = re.findall(r"- alert: (\w+)\n(?:.*\n)*?.*severity: (\w+)", text)
+
+    assert [(row[0].strip("`"), row[1]) for row in rows(page("docs/alerts.md"))] == named
+    assert len(named) == text.count("- alert:")
+
+
+def test_the_page_about_slack_has_every_scope_of_the_manifest() -> None:
+    table_of_scopes = page("docs/slack.md").partition("## The scopes")[2]
+    cells = [row[0] for row in rows(table_of_scopes) if len(row) == 2]
+    named = {scope for cell in cells for scope in re.findall(r"`([\w:.]+)`", cell)}
+
+    assert named == {*SCOPES, "connections:write"}
+
+
+def test_every_link_to_a_heading_leads_to_one() -> None:
+    broken = []
+    for path in PAGES:
+        links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text(encoding="utf-8"))
+        for name, anchor in links:
+            there = (path.parent / name if name else path).read_text(encoding="utf-8")
+            headings = re.findall(r"^#+ (.+)$", there, re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in headings}
+            broken += [(path.name, name, anchor)] * (anchor not in slugs)
+
+    assert broken == []
 
 
 def test_the_glossary_has_every_state_and_event() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ from bot.web.health import Check, add_health
 from bot.web.metrics import Metrics, add_metrics
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from tests.unit.web.conftest import Serve
 
 
@@ -107,3 +110,29 @@ async def test_metrics_are_prometheus_text(serve: Serve) -> None:
 
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     assert 'cancel_restore_requests_total{state="awaiting"} 0.0' in text
+
+
+async def test_metrics_have_what_each_check_of_readiness_says_now(serve: Serve) -> None:
+    """A replica that lives but cannot work raises an alert too."""
+    said: dict[str, str | None] = {"slack": None, "database": "It does not answer."}
+
+    async def slack() -> str | None:
+        return said["slack"]
+
+    async def database() -> str | None:
+        return said["database"]
+
+    app = web.Application()
+    add_metrics(app, Metrics(), {"slack": slack, "database": database})
+    client = await serve(app)
+    before = await ready_of(client)
+    said.update(slack="No connection.", database=None)
+
+    assert before == {"slack": "1.0", "database": "0.0"}
+    assert await ready_of(client) == {"slack": "0.0", "database": "1.0"}
+
+
+async def ready_of(client: aiohttp.ClientSession) -> dict[str, str]:
+    async with client.get("/metrics") as answer:
+        text = await answer.text()
+    return dict(re.findall(r'^cancel_restore_ready\{check="(\w+)"\} (\S+)$', text, re.MULTILINE))
