@@ -23,9 +23,11 @@ HIDDEN = "[redacted]"
 SHORTEST_SECRET = 6
 
 #: Keys whose values are secret whatever they look like. Slack's `ticket` opens a Socket Mode
-#: connection, a `response_url` posts without a token, a delivery URL is the backup itself.
+#: connection, a `trigger_id` a dialog, a `response_url` posts without a token, a delivery URL is
+#: the backup itself.
 _TELLING = (
-    r"(?:token|secret|private_?key|password|ticket|response_?url|(?:delivery|download)_?urls?)"
+    r"(?:token|secret|private_?key|password|ticket|trigger_?id|response_?url"
+    r"|(?:delivery|download)_?urls?)"
 )
 _QUOTE = r"\\*[\"']"  # as in text, in repr, in JSON, in JSON within JSON
 _HEADER = rf"authorization(?:{_QUOTE})?\s*[:=,]\s*(?:b?{_QUOTE})?"
@@ -49,8 +51,9 @@ PATTERNS = tuple(
         # links that open a backup: the host or the name of the file gives them away
         rf"https?://restore-{_URL}+",
         rf"https?://{_URL}+\.(?:tar\.gz|tgz|tar){_URL}*",
-        # links that post in Slack
+        # links that post in Slack, through a gateway too
         rf"https?://hooks\.slack(?:-gov)?\.com/{_URL}+",
+        rf"https?://{_URL}+/(?:commands|actions)/[TE][A-Z0-9]+/{_URL}+",
         # passwords in addresses
         r"(?P<kept>://[^\s:/@\"']*:)[^\s@\"']+(?=@)",
         # whatever stands under a telling name

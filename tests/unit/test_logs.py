@@ -186,6 +186,8 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(
         ("wss://wss.slack.com/link/?ticket=ab-12&app_id=A", "wss://wss.slack.com/link/?ticket="),
         ('{"deliveryUrl": ["http://127.0.0.1/x"]}', f'{{"deliveryUrl": ["{HIDDEN}"]}}'),
         ("{'response_url': 'http://127.0.0.1:1/r/9'}", f"{{'response_url': '{HIDDEN}'}}"),
+        ("{'trigger_id': '1.2.ab', 'view': 1}", f"{{'trigger_id': '{HIDDEN}', 'view': 1}}"),
+        ("url: http://gate:1/commands/T01AB/99/xYz, body", f"url: {HIDDEN}"),
         ('{"access_token":"eyJh.eyJz.c2ln"}', f'{{"access_token":"{HIDDEN}"}}'),
     ],
 )

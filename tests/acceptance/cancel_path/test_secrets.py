@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -110,6 +111,7 @@ async def test_no_secret_and_no_download_link_is_anywhere(
             }
 
         assert code == 0
+        assert re.findall(r"/(?:commands|actions)/T\w+/\w+|ticket=\w+", places["log"]) == []
         assert "Traceback" not in places["log"]
         assert places["log"].count("debug") + places["log"].count("DEBUG") > 50
         assert ('"trace_id": "0x' in places["log"]) is traced
