@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.contextvars import bound_contextvars
 
 from bot.cancellation.lifecycle import Shown
+from bot.cancellation.trail import new_request_id
 from bot.slack.metadata import (
     Seen,
     UnreadableDialog,
@@ -53,8 +55,11 @@ def test_either_kind_says_which_job_it_is() -> None:
 
 def test_the_longest_names_fit() -> None:
     longest = replace(SEEN, asked=longest_asked(), because="x" * 4000)
+    with bound_contextvars(request=new_request_id()):
+        written = write_seen(longest)
 
-    assert len(write_seen(longest)) < 3000
+    assert "request" in json.loads(written)
+    assert len(written) < 3000
 
 
 @pytest.mark.parametrize(

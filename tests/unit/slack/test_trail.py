@@ -1,0 +1,138 @@
+"""One id from the command to the request: made, kept in the dialog, found again in each payload."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import structlog
+from structlog.contextvars import merge_contextvars
+
+from bot.slack import names
+from bot.slack.about import may_begin, name_of, request_in
+from tests.domain import JOB_ID
+from tests.unit.slack import payloads, samples
+from tests.unit.slack.bench import Bench
+
+ID = "1d32b111eb0842bd9cbaa67cd741e651"
+TYPED = f"prod-eu {JOB_ID}"
+IN_A_DIALOG = {"view": {"private_metadata": json.dumps({"version": 1, "request": ID})}}
+OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": ID}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(payloads.click(each, ID) for each in (names.APPROVE, names.DENY, names.WITHDRAW)),
+        payloads.click(names.RETRY, ID),
+        {"type": "view_submission", **IN_A_DIALOG},
+        {"type": "block_suggestion", "action_id": names.JOB, **IN_A_DIALOG},
+        payloads.view_click(names.TRY_AGAIN, IN_A_DIALOG["view"]),
+        OF_A_DENIAL,
+    ],
+)
+def test_a_payload_is_about_the_request_that_it_names(body: dict[str, Any]) -> None:
+    assert request_in(body) == ID
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        payloads.command(TYPED),
+        payloads.click(names.OPEN, ID),
+        payloads.click(names.APPROVE, "not an id"),
+        payloads.click(names.APPROVE, ID.upper()),
+        {"type": "view_submission", "view": {"private_metadata": json.dumps({"request": 7})}},
+        {"type": "view_submission", "view": {"private_metadata": "[1]"}},
+        {"type": "view_submission", "view": "odd"},
+        {"type": "block_actions", "actions": ["odd"]},
+        {"type": "block_actions", "actions": []},
+        {},
+    ],
+)
+def test_what_is_no_id_of_ours_is_none(body: dict[str, Any]) -> None:
+    assert request_in(body) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        (payloads.command("help"), True),
+        (payloads.click(names.OPEN, TYPED), True),
+        ({"type": "message_action", "callback_id": names.SHORTCUT}, True),
+        (payloads.click(names.MORE, "10"), False),
+        ({"type": "event_callback", "event": {"type": "app_home_opened"}}, False),
+    ],
+)
+def test_what_may_open_a_dialog_gets_an_id(body: dict[str, Any], *, begins: bool) -> None:
+    assert may_begin(body) is begins
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (payloads.command(TYPED), "command /cancel-restore"),
+        (payloads.click(names.APPROVE, ID), "block_actions cancel_restore_approve"),
+        ({"type": "block_suggestion", "action_id": "job"}, "block_suggestion job"),
+        (
+            {"type": "view_submission", "view": {"callback_id": names.DIALOG}},
+            "view_submission cancel_restore",
+        ),
+        (
+            {"type": "event_callback", "event": {"type": "app_home_opened"}},
+            "event_callback app_home_opened",
+        ),
+        ({"type": "message_action", "callback_id": names.SHORTCUT, "message": {"text": "x"}},
+         "message_action cancel_restore_shortcut"),
+        ({}, "payload"),
+        ({"type": "x" * 100}, "x" * 60),
+    ],
+)  # fmt: skip
+def test_a_payload_is_named_by_its_kind_and_nothing_that_was_typed(
+    body: dict[str, Any], name: str
+) -> None:
+    assert name_of(body) == name
+
+
+async def test_the_id_of_a_command_is_the_one_that_its_dialog_submits() -> None:
+    bench = Bench()
+    with structlog.testing.capture_logs([merge_contextvars]) as log:
+        await bench.send(payloads.command(TYPED))
+        (shown,) = bench.slack.called("views.update")
+        await bench.send(payloads.submission(shown["view"] | {"callback_id": names.DIALOG}))
+    (typed,) = [line["request"] for line in log if line["event"] == "command typed"]
+
+    assert [each.request_id for each in bench.desk.submissions] == [typed]
+
+
+async def test_two_commands_are_two_requests() -> None:
+    bench = Bench()
+    with structlog.testing.capture_logs([merge_contextvars]) as log:
+        for _ in range(2):
+            await bench.send(payloads.command(TYPED))
+
+    assert len({line["request"] for line in log}) == 2
+
+
+async def test_a_dialog_of_an_older_version_leaves_the_id_to_the_desk() -> None:
+    bench = Bench()
+    await bench.send(payloads.submission(samples.views()["details"]))
+
+    assert [each.request_id for each in bench.desk.submissions] == [None]
+
+
+async def test_errors_that_nobody_foresaw_are_on_the_trail_of_their_request() -> None:
+    bench = Bench()
+    with structlog.testing.capture_logs([merge_contextvars]) as log:
+        bench.desk.job = RuntimeError("a mistake of ours")
+        await bench.send(payloads.command(TYPED))
+        bench.desk.fault = RuntimeError("a mistake of ours")
+        view = samples.views()["details"]
+        known = json.loads(view["private_metadata"]) | {"request": ID}
+        await bench.send(payloads.submission(view | {"private_metadata": json.dumps(known)}))
+    errors = [line for line in log if line["log_level"] == "error"]
+    (typed,) = [line["request"] for line in log if line["event"] == "command typed"]
+
+    assert [line["event"] for line in errors] == ["background work failed", "listener failed"]
+    assert [line["request"] for line in errors] == [typed, ID]
