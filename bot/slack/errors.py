@@ -32,6 +32,9 @@ CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError
 #: Seconds to wait when Slack says "slow down" and not for how long.
 DEFAULT_WAIT = 5.0
 
+#: Seconds to wait at most, whatever is asked for: nothing of ours may rest for days.
+LONGEST_WAIT = 60.0
+
 FIRST_SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
 
@@ -169,6 +172,6 @@ def _seconds_to_wait(error: SlackApiError) -> float:
     headers = getattr(error.response, "headers", None) or {}
     given = headers.get("Retry-After") or headers.get("retry-after") or ""
     try:
-        return max(0.0, float(given))
+        return min(max(0.0, float(given)), LONGEST_WAIT)
     except ValueError:
         return DEFAULT_WAIT

@@ -58,6 +58,8 @@ def test_an_answer_that_is_no_object_is_no_answer() -> None:
         ({"Retry-After": "7"}, 7.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"Retry-After": "-3"}, 0.0),
+        ({"Retry-After": "86400"}, errors.LONGEST_WAIT),
+        ({"Retry-After": "inf"}, errors.LONGEST_WAIT),
         ({"Retry-After": "soon"}, errors.DEFAULT_WAIT),
         ({}, errors.DEFAULT_WAIT),
     ],
