@@ -16,7 +16,7 @@ from bot.cancellation.database import Database
 from bot.cancellation.errors import LedgerError
 from bot.cancellation.sweeper import Sweeper
 from bot.cancellation.watch import Watch
-from bot.domain import build_domain, meet_projects, wall_clock
+from bot.domain import build_domain, meet_projects
 from bot.slack.announcements import Announcements
 from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
@@ -172,7 +172,7 @@ class Bot:
             domain.ledger,
             domain.leases,
             domain.runner,
-            now=wall_clock,
+            clock=domain.clock,
             swept=self.metrics.pending,
             told=self._told,
         )

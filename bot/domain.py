@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasRefused
 from bot.cancellation.bucket import Bucket
+from bot.cancellation.clock import LedgerClock
 from bot.cancellation.desk import Desk
 from bot.cancellation.finding import Finder
 from bot.cancellation.history import History
@@ -44,15 +44,11 @@ NAME_PAUSE = 60.0
 log = structlog.get_logger(__name__)
 
 
-def wall_clock() -> datetime:
-    """Return the time, with its zone."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """The floors below Slack."""
 
+    clock: LedgerClock
     clients: dict[str, AtlasClient]
     buckets: dict[str, Bucket]
     projects: Projects
@@ -91,25 +87,27 @@ def build_domain(
     def entered(state: State) -> None:
         metrics.state_entered(state.value)
 
-    ledger = Ledger(database, wall_clock, entered)
-    leases = Leases(database, wall_clock, owner, entered=entered)
+    clock = LedgerClock(database)
+    ledger = Ledger(database, clock, entered)
+    leases = Leases(database, clock, owner, entered=entered)
     runner = Runner(leases, projects, told=told, trail=tracing.trail)
     return Domain(
+        clock=clock,
         clients=clients,
         buckets=buckets,
         projects=projects,
         ledger=ledger,
         leases=leases,
-        posts=PostBox(database, wall_clock),
-        sightings=Sightings(database, wall_clock, owner),
+        posts=PostBox(database, clock),
+        sightings=Sightings(database, clock, owner),
         runner=runner,
         desk=Desk(
             ledger,
             projects,
             runner,
             finder=Finder(projects, buckets),
-            history=History(database, wall_clock),
-            now=wall_clock,
+            history=History(database, clock),
+            now=clock,
             told=told,
         ),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, bindparam, exists, insert, literal_column, or_, select, update
 
+from bot.cancellation.clock import is_past
 from bot.cancellation.posts import PostKind
 from bot.cancellation.tables import posts
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Written out, not bound: a database uses a partial index only for a condition that it can read.
 DUE: ColumnElement[str] = literal_column("'due'")
+
+
+#: No post is put off, or claimed, for longer; see `is_past`.
+FARTHEST = timedelta(minutes=2)
 
 
 def new_posts() -> Insert:
@@ -55,7 +61,7 @@ def hasten_posts(post_ids: Iterable[int], due_at: datetime) -> Update:
 
 @cache
 def due_posts() -> Select[Any]:
-    """List the posts that may be delivered `now`, `limit` at most.
+    """List the posts that may be delivered; `bounds` gives what it takes.
 
     A request's card goes before everything else of it; replies keep their order; edits too, so
     that an older drawing never follows a newer one.
@@ -67,14 +73,19 @@ def due_posts() -> Select[Any]:
         earlier.c.id < posts.c.id,
         or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
     )
-    now = bindparam("now", type_=posts.c.due_at.type)
-    free = or_(posts.c.claimed_until.is_(None), posts.c.claimed_until <= now)
+    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
+    free = or_(posts.c.claimed_until.is_(None), is_past(posts.c.claimed_until, now, far))
     return (
         select(posts.c.id)
-        .where(posts.c.state == DUE, posts.c.due_at <= now, free, ~waits)
+        .where(posts.c.state == DUE, is_past(posts.c.due_at, now, far), free, ~waits)
         .order_by(posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )
+
+
+def bounds(now: datetime, limit: int) -> dict[str, Any]:
+    """Deliver what is due now, so many at most."""
+    return {"now": now, "far": now + FARTHEST, "limit": limit}
 
 
 @cache

@@ -91,7 +91,7 @@ class PostBox:
 
 
 async def _claim(page: Page, owner: str, limit: int) -> list[Post]:
-    bounds = {"now": page.now, "limit": limit}
+    bounds = post_statements.bounds(page.now, limit)
     due = (await page.run(post_statements.lock_due_posts(), bounds)).scalars().all()
     if not due:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from bot.cancellation import post_statements
+from bot.cancellation.clock import is_past
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.cancellation.tables import approvals, audit_events, posts, requests
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 #: Written out, not bound: a database uses a partial index only for a condition that it can read.
 IS_OPEN = requests.c.state.in_([literal_column(f"'{state}'") for state in sorted(OPEN)])
 HAS_ENDED = requests.c.state.not_in([literal_column(f"'{state}'") for state in sorted(OPEN)])
+
+
+#: No lease on a request is longer; see `is_past`.
+LONGEST_LEASE = timedelta(seconds=20)
 
 
 def request_by_id(request_id: str) -> Select[Any]:
@@ -74,8 +80,13 @@ def free_to_run(now: datetime) -> ColumnElement[bool]:
     """Approved and not taken yet, or taken by somebody whose lease has run out."""
     return or_(
         requests.c.state == State.APPROVED,
-        and_(requests.c.state == State.CANCELLING, requests.c.lease_until <= now),
+        and_(requests.c.state == State.CANCELLING, lease_is_over(now)),
     )
+
+
+def lease_is_over(now: datetime) -> ColumnElement[bool]:
+    """Only when the lease has run out, or is one that nobody can have: the clock was set back."""
+    return is_past(requests.c.lease_until, now, now + LONGEST_LEASE)
 
 
 def requests_to_run(now: datetime, limit: int) -> Select[Any]:
@@ -146,7 +157,7 @@ def claim_approved(request_id: str, owner: str, now: datetime, until: datetime) 
 def claim_abandoned(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Take a request whose runner's lease has run out."""
     values = {"changed_at": now, **_lease(owner, until)}
-    return change_request(request_id, [State.CANCELLING], values, requests.c.lease_until <= now)
+    return change_request(request_id, [State.CANCELLING], values, lease_is_over(now))
 
 
 def _lease(owner: str, until: datetime) -> dict[str, Any]:

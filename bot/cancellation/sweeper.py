@@ -36,6 +36,13 @@ class ToRun(Protocol):
     async def to_run(self) -> Sequence[str]: ...
 
 
+class Clock(Protocol):
+    """The ledger's time; `LedgerClock` is the real one."""
+
+    def __call__(self) -> datetime: ...
+    async def set(self) -> None: ...
+
+
 class Sweeper:
     """Finds what time has made due. Losing a race against another replica costs nothing."""
 
@@ -45,7 +52,7 @@ class Sweeper:
         to_run: ToRun,
         runs: Runs,
         *,
-        now: Callable[[], datetime],
+        clock: Clock,
         swept: Callable[[int], None] = lambda _pending: None,
         told: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -56,7 +63,7 @@ class Sweeper:
         self._swept = swept
         self._told = told
         self._sleep = sleep
-        self._now = now
+        self._clock = clock
         self._sweeps = 0
 
     async def run(self) -> None:
@@ -72,11 +79,12 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look once."""
+        await self._clock.set()
         if await self._ledger.expire_due():
             self._told()
         for request_id in await self._to_run.to_run():
             self._runs.start(request_id)
         self._swept(await self._ledger.count_open())
         if self._sweeps % PRUNE_EVERY == 0:
-            await self._ledger.prune(self._now() - KEPT)
+            await self._ledger.prune(self._clock() - KEPT)
         self._sweeps += 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, insert, literal_column, null, or_, select, update
 
+from bot.cancellation.clock import is_past
 from bot.cancellation.sighting import OPEN
 from bot.cancellation.tables import requests, sightings, watch_leases, watched_clusters
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 #: Written out, not bound: a database uses a partial index only for a condition that it can read.
 IS_OPEN = sightings.c.state.in_([literal_column(f"'{seen}'") for seen in sorted(OPEN)])
+
+
+#: No lease on a project is longer, and no sighting is put off for longer; see `is_past`.
+LONGEST_LEASE = timedelta(seconds=40)
+FARTHEST = timedelta(minutes=2)
 
 
 def lease_of(project_id: str) -> Select[Any]:
@@ -83,7 +90,8 @@ def new_lease(project_id: str, owner: str, until: datetime) -> Insert:
 
 def take_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Look at a project from now on, if it is ours or nobody's."""
-    free = or_(watch_leases.c.owner == owner, watch_leases.c.until <= now)
+    over = is_past(watch_leases.c.until, now, now + LONGEST_LEASE)
+    free = or_(watch_leases.c.owner == owner, over)
     return _lease(project_id, free).values(owner=owner, until=until)
 
 
@@ -177,5 +185,6 @@ def nothing_due_but(version: int) -> ColumnElement[Any]:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    free = or_(sightings.c.claimed_until.is_(None), sightings.c.claimed_until <= now)
-    return and_(sightings.c.due_at.is_not(None), sightings.c.due_at <= now, free)
+    far = now + FARTHEST
+    free = or_(sightings.c.claimed_until.is_(None), is_past(sightings.c.claimed_until, now, far))
+    return and_(sightings.c.due_at.is_not(None), is_past(sightings.c.due_at, now, far), free)

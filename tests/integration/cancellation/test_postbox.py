@@ -204,7 +204,7 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     claimed, go_on = asyncio.Event(), asyncio.Event()
 
     async def slowly(db: AsyncConnection) -> None:
-        bounds = {"now": clock(), "limit": 1}
+        bounds = post_statements.bounds(clock(), 1)
         due = list((await db.execute(post_statements.lock_due_posts(), bounds)).scalars())
         await db.execute(post_statements.claim_posts(due, "replica-1", clock() + LEASE))
         claimed.set()

@@ -1,0 +1,204 @@
+"""Replicas whose clocks disagree, and clocks that are set while requests are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.clock import LedgerClock, wall_clock
+from bot.cancellation.database import Database
+from bot.cancellation.leases import LEASE, Leases
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.postbox import PostBox
+from bot.cancellation.statements import LONGEST_LEASE
+from tests.domain import RINA, Clock, a_request, a_waiting_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+
+#: How far another replica's clock is off.
+OFF = [pytest.param(HOUR, id="an hour ahead"), pytest.param(-HOUR, id="an hour behind")]
+BACK = [3600, 60, 12]
+
+
+@dataclass(slots=True)
+class Replica:
+    """The domain of one replica, with a clock of its own."""
+
+    ledger: Ledger
+    leases: Leases
+    posts: PostBox
+    clock: LedgerClock
+
+
+async def replica(database: Database, name: str, off: timedelta = timedelta()) -> Replica:
+    clock = LedgerClock(database, wall=lambda: wall_clock() + off)
+    await clock.set()
+    return Replica(
+        Ledger(database, clock),
+        Leases(database, clock, name, lease=0.6),
+        PostBox(database, clock),
+        clock,
+    )
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("off", OFF)
+async def test_a_lease_holds_against_a_replica_whose_clock_is_off(
+    database: Database, off: timedelta
+) -> None:
+    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+    request = await right.ledger.create(a_request(), RINA)
+    assert await right.leases.claim(request.id)
+
+    assert await wrong.leases.to_run() == []
+    assert await wrong.leases.claim(request.id) is None
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("off", OFF)
+async def test_a_dead_replica_whose_clock_was_off_is_followed_when_its_lease_has_run_out(
+    database: Database, off: timedelta
+) -> None:
+    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+    request = await right.ledger.create(a_request(), RINA)
+    assert await wrong.leases.claim(request.id)
+
+    await asyncio.sleep(0.7)
+
+    assert await right.leases.to_run() == [request.id]
+    assert await right.leases.claim(request.id)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("off", OFF)
+async def test_a_replica_whose_clock_is_off_lets_nobody_wait_longer_or_shorter(
+    database: Database, off: timedelta
+) -> None:
+    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+    soon = wall_clock() + timedelta(minutes=30)
+    request = await right.ledger.create(a_waiting_request(expires_at=soon), RINA)
+
+    assert await wrong.ledger.expire_due() == []
+    assert (await wrong.ledger.request(request.id)).state is State.AWAITING
+    assert len(await wrong.posts.claim_posts("wrong", 5)) == 1  # and what is due, is due at once
+
+
+@pytest.mark.parametrize("back", BACK)
+async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
+    ledger: Ledger, leases: Leases, database: Database, clock: Clock, back: float
+) -> None:
+    """The runner died with it; the design promises an end within 30 seconds."""
+    request = await ledger.create(a_request(), RINA)
+    assert await leases.claim(request.id)
+    clock.forward(-back)
+    other = Leases(database, clock, "runner-2")
+
+    clock.forward(24)
+
+    assert await other.to_run() == [request.id]
+    assert await other.claim(request.id)
+
+
+@pytest.mark.parametrize("back", BACK)
+async def test_a_runner_goes_on_when_the_clock_was_set_back(
+    ledger: Ledger, leases: Leases, clock: Clock, back: float
+) -> None:
+    request = await ledger.create(a_request(), RINA)
+    running = await leases.claim(request.id)
+    assert running
+    clock.forward(-back)
+
+    assert await leases.renew(request.id)
+    settled = await leases.settle(
+        await leases.cancel_sent(running), State.CANCELLED, Outcome(sentence="done")
+    )
+
+    assert settled.state is State.CANCELLED
+
+
+async def test_after_a_jump_ahead_a_runner_sends_nothing_until_it_holds_the_request_again(
+    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+) -> None:
+    """For another replica the lease has run out: the fence is in the row, not in the clock."""
+    request = await ledger.create(a_request(), RINA)
+    assert await leases.claim(request.id)
+    clock.forward(3600)
+    other = Leases(database, clock, "runner-2")
+
+    assert await other.claim(request.id)
+
+    assert not await leases.renew(request.id)
+
+
+async def test_a_post_from_before_the_clock_was_set_back_is_delivered(
+    ledger: Ledger, postbox: PostBox, clock: Clock
+) -> None:
+    await ledger.create(a_request(), RINA)
+    clock.forward(-3600)
+
+    assert len(await postbox.claim_posts("replica-1", 5)) == 1
+
+
+async def test_a_step_back_of_a_minute_delays_a_post_by_no_more_than_that(
+    ledger: Ledger, postbox: PostBox, clock: Clock
+) -> None:
+    await ledger.create(a_request(), RINA)
+    clock.forward(-60)
+    assert await postbox.claim_posts("replica-1", 5) == []
+
+    clock.forward(60)
+
+    assert len(await postbox.claim_posts("replica-1", 5)) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_the_server_s_time_is_carried_on_by_a_clock_that_never_jumps(
+    database: Database,
+) -> None:
+    """What the wall clock does between two answers of the server is not seen."""
+    wall, seconds = Clock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
+    clock = LedgerClock(database, wall=wall, monotonic=lambda: seconds[0])
+    assert clock() == wall.now  # until the server was asked
+
+    await clock.set()
+    told = clock()
+    wall.forward(-86400)
+    seconds[0] += 5
+
+    assert abs(told - wall_clock()) < timedelta(seconds=2)
+    assert clock() - told == timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_slow_answer_does_not_move_the_clock(database: Database) -> None:
+    seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
+    clock = LedgerClock(database, monotonic=lambda: next(seconds))
+    await clock.set()
+    before = clock()
+
+    await clock.set()  # took 40 seconds by this clock
+
+    assert clock() == before
+
+
+async def test_the_time_of_a_local_file_is_this_machine_s(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+    wall = Clock()
+    clock = LedgerClock(database, wall=wall)
+
+    await clock.set()
+
+    assert clock() == wall.now
+    await database.close()
+
+
+def test_a_lease_is_shorter_than_what_no_lease_can_be() -> None:
+    assert timedelta(seconds=LEASE) < LONGEST_LEASE
