@@ -1,0 +1,74 @@
+"""The ledger's spans on both databases: of what was done, and of what was given up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy import select
+
+from bot.cancellation.database import Database
+from bot.cancellation.errors import NotRecorded
+from bot.cancellation.tables import audit_events
+from bot.tracing.spans import Spans
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Watched:
+    """A ledger whose transactions are traced, and the spans that ended."""
+
+    def __init__(self, database_url: str) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.spans = Spans(self.exporter, Resource({}))
+        self.database = Database(database_url, patience=0.5)
+        self.spans.follow_ledger(self.database.engine)
+
+    async def close(self) -> tuple[ReadableSpan, ...]:
+        await self.database.close()
+        await self.spans.close(5.0)
+        return self.exporter.get_finished_spans()
+
+
+@pytest.fixture
+async def watched(database_url: str) -> AsyncIterator[Watched]:
+    watched = Watched(database_url)
+    await watched.database.migrate()
+    yield watched
+    await watched.close()
+
+
+async def looks(db: AsyncConnection) -> None:
+    await db.execute(select(audit_events))
+
+
+async def test_a_transaction_is_a_span_with_its_database_and_its_tables(watched: Watched) -> None:
+    with watched.spans.trail("run", None):
+        await watched.database.read(looks)
+    system = "sqlite" if watched.database.is_sqlite else "postgresql"
+    ledger, run = await watched.close()
+
+    assert (ledger.name, ledger.parent) == ("ledger", run.context)
+    assert dict(ledger.attributes or {}) == {
+        "db.system.name": system,
+        "db.query.summary": "SELECT audit_events",
+    }
+
+
+async def test_a_transaction_that_was_given_up_has_ended_too(watched: Watched) -> None:
+    async def hangs(db: AsyncConnection) -> None:
+        await looks(db)
+        await asyncio.sleep(60)
+
+    with watched.spans.trail("run", None), pytest.raises(NotRecorded):
+        await watched.database.write(hangs)
+    found = await watched.close()
+
+    assert sorted(span.name for span in found) == ["ledger", "run"]
