@@ -152,10 +152,13 @@ class Exchange:
         try:
             return Answer(status=HTTPStatus.OK, document=self._token(ask))
         except OAuthRefused as refused:
-            return Answer(status=refused.status, document=refused.document)
+            headers = {"Allow": "POST"} if refused.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+            return Answer(status=refused.status, document=refused.document, headers=headers)
 
     def _token(self, ask: Ask) -> dict[str, object] | None:
-        if ask.method != "POST" or not ask.headers.get("content-type", "").startswith(FORM):
+        if ask.method != "POST":
+            raise OAuthRefused(405, "invalid_request", "Send a form with POST.")
+        if not ask.headers.get("content-type", "").startswith(FORM):
             raise OAuthRefused(400, "invalid_request", "Send a form with POST.")
         form = dict(parse_qsl(ask.body, keep_blank_values=True))
         client = authenticate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LARGEST = 500
+#: The greatest number of a page; the API is written in Java.
+LAST_PAGE = 2**31 - 1
 USUAL = 100
 BOOLEANS = frozenset({"true", "false"})
 KNOWN = frozenset({"pageNum", "itemsPerPage", "includeCount", "pretty", "envelope"})
@@ -39,7 +42,7 @@ def check_query(query: Mapping[str, str], *, reject_unknown: bool) -> None:
 def paging(query: Mapping[str, str]) -> Paging:
     """Read the paging parameters; raise INVALID_QUERY_PARAMETER for one out of bounds."""
     return Paging(
-        number=_number(query, "pageNum", 1, None),
+        number=_number(query, "pageNum", 1, LAST_PAGE),
         size=_number(query, "itemsPerPage", USUAL, LARGEST),
         count=query.get("includeCount", "true") == "true",
     )
@@ -58,10 +61,10 @@ def page(items: Sequence[object], query: Mapping[str, str], url: str) -> dict[st
     return document
 
 
-def _number(query: Mapping[str, str], name: str, usual: int, largest: int | None) -> int:
+def _number(query: Mapping[str, str], name: str, usual: int, largest: int) -> int:
     text = query.get(name, str(usual))
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1 or (largest is not None and number > largest):
+    number = int(text) if re.fullmatch(r"[0-9]{1,10}", text) else 0
+    if not 1 <= number <= largest:
         raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
     return number
 

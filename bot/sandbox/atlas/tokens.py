@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -103,6 +102,6 @@ def _basic(authorization: str) -> tuple[str, str]:
         return "", ""
     try:
         client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii's and the decoder's own errors are such, too
         return "", ""
     return client_id, secret

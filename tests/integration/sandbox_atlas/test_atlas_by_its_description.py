@@ -1,0 +1,88 @@
+"""The stand-in does what its description says, whatever it is asked: played by schemathesis."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from requests.auth import HTTPBasicAuth, HTTPDigestAuth
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemathesis import Case, HookContext
+
+ROOT = Path(__file__).parents[3]
+TOKEN_PATH = "/api/oauth/token"
+
+#: The date is later than any version: each resource answers in its newest.
+VERSION = "application/vnd.atlas.2024-08-05+json"
+
+schema = schemathesis.openapi.from_path(ROOT / "docs" / "sandbox-atlas-api.yaml")
+key = HTTPDigestAuth(PUBLIC_KEY, PRIVATE_KEY)
+schema.auth.set_from_requests(key).skip_for(path=TOKEN_PATH)
+account = HTTPBasicAuth(CLIENT_ID, CLIENT_SECRET)
+schema.auth.set_from_requests(account).apply_to(path=TOKEN_PATH)
+
+
+class Running:
+    """A stand-in in a thread of its own, for a client that waits."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        # Its clock stands still, so that no nonce and no token grows old.
+        self.atlas = AtlasStandIn(clock=HandClock())
+
+    def __enter__(self) -> AtlasStandIn:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self.atlas.start(), self._loop).result(10)
+        return self.atlas
+
+    def __exit__(self, *_error: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.atlas.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[AtlasStandIn]:
+    with Running() as atlas:
+        # Enough for everything that is asked: the limit has tests of its own.
+        atlas.behaviour.rate_capacity = 100_000
+        atlas.behaviour.token_limit = 100_000
+        yield atlas
+
+
+@schema.hook
+def before_generate_path_parameters(
+    context: HookContext, strategy: st.SearchStrategy[dict[str, str]]
+) -> st.SearchStrategy[dict[str, str]]:
+    """Let half of the paths lead to something."""
+    place = {"project": st.just(PROJECT_ID), "cluster": st.sampled_from(["prod-eu", "analytics"])}
+    jobs = st.sampled_from([f"65f0a1c2d3e4f5a6b7c8010{number}" for number in range(1, 9)])
+    return st.one_of(strategy, st.fixed_dictionaries({**place, "job": jobs}))
+
+
+@schema.parametrize()
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+def test_every_answer_is_as_described(case: Case[Any], running: AtlasStandIn) -> None:
+    """No 5xx; statuses, types, headers and bodies as described; wrong input and keys refused."""
+    media = "application/json" if case.path == TOKEN_PATH else VERSION
+    # A request to cancel can be right in every way, and the job is none that can be cancelled.
+    case.call_and_validate(
+        base_url=running.url,
+        headers={"Accept": media},
+        excluded_checks=[positive_data_acceptance] if case.method == "DELETE" else None,
+    )

@@ -1,0 +1,61 @@
+"""Requests that no client of Atlas means to send are answered like any other wrong one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bot.sandbox.atlas import AtlasStandIn
+
+V2 = "application/vnd.atlas.2023-01-01+json"
+
+
+@pytest.fixture
+async def client(standin: AtlasStandIn) -> AsyncIterator[httpx.AsyncClient]:
+    auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
+    async with httpx.AsyncClient(base_url=standin.url, auth=auth) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "2147483648", "١", "²", "0", "-1", "1.0", ""])
+async def test_a_page_that_cannot_be_is_refused(client: httpx.AsyncClient, number: str) -> None:
+    answer = await client.get(
+        "/api/atlas/v2/groups", params={"pageNum": number}, headers={"Accept": V2}
+    )
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "INVALID_QUERY_PARAMETER")
+
+
+@pytest.mark.parametrize("name", ["a%0Ab", "%00", "%FF", "%2E%2E"])
+async def test_a_path_with_any_character_in_it_gets_an_answer_of_atlas(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    answer = await client.get(f"/api/atlas/v2/groups/{name}", headers={"Accept": V2})
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (404, "INVALID_GROUP_ID")
+
+
+@pytest.mark.parametrize("path", ["/api/oauth/token", "/api/oauth/revoke"])
+async def test_a_token_is_had_with_post_only(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path, auth=None)
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("encoded", ["é", "=", "YQ", "/////w=="])
+async def test_basic_credentials_that_are_none_are_refused(
+    standin: AtlasStandIn, encoded: str
+) -> None:
+    headers = {b"Authorization": f"Basic {encoded}".encode()}
+    form = {"grant_type": "client_credentials"}
+    async with httpx.AsyncClient(base_url=standin.url) as client:
+        answer = await client.post("/api/oauth/token", data=form, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
