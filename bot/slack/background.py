@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     #: Tells the person at the other end that it went wrong, and under which reference.
     Tell = Callable[[str], Awaitable[object]]
 
+#: Seconds at the end for those whose work is cancelled: a word to the person who waits for it.
+LAST_WORD = 0.8
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,14 +51,17 @@ class Background:
         return task
 
     async def drain(self, seconds: float) -> None:
-        """Wait for what is going on; after `seconds` cancel the rest."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=seconds)
-        for task in late:
-            log.warning("cancelled at shutdown", task=task.get_name())
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        """Wait for what is going on, and cancel the rest so that it can have its last word.
+
+        All of it takes `seconds` at most.
+        """
+        last = min(LAST_WORD, seconds / 2)
+        for share in (seconds - last, last):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=share)
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
@@ -67,14 +73,20 @@ class Background:
         with self._trail(name, None):
             try:
                 await work
+            except asyncio.CancelledError:
+                reference = new_reference()
+                log.warning("cancelled at shutdown", task=name, reference=reference)
+                await _told(tell, reference)
+                raise
             except Exception:
                 reference = new_reference()
                 log.exception("background work failed", task=name, reference=reference)
-                if tell:
-                    await _told(tell, reference)
+                await _told(tell, reference)
 
 
-async def _told(tell: Tell, reference: str) -> None:
+async def _told(tell: Tell | None, reference: str) -> None:
+    if tell is None:
+        return
     try:
         await tell(reference)
     except Exception:

@@ -33,6 +33,9 @@ PATIENCE = 12.0
 #: Seconds between the tries to update a dialog; the update may be repeated, it changes nothing.
 PAUSES = (0.5, 2.0)
 
+#: What a dialog says that has not found out what to show when the process ends.
+ENDING = "The bot is just being restarted: try again in a moment."
+
 #: Codes of a trigger that was used: the first delivery of this payload has opened the dialog.
 USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 
@@ -58,9 +61,10 @@ class Dialogs:
         view = dialog.loading(asked)
         opening = asyncio.create_task(self.opened(view, trigger_id, spot))
         finding = asyncio.create_task(self.find(asked, who))
-        if view_id := await opening:
-            await self.show(view_id, await finding, spot)
-        else:
+        try:
+            if view_id := await opening:
+                await self.show(view_id, await finding, spot)
+        finally:
             await _dropped(finding)
 
     async def opened(self, view: View, trigger_id: str, spot: Spot) -> str | None:
@@ -88,6 +92,9 @@ class Dialogs:
         except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
             log.info("dialog says why not", job=asked.ref.job_id, why=type(error).__name__)
             return self._instead(error, asked)
+        except asyncio.CancelledError:
+            # The process is about to end, and leaves time for a last word; another one goes on.
+            return dialog.trouble(ENDING, asked)
         finally:
             await _dropped(looking)
 

@@ -11,10 +11,11 @@ import pytest
 
 from bot import starting
 from bot.app import Bot
-from bot.sandbox.atlas import AtlasStandIn
+from bot.sandbox.atlas import AtlasStandIn, Kind
+from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import Fault, SlackStandIn
 from bot.settings import load_settings
-from tests.acceptance.house import environment, open_house
+from tests.acceptance.house import LIVE, environment, open_house
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +99,19 @@ async def ask(house: House) -> str:
     return (await house.ends(job[1])).state
 
 
+async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(house: House) -> None:
+    """Its button is answered by whichever process is there then."""
+    house.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
+    await house.types("rina", " ".join(LIVE))
+    await house.slack.until(lambda: house.slack.view_of("rina"))
+    await house.bot.stop()
+    view = house.slack.view_of("rina")
+
+    assert "The bot is just being restarted: try again in a moment." in str(view)
+    assert "Try again" in str(view)
+
+
 async def test_in_socket_mode_nobody_has_to_notice_the_end(house: House) -> None:
-    assert isinstance(house.bot, Bot)
     began = time.monotonic()
     await house.bot.stop()
 

@@ -53,6 +53,33 @@ async def test_draining_waits_and_then_cancels() -> None:
     assert background.idle
 
 
+async def test_whoever_waits_for_what_is_cancelled_is_told() -> None:
+    told: list[str] = []
+
+    async def tell(reference: str) -> None:
+        await asyncio.sleep(0.01)
+        told.append(reference)
+
+    background = Background()
+    slow = background.start(asyncio.Event().wait(), "slow", tell)
+    await background.drain(0.1)
+
+    assert slow.cancelled()
+    assert len(told) == 1
+
+
+async def test_draining_ends_in_time_though_nobody_can_be_told() -> None:
+    async def tell(_reference: str) -> None:
+        await asyncio.Event().wait()
+
+    background = Background()
+    background.start(asyncio.Event().wait(), "slow", tell)
+    async with asyncio.timeout(1.0):
+        await background.drain(0.1)
+
+    assert background.idle
+
+
 async def test_draining_nothing_is_quick() -> None:
     await Background().drain(0.0)
 

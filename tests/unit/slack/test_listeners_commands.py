@@ -45,6 +45,19 @@ async def test_the_ack_waits_for_nothing() -> None:
     assert answer.status == 200
 
 
+async def test_a_dialog_says_so_when_the_process_ends_before_the_job_was_found() -> None:
+    bench = Bench()
+    bench.desk.gate = asyncio.Event()
+    await bench.ack(payloads.command(TYPED))
+    await asyncio.sleep(0.01)
+    await bench.background.drain(0.2)
+
+    assert "Looking up" in words(bench.shown[0])
+    assert "The bot is just being restarted: try again in a moment." in words(bench.shown[-1])
+    assert names.TRY_AGAIN in words(bench.shown[-1])
+    assert bench.background.idle
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
