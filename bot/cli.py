@@ -27,6 +27,7 @@ from bot.manifest import AddressError, manifest
 from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_database_url, load_settings, warnings
 from bot.starting import StartError
+from bot.tracing import TracingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -83,6 +84,8 @@ def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` and turn the errors of starting into sentences."""
     try:
         asyncio.run(work)
+    except TracingError as error:
+        give_up(str(error), WRONG_SETTINGS)
     except (StartError, ScriptFailed) as error:
         give_up(str(error), FAILED)
 

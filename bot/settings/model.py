@@ -71,7 +71,9 @@ class TracingSettings:
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values of the headers, each by itself: `key1=value1,key2=value2`, URL-encoded."""
         given = [v.get_secret_value() for k, v in self.variables.items() if k.endswith(HEADERS)]
-        values = [pair.partition("=")[2].strip() for text in given for pair in text.split(",")]
+        pairs = [pair.strip() for text in given for pair in text.split(",")]
+        # Whatever is no pair may be a key that somebody gave without a name.
+        values = [pair.partition("=")[2].strip() or pair for pair in pairs]
         # The token of `Authorization: Bearer token` is secret without its first word too.
         whole = [unquote(value) for value in values]
         words = {*whole, *(value.rpartition(" ")[2] for value in whole)}

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from bot.atlas import Answered
     from bot.settings import TracingSettings
 
-__all__ = ["Tracing", "Untraced", "open_tracing"]
+__all__ = ["Tracing", "TracingError", "Untraced", "open_tracing"]
+
+
+class TracingError(Exception):
+    """OpenTelemetry does not take its settings; the text says which and why."""
 
 
 class Tracing(Protocol):
@@ -57,9 +61,18 @@ class Untraced:
 
 
 def open_tracing(settings: TracingSettings | None, instance: str) -> Tracing:
-    """Begin to trace as `settings` say; `instance` names this replica."""
+    """Begin to trace as `settings` say; `instance` names this replica.
+
+    Raises:
+        TracingError: the SDK does not take one of its variables.
+    """
     if settings is None:
         return Untraced()
     from bot.tracing.export import exporting  # noqa: PLC0415 - the extra may not be installed
 
-    return exporting(settings, instance)
+    try:
+        return exporting(settings, instance)
+    except (ValueError, OSError) as error:
+        raise TracingError(
+            f"OpenTelemetry does not take its settings ({error}): check the OTEL_ variables."
+        ) from error
