@@ -1,0 +1,118 @@
+"""Runs the campaigns: `python -m tests.campaign [NAME …] [--seed N] [--minutes M] [--short]`.
+
+Exit code: 0 when nothing was violated, 1 when something was or a campaign broke off, 2 for wrong
+usage. What was seen of a violation stays in a folder, whose name is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import importlib
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from tests.bench import machine, pages
+from tests.bench.__main__ import show
+from tests.bench.report import Report
+from tests.campaign.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent
+
+#: Minutes and requests, long and short.
+LONG, SHORT = (18.0, 1000), (0.5, 60)
+
+
+def campaigns() -> dict[str, str]:
+    """Return each module here that can `run`, with its docstring's first line."""
+    found = {}
+    for path in sorted(HERE.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        if "run" in (node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)):
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    known = campaigns()
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaign",
+        description="Plays the bot in bad weather, on this machine, on loopback.",
+        epilog="\n".join(f"{name:8} {sentence}" for name, sentence in known.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="which (default: all)")
+    add("--seed", type=int, help="the dice (default: the time)")
+    add("--minutes", type=float, help=f"how long people keep coming (default: {LONG[0]:g})")
+    add("--requests", type=int, help=f"how many requests (default: {LONG[1]})")
+    add("--rate", type=float, default=20.0, help="soak: cancellations a second (default: 20)")
+    add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables there, between its markers")
+    asked = parser.parse_args(given)
+    if unknown := [name for name in asked.names if name not in known]:
+        parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
+    asked.names = asked.names or list(known)
+    return asked
+
+
+def options_of(asked: argparse.Namespace) -> Options:
+    minutes, requests = SHORT if asked.short else LONG
+    return Options(
+        seed=int(time.time()) if asked.seed is None else asked.seed,
+        minutes=asked.minutes or minutes,
+        requests=asked.requests or requests,
+        rate=asked.rate,
+        folder=Path(tempfile.mkdtemp(prefix="cancel-restore-campaign-")),
+    )
+
+
+def run(name: str, options: Options) -> Report:
+    """Run one campaign; one that breaks off is reported, and the others still run."""
+    try:
+        module = importlib.import_module(f"tests.campaign.{name}")
+        return Report(name, asyncio.run(module.run(options)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and fails the run
+        traceback.print_exc()
+        return Report(name, error=f"{type(error).__name__}: {error}")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    asked = arguments(given)
+    options = options_of(asked)
+    console = Console()
+    header = [
+        *machine.lines(),
+        f"Seed {options.seed}, {options.minutes:g} minutes, {options.requests} requests",
+    ]
+    console.print(escape("\n".join(header)), highlight=False)
+    reports = []
+    for name in asked.names:
+        console.rule(name)
+        report = run(name, options)
+        show(console, report)
+        if asked.markdown:
+            pages.write(asked.markdown, report, header)
+        reports.append(report)
+    held = all(report.held for report in reports)
+    if held:
+        shutil.rmtree(options.folder)
+    else:
+        console.print(f"seed {options.seed}, evidence in {options.folder}", style="red")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

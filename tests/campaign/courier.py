@@ -1,0 +1,84 @@
+"""Slack's side of deliveries: what is not acknowledged comes again; some come twice, some late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack.delivery import Delivery
+
+if TYPE_CHECKING:
+    import random
+
+    from bot.sandbox.slack import Ack, SlackStandIn
+
+    Json = dict[str, Any]
+
+#: How often Slack sends again what was not acknowledged within its three seconds.
+RETRIES = 3
+
+#: Seconds before each repetition.
+PAUSES = (0.1, 0.5, 1.0)
+
+
+@dataclass(slots=True)
+class Rain:
+    """How much of the deliveries goes astray, as shares from 0 to 1."""
+
+    late: float = 0.0
+    twice: float = 0.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the deliveries."""
+
+    sent: int = 0
+    late: int = 0
+    twice: int = 0
+    again: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+class Courier(Delivery):
+    """Takes the place of the stand-in's own delivery."""
+
+    def __init__(self, slack: SlackStandIn, dice: random.Random) -> None:
+        super().__init__(slack.world, slack.sockets, slack.http)
+        self._dice = dice
+        self.rain = Rain()
+        self.counts = Counts()
+
+    async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
+        self.counts.sent += 1
+        if self._dice.random() < self.rain.late:
+            self.counts.late += 1
+            await asyncio.sleep(self._dice.uniform(0.1, 2.0))  # others overtake it
+        if self._dice.random() < self.rain.twice:
+            return await self._twice(kind, payload)
+        return await self._insist(kind, payload)
+
+    async def _twice(self, kind: str, payload: Json) -> Ack:
+        """Two copies at once: whichever is acknowledged counts."""
+        self.counts.twice += 1
+        first, second = await asyncio.gather(
+            self._insist(kind, payload), super().send(kind, payload, **_retry(1))
+        )
+        return first if first.ok else second
+
+    async def _insist(self, kind: str, payload: Json) -> Ack:
+        ack = await super().send(kind, payload)
+        for number, pause in enumerate(PAUSES[:RETRIES], 1):
+            if ack.ok:
+                return ack
+            self.counts.again += 1
+            self.counts.lost[str(ack.error)] += 1
+            await asyncio.sleep(pause)
+            ack = await super().send(kind, payload, **_retry(number))
+        return ack
+
+
+def _retry(number: int) -> Json:
+    return {"retry_attempt": number, "retry_reason": "timeout"}

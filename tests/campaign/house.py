@@ -1,0 +1,229 @@
+"""A campaign's house: stand-ins behind relays, bots as processes, one ledger, and the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Literal
+
+from bot.cancellation.database import Database
+from bot.cancellation.record import Record
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.slack import Settings as SlackSettings
+from bot.sandbox.slack import SlackStandIn
+from tests.campaign.courier import Courier
+from tests.campaign.people import People
+from tests.campaign.relay import Relay
+from tests.campaign.replicas import Replica
+from tests.campaign.town import Board, build_workspace, build_world, start_job, write_projects
+from tests.campaign.weather import Weather
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.cancellation.events import Recorded
+    from bot.sandbox.atlas.jobs import RestoreJob
+    from tests.postgres import PostgresServer
+
+Mode = Literal["socket", "http"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One part of a campaign.
+
+    Attributes:
+        name: what the table calls it.
+        mode: how Slack reaches the bot.
+        replicas: how many bots there are.
+        people: how many members the workspace has, besides the approvers.
+        client_msg_id: whether this Slack knows a repeated post.
+    """
+
+    name: str
+    mode: Mode
+    replicas: int
+    people: int = 0
+    client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """Everything that runs."""
+
+    plan: Plan
+    folder: Path
+    slack: SlackStandIn
+    atlas: AtlasStandIn
+    postgres: PostgresServer | None
+    database_url: str
+    to_slack: Relay
+    to_atlas: Relay
+    to_bot: Relay
+    courier: Courier
+    board: Board
+    known: set[str]
+    dice: random.Random
+    replicas: list[Replica] = field(default_factory=list)
+    _turns: count[int] = field(default_factory=count)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        app = self.slack.workspace.app
+        return (app.bot_token, app.app_token, app.signing_secret, PRIVATE_KEY)
+
+    @property
+    def logs(self) -> list[Path]:
+        """What the bots have written, a file for each life that has ended."""
+        return sorted(self.folder.glob("*.log"))
+
+    def environment(self) -> dict[str, str]:
+        way = {
+            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
+            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
+        }
+        return {
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_API_URL": f"http://127.0.0.1:{self.to_slack.port}/api/",
+            "SHOP_PUBLIC_KEY": PUBLIC_KEY,
+            "SHOP_PRIVATE_KEY": PRIVATE_KEY,
+            "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{self.to_atlas.port}",
+            "BOT_PROJECTS_FILE": str(self.folder / "projects.toml"),
+            "DATABASE_URL": self.database_url,
+            **way[self.plan.mode],
+        }
+
+    def people(self) -> People:
+        return People(self.slack, self.board, self.dice)
+
+    def weather(self) -> Weather:
+        return Weather(
+            dice=random.Random(self.dice.random()),  # noqa: S311 - weather, no secret
+            slack=self.slack,
+            atlas=self.atlas,
+            replicas=self.replicas,
+            to_slack=self.to_slack,
+            to_atlas=self.to_atlas,
+            to_bot=self.to_bot if self.plan.mode == "http" else None,
+            postgres=self.postgres,
+        )
+
+    def new_job(self, project: str) -> RestoreJob:
+        """Start a download; every other one has its link already."""
+        job = start_job(self.atlas.world, project, live=self.dice.random() < 0.5)
+        self.known.add(job.id)
+        return job
+
+    async def open(self) -> None:
+        """Start every bot and wait until all are ready."""
+        for number in range(self.plan.replicas):
+            replica = Replica(f"bot-{number + 1}", self.environment(), self.folder)
+            self.replicas.append(replica)
+            replica.open()
+        await self.ready()
+        if self.plan.mode == "http":
+            self.slack.http.request_url = f"http://127.0.0.1:{self.to_bot.port}/slack/events"
+
+    async def ready(self) -> None:
+        await asyncio.gather(*(replica.ready() for replica in self.replicas))
+
+    def next_bot(self) -> int | None:
+        """Where Slack's next connection goes: to the bots that live, in turn."""
+        ports = [replica.port for replica in self.replicas if replica.port]
+        return ports[next(self._turns) % len(ports)] if ports else None
+
+    async def record(self) -> tuple[list[Recorded], list[str]]:
+        """Read the whole record, and where its chains do not hold."""
+        database = Database(self.database_url)
+        try:
+            record = Record(database)
+            events = [event async for event in record.events()]
+            return events, [str(each) for each in await record.breaks()]
+        finally:
+            await database.close()
+
+    def keep(self, name: str, things: object) -> None:
+        """Put something into the folder of evidence, as JSON."""
+        (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
+
+    def keep_evidence(self, weather: Weather, events: list[Recorded]) -> None:
+        """Keep what somebody needs to see what happened."""
+        self.keep("faults.json", [asdict(blow) for blow in weather.blows])
+        self.keep("record.json", [asdict(event) for event in events])
+        self.keep("atlas.json", [asdict(call) for call in self.atlas.calls])
+        threads = self.board.threads.values()
+        self.keep(
+            "cards.json",
+            [
+                {"request": t.request, "job": t.job, "cards": t.cards, "replies": t.replies}
+                for t in threads
+            ],
+        )
+
+
+@asynccontextmanager
+async def opened(
+    plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
+) -> AsyncIterator[House]:
+    """Open a house; every bot in it ends with it."""
+    url = f"sqlite:///{folder}/ledger.db"
+    if postgres:
+        url = await asyncio.to_thread(postgres.new_database)
+    world, known = build_world(), set[str]()
+    write_projects(world, folder)
+    settings = SlackSettings(client_msg_id=plan.client_msg_id)
+    # A bot that dies in the middle of a handshake is no trouble of the stand-in's.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    async with AsyncExitStack() as stack:
+        atlas = await stack.enter_async_context(AtlasStandIn(world))
+        slack = await stack.enter_async_context(
+            SlackStandIn(build_workspace(plan.people), settings=settings)
+        )
+        dice = random.Random(seed)  # noqa: S311 - the same stories at every run
+        relays = [
+            await stack.enter_async_context(Relay(partial(port_of, url)))
+            for url in (slack.base_url, atlas.url)
+        ]
+        to_bot = await stack.enter_async_context(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
+        board, courier = Board(known), Courier(slack, dice)
+        slack.world.news.subscribe(board.heard)
+        slack._delivery = courier
+        house = House(
+            plan=plan,
+            folder=folder,
+            slack=slack,
+            atlas=atlas,
+            postgres=postgres,
+            database_url=url,
+            to_slack=relays[0],
+            to_atlas=relays[1],
+            to_bot=to_bot,
+            courier=courier,
+            board=board,
+            known=known,
+            dice=dice,
+        )
+        try:
+            yield house
+        finally:
+            await asyncio.gather(*(replica.close() for replica in house.replicas))
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def lag(seen: list[float], every: float = 0.25) -> None:
+    """Note how late this very process is, again and again: what a slow machine adds to any wait."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(every)
+        seen.append(time.monotonic() - began - every)

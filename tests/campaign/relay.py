@@ -1,0 +1,154 @@
+"""A wire between the bot and a service that breaks on demand, in the middle of an exchange.
+
+It knows nothing of either side: bytes that a client sends after an answer begin a new exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from types import TracebackType
+
+#: What can befall one exchange, with a sentence each.
+HARMS = {
+    "late": "the request is handed on `seconds` late",
+    "reset before": "the connection is reset, and the service never hears of the request",
+    "reset after": "the service has done it, and the connection is reset before the answer",
+    "cut answer": "half of the answer, then the connection ends",
+    "noise": "bytes that are no HTTP instead of the answer",
+    "silence": "the service has done it, and no answer ever comes",
+}
+
+NOISE = bytes(range(256))
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What befalls the next exchange."""
+
+    kind: str
+    seconds: float = 1.0
+
+
+@dataclass(slots=True)
+class Line:
+    """One connection: whether an exchange is open, and what befalls it."""
+
+    client: asyncio.StreamWriter
+    service: asyncio.StreamWriter
+    asked: bool = False
+    harm: Harm | None = None
+
+
+@dataclass(slots=True)
+class Relay:
+    """Listens on a free port, hands on to whatever `service` names then; a context manager.
+
+    `service` gives a port on loopback, or None while nobody is there.
+    """
+
+    service: Callable[[], int | None]
+    port: int = 0
+    harms: deque[Harm] = field(default_factory=deque)
+    struck: int = 0
+    _server: asyncio.Server | None = None
+    _lines: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._server
+        self._server.close()
+        for line in self._lines:
+            line.cancel()
+        await asyncio.gather(*self._lines, return_exceptions=True)
+
+    async def _meet(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._lines.add(task)
+        task.add_done_callback(self._lines.discard)
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await self._connect(reader, client)
+        client.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        port = self.service()
+        if port is None:
+            return
+        answers, service = await asyncio.open_connection("127.0.0.1", port)
+        line = Line(client, service)
+        both = [
+            asyncio.create_task(self._requests(reader, line)),
+            asyncio.create_task(self._answers(answers, line)),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            service.transport.abort()
+
+    async def _requests(self, reader: asyncio.StreamReader, line: Line) -> None:
+        while data := await reader.read(CHUNK):
+            if not line.asked:
+                line.asked, line.harm = True, self._next()
+                if line.harm and line.harm.kind == "late":
+                    await asyncio.sleep(line.harm.seconds)
+                if line.harm and line.harm.kind == "reset before":
+                    return
+            line.service.write(data)
+            await line.service.drain()
+
+    async def _answers(self, reader: asyncio.StreamReader, line: Line) -> None:
+        while data := await reader.read(CHUNK):
+            line.asked = False
+            match line.harm.kind if line.harm else "":
+                case "reset after":
+                    return
+                case "cut answer":
+                    await _finish(line.client, data[: len(data) // 2])
+                    return
+                case "noise":
+                    await _finish(line.client, NOISE)
+                    return
+                case "silence":
+                    await asyncio.Event().wait()
+            line.client.write(data)
+            await line.client.drain()
+
+    def _next(self) -> Harm | None:
+        if not self.harms:
+            return None
+        self.struck += 1
+        return self.harms.popleft()
+
+
+async def _finish(client: asyncio.StreamWriter, data: bytes) -> None:
+    """Send so much and close in good order, so that it does arrive."""
+    client.write(data)
+    await client.drain()
+    client.write_eof()
+    await asyncio.sleep(0.05)
+
+
+def any_harm(dice: random.Random) -> Harm:
+    """Return a harm by chance."""
+    return Harm(dice.choice(list(HARMS)), dice.uniform(0.2, 4.0))
