@@ -10,13 +10,12 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
 
 from bot.cancellation.database import Database
-from bot.cancellation.errors import LedgerError
 from bot.cancellation.sweeper import Sweeper
 from bot.cancellation.watch import Watch
 from bot.domain import build_domain, meet_projects
+from bot.site import build_site
 from bot.slack.announcements import Announcements
 from bot.slack.background import Background
 from bot.slack.clients import build_client, new_session
@@ -27,11 +26,10 @@ from bot.slack.outbox import Outbox
 from bot.slack.register import build_app
 from bot.starting import StartError, last_word, meet_slack, migrate, refusals
 from bot.tracing import open_tracing
-from bot.web.health import add_health
 from bot.web.leaving import Leaving
-from bot.web.metrics import Metrics, add_metrics
+from bot.web.metrics import Metrics
 from bot.web.server import WebServer
-from bot.web.slack_guard import BODY_CAP, PATH, payload_of, slack_guard
+from bot.web.slack_guard import payload_of
 from bot.web.slack_shapes import what_is_wrong
 
 if TYPE_CHECKING:
@@ -270,38 +268,8 @@ async def dropped(task: asyncio.Task[Any]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def build_site(
-    settings: Settings,
-    metrics: Metrics,
-    domain: Domain,
-    intake: SocketIntake | HttpIntake,
-    leaving: Leaving,
-) -> web.Application:
-    """Build the HTTP side: health and metrics always, Slack's payloads in HTTP mode."""
-    site = web.Application(client_max_size=BODY_CAP)
-    leaving.watch(site)
-    if isinstance(intake, HttpIntake) and settings.slack.signing_secret:
-        site.middlewares.append(slack_guard(settings.slack.signing_secret, time.time))
-        intake.add_route(site, PATH)
-
-    async def database() -> str | None:
-        try:
-            await domain.ledger.count_open()
-        except LedgerError:
-            return "The database does not answer: check DATABASE_URL and the server."
-        return None
-
-    async def slack() -> str | None:
-        return leaving.trouble or await intake.trouble()
-
-    checks = {"slack": slack, "database": database}
-    add_health(site, checks)
-    add_metrics(site, metrics, checks)
-    return site
-
-
 async def serve(settings: Settings, stopped: asyncio.Event) -> None:
-    """Run the bot until `stopped`; raises what `Bot.start` raises."""
+    """Run the bot until `stopped`; raises what `Bot.start` raises, and `TracingError`."""
     bot = Bot(settings)
     try:
         starting = asyncio.create_task(bot.start())

@@ -25,7 +25,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.web": set(),
 }
 #: The top: the command line, what it runs, and the composition root with its start.
-KNOW_EVERYBODY = {"bot.__main__", "bot.app", "bot.cli", "bot.demo", "bot.doctor", "bot.starting"}
+KNOW_EVERYBODY = {
+    "bot.__main__",
+    "bot.app",
+    "bot.cli",
+    "bot.demo",
+    "bot.doctor",
+    "bot.site",
+    "bot.starting",
+}
 
 #: Libraries that belong to one part of the house.
 BELONGS: dict[str, set[str]] = {
