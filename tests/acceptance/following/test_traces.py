@@ -125,3 +125,22 @@ async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_
     assert code == 0
     assert "Traceback" not in log
     assert "stopped" in log
+
+
+async def test_a_variable_that_the_sdk_does_not_take_ends_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        environ = environment(slack, atlas, tmp_path) | {
+            "OTEL_TRACES_EXPORTER": "console",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "0",
+        }
+        with BotProcess(environ) as process:
+            code = await process.ended()
+            log = process.log
+
+    assert code == 2
+    assert log.splitlines()[-1] == (
+        "OpenTelemetry does not take its settings "
+        "(max_queue_size must be a positive integer.): check the OTEL_ variables."
+    )
