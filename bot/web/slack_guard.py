@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import web
 
+from bot.web.repeats import Repeats
 from bot.web.slack_shapes import Misshapen, read_body
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def slack_guard(
     """Make the middleware.
 
     It answers 405 to other methods than POST, 413 to bodies that are too big, 401 to what is not
-    signed by Slack within five minutes, 400 to what is signed but makes no sense.
+    signed by Slack within five minutes, 400 to what is signed but makes no sense, and to the very
+    same request again what it has answered before.
 
     Args:
         signing_secret: the app's.
@@ -60,6 +62,7 @@ def slack_guard(
         body_cap: the most bytes of a body.
     """
     key = signing_secret.get_secret_value().encode()
+    repeats = Repeats()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -74,13 +77,20 @@ def slack_guard(
         if not is_signed(key, request.headers, body, clock()):
             log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")
-        try:
-            request[PAYLOAD] = read_body(request.content_type, request.charset, body)
-        except Misshapen as error:
-            return _refuse(400, str(error))
-        return await handler(request)
+        signature = request.headers["X-Slack-Signature"]
+        return await repeats.answer(signature, lambda: _read_and_answer(request, body, handler))
 
     return guard
+
+
+async def _read_and_answer(
+    request: web.Request, body: bytes, handler: Handler
+) -> web.StreamResponse:
+    try:
+        request[PAYLOAD] = read_body(request.content_type, request.charset, body)
+    except Misshapen as error:
+        return _refuse(400, str(error))
+    return await handler(request)
 
 
 def payload_of(request: web.Request) -> dict[str, Any]:
