@@ -1,0 +1,79 @@
+"""A request that another process finishes stays on one trail, in the log and as a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas import AtlasStandIn, Fault, Kind
+from bot.sandbox.slack import SlackStandIn
+from tests.acceptance.following.collector import Collector
+from tests.acceptance.house import RUNNING, House, connected, environment
+from tests.process import BotProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Looks for a line, and seconds between them.
+LOOKS, PAUSE = 200, 0.05
+
+TOLD = {"card posted", "card edited", "reply posted"}
+
+
+def steps(log: str, request: str) -> list[str]:
+    """Return what an operator finds by the id, but for what was told in Slack."""
+    found = [json.loads(line)["event"] for line in log.splitlines() if request in line]
+    return [event for event in found if event not in TOLD]
+
+
+async def written(process: BotProcess, event: str) -> None:
+    """Wait until the log has a line."""
+    for _ in range(LOOKS):
+        if event in process.log:
+            return
+        await asyncio.sleep(PAUSE)
+    raise TimeoutError(f"{event} is not in the log:\n{process.log}")
+
+
+async def test_what_a_killed_process_began_and_another_ended_has_one_id(tmp_path: Path) -> None:
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack, Collector() as collector:
+        environ = environment(slack, atlas, tmp_path) | {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "50",  # what is killed sends no last spans
+        }
+        with BotProcess(environ) as killed:
+            await killed.ready()
+            house = House(slack=slack, atlas=atlas, bot=killed, folder=tmp_path)
+            await connected(house, http=False)
+            await house.asks(RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1]))
+            await written(killed, "atlas:cancel_sent")
+            killed.kill()
+            first = killed.log
+        with BotProcess(environ) as other:
+            await other.ready()
+            ending = await house.ends(RUNNING[1], seconds=40)
+            await other.stop()
+            second = other.log
+        request = ending.message["metadata"]["event_payload"]["request"]
+        traces = {span.trace_id.hex() for _, span in collector.spans()}
+        names = {span.name for _, span in collector.spans()}
+
+    assert steps(first, request) == [
+        "command typed",
+        "dialog opened",
+        "job looked up",
+        "request:created",
+        "request:approved",
+        "request:cancelling",
+        "atlas:cancel_sent",
+    ]
+    assert steps(second, request) == [
+        "request:taken_over",
+        "atlas:cancel_sent",
+        "atlas:cancel_answered",
+        "request:cancelled",
+    ]
+    assert traces == {request}
+    assert names >= {"command /cancel-restore", "run", "Atlas DELETE", "post reply"}
