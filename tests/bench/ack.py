@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
-from tests.bench.stage import Program, Stage, bolt_js, open_stage, pinned, python
+from tests.bench.stage import Program, Stage, bolt_js, open_stage, peer, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -69,10 +69,7 @@ async def measure(scale: Scale) -> list[Table]:
 def started(stack: ExitStack) -> tuple[dict[str, Program], str | None]:
     """Start the peers; the second value says why Bolt for JavaScript is not among them."""
     modules = {HELLO: "bolt_hello", BARE: "bare_aiohttp"}
-    peers = {
-        name: stack.enter_context(python(f"tests.bench.peers.{module}", core=0))
-        for name, module in modules.items()
-    }
+    peers = {name: stack.enter_context(peer(module)) for name, module in modules.items()}
     try:
         return peers | {JS: stack.enter_context(bolt_js())}, None
     except Missing as error:

@@ -1,11 +1,27 @@
-"""Signs a command as Slack does."""
+"""Signs a command as Slack does; as a program (`python -m tests.bench.sign`) for wrk and its like.
+
+It writes a signed body, and a script for wrk, into a folder, and prints a line for each program.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import shlex
+import sys
+import tempfile
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 from slack_sdk.signature import SignatureVerifier
+
+#: The signing secret of the benchmarks' own bot and peers; the environment's wins.
+SECRET = "a-signing-secret-of-the-benchmarks"
+
+#: The download job of the example world that a command names.
+CLUSTER = "prod-eu"
+JOB = f"{CLUSTER} 65f0a1c2d3e4f5a6b7c80101"
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -39,3 +55,68 @@ def signed(secret: str, body: bytes) -> dict[str, str]:
         "X-Slack-Request-Timestamp": now,
         "X-Slack-Signature": str(signature),
     }
+
+
+def lua(requests: list[tuple[bytes, dict[str, str]]]) -> str:
+    """Write the script that makes wrk send these requests, one after another and again."""
+    made = [
+        f'wrk.format("POST", nil, {table(headers)}, "{body.decode()}"),'
+        for body, headers in requests
+    ]
+    return LUA.replace("REQUESTS", "\n".join(made))
+
+
+#: Made when wrk starts, for it then knows the address.
+LUA = """local made, at = {}, 0
+function init()
+  made = {
+REQUESTS
+  }
+end
+function request()
+  at = at % #made + 1
+  return made[at]
+end
+"""
+
+
+def table(headers: dict[str, str]) -> str:
+    return "{" + ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items()) + "}"
+
+
+def commands(url: str, folder: Path, headers: dict[str, str]) -> list[str]:
+    """Return what to type: 32 connections that are kept, for 10 seconds or 20,000 requests."""
+    given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    body, script = str(folder / "body"), str(folder / "signed.lua")
+    return [
+        shlex.join(each)
+        for each in (
+            ["wrk", "-t1", "-c32", "-d10s", "--latency", "-s", script, url],
+            ["hey", "-n", "20000", "-c", "32", "-m", "POST", "-T", FORM, "-D", body, *given, url],
+            ["h2load", "--h1", "-n", "20000", "-c", "32", "-d", body, *given, url],
+        )
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", help="of the bot or a peer, with /slack/events")
+    parser.add_argument("text", nargs="?", default=JOB, help="what is typed after the command")
+    parser.add_argument(
+        "--different", type=int, default=1, metavar="N", help="commands that wrk sends in turn"
+    )
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="signed-"))
+    secret = os.environ.get("SLACK_SIGNING_SECRET", SECRET)
+    begun = time.time_ns()
+    triggers = (f"{begun}.{number}" for number in range(asked.different))
+    bodies = [command(asked.text, each, "http://127.0.0.1:9/answers") for each in triggers]
+    requests = [(body, signed(secret, body)) for body in bodies]
+    (folder / "body").write_bytes(bodies[0])
+    (folder / "signed.lua").write_text(lua(requests))
+    sys.stdout.write("# valid for five minutes\n")
+    sys.stdout.write("\n".join([*commands(asked.url, folder, requests[0][1]), ""]))
+
+
+if __name__ == "__main__":
+    main()

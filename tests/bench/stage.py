@@ -1,4 +1,7 @@
-"""Sets the stage: the bot and its peers on one core, Slack, Atlas and the load on the other."""
+"""Sets the stage: the bot and its peers on one core, Slack, Atlas and the load on the other.
+
+`python -m tests.bench.stage` leaves it up until Ctrl-C, for load that `tests.bench.sign` signs.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +23,7 @@ import aiohttp
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.bench.load import Plan, Sent
 from tests.bench.report import Missing
+from tests.bench.sign import CLUSTER, JOB, SECRET
 from tests.process import BotProcess, surroundings
 
 if TYPE_CHECKING:
@@ -26,12 +31,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Json = dict[str, Any]
-
-SECRET = "a-signing-secret-of-the-benchmarks"
-
-#: The download job of the example world that a command names.
-CLUSTER = "prod-eu"
-JOB = f"{CLUSTER} 65f0a1c2d3e4f5a6b7c80101"
 
 #: Seconds that `npm install`, or any program's start, may take.
 PATIENCE = 120.0
@@ -207,3 +206,37 @@ def bolt_js() -> Iterator[Program]:
             raise Missing("npm could not install @slack/bolt: no registry is reached")
         with Program("node", "hello.js", core=0, folder=folder) as program:
             yield program
+
+
+def peer(name: str) -> Program:
+    """Start one of the Python peers, where the bot is."""
+    return python(f"tests.bench.peers.{name}", core=0)
+
+
+async def stay() -> None:
+    """Say where the bot and its peers listen, and stay."""
+    async with open_stage() as stage:
+        with ExitStack() as stack:
+            ports = {"bot": stage.bot.port}
+            for name in ("bolt_hello", "bare_aiohttp"):
+                ports[name] = (await stack.enter_context(peer(name)).said())["port"]
+            try:
+                ports["bolt_js"] = (await stack.enter_context(bolt_js()).said())["port"]
+            except Missing as error:
+                sys.stderr.write(f"{error}\n")
+            for name, port in ports.items():
+                sys.stdout.write(f"{name:12} http://127.0.0.1:{port}/slack/events\n")
+            sys.stdout.flush()
+            await ended()
+
+
+async def ended() -> None:
+    """Wait for SIGINT or SIGTERM; the programs that were started end with this one."""
+    end = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    await end.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(stay())
