@@ -1,4 +1,7 @@
-"""The command line. Errors are one or two sentences on standard error, never a traceback."""
+"""The command line. Errors are one or two sentences on standard error, never a traceback.
+
+What the demo or `doctor` alone need is loaded when they run: the bot starts sooner without it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,8 @@ from bot.app import serve
 from bot.cancellation.database import Database
 from bot.cancellation.events import EventName
 from bot.cancellation.record import Record
-from bot.demo.live import run_demo
-from bot.demo.script import ScriptFailed, play_script
-from bot.doctor import examine, is_well, settings_findings, write_json, write_lines
 from bot.logs import configure_logging, redact
 from bot.manifest import AddressError, manifest
-from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_database_url, load_settings, warnings
 from bot.starting import StartError
 from bot.tracing import TracingError
@@ -86,7 +85,7 @@ def until_stopped(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except TracingError as error:
         give_up(str(error), WRONG_SETTINGS)
-    except (StartError, ScriptFailed) as error:
+    except StartError as error:
         give_up(str(error), FAILED)
 
 
@@ -138,11 +137,18 @@ def demo(
     ] = False,
 ) -> None:
     """Run everything on this machine, with stand-ins of Slack and Atlas: no account anywhere."""
+    from bot.demo.live import run_demo
+    from bot.demo.script import ScriptFailed, play_script
+    from bot.sandbox.atlas import PRESETS
+
     if fault and fault not in PRESETS:
         give_up(f"There is no fault {fault!r}; there are: {', '.join(sorted(PRESETS))}.", 2)
     configure_logging("WARNING")
     if script:
-        until_stopped(play_script(sys.stdout, approvals=approvals, fault=fault))
+        try:
+            until_stopped(play_script(sys.stdout, approvals=approvals, fault=fault))
+        except ScriptFailed as error:
+            give_up(str(error), FAILED)
         return
 
     async def run() -> None:
@@ -159,6 +165,8 @@ def doctor(
     *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
 ) -> None:
     """Check everything that the bot needs against the real services; nothing is changed."""
+    from bot.doctor import examine, is_well, settings_findings, write_json, write_lines
+
     try:
         settings = load_settings()
     except SettingsError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,3 +49,12 @@ def test_the_garbage_collector_does_not_look_through_what_was_imported(
     ran = CliRunner().invoke(bot.cli.app, ["serve"], env=SETTINGS)
 
     assert (ran.exit_code, seen[0] > 10_000) == (0, True)
+
+
+def test_the_bot_does_without_what_only_the_demo_and_doctor_need() -> None:
+    """Each module costs memory and time at the start."""
+    wanted = ("bot.demo", "bot.doctor", "bot.sandbox")
+    listed = f"import sys, bot.cli; print([m for m in sys.modules if m.startswith({wanted})])"
+    ran = subprocess.run([sys.executable, "-P", "-c", listed], capture_output=True, check=True)
+
+    assert ran.stdout.decode().strip() == "[]"
