@@ -1,14 +1,16 @@
-"""`cancel-restore doctor` between the stand-ins: each thing broken in turn, and named."""
+"""`cancel-restore doctor` between the stand-ins; settings that are broken are in `broken`."""
 
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from bot.doctor import Level, is_well
+from bot.doctor import slack as of_slack
 from bot.manifest import SCOPES
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
@@ -383,3 +385,31 @@ async def test_odd_answers_of_atlas_are_findings_too(
 
     assert found.check == check
     assert found.do
+
+
+async def test_services_that_hang_are_told_in_time(clinic: Clinic) -> None:
+    clinic.slack.faults.add("*", SlackFault(kind="delay", seconds=300), times=9)
+    clinic.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
+    began = time.monotonic()
+    ran = await run_command("doctor", **clinic.environ())
+
+    assert time.monotonic() - began < 40
+    assert ran.code == 1
+    assert ran.err == ""
+    assert "problem   SLACK_BOT_TOKEN: Slack did not answer" in ran.out
+    assert "problem   MONGODB_ATLAS_BASE_URL: Atlas did not answer in time" in ran.out
+
+
+async def test_many_channels_of_a_slack_that_hangs_share_one_time_limit(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_slack, "ALTOGETHER", 0.5)
+    clinic.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
+    names = [f"C0MANY{number:04d}" for number in range(30)]
+    began = time.monotonic()
+    findings = await clinic.examine({"BOT_CHANNELS": ",".join(names)})
+    told = [f for f in findings if f.check == "channel"]
+
+    assert time.monotonic() - began < 10
+    assert [f.about.split()[-1] for f in told] == names
+    assert {f.says for f in told} == {"there was no answer in time"}

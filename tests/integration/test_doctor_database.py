@@ -180,3 +180,16 @@ async def test_a_server_that_answers_nothing_is_not_waited_for(postgres: Postgre
         postgres.resume()
 
     assert found.level is Level.PROBLEM
+
+
+async def test_a_server_that_does_not_answer_is_told_in_time(postgres: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres.new_database)
+    postgres.pause()
+    try:
+        async with asyncio.timeout(20):
+            found = await examine_database(url)
+    finally:
+        postgres.resume()
+
+    assert found.level is Level.PROBLEM
+    assert found.do

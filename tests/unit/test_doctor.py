@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from bot.cancellation.policy import EVERYONE, People, Policy
 from bot.doctor import Finding, Level, is_well, settings_findings, write_json, write_lines
 from bot.doctor.atlas import judge_rate
 from bot.doctor.clock import compare, http_date
-from bot.doctor.findings import Subject
+from bot.doctor.findings import REPORT, Subject, all_within, within
 from bot.doctor.named import channels, groups, users
 from bot.doctor.people import judge
 from bot.doctor.report import line
@@ -359,3 +360,36 @@ def test_names_from_outside_are_no_markup() -> None:
     write_lines([SUBJECT.ok("[bold]x[/bold]")], out)
 
     assert "[bold]x[/bold]" in out.getvalue()
+
+
+async def failing() -> Finding:
+    raise ZeroDivisionError("division by zero")
+
+
+async def waiting() -> Finding:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_check_that_fails_is_a_finding() -> None:
+    found = await within(Subject("http", "HOST, PORT"), failing())
+
+    assert (found.check, found.about, found.level) == ("http", "HOST, PORT", Level.PROBLEM)
+    assert found.says == "the check itself failed (ZeroDivisionError: division by zero)"
+    assert found.do == REPORT
+
+
+async def test_a_check_that_does_not_end_is_a_finding() -> None:
+    found = await within(Subject("http", "HOST, PORT"), waiting(), 0.01)
+
+    assert (found.level, found.says) == (Level.PROBLEM, "there was no answer in time")
+    assert found.do
+
+
+async def test_checks_that_belong_together_end_together() -> None:
+    async def several() -> list[Finding]:
+        return [await waiting()]
+
+    found = await all_within(Subject("atlas", "MONGODB_ATLAS_BASE_URL"), several(), 0.01)
+
+    assert [(f.check, f.level) for f in found] == [("atlas", Level.PROBLEM)]
