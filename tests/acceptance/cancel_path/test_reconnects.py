@@ -1,0 +1,60 @@
+"""The whole bot under a stream of commands, while Slack refreshes, cuts or forgets connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bot.sandbox.slack import Settings, SlackStandIn
+from tests.acceptance.house import SLACK_TIME, open_house
+from tests.stream import streaming
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.sandbox.atlas import AtlasStandIn
+
+#: Slack gives an ack three seconds.
+SLACK_WAITS = 3.0
+
+#: Seconds between two commands.
+EVERY = 0.05
+
+
+async def test_a_stream_of_commands_through_a_refresh_loses_none(tmp_path: Path) -> None:
+    """What Slack lets come over a connection until its end is answered, and nothing is repeated."""
+
+    def drops(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+        slack.world.settings = Settings(lost_envelopes="drop", latency=0.02)
+
+    async with open_house(tmp_path, before=drops) as house:
+        sockets = house.slack.sockets
+        await sockets.cut()  # the second connection comes at once
+        await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+        async with streaming(house.slack, every=EVERY) as stream:
+            await sockets.disconnect("refresh_requested", grace=1.5)
+            await house.slack.until(lambda: sockets.connections == 4, SLACK_TIME)
+            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+
+        assert (stream.unanswered, stream.slowest < SLACK_WAITS) == (0, True)
+        assert house.slack.complaints == []
+
+
+async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_loses_none(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        sockets = house.slack.sockets
+        async with streaming(house.slack, every=EVERY) as stream:
+            await sockets.cut()
+            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await sockets.cut(count=1)
+            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            sockets.half_open(count=1)
+            await house.slack.until(lambda: sockets.connections == 1, SLACK_TIME)
+            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await asyncio.sleep(EVERY)
+
+        away = [ack for ack in stream.acks if ack.error == "dispatch_failed"]
+        assert stream.unanswered == len(away)  # only while both were cut there was no way at all
+        assert (stream.gap < 1.0, stream.slowest < SLACK_WAITS) == (True, True)
