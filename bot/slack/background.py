@@ -40,6 +40,7 @@ class Background:
         self._trail = trail
         # asyncio itself holds a task only weakly: one that nobody holds may vanish half done.
         self._tasks: set[asyncio.Task[None]] = set()
+        self._given_up: set[asyncio.Task[Any] | None] = set()
 
     def start(
         self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None = None
@@ -59,6 +60,7 @@ class Background:
         for share in (seconds - last, last):
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=share)
+            self._given_up |= self._tasks
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -74,6 +76,8 @@ class Background:
             try:
                 await work
             except asyncio.CancelledError:
+                if asyncio.current_task() not in self._given_up:
+                    raise  # whoever started it wants it no more
                 reference = new_reference()
                 log.warning("cancelled at shutdown", task=name, reference=reference)
                 await _told(tell, reference)

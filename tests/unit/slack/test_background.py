@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from bot.cancellation.errors import MaybeRecorded
 from bot.slack.background import Background
@@ -78,6 +79,18 @@ async def test_draining_ends_in_time_though_nobody_can_be_told() -> None:
         await background.drain(0.1)
 
     assert background.idle
+
+
+async def test_what_its_own_starter_ends_is_not_said_to_be_lost() -> None:
+    background = Background()
+    with structlog.testing.capture_logs() as log:
+        loop = background.start(asyncio.Event().wait(), "watchdog")
+        await asyncio.sleep(0)
+        loop.cancel()
+        await background.drain(1.0)
+
+    assert loop.cancelled()
+    assert log == []
 
 
 async def test_draining_nothing_is_quick() -> None:
