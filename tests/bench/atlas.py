@@ -80,9 +80,12 @@ class Server:
 async def measure(scale: Scale) -> list[Table]:
     program = find("apache2")
     titles = {0.0: "Without added round-trip time", FAR: f"At {FAR * 1000:.0f} ms round trips"}
-    if program is None:
-        missing = Row("all", missing="apache2 is missing: apt-get install apache2")
-        return [Table(title=title, columns=COLUMNS, rows=[missing]) for title in titles.values()]
+    if program is None or find("openssl") is None:
+        missing = Row("all", missing="missing: apt-get install apache2 openssl")
+        return [
+            Table(title=title, columns=COLUMNS, rows=[missing], goals=_goals(None, None, None))
+            for title in titles.values()
+        ]
     tables = []
     for round_trip, title in titles.items():
         with running_apache(program, tls=True) as apache, trusting(apache.certificate):
@@ -116,7 +119,7 @@ async def _table(apache: Apache, round_trip: float, title: str, rounds: int) -> 
         Row(name, _cells(seconds[name], curl, asked[number][WARM:]))
         for number, name in enumerate(peers)
     ]
-    goals = _goals(seconds[OURS], curl if round_trip else None, asked[0][WARM:])
+    goals = _goals(seconds[OURS], curl, asked[0][WARM:])
     return Table(title=title, columns=COLUMNS, rows=rows + missing, goals=goals, notes=NOTES)
 
 
@@ -127,13 +130,15 @@ def _cells(
     return [median(seconds) * 1000, beside, int(median(asked)), max(asked)]
 
 
-def _goals(ours: list[float], curl: list[float] | None, asked: list[int]) -> list[Goal]:
-    requests = Goal.at_most(
-        f"never more than {WARM_REQUESTS} requests when warm", max(asked), WARM_REQUESTS
-    )
-    if curl is None:
-        return [requests]
-    return [Goal.at_most(f"≤ {OF_CURL} × curl", ratio(ours, curl), OF_CURL), requests]
+def _goals(
+    ours: list[float] | None, curl: list[float] | None, asked: list[int] | None
+) -> list[Goal]:
+    beside = ratio(ours, curl) if ours and curl else None
+    most = max(asked) if asked else None
+    return [
+        Goal.at_most(f"≤ {OF_CURL} × curl", beside, OF_CURL),
+        Goal.at_most(f"never more than {WARM_REQUESTS} requests when warm", most, WARM_REQUESTS),
+    ]
 
 
 def _timed(number: int, cancels: Cancels) -> Callable[[], Awaitable[float]]:
