@@ -30,7 +30,7 @@ REF = JobRef("5b6212af90dc76637950a2c6", "prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
 #: Seconds that the client gives a call, and those in which it must have given up.
 PATIENCE = 0.25
-BOUND = 1.5
+BOUND = 5.0
 
 JOB: Json = {
     "id": REF.job_id,

@@ -16,6 +16,7 @@ from bot.logs import without_strangers_tracebacks
 from bot.sandbox.atlas import PROJECT_ID
 from bot.slack import names
 from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.campaign.fuzz_rules import faults_in_answer, faults_in_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -91,9 +92,12 @@ class Target:
         seen: list[str] = []
         unsubscribe = slack.world.news.subscribe(lambda item: seen.extend(_answers(item)))
         try:
-            refused = self.listener.refused
+            refused, called = self.listener.refused, len(slack.calls)
             ack = await transport.send(kind, payload)
             await self._settle(ack, payload)
+            faults = [*faults_in_answer(slack.world, kind, ack.body)] if ack.ok else []
+            if faults := [*faults, *faults_in_calls(slack.calls[called:])]:
+                raise Found(f"Slack would not show this: {faults[0]}\n\nafter {payload!r}")
             passed = ack.status == HTTPStatus.OK and refused == self.listener.refused
             if answered and passed and not ack.body and not seen:
                 raise Found(f"nobody was answered: {payload!r}")

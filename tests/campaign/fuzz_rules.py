@@ -1,0 +1,54 @@
+"""Slack's own rules for what the bot says: an answer that Slack would not show is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack.elements import OPTIONS
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.responses import respond
+from bot.sandbox.slack.triggers import Place
+from bot.sandbox.slack.view_rules import checked_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bot.sandbox.slack.world import Call, World
+
+#: What a call of the Web API is refused with where the bot itself wrote nonsense. Other errors
+#: (no such channel, a trigger that is too old) are what bent payloads ask for.
+OUR_FAULT = frozenset(
+    {
+        *("invalid_blocks", "invalid_arguments", "invalid_arg_name", "invalid_array_arg"),
+        *("msg_blocks_too_long", "msg_too_long", "no_text", "view_too_large", "invalid_form_data"),
+        *("unknown_method", "not_authed", "invalid_auth", "invalid_json", "json_not_object"),
+    }
+)
+
+
+def faults_in_answer(world: World, kind: str, body: object) -> Iterator[str]:
+    """Say what Slack would not show of an ack's body."""
+    if not isinstance(body, dict):
+        return
+    try:
+        if kind == "slash_commands" and body:
+            respond(world, Place(user="U0RINA0001", channel="C0OPS00001"), body)
+        if body.get("response_action") == "update":
+            checked_view(body.get("view"))
+    except ApiError as error:
+        yield str(error)
+    if body.get("response_action") == "errors" and not _are_sentences(body.get("errors")):
+        yield f"no errors: {body}"
+    if body.get("options"):
+        yield from OPTIONS(body["options"], "options")
+
+
+def faults_in_calls(calls: Sequence[Call]) -> list[str]:
+    """Say which calls Slack refused because of what was in them."""
+    return [
+        f"{call.method}: {call.error}: {call.args}" for call in calls if call.error in OUR_FAULT
+    ]
+
+
+def _are_sentences(errors: Any) -> bool:
+    return isinstance(errors, dict) and bool(errors) and all(errors.values())
