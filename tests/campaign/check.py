@@ -88,7 +88,13 @@ def violations(scene: Scene) -> list[str]:
         for story in scene.stories
         for sentence in _of_story(scene, story)
     ]
-    return [*found, *_of_copies(scene), *_of_logs(scene), *_of_secrets(scene), *_of_slack(scene)]
+    return [
+        *found,
+        *_of_copies(scene),
+        *traces_in(scene.logs),
+        *_of_secrets(scene),
+        *_of_slack(scene),
+    ]
 
 
 def _of_story(scene: Scene, story: Story) -> Iterable[str]:
@@ -166,8 +172,9 @@ def _of_copies(scene: Scene) -> Iterable[str]:
         yield f"{scene.copies} posts stand there twice, though Slack knows a repeated one"
 
 
-def _of_logs(scene: Scene) -> Iterable[str]:
-    for path in scene.logs:
+def traces_in(logs: Iterable[Path]) -> Iterable[str]:
+    """Find the errors that nobody expected."""
+    for path in logs:
         lines = path.read_text(errors="replace").splitlines()
         for trace in TRACES:
             if any(trace in line and DRIVERS_OWN not in line for line in lines):

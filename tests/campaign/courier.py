@@ -39,6 +39,7 @@ class Counts:
     late: int = 0
     twice: int = 0
     again: int = 0
+    seconds: list[float] = field(default_factory=list)  # each ack at the first try
     lost: Counter[str] = field(default_factory=Counter)
 
 
@@ -70,6 +71,8 @@ class Courier(Delivery):
 
     async def _insist(self, kind: str, payload: Json) -> Ack:
         ack = await super().send(kind, payload)
+        if ack.ok:
+            self.counts.seconds.append(ack.seconds)
         for number, pause in enumerate(PAUSES[:RETRIES], 1):
             if ack.ok:
                 return ack

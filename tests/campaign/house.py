@@ -19,6 +19,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, AtlasStandIn
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.sandbox.slack import SlackStandIn
 from tests.campaign.courier import Courier
+from tests.campaign.faketime import faketime
 from tests.campaign.people import People
 from tests.campaign.relay import Relay
 from tests.campaign.replicas import Replica
@@ -45,6 +46,8 @@ class Plan:
         mode: how Slack reaches the bot.
         replicas: how many bots there are.
         people: how many members the workspace has, besides the approvers.
+        clock: whether the bots' clocks can be set; see `clock.py`.
+        direct: whether the bots reach the services without relays that break.
         client_msg_id: whether this Slack knows a repeated post.
     """
 
@@ -52,6 +55,8 @@ class Plan:
     mode: Mode
     replicas: int
     people: int = 0
+    clock: bool = False
+    direct: bool = False
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
 
 
@@ -92,14 +97,17 @@ class House:
         }
         return {
             "SLACK_BOT_TOKEN": self.slack.bot_token,
-            "SLACK_API_URL": f"http://127.0.0.1:{self.to_slack.port}/api/",
+            "SLACK_API_URL": f"{self._through(self.to_slack, self.slack.base_url)}/api/",
             "SHOP_PUBLIC_KEY": PUBLIC_KEY,
             "SHOP_PRIVATE_KEY": PRIVATE_KEY,
-            "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{self.to_atlas.port}",
+            "MONGODB_ATLAS_BASE_URL": self._through(self.to_atlas, self.atlas.url),
             "BOT_PROJECTS_FILE": str(self.folder / "projects.toml"),
             "DATABASE_URL": self.database_url,
             **way[self.plan.mode],
         }
+
+    def _through(self, relay: Relay, url: str) -> str:
+        return url if self.plan.direct else f"http://127.0.0.1:{relay.port}"
 
     def people(self) -> People:
         return People(self.slack, self.board, self.dice)
@@ -125,7 +133,9 @@ class House:
     async def open(self) -> None:
         """Start every bot and wait until all are ready."""
         for number in range(self.plan.replicas):
-            replica = Replica(f"bot-{number + 1}", self.environment(), self.folder)
+            name = f"bot-{number + 1}"
+            faked = faketime(self.folder / f"{name}.clock") if self.plan.clock else {}
+            replica = Replica(name, {**self.environment(), **faked}, self.folder)
             self.replicas.append(replica)
             replica.open()
         await self.ready()

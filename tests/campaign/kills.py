@@ -19,6 +19,7 @@ from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     from tests.campaign.house import House
     from tests.campaign.options import Options
@@ -83,7 +84,7 @@ async def run(options: Options) -> list[Table]:
             )
             scale.folder.mkdir()
             results.append(await part(plan, scale, None if on_sqlite else postgres))
-    return [figures(results), faults(results)]
+    return [figures("Requests in a storm", results), faults(results)]
 
 
 def plans(requests: int) -> list[tuple[Plan, int]]:
@@ -95,15 +96,31 @@ def plans(requests: int) -> list[tuple[Plan, int]]:
     ]
 
 
-async def part(plan: Plan, options: Options, postgres: PostgresServer | None) -> Result:
-    """Let so many stories happen in a storm, and look at what is left."""
+async def part(
+    plan: Plan,
+    options: Options,
+    postgres: PostgresServer | None,
+    *,
+    trouble: Callable[[Weather], None] = lambda _weather: None,
+    without: frozenset[str] = frozenset(),
+) -> Result:
+    """Let so many stories happen in a storm, and look at what is left.
+
+    Args:
+        plan: which house.
+        options: how much and how long.
+        postgres: the server; None for a SQLite file.
+        trouble: adds to what may go wrong.
+        without: projects in which nobody asks.
+    """
     lags: list[float] = []
     async with opened(plan, options.folder, postgres, options.seed) as house:
         log.info("part begins", part=plan.name)
         await house.open()
         watching = asyncio.create_task(lag(lags))
-        stories = write_stories(options.requests, house.new_job, house.dice)
+        stories = write_stories(options.requests, house.new_job, house.dice, without)
         weather = house.weather()
+        trouble(weather)
         began = time.monotonic()
         await storm(house, stories, weather, options.seconds)
         stormed = time.monotonic() - began
@@ -182,7 +199,7 @@ def ends_badly(house: House) -> list[str]:
     return [f"{name} ended with {codes}" for name, codes in odd.items() if codes]
 
 
-def figures(results: list[Result]) -> Table:
+def figures(title: str, results: list[Result]) -> Table:
     """The table of what was asked, done and found."""
     columns = [result.plan.name for result in results] + ["all"]
     measured = [measures(result) for result in results]
@@ -194,7 +211,7 @@ def figures(results: list[Result]) -> Table:
     found = [sentence for result in results for sentence in result.found]
     goals = [Goal(text="violations: none", seen=len(found), held=not found)]
     return Table(
-        title="Requests in a storm",
+        title=title,
         first="What was counted",
         columns=columns,
         rows=rows,

@@ -73,13 +73,14 @@ class Weather:
     to_bot: Relay | None  # Slack's way in, in HTTP mode
     postgres: PostgresServer | None
     blows: list[Blow] = field(default_factory=list)
+    more: dict[str, tuple[int, Deed]] = field(default_factory=dict)  # what else may happen
     broken: list[str] = field(default_factory=list)  # deeds that could not be done
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
 
     async def rage(self, mean: float) -> None:
         """Strike every `mean` seconds, more or less, until cancelled."""
-        deeds = self._deeds()
+        deeds = self._deeds() | self.more
         names, weights = list(deeds), [weight for weight, _ in deeds.values()]
         while True:
             await asyncio.sleep(self.dice.expovariate(1 / mean))
