@@ -155,7 +155,9 @@ class Bot:
 
     def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
         if token := self.settings.slack.app_token:
-            return SocketIntake(token.get_secret_value(), client, refuse=what_is_wrong)
+            intake = SocketIntake(token.get_secret_value(), client, refuse=what_is_wrong)
+            self.metrics.watch_connections(lambda: intake.live)
+            return intake
         return HttpIntake(client, payload_of)
 
     def _build_server(self, domain: Domain, intake: SocketIntake | HttpIntake) -> WebServer:

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from bot.web.health import PATIENCE, find_troubles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bot.web.health import Check
 
@@ -84,6 +84,11 @@ class Metrics:
             ["check"],
             registry=self._registry,
         )
+        self._connections = Gauge(
+            "cancel_restore_slack_connections",
+            "Open connections of Socket Mode; 0 in HTTP mode.",
+            registry=self._registry,
+        )
         for state in states:
             self._requests.labels(state=state)
         for method, status in product(METHODS, (*AWAITED, NO_ANSWER)):
@@ -106,6 +111,10 @@ class Metrics:
 
     def checked(self, check: str, *, well: bool) -> None:
         self._ready.labels(check=check).set(well)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Ask `count`, at each look, how many connections of Socket Mode there are."""
+        self._connections.set_function(count)
 
     def render(self) -> bytes:
         """Return everything in Prometheus's text format."""

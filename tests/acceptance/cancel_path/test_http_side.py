@@ -76,6 +76,7 @@ async def test_the_metrics_have_their_names_and_count(house: House) -> None:
     assert status == 200
     assert 'cancel_restore_requests_total{state="cancelled"} 1.0' in lines
     assert 'cancel_restore_atlas_requests_total{method="DELETE",status="204"} 1.0' in lines
+    assert "cancel_restore_slack_connections 1.0" in lines  # the second one comes later
     for name in (
         "cancel_restore_atlas_request_seconds_bucket",
         "cancel_restore_ack_seconds_count",

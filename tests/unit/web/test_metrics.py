@@ -76,6 +76,14 @@ def test_pending_requests_are_a_level_not_a_count() -> None:
     assert figures(metrics)["cancel_restore_pending_requests"] == 2
 
 
+def test_connections_are_counted_at_each_look() -> None:
+    metrics, live = Metrics(), [2, 1]
+    assert figures(metrics)["cancel_restore_slack_connections"] == 0
+    metrics.watch_connections(live.pop)
+
+    assert [figures(metrics)["cancel_restore_slack_connections"] for _ in range(2)] == [1, 2]
+
+
 def test_two_bots_in_one_process_do_not_share_figures() -> None:
     first, second = Metrics(), Metrics()
     first.state_entered("failed")
