@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -76,6 +77,17 @@ def test_kubernetes_takes_the_manifest_by_its_own_schema(
 
 def test_promtool_finds_nothing_wrong_with_the_alert_rules() -> None:
     said(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+
+
+def test_prometheus_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    """It reads them where they stand as rules; Grafana itself is not here."""
+    panels = json.loads(Path("docs/monitoring/dashboard.json").read_text("utf-8"))["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [{"record": f"query_{n}", "expr": query} for n, query in enumerate(queries)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    assert f"{len(queries)} rules found" in said(needs("promtool"), "check", "rules", file)
 
 
 def test_every_alert_comes_when_it_should_and_not_before() -> None:
