@@ -17,7 +17,8 @@ RUN /opt/venv/bin/pip install --no-deps --no-build-isolation . \
 FROM python:3.13-slim
 RUN groupadd --gid 10001 bot \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bot \
-    && install --directory --owner=10001 --group=10001 /data
+    && install --directory --owner=10001 --group=10001 /data \
+    && python -m pip uninstall --yes --root-user-action=ignore pip
 COPY --from=builder /opt/venv /opt/venv
 # With /data a volume, the root file system can be read-only. Slack's SDK wants a home when it is
 # imported, which a user id given by --user does not have.

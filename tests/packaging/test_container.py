@@ -155,6 +155,7 @@ def test_nothing_that_builds_or_installs_is_left_in_the_image(machine: Machine) 
     (packages,) = machine.path("/opt/venv").glob("lib/python*/site-packages")
     builders = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
 
+    assert "python -m pip uninstall --yes" in FINAL.all("RUN")[0]  # that of the base image
     assert "cancel-restore" in programs
     assert [name for name in programs if name.startswith(("pip", "wheel"))] == []
     assert builders & {path.name for path in packages.iterdir()} == set()
