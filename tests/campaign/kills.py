@@ -19,7 +19,7 @@ from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.campaign.house import House
     from tests.campaign.options import Options
@@ -102,7 +102,6 @@ async def part(
     postgres: PostgresServer | None,
     *,
     trouble: Callable[[Weather], None] = lambda _weather: None,
-    without: frozenset[str] = frozenset(),
 ) -> Result:
     """Let so many stories happen in a storm, and look at what is left.
 
@@ -111,14 +110,13 @@ async def part(
         options: how much and how long.
         postgres: the server; None for a SQLite file.
         trouble: adds to what may go wrong.
-        without: projects in which nobody asks.
     """
     lags: list[float] = []
     async with opened(plan, options.folder, postgres, options.seed) as house:
         log.info("part begins", part=plan.name)
         await house.open()
         watching = asyncio.create_task(lag(lags))
-        stories = write_stories(options.requests, house.new_job, house.dice, without)
+        stories = write_stories(options.requests, house.new_job, house.dice)
         weather = house.weather()
         trouble(weather)
         began = time.monotonic()
@@ -201,26 +199,31 @@ def ends_badly(house: House) -> list[str]:
 
 def figures(title: str, results: list[Result]) -> Table:
     """The table of what was asked, done and found."""
-    columns = [result.plan.name for result in results] + ["all"]
     measured = [measures(result) for result in results]
-    rows = [
-        Row(name, [*values, total(values)])
-        for name in measured[0]
-        for values in [[each[name] for each in measured]]
-    ]
+    rows = [row(name, [each[name] for each in measured]) for name in measured[0]]
     found = [sentence for result in results for sentence in result.found]
     goals = [Goal(text="violations: none", seen=len(found), held=not found)]
     return Table(
         title=title,
         first="What was counted",
-        columns=columns,
+        columns=columns_of(results),
         rows=rows,
         goals=goals,
         notes=[*found[:20], *notes(results)],
     )
 
 
-def total(values: list[float | int]) -> float | int:
+def columns_of(results: list[Result]) -> list[str]:
+    """A column for each part, and one for all where there are several."""
+    names = [result.plan.name for result in results]
+    return [*names, "all"] if len(names) > 1 else names
+
+
+def row(name: str, values: Sequence[float | int]) -> Row:
+    return Row(name, [*values, total(values)] if len(values) > 1 else values)
+
+
+def total(values: Sequence[float | int]) -> float | int:
     """The sum of counts; of seconds, which are no counts, the worst."""
     return max(values) if any(isinstance(value, float) for value in values) else sum(values)
 
@@ -274,12 +277,8 @@ def faults(results: list[Result]) -> Table:
     """The table of what went wrong."""
     counted: list[Counter[str]] = [result.weather.counts() for result in results]
     names = sorted({name for counts in counted for name in counts})
-    rows = [
-        Row(name, [*(counts[name] for counts in counted), sum(c[name] for c in counted)])
-        for name in names
-    ]
-    columns = [result.plan.name for result in results] + ["all"]
-    return Table(title="What went wrong", first="Fault", columns=columns, rows=rows)
+    rows = [row(name, [counts[name] for counts in counted]) for name in names]
+    return Table(title="What went wrong", first="Fault", columns=columns_of(results), rows=rows)
 
 
 def notes(results: list[Result]) -> list[str]:

@@ -267,14 +267,10 @@ class People:
 
 
 def write_stories(
-    count: int,
-    start: Callable[[str], RestoreJob],
-    dice: random.Random,
-    without: frozenset[str] = frozenset(),
+    count: int, start: Callable[[str], RestoreJob], dice: random.Random
 ) -> list[Story]:
-    """Think of so many stories, each with a job of its own; none in the projects `without`."""
-    kept = {name: plot for name, plot in PLOTS.items() if plot.project not in without}
-    plots = dice.choices(list(kept), [plot.weight for plot in kept.values()], k=count)
+    """Think of so many stories, each with a job of its own."""
+    plots = dice.choices(list(PLOTS), [plot.weight for plot in PLOTS.values()], k=count)
     return [
         Story(number, plot, start(PLOTS[plot].project), f"room-{number % CHANNELS}")
         for number, plot in enumerate(plots)
