@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,12 +123,19 @@ def _job_path(ref: JobRef) -> str:
     return f"{_jobs_path(ref.project_id, ref.cluster_name)}/{ref.job_id}"
 
 
+#: JSON's escapes can spell half of a pair, a character that nobody can write or send on.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
 def parsed(body: bytes) -> object:
-    """Read JSON; None where it is none (an empty body, HTML, nonsense)."""
+    """Read JSON; None where it is none (an empty body, HTML, nonsense, halves of characters)."""
     try:
-        return json.loads(body)
+        found: object = json.loads(body)
+        if _HALF.search(body):
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
+    return found
 
 
 def unwrapped(status: int, payload: object) -> tuple[int, object]:

@@ -504,11 +504,25 @@ async def test_a_page_of_another_shape_is_unreadable(payload: object) -> None:
             await atlas.clusters(PROJECT)
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b"\xff\xfe", b"9" * 10_000, b"{", b""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"[" * 100_000, b"\xff\xfe", b"9" * 10_000, b"{", b""),
+        json.dumps(download_job(snapshotId="half of a pair: \ud83d")).encode(),
+    ],
+)
 async def test_a_body_that_is_no_json_is_unreadable(body: bytes) -> None:
     async with client(Script(httpx.Response(200, content=body))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
+
+
+async def test_a_whole_pair_of_escapes_is_a_character() -> None:
+    body = json.dumps({"id": PROJECT, "name": "shop \U0001f6d2"}).encode()
+    async with client(Script(httpx.Response(200, content=body))) as atlas:
+        read = await atlas.project(PROJECT)
+
+    assert read.name == "shop \U0001f6d2"
 
 
 async def test_a_body_without_an_end_is_cut_off() -> None:
