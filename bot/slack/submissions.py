@@ -174,7 +174,10 @@ def updated(view: dict[str, Any]) -> Answer:
 
 
 def typed_in(view: Mapping[str, Any], block_id: str) -> str:
-    """Read what was typed into an input whose action id is its block id."""
+    """Read what was typed into an input whose action id is its block id.
+
+    Without NUL, which people see nothing of, and which PostgreSQL keeps in no text.
+    """
     values = (view.get("state") or {}).get("values") or {}
     element = (values.get(block_id) or {}).get(block_id) or {}
-    return str(element.get("value") or "")
+    return str(element.get("value") or "").replace("\0", "")

@@ -231,3 +231,12 @@ async def test_an_unforeseen_error_is_answered_in_the_dialog_with_its_reference(
     assert answer.body["response_action"] == "update"
     assert "Something went wrong" in words(answer.body)
     assert "a mistake" not in words(answer.body)
+
+
+async def test_what_nobody_sees_of_a_reason_is_not_kept() -> None:
+    """PostgreSQL takes no NUL: such a reason could never be recorded."""
+    bench = Bench()
+    await bench.send(payloads.submission(view(), reason="by\0 mistake"))
+    (request,) = bench.desk.requests.values()
+
+    assert request.reason == "by mistake"
