@@ -136,6 +136,8 @@ class Connection:
             self._goodbye = True
         except ConnectionError:
             log.debug("the connection broke while a ping was answered")
+        except Exception:
+            log.exception("a connection could not be read on")
         finally:
             self.over.set()
             self.leaving.set()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, ClientTimeout
+from structlog.testing import capture_logs
 
 from bot.sandbox.slack import Fault
-from bot.slack.clients import build_client
+from bot.slack.clients import build_client, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
 from bot.slack.intake import SocketIntake
+from bot.slack.intake.connection import dial
 from tests.integration.sandbox_slack.wire import Wire
 from tests.integration.slack.intakes import (
     GREETING,
@@ -22,6 +25,11 @@ from tests.integration.slack.intakes import (
     until_ready,
 )
 from tests.stream import streaming
+
+if TYPE_CHECKING:
+    from slack_sdk.socket_mode.request import SocketModeRequest
+
+    from bot.slack.intake.connection import Connection
 
 #: What an ack may take here, far below Slack's three seconds, on a busy machine.
 SOON = 1.0
@@ -242,3 +250,19 @@ async def test_a_connection_outlives_the_time_limit_of_calls() -> None:
         assert (await slack.types("rina", "#ops", LINE)).ok
         assert len(slack.called("apps.connections.open")) == 1
         await intake.stop(1)
+
+
+async def test_a_mistake_of_ours_in_reading_is_logged_and_costs_one_connection() -> None:
+    def mistaken(_envelope: SocketModeRequest, _connection: Connection) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    async with slack_with(ack_seconds=0.1) as slack, new_session() as session:
+        client = build_client(slack.bot_token, slack.api_url, session)
+        connection = await dial(client, slack.app_token, mistaken)
+        with capture_logs() as logs:
+            await slack.types("rina", "#ops", LINE)
+            await asyncio.wait_for(connection.leaving.wait(), SOON)
+
+        assert [line["event"] for line in logs] == ["a connection could not be read on"]
+        assert not connection.live
+        await connection.close()
