@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import User
 from bot.sandbox.slack.workspace import Channel
+from bot.slack import names
 
 if TYPE_CHECKING:
     from bot.sandbox.atlas import AtlasStandIn
@@ -21,13 +22,16 @@ Json = dict[str, Any]
 CLUSTER = "prod-eu"
 
 #: Commands in a second, and the people who type them in turn.
-RATE = 8.0
-PEOPLE = 16
+RATE = 4.0
+PEOPLE = 10
 
 #: Seconds: Slack's patience for an answer, and ours for what follows it on a busy machine.
 SLACK_WAITS = 3.0
 SETTLED = 15.0
-ENDED = 40.0
+ENDED = 60.0
+
+#: How often a person tries again.
+MOST_TRIES = 3
 
 OPEN = ("awaiting", "approved", "cancelling")
 
@@ -42,6 +46,7 @@ class Errand:
     command: Ack | None = None
     dialog: Json | None = None
     submission: Ack | None = None
+    tries_again: int = 0
 
     @property
     def trouble(self) -> str:
@@ -97,18 +102,34 @@ class Crowd:
         if not errand.command.ok:
             return
         try:
-            errand.dialog = await self.slack.until(lambda: self._dialog_of(errand), SETTLED)
+            errand.dialog = await self._looks_at(errand)
         except TimeoutError:
             return
         values = {"reason": "rolled meanwhile"}
         errand.submission = await self.slack.submits(errand.who, errand.dialog, values)
 
+    async def _looks_at(self, errand: Errand) -> Json:
+        """Wait for the job; where the dialog asks the person to try again, they do."""
+        for _ in range(MOST_TRIES):
+            view = await self.slack.until(lambda: self._dialog_of(errand), SETTLED)
+            assert view
+            if view.get("submit"):
+                return view
+            errand.tries_again += 1
+            await self.slack.clicks(errand.who, view, names.TRY_AGAIN)
+            await self.slack.until(lambda: not self._asks_again(errand), SETTLED)
+        raise TimeoutError
+
     def _dialog_of(self, errand: Errand) -> Json | None:
-        """The person's dialog for this very job, once it can be submitted."""
+        """The person's dialog for this very job, once it can be submitted, or tried again."""
         for view in self.slack.views_of(errand.who):
-            if view.get("submit") and errand.job in str(view):
+            if errand.job in str(view) and (view.get("submit") or names.TRY_AGAIN in str(view)):
                 return view
         return None
+
+    def _asks_again(self, errand: Errand) -> bool:
+        view = self._dialog_of(errand)
+        return bool(view and not view.get("submit"))
 
     async def until_ended(self) -> None:
         """Wait until the card and the thread of everything that was taken tell the same end."""
