@@ -278,7 +278,8 @@ async def test_group_look_ups_are_few(tmp_path: Path) -> None:
 async def test_clicks_while_it_runs_say_who_approved(tmp_path: Path) -> None:
     async with guarded_house(tmp_path, ONE) as house:
         card = await ask(house)
-        house.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=1.5))
+        # Longer than until the card is drawn as running: due after a second, looked for every two.
+        house.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=6.0))
         await click(house, "ada", card, APPROVE)
         await shows(house, job_of(card), "cancelling")
         for who, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
