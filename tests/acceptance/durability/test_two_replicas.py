@@ -104,7 +104,7 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
 
         await house.check()
         assert len(house.atlas.deletes(job)) == 1
-        assert (first.log + second.log).count('"request:created"') == 1
+        assert (first.log + second.log).count('"event": "request:created"') == 1
 
 
 async def test_killed_at_random_again_and_again_nothing_is_lost_or_doubled(
