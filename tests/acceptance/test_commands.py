@@ -138,7 +138,7 @@ async def test_a_token_that_slack_refuses_is_said_and_exits_with_1(
         ran = await run_command("serve", **{**environ, name: token})
 
         assert ran.code == 1
-        assert f"Check {name}" in ran.err
+        assert f"Slack refuses {name} (invalid_auth): copy the " in ran.err
         assert "Traceback" not in ran.err
         assert token not in ran.err + ran.out
 
