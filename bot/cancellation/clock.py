@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
     from bot.cancellation.database import Database
@@ -77,10 +77,10 @@ class LedgerClock:
         if self._began is None or took <= QUICK:
             self._take(began)
 
-    async def _ask(self, db: AsyncConnection) -> tuple[float, float]:
+    def _ask(self, db: Connection) -> tuple[float, float]:
         """Return the server's time when `monotonic` was 0, and how long the answer took."""
         asked = self._monotonic()
-        told: datetime = (await db.execute(select(func.clock_timestamp()))).scalar_one()
+        told: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
         heard = self._monotonic()
         return told.timestamp() - (asked + heard) / 2, heard - asked
 

@@ -14,7 +14,7 @@ from bot.cancellation.page import whole_requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from bot.cancellation.database import Database
     from bot.cancellation.lifecycle import Request
@@ -67,11 +67,11 @@ class History:
     async def last(self, count: int, project_ids: Collection[str]) -> list[Past]:
         """Return the last `count` requests of these projects, newest first; raises `NotRead`."""
 
-        async def work(db: AsyncConnection) -> list[Past]:
-            created = await _created(db, count, project_ids)
+        def work(db: Connection) -> list[Past]:
+            created = _created(db, count, project_ids)
             ids = [row.request for row in created]
-            events = (await db.execute(statements.events_among(ids))).all()
-            rows = (await db.execute(statements.requests_among(ids))).all()
+            events = db.execute(statements.events_among(ids)).all()
+            rows = db.execute(statements.requests_among(ids)).all()
             return [_past(row, events, {each.id: each for each in rows}) for row in created]
 
         return await self._database.read(work)
@@ -79,19 +79,19 @@ class History:
     async def awaiting(self) -> Sequence[Request]:
         """Return the requests that wait for approval, oldest first; raises `NotRead`."""
 
-        async def work(db: AsyncConnection) -> list[Request]:
+        def work(db: Connection) -> list[Request]:
             waiting = statements.requests_awaiting(self._now(), MOST_AWAITING)
-            return await whole_requests(db, (await db.execute(waiting)).all())
+            return whole_requests(db, db.execute(waiting).all())
 
         return await self._database.read(work)
 
 
-async def _created(db: AsyncConnection, count: int, project_ids: Collection[str]) -> list[Any]:
+def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[Any]:
     """Walk back through the record until there are enough."""
     found: list[Any] = []
     before: int | None = None
     for _ in range(AT_MOST // AT_ONCE):
-        rows = (await db.execute(statements.newest_creations(AT_ONCE, before))).all()
+        rows = db.execute(statements.newest_creations(AT_ONCE, before)).all()
         found += [row for row in rows if json.loads(row.detail).get("project") in project_ids]
         if len(rows) < AT_ONCE or len(found) >= count:
             break

@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.page import Page, read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Update
@@ -59,8 +59,8 @@ class Leases:
     async def to_run(self, limit: int = 100) -> Sequence[str]:
         """List what may be claimed: approved, or held by a runner whose lease has run out."""
 
-        async def work(page: Page) -> list[str]:
-            return list((await page.run(statements.requests_to_run(page.now, limit))).scalars())
+        def work(page: Page) -> list[str]:
+            return list(page.run(statements.requests_to_run(page.now, limit)).scalars())
 
         return await read(self._database, self._now(), work, unhurried=True)
 
@@ -71,15 +71,15 @@ class Leases:
             self._entered(State.CANCELLING)
         return claimed
 
-    async def _claim(self, page: Page, request_id: str) -> Request | None:
+    def _claim(self, page: Page, request_id: str) -> Request | None:
         lease = (request_id, self.owner, page.now, page.now + self._lease)
         name = EventName.CLAIMED
-        claimed = await page.try_to_change(statements.claim_approved(*lease))
+        claimed = page.try_to_change(statements.claim_approved(*lease))
         if claimed is None:
             name = EventName.TAKEN_OVER
-            claimed = await page.try_to_change(statements.claim_abandoned(*lease))
+            claimed = page.try_to_change(statements.claim_abandoned(*lease))
         if claimed:
-            number = await page.record(claimed, name, detail={"runner": self.owner})
+            number = page.record(claimed, name, detail={"runner": self.owner})
             page.draw(claimed, name, number, later=QUICK)
         return claimed
 
@@ -92,9 +92,9 @@ class Leases:
         return await self._hold(request_id, timedelta())
 
     async def _hold(self, request_id: str, lease: timedelta) -> bool:
-        async def work(page: Page) -> bool:
+        def work(page: Page) -> bool:
             values = {"lease_until": page.now + lease}
-            return (await page.run(self._ours(request_id, values))).first() is not None
+            return page.run(self._ours(request_id, values)).first() is not None
 
         return await self._write(work)
 
@@ -108,10 +108,10 @@ class Leases:
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
 
-        async def work(page: Page) -> Request:
+        def work(page: Page) -> Request:
             statement = self._ours(request.id, _columns(sent), statements.lease_runs(page.now))
-            noted = await page.change(request.id, statement)
-            await page.record(noted, EventName.CANCEL_SENT, detail={"try": sent.count})
+            noted = page.change(request.id, statement)
+            page.record(noted, EventName.CANCEL_SENT, detail={"try": sent.count})
             return noted
 
         return await self._write(work)
@@ -125,9 +125,9 @@ class Leases:
             RequestMovedOn: the request is not ours any more.
         """
 
-        async def work(page: Page) -> Request:
-            noted = await page.change(request.id, self._ours(request.id, _columns(sent)))
-            await page.record(noted, EventName.CANCEL_ANSWERED, detail=answer)
+        def work(page: Page) -> Request:
+            noted = page.change(request.id, self._ours(request.id, _columns(sent)))
+            page.record(noted, EventName.CANCEL_ANSWERED, detail=answer)
             return noted
 
         return await self._write(work)
@@ -135,8 +135,8 @@ class Leases:
     async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
         """End a run; raises `RequestMovedOn` if another runner has taken the request over."""
 
-        async def work(page: Page) -> Request:
-            return await page.enter(
+        def work(page: Page) -> Request:
+            return page.enter(
                 request,
                 State.CANCELLING,
                 state,
@@ -155,7 +155,7 @@ class Leases:
             request_id, [State.CANCELLING], values, statements.held_by(self.owner), *conditions
         )
 
-    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Page], T]) -> T:
         return await write(self._database, self._now(), work, unhurried=True)
 
 

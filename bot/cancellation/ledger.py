@@ -13,7 +13,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.rows import shown_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from bot.atlas import JobRef
@@ -58,8 +58,8 @@ class Ledger:
     async def count_open(self) -> int:
         """Count the requests that have not ended."""
 
-        async def work(page: Page) -> int:
-            return int((await page.run(statements.count_open_requests())).scalar_one())
+        def work(page: Page) -> int:
+            return int(page.run(statements.count_open_requests()).scalar_one())
 
         return await self._read(work)
 
@@ -74,8 +74,8 @@ class Ledger:
             LedgerError: the database did not take it.
         """
 
-        async def work(page: Page) -> Request:
-            return await _find_or_create(page, request, person)
+        def work(page: Page) -> Request:
+            return _find_or_create(page, request, person)
 
         try:
             created = await self._write(work)
@@ -88,13 +88,13 @@ class Ledger:
     async def approve(self, request_id: str, person: Person, check: Check) -> Request:
         """Count one person's yes; the last one that is needed lets the request run."""
 
-        async def work(page: Page) -> Request:
-            request = await _awaiting(page, request_id, check)
-            await page.run(statements.new_approval(request.id, person.id, page.now))
+        def work(page: Page) -> Request:
+            request = _awaiting(page, request_id, check)
+            page.run(statements.new_approval(request.id, person.id, page.now))
             if request.approvals_missing > 1:
-                await page.note(request, EventName.APPROVAL_GIVEN, actor=person)
-                return await page.read(request_id)
-            return await page.enter(request, State.AWAITING, State.APPROVED, actor=person)
+                page.note(request, EventName.APPROVAL_GIVEN, actor=person)
+                return page.read(request_id)
+            return page.enter(request, State.AWAITING, State.APPROVED, actor=person)
 
         request = await self._write(work)
         if request.state is State.APPROVED:
@@ -114,9 +114,9 @@ class Ledger:
     async def _end_waiting(
         self, request_id: str, state: State, outcome: Outcome, person: Person, check: Check
     ) -> Request:
-        async def work(page: Page) -> Request:
-            request = await _awaiting(page, request_id, check)
-            return await page.enter(request, State.AWAITING, state, actor=person, outcome=outcome)
+        def work(page: Page) -> Request:
+            request = _awaiting(page, request_id, check)
+            return page.enter(request, State.AWAITING, state, actor=person, outcome=outcome)
 
         return self._told(await self._write(work))
 
@@ -129,17 +129,17 @@ class Ledger:
             JobTaken: another open request is for the same job.
         """
 
-        async def work(page: Page) -> Request:
-            request = await page.lock(request_id)
+        def work(page: Page) -> Request:
+            request = page.lock(request_id)
             _still(request, State.FAILED, page.now)
             _allowed(check(request))
-            if taken := await page.find(statements.open_request_for(request.ref)):
+            if taken := page.find(statements.open_request_for(request.ref)):
                 raise JobTaken(taken)
-            await page.note(request, EventName.RETRIED, actor=person)
+            page.note(request, EventName.RETRIED, actor=person)
             # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
-            await page.run(statements.forget_acceptance(request.id))
+            page.run(statements.forget_acceptance(request.id))
             # By the bot itself: whoever tries again has approved nothing.
-            return await page.enter(request, State.FAILED, State.APPROVED, said=False)
+            return page.enter(request, State.FAILED, State.APPROVED, said=False)
 
         return self._told(await self._write(work))
 
@@ -147,16 +147,16 @@ class Ledger:
         """End the requests that nobody approved in time."""
         due = statements.requests_past_their_time(self._now(), limit)
 
-        async def work(page: Page) -> list[str]:
-            return list((await page.run(due)).scalars())
+        def work(page: Page) -> list[str]:
+            return list(page.run(due).scalars())
 
         expired = [await self._expire(request_id) for request_id in await self._read(work)]
         return [request for request in expired if request]
 
     async def _expire(self, request_id: str) -> Request | None:
-        async def work(page: Page) -> Request:
-            request = await page.lock(request_id)
-            return await page.enter(request, State.AWAITING, State.EXPIRED)
+        def work(page: Page) -> Request:
+            request = page.lock(request_id)
+            return page.enter(request, State.AWAITING, State.EXPIRED)
 
         try:
             return self._told(await self._write(work))
@@ -166,8 +166,8 @@ class Ledger:
     async def prune(self, before: datetime) -> int:
         """Forget what ended before then and is told; its record stays. Returns how many."""
 
-        async def work(page: Page) -> int:
-            return int((await page.run(statements.prune_requests(before))).rowcount)
+        def work(page: Page) -> int:
+            return int(page.run(statements.prune_requests(before)).rowcount)
 
         return await self._write(work)
 
@@ -175,26 +175,26 @@ class Ledger:
         self._entered(request.state)
         return request
 
-    async def _read(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _read(self, work: Callable[[Page], T]) -> T:
         return await read(self._database, self._now(), work)
 
-    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Page], T]) -> T:
         return await write(self._database, self._now(), work)
 
 
-async def _find_or_create(page: Page, request: Request, person: Person) -> Request:
-    if earlier := await page.find(statements.request_by_key(request.key)):
+def _find_or_create(page: Page, request: Request, person: Person) -> Request:
+    if earlier := page.find(statements.request_by_key(request.key)):
         return earlier
-    if taken := await page.find(statements.open_request_for(request.ref)):
+    if taken := page.find(statements.open_request_for(request.ref)):
         if taken.key == request.key:
             return taken  # the same submission, committed between our two looks
         raise JobTaken(taken)
     page.add(request)
-    number = await page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
+    number = page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
     page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.state is State.APPROVED:
         unasked = {"because": "no approval was needed"}
-        await page.record(request, EventName.APPROVED, detail=unasked)
+        page.record(request, EventName.APPROVED, detail=unasked)
     return request
 
 
@@ -212,9 +212,9 @@ def _asked(request: Request) -> dict[str, Any]:
     }
 
 
-async def _awaiting(page: Page, request_id: str, check: Check) -> Request:
+def _awaiting(page: Page, request_id: str, check: Check) -> Request:
     """Lock a request that waits for approval, and judge the decision against it."""
-    request = await page.lock(request_id)
+    request = page.lock(request_id)
     _still(request, State.AWAITING, page.now)
     _allowed(check(request))
     return request

@@ -21,10 +21,10 @@ from bot.cancellation.posts import PostKind, message_id
 from bot.cancellation.rows import request_from_row, request_to_row
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
     from bot.cancellation.database import Database
@@ -48,16 +48,16 @@ class Head:
 async def write(
     database: Database,
     now: datetime,
-    work: Callable[[Page], Awaitable[T]],
+    work: Callable[[Page], T],
     *,
     unhurried: bool = False,
 ) -> T:
     """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises."""
 
-    async def whole(db: AsyncConnection) -> tuple[T, Sequence[Event]]:
+    def whole(db: Connection) -> tuple[T, Sequence[Event]]:
         page = Page(db, now)
-        result = await work(page)
-        await page.write_out()
+        result = work(page)
+        page.write_out()
         return result, page.recorded
 
     result, recorded = await database.write(whole, unhurried=unhurried)
@@ -69,7 +69,7 @@ async def write(
 async def read(
     database: Database,
     now: datetime,
-    work: Callable[[Page], Awaitable[T]],
+    work: Callable[[Page], T],
     *,
     unhurried: bool = False,
 ) -> T:
@@ -77,11 +77,11 @@ async def read(
     return await database.read(lambda db: work(Page(db, now)), unhurried=unhurried)
 
 
-async def whole_requests(db: AsyncConnection, rows: Sequence[Any]) -> list[Request]:
+def whole_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
     """Build requests from their rows, with whoever approved them."""
     # Where no approval is needed, nobody can have approved.
     ids = [row.id for row in rows if row.approvals_needed]
-    found = (await db.execute(statements.approvals_of(ids))).all() if ids else []
+    found = db.execute(statements.approvals_of(ids)).all() if ids else []
     return [
         request_from_row(row, [approval for approval in found if approval.request == row.id])
         for row in rows
@@ -91,7 +91,7 @@ async def whole_requests(db: AsyncConnection, rows: Sequence[Any]) -> list[Reque
 class Page:
     """What one transaction reads and writes, all at one moment."""
 
-    def __init__(self, db: AsyncConnection, now: datetime) -> None:
+    def __init__(self, db: Connection, now: datetime) -> None:
         self._db = db
         self.now = now
         self._heads: dict[str, Head] = {}  # of requests that nobody else can change meanwhile
@@ -101,60 +101,60 @@ class Page:
         self._posts: list[dict[str, Any]] = []
         self._drawings: dict[str, dict[str, Any]] = {}  # one a request is enough: the last
 
-    async def run(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
-        return await self._db.execute(statement, values)
+    def run(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
+        return self._db.execute(statement, values)
 
-    async def find(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+    def find(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
         """Read the request that `statement` selects, if there is one."""
-        row = (await self.run(statement)).first()
-        return await self._request(row) if row else None
+        row = self.run(statement).first()
+        return self._request(row) if row else None
 
-    async def read(self, request_id: str) -> Request:
+    def read(self, request_id: str) -> Request:
         """Read one request; raises `NoSuchRequest`."""
-        if request := await self.find(statements.request_by_id(request_id)):
+        if request := self.find(statements.request_by_id(request_id)):
             return request
         raise NoSuchRequest
 
-    async def lock(self, request_id: str) -> Request:
+    def lock(self, request_id: str) -> Request:
         """Read one request and keep it as it is until the end; raises `NoSuchRequest`."""
-        row = (await self.run(statements.locked_request(request_id))).first()
+        row = self.run(statements.locked_request(request_id)).first()
         if row is None:
             raise NoSuchRequest
         self._keep_head(row)
-        return await self._request(row)
+        return self._request(row)
 
-    async def change(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
+    def change(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; raises `RequestMovedOn` when its condition does not hold."""
-        if changed := await self.try_to_change(statement):
+        if changed := self.try_to_change(statement):
             return changed
-        raise RequestMovedOn(await self.read(request_id))
+        raise RequestMovedOn(self.read(request_id))
 
-    async def try_to_change(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+    def try_to_change(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; nothing when its condition does not hold."""
-        row = (await self.run(statement)).first()
+        row = self.run(statement).first()
         if row is None:
             return None
         self._keep_head(row)
-        return await self._request(row)
+        return self._request(row)
 
     def add(self, request: Request) -> None:
         """Write a new request down; the end of the page fails where a unique index refuses it."""
         self._new[request.id] = request
         self._heads[request.id] = Head()
 
-    async def read_all(self, request_ids: Iterable[str]) -> dict[str, Request]:
+    def read_all(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Read several requests by their ids, as far as they were not forgotten."""
-        rows = (await self.run(statements.requests_among(request_ids))).all()
-        return {request.id: request for request in await whole_requests(self._db, rows)}
+        rows = self.run(statements.requests_among(request_ids)).all()
+        return {request.id: request for request in whole_requests(self._db, rows)}
 
-    async def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
-        return (await whole_requests(self._db, [row]))[0]
+    def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
+        return whole_requests(self._db, [row])[0]
 
     def _keep_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
         # Events that this page has gathered are not in the row yet.
         self._heads.setdefault(row.id, Head(row.events, row.head))
 
-    async def enter(
+    def enter(
         self,
         request: Request,
         expected: State,
@@ -183,15 +183,15 @@ class Page:
             "changed_at": self.now,
             "outcome": json.dumps(asdict(outcome or Outcome())),
         }
-        entered = await self.change(
+        entered = self.change(
             request.id, statements.change_request(request.id, [expected], values, *conditions)
         )
         detail = {k: v for k, v in asdict(outcome or Outcome()).items() if v}
         name = EventName.entering(state)
-        await self.note(entered, name, actor=actor, detail=detail, said=said)
+        self.note(entered, name, actor=actor, detail=detail, said=said)
         return entered
 
-    async def note(
+    def note(
         self,
         request: Request,
         name: EventName,
@@ -201,12 +201,12 @@ class Page:
         said: bool = True,
     ) -> None:
         """Record an event, have the card drawn anew, and where `said` tell it in the thread."""
-        number = await self.record(request, name, actor=actor, detail=detail)
+        number = self.record(request, name, actor=actor, detail=detail)
         if said:
             self.post(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
         self.draw(request, name, number)
 
-    async def record(
+    def record(
         self,
         request: Request,
         name: EventName,
@@ -223,16 +223,16 @@ class Page:
             team=actor.team if actor else request.team,
             detail=detail or {},
         )
-        head = await self._head(request.id)
+        head = self._head(request.id)
         line = chain(event, head.number + 1, head.hash)
         self._heads[request.id] = Head(line.number, line.hash)
         self._events.append(asdict(line))
         self.recorded.append(event)
         return line.number
 
-    async def _head(self, request_id: str) -> Head:
+    def _head(self, request_id: str) -> Head:
         if request_id not in self._heads:
-            self._keep_head((await self.run(statements.locked_head(request_id))).one())
+            self._keep_head(self.run(statements.locked_head(request_id)).one())
         return self._heads[request_id]
 
     def post(
@@ -272,26 +272,26 @@ class Page:
             "client_msg_id": message_id(request.id, f"{kind}:{name}", number),
         }
 
-    async def write_out(self) -> None:
+    def write_out(self) -> None:
         """Write what was gathered: new requests, the record, how far it has come, the posts."""
         for request in self._new.values():
-            await self.run(statements.new_request(request_to_row(request) | self._end(request.id)))
+            self.run(statements.new_request(request_to_row(request) | self._end(request.id)))
         if self._events:
-            await self.run(statements.new_events(), self._events)
+            self.run(statements.new_events(), self._events)
         for request_id in {event["request"] for event in self._events} - self._new.keys():
-            await self.run(statements.move_head(request_id, self._end(request_id)))
-        needed = [drawing for drawing in self._drawings.values() if await self._is_needed(drawing)]
+            self.run(statements.move_head(request_id, self._end(request_id)))
+        needed = [drawing for drawing in self._drawings.values() if self._is_needed(drawing)]
         if posts := self._posts + needed:
-            await self.run(post_statements.new_posts(), posts)
+            self.run(post_statements.new_posts(), posts)
 
     def _end(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
         return {"events": head.number, "head": head.hash}
 
-    async def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
+    def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
         """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
-        due = (await self.run(post_statements.drawings_due(drawing["request"]))).all()
+        due = self.run(post_statements.drawings_due(drawing["request"])).all()
         late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
         if late:
-            await self.run(post_statements.hasten_posts(late, drawing["due_at"]))
+            self.run(post_statements.hasten_posts(late, drawing["due_at"]))
         return not due

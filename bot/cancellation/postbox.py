@@ -12,7 +12,7 @@ from bot.cancellation.page import Page, write
 from bot.cancellation.posts import Post, PostKind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from bot.cancellation.database import Database
@@ -41,63 +41,63 @@ class PostBox:
     async def post_sent(self, post: Post, channel: str, ts: str) -> None:
         """Note where the message stands now; a card's place becomes its request's."""
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
-            await page.run(post_statements.change_post(post.id, values))
+            page.run(post_statements.change_post(post.id, values))
             if post.kind is PostKind.CARD:
-                await page.run(statements.place_card(post.request.id, channel, ts))
+                page.run(statements.place_card(post.request.id, channel, ts))
 
         await self._write(work)
 
     async def post_again(self, post: Post, seconds: float, error: str) -> None:
         """Put the post back, due again in `seconds`."""
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             values = {
                 "due_at": page.now + timedelta(seconds=seconds),
                 "claimed_by": None,
                 "claimed_until": None,
                 "error": error[:ERROR_LENGTH],
             }
-            await page.run(post_statements.change_post(post.id, values))
+            page.run(post_statements.change_post(post.id, values))
 
         await self._write(work)
 
     async def post_dropped(self, post: Post, error: str) -> None:
         """Give the post up, for good and on record."""
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
-            await page.run(post_statements.change_post(post.id, values))
+            page.run(post_statements.change_post(post.id, values))
             detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
-            await page.record(post.request, EventName.POST_DROPPED, detail=detail)
+            page.record(post.request, EventName.POST_DROPPED, detail=detail)
 
         await self._write(work)
 
     async def move_card(self, post: Post, channel: str, because: str) -> None:
         """Send the request's card, and all that follows it, to `channel` instead, on record."""
 
-        async def work(page: Page) -> None:
-            await page.run(statements.move_card(post.request.id, channel, because))
+        def work(page: Page) -> None:
+            page.run(statements.move_card(post.request.id, channel, because))
             values = {"due_at": page.now, "claimed_by": None, "claimed_until": None}
-            await page.run(post_statements.change_post(post.id, values))
+            page.run(post_statements.change_post(post.id, values))
             detail = {"from": post.request.channel, "to": channel, "because": because}
-            await page.record(post.request, EventName.CARD_MOVED, detail=detail)
+            page.record(post.request, EventName.CARD_MOVED, detail=detail)
 
         await self._write(work)
 
-    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Page], T]) -> T:
         return await write(self._database, self._now(), work, unhurried=True)
 
 
-async def _claim(page: Page, owner: str, limit: int) -> list[Post]:
+def _claim(page: Page, owner: str, limit: int) -> list[Post]:
     bounds = post_statements.bounds(page.now, limit)
-    due = (await page.run(post_statements.lock_due_posts(), bounds)).scalars().all()
+    due = page.run(post_statements.lock_due_posts(), bounds).scalars().all()
     if not due:
         return []
     taken = post_statements.claim_posts(due, owner, page.now + LEASE)
-    rows = (await page.run(taken)).all()
-    requests = await page.read_all({row.request for row in rows})
+    rows = page.run(taken).all()
+    requests = page.read_all({row.request for row in rows})
     # In the order in which they were written, which an UPDATE does not keep.
     return [_post(row, requests[row.request]) for row in sorted(rows, key=lambda row: row.id)]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation import statements
@@ -11,10 +13,17 @@ from bot.cancellation.events import CLOSING, Recorded
 from bot.cancellation.tables import audit_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy.sql.elements import ColumnElement
+
     from bot.cancellation.database import Database
+
+
+#: Events that are read at once.
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +82,13 @@ CLOSING_NAMES = frozenset(map(str, CLOSING)) | {"slack:post_dropped", "slack:car
 
 
 class Record:
-    """Reads of the audit events, streamed: the record may be long."""
+    """Reads of the audit events, in parts: the record may be long."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
-        """Read the record in the order in which it was written.
+        """Read the record in the order in which it was written; raises what `survey` raises.
 
         Args:
             since: leave out what is older.
@@ -89,43 +98,51 @@ class Record:
         if since:
             start = since.astimezone(UTC).isoformat(timespec="milliseconds")
             conditions.append(audit_events.c.at >= start)
-        async for row in self._rows(statements.all_events(conditions)):
-            yield _line(row)
+        last: int | None = 0
+        while last is not None:
+            rows = await self._after(last, conditions)
+            for row in rows:
+                yield _line(row)
+            last = rows[-1].id if len(rows) == AT_ONCE else None
+
+    async def _after(
+        self, last: int, conditions: Sequence[ColumnElement[bool]]
+    ) -> Sequence[Row[Any]]:
+        later = statements.all_events([*conditions, audit_events.c.id > last]).limit(AT_ONCE)
+        return await self._database.survey(lambda db: db.execute(later).all())
 
     async def count(self) -> int:
-        """Count the events of the whole record."""
-        async with self._database.engine.connect() as connection:
-            return int((await connection.execute(statements.count_events())).scalar_one())
+        """Count the events of the whole record; raises what `survey` raises."""
+        return await self._database.survey(
+            lambda db: int(db.execute(statements.count_events()).scalar_one())
+        )
 
     async def breaks(self) -> list[Break]:
-        """Check every chain; the list is empty when nothing was changed or removed."""
-        heads = {
-            row.id: Head(events=row.events, hash=row.head)
-            async for row in self._rows(statements.heads())
-        }
-        found = []
-        async for request, lines in self._chains():
-            found.append(first_break(request, lines, heads.pop(request, None)))
-        found += [first_break(request, [], head) for request, head in heads.items()]
-        return [each for each in found if each]
+        """Check every chain; the list is empty when nothing was changed or removed.
 
-    async def _chains(self) -> AsyncIterator[tuple[str, list[Recorded]]]:
-        lines: list[Recorded] = []
-        async for row in self._rows(statements.chains()):
-            if lines and lines[0].request != row.request:
-                yield lines[0].request, lines
-                lines = []
-            lines.append(_line(row))
-        if lines:
-            yield lines[0].request, lines
-
-    async def _rows(self, statement: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - rows of any shape
-        async with self._database.engine.connect() as connection:
-            async for row in await connection.stream(statement):
-                yield row
+        All of it is read as it was at one moment: a bot may be writing meanwhile. Raises what
+        `survey` raises.
+        """
+        return await self._database.survey(_breaks)
 
 
-def _line(row: Any) -> Recorded:  # noqa: ANN401 - a database row
+def _breaks(db: Connection) -> list[Break]:
+    heads = {
+        row.id: Head(events=row.events, hash=row.head) for row in db.execute(statements.heads())
+    }
+    found = [
+        first_break(request, map(_line, lines), heads.pop(request, None))
+        for request, lines in groupby(_streamed(db, statements.chains()), attrgetter("request"))
+    ]
+    found += [first_break(request, [], head) for request, head in heads.items()]
+    return [each for each in found if each]
+
+
+def _streamed(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    yield from db.execute(statement, execution_options={"yield_per": AT_ONCE})
+
+
+def _line(row: Row[Any]) -> Recorded:
     return Recorded(
         request=row.request,
         number=row.number,

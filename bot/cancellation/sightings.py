@@ -17,7 +17,7 @@ from bot.cancellation.rows import shown_from_json, shown_to_json
 from bot.cancellation.sighting import Known, Seen, Sighting, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from bot.atlas import RestoreJob
@@ -63,24 +63,26 @@ class Sightings:
         except Conflict:
             return False  # another replica wrote the project's first lease
 
-    async def _hold(self, page: Page, project_id: str) -> bool:
+    def _hold(self, page: Page, project_id: str) -> bool:
         until = page.now + LEASE
-        before = (await page.run(statements.lease_of(project_id))).first()
+        before = page.run(statements.lease_of(project_id)).first()
         if before is None:
-            await page.run(statements.new_lease(project_id, self._owner, until))
+            page.run(statements.new_lease(project_id, self._owner, until))
             return True
         take = statements.take_lease(project_id, self._owner, page.now, until)
-        if not (await page.run(take)).first():
+        if not page.run(take).first():
             return False
         if before.until < page.now - FORGOTTEN:
-            await page.run(statements.forget_clusters(project_id))
+            page.run(statements.forget_clusters(project_id))
         return True
 
     async def release(self, project_id: str) -> None:
         """Let another replica look at once."""
-        await self._write(
-            lambda page: page.run(statements.end_lease(project_id, self._owner, page.now))
-        )
+
+        def work(page: Page) -> None:
+            page.run(statements.end_lease(project_id, self._owner, page.now))
+
+        await self._write(work)
 
     async def adopt(self, project_id: str, clusters: Collection[str]) -> Sequence[str] | None:
         """Write down which clusters there are.
@@ -93,18 +95,18 @@ class Sightings:
             project is not ours any more.
         """
 
-        async def work(page: Page) -> list[str] | None:
-            if not await self._ours(page, project_id):
+        def work(page: Page) -> list[str] | None:
+            if not self._ours(page, project_id):
                 return None
-            known = set((await page.run(statements.clusters_of(project_id))).scalars())
+            known = set(page.run(statements.clusters_of(project_id)).scalars())
             looked_at = page.now if known else None
             rows = [
                 {"project_id": project_id, "cluster_name": name, "looked_at": looked_at}
                 for name in sorted(set(clusters) - known)
             ]
             for some in _batches(rows):
-                await page.run(statements.new_clusters(some))
-            open_in = (await page.run(statements.clusters_with_open_jobs(project_id))).scalars()
+                page.run(statements.new_clusters(some))
+            open_in = page.run(statements.clusters_with_open_jobs(project_id)).scalars()
             return sorted(set(open_in) - set(clusters))
 
         return await self._write(work)
@@ -118,36 +120,36 @@ class Sightings:
             what people are to be told of; None if the project is not ours any more.
         """
 
-        async def work(page: Page) -> list[Finding] | None:
-            if not await self._ours(page, project_id):
+        def work(page: Page) -> list[Finding] | None:
+            if not self._ours(page, project_id):
                 return None
-            first = (await page.run(statements.not_looked_at(project_id, cluster))).first()
-            known = await _known(page, project_id, cluster)
+            first = page.run(statements.not_looked_at(project_id, cluster)).first()
+            known = _known(page, project_id, cluster)
             findings = compare(jobs, known, first=first is not None)
-            await _write_down(page, project_id, cluster, findings)
+            _write_down(page, project_id, cluster, findings)
             if first:
-                await page.run(statements.cluster_looked_at(project_id, cluster, page.now))
+                page.run(statements.cluster_looked_at(project_id, cluster, page.now))
             return [finding for finding in findings if finding.told]
 
         return await self._write(work)
 
-    async def _ours(self, page: Page, project_id: str) -> bool:
+    def _ours(self, page: Page, project_id: str) -> bool:
         # Locks the lease's row, so that nobody takes the project over in the midst of this.
         hold = statements.hold_lease(project_id, self._owner, page.now, page.now + LEASE)
-        return (await page.run(hold)).first() is not None
+        return page.run(hold).first() is not None
 
     async def claim(self) -> Sighting | None:
         """Take the next sighting that Slack is to be told of, if there is one."""
         if await self._read(_next_due) is None:
             return None  # the usual case costs one read, and no write lock
 
-        async def work(page: Page) -> Sighting | None:
-            found = await _next_due(page)
+        def work(page: Page) -> Sighting | None:
+            found = _next_due(page)
             if found is None:
                 return None
             claim = statements.claim_sighting(found, page.now, page.now + CLAIM)
-            row = (await page.run(claim)).first()
-            return await _sighting(page, row) if row else None
+            row = page.run(claim).first()
+            return _sighting(page, row) if row else None
 
         return await self._write(work)
 
@@ -161,7 +163,7 @@ class Sightings:
                 not, it is due again at once.
         """
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             due_at = statements.nothing_due_but(sighting.version) if current else page.now
             values = {
                 "channel": message.channel,
@@ -170,34 +172,34 @@ class Sightings:
                 "attempts": 0,
                 "error": None,
             }
-            await page.run(statements.put_back(sighting.id, values))
+            page.run(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
     async def again(self, sighting: Sighting, seconds: float, error: str) -> None:
         """Put the sighting back, due again in `seconds`."""
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             due_at = page.now + timedelta(seconds=seconds)
             values = {"due_at": due_at, "error": error[:ERROR_LENGTH]}
-            await page.run(statements.put_back(sighting.id, values))
+            page.run(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
     async def given_up(self, sighting: Sighting, error: str) -> None:
         """Tell this no more, and keep why."""
 
-        async def work(page: Page) -> None:
+        def work(page: Page) -> None:
             due_at = statements.nothing_due_but(sighting.version)
             values = {"due_at": due_at, "error": error[:ERROR_LENGTH]}
-            await page.run(statements.put_back(sighting.id, values))
+            page.run(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
-    async def _write(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Page], T]) -> T:
         return await write(self._database, self._now(), work)
 
-    async def _read(self, work: Callable[[Page], Awaitable[T]]) -> T:
+    async def _read(self, work: Callable[[Page], T]) -> T:
         return await read(self._database, self._now(), work)
 
 
@@ -206,22 +208,20 @@ def _batches(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
     return [rows[begin : begin + AT_ONCE] for begin in range(0, len(rows), AT_ONCE)]
 
 
-async def _known(page: Page, project_id: str, cluster: str) -> Mapping[str, Known]:
-    rows = (await page.run(statements.sightings_in(project_id, cluster))).all()
+def _known(page: Page, project_id: str, cluster: str) -> Mapping[str, Known]:
+    rows = page.run(statements.sightings_in(project_id, cluster)).all()
     return {row.job_id: Known(seen=Seen(row.state), announced=row.version > 0) for row in rows}
 
 
-async def _write_down(
-    page: Page, project_id: str, cluster: str, findings: Sequence[Finding]
-) -> None:
+def _write_down(page: Page, project_id: str, cluster: str, findings: Sequence[Finding]) -> None:
     new = [_new_row(page.now, project_id, cluster, each) for each in findings if each.is_new]
     for some in _batches(new):
-        await page.run(statements.new_sightings(some))
+        page.run(statements.new_sightings(some))
     for finding in findings:
         if not finding.is_new:
             ref = JobRef(project_id, cluster, finding.job_id)
             values = _changes(page.now, finding)
-            await page.run(statements.change_sighting(ref, values))
+            page.run(statements.change_sighting(ref, values))
 
 
 def _new_row(now: datetime, project_id: str, cluster: str, finding: Finding) -> dict[str, Any]:
@@ -247,12 +247,12 @@ def _changes(now: datetime, finding: Finding) -> dict[str, Any]:
     return values | (statements.told_anew(now) if finding.told else {})
 
 
-async def _next_due(page: Page) -> int | None:
-    found: int | None = (await page.run(statements.due_sightings(page.now))).scalar()
+def _next_due(page: Page) -> int | None:
+    found: int | None = page.run(statements.due_sightings(page.now)).scalar()
     return found
 
 
-async def _sighting(page: Page, row: Any) -> Sighting:  # noqa: ANN401 - a database row
+def _sighting(page: Page, row: Any) -> Sighting:  # noqa: ANN401 - a database row
     ref = JobRef(row.project_id, row.cluster_name, row.job_id)
     return Sighting(
         id=row.id,
@@ -265,5 +265,5 @@ async def _sighting(page: Page, row: Any) -> Sighting:  # noqa: ANN401 - a datab
         client_msg_id=row.client_msg_id,
         attempts=row.attempts,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
-        request=await page.find(statements.newest_request_for(ref)),
+        request=page.find(statements.newest_request_for(ref)),
     )

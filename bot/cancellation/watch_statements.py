@@ -92,25 +92,25 @@ def take_lease(project_id: str, owner: str, now: datetime, until: datetime) -> U
     """Look at a project from now on, if it is ours or nobody's."""
     over = is_past(watch_leases.c.until, now, now + LONGEST_LEASE)
     free = or_(watch_leases.c.owner == owner, over)
-    return _lease(project_id, free).values(owner=owner, until=until)
+    return _lease(project_id, free, owner=owner, until=until).returning(watch_leases.c.project_id)
 
 
 def hold_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Go on looking at a project, only while it is ours."""
     ours = and_(watch_leases.c.owner == owner, watch_leases.c.until > now)
-    return _lease(project_id, ours).values(until=until)
+    return _lease(project_id, ours, until=until).returning(watch_leases.c.project_id)
 
 
 def end_lease(project_id: str, owner: str, now: datetime) -> Update:
     """Let another replica look at a project at once."""
-    return _lease(project_id, watch_leases.c.owner == owner).values(until=now)
+    return _lease(project_id, watch_leases.c.owner == owner, until=now)
 
 
-def _lease(project_id: str, condition: ColumnElement[bool]) -> Update:
+def _lease(project_id: str, condition: ColumnElement[bool], **values: object) -> Update:
     return (
         update(watch_leases)
         .where(watch_leases.c.project_id == project_id, condition)
-        .returning(watch_leases.c.project_id)
+        .values(**values)
     )
 
 

@@ -11,7 +11,17 @@ from urllib.parse import quote
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Integer, MetaData, Table, literal_column, select, text
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    NullPool,
+    Table,
+    create_engine,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -23,7 +33,6 @@ from bot.doctor.findings import Finding, Subject
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 #: Seconds to wait for the database, or for a lock in it.
 PATIENCE = 5
@@ -41,17 +50,12 @@ async def examine_database(database_url: str) -> Finding:
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and (found := _before_the_file(Path(url.database or ""))):
         return found
-    engine = _engine(url)
+    look = _look_into_the_file if url.get_backend_name() == "sqlite" else _look_at_the_server
     try:
-        async with asyncio.timeout(3 * PATIENCE), engine.connect() as connection:
-            try:
-                return await connection.run_sync(_look)
-            finally:
-                await connection.rollback()
+        async with asyncio.timeout(3 * PATIENCE):
+            return await look(url)
     except (SQLAlchemyError, OSError) as error:
         return _cannot(error)
-    finally:
-        await engine.dispose()
 
 
 def _before_the_file(path: Path) -> Finding | None:
@@ -72,17 +76,27 @@ def _before_the_file(path: Path) -> Finding | None:
     return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
 
 
-def _engine(url: URL) -> AsyncEngine:
+async def _look_into_the_file(url: URL) -> Finding:
     """Open as the ledger does, but so that nothing is made or set."""
-    if url.get_backend_name() == "sqlite":
+
+    def looked() -> Finding:
         file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
-        return create_async_engine(
-            f"sqlite+aiosqlite:///{file}", connect_args={"timeout": PATIENCE}
+        engine = create_engine(
+            f"sqlite:///{file}", connect_args={"timeout": PATIENCE}, poolclass=NullPool
         )
+        with engine.connect() as connection:
+            return _look(connection)
+
+    return await asyncio.to_thread(looked)
+
+
+async def _look_at_the_server(url: URL) -> Finding:
+    """Connect as the ledger does; what was done is undone at the end."""
     settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
     address, arguments = for_the_driver(url)
-    return create_async_engine(
+    engine = create_async_engine(
         address,
+        poolclass=NullPool,
         connect_args={
             **arguments,
             "timeout": PATIENCE,
@@ -90,10 +104,12 @@ def _engine(url: URL) -> AsyncEngine:
             "server_settings": settings,
         },
     )
+    async with engine.connect() as connection:
+        return await connection.run_sync(_look)
 
 
 def _look(connection: Connection) -> Finding:
-    """Read the schema's version, then try to write; whoever calls rolls back."""
+    """Read the schema's version, then try to write; the end of the connection undoes it."""
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiohttp import TraceConfig
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy import Engine
 
     from bot.atlas import Answered
     from bot.settings import TracingSettings
@@ -31,7 +31,7 @@ class Tracing(Protocol):
     def answered(self, answered: Answered) -> None:
         """Hear of an exchange with Atlas, in the task that had it."""
 
-    def follow_ledger(self, engine: AsyncEngine) -> None:
+    def follow_ledger(self, engine: Engine) -> None:
         """Follow the transactions of the ledger."""
 
     def slack_calls(self, api_url: str) -> list[TraceConfig]:
@@ -50,7 +50,7 @@ class Untraced:
     def answered(self, answered: Answered) -> None:
         pass
 
-    def follow_ledger(self, engine: AsyncEngine) -> None:
+    def follow_ledger(self, engine: Engine) -> None:
         pass
 
     def slack_calls(self, api_url: str) -> list[TraceConfig]:  # noqa: ARG002 - as in the Protocol

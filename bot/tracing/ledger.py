@@ -11,9 +11,8 @@ from sqlalchemy import event
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import ExceptionContext
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 #: Where a connection keeps its span.
 SPAN = "cancel_restore.span"
@@ -22,7 +21,7 @@ _VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 _NAME = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
 
 
-def follow(engine: AsyncEngine, tracer: Tracer) -> None:
+def follow(engine: Engine, tracer: Tracer) -> None:
     """Trace the transactions of `engine` that belong to something that is traced."""
 
     def begun(connection: Connection) -> None:
@@ -35,11 +34,11 @@ def follow(engine: AsyncEngine, tracer: Tracer) -> None:
             )
 
     # Before the listener that begins in fact: waiting for the turn to write is part of it.
-    event.listen(engine.sync_engine, "begin", begun, insert=True)
-    event.listen(engine.sync_engine, "before_cursor_execute", _ran)
-    event.listen(engine.sync_engine, "handle_error", _failed)
+    event.listen(engine, "begin", begun, insert=True)
+    event.listen(engine, "before_cursor_execute", _ran)
+    event.listen(engine, "handle_error", _failed)
     # The commit itself is over when the connection is given back.
-    event.listen(engine.sync_engine, "checkin", _ended)
+    event.listen(engine, "checkin", _ended)
 
 
 class Transaction:

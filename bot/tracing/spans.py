@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Span
     from opentelemetry.sdk.trace.export import SpanExporter
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy import Engine
 
     from bot.atlas import Answered
 
@@ -105,12 +105,6 @@ class Spans:
             return
         ended = time.time_ns()
         known = {"http.response.status_code": answered.status} if answered.status else {}
-        attributes: dict[str, str | int] = {
-            "http.request.method": answered.method,
-            "url.path": answered.path,
-        }
-        if answered.status:
-            attributes["http.response.status_code"] = answered.status
         span = self._tracer.start_span(
             f"Atlas {answered.method}",
             kind=SpanKind.CLIENT,
@@ -125,7 +119,7 @@ class Spans:
             span.set_status(StatusCode.ERROR)
         span.end(ended)
 
-    def follow_ledger(self, engine: AsyncEngine) -> None:
+    def follow_ledger(self, engine: Engine) -> None:
         follow(engine, self._tracer)
 
     def slack_calls(self, api_url: str) -> list[TraceConfig]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from bot.cancellation.database import Database
 from bot.cancellation.history import History
@@ -30,6 +30,8 @@ from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from sqlalchemy import Connection
 
     from tests.bench.report import Scale
 
@@ -121,8 +123,8 @@ class Desk:
 
     async def _posted(self) -> None:
         """Deliver what is due, so that no round finds what the one before left."""
-        async with self.database.engine.begin() as connection:
-            await connection.exec_driver_sql("UPDATE posts SET state = 'sent' WHERE state = 'due'")
+        delivered = text("UPDATE posts SET state = 'sent' WHERE state = 'due'")
+        await self.database.write(lambda db: db.execute(delivered))
 
 
 async def measure(scale: Scale) -> list[Table]:
@@ -197,16 +199,16 @@ async def whole_tables(desk: Desk) -> list[str]:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
             ran[statement] = values
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", note)
     await desk.everything()
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN " if desk.database.is_sqlite else "EXPLAIN "
-    found: set[str] = set()
-    async with engine.connect() as connection:
-        for statement, values in ran.items():
-            if BACKWARDS in statement or "state = 'sent'" in statement:
-                continue  # the last is our own tidying
-            plan = await connection.exec_driver_sql(explain + statement, values)
-            text = "\n".join(str(row[-1]) for row in plan)
-            found |= {one or other for one, other in WHOLE.findall(text)}
-    return sorted(found)
+    # The one with "sent" is our own tidying.
+    asked = [s for s in ran if BACKWARDS not in s and "state = 'sent'" not in s]
+
+    def plans(db: Connection) -> str:
+        rows = [row for s in asked for row in db.exec_driver_sql(explain + s, ran[s])]
+        return "\n".join(str(row[-1]) for row in rows)
+
+    found = WHOLE.findall(await desk.database.read(plans))
+    return sorted({one or other for one, other in found})

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 #: The libraries whose versions change the figures.
-LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "aiosqlite", "asyncpg")
+LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
 
 
 def lines() -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.engine import make_url
 
 from bot.cancellation.database import Database
+from bot.cancellation.stores import open_store
 from tests.domain import PROJECT_ID
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
 #: How many of the newest requests still wait for approval, however long the history is.
 WAITING = 5
@@ -120,8 +124,6 @@ FROM {numbers}
 
 STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, SIGHTINGS)
 
-DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
-
 #: Nothing needs to survive a power cut here: the file is thrown away.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")
 
@@ -133,26 +135,37 @@ SETTLED = (
     "VACUUM ANALYZE",
 )
 
+#: What is done before the filling, and after it.
+AROUND: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "sqlite": (PRAGMAS, ()),
+    "postgresql": ((), SETTLED),
+}
+
+#: Seconds: a million rows take their time.
+MINUTES = 1800
+
 
 async def seed(database_url: str, count: int) -> None:
     """Migrate, and write `count` requests with everything that belongs to them."""
     database = Database(database_url)
     await database.migrate()
     await database.close()
-    # Not the bot's engine: that one gives up on what takes minutes.
-    scheme, _, rest = database_url.partition("://")
-    engine = create_async_engine(f"{scheme}+{DRIVERS[scheme]}://{rest}")
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        for pragma in PRAGMAS if scheme == "sqlite" else ():
-            await connection.exec_driver_sql(pragma)
-        await _fill(connection, count)
-        for statement in SETTLED if scheme == "postgresql" else ():
-            await connection.exec_driver_sql(statement)
-    await engine.dispose()
+    # Not the ledger's transactions: those give up on what takes minutes.
+    store = open_store(make_url(database_url), MINUTES, MINUTES)
+    await store.run(partial(_fill, count), {"isolation_level": "AUTOCOMMIT"})
+    await store.close()
 
 
-async def _fill(connection: AsyncConnection, count: int) -> None:
+def _fill(count: int, connection: Connection) -> None:
+    before, after = AROUND[connection.dialect.name]
+    for statement in before:
+        connection.exec_driver_sql(statement)
+    _fill_tables(count, connection)
+    for statement in after:
+        connection.exec_driver_sql(statement)
+
+
+def _fill_tables(count: int, connection: Connection) -> None:
     dialect = DIALECTS[connection.dialect.name]
     at = dialect["at"].format(created=CREATED)
     words = {**dialect, "at": at, "created": CREATED, "ended": ENDED, "hash": "0" * 64}
@@ -169,4 +182,4 @@ async def _fill(connection: AsyncConnection, count: int) -> None:
     for template in STATEMENTS:
         statement = text(template.format(**words))
         names = statement.compile().params.keys()
-        await connection.execute(statement, {name: values[name] for name in names})
+        connection.execute(statement, {name: values[name] for name in names})

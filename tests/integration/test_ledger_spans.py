@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +13,13 @@ from bot.cancellation.database import Database
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.tables import audit_events
 from bot.tracing.spans import Spans
+from tests.pauses import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from opentelemetry.sdk.trace import ReadableSpan
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
 
 class Watched:
@@ -45,8 +45,8 @@ async def watched(database_url: str) -> AsyncIterator[Watched]:
     await watched.close()
 
 
-async def looks(db: AsyncConnection) -> None:
-    await db.execute(select(audit_events))
+def looks(db: Connection) -> None:
+    db.execute(select(audit_events))
 
 
 async def test_a_transaction_is_a_span_with_its_database_and_its_tables(watched: Watched) -> None:
@@ -63,9 +63,9 @@ async def test_a_transaction_is_a_span_with_its_database_and_its_tables(watched:
 
 
 async def test_a_transaction_that_was_given_up_has_ended_too(watched: Watched) -> None:
-    async def hangs(db: AsyncConnection) -> None:
-        await looks(db)
-        await asyncio.sleep(60)
+    def hangs(db: Connection) -> None:
+        looks(db)
+        pause(db, 1)
 
     with watched.spans.trail("run", None), pytest.raises(NotRecorded):
         await watched.database.write(hangs)

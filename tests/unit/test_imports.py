@@ -40,7 +40,6 @@ BELONGS: dict[str, set[str]] = {
     "httpx": {"bot.atlas"},
     "slack_bolt": {"bot.slack"},
     "slack_sdk": {"bot.slack"},
-    "aiosqlite": {"bot.cancellation"},
     "asyncpg": {"bot.cancellation"},
     "prometheus_client": {"bot.web"},
     "dotenv": {"bot.settings"},

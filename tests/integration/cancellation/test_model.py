@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from datetime import datetime
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Person
@@ -121,9 +121,9 @@ class LifeCycle(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        async def clear(db: AsyncConnection) -> None:
+        def clear(db: Connection) -> None:
             for table in (approvals, posts, audit_events, requests):
-                await db.execute(table.delete())
+                db.execute(table.delete())
 
         self.do(self.database.write(clear))
         for name in ("one", "two"):
@@ -442,8 +442,8 @@ class LifeCycle(RuleBasedStateMachine):
                 assert numbers == sorted(set(numbers))
 
     def _rows(self, table: Any) -> list[Any]:
-        async def work(db: AsyncConnection) -> list[Any]:
-            return list((await db.execute(table.select().order_by(*table.primary_key))).all())
+        def work(db: Connection) -> list[Any]:
+            return list(db.execute(table.select().order_by(*table.primary_key)).all())
 
         rows: list[Any] = self.do(self.database.read(work))
         return rows

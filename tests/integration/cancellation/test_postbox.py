@@ -10,9 +10,10 @@ from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.postbox import LEASE
 from bot.cancellation.posts import PostKind
 from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
+from tests.pauses import pause
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from bot.cancellation.database import Database
     from bot.cancellation.leases import Leases
@@ -201,22 +202,19 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     running = await leases.claim(request.id)
     assert running
     clock.forward(5)  # a slow run: its drawing is due
-    claimed, go_on = asyncio.Event(), asyncio.Event()
+    claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    async def slowly(db: AsyncConnection) -> None:
+    def slowly(db: Connection) -> None:
         bounds = post_statements.bounds(clock(), 1)
-        due = list((await db.execute(post_statements.lock_due_posts(), bounds)).scalars())
-        await db.execute(post_statements.claim_posts(due, "replica-1", clock() + LEASE))
-        claimed.set()
-        await go_on.wait()
+        due = list(db.execute(post_statements.lock_due_posts(), bounds).scalars())
+        db.execute(post_statements.claim_posts(due, "replica-1", clock() + LEASE))
+        loop.call_soon_threadsafe(claimed.set)
+        pause(db, 0.4)
 
     claiming = asyncio.create_task(database.write(slowly))
     await claimed.wait()
-    settling = asyncio.create_task(leases.settle(running, State.CANCELLED, Outcome()))
-    await asyncio.sleep(0.1)
-    go_on.set()
+    await leases.settle(running, State.CANCELLED, Outcome())
     await claiming
-    await settling
     clock.forward(LEASE.total_seconds())  # the one that claimed has drawn the old state, and died
 
     drawn = [post for post in await drained(postbox) if post.kind is PostKind.EDIT]

@@ -12,8 +12,7 @@ from bot.cancellation.tables import audit_events, posts, requests
 from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
-    from sqlalchemy import Delete, Update
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection, Delete, Update
     from sqlalchemy.sql.elements import ColumnElement
 
     from bot.cancellation.database import Database
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 
 async def tamper(database: Database, statement: Update | Delete) -> None:
-    async def work(db: AsyncConnection) -> None:
-        assert (await db.execute(statement)).rowcount == 1
+    def work(db: Connection) -> None:
+        assert db.execute(statement).rowcount == 1
 
     await database.write(work)
 
@@ -128,8 +127,8 @@ async def test_pruning_forgets_only_what_ended_long_ago(
 
     assert await ledger.prune(before) == 0  # the old one still has something to post
 
-    async def deliver(db: AsyncConnection) -> None:
-        await db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
+    def deliver(db: Connection) -> None:
+        db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
 
     await database.write(deliver)
     assert await ledger.prune(before) == 1

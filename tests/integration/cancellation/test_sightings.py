@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ from bot.cancellation.tables import metadata, sightings
 from tests.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from bot.atlas import RestoreJob
@@ -345,8 +348,11 @@ async def test_the_migrations_make_just_the_tables_that_the_code_names(database:
         found: list[Any] = compare_metadata(MigrationContext.configure(connection), metadata)
         return found
 
-    async with database.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.read(differences) == []
+
+
+def explained(sql: str, db: Connection) -> Sequence[Any]:
+    return db.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").mappings().all()
 
 
 async def test_looks_use_their_indexes(database: Database, clock: Clock) -> None:
@@ -361,7 +367,6 @@ async def test_looks_use_their_indexes(database: Database, clock: Clock) -> None
     ]
     for statement in asked:
         sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
-        async with database.engine.connect() as connection:
-            plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")).mappings().all()
+        plan = await database.read(partial(explained, str(sql)))
 
         assert not [row for row in plan if row["detail"].startswith("SCAN")], plan

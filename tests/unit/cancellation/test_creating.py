@@ -22,20 +22,20 @@ class Looks(Page):
         self.now = NOON
         self._found = [None, committed]
 
-    async def find(self, statement: Any) -> Request | None:
+    def find(self, statement: Any) -> Request | None:
         return self._found.pop(0)
 
 
-async def test_the_same_submission_is_not_taken_for_somebody_elses() -> None:
+def test_the_same_submission_is_not_taken_for_somebody_elses() -> None:
     request = a_request(key="V1", ref=job_ref())
 
-    assert await _find_or_create(Looks(request), request, RINA) is request
+    assert _find_or_create(Looks(request), request, RINA) is request
 
 
-async def test_another_submission_for_the_job_is_told_who_was_first() -> None:
+def test_another_submission_for_the_job_is_told_who_was_first() -> None:
     first = a_request(key="V1", ref=job_ref())
 
     with pytest.raises(JobTaken) as lost:
-        await _find_or_create(Looks(first), a_request(key="V2", ref=job_ref()), ADA)
+        _find_or_create(Looks(first), a_request(key="V2", ref=job_ref()), ADA)
 
     assert lost.value.request is first

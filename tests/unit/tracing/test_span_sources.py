@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from tests.unit.tracing.conftest import Traced
 
@@ -51,10 +51,10 @@ async def database(traced: Traced, tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def writes(db: AsyncConnection) -> None:
-    await db.execute(text("CREATE TABLE notes (what TEXT)"))
+def writes(db: Connection) -> None:
+    db.execute(text("CREATE TABLE notes (what TEXT)"))
     for _ in range(2):
-        await db.execute(text("INSERT INTO notes VALUES (:what)"), {"what": REASON})
+        db.execute(text("INSERT INTO notes VALUES (:what)"), {"what": REASON})
 
 
 async def test_a_transaction_is_one_span_with_what_it_touched(
@@ -77,8 +77,8 @@ async def test_a_transaction_is_one_span_with_what_it_touched(
 async def test_a_transaction_that_fails_is_an_error_without_its_text(
     traced: Traced, database: Database
 ) -> None:
-    async def fails(db: AsyncConnection) -> None:
-        await db.execute(text("SELECT :what FROM nowhere"), {"what": REASON})
+    def fails(db: Connection) -> None:
+        db.execute(text("SELECT :what FROM nowhere"), {"what": REASON})
 
     with pytest.raises(NotRecorded) as raised, traced.spans.trail("run", None):
         await database.write(fails)

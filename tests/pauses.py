@@ -1,0 +1,18 @@
+"""Holds a transaction open, as slow work does: in a thread of SQLite's, or on PostgreSQL's side."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def pause(db: Connection, seconds: float) -> None:
+    if db.dialect.name == "sqlite":
+        time.sleep(seconds)
+    else:
+        db.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
