@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count
@@ -27,7 +27,7 @@ from tests.campaign.town import Board, build_workspace, build_world, start_job, 
 from tests.campaign.weather import Weather
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from bot.cancellation.events import Recorded
@@ -190,9 +190,8 @@ async def opened(
     world, known = build_world(), set[str]()
     write_projects(world, folder)
     settings = SlackSettings(client_msg_id=plan.client_msg_id)
-    # A bot that dies in the middle of a handshake is no trouble of the stand-in's.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     async with AsyncExitStack() as stack:
+        stack.enter_context(deaf_to_broken_requests())
         atlas = await stack.enter_async_context(AtlasStandIn(world))
         slack = await stack.enter_async_context(
             SlackStandIn(build_workspace(plan.people), settings=settings)
@@ -225,6 +224,18 @@ async def opened(
             yield house
         finally:
             await asyncio.gather(*(replica.close() for replica in house.replicas))
+
+
+@contextmanager
+def deaf_to_broken_requests() -> Iterator[None]:
+    """Leave out of the log, meanwhile, that a bot died in the middle of a request."""
+    server = logging.getLogger("aiohttp.server")
+    level = server.level
+    server.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        server.setLevel(level)
 
 
 def port_of(url: str) -> int:

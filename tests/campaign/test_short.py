@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,3 +24,5 @@ async def test_a_short_storm_leaves_everything_as_it_must_be(tmp_path: Path) -> 
     counted = {row.name: row.cells[-1] for row in requests.rows}
     assert counted["of them ended"] == counted["requests acknowledged"]
     assert counted["cancelled"] == counted["DELETEs that took effect"]
+    # Whoever comes after it in this process hears the server again.
+    assert logging.getLogger("aiohttp.server").level == logging.NOTSET
