@@ -61,6 +61,8 @@ class Line:
         self._ends = ends
         self._tries = 0
         self._sign_due = 0.0
+        self._looked_at = 0.0
+        self._patient_until = 0.0
         self._keeping: asyncio.Task[None] | None = None
         self.connection: Connection | None = None
         self.trouble: SlackTrouble | None = None
@@ -69,6 +71,7 @@ class Line:
 
     def start(self) -> None:
         self._expect(0)
+        self._looked_at = self._clock()
         self._keeping = asyncio.create_task(self._keep(), name=f"line {self._name}")
 
     async def stop(self) -> None:
@@ -81,14 +84,22 @@ class Line:
         """Start the line again if its task has died, or has been waiting for too long."""
         if self._keeping is None:
             return
+        self._note_standstill()
         if self._keeping.done():
             log.error("a line's task died", line=self._name, exc_info=_error_of(self._keeping))
-        elif self._clock() > self._due():
+        elif self._clock() > max(self._due(), self._patient_until):
             log.error("a line's task is stuck", line=self._name)
             self._keeping.cancel()
         else:
             return
         self.start()
+
+    def _note_standstill(self) -> None:
+        """Where the watchdog itself stood still, so did the line: it first hears what came then."""
+        now = self._clock()
+        if now - self._looked_at > STUCK:
+            self._patient_until = now + STUCK
+        self._looked_at = now
 
     def _due(self) -> float:
         """Until when there must be a sign of life."""

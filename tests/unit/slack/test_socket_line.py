@@ -54,6 +54,14 @@ async def started(dial: Calls, now: Callable[[], float]) -> AsyncIterator[Line]:
         await line.stop()
 
 
+async def looked_after(line: Line, now: list[float], until: float) -> None:
+    """Let the watchdog look every second, up to a moment."""
+    while now[0] < until:
+        now[0] += 1.0
+        line.look_after()
+    await asyncio.sleep(0.3)  # the pause before a second try, at the longest
+
+
 def test_the_first_try_is_made_at_once() -> None:
     assert pause_before(0) == 0.0
 
@@ -86,11 +94,23 @@ async def test_a_line_whose_task_died_is_started_again() -> None:
 async def test_a_line_that_is_stuck_is_started_again_and_one_that_waits_is_not() -> None:
     dial, now = Calls(never), [0.0]
     async with started(dial, lambda: now[0]) as line:
-        for now[0], dialled in ((14.0, 1), (16.0, 2)):
-            line.look_after()
-            await asyncio.sleep(0.3)
+        await looked_after(line, now, until=15.0)
+        assert dial.count == 1
 
-            assert dial.count == dialled
+        await looked_after(line, now, until=16.0)
+        assert dial.count == 2
+
+
+async def test_a_line_in_a_process_that_was_stopped_for_a_while_is_not_stuck() -> None:
+    """Whoever is stopped sees all clocks jump, before it has heard what came in time."""
+    dial, now = Calls(never), [0.0]
+    async with started(dial, lambda: now[0]) as line:
+        now[0] = 30.0
+        await looked_after(line, now, until=36.0)
+        assert dial.count == 1
+
+        await looked_after(line, now, until=37.0)
+        assert dial.count == 2
 
 
 async def test_a_line_says_why_it_has_no_connection_and_tries_again() -> None:
