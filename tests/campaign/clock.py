@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.campaign.faketime import set_clock
+from tests.campaign.figures import tables
 from tests.campaign.house import Plan
-from tests.campaign.kills import faults, figures, part
+from tests.campaign.kills import part
 from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def run(options: Options) -> list[Table]:
     with ExitStack() as stack:
         postgres = await asyncio.to_thread(stack.enter_context, PostgresServer())
         results = [await part(plan, options, postgres, trouble=disagree)]
-    return [figures("Requests while clocks jump", results), faults(results)]
+    return tables("Requests while clocks jump", results)
 
 
 def disagree(weather: Weather) -> None:

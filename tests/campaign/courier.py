@@ -22,6 +22,9 @@ RETRIES = 3
 #: Seconds before each repetition.
 PAUSES = (0.1, 0.5, 1.0)
 
+#: Seconds after which the second copy of a doubled delivery comes, at the latest.
+LATEST_COPY = 5.0
+
 
 @dataclass(slots=True)
 class Rain:
@@ -51,6 +54,7 @@ class Courier(Delivery):
         self._dice = dice
         self.rain = Rain()
         self.counts = Counts()
+        self._copies: set[asyncio.Task[None]] = set()
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         self.counts.sent += 1
@@ -62,12 +66,20 @@ class Courier(Delivery):
         return await self._insist(kind, payload)
 
     async def _twice(self, kind: str, payload: Json) -> Ack:
-        """Two copies at once: whichever is acknowledged counts."""
+        """Another copy comes at once or later, whatever becomes of this one."""
         self.counts.twice += 1
-        first, second = await asyncio.gather(
-            self._insist(kind, payload), super().send(kind, payload, **_retry(1))
-        )
-        return first if first.ok else second
+        copy = asyncio.create_task(self._copy(kind, payload))
+        self._copies.add(copy)
+        return await self._insist(kind, payload)
+
+    async def _copy(self, kind: str, payload: Json) -> None:
+        await asyncio.sleep(self._dice.uniform(0.0, LATEST_COPY))
+        await super().send(kind, payload, **_retry(1))
+
+    async def calm(self) -> None:
+        """Let no more go astray, and wait for what is on its way."""
+        self.rain.late = self.rain.twice = 0.0
+        await asyncio.gather(*self._copies)
 
     async def _insist(self, kind: str, payload: Json) -> Ack:
         ack = await super().send(kind, payload)

@@ -27,11 +27,13 @@ from tests.campaign.town import Board, build_workspace, build_world, start_job, 
 from tests.campaign.weather import Weather
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from bot.cancellation.events import Recorded
     from bot.sandbox.atlas.jobs import RestoreJob
+    from tests.campaign.rules import Violation
+    from tests.campaign.scene import Scene
     from tests.postgres import PostgresServer
 
 Mode = Literal["socket", "http"]
@@ -164,19 +166,14 @@ class House:
         """Put something into the folder of evidence, as JSON."""
         (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
 
-    def keep_evidence(self, weather: Weather, events: list[Recorded]) -> None:
+    def keep_evidence(self, scene: Scene, found: Sequence[Violation]) -> None:
         """Keep what somebody needs to see what happened."""
-        self.keep("faults.json", [asdict(blow) for blow in weather.blows])
-        self.keep("record.json", [asdict(event) for event in events])
-        self.keep("atlas.json", [asdict(call) for call in self.atlas.calls])
-        threads = self.board.threads.values()
-        self.keep(
-            "cards.json",
-            [
-                {"request": t.request, "job": t.job, "cards": t.cards, "replies": t.replies}
-                for t in threads
-            ],
-        )
+        self.keep("violations.json", [str(each) for each in found])
+        self.keep("faults.json", [asdict(blow) for blow in scene.blows])
+        self.keep("lives.json", [asdict(life) for life in scene.lives])
+        self.keep("record.json", [asdict(event) for event in scene.events])
+        self.keep("atlas.json", [asdict(call) for call in scene.atlas.calls])
+        self.keep("cards.json", [asdict(thread) for thread in scene.board.threads.values()])
 
 
 @asynccontextmanager

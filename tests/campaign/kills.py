@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from signal import SIGKILL, SIGTERM
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
-from tests.bench.report import Goal, Row, Table, percentile
-from tests.campaign.check import Scene, endings, problems_in_logs, violations
+from tests.campaign.check import violations
+from tests.campaign.figures import Result, tables
 from tests.campaign.house import Plan, lag, opened
-from tests.campaign.people import Story, write_stories
+from tests.campaign.people import write_stories
+from tests.campaign.rules import Rule, Violation
+from tests.campaign.scene import Scene
 from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from bot.cancellation.events import Recorded
+    from tests.bench.report import Table
     from tests.campaign.house import House
     from tests.campaign.options import Options
+    from tests.campaign.people import Story
     from tests.campaign.weather import Weather
 
 log = structlog.get_logger(__name__)
 
-#: Seconds after the last fault in which everything on our word must have ended; what is told
-#: apart is how long it took.
-SETTLE = 90.0
-
 #: Seconds for which people may still be at it when the weather ends.
 LAST_ACTS = 240.0
 
-#: It could not start while the database was away; killed; told to end before it could hear.
-ALLOWED = {0, 1, -SIGKILL, -SIGTERM}
+#: Seconds after their last acts in which everything on our word must have ended.
+SETTLE = 90.0
 
 #: How many people are at it at the same time, and seconds between two faults.
 AT_ONCE = 40
@@ -51,21 +50,6 @@ PARTS = (
     ),
     (0.2, Plan(name="SQLite, 1 bot, Socket Mode", mode="socket", replicas=1)),
 )
-
-
-@dataclass(slots=True)
-class Result:
-    """What one part gave."""
-
-    plan: Plan
-    stories: list[Story]
-    scene: Scene
-    weather: Weather
-    house: House
-    found: list[str]
-    settled_in: float
-    stormed: float
-    lags: list[float] = field(default_factory=list)
 
 
 async def run(options: Options) -> list[Table]:
@@ -84,7 +68,7 @@ async def run(options: Options) -> list[Table]:
             )
             scale.folder.mkdir()
             results.append(await part(plan, scale, None if on_sqlite else postgres))
-    return [figures("Requests in a storm", results), faults(results)]
+    return tables("Requests in a storm", results)
 
 
 def plans(requests: int) -> list[tuple[Plan, int]]:
@@ -120,34 +104,58 @@ async def part(
         weather = house.weather()
         trouble(weather)
         began = time.monotonic()
-        await storm(house, stories, weather, options.seconds)
-        stormed = time.monotonic() - began
-        log.info("storm is over", seconds=round(stormed), faults=len(weather.blows))
-        settled_in = await settle(house, stories)
+        cleared = await storm(house, stories, weather, options.seconds)
+        await settle(house, stories)
+        settled = time.monotonic()
         watching.cancel()
-        events, breaks = await house.record()
-    scene = Scene(
+        record = await house.record()
+    # The bots have ended by now, and all their logs are there.
+    scene = scene_of(house, stories, weather, record)
+    found = [*violations(scene), *(Violation(Rule.CAMPAIGN, each) for each in weather.broken)]
+    if found:
+        house.keep_evidence(scene, found)
+    return Result(
+        plan=plan,
+        scene=scene,
+        weather=weather,
+        house=house,
+        found=found,
+        stormed=cleared - began,
+        settled_in=settled - cleared,
+        lags=lags,
+    )
+
+
+def scene_of(
+    house: House,
+    stories: list[Story],
+    weather: Weather,
+    record: tuple[list[Recorded], list[str]],
+) -> Scene:
+    """Return what there is to look at."""
+    events, breaks = record
+    return Scene(
         stories=stories,
         board=house.board,
         slack=house.slack,
         atlas=house.atlas,
         events=events,
+        breaks=breaks,
         blows=weather.blows,
+        to_atlas=house.to_atlas.struck,
+        lives=[life for replica in house.replicas for life in replica.lives],
         logs=house.logs,
         secrets=house.secrets,
-        posts_may_double=plan.client_msg_id == "ignore",
+        posts_may_double=house.plan.client_msg_id == "ignore",
     )
-    found = [*violations(scene), *(f"the record: {each}" for each in breaks)]
-    found += [f"the campaign itself: {each}" for each in weather.broken]
-    found += ends_badly(house)
-    if found:
-        house.keep("violations.json", found)
-        house.keep_evidence(weather, events)
-    return Result(plan, stories, scene, weather, house, found, settled_in, stormed, lags)
 
 
-async def storm(house: House, stories: list[Story], weather: Weather, seconds: float) -> None:
-    """Let people come evenly over so many seconds, in bad weather all the while."""
+async def storm(house: House, stories: list[Story], weather: Weather, seconds: float) -> float:
+    """Let people come evenly over so many seconds, in bad weather all the while.
+
+    Returns:
+        When the weather was good again, by the monotonic clock; people then come to their ends.
+    """
     people, room = house.people(), asyncio.Semaphore(AT_ONCE)
     house.courier.rain.late, house.courier.rain.twice = 0.1, 0.05
     raging = asyncio.create_task(weather.rage(MEAN))
@@ -168,124 +176,24 @@ async def storm(house: House, stories: list[Story], weather: Weather, seconds: f
     raging.cancel()
     await asyncio.gather(raging, return_exceptions=True)
     await weather.clear_up()
-    house.courier.rain.late = house.courier.rain.twice = 0.0
+    await house.courier.calm()
+    cleared = time.monotonic()
+    log.info("storm is over", faults=len(weather.blows))
     await asyncio.wait(playing, timeout=LAST_ACTS)
     for task in playing:
         task.cancel()
     await asyncio.gather(*playing, return_exceptions=True)
+    return cleared
 
 
-async def settle(house: House, stories: list[Story]) -> float:
-    """Wait until everything on our word has ended, and return the seconds that it took."""
+async def settle(house: House, stories: list[Story]) -> None:
+    """Wait until everything on our word has ended; what has not is found by the rules."""
     await house.ready()
-    began = time.monotonic()
+    ours = [story.job.id for story in stories if story.acknowledged]
 
     def ended() -> bool:
-        threads = [house.board.of(story.job.id) for story in stories if story.acknowledged]
+        threads = map(house.board.of, ours)
         return all(thread is not None and thread.settled for thread in threads)
 
-    try:
+    with suppress(TimeoutError):
         await house.slack.until(ended, SETTLE)
-    except TimeoutError:
-        return SETTLE  # what has not ended is found by the rules
-    return time.monotonic() - began
-
-
-def ends_badly(house: House) -> list[str]:
-    """Every bot that was told to end must have done so, with exit code 0, in time."""
-    odd = {replica.name: sorted(set(replica.codes) - ALLOWED) for replica in house.replicas}
-    return [f"{name} ended with {codes}" for name, codes in odd.items() if codes]
-
-
-def figures(title: str, results: list[Result]) -> Table:
-    """The table of what was asked, done and found."""
-    measured = [measures(result) for result in results]
-    rows = [row(name, [each[name] for each in measured]) for name in measured[0]]
-    found = [sentence for result in results for sentence in result.found]
-    goals = [Goal(text="violations: none", seen=len(found), held=not found)]
-    return Table(
-        title=title,
-        first="What was counted",
-        columns=columns_of(results),
-        rows=rows,
-        goals=goals,
-        notes=[*found[:20], *notes(results)],
-    )
-
-
-def columns_of(results: list[Result]) -> list[str]:
-    """A column for each part, and one for all where there are several."""
-    names = [result.plan.name for result in results]
-    return [*names, "all"] if len(names) > 1 else names
-
-
-def row(name: str, values: Sequence[float | int]) -> Row:
-    return Row(name, [*values, total(values)] if len(values) > 1 else values)
-
-
-def total(values: Sequence[float | int]) -> float | int:
-    """The sum of counts; of seconds, which are no counts, the worst."""
-    return max(values) if any(isinstance(value, float) for value in values) else sum(values)
-
-
-def measures(result: Result) -> dict[str, float | int]:
-    """The figures of one part."""
-    scene, stories, counts = result.scene, result.stories, result.house.courier.counts
-    told = endings(scene)
-    ours = scene.on_our_word()
-    waits = [story.seconds for story in stories if story.seconds is not None] or [0.0]
-    replicas = result.house.replicas
-    return {
-        "stories": len(stories),
-        "requests acknowledged": len(ours),
-        "of them ended": sum(_ended(scene, story) for story in ours),
-        "cancelled": told["cancelled"],
-        "denied": told["denied"],
-        "withdrawn": told["withdrawn"],
-        "expired": told["expired"],
-        "over (cancelled elsewhere)": told["over"],
-        "failed": told["failed"],
-        "DELETEs that took effect": sum(scene.effects(story) for story in stories),
-        "DELETEs that came after one took effect": sum(len(scene.late(s)) for s in stories),
-        "said cancelled and not, or the reverse": sum("said" in each for each in result.found),
-        "cancelled without approvals": sum("approvals" in each for each in result.found),
-        "failures told, then tried again": sum(story.retried for story in stories),
-        "cards beside the one": sum("cards" in each for each in result.found),
-        "copies of a post whose answer was lost": scene.copies,
-        "clicks on cards": sum(story.clicks for story in stories),
-        "deliveries of Slack": counts.sent,
-        "of them repeated, not acknowledged": counts.again,
-        "of them doubled on purpose": counts.twice,
-        "lives of bots": sum(replica.lives for replica in replicas),
-        "errors in their logs": sum(problems_in_logs(scene.logs).values()),
-        "events on record, chain intact": len(scene.events),
-        "violations": len(result.found),
-        "storm, s": float(result.stormed),
-        "from command to acknowledged, median s": percentile(waits, 0.5),
-        "from command to acknowledged, worst s": max(waits),
-        "all settled after the last act, s": float(result.settled_in),
-        "slowest orderly end, s": max(replica.slowest_end for replica in replicas),
-    }
-
-
-def _ended(scene: Scene, story: Story) -> bool:
-    thread = scene.board.of(story.job.id)
-    return thread is not None and thread.settled
-
-
-def faults(results: list[Result]) -> Table:
-    """The table of what went wrong."""
-    counted: list[Counter[str]] = [result.weather.counts() for result in results]
-    names = sorted({name for counts in counted for name in counts})
-    rows = [row(name, [counts[name] for counts in counted]) for name in names]
-    return Table(title="What went wrong", first="Fault", columns=columns_of(results), rows=rows)
-
-
-def notes(results: list[Result]) -> list[str]:
-    """Where the evidence is, and how busy the machine was."""
-    kept = [str(result.house.folder) for result in results if result.found]
-    slowest = max((max(result.lags, default=0.0) for result in results), default=0.0)
-    return [
-        f"this machine kept the campaign itself waiting for {slowest:.1f} s at worst",
-        *(f"evidence: {folder}" for folder in kept),
-    ]

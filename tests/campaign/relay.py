@@ -6,6 +6,9 @@ It knows nothing of either side: bytes that a client sends after an answer begin
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +41,15 @@ class Harm:
     seconds: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A harm that did befall an exchange: from when until when (wall clock), and which."""
+
+    at: float
+    until: float
+    kind: str
+
+
 @dataclass(slots=True)
 class Line:
     """One connection: whether an exchange is open, and what befalls it."""
@@ -45,7 +57,7 @@ class Line:
     client: asyncio.StreamWriter
     service: asyncio.StreamWriter
     asked: bool = False
-    harm: Harm | None = None
+    harm: str | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +70,7 @@ class Relay:
     service: Callable[[], int | None]
     port: int = 0
     harms: deque[Harm] = field(default_factory=deque)
-    struck: int = 0
+    struck: list[Struck] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _lines: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -105,14 +117,14 @@ class Relay:
                 each.cancel()
             await asyncio.gather(*both, return_exceptions=True)
             service.transport.abort()
+            if line.harm in ("reset before", "reset after"):
+                _end_by_reset(client)
 
     async def _requests(self, reader: asyncio.StreamReader, line: Line) -> None:
         while data := await reader.read(CHUNK):
             if not line.asked:
-                line.asked, line.harm = True, self._next()
-                if line.harm and line.harm.kind == "late":
-                    await asyncio.sleep(line.harm.seconds)
-                if line.harm and line.harm.kind == "reset before":
+                line.asked, line.harm = True, await self._next()
+                if line.harm == "reset before":
                     return
             line.service.write(data)
             await line.service.drain()
@@ -120,7 +132,7 @@ class Relay:
     async def _answers(self, reader: asyncio.StreamReader, line: Line) -> None:
         while data := await reader.read(CHUNK):
             line.asked = False
-            match line.harm.kind if line.harm else "":
+            match line.harm:
                 case "reset after":
                     return
                 case "cut answer":
@@ -134,11 +146,21 @@ class Relay:
             line.client.write(data)
             await line.client.drain()
 
-    def _next(self) -> Harm | None:
+    async def _next(self) -> str | None:
+        """Take the next harm, note it, and wait where it is one that makes late."""
         if not self.harms:
             return None
-        self.struck += 1
-        return self.harms.popleft()
+        harm, at = self.harms.popleft(), time.time()
+        if harm.kind == "late":
+            await asyncio.sleep(harm.seconds)
+        self.struck.append(Struck(at, time.time(), harm.kind))
+        return harm.kind
+
+
+def _end_by_reset(client: asyncio.StreamWriter) -> None:
+    """Let the other side read a reset, and not the end, once this is closed."""
+    wire = client.get_extra_info("socket")
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _finish(client: asyncio.StreamWriter, data: bytes) -> None:

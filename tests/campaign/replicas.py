@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +25,65 @@ LOOK = 0.05
 END_WITHIN = 10.0
 BUSY = 5.0
 
+#: What a bot logs once it has started; one that cannot start says why, and ends with 1.
+READY = '"event": "ready"'
+
+
+@dataclass(slots=True, kw_only=True)
+class Life:
+    """One life of a bot, from its start to its end (seconds that never jump).
+
+    Attributes:
+        log: the name of the file with all that it wrote.
+        told_at: when it was told to end.
+        stood_still_until: until when it was last kept from doing anything.
+        killed: whether the campaign killed it.
+        overdue: whether it had to be killed since it did not end as it was told.
+        started: whether it said that it was ready.
+        code: its exit code, once it has ended.
+    """
+
+    log: str
+    told_at: float | None = None
+    stood_still_until: float = 0.0
+    killed: bool = False
+    overdue: bool = False
+    started: bool = False
+    code: int | None = None
+    ended_at: float | None = None
+
+    @property
+    def late(self) -> bool:
+        """Whether its orderly end is overdue."""
+        return (self.seconds_to_end or 0.0) > END_WITHIN + BUSY
+
+    @property
+    def seconds_to_end(self) -> float | None:
+        """How long its orderly end has taken, since it could do something about it."""
+        if self.told_at is None:
+            return None
+        until = time.monotonic() if self.ended_at is None else self.ended_at
+        return until - max(self.told_at, self.stood_still_until)
+
+    @property
+    def odd(self) -> str | None:
+        """What is not as it must be about its end, as a clause."""
+        if self.overdue:
+            return f"did not end within {END_WITHIN + BUSY:g} s"
+        if self.code in self._explained():
+            return None
+        return f"ended with {self.code}, {'as it was told to' if self.told_at else 'by itself'}"
+
+    def _explained(self) -> set[int]:
+        """The exit codes that its story explains."""
+        told = self.told_at is not None
+        codes = {0} if told else set()
+        if self.killed:
+            codes.add(-signal.SIGKILL)
+        if not self.started:  # the database may be away; a signal may come before it can hear
+            codes |= {1, -signal.SIGTERM} if told else {1}
+        return codes
+
 
 @dataclass(slots=True)
 class Replica:
@@ -37,11 +94,8 @@ class Replica:
     folder: Path
     away: float = 1.0  # seconds between a death and the next start
     bot: BotProcess | None = None
-    lives: int = 0
-    codes: Counter[int] = field(default_factory=Counter)
-    slowest_end: float = 0.0
+    lives: list[Life] = field(default_factory=list)
     paused: bool = False
-    _told_at: float | None = None
     _keeping: asyncio.Task[None] | None = None
 
     @property
@@ -56,6 +110,12 @@ class Replica:
     def pid(self) -> int | None:
         return self.bot.pid if self.bot and self.alive else None
 
+    @property
+    def slowest_end(self) -> float:
+        """Seconds that the slowest orderly end took."""
+        told = [life.seconds_to_end or 0.0 for life in self.lives if not life.killed]
+        return max(told, default=0.0)
+
     def open(self) -> None:
         self._keeping = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
@@ -67,24 +127,25 @@ class Replica:
                     return
                 await asyncio.sleep(4 * LOOK)
 
-    async def close(self) -> int | None:
-        """End it in good order and return its exit code."""
+    async def close(self) -> None:
+        """End it in good order."""
         assert self._keeping
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
-        if self.bot is None:
-            return None
-        self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
-        return await self._laid_to_rest(self.bot)
+        if self.bot:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGTERM)
+            await self._until_ended(self.bot)
 
     def send(self, what: signal.Signals) -> bool:
         """Send a signal; False when nobody is there."""
         if self.bot is None or self.bot.code is not None:
             return False
         os.kill(self.bot.pid, what)
+        life = self.lives[-1]
         if what is signal.SIGTERM:
-            self._told_at = time.monotonic()
+            life.told_at = life.told_at or time.monotonic()
+        life.killed = life.killed or what is signal.SIGKILL
         return True
 
     async def pause(self, seconds: float) -> bool:
@@ -92,34 +153,35 @@ class Replica:
         bot = self.bot
         if not self.send(signal.SIGSTOP):
             return False
-        self.paused, self._told_at = True, None  # an end that waits for this is no slow one
+        life = self.lives[-1]
+        self.paused = True
         try:
             await asyncio.sleep(seconds)
         finally:
             self.paused = False
             if bot is self.bot:
                 self.send(signal.SIGCONT)
+            life.stood_still_until = time.monotonic()
         return True
 
     async def _keep(self) -> None:
         while True:
-            self.lives += 1
-            self._told_at = None
+            log = f"{self.name}-{len(self.lives) + 1:03d}.log"
+            self.lives.append(Life(log=log))
             self.bot = BotProcess({"PYTHONPATH": str(ROOT), **self.environ}).__enter__()
-            await self.bot.ended(math.inf)
-            await self._laid_to_rest(self.bot)
+            await self._until_ended(self.bot)
             self.bot = None
             await asyncio.sleep(self.away)
 
-    async def _laid_to_rest(self, bot: BotProcess) -> int:
-        try:
-            code = await bot.ended(END_WITHIN + BUSY)
-        except TimeoutError:
-            bot.kill()
-            code = await bot.ended()
-        if self._told_at is not None:
-            self.slowest_end = max(self.slowest_end, time.monotonic() - self._told_at)
-        self.codes[code] += 1
-        (self.folder / f"{self.name}-{self.lives:03d}.log").write_text(bot.log)
+    async def _until_ended(self, bot: BotProcess) -> None:
+        """Wait for its end, however it comes, and keep its log."""
+        life = self.lives[-1]
+        while bot.code is None:
+            if life.late and not self.paused:
+                life.overdue = True
+                bot.kill()
+            await asyncio.sleep(LOOK)
+        life.ended_at, life.code = time.monotonic(), bot.code
+        life.started = READY in bot.log
+        (self.folder / life.log).write_text(bot.log)
         bot.__exit__(None, None, None)
-        return code

@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from tests.bench.report import Goal, Row, Table, percentile
-from tests.campaign.check import problems_in_logs, traces_in
+from tests.campaign.check_logs import problems_in_logs, traces_in
 from tests.campaign.house import Plan, lag, opened
 from tests.campaign.people import Story
 from tests.campaign.town import CHANNELS
@@ -48,7 +48,7 @@ SETTLE = 60.0
 FLAT_MEMORY = 0.05
 FLAT_FILES = 5
 
-PENDING = re.compile(r"^cancel_restore_pending_requests (\S+)", re.MULTILINE)
+PENDING = re.compile(r"^cancel_restore_pending_requests (\S+)$", re.MULTILINE)
 
 GROWTH = (
     "MB at first",
@@ -93,7 +93,6 @@ async def run(options: Options) -> list[Table]:
         await asyncio.to_thread(folder.mkdir)
         async with opened(PLAN, folder, postgres, options.seed) as house:
             await house.open()
-            began = {replica.name: replica.lives for replica in house.replicas}
             tally = Tally()
             watching = [
                 asyncio.create_task(sample(house.replicas, tally)),
@@ -105,8 +104,9 @@ async def run(options: Options) -> list[Table]:
                 task.cancel()
             _, breaks = await house.record()
             acks = house.courier.counts.seconds
-            assert began == {replica.name: replica.lives for replica in house.replicas}
-    found = [*tally.otherwise, *left, *breaks, *traces_in(house.logs)]
+    lives = [life for replica in house.replicas for life in replica.lives]
+    ends = [f"{life.log}: {life.odd}" for life in lives if life.odd]
+    found = [*tally.otherwise, *left, *breaks, *ends, *traces_in(house.logs)]
     return [load_table(tally, acks, options, house.logs, found), growth_table(tally)]
 
 
@@ -202,13 +202,13 @@ async def settle(house: House) -> list[str]:
     return [f"requests are pending still: {counts}"]
 
 
-async def pending(replica: Replica) -> float | None:
+async def pending(replica: Replica) -> float:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{replica.port}/metrics") as answer,
     ):
-        found = PENDING.search(await answer.text())
-    return float(found[1]) if found else None
+        (found,) = PENDING.findall(await answer.text())
+    return float(found)
 
 
 def load_table(

@@ -8,21 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.cancellation.events import Event, EventName, chain
 from bot.sandbox.atlas import AtlasStandIn, Call
 from bot.sandbox.slack import SlackStandIn
 from bot.sandbox.slack.news import Item
-from tests.campaign.check import Scene, violations
+from tests.campaign.check import violations
 from tests.campaign.people import Story
-from tests.campaign.town import Board, build_world, start_job
+from tests.campaign.relay import Struck
+from tests.campaign.replicas import Life
+from tests.campaign.rules import Rule
+from tests.campaign.scene import Scene
+from tests.campaign.town import Board, build_workspace, build_world, start_job
 from tests.campaign.weather import Blow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bot.cancellation.events import Recorded
+
     Json = dict[str, Any]
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+#: What is on record of a story that went well, in order, with who did it.
+COURSE = (
+    (EventName.CREATED, "U0CAMP00006"),
+    (EventName.APPROVED, "U0CAMP00000"),
+    (EventName.CLAIMED, None),
+    (EventName.CANCEL_SENT, None),
+    (EventName.CANCEL_ANSWERED, None),
+    (EventName.CANCELLED, None),
+)
 
 
 @dataclass(slots=True)
@@ -31,9 +49,8 @@ class Aftermath:
 
     plot: str = "approved"
     atlas: AtlasStandIn = field(default_factory=lambda: AtlasStandIn(build_world()))
-    slack: SlackStandIn = field(default_factory=SlackStandIn)
-    blows: list[Blow] = field(default_factory=list)
-    logs: list[Path] = field(default_factory=list)
+    slack: SlackStandIn = field(default_factory=lambda: SlackStandIn(build_workspace(2)))
+    events: list[Recorded] = field(default_factory=list)
     story: Story = field(init=False)
     board: Board = field(init=False)
     _stamps: int = 0
@@ -56,30 +73,42 @@ class Aftermath:
         self.board.heard(Item(kind="message", data={"message": message}, at=0.0))
         return str(message["ts"])
 
-    def delete(self, seconds: float = 60, *, effect: bool = True) -> None:
-        """Let a DELETE of the bot's come so many seconds after noon."""
-        if effect:
-            self.story.job.cancel()
+    def record(self, *course: tuple[EventName, str | None], request: str = "r1") -> None:
+        """Put events on record, one after the other."""
+        for name, actor in course:
+            before = [event for event in self.events if event.request == request]
+            event = Event(name=name, request=request, at="2026-11-25T12:00:00Z", actor=actor)
+            previous = before[-1].hash if before else ""
+            self.events.append(chain(event, len(before) + 1, previous))
+
+    def forget_event(self, name: EventName) -> None:
+        self.events = [event for event in self.events if event.event != name]
+
+    def call(self, method: str, seconds: float, **more: Any) -> None:
+        """Let a call of the bot's come so many seconds after noon."""
         path = f"/api/atlas/v2/groups/1/clusters/a/backup/restoreJobs/{self.story.job.id}"
         at = NOON + timedelta(seconds=seconds)
-        self.atlas.wire.record(Call(at=at, method="DELETE", path=path, status=204, effect=effect))
+        self.atlas.wire.record(Call(at=at, method=method, path=path, status=204, **more))
 
-    def approve(self, who: str = "ada", seconds: float = 30) -> None:
+    def delete(self, seconds: float = 60, *, effect: bool = True, **more: Any) -> None:
+        if effect:
+            self.story.job.cancel()
+        self.call("DELETE", seconds, effect=effect, **more)
+
+    def approve(self, who: str = "approver-1", seconds: float = 30) -> None:
         self.story.yes[who] = NOON.timestamp() + seconds
 
-    def found(self, *, may_double: bool = False) -> list[str]:
+    def found(self, **more: Any) -> list[str]:
         scene = Scene(
             stories=[self.story],
             board=self.board,
             slack=self.slack,
             atlas=self.atlas,
-            events=[],
-            blows=self.blows,
-            logs=self.logs,
+            events=self.events,
             secrets=["hush-hush"],
-            posts_may_double=may_double,
+            **more,
         )
-        return violations(scene)
+        return [str(each) for each in violations(scene)]
 
 
 def went_well() -> Aftermath:
@@ -87,6 +116,7 @@ def went_well() -> Aftermath:
     after.approve()
     after.delete()
     after.post("cancelled", thread=after.post("cancelled"))
+    after.record(*COURSE)
     return after
 
 
@@ -108,6 +138,10 @@ def two_cards(after: Aftermath) -> None:
 
 def two_outcomes(after: Aftermath) -> None:
     after.post("cancelled", thread="1.0")
+
+
+def thread_and_card_differ(after: Aftermath) -> None:
+    after.post("failed", thread="1.0")
 
 
 def two_requests(after: Aftermath) -> None:
@@ -136,6 +170,15 @@ def approved_too_late(after: Aftermath) -> None:
     after.approve(seconds=90)
 
 
+def approved_by_nobody_on_record(after: Aftermath) -> None:
+    after.forget_event(EventName.APPROVED)
+
+
+def approved_on_record_by_another(after: Aftermath) -> None:
+    after.approve("approver-2")
+    after.story.yes.pop("approver-1")
+
+
 def two_effects(after: Aftermath) -> None:
     after.delete(61)
 
@@ -144,59 +187,179 @@ def sent_again(after: Aftermath) -> None:
     after.delete(90, effect=False)
 
 
+def sent_off_the_record(after: Aftermath) -> None:
+    after.forget_event(EventName.CANCEL_SENT)
+
+
+def not_ended_on_record(after: Aftermath) -> None:
+    after.forget_event(EventName.CANCELLED)
+
+
+def ended_twice_on_record(after: Aftermath) -> None:
+    after.record((EventName.DENIED, None), (EventName.CANCELLED, None))
+
+
+def nothing_on_record(after: Aftermath) -> None:
+    after.events.clear()
+
+
+def on_record_and_nowhere_else(after: Aftermath) -> None:
+    after.record(*COURSE, request="r2")
+
+
 @pytest.mark.parametrize(
-    ("broken", "sentence"),
+    ("broken", "violation"),
     [
-        (nothing_posted, "it was acknowledged and has no card"),
-        (never_ended, "it has not ended"),
-        (two_cards, "there are 2 cards"),
-        (two_outcomes, "more than one outcome was told"),
-        (two_requests, "there are 2 requests for it"),
-        (another_outcome, "we cancelled it, and it is said over"),
-        (not_cancelled, "it is said cancelled, and is not"),
-        (cancelled_by_others, "no DELETE of ours took effect"),
-        (not_approved, "a DELETE was sent with 0 of 1 approvals"),
-        (approved_too_late, "a DELETE was sent with 0 of 1 approvals"),
-        (two_effects, "2 DELETEs took effect"),
-        (sent_again, "a DELETE was sent after the job was cancelled"),
+        (nothing_posted, f"{Rule.CARDS}: request for job"),
+        (nothing_posted, f"{Rule.TRUTH}: request for job"),
+        (never_ended, Rule.ENDED),
+        (two_cards, Rule.CARDS),
+        (two_requests, Rule.CARDS),
+        (two_outcomes, Rule.OUTCOMES),
+        (another_outcome, Rule.OUTCOMES),
+        (another_outcome, Rule.TRUTH),
+        (thread_and_card_differ, Rule.OUTCOMES),
+        (not_cancelled, Rule.TRUTH),
+        (not_cancelled, Rule.EFFECTS),
+        (cancelled_by_others, Rule.EFFECTS),
+        (two_effects, Rule.EFFECTS),
+        (not_approved, Rule.APPROVED),
+        (approved_too_late, Rule.APPROVED),
+        (approved_by_nobody_on_record, Rule.APPROVED),
+        (approved_on_record_by_another, Rule.APPROVED),
+        (sent_again, Rule.BLIND),
+        (sent_off_the_record, Rule.RECORD),
+        (not_ended_on_record, Rule.RECORD),
+        (ended_twice_on_record, Rule.RECORD),
+        (nothing_on_record, Rule.RECORD),
+        (on_record_and_nowhere_else, Rule.RECORD),
     ],
 )
-def test_each_rule_finds_what_breaks_it(broken: Callable[[Aftermath], None], sentence: str) -> None:
+def test_each_rule_finds_what_breaks_it(
+    broken: Callable[[Aftermath], None], violation: str
+) -> None:
     after = went_well()
 
     broken(after)
 
-    assert [each for each in after.found() if sentence in each] != []
+    assert [each for each in after.found() if each.startswith(violation)] != []
 
 
-def test_a_late_delete_is_explained_by_a_bot_that_stood_still() -> None:
+def sent_again_after(after: Aftermath) -> None:
+    """Somebody sent a DELETE 12 s after the one that took effect at 12:01, and it is on record."""
+    after.delete(72, effect=False)
+    after.forget_event(EventName.CANCELLED)
+    after.record((EventName.TAKEN_OVER, None), *COURSE[-3:])
+
+
+def at(seconds: float) -> float:
+    return NOON.timestamp() + seconds
+
+
+@pytest.mark.parametrize(
+    ("blows", "wire", "explained"),
+    [
+        ([], [], False),
+        ([Blow(at(59), at(70), "bot: stopped for a while", "bot-1")], [], True),
+        ([Blow(at(61), at(70), "bot: stopped for a while", "bot-1")], [], False),  # it had seen it
+        ([Blow(at(55), at(61), "bot: stopped for a while", "bot-1")], [], False),  # it was back
+        ([Blow(at(59), at(70), "bot: killed", "bot-1")], [], False),
+        ([Blow(at(59), at(70), "database: paused", "")], [], True),
+        ([Blow(at(59), at(70), "slack: odd answer", "")], [], False),
+        ([], [Struck(at(68), at(72), "late")], True),
+        ([], [Struck(at(56), at(60), "late")], True),
+        ([], [Struck(at(60), at(64), "late")], False),
+        ([], [Struck(at(71), at(72), "reset after")], False),
+    ],
+)
+def test_a_second_delete_is_explained_by_what_kept_its_sender_from_knowing(
+    blows: list[Blow], wire: list[Struck], *, explained: bool
+) -> None:
     after = went_well()
-    after.delete(90, effect=False)
-    after.blows.append(Blow(NOON.timestamp() + 55, "bot: stopped for a while", "bot-1 12 s"))
+    sent_again_after(after)
 
-    assert after.found() == []
+    assert (after.found(blows=blows, to_atlas=wire) == []) is explained
+
+
+@pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])
+def test_a_second_delete_is_explained_by_an_atlas_that_did_not_show_the_first(
+    fault: str, *, explained: bool
+) -> None:
+    after = went_well()
+    after.call("GET", 59, faults=(fault,))
+    sent_again_after(after)
+
+    assert (after.found() == []) is explained
 
 
 def test_a_copy_of_a_post_is_allowed_only_where_slack_does_not_know_a_repeated_one() -> None:
     after = went_well()
     after.post("cancelled", thread="1.0", id="id-2")
 
-    assert after.found(may_double=True) == []
-    assert after.found() == ["1 posts stand there twice, though Slack knows a repeated one"]
+    assert after.found(posts_may_double=True) == []
+    assert after.found() == [
+        f"{Rule.COPIES}: 1 stand there twice, though Slack knows a repeated one"
+    ]
 
 
-@pytest.mark.parametrize("line", ["Traceback (most recent call last):", "it is hush-hush"])
-def test_traces_and_secrets_in_a_log_are_found(line: str, tmp_path: Path) -> None:
-    after = went_well()
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("Traceback (most recent call last):", Rule.TRACES),
+        ('{"event": "run broke off", "level": "error"}', Rule.TRACES),
+        ("it is hush-hush", Rule.SECRETS),
+    ],
+)
+def test_errors_and_secrets_in_a_log_are_found(line: str, rule: Rule, tmp_path: Path) -> None:
     log = tmp_path / "bot-1.log"
     log.write_text(f"started\n{line}\n")
-    after.logs.append(log)
 
-    assert len(after.found()) == 1
+    found = went_well().found(logs=[log])
+
+    assert [each.startswith(rule) for each in found] == [True]
+
+
+def test_a_secret_on_record_or_in_slack_is_found() -> None:
+    after = went_well()
+    after.slack.world.messages.post("C0CAMP0000", {"text": "hush-hush"})
+    after.record((EventName.CARD_MOVED, "hush-hush"))
+
+    assert after.found() == [
+        f"{Rule.SECRETS}: secret number 0 stands in the record",
+        f"{Rule.SECRETS}: secret number 0 stands in Slack",
+    ]
 
 
 def test_what_slack_complains_of_is_found_but_for_late_acks() -> None:
     after = went_well()
     after.slack.complaints.extend(["An ack came late or for nothing: envelope 1", "no such view"])
 
-    assert after.found() == ["Slack complains: no such view"]
+    assert after.found() == [f"{Rule.COMPLAINTS}: no such view"]
+
+
+def test_a_break_of_the_chain_is_found() -> None:
+    assert went_well().found(breaks=["event 2 was changed"]) == [
+        f"{Rule.CHAIN}: event 2 was changed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("life", "odd"),
+    [
+        (Life(log="l", started=True, told_at=1.0, code=0), False),
+        (Life(log="l", started=True, told_at=1.0, code=1), True),
+        (Life(log="l", started=True, told_at=1.0, code=-15), True),
+        (Life(log="l", started=True, told_at=1.0, code=-9, overdue=True), True),
+        (Life(log="l", started=True, killed=True, code=-9), False),
+        (Life(log="l", started=True, code=-9), True),
+        (Life(log="l", started=True, code=0), True),
+        (Life(log="l", started=True, code=1), True),
+        (Life(log="l", code=1), False),  # the database was away
+        (Life(log="l", code=0), True),
+        (Life(log="l", told_at=1.0, code=-15), False),  # it could not hear yet
+    ],
+)
+def test_a_bot_that_ends_otherwise_than_told_is_found(life: Life, *, odd: bool) -> None:
+    found = went_well().found(lives=[life])
+
+    assert [each.startswith(Rule.LIVES) for each in found] == [True] * odd

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 async def test_a_short_storm_leaves_everything_as_it_must_be(tmp_path: Path) -> None:
     options = Options(seed=20261125, minutes=0.4, requests=42, rate=0, folder=tmp_path)
 
-    requests, faults = await kills.run(options)
+    requests, rules, faults = await kills.run(options)
 
-    assert requests.held, requests.markdown() + "\n\n" + faults.markdown()
+    assert rules.held, "\n\n".join(each.markdown() for each in (requests, rules, faults))
     counted = {row.name: row.cells[-1] for row in requests.rows}
     assert counted["of them ended"] == counted["requests acknowledged"]
     assert counted["cancelled"] == counted["DELETEs that took effect"]

@@ -13,7 +13,7 @@ from bot.sandbox.atlas.world import World
 from bot.sandbox.slack import Channel, User, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -107,8 +107,8 @@ class Thread:
     @property
     def outcomes(self) -> list[str]:
         """The ends that the replies tell, a repeated post counted once."""
-        told = {each.get("client_msg_id") or ts: each for ts, each in self.replies.items()}
-        return [state_of(each) for each in told.values() if state_of(each) not in OPEN]
+        told = map(state_of, different(self.replies))
+        return [state for state in told if state not in OPEN]
 
     @property
     def settled(self) -> bool:
@@ -118,9 +118,8 @@ class Thread:
     @property
     def copies(self) -> int:
         """How many posts stand here once more, under an id that stands here already."""
-        every = [*self.cards.values(), *self.replies.values()]
-        ids = [each["client_msg_id"] for each in every if each.get("client_msg_id")]
-        return len(ids) - len(set(ids))
+        posts = (self.cards, self.replies)
+        return sum(len(each) - len(different(each)) for each in posts)
 
 
 class Board:
@@ -162,6 +161,11 @@ class Board:
         return gone
 
 
+def different(posts: Mapping[str, Json]) -> list[Json]:
+    """One of each post that was repeated under its id, the newest."""
+    return list({each.get("client_msg_id") or ts: each for ts, each in posts.items()}.values())
+
+
 def state_of(message: Json) -> str:
     return str(_payload(message).get("state") or "")
 
@@ -175,5 +179,6 @@ def _payload(message: Json) -> Json:
 
 
 def texts(slack: SlackStandIn) -> str:
-    """Everything that any message says now, or said before, as one text to search."""
-    return "\n".join(str(each.snapshot()) for each in slack.world.messages._by_place.values())
+    """Everything that a message says or said, and all that a bot sent, as one text to search."""
+    messages = [each.snapshot() for each in slack.world.messages._by_place.values()]
+    return "\n".join(map(str, [*messages, *(call.args for call in slack.world.calls)]))

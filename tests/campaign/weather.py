@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
@@ -14,7 +13,8 @@ import asyncpg
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.campaign.relay import HARMS, any_harm
+from tests.campaign.met import MetFaults
+from tests.campaign.relay import any_harm
 
 if TYPE_CHECKING:
     import random
@@ -48,14 +48,15 @@ ATLAS_KINDS = (
     Kind.FORGET_NONCES,
 )
 STATUSES = (429, 500, 502, 503, 504)
-SLACK_KINDS = ("delay", "reset_before", "reset_after", "ratelimited", "status", "garbage")
+SLACK_KINDS = ("delay", "reset_before", "reset_after", "ratelimited", "status", "error", "garbage")
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One thing that went wrong: when (wall clock), what, and how in detail."""
+    """One thing that was done: from when until when (wall clock), what, and how in detail."""
 
     at: float
+    until: float
     what: str
     detail: str
 
@@ -73,10 +74,14 @@ class Weather:
     to_bot: Relay | None  # Slack's way in, in HTTP mode
     postgres: PostgresServer | None
     blows: list[Blow] = field(default_factory=list)
+    met: MetFaults = field(default_factory=MetFaults)
     more: dict[str, tuple[int, Deed]] = field(default_factory=dict)  # what else may happen
     broken: list[str] = field(default_factory=list)  # deeds that could not be done
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
+
+    def __post_init__(self) -> None:
+        self.slack.world.faults = self.met
 
     async def rage(self, mean: float) -> None:
         """Strike every `mean` seconds, more or less, until cancelled."""
@@ -105,9 +110,6 @@ class Weather:
         for relay in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
             relay.harms.clear()
 
-    def counts(self) -> Counter[str]:
-        return Counter(blow.what for blow in self.blows)
-
     def _deeds(self) -> dict[str, tuple[int, Deed]]:
         """Return what may happen, each with how often beside the others."""
         deeds: dict[str, tuple[int, Deed]] = {
@@ -135,7 +137,7 @@ class Weather:
         at = time.time()
         detail = await deed()
         if detail is not None:
-            self.blows.append(Blow(at, name, detail))
+            self.blows.append(Blow(at, time.time(), name, detail))
 
     def _signal_bot(self, what: Signals) -> Deed:
         async def deed() -> str | None:
@@ -152,7 +154,8 @@ class Weather:
 
     async def _odd_slack(self) -> str:
         kind = cast("SlackKind", self.dice.choice(SLACK_KINDS))
-        fault = SlackFault(kind=kind, seconds=self.dice.uniform(0.5, 4.0))
+        seconds, status = self.dice.uniform(0.5, 4.0), self.dice.choice(STATUSES[1:])
+        fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
         times = self.dice.randint(1, 4)
         self.slack.faults.add("*", fault, times)
         return f"{kind} x{times}"
@@ -241,8 +244,3 @@ class Weather:
         finally:
             await connection.close()
         return f"{len(ended)} of them"
-
-
-def kinds_of_fault() -> int:
-    """Count the different faults that there are, for the figures."""
-    return len(ATLAS_KINDS) + len(SLACK_KINDS) + 3 * len(HARMS)

@@ -1,0 +1,78 @@
+"""What went wrong in fact: what was done to bots and services, and which calls met a fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas import Kind
+from bot.sandbox.slack.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bot.sandbox.atlas import Call
+    from bot.sandbox.slack import Fault
+    from tests.campaign.courier import Counts
+    from tests.campaign.relay import Relay
+    from tests.campaign.weather import Blow, Weather
+
+#: How deeds are named that only wait for the next calls: what these meet is counted by itself.
+WAITS = ("odd answer", "broken wire")
+
+
+class MetFaults(Faults):
+    """Slack's faults, which count the calls that met one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def next(self, method: str) -> Fault | None:
+        fault = super().next(method)
+        if fault:
+            named = fault.status if fault.kind == "status" else fault.kind
+            self.counts[_readable("answer of Slack", named)] += 1
+        return fault
+
+
+def went_wrong(weather: Weather, deliveries: Counts) -> Counter[str]:
+    """Count everything; a fault that waited for a call which never came did not happen."""
+    wires = {
+        "wire to Slack": weather.to_slack,
+        "wire to Atlas": weather.to_atlas,
+        "wire from Slack": weather.to_bot,
+    }
+    met = sum((_on_wire(name, relay) for name, relay in wires.items() if relay), Counter())
+    met += _done(weather.blows) + weather.met.counts + _by_atlas(weather.atlas.calls)
+    return met + _of_deliveries(deliveries)
+
+
+def _done(blows: Iterable[Blow]) -> Counter[str]:
+    return Counter(blow.what for blow in blows if not blow.what.endswith(WAITS))
+
+
+def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
+    return Counter(
+        _readable("answer of Atlas", call.status or fault if fault == Kind.STATUS else fault)
+        for call in calls
+        for fault in call.faults
+    )
+
+
+def _on_wire(name: str, relay: Relay) -> Counter[str]:
+    return Counter(_readable(name, struck.kind) for struck in relay.struck)
+
+
+def _of_deliveries(counts: Counts) -> Counter[str]:
+    return Counter(
+        {
+            "delivery of Slack: late, overtaken by others": counts.late,
+            "delivery of Slack: twice": counts.twice,
+            "delivery of Slack: again, not acknowledged": counts.again,
+        }
+    )
+
+
+def _readable(where: str, what: object) -> str:
+    return f"{where}: {what}".replace("_", " ")
