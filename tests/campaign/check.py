@@ -10,7 +10,7 @@ from tests.campaign.check_logs import of_logs, of_secrets
 from tests.campaign.check_record import of_record
 from tests.campaign.people import PLOTS
 from tests.campaign.rules import Rule, Violation
-from tests.campaign.town import OPEN, different
+from tests.campaign.town import OPEN, RULES, different
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,9 @@ Found = tuple[Rule, str]
 
 #: The one complaint of the stand-in that is no fault of the bot's: it stood still, or was slow.
 LATE_ACK = "An ack came late"
+
+#: Seconds by which a message's stamp may be earlier than the message.
+STAMP = 1.0
 
 
 def violations(scene: Scene) -> list[Violation]:
@@ -49,6 +52,7 @@ def _of_story(scene: Scene, story: Story) -> Iterator[Found]:
         yield Rule.CARDS, f"there are {len(threads)} requests for it"
     for thread in threads:
         yield from _of_thread(story, thread)
+    yield from _of_expiry(scene, story)
     for thread in threads[:1]:
         yield from _of_truth(scene, story, thread.state)
 
@@ -82,6 +86,13 @@ def _of_truth(scene: Scene, story: Story, state: str) -> Iterator[Found]:
         yield Rule.TRUTH, "it is said cancelled, and is not"
     if state not in {"cancelled", *OPEN} and effects:
         yield Rule.TRUTH, f"we cancelled it, and it is said {state}"
+
+
+def _of_expiry(scene: Scene, story: Story) -> Iterator[Found]:
+    _, wait = RULES[story.project]
+    after = scene.expired_after(story)
+    if after is not None and after < wait - STAMP:
+        yield Rule.EARLY, f"after {after:.0f} s of {wait}"
 
 
 def _of_copies(scene: Scene) -> Iterator[Found]:

@@ -11,6 +11,7 @@ from tests.campaign.check import endings
 from tests.campaign.check_logs import problems_in_logs
 from tests.campaign.met import went_wrong
 from tests.campaign.rules import Rule
+from tests.campaign.town import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,11 +134,16 @@ def _done(result: Result) -> Figures:
 
 
 def _waits(result: Result) -> Figures:
-    waits = [each.seconds for each in result.scene.stories if each.seconds is not None] or [0.0]
+    stories = result.scene.stories
+    waits = [each.seconds for each in stories if each.seconds is not None] or [0.0]
+    expired = [(RULES[each.project][1], result.scene.expired_after(each)) for each in stories]
     return {
         "storm, s": result.stormed,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
+        "expired, told at most s after its time": max(
+            (after - wait for wait, after in expired if after is not None), default=0.0
+        ),
         "all ended after the last fault, s": result.settled_in,
         "slowest orderly end of a bot, s": max(
             replica.slowest_end for replica in result.house.replicas

@@ -66,6 +66,7 @@ class Story:
         acknowledged: whether a submission was taken without a word against it: on our word.
         told_off: what the dialog said instead, the last time.
         yes: who clicked Approve, with the moment of the first click (wall clock).
+        submitted_at: when a submission was sent first (wall clock).
         elsewhere: whether somebody cancelled the job in Atlas.
         seconds: from the first command to the acknowledged submission.
     """
@@ -77,6 +78,7 @@ class Story:
     acknowledged: bool = False
     told_off: str = ""
     yes: dict[str, float] = field(default_factory=dict)
+    submitted_at: float | None = None
     elsewhere: bool = False
     seconds: float | None = None
     clicks: int = 0
@@ -166,6 +168,7 @@ class People:
     async def _submit(self, story: Story, who: str) -> bool:
         """Click the button until the dialog closes; False when it says that there is no use."""
         for _ in range(12):
+            story.submitted_at = story.submitted_at or time.time()
             try:
                 ack = await self._slack.submits(who, None, {"reason": "started by mistake"})
             except CannotDo:

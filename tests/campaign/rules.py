@@ -16,6 +16,7 @@ class Rule(StrEnum):
     APPROVED = "a DELETE without the approvals"
     TRUTH = "said cancelled and not, or the reverse"
     BLIND = "a DELETE although it was known to be cancelled"
+    EARLY = "expired before its time"
     RECORD = "the record says otherwise than Slack or Atlas"
     CHAIN = "the record's chain is broken"
     COPIES = "a post twice, with no answer lost"

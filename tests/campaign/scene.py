@@ -71,6 +71,12 @@ class Scene:
         done = next((call.at for call in deletes if call.effect), None)
         return [call for call in deletes if done and call.at > done]
 
+    def expired_after(self, story: Story) -> float | None:
+        """Seconds from its submission until Slack showed that it had expired, if it did."""
+        thread = self.board.of(story.job.id)
+        told = thread.told("expired") if thread else None
+        return told - story.submitted_at if told and story.submitted_at else None
+
     def on_our_word(self) -> list[Story]:
         return [story for story in self.stories if story.acknowledged]
 

@@ -60,13 +60,22 @@ class Aftermath:
         self.story = Story(0, self.plot, job, "room-0", acknowledged=True)
         self.board = Board({job.id})
 
-    def post(self, state: str, *, thread: str = "", request: str = "r1", id: str = "") -> str:  # noqa: A002 - Slack's own word
+    def post(
+        self,
+        state: str,
+        *,
+        thread: str = "",
+        request: str = "r1",
+        again: str = "",
+        ts: str = "",
+    ) -> str:
         self._stamps += 1
         payload = {"request": request, "state": state}
+        stamp = ts or f"{self._stamps}.0"
         message = {
-            "ts": f"{self._stamps}.0",
-            "thread_ts": thread or f"{self._stamps}.0",
-            "client_msg_id": id or f"id-{self._stamps}",
+            "ts": stamp,
+            "thread_ts": thread or stamp,
+            "client_msg_id": again or f"id-{self._stamps}",
             "blocks": [self.story.job.id],
             "metadata": {"event_payload": payload},
         }
@@ -294,12 +303,24 @@ def test_a_second_delete_is_explained_by_an_atlas_that_did_not_show_the_first(
 
 def test_a_copy_of_a_post_is_allowed_only_where_slack_does_not_know_a_repeated_one() -> None:
     after = went_well()
-    after.post("cancelled", thread="1.0", id="id-2")
+    after.post("cancelled", thread="1.0", again="id-2")
 
     assert after.found(posts_may_double=True) == []
     assert after.found() == [
         f"{Rule.COPIES}: 1 stand there twice, though Slack knows a repeated one"
     ]
+
+
+@pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])
+def test_a_request_that_expires_before_its_time_is_found(
+    submitted_at: float, *, early: bool
+) -> None:
+    after = Aftermath(plot="nobody approves")
+    after.story.submitted_at = submitted_at
+    after.post("expired", thread=after.post("expired"), ts="11.0")
+    after.record(COURSE[0], (EventName.EXPIRED, None))
+
+    assert [each.startswith(Rule.EARLY) for each in after.found()] == [True] * early
 
 
 @pytest.mark.parametrize(

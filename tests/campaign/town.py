@@ -110,6 +110,13 @@ class Thread:
         told = map(state_of, different(self.replies))
         return [state for state in told if state not in OPEN]
 
+    def told(self, state: str) -> float | None:
+        """When a reply first told of a state, in whole seconds."""
+        return min(
+            (float(ts) for ts, each in self.replies.items() if state_of(each) == state),
+            default=None,
+        )
+
     @property
     def settled(self) -> bool:
         """Whether the card and the newest reply tell the same end."""
