@@ -107,7 +107,7 @@ class Bot:
         domain = self._open_domain(database)
         intake = self._build_intake(client)
         server = self._build_server(domain, intake)
-        if refused := await refusals(migrate(database), server.start()):
+        if refused := await refusals(lambda: migrate(database), server.start):
             raise StartError("\n".join([*refused, *await last_word(meeting)]))
         self._sweep(domain)
         self._open_slack(domain, client, await meeting, intake)

@@ -13,7 +13,7 @@ from bot.slack.identity import read_identity
 from bot.web.server import WebError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from slack_sdk.web.async_client import AsyncWebClient
 
@@ -44,12 +44,12 @@ class StartError(Exception):
     """The bot could not start; each line says why, and what to do now."""
 
 
-async def refusals(*steps: Awaitable[object]) -> list[str]:
+async def refusals(*steps: Callable[[], Awaitable[object]]) -> list[str]:
     """Take every step, one after the other, and return why those that failed did."""
     why = []
     for step in steps:
         try:
-            await step
+            await step()
         except (StartError, WebError) as error:
             why.append(str(error))
     return why
@@ -69,7 +69,7 @@ async def migrate(database: Database) -> None:
 async def meet_slack(client: AsyncWebClient, slack: SlackSettings) -> Identity:
     """Ask Slack who we are until it answers; raises `StartError` for each token it refuses."""
     meeting = asyncio.ensure_future(who_we_are(client))
-    refused = await refusals(meeting, check_app_token(client, slack))
+    refused = await refusals(lambda: meeting, lambda: check_app_token(client, slack))
     if refused:
         raise StartError("\n".join(refused))
     return meeting.result()
@@ -103,4 +103,4 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
 async def last_word(meeting: asyncio.Task[Identity]) -> list[str]:
     """Return what Slack refuses, where the start has failed already."""
     done, _ = await asyncio.wait({meeting}, timeout=LAST_WORD)
-    return await refusals(meeting) if done else [NO_SLACK]
+    return await refusals(lambda: meeting) if done else [NO_SLACK]
