@@ -36,9 +36,9 @@ LAST_ACTS = 240.0
 #: Seconds after their last acts in which everything on our word must have ended.
 SETTLE = 90.0
 
-#: How many people are at it at the same time, and seconds between two faults.
+#: How many people are at it at the same time, and seconds between two faults, for each bot.
 AT_ONCE = 40
-MEAN = 0.8
+MEAN = 2.4
 
 #: The parts, with the share of the requests that each gets.
 PARTS = (

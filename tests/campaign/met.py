@@ -28,6 +28,11 @@ class MetFaults(Faults):
         super().__init__()
         self.counts: Counter[str] = Counter()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a call."""
+        return sum(map(len, self._queue.values()))
+
     def next(self, method: str) -> Fault | None:
         fault = super().next(method)
         if fault:

@@ -32,6 +32,10 @@ Deed = Callable[[], Awaitable[str | None]]
 PAUSE_BOT = (0.5, 14.0)
 PAUSE_DATABASE = (0.3, 4.0)
 
+#: How many faults may wait for calls to come; more would meet a bot that starts all at once, and
+#: keep it from starting for as long as the storm lasts.
+MOST_WAIT = 3
+
 ATLAS_KINDS = (
     Kind.DELAY,
     Kind.RESET_BEFORE,
@@ -84,11 +88,11 @@ class Weather:
         self.slack.world.faults = self.met
 
     async def rage(self, mean: float) -> None:
-        """Strike every `mean` seconds, more or less, until cancelled."""
+        """Strike each bot every `mean` seconds, more or less, until cancelled."""
         deeds = self._deeds() | self.more
         names, weights = list(deeds), [weight for weight, _ in deeds.values()]
         while True:
-            await asyncio.sleep(self.dice.expovariate(1 / mean))
+            await asyncio.sleep(self.dice.expovariate(len(self.replicas) / mean))
             (name,) = self.dice.choices(names, weights)
             # A deed may last; others may come meanwhile.
             task = asyncio.create_task(self._strike(name, deeds[name][1]))
@@ -152,7 +156,9 @@ class Weather:
             return None
         return f"{replica.name} {seconds:.1f} s"
 
-    async def _odd_slack(self) -> str:
+    async def _odd_slack(self) -> str | None:
+        if self.met.waiting >= MOST_WAIT:
+            return None
         kind = cast("SlackKind", self.dice.choice(SLACK_KINDS))
         seconds, status = self.dice.uniform(0.5, 4.0), self.dice.choice(STATUSES[1:])
         fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
@@ -160,7 +166,9 @@ class Weather:
         self.slack.faults.add("*", fault, times)
         return f"{kind} x{times}"
 
-    async def _odd_atlas(self) -> str:
+    async def _odd_atlas(self) -> str | None:
+        if len(self.atlas.faults.active) >= MOST_WAIT:
+            return None
         kind = self.dice.choice(ATLAS_KINDS)
         fault = Fault(
             kind=kind,
@@ -175,7 +183,9 @@ class Weather:
         return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
 
     def _break(self, relay: Relay) -> Deed:
-        async def deed() -> str:
+        async def deed() -> str | None:
+            if len(relay.harms) >= MOST_WAIT:
+                return None
             times = self.dice.randint(1, 3)
             harms = [any_harm(self.dice) for _ in range(times)]
             relay.harms.extend(harms)
