@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.cancellation.database import Database
 from bot.cancellation.record import Record
-from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, AtlasStandIn, Behaviour
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.sandbox.slack import SlackStandIn
 from tests.campaign.courier import Courier
@@ -51,6 +51,7 @@ class Plan:
         clock: whether the bots' clocks can be set; see `clock.py`.
         direct: whether the bots reach the services without relays that break.
         client_msg_id: whether this Slack knows a repeated post.
+        calls_a_minute: how many calls about backups Atlas takes for each project.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Plan:
     clock: bool = False
     direct: bool = False
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
+    calls_a_minute: int = Behaviour().rate_refill
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,11 +187,12 @@ async def opened(
     if postgres:
         url = await asyncio.to_thread(postgres.new_database)
     world, known = build_world(), set[str]()
+    behaviour = Behaviour(rate_refill=plan.calls_a_minute)
     write_projects(world, folder)
     settings = SlackSettings(client_msg_id=plan.client_msg_id)
     async with AsyncExitStack() as stack:
         stack.enter_context(deaf_to_broken_requests())
-        atlas = await stack.enter_async_context(AtlasStandIn(world))
+        atlas = await stack.enter_async_context(AtlasStandIn(world, behaviour=behaviour))
         slack = await stack.enter_async_context(
             SlackStandIn(build_workspace(plan.people), settings=settings)
         )

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 #: How many requests are under way at most; what comes then is not begun, and counted.
 CROWD = 300
 
-PLAN = Plan(name="soak", mode="socket", replicas=2, people=2 * CROWD, direct=True)
+#: As many calls as the load needs, of one project: Atlas itself takes 500 a minute, so that so many
+#: cancellations would be of a dozen projects.
+CALLS_A_MINUTE = 20_000
+
+PLAN = Plan(
+    name="soak",
+    mode="socket",
+    replicas=2,
+    people=2 * CROWD,
+    direct=True,
+    calls_a_minute=CALLS_A_MINUTE,
+)
 
 #: Seconds between samples, and the share of the time that counts as warming up.
 EVERY = 2.0
@@ -76,13 +87,19 @@ class Sample:
 class Tally:
     """What came of the load."""
 
+    lasted: float = 0.0
     asked: int = 0
     turned_away: int = 0
     cancelled: int = 0
+    retried: int = 0
     otherwise: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     lags: list[float] = field(default_factory=list)
+
+    @property
+    def so_far(self) -> dict[str, int]:
+        return {"asked": self.asked, "cancelled": self.cancelled, "retried": self.retried}
 
 
 async def run(options: Options) -> list[Table]:
@@ -107,31 +124,25 @@ async def run(options: Options) -> list[Table]:
     lives = [life for replica in house.replicas for life in replica.lives]
     ends = [f"{life.log}: {life.odd}" for life in lives if life.odd]
     found = [*tally.otherwise, *left, *breaks, *ends, *traces_in(house.logs)]
-    return [load_table(tally, acks, options, house.logs, found), growth_table(tally)]
+    return [load_table(tally, acks, house.logs, found), growth_table(tally)]
 
 
 async def load(house: House, options: Options, tally: Tally) -> None:
     """Let somebody ask every so often, whether or not the ones before have their answer."""
     people, old = house.people(), deque[tuple[float, Story]]()
     free = deque(range(CROWD))
-    under_way: set[asyncio.Task[None]] = set()
     began = time.monotonic()
-    until = began + options.seconds
-    number = 0
-    while time.monotonic() < until:
-        number += 1
-        await asyncio.sleep(max(0.0, began + number / options.rate - time.monotonic()))
-        if not free:
-            tally.turned_away += 1
-            continue
-        task = asyncio.create_task(ask(house, people, free, old, tally))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        tidy(house, old)
-        if number % round(60 * options.rate) == 0:
-            log.info("soak", asked=tally.asked, cancelled=tally.cancelled, open=len(under_way))
-    if under_way:
-        await asyncio.wait(under_way, timeout=SETTLE)
+    async with asyncio.TaskGroup() as crowd:
+        for number in range(1, round(options.seconds * options.rate) + 1):
+            await asyncio.sleep(began + number / options.rate - time.monotonic())
+            if free:
+                crowd.create_task(ask(house, people, free, old, tally))
+            else:
+                tally.turned_away += 1
+            tidy(house, old)
+            if number % round(60 * options.rate) == 0:
+                log.info("soak", **tally.so_far, open=CROWD - len(free))
+        tally.lasted = time.monotonic() - began
 
 
 async def ask(
@@ -148,6 +159,7 @@ async def ask(
     began = time.monotonic()
     await people.play(story)
     tally.seconds.append(time.monotonic() - began)
+    tally.retried += story.retried
     thread = house.board.of(story.job.id)
     if thread and thread.settled and thread.state == "cancelled" and story.job.cancelled:
         tally.cancelled += 1
@@ -212,15 +224,16 @@ async def pending(replica: Replica) -> float:
 
 
 def load_table(
-    tally: Tally, acks: Sequence[float], options: Options, logs: Iterable[Path], found: list[str]
+    tally: Tally, acks: Sequence[float], logs: Iterable[Path], found: list[str]
 ) -> Table:
     """The table of what was asked and how it went."""
     errors = problems_in_logs(list(logs))
     rows = [
-        Row("asked for a cancellation each second", [len(tally.seconds) / options.seconds]),
+        Row("asked for a cancellation each second", [tally.asked / tally.lasted]),
         Row("requests", [tally.asked]),
         Row("cancelled, and said so", [tally.cancelled]),
         Row("not begun, since so many were under way", [tally.turned_away]),
+        Row("failures told, then tried again", [tally.retried]),
         Row("ack, median s", [percentile(acks, 0.5)]),
         Row("ack, 99 of 100 within s", [percentile(acks, 0.99)]),
         Row("from command to outcome, median s", [percentile(tally.seconds, 0.5)]),
