@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
+import structlog
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 FAILED = 1
 WRONG_SETTINGS = 2
+
+log = structlog.get_logger(__name__)
 
 app = typer.Typer(
     name="cancel-restore",
@@ -108,7 +111,7 @@ def serve_command() -> None:
     configure_logging(settings.log_level, settings.log_format)
     redact(settings.secrets)
     for warning in warnings(settings):
-        typer.echo(f"Warning: {warning}", err=True)
+        log.warning("a setting to look at", why=warning)
 
     async def run() -> None:
         # What was imported stays: to look through it again would stop the bot for 50 ms, and more

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 HIDDEN = "[redacted]"
 
+#: What Bolt warns of where `SLACK_BOT_TOKEN` is in the environment.
+OF_BOLT = "As you gave `client` as well, `token` will be unused."
+
 #: Shorter values are ordinary words: hiding them would spoil the log and hide nothing.
 SHORTEST_SECRET = 6
 
@@ -142,6 +145,7 @@ def configure_logging(
         )
     )
     handler.addFilter(quiet_requests)
+    handler.addFilter(quiet_bolt)
     handler.addFilter(without_strangers_tracebacks)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
@@ -203,6 +207,17 @@ def without_strangers_tracebacks(record: logging.LogRecord) -> bool:
 def quiet_requests(record: logging.LogRecord) -> bool:
     """Make DEBUG lines of what httpx says of each request, and Alembic of each start."""
     if record.name.partition(".")[0] in {"httpx", "alembic"} and record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
+    return True
+
+
+def quiet_bolt(record: logging.LogRecord) -> bool:
+    """Make a DEBUG line of Bolt's warning that it does not use the token of the environment.
+
+    It looks for `SLACK_BOT_TOKEN` there by itself; ours goes with the client, on purpose.
+    """
+    if record.name.startswith("slack_bolt") and record.msg == OF_BOLT:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)
     return True

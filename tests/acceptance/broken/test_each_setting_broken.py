@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -234,8 +235,24 @@ async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_
     with BotProcess(clinic.environ(wrong)) as bot:
         await until(lambda: "check SLACK_API_URL and the network" in bot.log)
         code = await bot.stop()
+        log = bot.log
 
     assert code == 0
+    assert "RuntimeWarning" not in log
+
+
+async def test_what_is_allowed_but_risky_is_a_line_of_the_log_in_its_format(
+    clinic: Clinic,
+) -> None:
+    """A store that takes JSON takes each line, and no line says what nobody need look at."""
+    risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
+    with BotProcess(clinic.environ(risky)) as bot:
+        await bot.ready()
+        lines = [json.loads(line) for line in bot.log.splitlines()]
+    warned = [line["why"] for line in lines if line["level"] == "warning"]
+
+    assert len(warned) == 1
+    assert "no approvals are needed" in warned[0]
 
 
 async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clinic) -> None:
