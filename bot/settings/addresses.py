@@ -80,9 +80,13 @@ def database_url(value: object) -> SecretStr:
     try:
         parts = make_url(given)
     except (ArgumentError, ValueError):
-        raise ValueError("must be sqlite:///path or postgresql://user@host/name") from None
+        raise ValueError(
+            "must be sqlite:///path or postgresql://user:password@host:port/name, the port a number"
+        ) from None
     if parts.drivername not in {"sqlite", "postgresql"}:
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if "@" in (parts.host or ""):
+        raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
     if not names_a_database(parts):
         raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
     if parts.drivername == "sqlite" and parts.query:

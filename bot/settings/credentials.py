@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,18 +28,23 @@ DEFAULT_VARIABLES = {
 }
 
 
-#: What a part cannot begin with, since it is another one, and what to say then.
+#: How a part does not look, since it is another one, and what to say then.
 _OF_AN_ACCOUNT = (
-    "mdb_sa_",
+    re.compile(r"mdb_sa_"),
     "is of a service account: set MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET instead",
 )
+_PRIVATE = (
+    re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"),
+    "is an API key's private part: give its public one",
+)
 MISPLACED = {
-    "public_key": _OF_AN_ACCOUNT,
-    "private_key": _OF_AN_ACCOUNT,
-    "client_id": ("mdb_sa_sk_", "is a service account's secret: give its id, mdb_sa_id_…"),
+    "public_key": (_OF_AN_ACCOUNT, _PRIVATE),
+    "private_key": (_OF_AN_ACCOUNT,),
+    "client_id": (
+        (re.compile(r"mdb_sa_sk_"), "is a service account's secret: give its id, mdb_sa_id_…"),
+    ),
     "client_secret": (
-        "mdb_sa_id_",
-        "is a service account's id: give its secret, mdb_sa_sk_…",
+        (re.compile(r"mdb_sa_id_"), "is a service account's id: give its secret, mdb_sa_sk_…"),
     ),
 }
 
@@ -96,9 +102,9 @@ def _part(
     if variable not in environ:
         problems.append(f"{wanted.called(part)} names {variable}, which is not set: set it")
         return None
-    prefix, mistake = MISPLACED[part]
-    if environ[variable].startswith(prefix):
-        problems.append(f"{variable} {mistake}")
+    mistakes = [mistake for how, mistake in MISPLACED[part] if how.match(environ[variable])]
+    if mistakes:
+        problems.append(f"{variable} {mistakes[0]}")
         return None
     try:
         return values.secret(environ[variable])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from bot.settings.credentials import default_credentials
+from bot.settings.credentials import DEFAULT_VARIABLES, default_credentials
 from bot.settings.model import AtlasSettings, Settings, SlackSettings, TracingSettings
 from bot.settings.projects import Common, projects_of_file, single_project
 from bot.settings.variables import DefaultRules, LedgerVariables, Variables, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bot.settings.model import ProjectSettings
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 OUR_NAMES = frozenset(
     {name.upper() for name in Variables.model_fields}
     | {f"BOT_{name.upper()}" for name in DefaultRules.model_fields}
+    | set(DEFAULT_VARIABLES.values())
 )
+
+_QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
 
 class SettingsError(Exception):
@@ -54,6 +58,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     problems: list[str] = []
     folder = folder or Path.cwd()
     given = environment(os.environ if environ is None else environ, folder, problems)
+    given = unquoted(given, OUR_NAMES, problems)
     variables = read(Variables, given, str, problems)
     problems.extend(_transport_problems(given))
     projects = _projects(variables, given, folder, problems)
@@ -71,6 +76,7 @@ def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | N
     problems: list[str] = []
     folder = folder or Path.cwd()
     given = environment(os.environ if environ is None else environ, folder, problems)
+    given = unquoted(given, {"DATABASE_URL"}, problems)
     variables = read(LedgerVariables, given, str, problems)
     if problems:
         raise SettingsError(problems)
@@ -89,6 +95,19 @@ def environment(environ: Mapping[str, str], folder: Path, problems: list[str]) -
         file = {}
     merged = {**file, **environ}
     return {name: value.strip() for name, value in merged.items() if value and value.strip()}
+
+
+def unquoted(
+    given: Mapping[str, str], names: Iterable[str], problems: list[str]
+) -> Mapping[str, str]:
+    """Tell which of `names` stand in quotation marks, once, and go on with what is between them.
+
+    A shell and `.env` take the marks away; `docker run --env-file` leaves them.
+    """
+    quoted = sorted(name for name in given.keys() & set(names) if _QUOTED.fullmatch(given[name]))
+    problems.extend(f"{name} stands in quotation marks: leave them out" for name in quoted)
+    bare = {name: given[name][1:-1].strip() for name in quoted}
+    return {name: value for name, value in {**given, **bare}.items() if value}
 
 
 def _transport_problems(given: Mapping[str, str]) -> list[str]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from bot.settings.model import ProjectSettings, Settings
+    from bot.settings.model import ProjectSettings, Settings, SlackSettings
+
+NOT_SLACKS = (
+    "SLACK_SIGNING_SECRET does not look like Slack's, which have 32 hexadecimal digits: compare it "
+    "with Basic Information."
+)
+_SIGNING = re.compile(r"[0-9a-f]{32}")
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -19,6 +26,7 @@ def warnings(settings: Settings) -> list[str]:
     return [
         *(f"{name} has no effect here: another setting replaces it." for name in settings.unused),
         *(f"{name} is no setting of the bot, so it has no effect." for name in settings.unknown),
+        *_odd_signing_secret(settings.slack),
         *(
             f"{name} is plain http: what the bot sends there can be read and changed on the way."
             for name, url in addresses
@@ -26,6 +34,14 @@ def warnings(settings: Settings) -> list[str]:
         ),
         *(f"{_called(p)}: {risk}" for p in settings.projects for risk in _risks(p)),
     ]
+
+
+def _odd_signing_secret(slack: SlackSettings) -> list[str]:
+    """Judge the one secret whose refusal nobody sees before people's commands fail."""
+    secret = slack.signing_secret
+    if slack.app_token or secret is None or _SIGNING.fullmatch(secret.get_secret_value()):
+        return []
+    return [NOT_SLACKS]
 
 
 def _risks(project: ProjectSettings) -> list[str]:

@@ -41,6 +41,7 @@ _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
 _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PROJECT_NAME = re.compile(r"[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_TOGETHER = re.compile(r"[\s;]")  # several items, where commas should be
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -164,7 +165,8 @@ def refuse_unknown(given: list[str], known: list[str], fix: str) -> None:
         if item not in known
     ]
     if unknown:
-        raise ValueError(f"has {', '.join(unknown)}: {fix}")
+        apart = ", with commas between them" if any(_TOGETHER.search(i) for i in given) else ""
+        raise ValueError(f"has {', '.join(unknown)}: {fix}{apart}")
 
 
 def atlas_id(value: object) -> str:

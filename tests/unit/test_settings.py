@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.policy import EVERYONE, People, Policy
-from bot.settings import Settings, SettingsError, load_settings
+from bot.settings import Settings, SettingsError, load_database_url, load_settings
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.variables import RULES, Variables
 
@@ -229,6 +229,8 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("MONGODB_ATLAS_ENVELOPE", "maybe", "must be true or false"),
         ("BOT_REQUESTERS", "@alice,U1", 'has "@alice": use ids of users (U…)'),
         ("BOT_REQUESTERS", ",", "names nobody"),
+        ("BOT_REQUESTERS", "U1;U2", 'has "U1;U2": use ids of users (U…)'),
+        ("BOT_CHANNELS", "C1 C2", 'has "C1 C2": use ids of channels (C…), at the end'),
         ("BOT_APPROVERS", "C123", 'has "C123": use ids of users (U…)'),
         ("BOT_APPROVALS", "9", "must be a whole number from 0 to 5"),
         ("BOT_APPROVALS", "-1", "must be a whole number from 0 to 5"),
@@ -244,7 +246,11 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("BOT_WATCH_INTERVAL", "0", "must be a whole number of seconds, 1 or more"),
         ("DATABASE_URL", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
         ("DATABASE_URL", "postgres://db/x", "must begin with sqlite:/// or postgresql://"),
-        ("DATABASE_URL", "cancel.db", "must be sqlite:///path or postgresql://user@host/name"),
+        (
+            "DATABASE_URL",
+            "cancel.db",
+            "must be sqlite:///path or postgresql://user:password@host:port/name",
+        ),
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         ("DATABASE_URL", "postgresql://u:pw@db", "must name a file (sqlite:///path) or a database"),
@@ -349,6 +355,37 @@ def test_a_key_and_a_service_account_together_are_a_problem(tmp_path: Path) -> N
             "MONGODB_ATLAS_CLIENT_ID are given together: keep the API key or the service account"
         ),
     )
+
+
+def test_quotation_marks_are_told_once_and_what_is_between_them_is_checked_too(
+    tmp_path: Path,
+) -> None:
+    """`docker run --env-file` hands them over."""
+    given = {"PORT": '"3000"', "BOT_APPROVALS": "'nine'", "LOG_LEVEL": '""', "PS1": '"$"'}
+
+    assert set(problems(tmp_path, **given)) == {
+        "BOT_APPROVALS stands in quotation marks: leave them out",
+        "LOG_LEVEL stands in quotation marks: leave them out",
+        "PORT stands in quotation marks: leave them out",
+        "BOT_APPROVALS must be a whole number from 0 to 5",
+    }
+
+
+def test_who_reads_the_record_hears_of_the_database_alone(tmp_path: Path) -> None:
+    given = {"DATABASE_URL": '"sqlite:///x.db"', "SLACK_BOT_TOKEN": '"xoxb-1"'}
+    with pytest.raises(SettingsError) as caught:
+        load_database_url(given, tmp_path)
+
+    assert caught.value.problems == ("DATABASE_URL stands in quotation marks: leave them out",)
+
+
+@pytest.mark.parametrize(("given", "told"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
+def test_items_that_are_set_apart_otherwise_are_told_of_commas(
+    tmp_path: Path, given: str, *, told: bool
+) -> None:
+    (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
+
+    assert problem.endswith(", with commas between them") is told
 
 
 PLANTED = "hunter2-0a1b2c3d4e5f60718293"

@@ -211,3 +211,22 @@ def test_plain_http_is_risky_but_for_this_machine(
 
     assert warnings(atlas) == ([f"MONGODB_ATLAS_BASE_URL {rest}"] if risky else [])
     assert warnings(slack) == ([f"SLACK_API_URL {rest}"] if risky else [])
+
+
+@pytest.mark.parametrize(
+    ("secret", "transport", "odd"),
+    [
+        ("8f742231b10e8888abcd99e0f3aa85a5", {"SLACK_APP_TOKEN": ""}, False),
+        ("8f742231b10e8888", {"SLACK_APP_TOKEN": ""}, True),
+        ("8f742231b10e8888", {}, False),  # nobody reads it in Socket Mode
+    ],
+)
+def test_a_signing_secret_in_another_form_than_slacks_is_told_where_it_counts(
+    tmp_path: Path, secret: str, transport: dict[str, str], *, odd: bool
+) -> None:
+    settings = load_settings(CAREFUL | {"SLACK_SIGNING_SECRET": secret} | transport, tmp_path)
+
+    assert [told.partition(":")[0] for told in warnings(settings)] == [
+        "SLACK_SIGNING_SECRET does not look like Slack's, which have 32 hexadecimal digits"
+    ] * odd
+    assert not any(secret in told for told in warnings(settings))

@@ -78,7 +78,8 @@ class App:
     bot_user: str = "U0BOT00001"
     bot_token: str = "xoxb-sandbox-bot-token"
     app_token: str = "xapp-1-A0SANDBOX1-sandbox-app-token"
-    signing_secret: str = "sandbox-signing-secret"
+    #: In the form of Slack's, without which the bot warns.
+    signing_secret: str = "5a4db0c55ec2e75a4db0c55ec2e75a4d"
     verification_token: str = "sandbox-verification-token"
     scopes: set[str] = field(default_factory=lambda: set(DEFAULT_SCOPES))
     app_scopes: set[str] = field(default_factory=lambda: {"connections:write"})

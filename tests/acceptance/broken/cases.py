@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 
@@ -38,6 +38,7 @@ ONE_CHANNEL = "must be the id of a channel (C…)"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
 COPY = "copy it again"
+UNQUOTE = "stands in quotation marks: leave them out"
 
 
 def as_it_is(_clinic: Clinic) -> None:
@@ -105,6 +106,7 @@ SETTINGS: list[Broken] = [
         ("the app token in its place", "xapp-1-A-2", "must begin with xoxb-"),
         ("a user's token in its place", "xoxp-1-2", "must begin with xoxb-"),
         ("broken in the middle", "xoxb-1 2", COPY),
+        ("in quotation marks", '"xoxb-1-2"', UNQUOTE),
     ),
     *variable(
         "SLACK_APP_TOKEN",
@@ -129,6 +131,7 @@ SETTINGS: list[Broken] = [
         ("missing", None, "it belongs to MONGODB_ATLAS_PRIVATE_API_KEY"),
         ("a service account's id in its place", CLIENT_ID, "set MONGODB_ATLAS_CLIENT_ID and"),
         ("broken in the middle", "pub key", COPY),
+        ("the private key in its place", PRIVATE_KEY, "give its public one"),
     ),
     *variable(
         "MONGODB_ATLAS_PRIVATE_API_KEY",
@@ -216,6 +219,9 @@ SETTINGS: list[Broken] = [
     *variable(
         "DATABASE_URL",
         ("a path", "ledger.db", "must be sqlite:///path or postgresql://"),
+        ("in quotation marks", "'sqlite:///ledger.db'", UNQUOTE),
+        ("with a port that is none", "postgresql://h:x/db", "the port a number"),
+        ("with an @ in its password", "postgresql://bot:s@some@h/db", "write it as %40"),
         ("another database", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
         ("in memory", "sqlite:///:memory:", "must name a file"),
         ("without a name", "postgresql://db", "must name a file (sqlite:///path) or a database"),
