@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +31,13 @@ TOLD = (
 
 #: Columns of a table that goes into a file or another program, where no terminal says how many.
 WIDTH = 200
+
+
+#: How the record names people.
+PERSON = re.compile(r"[UW][A-Z0-9]+")
+
+#: What a table says that would have no line: a mistyped id looks the same.
+NOTHING = "No event of the record fits."
 
 
 class Format(StrEnum):
@@ -77,6 +85,9 @@ async def _write_table(lines: AsyncIterator[Recorded], out: TextIO) -> None:
         when = line.at[:19].replace("T", " ")
         cells = (when, line.event, line.request, line.actor or "the bot", _short(line))
         table.add_row(*map(Text, cells))  # as text: what people typed is no markup
+    if not table.rows:
+        out.write(f"{NOTHING}\n")
+        return
     width = None if out.isatty() else WIDTH
     Console(file=out, width=width, soft_wrap=False).print(table)
 

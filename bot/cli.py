@@ -228,6 +228,8 @@ def show_record(
     moment = read_since(since)
     if event and event not in set(EventName):
         give_up(f"There is no event {event!r}; there are: {', '.join(sorted(EventName))}.", 2)
+    if actor and not audit.PERSON.fullmatch(actor):
+        give_up(f"{actor!r} is no id of a person in Slack, such as U012AB3CD: names can change.", 2)
 
     async def show(found: Record) -> None:
         await audit.write(found.events(moment, **equal), how, sys.stdout)
@@ -264,7 +266,8 @@ async def with_record(use: Callable[[Record], Awaitable[T]]) -> T:
     try:
         return await use(Record(database))
     except (SQLAlchemyError, OSError) as error:
-        give_up(f"The record cannot be read ({getattr(error, 'orig', None) or error}).", FAILED)
+        why = getattr(error, "orig", None) or error
+        give_up(f"The record cannot be read ({why}): check DATABASE_URL.", FAILED)
     finally:
         await database.close()
 

@@ -35,6 +35,11 @@ REFUSES_APP = (
     "Slack refuses SLACK_APP_TOKEN ({code}): copy the App-Level Token again, in Slack's app under "
     "Basic Information; it needs the scope connections:write."
 )
+#: What else to check, by the kind of database.
+LOOK_AT = {
+    "sqlite": ", and that its folder is there and the bot's user may write in it",
+    "postgresql": ", that the server runs, and that this account may log in and owns the tables",
+}
 NO_SLACK = "Slack does not answer: check SLACK_API_URL and the network."
 
 log = structlog.get_logger(__name__)
@@ -61,8 +66,10 @@ async def migrate(database: Database) -> None:
         await database.migrate()
     except (SQLAlchemyError, OSError) as error:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        look = LOOK_AT["sqlite" if database.is_sqlite else "postgresql"]
         raise StartError(
-            f"The database cannot be opened ({cause or type(error).__name__}): check DATABASE_URL."
+            f"The database cannot be opened ({cause or type(error).__name__}): check DATABASE_URL"
+            f"{look}."
         ) from error
 
 

@@ -131,6 +131,30 @@ async def test_filters(record: Path, arguments: tuple[str, ...], events: list[st
     assert [line["event"] for line in lines(ran)] == events
 
 
+async def test_a_table_without_a_line_says_so(record: Path) -> None:
+    """An id that is not there looks like one that was mistyped."""
+    ran = await audit(record, "--request", "third")
+
+    assert (ran.code, ran.out) == (0, "No event of the record fits.\n")
+
+
+async def test_people_are_found_by_id_alone(record: Path) -> None:
+    ran = await audit(record, "--actor", "@ada")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "'@ada' is no id of a person" in ran.err
+
+
+async def test_a_record_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear Sir or Madam, " * 99)
+    for command in ((), ("verify",)):
+        ran = await audit(letter, *command)
+
+        assert ran.code == 1
+        assert ran.err.endswith("(file is not a database): check DATABASE_URL.\n")
+
+
 async def test_a_time_that_is_none_is_a_wrong_usage(record: Path) -> None:
     ran = await audit(record, "--since", "yesterday")
 
