@@ -67,11 +67,11 @@ class AtlasRefused(AtlasError):
 
 
 class KeyRefused(AtlasRefused):
-    """Atlas did not accept the API key: check the key, and that it has access to this project."""
+    """Atlas did not accept the bot's key: check it, and that it has access to this project."""
 
 
 class RoleMissing(AtlasRefused):
-    """The API key may not do this: give it the project roles Backup Manager and Recovery Operator.
+    """The bot's key may not do this: give it the roles Backup Manager and Recovery Operator.
 
     In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator, to
     cancel them.
@@ -79,14 +79,14 @@ class RoleMissing(AtlasRefused):
 
 
 class NotOnAccessList(AtlasRefused):
-    """The API key may not be used from this address: add the address to the key's access list.
+    """The bot's key may not be used from this address: add the address to its access list.
 
     Attributes:
         address: the address that Atlas saw, or None where it did not say.
     """
 
     def __init__(self, *, address: str | None = None, **facts: Unpack[Facts]) -> None:
-        sentence = f"The API key may not be used from {address}: add it to the key's access list."
+        sentence = f"The bot's key may not be used from {address}: add that to its access list."
         super().__init__(sentence if address else None, **facts)
         self.address = address
 

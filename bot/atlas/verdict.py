@@ -97,6 +97,7 @@ class Said:
     Attributes:
         detail: Atlas's explanation, cleaned and short.
         parameters: what its text was filled with.
+        in_json: whether it is an object of JSON at all, as Atlas's answers are.
     """
 
     status: int
@@ -104,6 +105,7 @@ class Said:
     detail: str
     parameters: tuple[object, ...]
     retry_after: float | None
+    in_json: bool
 
 
 def verdict(
@@ -129,7 +131,7 @@ def token_verdict(
 
 def _leaf(said: Said, subject: Subject, is_delete: bool) -> type[AtlasError]:
     """Decide: what may pass first, then the code, then the status."""
-    settled = _leaf_of_code(said.code) or _leaf_of_status(said.status, subject, is_delete)
+    settled = _leaf_of_code(said.code) or _leaf_of_status(said, subject, is_delete)
     return _trouble(said) or settled
 
 
@@ -148,12 +150,14 @@ def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
     return _BY_CODE.get(code) or next(family, None)
 
 
-def _leaf_of_status(status: int, subject: Subject, is_delete: bool) -> type[AtlasError]:
-    if status == HTTPStatus.NOT_FOUND:
+def _leaf_of_status(said: Said, subject: Subject, is_delete: bool) -> type[AtlasError]:
+    if said.status == HTTPStatus.NOT_FOUND:
+        if subject is Subject.PROJECT and not said.in_json:
+            return UnreadableAnswer  # some other server: Atlas says in JSON which project it misses
         return _NOT_FOUND.get(subject, OtherRefusal)
-    if is_delete and status == HTTPStatus.METHOD_NOT_ALLOWED:
+    if is_delete and said.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
-    return _BY_STATUS.get(status, OtherRefusal)
+    return _BY_STATUS.get(said.status, OtherRefusal)
 
 
 def _error(leaf: type[AtlasError], said: Said, asked: str) -> AtlasError:
@@ -182,6 +186,7 @@ def _said(status: int, headers: Mapping[str, str], payload: object) -> Said:
         detail=cleaned(body.get("detail")),
         parameters=filled,
         retry_after=_retry_after(headers.get("Retry-After"), code, filled),
+        in_json=isinstance(payload, Mapping),
     )
 
 

@@ -401,7 +401,7 @@ def doctor_in_file(key: str, how: str, line: str, found: tuple[str, str, str]) -
     )  # fmt: skip
 
 
-KEY_REFUSED = "did not accept the API key"
+KEY_REFUSED = "did not accept the bot's key"
 NO_CHANNEL = "Slack knows no such channel"
 NOWHERE = "http://127.0.0.1:{free}"
 
@@ -452,6 +452,10 @@ DOCTOR: list[Broken] = [
         "MONGODB_ATLAS_BASE_URL", "of a web site", "{atlas}",
         ("atlas", "MONGODB_ATLAS_BASE_URL", "could not be read"),
         before=web_page,
+    ),
+    doctor_alone(
+        "MONGODB_ATLAS_BASE_URL", "of a server that knows no such page", "{slack}",
+        ("atlas", "MONGODB_ATLAS_BASE_URL", "check that the address is Atlas's"),
     ),
     doctor_alone(
         "MONGODB_ATLAS_API_VERSION", "that is gone", "v2",

@@ -66,6 +66,7 @@ def changes(broken: Broken, clinic: Clinic) -> dict[str, str | None]:
         "free": str(free_port()),
         "file": str(clinic.folder / "letter.txt"),
         "atlas": clinic.atlas.url,
+        "slack": clinic.slack.base_url,
     }
     given = broken.changes.items()
     return {name: value.format(**known) if value else None for name, value in given}

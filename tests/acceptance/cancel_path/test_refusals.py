@@ -39,8 +39,8 @@ class Error:
         return f"Atlas answered HTTP {self.status}" + (f", `{self.code}`" if self.code else "")
 
 
-KEY = "Atlas did not accept the API key"
-ROLE = "The API key may not do this"
+KEY = "Atlas did not accept the bot's key"
+ROLE = "The bot's key may not do this"
 PASSES = "Atlas answered that it has a problem of its own"
 
 #: What is a no: it is told at once. (Atlas facts, section 5.)

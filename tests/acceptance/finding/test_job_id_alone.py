@@ -104,7 +104,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
         await house.types("rina", NOWHERE)
         nowhere = house.slack.text_of(await view_with(house, "was not found"))
 
-        assert "Not seen: shop-dev. Atlas did not accept the API key" in nowhere
+        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
 
 
 async def test_with_several_projects_the_one_that_has_the_cluster_is_found(

@@ -87,7 +87,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
         said = house.slack.text_of(await whisper(house, "list"))
 
         assert said.count("[Cancel this job]") == 7
-        assert "Not seen: shop-dev. Atlas did not accept the API key" in said
+        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in said
 
 
 async def test_all_projects_are_in_one_list(tmp_path: Path) -> None:

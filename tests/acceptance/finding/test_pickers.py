@@ -298,7 +298,7 @@ async def test_a_word_finds_its_project(tmp_path: Path, typed: str, word: str) -
 async def test_a_broken_key_is_told_where_its_project_is_picked(tmp_path: Path) -> None:
     async with open_town(tmp_path, secret="wrong") as house:
         await begin(house, "", "Choose a project first")
-        await pick(house, "project", OTHER_ID, "did not accept the API key")
+        await pick(house, "project", OTHER_ID, "did not accept the bot's key")
         await pick(house, "project", PROJECT_ID, "shop-prod has 4 clusters")
 
 
@@ -325,7 +325,7 @@ async def test_what_cannot_be_read_is_told_below_the_pickers_and_can_be_tried_ag
     await begin(house)
     await offered(house, "job")
     house.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, path=LIVE[1], times=2, on="any"))
-    view = await pick(house, "job", value_of(LIVE), "did not accept the API key")
+    view = await pick(house, "job", value_of(LIVE), "did not accept the bot's key")
     await house.slack.clicks("rina", view, "cancel_restore_try_again")
     again = await view_with(house, "Download link")
 

@@ -117,6 +117,14 @@ def test_a_bare_404_is_about_what_the_path_names(subject: Subject, leaf: type[At
     assert type(of(404, method="GET", subject=subject)) is leaf
 
 
+@pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
+def test_a_404_about_the_project_that_is_no_json_is_another_servers(payload: object) -> None:
+    """Atlas says which project it does not have; a web server in its place does not."""
+    error = verdict(404, {}, payload, Subject.PROJECT, "GET /api/atlas/v2/groups/x")
+
+    assert type(error) is UnreadableAnswer
+
+
 def test_the_code_is_taken_from_the_header_where_the_body_has_none() -> None:
     error = verdict(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Subject.JOB, "GET /x")
 
@@ -137,7 +145,7 @@ def test_the_address_that_atlas_saw_is_found(body: dict[str, object]) -> None:
     assert isinstance(error, NotOnAccessList)
     assert error.address == "203.0.113.7"
     assert str(error) == (
-        "The API key may not be used from 203.0.113.7: add it to the key's access list."
+        "The bot's key may not be used from 203.0.113.7: add that to its access list."
     )
 
 

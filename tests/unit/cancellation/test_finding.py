@@ -122,7 +122,7 @@ async def test_a_broken_key_hides_no_other_project() -> None:
     assert search.found.project is around.second
     assert [found.place.cluster for found in listing.jobs] == ["else"]
     assert [(each.project, each.cluster) for each in listing.unseen] == [("shop-prod", None)]
-    assert "did not accept the API key" in listing.unseen[0].why
+    assert "did not accept the bot's key" in listing.unseen[0].why
 
 
 async def test_a_missing_role_is_found_out_once_and_not_for_every_cluster() -> None:
