@@ -111,7 +111,11 @@ class House:
 
     async def opens(self, user: str, job: str, seconds: float = 10.0) -> Json:
         """Type the command and wait for the dialog with its submit button."""
-        ack = await self.slack.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
+        ack = await self._types(user, job)
+        if self.mode == "socket" and ack.error == "dispatch_failed":
+            # On a busy machine a bot may just be connecting anew: people type it again then.
+            await self.slack.until(lambda: self.slack.sockets.connections, seconds)
+            ack = await self._types(user, job)
         assert ack.ok, ack
 
         def shown() -> Json | None:
@@ -121,6 +125,9 @@ class House:
         view = await self.slack.until(shown, seconds)
         assert view
         return view
+
+    async def _types(self, user: str, job: str) -> Ack:
+        return await self.slack.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
 
     async def submits(self, user: str, job: str) -> Ack:
         """Submit the open dialog; what is acknowledged without an error is on our word."""
