@@ -13,7 +13,8 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, Person
 from bot.slack.blocks import card, dialog
 from bot.slack.deadline import in_time
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, SlackTrouble, meaning_of
+from bot.slack.opening import open_dialog
 from bot.slack.sentences import sentence_for
 from bot.slack.telling import Spot, spot_of
 from bot.slack.who import who_is
@@ -113,13 +114,10 @@ class Clicks:
             await self._tell_loser(click, refusal)
             return
         try:
-            await self._client.views_open(
-                trigger_id=click.trigger_id, view=dialog.deny_reason(click.request_id)
-            )
-        except CALL_ERRORS as error:
-            meaning = meaning_of(error)
-            log.warning("dialog could not be opened", error=meaning.sentence)
-            await self._telling.tell(click.spot, sentence_for(meaning))
+            await open_dialog(self._client, click.trigger_id, dialog.deny_reason(click.request_id))
+        except SlackTrouble as trouble:
+            log.warning("dialog could not be opened", error=trouble.sentence)
+            await self._telling.tell(click.spot, sentence_for(trouble))
         else:
             log.info("dialog opened", asks="why it is denied", actor=click.who.id)
 

@@ -12,7 +12,15 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError, UnknownProject
 from bot.slack.blocks import dialog, text
 from bot.slack.channels import NowhereToPost, decide, target
-from bot.slack.errors import CALL_ERRORS, DialogTooLate, DirectoryTrouble, NotReachable, meaning_of
+from bot.slack.errors import (
+    CALL_ERRORS,
+    DialogTooLate,
+    DirectoryTrouble,
+    NotReachable,
+    SlackTrouble,
+    meaning_of,
+)
+from bot.slack.opening import open_dialog
 from bot.slack.sentences import sentence_for
 
 if TYPE_CHECKING:
@@ -70,11 +78,10 @@ class Dialogs:
     async def opened(self, view: View, trigger_id: str, spot: Spot) -> str | None:
         """Open a dialog and return its id; None when that was not to be, and the person told."""
         try:
-            answer = await self._client.views_open(trigger_id=trigger_id, view=view)
-        except CALL_ERRORS as error:
-            await self._too_late(error, spot)
+            view_id = await open_dialog(self._client, trigger_id, view)
+        except SlackTrouble as trouble:
+            await self._not_opened(trouble, spot)
             return None
-        view_id = str((answer.get("view") or {})["id"])
         log.info("dialog opened", view=view_id)
         return view_id
 
@@ -119,13 +126,12 @@ class Dialogs:
             else:
                 return
 
-    async def _too_late(self, error: BaseException, spot: Spot) -> None:
-        meaning = meaning_of(error)
-        if meaning.code in USED:
-            log.info("dialog is open already", code=meaning.code)
+    async def _not_opened(self, trouble: SlackTrouble, spot: Spot) -> None:
+        if trouble.code in USED:
+            log.info("dialog is open already", code=trouble.code)
             return
-        log.warning("dialog could not be opened", error=meaning.sentence)
-        await self._telling.tell(spot, sentence_for(meaning))
+        log.warning("dialog could not be opened", error=trouble.sentence)
+        await self._telling.tell(spot, sentence_for(trouble))
 
     def _instead(self, error: Exception, asked: Asked) -> View:
         """Draw what is shown in place of the job."""

@@ -227,6 +227,15 @@ async def test_a_denial_whose_trigger_is_lost_is_said() -> None:
     assert "could not be opened in time" in bench.private[0]
 
 
+async def test_a_denial_without_a_trigger_is_said_and_opens_nothing() -> None:
+    bench = Bench(ONE)
+    request = waiting(bench)
+    await bench.send(payloads.click(names.DENY, request.id) | {"trigger_id": ""})
+
+    assert "could not be opened in time" in bench.private[0]
+    assert bench.slack.called("views.open") == []
+
+
 async def test_an_open_button_opens_the_dialog_of_its_job() -> None:
     bench = Bench()
     value = f"{PROJECT_ID}/prod-eu {JOB_ID}"

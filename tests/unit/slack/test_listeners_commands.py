@@ -191,6 +191,19 @@ async def test_a_trigger_that_came_too_late_is_told_and_a_used_one_is_not(
     assert bench.slack.called("views.update") == []
 
 
+@pytest.mark.parametrize("text", ["", TYPED, JOB_ID])
+@pytest.mark.parametrize("trigger", ["", None])
+async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
+    text: str, trigger: str | None
+) -> None:
+    bench = Bench()
+    await bench.send(payloads.command(text) | {"trigger_id": trigger})
+
+    assert bench.slack.called("views.open") == []
+    assert len(bench.private) == 1
+    assert "type the command again" in bench.private[0]
+
+
 async def test_a_dialog_that_was_closed_meanwhile_needs_no_word() -> None:
     bench = Bench()
     bench.slack.says("views.update", "not_found")
