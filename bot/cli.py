@@ -101,7 +101,7 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-@app.command("serve")
+@app.command("serve", short_help="Run the bot.")
 def serve_command() -> None:
     """Run the bot until SIGTERM or SIGINT; finish what is in flight, lose nothing."""
     try:
@@ -122,7 +122,7 @@ def serve_command() -> None:
     until_stopped(run())
 
 
-@app.command()
+@app.command(short_help="Run everything on this machine, with stand-ins.")
 def demo(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Where the page and the Slack stand-in listen.")
@@ -130,7 +130,7 @@ def demo(
     approvals: Annotated[
         int, typer.Option(min=0, max=5, help="How many other people must approve.")
     ] = 0,
-    fault: Annotated[str, typer.Option(help="What goes wrong at Atlas, by name.")] = "",
+    fault: Annotated[str, typer.Option(help="What goes wrong at Atlas: slow, cut-after, …")] = "",
     *,
     script: Annotated[
         bool, typer.Option("--script", help="Play one cancellation, print it, and end.")
@@ -163,7 +163,7 @@ def demo(
     until_stopped(run())
 
 
-@app.command()
+@app.command(short_help="Check what the bot needs; change nothing.")
 def doctor(
     *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
 ) -> None:
@@ -184,7 +184,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-@app.command("manifest")
+@app.command("manifest", short_help="Print the Slack app's manifest.")
 def manifest_command(
     http: Annotated[
         str | None, typer.Option(help="Where Slack reaches the bot, as https://bot.example.com.")
@@ -237,7 +237,7 @@ def show_record(
     asyncio.run(with_record(show))
 
 
-@record.command()
+@record.command(short_help="Check that no event was changed or removed.")
 def verify() -> None:
     """Check that no event was changed or removed; exit 1 and name the first that was."""
 

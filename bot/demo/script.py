@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bot.demo.house import open_house
@@ -20,6 +22,10 @@ REASON = "started on the wrong cluster"
 
 #: Seconds in which each step must be seen: a lasting fault of Atlas is told within 30.
 PATIENCE = 35.0
+
+#: How often, and how many seconds apart, it is looked whether the bot has asked for the project.
+LOOKS = 250
+PAUSE = 0.02
 
 #: How the states that end a request are called in a message's metadata.
 OPEN = {"awaiting", "approved", "cancelling"}
@@ -52,6 +58,8 @@ class Script:
     async def play(self, fault: str) -> None:
         """Play it from the command to the outcome."""
         cluster, job = self._a_download()
+        self._scene("The bot starts, and asks Atlas for the project's name")
+        await self._introduced()
         self._scene("Rina types a command in #ops")
         line = f"/cancel-restore {cluster} {job}"
         self._say("Rina", line)
@@ -69,6 +77,14 @@ class Script:
         for reply in self._slack.replies(self._cards()[0]):
             self._show("thread", reply)
         self._close(job)
+
+    async def _introduced(self) -> None:
+        """Wait until the bot was told the name, so that people read it in place of the id."""
+        for _ in range(LOOKS):
+            if any(call.status == HTTPStatus.OK for call in self._house.atlas.calls):
+                return
+            await asyncio.sleep(PAUSE)
+        raise ScriptFailed("The play stops here: the bot did not ask Atlas for the project.")
 
     def _a_download(self) -> tuple[str, str]:
         """Pick the first download of the cluster that can be cancelled."""

@@ -266,7 +266,7 @@ FORMS: Mapping[str, str] = {
     "PROJECT CLUSTER JOB_ID": "the same, where the bot knows several projects",
     "PROJECT/CLUSTER JOB_ID": "the same",
     "JOB_ID": "finds the cluster, then the same",
-    "a link to the job in the Atlas API": "the same",
+    "LINK": "the same, for the cluster or the job that a link to Atlas or its API names",
     "list [CLUSTER]": "lists what can be cancelled now",
     "history [N]": "lists the last requests",
     "help": "shows this",

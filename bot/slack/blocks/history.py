@@ -25,8 +25,8 @@ def message(past: Sequence[Past], projects: Mapping[str, str], links: Links) -> 
     Returns:
         `response_type`, `text` and `blocks` of a private message.
     """
-    requests = "request" if len(past) == 1 else "requests"
-    said = f"*The last {len(past)} {requests}*" if past else "Nothing was asked for yet."
+    last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
+    said = f"*{last}*" if past else "Nothing was asked for yet."
     blocks = [kit.section(said), *sections(past, projects, links)]
     return {"response_type": "ephemeral", "text": said, "blocks": blocks}
 

@@ -103,6 +103,15 @@ def test_slack_takes_the_longest_history() -> None:
     assert problems(message["blocks"], "message") == []
 
 
+@pytest.mark.parametrize(
+    ("many", "says"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
+)
+def test_the_history_counts_as_people_do(many: int, says: str) -> None:
+    past = [past_of(samples.longest(State.CANCELLED))] * many
+
+    assert history.message(past, {}, LINKS)["text"] == f"*{says}*"
+
+
 def test_slack_takes_the_fullest_home_tab() -> None:
     requests = [samples.longest(State.AWAITING)] * 40
     past = [past_of(request) for request in requests[:5]]
