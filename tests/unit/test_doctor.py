@@ -315,6 +315,27 @@ def test_the_last_line_counts(findings: list[Finding], last: str) -> None:
     assert len(out.getvalue().splitlines()) == len(findings) + 1
 
 
+def test_what_one_problem_hides_is_one_line_for_people_and_each_by_itself_for_programs() -> None:
+    why = "the check of the key failed"
+    hidden = [Subject(name, name).unchecked(why) for name in ("project", "clusters")]
+    findings = [
+        Subject("key", "the key").problem("Atlas refuses it", "Copy it."),
+        *hidden,
+        Subject("clock", "clock").unchecked("nobody told the time"),
+    ]
+    lines, report = io.StringIO(), io.StringIO()
+    write_lines(findings, lines)
+    write_json(findings, report)
+
+    assert lines.getvalue().splitlines() == [
+        "problem   the key: Atlas refuses it → Copy it.",
+        f"unchecked project; clusters: {why}",
+        "unchecked clock: nobody told the time",
+        "1 problem, 0 warnings.",
+    ]
+    assert len(json.loads(report.getvalue())["checks"]) == 4
+
+
 def test_on_a_terminal_it_is_a_table() -> None:
     out = Terminal()
     write_lines(FINDINGS, out)
