@@ -51,7 +51,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     ),
     "HOST": "where the HTTP side listens; the container sets `0.0.0.0`",
     "PORT": "its port",
-    "LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
+    "LOG_LEVEL": "`DEBUG` (with what people type), `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
     "LOG_FORMAT": "`console` or `json`",
     "OTEL_TRACES_EXPORTER": (
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)"
