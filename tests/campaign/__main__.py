@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: Minutes and requests, long and short.
+#: Minutes and requests, long and short, and the minutes of what takes longer.
 LONG, SHORT = (18.0, 1000), (0.5, 60)
+LONGER = {"soak": 30.0}
+USUAL = ", ".join([f"{LONG[0]:g}", *(f"{name}: {much:g}" for name, much in LONGER.items())])
 
 
 def campaigns() -> dict[str, str]:
@@ -56,7 +58,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="which (default: all)")
     add("--seed", type=int, help="the dice (default: the time)")
-    add("--minutes", type=float, help=f"how long people keep coming (default: {LONG[0]:g})")
+    add("--minutes", type=float, help=f"how long (default: {USUAL})")
     add("--requests", type=int, help=f"how many requests (default: {LONG[1]})")
     add("--rate", type=float, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
@@ -65,17 +67,18 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
     asked.names = asked.names or list(known)
+    asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked
 
 
-def options_of(asked: argparse.Namespace) -> Options:
-    minutes, requests = SHORT if asked.short else LONG
+def options_of(asked: argparse.Namespace, name: str) -> Options:
+    minutes, requests = SHORT if asked.short else (LONGER.get(name, LONG[0]), LONG[1])
     return Options(
-        seed=int(time.time()) if asked.seed is None else asked.seed,
+        seed=asked.seed,
         minutes=asked.minutes or minutes,
         requests=asked.requests or requests,
         rate=asked.rate,
-        folder=Path(tempfile.mkdtemp(prefix="cancel-restore-campaign-")),
+        folder=asked.folder,
     )
 
 
@@ -91,27 +94,27 @@ def run(name: str, options: Options) -> Report:
 
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
-    options = options_of(asked)
+    asked.folder = Path(tempfile.mkdtemp(prefix="cancel-restore-campaign-"))
     console = Console()
-    header = [
-        *machine.lines(),
-        f"Seed {options.seed}, {options.minutes:g} minutes, {options.requests} requests",
-    ]
-    console.print(escape("\n".join(header)), highlight=False)
-    reports = []
-    for name in asked.names:
-        console.rule(name)
-        report = run(name, options)
-        show(console, report)
-        if asked.markdown:
-            pages.write(asked.markdown, report, header)
-        reports.append(report)
-    held = all(report.held for report in reports)
-    if held:
-        shutil.rmtree(options.folder)
-    else:
-        console.print(f"seed {options.seed}, evidence in {options.folder}", style="red")
-    return 0 if held else 1
+    about = machine.lines()
+    console.print(escape("\n".join(about)), highlight=False)
+    held = [played(name, asked, about, console) for name in asked.names]
+    if all(held):
+        shutil.rmtree(asked.folder)
+        return 0
+    console.print(f"seed {asked.seed}, evidence in {asked.folder}", style="red")
+    return 1
+
+
+def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
+    """Run one campaign, show what it gave, and return whether everything held."""
+    options = options_of(asked, name)
+    console.rule(f"{name}: {options.line}")
+    report = run(name, options)
+    show(console, report)
+    if asked.markdown:
+        pages.write(asked.markdown, report, [*about, options.line])
+    return report.held
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ SHOWN = 20
 Figures = dict[str, float | int]
 
 
-@dataclass(slots=True, kw_only=True)
-class Result:
-    """What one part gave.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long one part took.
 
     Attributes:
         stormed: seconds from the first person to the last fault.
@@ -37,14 +37,21 @@ class Result:
         lags: how late the campaign itself was, again and again.
     """
 
+    stormed: float
+    settled_in: float
+    lags: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one part gave."""
+
     plan: Plan
     scene: Scene
     weather: Weather
     house: House
     found: Sequence[Violation]
-    stormed: float
-    settled_in: float
-    lags: Sequence[float]
+    times: Times
 
 
 def tables(title: str, results: Sequence[Result]) -> list[Table]:
@@ -138,13 +145,13 @@ def _waits(result: Result) -> Figures:
     waits = [each.seconds for each in stories if each.seconds is not None] or [0.0]
     expired = [(RULES[each.project][1], result.scene.expired_after(each)) for each in stories]
     return {
-        "storm, s": result.stormed,
+        "storm, s": result.times.stormed,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
         "expired, told at most s after its time": max(
             (after - wait for wait, after in expired if after is not None), default=0.0
         ),
-        "all ended after the last fault, s": result.settled_in,
+        "all ended after the last fault, s": result.times.settled_in,
         "slowest orderly end of a bot, s": max(
             replica.slowest_end for replica in result.house.replicas
         ),
@@ -154,5 +161,5 @@ def _waits(result: Result) -> Figures:
 def _notes(results: Sequence[Result]) -> list[str]:
     """Where the evidence is, and how busy the machine was."""
     kept = [f"evidence: {result.house.folder}" for result in results if result.found]
-    slowest = max(max(result.lags, default=0.0) for result in results)
+    slowest = max(max(result.times.lags, default=0.0) for result in results)
     return [f"this machine kept the campaign itself waiting for {slowest:.1f} s at worst", *kept]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.events import Recorded
     from bot.sandbox.atlas.jobs import RestoreJob
+    from bot.sandbox.atlas.world import World
     from tests.campaign.rules import Violation
     from tests.campaign.scene import Scene
     from tests.postgres import PostgresServer
@@ -183,25 +184,14 @@ async def opened(
     plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
 ) -> AsyncIterator[House]:
     """Open a house; every bot in it ends with it."""
-    url = f"sqlite:///{folder}/ledger.db"
-    if postgres:
-        url = await asyncio.to_thread(postgres.new_database)
-    world, known = build_world(), set[str]()
-    behaviour = Behaviour(rate_refill=plan.calls_a_minute)
+    world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same stories at every run
     write_projects(world, folder)
-    settings = SlackSettings(client_msg_id=plan.client_msg_id)
     async with AsyncExitStack() as stack:
         stack.enter_context(deaf_to_broken_requests())
-        atlas = await stack.enter_async_context(AtlasStandIn(world, behaviour=behaviour))
-        slack = await stack.enter_async_context(
-            SlackStandIn(build_workspace(plan.people), settings=settings)
-        )
-        dice = random.Random(seed)  # noqa: S311 - the same stories at every run
-        relays = [
-            await stack.enter_async_context(Relay(partial(port_of, url)))
-            for url in (slack.base_url, atlas.url)
-        ]
-        to_bot = await stack.enter_async_context(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
+        atlas, slack = await _stand_ins(stack, plan, world)
+        wires = [Relay(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
+        wires.append(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
+        to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
         board, courier = Board(known), Courier(slack, dice)
         slack.world.news.subscribe(board.heard)
         slack._delivery = courier
@@ -211,9 +201,9 @@ async def opened(
             slack=slack,
             atlas=atlas,
             postgres=postgres,
-            database_url=url,
-            to_slack=relays[0],
-            to_atlas=relays[1],
+            database_url=await _new_ledger(postgres, folder),
+            to_slack=to_slack,
+            to_atlas=to_atlas,
             to_bot=to_bot,
             courier=courier,
             board=board,
@@ -224,6 +214,21 @@ async def opened(
             yield house
         finally:
             await asyncio.gather(*(replica.close() for replica in house.replicas))
+
+
+async def _stand_ins(
+    stack: AsyncExitStack, plan: Plan, world: World
+) -> tuple[AtlasStandIn, SlackStandIn]:
+    atlas = AtlasStandIn(world, behaviour=Behaviour(rate_refill=plan.calls_a_minute))
+    settings = SlackSettings(client_msg_id=plan.client_msg_id)
+    slack = SlackStandIn(build_workspace(plan.people), settings=settings)
+    return await stack.enter_async_context(atlas), await stack.enter_async_context(slack)
+
+
+async def _new_ledger(postgres: PostgresServer | None, folder: Path) -> str:
+    if postgres is None:
+        return f"sqlite:///{folder}/ledger.db"
+    return await asyncio.to_thread(postgres.new_database)
 
 
 @contextmanager

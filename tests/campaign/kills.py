@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tests.campaign.check import violations
-from tests.campaign.figures import Result, tables
+from tests.campaign.figures import Result, Times, tables
 from tests.campaign.house import Plan, lag, opened
 from tests.campaign.people import write_stories
 from tests.campaign.rules import Rule, Violation
@@ -19,7 +19,7 @@ from tests.campaign.scene import Scene
 from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bot.cancellation.events import Recorded
     from tests.bench.report import Table
@@ -95,40 +95,38 @@ async def part(
         postgres: the server; None for a SQLite file.
         trouble: adds to what may go wrong.
     """
-    lags: list[float] = []
     async with opened(plan, options.folder, postgres, options.seed) as house:
         log.info("part begins", part=plan.name)
         await house.open()
-        watching = asyncio.create_task(lag(lags))
-        stories = write_stories(options.requests, house.new_job, house.dice)
         weather = house.weather()
         trouble(weather)
-        began = time.monotonic()
-        cleared = await storm(house, stories, weather, options.seconds)
-        await settle(house, stories)
-        settled = time.monotonic()
-        watching.cancel()
+        stories = write_stories(options.requests, house.new_job, house.dice)
+        times = await played(house, stories, weather, options.seconds)
         record = await house.record()
     # The bots have ended by now, and all their logs are there.
     scene = scene_of(house, stories, weather, record)
     found = [*violations(scene), *(Violation(Rule.CAMPAIGN, each) for each in weather.broken)]
     if found:
         house.keep_evidence(scene, found)
-    return Result(
-        plan=plan,
-        scene=scene,
-        weather=weather,
-        house=house,
-        found=found,
-        stormed=cleared - began,
-        settled_in=settled - cleared,
-        lags=lags,
-    )
+    return Result(plan=plan, scene=scene, weather=weather, house=house, found=found, times=times)
+
+
+async def played(house: House, stories: Sequence[Story], weather: Weather, seconds: float) -> Times:
+    """Let the storm come and go, wait for all ends, and say how long it took."""
+    lags: list[float] = []
+    watching = asyncio.create_task(lag(lags))
+    began = time.monotonic()
+    cleared = await storm(house, stories, weather, seconds)
+    await settle(house, stories)
+    settled = time.monotonic()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    return Times(stormed=cleared - began, settled_in=settled - cleared, lags=lags)
 
 
 def scene_of(
     house: House,
-    stories: list[Story],
+    stories: Sequence[Story],
     weather: Weather,
     record: tuple[list[Recorded], list[str]],
 ) -> Scene:
@@ -150,15 +148,32 @@ def scene_of(
     )
 
 
-async def storm(house: House, stories: list[Story], weather: Weather, seconds: float) -> float:
+async def storm(house: House, stories: Sequence[Story], weather: Weather, seconds: float) -> float:
     """Let people come evenly over so many seconds, in bad weather all the while.
 
     Returns:
         When the weather was good again, by the monotonic clock; people then come to their ends.
     """
-    people, room = house.people(), asyncio.Semaphore(AT_ONCE)
     house.courier.rain.late, house.courier.rain.twice = 0.1, 0.05
     raging = asyncio.create_task(weather.rage(MEAN))
+    playing = await come(house, stories, weather, seconds)
+    # The last ones have their storm too.
+    await asyncio.wait(playing, timeout=min(20.0, seconds / 4))
+    raging.cancel()
+    await asyncio.gather(raging, return_exceptions=True)
+    await weather.clear_up()
+    await house.courier.calm()
+    cleared = time.monotonic()
+    log.info("storm is over", faults=len(weather.blows))
+    await end(playing)
+    return cleared
+
+
+async def come(
+    house: House, stories: Sequence[Story], weather: Weather, seconds: float
+) -> list[asyncio.Task[None]]:
+    """Begin one story after the other, and return what may still be under way."""
+    people, room = house.people(), asyncio.Semaphore(AT_ONCE)
 
     async def play(story: Story) -> None:
         async with room:
@@ -171,22 +186,20 @@ async def storm(house: House, stories: list[Story], weather: Weather, seconds: f
             done = sum(task.done() for task in playing)
             log.info("people", came=len(playing), done=done, faults=len(weather.blows))
         await asyncio.sleep(house.dice.uniform(0, 2 * seconds / len(stories)))
-    # The last ones have their storm too.
-    await asyncio.wait(playing, timeout=min(20.0, seconds / 4))
-    raging.cancel()
-    await asyncio.gather(raging, return_exceptions=True)
-    await weather.clear_up()
-    await house.courier.calm()
-    cleared = time.monotonic()
-    log.info("storm is over", faults=len(weather.blows))
-    await asyncio.wait(playing, timeout=LAST_ACTS)
-    for task in playing:
+    return playing
+
+
+async def end(playing: Sequence[asyncio.Task[None]]) -> None:
+    """Give people their time to come to an end; raises what went wrong in playing them."""
+    _, late = await asyncio.wait(playing, timeout=LAST_ACTS)
+    for task in late:
         task.cancel()
-    await asyncio.gather(*playing, return_exceptions=True)
-    return cleared
+    for outcome in await asyncio.gather(*playing, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
-async def settle(house: House, stories: list[Story]) -> None:
+async def settle(house: House, stories: Sequence[Story]) -> None:
     """Wait until everything on our word has ended; what has not is found by the rules."""
     await house.ready()
     ours = [story.job.id for story in stories if story.acknowledged]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import Kind
 from bot.sandbox.slack.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack import Fault
@@ -58,11 +59,16 @@ def _done(blows: Iterable[Blow]) -> Counter[str]:
 
 
 def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
-    return Counter(
-        _readable("answer of Atlas", call.status or fault if fault == Kind.STATUS else fault)
-        for call in calls
-        for fault in call.faults
-    )
+    return Counter(_readable("answer of Atlas", each) for call in calls for each in _met_by(call))
+
+
+def _met_by(call: Call) -> Iterator[object]:
+    """A status counts as such, unless another fault struck the same call and left none of it."""
+    for fault in call.faults:
+        if fault != Kind.STATUS:
+            yield fault
+        elif call.status and call.status >= HTTPStatus.BAD_REQUEST:
+            yield call.status
 
 
 def _on_wire(name: str, relay: Relay) -> Counter[str]:

@@ -28,5 +28,11 @@ class Options:
     folder: Path
 
     @property
+    def line(self) -> str:
+        """What to say on the command line for the same again."""
+        amount = f"--minutes {self.minutes:g} --requests {self.requests} --rate {self.rate:g}"
+        return f"--seed {self.seed} {amount}"
+
+    @property
     def seconds(self) -> float:
         return self.minutes * 60

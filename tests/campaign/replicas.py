@@ -103,6 +103,11 @@ class Replica:
         return self.bot is not None and self.bot.code is None
 
     @property
+    def told(self) -> bool:
+        """Whether it knows that it is to end; once is enough, as its last moments are Python's."""
+        return bool(self.lives) and self.lives[-1].told_at is not None
+
+    @property
     def port(self) -> int | None:
         return self.bot.port if self.bot and self.alive else None
 
@@ -134,7 +139,8 @@ class Replica:
         await asyncio.gather(self._keeping, return_exceptions=True)
         if self.bot:
             self.send(signal.SIGCONT)
-            self.send(signal.SIGTERM)
+            if not self.told:
+                self.send(signal.SIGTERM)
             await self._until_ended(self.bot)
 
     def send(self, what: signal.Signals) -> bool:
@@ -144,7 +150,7 @@ class Replica:
         os.kill(self.bot.pid, what)
         life = self.lives[-1]
         if what is signal.SIGTERM:
-            life.told_at = life.told_at or time.monotonic()
+            life.told_at = time.monotonic()
         life.killed = life.killed or what is signal.SIGKILL
         return True
 

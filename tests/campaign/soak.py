@@ -6,9 +6,8 @@ import asyncio
 import re
 import time
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -16,17 +15,19 @@ import structlog
 
 from tests.bench.report import Goal, Row, Table, percentile
 from tests.campaign.check_logs import problems_in_logs, traces_in
+from tests.campaign.figures import SHOWN
+from tests.campaign.growth import growth_table, watch
 from tests.campaign.house import Plan, lag, opened
 from tests.campaign.people import Story
 from tests.campaign.town import CHANNELS
 from tests.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    from tests.campaign.growth import Sample
     from tests.campaign.house import House
     from tests.campaign.options import Options
-    from tests.campaign.people import People
     from tests.campaign.replicas import Replica
 
 #: How many requests are under way at most; what comes then is not begun, and counted.
@@ -45,42 +46,15 @@ PLAN = Plan(
     calls_a_minute=CALLS_A_MINUTE,
 )
 
-#: Seconds between samples, and the share of the time that counts as warming up.
-EVERY = 2.0
-WARM_UP = 0.3
-
 #: Seconds after its end for which a request stays in the stand-ins: edits may still come.
 REMEMBERED = 20.0
 
 #: Seconds in which everything has ended once nobody asks any more.
 SETTLE = 60.0
 
-#: What "flat" means: growth over all the time after warming up, of each bot.
-FLAT_MEMORY = 0.05
-FLAT_FILES = 5
-
 PENDING = re.compile(r"^cancel_restore_pending_requests (\S+)$", re.MULTILINE)
 
-GROWTH = (
-    "MB at first",
-    "MB at last",
-    "MB at most",
-    "MB an hour (slope)",
-    "files at first",
-    "files at last",
-    "files at most",
-)
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What one bot used at a moment."""
-
-    at: float
-    memory: float  # resident, MB
-    files: int
 
 
 @dataclass(slots=True)
@@ -109,193 +83,154 @@ async def run(options: Options) -> list[Table]:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
         async with opened(PLAN, folder, postgres, options.seed) as house:
-            await house.open()
-            tally = Tally()
-            watching = [
-                asyncio.create_task(sample(house.replicas, tally)),
-                asyncio.create_task(lag(tally.lags)),
-            ]
-            await load(house, options, tally)
-            left = await settle(house)
-            for task in watching:
-                task.cancel()
-            _, breaks = await house.record()
-            acks = house.courier.counts.seconds
-    lives = [life for replica in house.replicas for life in replica.lives]
-    ends = [f"{life.log}: {life.odd}" for life in lives if life.odd]
-    found = [*tally.otherwise, *left, *breaks, *ends, *traces_in(house.logs)]
-    return [load_table(tally, acks, house.logs, found), growth_table(tally)]
+            tally = await played(house, options)
+    return [load_table(house, tally), growth_table(tally.samples)]
 
 
-async def load(house: House, options: Options, tally: Tally) -> None:
-    """Let somebody ask every so often, whether or not the ones before have their answer."""
-    people, old = house.people(), deque[tuple[float, Story]]()
-    free = deque(range(CROWD))
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as crowd:
-        for number in range(1, round(options.seconds * options.rate) + 1):
-            await asyncio.sleep(began + number / options.rate - time.monotonic())
-            if free:
-                crowd.create_task(ask(house, people, free, old, tally))
-            else:
-                tally.turned_away += 1
-            tidy(house, old)
-            if number % round(60 * options.rate) == 0:
-                log.info("soak", **tally.so_far, open=CROWD - len(free))
-        tally.lasted = time.monotonic() - began
+async def played(house: House, options: Options) -> Tally:
+    """Start the bots, let people ask for as long as they shall, and see that nothing is left."""
+    await house.open()
+    tally = Tally()
+    async with watched(house.replicas, tally):
+        await Load(house, tally).keep_up(options.rate, options.seconds)
+    tally.otherwise += await settle(house)
+    _, breaks = await house.record()
+    tally.otherwise += breaks
+    return tally
 
 
-async def ask(
-    house: House,
-    people: People,
-    free: deque[int],
-    old: deque[tuple[float, Story]],
-    tally: Tally,
-) -> None:
-    """One command, one submission, one cancellation."""
-    who = free.popleft()
-    tally.asked += 1
-    story = Story(who, "asked", house.new_job("free"), f"room-{tally.asked % CHANNELS}")
-    began = time.monotonic()
-    await people.play(story)
-    tally.seconds.append(time.monotonic() - began)
-    tally.retried += story.retried
-    thread = house.board.of(story.job.id)
-    if thread and thread.settled and thread.state == "cancelled" and story.job.cancelled:
-        tally.cancelled += 1
-    else:
-        tally.otherwise.append(f"job {story.job.id}: {thread.state if thread else 'no card'}")
-    old.append((time.monotonic(), story))
-    free.append(who)
+@asynccontextmanager
+async def watched(replicas: Sequence[Replica], tally: Tally) -> AsyncIterator[None]:
+    """Sample the bots, and this very process, meanwhile."""
+    watching = [
+        asyncio.create_task(watch(replicas, tally.samples)),
+        asyncio.create_task(lag(tally.lags)),
+    ]
+    try:
+        yield
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
 
-def tidy(house: House, old: deque[tuple[float, Story]]) -> None:
-    """Let the stand-ins forget what ended a while ago, so that they do not grow either."""
-    while old and old[0][0] < time.monotonic() - REMEMBERED:
-        _, story = old.popleft()
-        for thread in house.board.forget(story.job.id):
-            for each in (*thread.cards.values(), *thread.replies.values()):
-                if message := house.slack.world.messages.find(each["channel"], each["ts"]):
-                    house.slack.world.messages.remove(message)
-        house.known.discard(story.job.id)
-        for project in house.atlas.world.projects.values():
-            for cluster in project.clusters.values():
-                cluster.jobs.pop(story.job.id, None)
-    for grown in (house.slack.world.calls, house.slack.sockets.envelopes, house.atlas.calls):
-        del grown[:-50]
-    house.slack.world.messages._by_client_id.clear()
+class Load:
+    """People who ask one after the other, each once the one before is done with it."""
+
+    def __init__(self, house: House, tally: Tally) -> None:
+        self._house = house
+        self._tally = tally
+        self._people = house.people()
+        self._free = deque(range(CROWD))
+        self._ended: deque[tuple[float, Story]] = deque()
+
+    async def keep_up(self, rate: float, seconds: float) -> None:
+        """Let somebody ask `rate` times a second, whether or not those before have their answer."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as crowd:
+            for number in range(1, round(seconds * rate) + 1):
+                await asyncio.sleep(began + number / rate - time.monotonic())
+                if self._free:
+                    crowd.create_task(self._ask(self._free.popleft()))
+                else:
+                    self._tally.turned_away += 1
+                self._tidy()
+                if number % round(60 * rate) == 0:
+                    log.info("soak", **self._tally.so_far, open=CROWD - len(self._free))
+            self._tally.lasted = time.monotonic() - began
+
+    async def _ask(self, who: int) -> None:
+        """One command, one submission, one cancellation."""
+        tally = self._tally
+        tally.asked += 1
+        job, room = self._house.new_job("free"), f"room-{tally.asked % CHANNELS}"
+        story = Story(who, "asked", job, room)
+        began = time.monotonic()
+        await self._people.play(story)
+        tally.seconds.append(time.monotonic() - began)
+        self._note(story)
+        self._ended.append((time.monotonic(), story))
+        self._free.append(who)
+
+    def _note(self, story: Story) -> None:
+        self._tally.retried += story.retried
+        thread = self._house.board.of(story.job.id)
+        if thread and thread.settled and thread.state == "cancelled" and story.job.cancelled:
+            self._tally.cancelled += 1
+        else:
+            state = thread.state if thread else "not there"
+            self._tally.otherwise.append(f"the card for job {story.job.id} is {state}")
+
+    def _tidy(self) -> None:
+        """Let the stand-ins forget what ended a while ago, so that they do not grow either."""
+        while self._ended and self._ended[0][0] < time.monotonic() - REMEMBERED:
+            forget(self._house, self._ended.popleft()[1].job.id)
+        slack, atlas = self._house.slack, self._house.atlas
+        for grown in (slack.world.calls, slack.sockets.envelopes, atlas.calls):
+            del grown[:-50]
+        slack.world.messages._by_client_id.clear()
 
 
-async def sample(replicas: Sequence[Replica], tally: Tally) -> None:
-    """Note what each bot uses, again and again."""
-    while True:
-        for replica in replicas:
-            if replica.pid:
-                tally.samples.setdefault(replica.name, []).append(used_by(replica.pid))
-        await asyncio.sleep(EVERY)
-
-
-def used_by(pid: int) -> Sample:
-    status = Path(f"/proc/{pid}/status").read_text()
-    (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-    return Sample(
-        time.monotonic(), int(kilobytes) / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    )
+def forget(house: House, job: str) -> None:
+    """Take a job, and all that was posted about it, out of the stand-ins."""
+    messages = house.slack.world.messages
+    for thread in house.board.forget(job):
+        for post in (*thread.cards.values(), *thread.replies.values()):
+            if message := messages.find(post["channel"], post["ts"]):
+                messages.remove(message)
+    house.known.discard(job)
+    for project in house.atlas.world.projects.values():
+        for cluster in project.clusters.values():
+            cluster.jobs.pop(job, None)
 
 
 async def settle(house: House) -> list[str]:
     """Wait until every bot says that nothing is pending; say who does not."""
     until = time.monotonic() + SETTLE
-    while time.monotonic() < until:
-        counts = [await pending(replica) for replica in house.replicas]
-        if not any(counts):
-            return []
+    while any(counts := [await pending(replica) for replica in house.replicas]):
+        if time.monotonic() > until:
+            return [f"requests are pending still: {counts}"]
         await asyncio.sleep(1.0)
-    return [f"requests are pending still: {counts}"]
+    return []
 
 
 async def pending(replica: Replica) -> float:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{replica.port}/metrics") as answer,
-    ):
+    """How many requests the bot says are on their way."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
+        answer = await session.get(f"http://127.0.0.1:{replica.port}/metrics")
         (found,) = PENDING.findall(await answer.text())
     return float(found)
 
 
-def load_table(
-    tally: Tally, acks: Sequence[float], logs: Iterable[Path], found: list[str]
-) -> Table:
+def load_table(house: House, tally: Tally) -> Table:
     """The table of what was asked and how it went."""
-    errors = problems_in_logs(list(logs))
-    rows = [
-        Row("asked for a cancellation each second", [tally.asked / tally.lasted]),
-        Row("requests", [tally.asked]),
-        Row("cancelled, and said so", [tally.cancelled]),
-        Row("not begun, since so many were under way", [tally.turned_away]),
-        Row("failures told, then tried again", [tally.retried]),
-        Row("ack, median s", [percentile(acks, 0.5)]),
-        Row("ack, 99 of 100 within s", [percentile(acks, 0.99)]),
-        Row("from command to outcome, median s", [percentile(tally.seconds, 0.5)]),
-        Row("from command to outcome, 99 of 100 within s", [percentile(tally.seconds, 0.99)]),
-        Row("errors in the logs", [sum(errors.values())]),
-    ]
+    lives = [life for replica in house.replicas for life in replica.lives]
+    found = [*tally.otherwise, *(f"{life.log}: {life.odd}" for life in lives if life.odd)]
+    found += traces_in(house.logs)
+    lag = f"this machine kept the campaign itself waiting for {max(tally.lags):.1f} s at worst"
     return Table(
         title="A steady load",
         first="Two bots, PostgreSQL, Socket Mode",
         columns=["figure"],
-        rows=rows,
-        goals=[Goal(text="left over or ended otherwise: none", seen=len(found), held=not found)],
-        notes=[
-            *found[:20],
-            f"this machine kept the campaign itself waiting for {max(tally.lags):.1f} s at worst",
-        ],
-    )
-
-
-def growth_table(tally: Tally) -> Table:
-    """The table of what each bot used after warming up."""
-    rows, worst_memory, worst_files = [], 0.0, 0.0
-    for name, samples in tally.samples.items():
-        warm = samples[round(len(samples) * WARM_UP) :]
-        span = warm[-1].at - warm[0].at
-        memory = slope([(each.at, each.memory) for each in warm])
-        files = slope([(each.at, float(each.files)) for each in warm])
-        start = sum(each.memory for each in warm[:5]) / len(warm[:5])
-        worst_memory = max(worst_memory, memory * span / start)
-        worst_files = max(worst_files, files * span)
-        rows.append(
-            Row(
-                name,
-                [
-                    start,
-                    warm[-1].memory,
-                    max(each.memory for each in warm),
-                    memory * 3600,
-                    warm[0].files,
-                    warm[-1].files,
-                    max(each.files for each in warm),
-                ],
-            )
-        )
-    return Table(
-        title="What the bots used",
-        first="After warming up",
-        columns=GROWTH,
-        rows=rows,
+        rows=[Row(name, [value]) for name, value in figures(house, tally).items()],
         goals=[
-            Goal.at_most("memory grows by at most a twentieth (slope)", worst_memory, FLAT_MEMORY),
-            Goal.at_most(
-                f"open files grow by at most {FLAT_FILES} (slope)", worst_files, FLAT_FILES
-            ),
+            Goal.at_most("turned away since so many were under way", tally.turned_away, 0),
+            Goal(text="left over or ended otherwise: none", seen=len(found), held=not found),
         ],
+        notes=[*found[:SHOWN], lag],
     )
 
 
-def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Return how much is added each second, by least squares."""
-    count = len(points)
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+def figures(house: House, tally: Tally) -> dict[str, float | int]:
+    acks = house.courier.counts.seconds
+    return {
+        "asked for a cancellation each second": tally.asked / tally.lasted,
+        "requests": tally.asked,
+        "cancelled, and said so": tally.cancelled,
+        "failures told, then tried again": tally.retried,
+        "ack, median s": percentile(acks, 0.5),
+        "ack, 99 of 100 within s": percentile(acks, 0.99),
+        "from command to outcome, median s": percentile(tally.seconds, 0.5),
+        "from command to outcome, 99 of 100 within s": percentile(tally.seconds, 0.99),
+        "errors in the logs": sum(problems_in_logs(house.logs).values()),
+    }

@@ -48,8 +48,8 @@ def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
 
 def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
     sky = weather()
-    for status, fault in ((429, "status"), (200, "truncated"), (None, "reset_after")):
-        call = Call(at=NOW, method="GET", path="/", status=status, faults=(fault,))
+    for status, *faults in ((429, "status"), (200, "status", "truncated"), (None, "reset_after")):
+        call = Call(at=NOW, method="GET", path="/", status=status, faults=tuple(faults))
         sky.atlas.wire.record(call)
 
     assert went_wrong(sky, Counts()) == {

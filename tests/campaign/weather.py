@@ -146,7 +146,9 @@ class Weather:
     def _signal_bot(self, what: Signals) -> Deed:
         async def deed() -> str | None:
             replica = self.dice.choice(self.replicas)
-            return replica.name if not replica.paused and replica.send(what) else None
+            if replica.paused or (what is SIGTERM and replica.told):
+                return None
+            return replica.name if replica.send(what) else None
 
         return deed
 
