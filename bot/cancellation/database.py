@@ -209,10 +209,13 @@ def _meaning(error: Exception, *, committing: bool) -> LedgerError:
 
 
 def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-    config = Config()
-    config.set_main_option("script_location", "bot.cancellation:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    connection.commit()
+    # Begun here: Alembic would commit each version of SQLite's schema by itself, between which
+    # another replica could begin.
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            lock = {"lock": MIGRATION_LOCK}
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
+        config = Config()
+        config.set_main_option("script_location", "bot.cancellation:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

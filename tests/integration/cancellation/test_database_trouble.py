@@ -131,7 +131,7 @@ async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_no
 async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
     server: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres, patience=0.5) as database:
+    async with opened(on_postgres, patience=1.0) as database:
         ledger = Ledger(database, Clock())
         async with paused(server):
             for _ in range(6):

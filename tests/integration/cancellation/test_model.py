@@ -97,7 +97,7 @@ class LifeCycle(RuleBasedStateMachine):
         super().__init__()
         self._runner = asyncio.Runner()
         self.clock = Clock()
-        self.database = Database(url)
+        self.database = Database(url, patience=20)
         self.ledger = Ledger(self.database, self.clock)
         self.postbox = PostBox(self.database, self.clock)
         self.held: dict[str, Held] = {}
