@@ -136,14 +136,14 @@ class PostgresStore:
             return await connection.run_sync(whole)
 
     async def close(self) -> None:
-        try:
-            async with asyncio.timeout(FAREWELL):
-                await self._engine.dispose()
-        except TimeoutError:
+        # Not cancelled: the pool would log that as an error of its own.
+        closing = asyncio.ensure_future(self._engine.dispose())
+        done, _ = await asyncio.wait({closing}, timeout=FAREWELL)
+        if not done:
             log.warning("database does not answer, so its connections are cut")
             for connection in self._open:
                 connection.terminate()
-            await self._engine.dispose()
+        await closing
 
 
 class _Closing(sqlite3.Connection):

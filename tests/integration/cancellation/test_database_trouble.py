@@ -17,6 +17,7 @@ from bot.cancellation.database import PATIENCE, Database
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.record import Record
+from bot.cancellation.stores import FAREWELL
 from tests.domain import RINA, Clock, a_request
 from tests.postgres import PostgresServer
 
@@ -326,3 +327,17 @@ async def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     await database.close()
 
     assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_farewell_to_a_server_that_stands_still_is_short_and_no_error_in_the_log(
+    server: PostgresServer, on_postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(on_postgres)
+    await database.migrate()
+    await database.read(lambda connection: connection.execute(text("SELECT 1")).all())
+    async with paused(server):
+        began = time.monotonic()
+        await database.close()
+
+    assert time.monotonic() - began < FAREWELL + SLACK
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
