@@ -62,7 +62,7 @@ class Leases:
         def work(page: Page) -> list[str]:
             return list(page.run(statements.requests_to_run(page.now, limit)).scalars())
 
-        return await read(self._database, self._now(), work, unhurried=True)
+        return await read(self._database, self._now, work, unhurried=True)
 
     async def claim(self, request_id: str) -> Request | None:
         """Take a request to its end; nothing if it has ended or somebody alive holds it."""
@@ -156,7 +156,7 @@ class Leases:
         )
 
     async def _write(self, work: Callable[[Page], T]) -> T:
-        return await write(self._database, self._now(), work, unhurried=True)
+        return await write(self._database, self._now, work, unhurried=True)
 
 
 def _columns(sent: Sent) -> dict[str, Any]:

@@ -176,10 +176,10 @@ class Ledger:
         return request
 
     async def _read(self, work: Callable[[Page], T]) -> T:
-        return await read(self._database, self._now(), work)
+        return await read(self._database, self._now, work)
 
     async def _write(self, work: Callable[[Page], T]) -> T:
-        return await write(self._database, self._now(), work)
+        return await write(self._database, self._now, work)
 
 
 def _find_or_create(page: Page, request: Request, person: Person) -> Request:

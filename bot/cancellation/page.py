@@ -47,15 +47,18 @@ class Head:
 
 async def write(
     database: Database,
-    now: datetime,
+    clock: Callable[[], datetime],
     work: Callable[[Page], T],
     *,
     unhurried: bool = False,
 ) -> T:
-    """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises."""
+    """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises.
+
+    The clock is asked once its turn has come: a lease that ran out in the queue has run out.
+    """
 
     def whole(db: Connection) -> tuple[T, Sequence[Event]]:
-        page = Page(db, now)
+        page = Page(db, clock())
         result = work(page)
         page.write_out()
         return result, page.recorded
@@ -68,13 +71,13 @@ async def write(
 
 async def read(
     database: Database,
-    now: datetime,
+    clock: Callable[[], datetime],
     work: Callable[[Page], T],
     *,
     unhurried: bool = False,
 ) -> T:
     """Do `work`, which changes nothing, in one transaction; raises `NotRead`."""
-    return await database.read(lambda db: work(Page(db, now)), unhurried=unhurried)
+    return await database.read(lambda db: work(Page(db, clock())), unhurried=unhurried)
 
 
 def whole_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:

@@ -87,7 +87,7 @@ class PostBox:
         await self._write(work)
 
     async def _write(self, work: Callable[[Page], T]) -> T:
-        return await write(self._database, self._now(), work, unhurried=True)
+        return await write(self._database, self._now, work, unhurried=True)
 
 
 def _claim(page: Page, owner: str, limit: int) -> list[Post]:

@@ -197,10 +197,10 @@ class Sightings:
         await self._write(work)
 
     async def _write(self, work: Callable[[Page], T]) -> T:
-        return await write(self._database, self._now(), work)
+        return await write(self._database, self._now, work)
 
     async def _read(self, work: Callable[[Page], T]) -> T:
-        return await read(self._database, self._now(), work)
+        return await read(self._database, self._now, work)
 
 
 def _batches(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:

@@ -158,3 +158,17 @@ async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
     again = await ledger.retry(request.id, RINA, lambda _request: None)
 
     assert again.sent == Sent(count=1, unknown=True)
+
+
+async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
+    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+) -> None:
+    """Another runner may take the request over from then on."""
+    request = await claimed(ledger, leases)
+    async with database._unhurried, database._unhurried:
+        sending = asyncio.create_task(leases.cancel_sent(request))
+        await asyncio.sleep(0.01)
+        clock.forward(LEASE)
+
+    with pytest.raises(RequestMovedOn):
+        await sending
