@@ -185,6 +185,15 @@ async def lives(process: BotProcess) -> bool:
     return False
 
 
+async def listens(process: BotProcess) -> None:
+    """Wait until it answers at all; raises `TimeoutError` with its log."""
+    for _ in range(SECONDS * 20):
+        if await process.status("/healthz"):
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError(process.log)
+
+
 async def test_serve_can_be_stopped_while_slack_is_away(tmp_path: Path) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
         environ["SLACK_API_URL"] = "http://127.0.0.1:9/api/"
