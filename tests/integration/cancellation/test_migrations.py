@@ -164,7 +164,8 @@ asyncio.run(start())
 
 
 async def test_replicas_that_start_together_take_turns(database_url: str) -> None:
-    start = partial(asyncio.create_subprocess_exec, sys.executable, "-c", STARTS, database_url)
+    program = (sys.executable, "-P", "-c", STARTS, database_url)
+    start = partial(asyncio.create_subprocess_exec, *program)
     replicas = [await start() for _ in range(4)]
     ended = [await replica.wait() for replica in replicas]
     database = Database(database_url)

@@ -190,7 +190,7 @@ async def test_tracing_that_is_off_follows_in_the_log_alone() -> None:
 def test_without_tracing_nothing_of_opentelemetry_is_imported() -> None:
     wanted = "import sys, bot.cli; print([m for m in sys.modules if m.startswith('opentelemetry')])"
     printed = subprocess.run(
-        [sys.executable, "-c", wanted], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-P", "-c", wanted], capture_output=True, text=True, check=True, timeout=60
     ).stdout
 
     assert printed == "[]\n"
