@@ -110,7 +110,9 @@ class Bot:
         if refused := await refusals(lambda: migrate(database), server.start):
             raise StartError("\n".join([*refused, *await last_word(meeting)]))
         self._sweep(domain)
-        self._open_slack(domain, client, await meeting, intake)
+        identity = await meeting
+        self._open_slack(domain, client, identity, intake)
+        self._loop(self._ask_about_ids(client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
@@ -236,6 +238,12 @@ class Bot:
                 told=announcements.wake,
             )
             self._loop(watch.run(), f"watch {project_id}")
+
+    async def _ask_about_ids(self, client: AsyncWebClient, identity: Identity) -> None:
+        # Loaded when Slack is answered already: a start is no slower for it.
+        from bot.doctor.ids import warn_of_ids  # noqa: PLC0415 - see above
+
+        await warn_of_ids(self.settings, client, identity)
 
     def _told(self) -> None:
         """Something was written that Slack should know: deliver it now."""

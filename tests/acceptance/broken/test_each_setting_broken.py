@@ -259,6 +259,29 @@ async def test_what_is_allowed_but_risky_is_a_line_of_the_log_in_its_format(
     assert "no approvals are needed" in warned[0]
 
 
+#: One of each kind of id; doctor's own tests have the rest.
+IDS = [
+    next(case for case in DOCTOR if case.check == check)
+    for check in ("channel", "user", "group", "approvers")
+]
+
+
+@each(IDS)
+async def test_the_log_of_a_start_names_each_id_that_does_not_work_in_slack(
+    broken: Broken, clinic: Clinic
+) -> None:
+    """Else a missing channel would be noticed by who misses its cards."""
+    with BotProcess(clinic.environ(changes(broken, clinic))) as bot:
+        await until(lambda: '"setting":' in bot.log)
+        lines = [json.loads(line) for line in bot.log.splitlines()]
+    (named,) = (line for line in lines if "setting" in line)
+
+    assert named["level"] == "warning"
+    assert broken.about in named["setting"]
+    assert broken.says in named["why"]
+    assert named["what_to_do"]
+
+
 async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clinic) -> None:
     wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
     with BotProcess(clinic.environ(wrong)) as bot:
