@@ -11,7 +11,6 @@ from tests.campaign.check import endings
 from tests.campaign.check_logs import problems_in_logs
 from tests.campaign.met import went_wrong
 from tests.campaign.rules import Rule
-from tests.campaign.town import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,13 +142,12 @@ def _done(result: Result) -> Figures:
 def _waits(result: Result) -> Figures:
     stories = result.scene.stories
     waits = [each.seconds for each in stories if each.seconds is not None] or [0.0]
-    expired = [(RULES[each.project][1], result.scene.expired_after(each)) for each in stories]
     return {
         "storm, s": result.times.stormed,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
         "expired, told at most s after its time": max(
-            (after - wait for wait, after in expired if after is not None), default=0.0
+            map(result.scene.expired_late, stories), default=0.0
         ),
         "all ended after the last fault, s": result.times.settled_in,
         "slowest orderly end of a bot, s": max(

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
     from types import TracebackType
 
@@ -169,8 +168,3 @@ async def _finish(client: asyncio.StreamWriter, data: bytes) -> None:
     await client.drain()
     client.write_eof()
     await asyncio.sleep(0.05)
-
-
-def any_harm(dice: random.Random) -> Harm:
-    """Return a harm by chance."""
-    return Harm(dice.choice(list(HARMS)), dice.uniform(0.2, 4.0))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from tests.campaign.town import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +76,21 @@ class Scene:
 
     def expired_after(self, story: Story) -> float | None:
         """Seconds from its submission until Slack showed that it had expired, if it did."""
-        thread = self.board.of(story.job.id)
-        told = thread.told("expired") if thread else None
+        told = self._told_expired(story)
         return told - story.submitted_at if told and story.submitted_at else None
+
+    def expired_late(self, story: Story) -> float:
+        """Seconds after the end of its time, counted from its record, until Slack showed it."""
+        told, thread = self._told_expired(story), self.board.of(story.job.id)
+        chain = self.chains.get(thread.request) if thread else None
+        if told is None or not chain:
+            return 0.0
+        _, wait = RULES[story.project]
+        return max(0.0, told - datetime.fromisoformat(chain[0].at).timestamp() - wait)
+
+    def _told_expired(self, story: Story) -> float | None:
+        thread = self.board.of(story.job.id)
+        return thread.told("expired") if thread else None
 
     def on_our_word(self) -> list[Story]:
         return [story for story in self.stories if story.acknowledged]

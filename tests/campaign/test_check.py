@@ -18,7 +18,7 @@ from tests.campaign.relay import Struck
 from tests.campaign.replicas import Life
 from tests.campaign.rules import Rule
 from tests.campaign.scene import Scene
-from tests.campaign.town import Board, build_workspace, build_world, start_job
+from tests.campaign.town import BRIEF, Board, build_workspace, build_world, start_job
 from tests.campaign.weather import Blow
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Aftermath:
     def approve(self, who: str = "approver-1", seconds: float = 30) -> None:
         self.story.yes[who] = NOON.timestamp() + seconds
 
-    def found(self, **more: Any) -> list[str]:
-        scene = Scene(
+    def scene(self, **more: Any) -> Scene:
+        return Scene(
             stories=[self.story],
             board=self.board,
             slack=self.slack,
@@ -117,7 +117,9 @@ class Aftermath:
             secrets=["hush-hush"],
             **more,
         )
-        return [str(each) for each in violations(scene)]
+
+    def found(self, **more: Any) -> list[str]:
+        return [str(each) for each in violations(self.scene(**more))]
 
 
 def went_well() -> Aftermath:
@@ -321,6 +323,15 @@ def test_a_request_that_expires_before_its_time_is_found(
     after.record(COURSE[0], (EventName.EXPIRED, None))
 
     assert [each.startswith(Rule.EARLY) for each in after.found()] == [True] * early
+
+
+def test_how_late_an_expiry_was_told_counts_from_the_record_and_not_from_the_first_try() -> None:
+    after = Aftermath(plot="nobody approves")
+    after.story.submitted_at = at(-60)
+    after.post("expired", thread=after.post("expired"), ts=f"{at(BRIEF + 3)}")
+    after.record(COURSE[0], (EventName.EXPIRED, None))
+
+    assert after.scene().expired_late(after.story) == 3.0
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from bot.sandbox.atlas import AtlasStandIn, Call
 from bot.sandbox.slack import Fault, SlackStandIn
 from tests.campaign.courier import Counts
 from tests.campaign.met import went_wrong
-from tests.campaign.relay import Harm, Relay, Struck
-from tests.campaign.weather import Blow, Weather
+from tests.campaign.relay import HARMS, Harm, Relay, Struck
+from tests.campaign.weather import ATLAS_FAULTS, SLACK_FAULTS, Blow, Weather
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -77,3 +77,27 @@ def test_deliveries_count_by_what_became_of_them() -> None:
         "delivery of Slack: twice": 2,
         "delivery of Slack: again, not acknowledged": 1,
     }
+
+
+async def test_no_kind_of_fault_is_left_out_by_chance() -> None:
+    sky = weather()
+    dealt = set()
+    for _ in ATLAS_FAULTS:
+        await sky._odd_atlas()
+        dealt |= {(each.fault.kind, each.fault.status) for each in sky.atlas.faults.active}
+        sky.atlas.faults.clear()
+    for _ in SLACK_FAULTS:
+        await sky._odd_slack()
+        while sky.slack.faults.next("chat.postMessage"):
+            continue
+    tear = sky._break(sky.to_slack)
+    for _ in HARMS:
+        await tear()
+        sky.to_slack.struck += [Struck(1.0, 1.0, harm.kind) for harm in sky.to_slack.harms]
+        sky.to_slack.harms.clear()
+
+    met = went_wrong(sky, Counts())
+
+    assert dealt == set(ATLAS_FAULTS)
+    assert len([name for name in met if name.startswith("answer of Slack")]) == len(SLACK_FAULTS)
+    assert {f"wire to Slack: {kind}" for kind in HARMS} <= set(met)

@@ -7,14 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
+from tests.campaign.deck import Deck
 from tests.campaign.met import MetFaults
-from tests.campaign.relay import any_harm
+from tests.campaign.relay import HARMS, Harm
 
 if TYPE_CHECKING:
     import random
@@ -42,7 +43,6 @@ ATLAS_KINDS = (
     Kind.RESET_AFTER,
     Kind.HANG,
     Kind.HANG_AFTER,
-    Kind.STATUS,
     Kind.HTML,
     Kind.TRUNCATED,
     Kind.WRONG_SHAPE,
@@ -52,7 +52,22 @@ ATLAS_KINDS = (
     Kind.FORGET_NONCES,
 )
 STATUSES = (429, 500, 502, 503, 504)
-SLACK_KINDS = ("delay", "reset_before", "reset_after", "ratelimited", "status", "error", "garbage")
+ATLAS_FAULTS = (
+    *((kind, 500) for kind in ATLAS_KINDS),
+    *((Kind.STATUS, status) for status in STATUSES),
+)
+SLACK_KINDS: tuple[SlackKind, ...] = (
+    "delay",
+    "reset_before",
+    "reset_after",
+    "ratelimited",
+    "error",
+    "garbage",
+)
+SLACK_FAULTS: tuple[tuple[SlackKind, int], ...] = (
+    *((kind, 500) for kind in SLACK_KINDS),
+    *(("status", status) for status in STATUSES[1:]),  # its 429 has a name of its own
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +98,12 @@ class Weather:
     broken: list[str] = field(default_factory=list)  # deeds that could not be done
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
+    _slack_faults: Deck[tuple[SlackKind, int]] = field(init=False)
+    _atlas_faults: Deck[tuple[Kind, int]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._slack_faults = Deck(self.dice, SLACK_FAULTS)
+        self._atlas_faults = Deck(self.dice, ATLAS_FAULTS)
         self.slack.world.faults = self.met
 
     async def rage(self, mean: float) -> None:
@@ -161,8 +180,8 @@ class Weather:
     async def _odd_slack(self) -> str | None:
         if self.met.waiting >= MOST_WAIT:
             return None
-        kind = cast("SlackKind", self.dice.choice(SLACK_KINDS))
-        seconds, status = self.dice.uniform(0.5, 4.0), self.dice.choice(STATUSES[1:])
+        kind, status = self._slack_faults.deal()
+        seconds = self.dice.uniform(0.5, 4.0)
         fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
         times = self.dice.randint(1, 4)
         self.slack.faults.add("*", fault, times)
@@ -171,13 +190,13 @@ class Weather:
     async def _odd_atlas(self) -> str | None:
         if len(self.atlas.faults.active) >= MOST_WAIT:
             return None
-        kind = self.dice.choice(ATLAS_KINDS)
+        kind, status = self._atlas_faults.deal()
         fault = Fault(
             kind=kind,
             method=self.dice.choice(["DELETE", "GET", None]),
             times=self.dice.randint(1, 3),
             seconds=self.dice.uniform(0.5, 6.0),
-            status=self.dice.choice(STATUSES),
+            status=status,
             retry_after=self.dice.choice([None, 1, 3]),
         )
         self.atlas.faults.add(fault)
@@ -185,11 +204,13 @@ class Weather:
         return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
 
     def _break(self, relay: Relay) -> Deed:
+        kinds = Deck(self.dice, list(HARMS))
+
         async def deed() -> str | None:
             if len(relay.harms) >= MOST_WAIT:
                 return None
             times = self.dice.randint(1, 3)
-            harms = [any_harm(self.dice) for _ in range(times)]
+            harms = [Harm(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
             relay.harms.extend(harms)
             return ", ".join(harm.kind for harm in harms)
 
