@@ -34,6 +34,11 @@ def atlas_url(value: object) -> str:
     return parts.geturl().rstrip("/")
 
 
+def collector_url(value: object) -> str:
+    """Return the base address of a collector, to which the SDK adds /v1/traces."""
+    return web_address(value, "http://localhost:4318").geturl()
+
+
 def web_address(value: object, example: str) -> SplitResult:
     parts = split_url(text(value))
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:

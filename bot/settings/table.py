@@ -57,6 +57,7 @@ MEANINGS: Final[Mapping[str, str]] = {
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)"
     ),
     "OTEL_EXPORTER_OTLP_PROTOCOL": "the protocol of the collector; there is no other here",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "the collector's address, without `/v1/traces`",
 }
 
 #: What holds where a variable without a default of its own is not set.
@@ -78,6 +79,7 @@ OTHERWISE: Final[Mapping[str, str]] = {
     "BOT_WATCH_CHANNEL": "none",
     "LOG_FORMAT": "by terminal",
     "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "`http://localhost:4318`",
 }
 
 

@@ -69,6 +69,9 @@ class Variables(LedgerVariables):
     otel_exporter_otlp_protocol: Annotated[str, PlainValidator(values.otlp_protocol)] = (
         values.OTLP_PROTOCOL
     )
+    otel_exporter_otlp_endpoint: Annotated[str | None, PlainValidator(addresses.collector_url)] = (
+        None
+    )
 
 
 class Rules(BaseModel):

@@ -236,6 +236,7 @@ SETTINGS: list[Broken] = [
     *variable("LOG_FORMAT", ("unknown", "xml", "must be console or json")),
     *variable("OTEL_TRACES_EXPORTER", ("unknown", "jaeger", "must be")),
     *variable("OTEL_EXPORTER_OTLP_PROTOCOL", ("unknown", "carrier-pigeon", "must be")),
+    *variable("OTEL_EXPORTER_OTLP_ENDPOINT", ("no address", "collector:4318", "must be a web")),
     *key("name", ("missing", "", "name is missing"), head=SHOP.replace('name = "shop"\n', "")),
     *key("name", ("two words", "", "must be one word"), head=SHOP.replace("shop", "the shop")),
     *key("id", ("missing", "", "id is missing"), head='[[projects]]\nname = "shop"\n'),
