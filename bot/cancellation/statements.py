@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef
 
 #: Written out, not bound: a database uses a partial index only for a condition that it can read.
-IS_OPEN = requests.c.state.in_([literal_column(f"'{state}'") for state in sorted(OPEN)])
-HAS_ENDED = requests.c.state.not_in([literal_column(f"'{state}'") for state in sorted(OPEN)])
+#: In the index's own order: SQLite compares the texts.
+_OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
+IS_OPEN = requests.c.state.in_(_OPEN)
+HAS_ENDED = requests.c.state.not_in(_OPEN)
 
 
 #: No lease on a request is longer; see `is_past`.

@@ -97,6 +97,13 @@ requests = Table(
         sqlite_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
         postgresql_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
     ),
+    # What ended long ago is forgotten; the rest of the history is not read for that.
+    Index(
+        "ended_requests",
+        "changed_at",
+        sqlite_where=text("state NOT IN ('awaiting', 'approved', 'cancelling')"),
+        postgresql_where=text("state NOT IN ('awaiting', 'approved', 'cancelling')"),
+    ),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
 )
@@ -133,6 +140,12 @@ posts = Table(
     Index(
         "due_posts",
         "request",
+        "id",
+        sqlite_where=text("state = 'due'"),
+        postgresql_where=text("state = 'due'"),
+    ),
+    Index(
+        "due_posts_in_order",
         "id",
         sqlite_where=text("state = 'due'"),
         postgresql_where=text("state = 'due'"),

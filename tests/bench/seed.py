@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
 from bot.cancellation.database import Database
@@ -150,10 +151,20 @@ async def seed(database_url: str, count: int) -> None:
     database = Database(database_url)
     await database.migrate()
     await database.close()
+    if database_url.startswith("sqlite"):
+        await asyncio.to_thread(_fill_file, database_url, count)
+        return
     # Not the ledger's transactions: those give up on what takes minutes.
     store = open_store(make_url(database_url), MINUTES, MINUTES)
     await store.run(partial(_fill, count), {"isolation_level": "AUTOCOMMIT"})
     await store.close()
+
+
+def _fill_file(database_url: str, count: int) -> None:
+    # Not the ledger's store: that one begins a transaction, in which no such pragma can be set.
+    engine = create_engine(database_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        _fill(count, connection)
 
 
 def _fill(count: int, connection: Connection) -> None:

@@ -120,7 +120,9 @@ async def test_the_partial_indexes_are_partial(empty: Database) -> None:
     assert await in_schema(empty, partial) == {
         "one_open_request_a_job",
         "open_requests",
+        "ended_requests",
         "due_posts",
+        "due_posts_in_order",
     }
 
 
