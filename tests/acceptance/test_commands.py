@@ -176,15 +176,6 @@ async def test_serve_ends_in_good_order_at_a_signal(tmp_path: Path, number: sign
             assert "Traceback" not in process.log
 
 
-async def lives(process: BotProcess) -> bool:
-    """Wait for `/healthz`, on a busy machine for long."""
-    for _ in range(100):
-        if await process.status("/healthz") == 200:
-            return True
-        await asyncio.sleep(0.2)
-    return False
-
-
 async def listens(process: BotProcess) -> None:
     """Wait until it answers at all; raises `TimeoutError` with its log."""
     for _ in range(SECONDS * 20):
@@ -198,10 +189,11 @@ async def test_serve_can_be_stopped_while_slack_is_away(tmp_path: Path) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
         environ["SLACK_API_URL"] = "http://127.0.0.1:9/api/"
         with BotProcess(environ) as process:
+            await listens(process)
             with pytest.raises(TimeoutError):
                 await process.ready(3)
 
-            assert await lives(process)
+            assert await process.status("/healthz") == 200
             assert await process.status("/readyz") == 503
             assert await process.stop() == 0
             assert "Traceback" not in process.log

@@ -29,6 +29,9 @@ TEN_SECONDS = 10.0
 #: Seconds of steady load before the first replica is rolled, and after the last.
 QUIET = 1.0
 
+#: Commands that come meanwhile, at least.
+LOAD = 31
+
 
 @dataclass(slots=True, kw_only=True)
 class Fleet:
@@ -91,8 +94,9 @@ class Fleet:
         asking = asyncio.create_task(self.crowd.ask_until(enough))
         try:
             await asyncio.sleep(QUIET)
-            await self.roll(order)
-            await asyncio.sleep(QUIET)
+            while len(self.crowd.errands) < LOAD:  # a quick machine rolls more often
+                await self.roll(order)
+                await asyncio.sleep(QUIET)
         finally:
             enough.set()
             await asking

@@ -22,7 +22,7 @@ async def test_a_rolling_update_is_noticed_by_nobody(
         await fleet.roll_under_load(order)
 
         assert fleet.crowd.troubles() == {}
-        assert len(fleet.crowd.errands) > 10  # a quick machine is soon through with rolling
+        assert len(fleet.crowd.errands) > 30
         assert fleet.slack.complaints == []
         assert "Traceback" not in fleet.log()
         assert all('"request:created"' in bot.log for bot in fleet.ended)

@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.database import Database
 from bot.cancellation.ledger import Ledger
@@ -149,6 +150,17 @@ async def test_migrating_again_changes_nothing(empty: Database) -> None:
     await empty.migrate()
 
     assert await Ledger(empty, Clock()).request(request.id) == request
+
+
+async def test_a_schema_that_cannot_be_brought_up_leaves_nothing_half_done(
+    empty: Database,
+) -> None:
+    """Else another replica, or the next start, would begin between two versions."""
+    await empty.write(lambda db: db.execute(text("CREATE TABLE sightings (id INTEGER)")).close())
+    with pytest.raises(DBAPIError, match="sightings"):
+        await empty.migrate()
+
+    assert await empty.read(lambda db: inspect(db).get_table_names()) == ["sightings"]
 
 
 #: What each replica does first; Alembic knows one database a process.
