@@ -103,11 +103,12 @@ class Bot:
         """
         client = self._open_client()
         meeting = self._meet(client)
-        database = self._open_database()
+        database_url = self.settings.database_url.get_secret_value()
+        database = self._open_database(database_url)
         domain = self._open_domain(database)
         intake = self._build_intake(client)
         server = self._build_server(domain, intake)
-        if refused := await refusals(lambda: migrate(database), server.start):
+        if refused := await refusals(lambda: migrate(database_url), server.start):
             raise StartError("\n".join([*refused, *await last_word(meeting)]))
         self._sweep(domain)
         identity = await meeting
@@ -129,8 +130,8 @@ class Bot:
         self._closing.push_async_callback(dropped, meeting)
         return meeting
 
-    def _open_database(self) -> Database:
-        database = Database(self.settings.database_url.get_secret_value())
+    def _open_database(self, database_url: str) -> Database:
+        database = Database(database_url)
         self._tracing.follow_ledger(database.engine)
         self._closing.push_async_callback(database.close)
         return database

@@ -6,7 +6,6 @@ What the demo or `doctor` alone need is loaded when they run: the bot starts soo
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from datetime import UTC, datetime
@@ -50,11 +49,6 @@ app = typer.Typer(
 )
 record = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
 app.add_typer(record, name="audit")
-
-
-def main() -> None:
-    """Run the program."""
-    app()
 
 
 def say_version(*, wanted: bool) -> None:
@@ -114,9 +108,6 @@ def serve_command() -> None:
         log.warning("a setting to look at", why=warning)
 
     async def run() -> None:
-        # What was imported stays: to look through it again would stop the bot for 50 ms, and more
-        # on a slow machine, each time that Python collects all its garbage.
-        gc.freeze()
         await serve(settings, stop_signal())
 
     until_stopped(run())

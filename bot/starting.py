@@ -6,8 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.cancellation.migrating import bring_up, cause_of
+from bot.cancellation.schema import NewerSchema
 from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
 from bot.slack.identity import read_identity
 from bot.web.server import WebError
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.cancellation.database import Database
     from bot.settings import SlackSettings
     from bot.slack.identity import Identity
 
@@ -60,16 +62,16 @@ async def refusals(*steps: Callable[[], Awaitable[object]]) -> list[str]:
     return why
 
 
-async def migrate(database: Database) -> None:
+async def migrate(database_url: str) -> None:
     """Bring the schema up; raises `StartError` when the database cannot be opened."""
     try:
-        await database.migrate()
+        await bring_up(database_url)
+    except NewerSchema as error:
+        raise StartError(f"The database of DATABASE_URL cannot be used. {error}") from error
     except (SQLAlchemyError, OSError) as error:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
-        look = LOOK_AT["sqlite" if database.is_sqlite else "postgresql"]
+        look = LOOK_AT[make_url(database_url).get_backend_name()]
         raise StartError(
-            f"The database cannot be opened ({cause or type(error).__name__}): check DATABASE_URL"
-            f"{look}."
+            f"The database cannot be opened ({cause_of(error)}): check DATABASE_URL{look}."
         ) from error
 
 

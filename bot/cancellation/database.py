@@ -1,4 +1,4 @@
-"""The ledger's database: transactions that end in time, one way or the other; its schema."""
+"""The ledger's database: transactions that end in time, one way or the other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from bot.cancellation import migrating
 from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRead, NotRecorded
-from bot.cancellation.stores import WRITES, keep_private, open_store
+from bot.cancellation.stores import WRITES, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +36,6 @@ ABANDONED_AFTER = 10
 
 #: Seconds for abandoned transactions at the end.
 FAREWELL = 1.0
-
-#: Seconds for which a replica waits at its start while another brings the schema up.
-TURN_AT_START = 300
-
-#: Any fixed number: two replicas that start together take turns with it.
-MIGRATION_LOCK = 0x5CA1AB1E
 
 #: What a database that is away raises, besides SQLAlchemy's own errors.
 AWAY = (SQLAlchemyError, OSError, TimeoutError)
@@ -98,14 +90,7 @@ class Database:
 
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together take turns."""
-        # Nobody waits in Slack for this: a table of a million rows may take its time.
-        if self.is_sqlite:
-            keep_private(self._url)
-        store = open_store(self._url, TURN_AT_START, TURN_AT_START)
-        try:
-            await store.run(_upgrade)
-        finally:
-            await store.close()
+        await migrating.migrate(self._url)
 
     async def close(self) -> None:
         """Close every connection; a server that does not answer is not waited for."""
@@ -206,16 +191,3 @@ def _meaning(error: Exception, *, committing: bool) -> LedgerError:
     """Tell a refused commit from one whose answer was lost."""
     lost = error.connection_invalidated if isinstance(error, DBAPIError) else True
     return MaybeRecorded() if committing and lost else NotRecorded()
-
-
-def _upgrade(connection: Connection) -> None:
-    # Begun here: Alembic would commit each version of SQLite's schema by itself, between which
-    # another replica could begin.
-    with connection.begin():
-        if connection.dialect.name == "postgresql":
-            lock = {"lock": MIGRATION_LOCK}
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
-        config = Config()
-        config.set_main_option("script_location", "bot.cancellation:migrations")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")

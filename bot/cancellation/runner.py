@@ -30,6 +30,10 @@ PATIENCE = 15.0
 #: Seconds for the read after a DELETE, however late it is: it decides what may be said.
 LAST_READ = 8.0
 
+#: How many runs are under way at once. More would wait for each other's writes in the ledger until
+#: their leases run out, and none would come to its end; so the others wait unclaimed, in order.
+ABREAST = 64
+
 #: Seconds between two looks at a job whose DELETE was accepted, and after a DELETE that failed.
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -223,6 +227,7 @@ class Runner:
         self._sleep = sleep
         self._monotonic = monotonic
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(ABREAST)
 
     def start(self, request_id: str) -> None:
         """Begin now, unless this process is at it already."""
@@ -243,15 +248,18 @@ class Runner:
             await asyncio.wait(late, timeout=LETTING_GO)
 
     async def run(self, request_id: str) -> None:
-        """Claim one request and take it to its end; nothing if it is another's."""
-        request = await self._holds.claim(request_id)
-        if request is None:
-            return
-        renewing = asyncio.create_task(self._renew(request_id))
+        """Claim one request when it is its turn, and take it to its end."""
+        async with self._turns:
+            request = await self._holds.claim(request_id)
+            if request:
+                await self._run(request)
+
+    async def _run(self, request: Request) -> None:
+        renewing = asyncio.create_task(self._renew(request.id))
         try:
             await self._settle(request)
         except asyncio.CancelledError:
-            await self._holds.release(request_id)
+            await self._holds.release(request.id)
             raise
         finally:
             renewing.cancel()

@@ -1,4 +1,4 @@
-"""Where the ledger's transactions run: SQLite in threads, PostgreSQL in the event loop.
+"""Where the ledger's transactions run: SQLite in threads, here; PostgreSQL in the event loop.
 
 Work is a plain function of a connection, so that SQLite costs one change of threads a transaction,
 and not one a statement.
@@ -14,13 +14,8 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from weakref import WeakSet
 
-import structlog
 from sqlalchemy import create_engine, event
-from sqlalchemy.ext.asyncio import create_async_engine
-
-from bot.cancellation.address import for_the_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,16 +27,8 @@ T = TypeVar("T")
 #: SQLite has one writer; this many transactions run beside each other, most of them reading.
 THREADS = 4
 
-#: Seconds for a connection to a server, and for a free one of the pool.
-CONNECTED = 2.0
-
-#: Seconds for a farewell to a server, before the connections are cut.
-FAREWELL = 1.0
-
 #: Marks the transactions that take SQLite's write lock at their start.
 WRITES = "ledger_writes"
-
-log = structlog.get_logger(__name__)
 
 
 class Store(Protocol):
@@ -69,7 +56,10 @@ def open_store(url: URL, patience: float, ended_after: int) -> Store:
     """
     if url.get_backend_name() == "sqlite":
         return SqliteStore(url, patience)
-    return PostgresStore(url, min(patience, CONNECTED), ended_after)
+    # Loaded for those who use it: SQLAlchemy's async side brings its ORM along, 6 MB of memory.
+    from bot.cancellation.postgres_store import PostgresStore  # noqa: PLC0415 - see above
+
+    return PostgresStore(url, patience, ended_after)
 
 
 class SqliteStore:
@@ -96,54 +86,6 @@ class SqliteStore:
         # What runs still, SQLite itself ends when the patience for its lock is over.
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self.engine.dispose()
-
-
-class PostgresStore:
-    """A PostgreSQL database, in the event loop."""
-
-    def __init__(self, url: URL, patience: float, ended_after: int) -> None:
-        ended = f"{ended_after * 1000}"
-        address, arguments = for_the_driver(url)
-        self._engine = create_async_engine(
-            address,
-            pool_size=10,
-            pool_timeout=patience,
-            pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
-            connect_args={
-                **arguments,
-                "timeout": patience,
-                "command_timeout": ended_after,
-                "server_settings": {
-                    "application_name": "cancel-restore",
-                    # A replica that hangs with a row locked must not hold up the others for ever.
-                    "idle_in_transaction_session_timeout": ended,
-                    "lock_timeout": ended,
-                },
-            },
-        )
-        self.engine = self._engine.sync_engine
-        self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to cut them at the end
-        event.listen(self.engine, "connect", self._opened)
-
-    def _opened(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
-        self._open.add(connection.driver_connection)
-
-    async def run(
-        self, whole: Callable[[Connection], T], options: Mapping[str, Any] | None = None
-    ) -> T:
-        async with self._engine.connect() as connection:
-            await connection.execution_options(**options or {})
-            return await connection.run_sync(whole)
-
-    async def close(self) -> None:
-        # Not cancelled: the pool would log that as an error of its own.
-        closing = asyncio.ensure_future(self._engine.dispose())
-        done, _ = await asyncio.wait({closing}, timeout=FAREWELL)
-        if not done:
-            log.warning("database does not answer, so its connections are cut")
-            for connection in self._open:
-                connection.terminate()
-        await closing
 
 
 class _Closing(sqlite3.Connection):

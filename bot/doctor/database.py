@@ -8,9 +8,6 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Column,
     Integer,
@@ -24,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from bot.cancellation.address import for_the_driver
+from bot.cancellation.schema import NEWEST, version_of
 from bot.cancellation.tables import metadata
 from bot.doctor.findings import Finding, Subject
 
@@ -92,6 +89,9 @@ async def _look_into_the_file(url: URL) -> Finding:
 
 async def _look_at_the_server(url: URL) -> Finding:
     """Connect as the ledger does; what was done is undone at the end."""
+    # Loaded for a server alone, as in the ledger: every start looks at ids with what is here.
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
+
     settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
     address, arguments = for_the_driver(url)
     engine = create_async_engine(
@@ -113,33 +113,23 @@ def _look(connection: Connection) -> Finding:
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    has = MigrationContext.configure(connection).get_current_heads()
-    versions = _versions()
-    if not has:
+    version = version_of(connection)
+    if version is None:
         _make_a_table(connection)
         return SUBJECT.ok(EMPTY)
-    if any(version not in versions for version in has):
+    if version > NEWEST:
         return SUBJECT.problem(
-            f"a newer program has changed its tables (version {', '.join(has)})",
+            f"a newer program has changed its tables (version {version})",
             "Update this program, or go back to the backup of its time.",
         )
-    newest = versions[0]
-    if has != (newest,):
+    if version != NEWEST:
         _make_a_table(connection)
         return SUBJECT.warning(
-            f"its tables are of version {', '.join(has)}; this program has {newest}",
+            f"its tables are of version {version}; this program has {NEWEST}",
             "Back it up; `serve` brings them up when it starts.",
         )
     _write_nothing(connection)
-    return SUBJECT.ok(f"it opens, may be written, and has the newest tables ({newest})")
-
-
-def _versions() -> list[str]:
-    """List the versions of the schema that this program knows, the newest first."""
-    config = Config()
-    config.set_main_option("script_location", "bot.cancellation:migrations")
-    scripts = ScriptDirectory.from_config(config)
-    return [script.revision for script in scripts.walk_revisions()]
+    return SUBJECT.ok(f"it opens, may be written, and has the newest tables ({NEWEST})")
 
 
 def _make_a_table(connection: Connection) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from tests.process import BotProcess, surroundings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bot.sandbox.atlas import RestoreJob
     from tests.bench.report import Scale
 
 Json = dict[str, Any]
@@ -61,7 +63,7 @@ NOTES = (
     ),
     (
         "A request is a whole one: command, dialog, submission, GET, DELETE, GET, card, outcome."
-        f" The first tenth is the warm-up; {PEOPLE} people work at once."
+        f" The first tenth is the warm-up; {PEOPLE} people work at once, each on one at a time."
     ),
     (
         "Installed: site-packages of a fresh environment with the wheel and what it depends on,"
@@ -99,12 +101,10 @@ class House:
         return 100 * (self.cpu - before) / (time.monotonic() - begun)
 
     async def work(self, requests: int) -> float:
-        """Have so many jobs cancelled, wait until all is told, and return the memory then."""
+        """Have so many jobs cancelled, and return the memory once all is told."""
         numbers = iter(range(requests))
         people = [self._person(number) for number in range(PEOPLE)]
-        done = len(self.atlas.world.cancellations) + requests
         await asyncio.gather(*(self._cancels(person, numbers) for person in people))
-        await self.slack.until(lambda: len(self.atlas.world.cancellations) >= done, PATIENCE)
         await asyncio.sleep(REST)
         return self.memory
 
@@ -120,7 +120,7 @@ class House:
         for _number in numbers:
             job, channel = self._job(), _channel(next(self.numbers) % CHANNELS)
             before = self.slack.view_of(person)
-            await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job}")
+            await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
 
             def shown(before: Json | None = before) -> Json | None:
                 view = self.slack.view_of(person)
@@ -130,10 +130,11 @@ class House:
             view = await self.slack.until(shown, PATIENCE)
             ack = await self.slack.submits(person, view, {"reason": "started by mistake"})
             assert ack.ok, ack
+            await self.slack.until(partial(getattr, job, "cancelled"), PATIENCE)
 
-    def _job(self) -> str:
+    def _job(self) -> RestoreJob:
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
-        return self.atlas.world.add_job(cluster).id
+        return self.atlas.world.add_job(cluster)
 
 
 def _channel(number: int) -> str:

@@ -16,8 +16,8 @@ from sqlalchemy import event, text
 from bot.cancellation.database import PATIENCE, Database
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.ledger import Ledger
+from bot.cancellation.postgres_store import FAREWELL
 from bot.cancellation.record import Record
-from bot.cancellation.stores import FAREWELL
 from tests.domain import RINA, Clock, a_request
 from tests.postgres import PostgresServer
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
@@ -20,6 +19,7 @@ from bot.cancellation.database import Database
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import State
 from bot.cancellation.record import Record
+from bot.cancellation.schema import NEWEST, config
 from bot.cancellation.tables import metadata
 from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
 
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy import Connection
-
-
-def config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", "bot.cancellation:migrations")
-    config.attributes["connection"] = connection
-    return config
 
 
 VERSIONS = [version.revision for version in ScriptDirectory.from_config(config()).walk_revisions()][
@@ -107,6 +100,11 @@ async def test_the_versions_make_exactly_the_tables_of_the_code(empty: Database)
         return list(compare_metadata(context, metadata))
 
     assert await in_schema(empty, compare) == []
+
+
+def test_the_newest_version_is_the_last_one() -> None:
+    assert sorted(VERSIONS) == VERSIONS
+    assert VERSIONS[-1] == NEWEST
 
 
 async def test_the_partial_indexes_are_partial(empty: Database) -> None:

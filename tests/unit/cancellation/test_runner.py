@@ -22,7 +22,7 @@ from bot.cancellation.errors import NotRecorded, RequestMovedOn
 from bot.cancellation.lifecycle import Outcome, Request, Sent, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.cancellation.runner import LAST_READ, PATIENCE, Runner
+from bot.cancellation.runner import ABREAST, LAST_READ, PATIENCE, Runner
 from tests.domain import PROJECT_ID, Clock, a_job, a_request
 
 if TYPE_CHECKING:
@@ -379,6 +379,31 @@ async def test_stopping_lets_a_run_finish_or_lets_go_of_it() -> None:
 
     assert held.released
     assert held.ended is None
+
+
+async def test_no_more_are_claimed_than_can_be_brought_to_an_end_in_time() -> None:
+    """A lease that runs out in a queue is work for nothing, of which ever more queues up."""
+    claimed: list[str] = []
+    let_go = asyncio.Event()
+
+    class Many(Held):
+        async def claim(self, request_id: str) -> Request | None:
+            claimed.append(request_id)
+            await let_go.wait()
+            return None
+
+    runner = Runner(Many(a_request()), Projects([]))
+    ids = [str(number) for number in range(3 * ABREAST)]
+    for request_id in ids:
+        runner.start(request_id)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert claimed == ids[:ABREAST]
+
+    let_go.set()
+    await runner.stop(5)
+
+    assert claimed == ids
 
 
 async def test_a_run_that_was_taken_over_is_dropped_quietly(clock: Clock) -> None:

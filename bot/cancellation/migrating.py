@@ -1,0 +1,99 @@
+"""Brings the ledger's schema up at the start: in a process of its own, or here.
+
+A process of its own takes Alembic and its memory along when it ends, and can be ended while it
+waits for another replica's turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from subprocess import PIPE
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.cancellation import schema
+from bot.cancellation.stores import WRITES, keep_private, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import URL, Connection
+
+T = TypeVar("T")
+
+#: Seconds for which a replica waits at its start while another brings the schema up. Nobody waits
+#: in Slack for this: a table of a million rows may take its time.
+TURN = 300
+
+
+class NotMigrated(OSError):
+    """The other process could not bring the schema up; the text says why."""
+
+
+async def bring_up(database_url: str) -> None:
+    """Bring the schema to the newest version where it is not, in a process of its own.
+
+    Raises:
+        SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
+        NewerSchema: a newer program has changed the tables.
+    """
+    if not await _run(make_url(database_url), schema.is_current, writes=False):
+        await _apart(database_url)
+
+
+async def migrate(url: URL) -> None:
+    """Bring the schema to the newest version, here; raises what `bring_up` raises."""
+    await _run(url, schema.upgrade, writes=True)
+
+
+def cause_of(error: Exception) -> str:
+    """Return in one line what the database itself says."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__
+
+
+async def _run(url: URL, work: Callable[[Connection], T], *, writes: bool) -> T:
+    if url.get_backend_name() == "sqlite":
+        keep_private(url)
+    store = open_store(url, TURN, TURN)
+    try:
+        return await store.run(work, {WRITES: writes})
+    finally:
+        await store.close()
+
+
+async def _apart(database_url: str) -> None:
+    program = (sys.executable, "-P", "-m", __spec__.name)
+    process = await asyncio.create_subprocess_exec(
+        *program, stdin=PIPE, stderr=PIPE, env=_surroundings()
+    )
+    try:
+        # Not as an argument: everybody on a machine can read those.
+        _, said = await process.communicate(database_url.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()  # what it has not committed, the database undoes
+            await process.wait()
+    if process.returncode:
+        raise NotMigrated(said.decode(errors="replace").strip().rpartition("\n")[2])
+
+
+def _surroundings() -> Mapping[str, str]:
+    """Return the environment; what can be imported here can be imported there."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def main() -> None:
+    """Be that process: the address comes on standard input, a failure goes to standard error."""
+    try:
+        asyncio.run(migrate(make_url(sys.stdin.read())))
+    except (SQLAlchemyError, OSError) as error:
+        sys.exit(cause_of(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A start brings the schema up where it is not, in a process that it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from bot.cancellation.database import Database
+from bot.cancellation.ledger import Ledger
+from bot.cancellation.migrating import NotMigrated, bring_up
+from bot.cancellation.schema import NEWEST, NewerSchema
+from bot.starting import StartError, migrate
+from tests.domain import RINA, Clock, a_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_start_makes_the_tables_and_the_next_leaves_them(database_url: str) -> None:
+    await bring_up(database_url)
+    database = Database(database_url)
+    try:
+        request = await Ledger(database, Clock()).create(a_request(), RINA)
+        await bring_up(database_url)
+
+        assert await Ledger(database, Clock()).request(request.id) == request
+    finally:
+        await database.close()
+
+
+async def test_the_newest_version_needs_no_other_process(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bring_up(database_url)
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+
+    await bring_up(database_url)
+
+
+async def set_version(database_url: str, version: str) -> None:
+    database = Database(database_url)
+    statement = text("UPDATE alembic_version SET version_num = :version")
+    try:
+        await database.migrate()
+        await database.write(lambda db: db.execute(statement, {"version": version}).close())
+    finally:
+        await database.close()
+
+
+async def test_tables_of_a_newer_program_are_left_alone(database_url: str) -> None:
+    """Going back to an earlier program must not write what the newer one does not expect."""
+    await set_version(database_url, "9999")
+
+    with pytest.raises(NewerSchema, match=r"version 9999.*go back to the backup"):
+        await bring_up(database_url)
+    with pytest.raises(StartError, match=r"DATABASE_URL cannot be used\. A newer program"):
+        await migrate(database_url)
+
+
+async def test_what_the_other_process_could_not_do_is_told_in_a_sentence(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file:
+        file.execute("CREATE TABLE sightings (id INTEGER)")
+
+    with pytest.raises(NotMigrated, match=r"^table sightings already exists$"):
+        await bring_up(url)
+    with pytest.raises(StartError, match=r"cannot be opened \(table sightings already exists\): "):
+        await migrate(url)
+
+
+async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+    engine = create_engine(url)
+    with engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        start = asyncio.create_task(bring_up(url))
+        done, _ = await asyncio.wait({start}, timeout=1.0)
+        assert not done
+        start.cancel()
+        done, _ = await asyncio.wait({start}, timeout=2.0)
+
+        assert start in done
+    engine.dispose()
+    await bring_up(url)  # nothing of the first one is in the way
+
+
+async def test_a_process_that_cannot_be_started_is_a_start_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+
+    with pytest.raises(StartError, match="No such file or directory"):
+        await migrate(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_versions_sort_as_they_follow() -> None:
+    assert NEWEST.isdecimal()
+    assert len(NEWEST) == len("0001")
