@@ -41,8 +41,13 @@ async def bring_up(database_url: str) -> None:
         SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
         NewerSchema: a newer program has changed the tables.
     """
-    if not await _run(make_url(database_url), schema.is_current, writes=False):
+    if not await is_current(database_url):
         await _apart(database_url)
+
+
+async def is_current(database_url: str) -> bool:
+    """Say whether the schema is of the newest version; raises what `bring_up` raises."""
+    return await _run(make_url(database_url), schema.is_current, writes=False)
 
 
 async def migrate(url: URL) -> None:

@@ -113,6 +113,7 @@ class Run:
         self._pauses = chain((0.0,), PAUSES, repeat(PAUSES[-1]))
         self._trouble: AtlasError | None = None  # what Atlas last said to a DELETE
         self._not_before = monotonic()  # until when Atlas asked for a pause
+        self._noting: asyncio.Task[Request] | None = None  # of Atlas's last answer to a DELETE
 
     async def to_its_end(self) -> Ending:
         """Look, act, and look again, until there is something certain to say.
@@ -121,11 +122,19 @@ class Run:
             CancellationError: the request is another runner's by now, or the ledger is away;
                 whoever claims it next begins with a look.
         """
+        try:
+            return await self._to_its_end()
+        finally:
+            await self._noted()
+
+    async def _to_its_end(self) -> Ending:
         while True:
             try:
                 job = await self._look()
             except AtlasError as error:
+                await self._noted()
                 return self._unreadable(error)
+            await self._noted()
             if ending := self._ending(job):
                 return ending
             if next_step(self.request.shown, self.request.sent, job) is Step.SEND:
@@ -151,11 +160,18 @@ class Run:
         return None
 
     async def _send(self) -> None:
-        """Send one DELETE, written down before and after."""
+        """Send one DELETE, written down before, and after it beside the next look."""
         before = self.request.sent
         self.request = await self._holds.cancel_sent(self.request)
         sent, answer = await self._delete(replace(self.request.sent, unknown=before.unknown))
-        self.request = await self._holds.cancel_answered(self.request, sent, answer)
+        noting = self._holds.cancel_answered(self.request, sent, answer)
+        self._noting = asyncio.create_task(noting, name=f"note of {self.request.id}")
+
+    async def _noted(self) -> None:
+        """Go on with what is written down; raises what the ledger says against it."""
+        if self._noting:
+            noting, self._noting = self._noting, None
+            self.request = await noting
 
     async def _delete(self, sent: Sent) -> tuple[Sent, Mapping[str, object]]:
         try:

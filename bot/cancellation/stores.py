@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -26,6 +27,11 @@ T = TypeVar("T")
 
 #: SQLite has one writer; this many transactions run beside each other, most of them reading.
 THREADS = 4
+
+#: How often a new file's switch to write-ahead logging is tried, while another replica makes the
+#: same switch, and the seconds between.
+SWITCHES = 100
+BETWEEN_SWITCHES = 0.02
 
 #: Marks the transactions that take SQLite's write lock at their start.
 WRITES = "ledger_writes"
@@ -99,13 +105,26 @@ class _Closing(sqlite3.Connection):
 def _set_up(patience: float, connection: sqlite3.Connection, _record: object) -> None:
     # The driver's implicit BEGIN is off: ours says which transactions write.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}").close()
+    _write_ahead(connection)
     for pragma in (
-        f"busy_timeout = {round(patience * 1000)}",
-        "journal_mode = WAL",
         "synchronous = FULL",  # an acknowledged request survives a power cut
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Log ahead of writing. A new file is switched once, and for that SQLite itself never waits."""
+    for tries_left in reversed(range(SWITCHES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not tries_left:
+                raise
+            time.sleep(BETWEEN_SWITCHES)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from bot.cancellation.database import Database
 from bot.cancellation.ledger import Ledger
-from bot.cancellation.migrating import NotMigrated, bring_up
+from bot.cancellation.migrating import NotMigrated, bring_up, is_current
 from bot.cancellation.schema import NEWEST, NewerSchema
 from bot.starting import StartError, migrate
 from tests.domain import RINA, Clock, a_request
@@ -89,6 +89,15 @@ async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: 
         assert start in done
     engine.dispose()
     await bring_up(url)  # nothing of the first one is in the way
+
+
+async def test_replicas_that_meet_a_new_file_at_once_all_start(tmp_path: Path) -> None:
+    for number in range(20):
+        url = f"sqlite:///{tmp_path}/ledger-{number}.db"
+
+        current = await asyncio.gather(*(is_current(url) for _ in range(6)))
+
+        assert current == [False] * 6
 
 
 async def test_a_process_that_cannot_be_started_is_a_start_error(

@@ -381,6 +381,49 @@ async def test_stopping_lets_a_run_finish_or_lets_go_of_it() -> None:
     assert held.ended is None
 
 
+async def test_the_answer_is_written_down_while_the_next_look_is_on_its_way(clock: Clock) -> None:
+    looked = asyncio.Event()
+
+    class Looked(Script):
+        async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+            if "DELETE" in self.calls:
+                looked.set()
+            return await super().restore_job(ref, patience=patience)
+
+    class Slow(Held):
+        async def cancel_answered(
+            self, request: Request, sent: Sent, answer: Mapping[str, object]
+        ) -> Request:
+            await looked.wait()
+            return await super().cancel_answered(request, sent, answer)
+
+    held = Slow(a_request())
+    async with asyncio.timeout(5):
+        state, _ = await run(Looked(clock, reads=[THERE, GONE]), held)
+
+    assert state is State.CANCELLED
+    assert held.written == ["sent", "answered 204"]
+
+
+async def test_a_run_whose_answer_cannot_be_written_down_says_nothing(clock: Clock) -> None:
+    """Whoever has the request by now looks for itself."""
+
+    class Overtaken(Held):
+        async def cancel_answered(
+            self, request: Request, sent: Sent, answer: Mapping[str, object]
+        ) -> Request:
+            raise RequestMovedOn(request)
+
+    held = Overtaken(a_request())
+    project = Project(
+        id=PROJECT_ID, name="shop", policy=Policy(), atlas=Script(clock, reads=[THERE, GONE])
+    )
+    with pytest.raises(RequestMovedOn):
+        await Runner(held, Projects([project])).run(held.request.id)
+
+    assert held.ended is None
+
+
 async def test_no_more_are_claimed_than_can_be_brought_to_an_end_in_time() -> None:
     """A lease that runs out in a queue is work for nothing, of which ever more queues up."""
     claimed: list[str] = []
