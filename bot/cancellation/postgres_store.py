@@ -22,6 +22,10 @@ T = TypeVar("T")
 #: Seconds for a connection to the server, and for a free one of the pool.
 CONNECTED = 2.0
 
+#: Connections that stay open, and those more that a rush may open, which are closed after it: each
+#: holds more than a megabyte of prepared statements. 5 keep one core of Python busy.
+STAYING, FOR_A_MOMENT = 5, 5
+
 #: Seconds for a farewell to the server, before the connections are cut.
 FAREWELL = 1.0
 
@@ -37,7 +41,8 @@ class PostgresStore:
         address, arguments = for_the_driver(url)
         self._engine = create_async_engine(
             address,
-            pool_size=10,
+            pool_size=STAYING,
+            max_overflow=FOR_A_MOMENT,
             pool_timeout=patience,
             pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
             connect_args={

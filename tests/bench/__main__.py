@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
+#: Columns that the widest table takes.
+WIDE = 150
+
 
 def benchmarks() -> dict[str, str]:
     """Return each module here that can `measure`, with its docstring's first line."""
@@ -69,6 +72,13 @@ def run(name: str, scale: Scale) -> Report:
         return Report(name, error=f"{type(error).__name__}: {error}")
 
 
+def wide_console() -> Console:
+    """Return a console whose tables are whole, also where they go to a file or a narrow window."""
+    console = Console()
+    console.width = max(console.width, WIDE)
+    return console
+
+
 def show(console: Console, report: Report) -> None:
     for table in report.tables:
         console.print(table.rich())
@@ -83,7 +93,7 @@ def show(console: Console, report: Report) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
-    console = Console()
+    console = wide_console()
     scale = Scale(quick=asked.quick)
     header = [*machine.lines(), f"Scale: {scale.name}"]
     console.print(escape("\n".join(header)), highlight=False)

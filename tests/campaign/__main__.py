@@ -18,16 +18,17 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from tests.bench import machine, pages
-from tests.bench.__main__ import show
+from tests.bench.__main__ import show, wide_console
 from tests.bench.report import Report
 from tests.campaign.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
 HERE = Path(__file__).parent
 
@@ -95,7 +96,7 @@ def run(name: str, options: Options) -> Report:
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
     asked.folder = Path(tempfile.mkdtemp(prefix="cancel-restore-campaign-"))
-    console = Console()
+    console = wide_console()
     about = machine.lines()
     console.print(escape("\n".join(about)), highlight=False)
     held = [played(name, asked, about, console) for name in asked.names]
