@@ -71,7 +71,7 @@ class Took:
 
 async def measure(scale: Scale) -> list[Table]:
     """Let each tool load the bot and each peer, in turn."""
-    seconds = scale.pick(2, 10)
+    seconds = scale.pick(2, 5)
     async with open_stage() as stage:
         with ExitStack() as stack:
             peers, missing = started(stack)
@@ -79,7 +79,7 @@ async def measure(scale: Scale) -> list[Table]:
             for name, program in peers.items():
                 ports[name] = int((await program.said())["port"])
             tables = [
-                await _table(label, tool, ports, seconds, scale.pick(1, 3))
+                await _table(label, tool, ports, seconds, scale.pick(1, 2))
                 for label, tool in ((DIFFERENT, wrk), (SAME["hey"], hey), (SAME["h2load"], h2load))
             ]
     rows = [row for table in tables for row in table]
