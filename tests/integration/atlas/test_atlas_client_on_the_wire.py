@@ -62,6 +62,9 @@ def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+#: Seconds in which somebody talks to what was accepted.
+ACCEPTED = 0.02
+
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -84,6 +87,8 @@ async def listening(talk: Talk) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
+        # A connection that is accepted while its server closes, newer Pythons leave open.
+        await asyncio.sleep(ACCEPTED)
         server.close()
         for task in list(open_ones):
             task.cancel()
