@@ -84,7 +84,8 @@ async def _apart(database_url: str) -> None:
             process.kill()  # what it has not committed, the database undoes
             await process.wait()
     if process.returncode:
-        raise NotMigrated(said.decode(errors="replace").strip().rpartition("\n")[2])
+        why = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise NotMigrated(why or f"what brings its tables up ended with {process.returncode}")
 
 
 def _surroundings() -> Mapping[str, str]:

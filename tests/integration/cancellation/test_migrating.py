@@ -109,6 +109,16 @@ async def test_a_process_that_cannot_be_started_is_a_start_error(
         await migrate(f"sqlite:///{tmp_path}/ledger.db")
 
 
+async def test_a_process_that_ends_without_a_word_is_told_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does one that the system ends for want of memory."""
+    monkeypatch.setattr("sys.executable", "/bin/false")
+
+    with pytest.raises(StartError, match=r"\(what brings its tables up ended with 1\)"):
+        await migrate(f"sqlite:///{tmp_path}/ledger.db")
+
+
 def test_versions_sort_as_they_follow() -> None:
     assert NEWEST.isdecimal()
     assert len(NEWEST) == len("0001")
