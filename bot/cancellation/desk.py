@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 class Runs(Protocol):
     """Takes an approved request to its end, in its own time."""
 
-    def start(self, request_id: str) -> None:
-        """Begin now, or let somebody else who holds it finish."""
+    def start(self, request_id: str, unsent: JobRef | None = None) -> None:
+        """Begin now, or let somebody else who holds it finish.
+
+        Args:
+            request_id: which.
+            unsent: its job, where it is known that no DELETE was ever sent.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +192,7 @@ class Desk:
     def _started(self, request: Request) -> Request:
         """Start what may run, and let Slack know at once of what was written."""
         if request.state is State.APPROVED:
-            self._runs.start(request.id)
+            self._runs.start(request.id, None if request.sent.count else request.ref)
         self._told()
         return request
 

@@ -183,12 +183,10 @@ class Ledger:
 
 
 def _find_or_create(page: Page, request: Request, person: Person) -> Request:
-    if earlier := page.find(statements.request_by_key(request.key)):
-        return earlier
-    if taken := page.find(statements.open_request_for(request.ref)):
-        if taken.key == request.key:
-            return taken  # the same submission, committed between our two looks
-        raise JobTaken(taken)
+    if earlier := page.find(statements.made_or_open(request.key, request.ref)):
+        if earlier.key == request.key:
+            return earlier
+        raise JobTaken(earlier)
     page.add(request)
     number = page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
     page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)

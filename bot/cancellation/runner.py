@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import structlog
 
@@ -16,9 +17,9 @@ from bot.cancellation.lifecycle import Outcome, Sent, State, Step, next_step
 from bot.cancellation.trail import on_the_log
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from bot.atlas import RestoreJob
+    from bot.atlas import JobRef, RestoreJob
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.projects import Atlas, Projects
     from bot.cancellation.trail import Trail
@@ -69,6 +70,9 @@ _ENDS: Mapping[Step, Callable[[Sent, RestoreJob], str]] = {
 
 log = structlog.get_logger(__name__)
 
+#: A look at a job that is under way.
+Look: TypeAlias = "asyncio.Task[RestoreJob]"
+
 
 class Holds(Protocol):
     """What a runner asks of the ledger; `Leases` is the real one."""
@@ -92,7 +96,16 @@ class Ending:
 
 
 class Run:
-    """One claimed request on its way to its end."""
+    """One claimed request on its way to its end.
+
+    Args:
+        request: the request, as it was claimed.
+        atlas: the client with the key to its project.
+        holds: the ledger, as a runner sees it.
+        first: a look at the job that is under way, to begin with; only where nothing was sent.
+        sleep: waits seconds.
+        monotonic: seconds that never jump.
+    """
 
     def __init__(
         self,
@@ -100,12 +113,14 @@ class Run:
         atlas: Atlas,
         holds: Holds,
         *,
+        first: Look | None = None,
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
         self.request = request
         self._atlas = atlas
         self._holds = holds
+        self._first = first
         self._sleep = sleep
         self._monotonic = monotonic
         self._deadline = monotonic() + PATIENCE
@@ -142,6 +157,9 @@ class Run:
             await self._pause()
 
     async def _look(self) -> RestoreJob:
+        if self._first:
+            first, self._first = self._first, None
+            return await first
         left = self._deadline - self._monotonic()
         patience = max(left, LAST_READ) if self.request.sent.count else left
         return await self._atlas.restore_job(self.request.ref, patience=patience)
@@ -245,10 +263,11 @@ class Runner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(ABREAST)
 
-    def start(self, request_id: str) -> None:
+    def start(self, request_id: str, unsent: JobRef | None = None) -> None:
         """Begin now, unless this process is at it already."""
         if request_id not in self._tasks:
-            task = asyncio.create_task(self._supervised(request_id), name=f"run {request_id}")
+            running = self._supervised(request_id, unsent)
+            task = asyncio.create_task(running, name=f"run {request_id}")
             self._tasks[request_id] = task
             task.add_done_callback(lambda _task: self._tasks.pop(request_id, None))
 
@@ -263,17 +282,37 @@ class Runner:
         if late:
             await asyncio.wait(late, timeout=LETTING_GO)
 
-    async def run(self, request_id: str) -> None:
-        """Claim one request when it is its turn, and take it to its end."""
-        async with self._turns:
+    async def run(self, request_id: str, unsent: JobRef | None = None) -> None:
+        """Claim one request when it is its turn, and take it to its end.
+
+        Args:
+            request_id: which.
+            unsent: its job, where no DELETE was ever sent: looked at while it is being claimed.
+        """
+        async with self._turns, self._looking_at(unsent) as look:
             request = await self._holds.claim(request_id)
             if request:
-                await self._run(request)
+                # After somebody's DELETE, only a look from after the claim says what it did.
+                await self._run(request, None if request.sent.count else look)
 
-    async def _run(self, request: Request) -> None:
+    @asynccontextmanager
+    async def _looking_at(self, ref: JobRef | None) -> AsyncIterator[Look | None]:
+        """Have a look at a job under way; it is given up where nobody wants it any more."""
+        project = self._projects.find(ref.project_id) if ref else None
+        if ref is None or project is None:
+            yield None
+            return
+        look = asyncio.create_task(project.atlas.restore_job(ref, patience=PATIENCE))
+        try:
+            yield look
+        finally:
+            look.cancel()
+            await asyncio.gather(look, return_exceptions=True)
+
+    async def _run(self, request: Request, look: Look | None) -> None:
         renewing = asyncio.create_task(self._renew(request.id))
         try:
-            await self._settle(request)
+            await self._settle(request, look)
         except asyncio.CancelledError:
             await self._holds.release(request.id)
             raise
@@ -281,20 +320,27 @@ class Runner:
             renewing.cancel()
         self._told()
 
-    async def _settle(self, request: Request) -> None:
+    async def _settle(self, request: Request, look: Look | None) -> None:
         project = self._projects.find(request.ref.project_id)
         if project is None:
             outcome = Outcome(sentence=UNKNOWN_PROJECT)
             await self._holds.settle(request, State.FAILED, outcome)
             return
-        run = Run(request, project.atlas, self._holds, sleep=self._sleep, monotonic=self._monotonic)
+        run = Run(
+            request,
+            project.atlas,
+            self._holds,
+            first=look,
+            sleep=self._sleep,
+            monotonic=self._monotonic,
+        )
         ending = await run.to_its_end()
         await self._holds.settle(run.request, ending.state, ending.outcome)
 
-    async def _supervised(self, request_id: str) -> None:
+    async def _supervised(self, request_id: str, unsent: JobRef | None) -> None:
         with self._trail("run", request_id):
             try:
-                await self.run(request_id)
+                await self.run(request_id, unsent)
             except CancellationError as error:
                 # The lease runs out, and the sweeper of some replica begins again with a look.
                 log.warning("run interrupted", why=str(error))

@@ -54,14 +54,19 @@ def locked_request(request_id: str) -> Select[Any]:
     return request_by_id(request_id).with_for_update()
 
 
-def request_by_key(key: str) -> Select[Any]:
-    """Find the request that this very submission has made already."""
-    return select(requests).where(requests.c.key == key)
-
-
 def open_request_for(ref: JobRef) -> Select[Any]:
     """Find the open request for a job: there is at most one."""
-    return select(requests).where(
+    return select(requests).where(_is_open_for(ref))
+
+
+def made_or_open(key: str, ref: JobRef) -> Select[Any]:
+    """Find what this very submission has made already, first, and the open request for its job."""
+    is_this = requests.c.key == key
+    return select(requests).where(or_(is_this, _is_open_for(ref))).order_by(is_this.desc())
+
+
+def _is_open_for(ref: JobRef) -> ColumnElement[bool]:
+    return and_(
         requests.c.project_id == ref.project_id,
         requests.c.cluster_name == ref.cluster_name,
         requests.c.job_id == ref.job_id,

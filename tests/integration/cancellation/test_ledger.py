@@ -99,6 +99,18 @@ async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
     assert (await ledger.open_request_for(job_ref())) == second
 
 
+async def test_a_submission_that_comes_again_late_is_its_own_request_though_another_is_open(
+    ledger: Ledger,
+) -> None:
+    first = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+    ended = await ledger.withdraw(first.id, RINA, anybody)
+    await ledger.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
+
+    again = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+
+    assert again == ended
+
+
 async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
     ledger: Ledger, record: Record, entered: list[State]
 ) -> None:

@@ -136,7 +136,7 @@ class House:
     started: list[str] = field(default_factory=list)
     request_id: str = "none"
 
-    def start(self, request_id: str) -> None:
+    def start(self, request_id: str, unsent: JobRef | None = None) -> None:
         self.started.append(request_id)
 
 

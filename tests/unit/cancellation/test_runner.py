@@ -449,6 +449,105 @@ async def test_no_more_are_claimed_than_can_be_brought_to_an_end_in_time() -> No
     assert claimed == ids
 
 
+class Hall:
+    """A ledger and an Atlas in which every claim and every look waits to be let through."""
+
+    def __init__(self, request: Request, clock: Clock) -> None:
+        hall = self
+        self.claims, self.looks = asyncio.Event(), asyncio.Event()
+        self.given_up = 0
+
+        class Slow(Held):
+            async def claim(self, request_id: str) -> Request | None:
+                await hall.claims.wait()
+                return await Held.claim(self, request_id)
+
+        class Far(Script):
+            async def restore_job(
+                self, ref: JobRef, *, patience: float | None = None
+            ) -> RestoreJob:
+                job = await Script.restore_job(self, ref, patience=patience)
+                try:
+                    await hall.looks.wait()
+                except asyncio.CancelledError:
+                    hall.given_up += 1
+                    raise
+                return job
+
+        self.held = Slow(request)
+        self.atlas = Far(clock, reads=[THERE, GONE])
+        project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=self.atlas)
+        self.runner = Runner(self.held, Projects([project]), monotonic=clock.monotonic)
+
+
+async def test_the_job_of_a_new_request_is_looked_at_while_it_is_claimed(clock: Clock) -> None:
+    request = a_request()
+    hall = Hall(request, clock)
+
+    hall.runner.start(request.id, request.ref)
+    await asyncio.sleep(0.01)
+    assert hall.atlas.calls == ["GET"]
+    hall.looks.set()
+    await asyncio.sleep(0.01)
+    assert (hall.atlas.calls, hall.held.written) == (["GET"], [])  # nothing before the claim
+
+    hall.claims.set()
+    await hall.runner.stop(5)
+
+    assert hall.atlas.calls == ["GET", "DELETE", "GET"]
+    assert hall.held.ended
+    assert hall.held.ended[0] is State.CANCELLED
+
+
+async def test_a_look_from_before_the_claim_does_not_count_after_another_runners_delete(
+    clock: Clock,
+) -> None:
+    """It may be older than that DELETE, and would have a second one sent."""
+    request = a_request()
+    hall = Hall(request, clock)
+    hall.looks.set()
+
+    hall.runner.start(request.id, request.ref)
+    await asyncio.sleep(0.01)
+    hall.held.request = replace(request, sent=Sent(count=1, unknown=True))
+    hall.claims.set()
+    await hall.runner.stop(5)
+
+    assert hall.atlas.calls == ["GET", "GET"]
+
+
+@pytest.mark.parametrize("claims", [True, False])
+async def test_a_look_at_a_job_that_somebody_else_claims_is_given_up(
+    clock: Clock, *, claims: bool
+) -> None:
+    request = a_request()
+    hall = Hall(request, clock)
+    hall.held.lost = True
+
+    hall.runner.start(request.id, request.ref)
+    await asyncio.sleep(0.01)
+    if claims:
+        hall.claims.set()
+    await hall.runner.stop(0.05)
+
+    assert (hall.given_up, hall.atlas.calls) == (1, ["GET"])
+
+
+async def test_a_request_that_was_found_is_looked_at_only_once_it_is_claimed(clock: Clock) -> None:
+    """Whoever held it before may have sent a DELETE since."""
+    hall = Hall(a_request(), clock)
+
+    hall.runner.start(hall.held.request.id)
+    await asyncio.sleep(0.01)
+    assert hall.atlas.calls == []
+
+    hall.looks.set()
+    hall.claims.set()
+    await hall.runner.stop(5)
+
+    assert hall.atlas.calls == ["GET", "DELETE", "GET"]
+
+
 async def test_a_run_that_was_taken_over_is_dropped_quietly(clock: Clock) -> None:
     class Overtaken(Held):
         async def cancel_sent(self, request: Request) -> Request:
