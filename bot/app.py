@@ -158,7 +158,9 @@ class Bot:
 
     def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
         if token := self.settings.slack.app_token:
-            intake = SocketIntake(token.get_secret_value(), client, refuse=what_is_wrong)
+            # Of its own, so that calls that hang take no connection from the sockets.
+            dialler = self._open_client()
+            intake = SocketIntake(token.get_secret_value(), dialler, refuse=what_is_wrong)
             self.metrics.watch_connections(lambda: intake.live)
             return intake
         return HttpIntake(client, payload_of)

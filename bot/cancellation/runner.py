@@ -147,9 +147,7 @@ class Run:
             try:
                 job = await self._look()
             except AtlasError as error:
-                await self._noted()
                 return self._unreadable(error)
-            await self._noted()
             if ending := self._ending(job):
                 return ending
             if next_step(self.request.shown, self.request.sent, job) is Step.SEND:
@@ -157,6 +155,12 @@ class Run:
             await self._pause()
 
     async def _look(self) -> RestoreJob:
+        try:
+            return await self._read()
+        finally:
+            await self._noted()  # whatever follows goes by what is written down
+
+    async def _read(self) -> RestoreJob:
         if self._first:
             first, self._first = self._first, None
             return await first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientPayloadError, ClientSession, ClientTimeout
+from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
 from slack_sdk.web.async_client import AsyncWebClient
 
 if TYPE_CHECKING:
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 #: Seconds for one call; the SDK's own 30 outlive every trigger and every reader's patience.
 TIMEOUT = 10
 
+#: Calls at once; more wait for a free connection. aiohttp uses connections in turn, so those of a
+#: rush stay as long as the bot is busy.
+CONNECTIONS = 32
+
 
 def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
-    """Open the session that all clients share; close it when the bot stops."""
-    # A client that is given a session never applies its own time limit to it.
-    return ClientSession(timeout=ClientTimeout(total=TIMEOUT), trace_configs=list(traces))
+    """Open a session that clients may share; close it when the bot stops."""
+    return ClientSession(
+        connector=TCPConnector(limit=CONNECTIONS),
+        # A client that is given a session never applies its own time limit to it.
+        timeout=ClientTimeout(total=TIMEOUT),
+        trace_configs=list(traces),
+    )
 
 
 class Client(AsyncWebClient):

@@ -9,6 +9,7 @@ import argparse
 import ast
 import asyncio
 import importlib
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -109,4 +110,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # As Ctrl+C does: what was started is ended before the benchmark itself is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

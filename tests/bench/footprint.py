@@ -24,7 +24,7 @@ from tests.bench.report import Goal, Missing, Row, Table, in_turn, median, secon
 from tests.process import BotProcess, surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from bot.sandbox.atlas import RestoreJob
     from tests.bench.report import Scale
@@ -103,41 +103,57 @@ class House:
     async def work(self, requests: int) -> float:
         """Have so many jobs cancelled, and return the memory once all is told."""
         numbers = iter(range(requests))
-        people = [self._person(number) for number in range(PEOPLE)]
+        people = [self.person(number) for number in range(PEOPLE)]
         await asyncio.gather(*(self._cancels(person, numbers) for person in people))
         await asyncio.sleep(REST)
         return self.memory
 
-    def _person(self, number: int) -> str:
+    def person(self, number: int) -> str:
+        """Have somebody move in, who is in every channel, and return their name."""
         team = self.slack.workspace.team.id
         person = User(id=f"U0BENCH{number:03d}", name=f"bench-{number}", team_id=team)
         self.slack.workspace.add(person)
         for channel in range(CHANNELS):
-            self.slack.workspace.channel(_channel(channel)).members.add(person.id)
+            self.slack.workspace.channel(channel_id(channel)).members.add(person.id)
         return person.name
 
     async def _cancels(self, person: str, numbers: Any) -> None:
         for _number in numbers:
-            job, channel = self._job(), _channel(next(self.numbers) % CHANNELS)
-            before = self.slack.view_of(person)
-            await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
-
-            def shown(before: Json | None = before) -> Json | None:
-                view = self.slack.view_of(person)
-                is_new = view and (before is None or view["id"] != before["id"])
-                return view if view and is_new and view.get("submit") else None
-
-            view = await self.slack.until(shown, PATIENCE)
+            job, channel = self.job(), channel_id(next(self.numbers) % CHANNELS)
+            view = await self.looks_up(person, channel, job)
             ack = await self.slack.submits(person, view, {"reason": "started by mistake"})
             assert ack.ok, ack
             await self.slack.until(partial(getattr, job, "cancelled"), PATIENCE)
 
-    def _job(self) -> RestoreJob:
+    async def looks_up(
+        self,
+        person: str,
+        channel: str,
+        job: RestoreJob,
+        acked: Callable[[float], None] = lambda _seconds: None,
+    ) -> Json:
+        """Type the command, and return the dialog once it shows the job."""
+        before = self.slack.view_of(person)
+        began = time.monotonic()
+        await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
+        acked(time.monotonic() - began)
+
+        def shown() -> Json | None:
+            view = self.slack.view_of(person)
+            is_new = view and (before is None or view["id"] != before["id"])
+            return view if view and is_new and view.get("submit") else None
+
+        view = await self.slack.until(shown, PATIENCE)
+        assert view
+        return view
+
+    def job(self) -> RestoreJob:
+        """Start one more restore job."""
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
         return self.atlas.world.add_job(cluster)
 
 
-def _channel(number: int) -> str:
+def channel_id(number: int) -> str:
     return f"C0BENCH{number:04d}"
 
 
@@ -179,7 +195,7 @@ async def open_house() -> AsyncIterator[House]:
     with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
         async with AtlasStandIn(behaviour=behaviour) as atlas, SlackStandIn() as slack:
             for number in range(CHANNELS):
-                channel = Channel(id=_channel(number), name=f"bench-{number}")
+                channel = Channel(id=channel_id(number), name=f"bench-{number}")
                 channel.members.add(slack.workspace.app.bot_user)
                 slack.workspace.add(channel)
             with BotProcess(environment(slack, atlas, Path(folder))) as bot:

@@ -11,6 +11,7 @@ import ast
 import asyncio
 import importlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -119,4 +120,6 @@ def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: 
 
 
 if __name__ == "__main__":
+    # As Ctrl+C does: what was started is ended before the campaign itself is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

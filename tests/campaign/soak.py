@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 #: How many requests are under way at most; what comes then is not begun, and counted.
 CROWD = 300
 
+#: Requests at once before the steady load begins: more than a bot has connections. What is open
+#: after that is all that it may open, and what comes on top later is growth.
+RUSH = 100
+
 #: As many calls as the load needs, of one project: Atlas itself takes 500 a minute, so that so many
 #: cancellations would be of a dozen projects.
 CALLS_A_MINUTE = 20_000
@@ -125,7 +129,13 @@ class Load:
         self._ended: deque[tuple[float, Story]] = deque()
 
     async def keep_up(self, rate: float, seconds: float) -> None:
-        """Let somebody ask `rate` times a second, whether or not those before have their answer."""
+        """Let a crowd ask at once, then somebody `rate` times a second.
+
+        Whether or not those before have their answer.
+        """
+        async with asyncio.TaskGroup() as crowd:
+            for _ in range(RUSH):
+                crowd.create_task(self._ask(self._free.popleft()))
         began = time.monotonic()
         async with asyncio.TaskGroup() as crowd:
             for number in range(1, round(seconds * rate) + 1):
@@ -224,7 +234,7 @@ def load_table(house: House, tally: Tally) -> Table:
 def figures(house: House, tally: Tally) -> dict[str, float | int]:
     acks = house.courier.counts.seconds
     return {
-        "asked for a cancellation each second": tally.asked / tally.lasted,
+        "asked for a cancellation each second": (tally.asked - RUSH) / tally.lasted,
         "requests": tally.asked,
         "cancelled, and said so": tally.cancelled,
         "failures told, then tried again": tally.retried,

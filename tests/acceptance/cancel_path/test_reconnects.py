@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.sandbox.slack import Settings, SlackStandIn
+from bot.sandbox.slack import Fault, Settings, SlackStandIn
+from bot.slack.clients import CONNECTIONS
 from tests.acceptance.house import SLACK_TIME, open_house
 from tests.stream import streaming
 
@@ -58,3 +59,15 @@ async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_lose
         away = [ack for ack in stream.acks if ack.error == "dispatch_failed"]
         assert stream.unanswered == len(away)  # only while both were cut there was no way at all
         assert (stream.gap < 1.0, stream.slowest < SLACK_WAITS) == (True, True)
+
+
+async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        sockets = house.slack.sockets
+        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * CONNECTIONS)
+        commands = (house.types("rina", "prod-eu") for _ in range(2 * CONNECTIONS))
+        await asyncio.gather(*commands)
+
+        await sockets.cut()
+
+        await house.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)

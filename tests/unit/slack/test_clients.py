@@ -1,17 +1,19 @@
-"""What the Web API client makes of answers that are none of Slack's."""
+"""How many calls the Web API client makes at once, and what it makes of answers not of Slack's."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
-from bot.slack.clients import build_client, new_session
+from bot.slack.clients import CONNECTIONS, build_client, new_session
 from bot.slack.errors import CALL_ERRORS, NotReachable, meaning_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 @pytest.fixture(params=["text/html", "text/plain", "application/json"])
@@ -21,8 +23,14 @@ async def address_of_a_proxy(request: pytest.FixtureRequest) -> AsyncIterator[st
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text="<html>maintenance</html>", content_type=request.param)
 
+    async with serving(page) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
     site = web.Application()
-    site.router.add_post("/api/{method}", page)
+    site.router.add_post("/api/{method}", answer)
     runner = web.AppRunner(site)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -38,3 +46,19 @@ async def test_a_page_of_a_proxy_is_no_answer_of_slack(address_of_a_proxy: str) 
             await client.chat_postMessage(channel="C0OPS", text="hello")
 
     assert isinstance(meaning_of(refused.value), NotReachable)
+
+
+async def test_a_rush_of_calls_opens_so_many_connections_and_no_more() -> None:
+    """They stay while the bot is busy, and each holds memory."""
+    seen = set()
+
+    async def late(request: web.Request) -> web.Response:
+        seen.add(request.transport)
+        await asyncio.sleep(0.05)
+        return web.json_response({"ok": True})
+
+    async with serving(late) as address, new_session() as session:
+        client = build_client("xoxb-1", address, session)
+        await asyncio.gather(*(client.api_test() for _ in range(4 * CONNECTIONS)))
+
+    assert len(seen) == CONNECTIONS
