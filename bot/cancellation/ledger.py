@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.cancellation import statements
@@ -183,7 +184,7 @@ class Ledger:
 
 
 def _find_or_create(page: Page, request: Request, person: Person) -> Request:
-    if earlier := page.find(statements.made_or_open(request.key, request.ref)):
+    if earlier := page.find(statements.made_or_open(), _this(request)):
         if earlier.key == request.key:
             return earlier
         raise JobTaken(earlier)
@@ -194,6 +195,11 @@ def _find_or_create(page: Page, request: Request, person: Person) -> Request:
         unasked = {"because": "no approval was needed"}
         page.record(request, EventName.APPROVED, detail=unasked)
     return request
+
+
+def _this(request: Request) -> dict[str, str]:
+    """What makes a submission the same as another, or as good as the same."""
+    return {"this": request.key, **asdict(request.ref)}
 
 
 def _asked(request: Request) -> dict[str, Any]:

@@ -107,9 +107,9 @@ class Page:
     def run(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
 
-    def find(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+    def find(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
         """Read the request that `statement` selects, if there is one."""
-        row = self.run(statement).first()
+        row = self.run(statement, values).first()
         return self._request(row) if row else None
 
     def read(self, request_id: str) -> Request:
@@ -278,11 +278,11 @@ class Page:
     def write_out(self) -> None:
         """Write what was gathered: new requests, the record, how far it has come, the posts."""
         for request in self._new.values():
-            self.run(statements.new_request(request_to_row(request) | self._end(request.id)))
+            self.run(statements.new_request(), request_to_row(request) | self._end(request.id))
         if self._events:
             self.run(statements.new_events(), self._events)
         for request_id in {event["request"] for event in self._events} - self._new.keys():
-            self.run(statements.move_head(request_id, self._end(request_id)))
+            self.run(statements.move_head(), {"of": request_id, **self._end(request_id)})
         needed = [drawing for drawing in self._drawings.values() if self._is_needed(drawing)]
         if posts := self._posts + needed:
             self.run(post_statements.new_posts(), posts)
@@ -293,7 +293,7 @@ class Page:
 
     def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
         """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
-        due = self.run(post_statements.drawings_due(drawing["request"])).all()
+        due = self.run(post_statements.drawings_due(), {"of": drawing["request"]}).all()
         late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
         if late:
             self.run(post_statements.hasten_posts(late, drawing["due_at"]))

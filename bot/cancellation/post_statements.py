@@ -27,13 +27,15 @@ DUE: ColumnElement[str] = literal_column("'due'")
 FARTHEST = timedelta(minutes=2)
 
 
+@cache
 def new_posts() -> Insert:
     """Write down what is to be posted."""
     return insert(posts)
 
 
-def drawings_due(request_id: str) -> Select[Any]:
-    """Read which posts will draw the request's card as its row is then; keep them unclaimed.
+@cache
+def drawings_due() -> Select[Any]:
+    """Read which posts will draw the card of the request `of` as its row is then; keep them so.
 
     Without the lock a replica could claim one in this very moment and draw the row as it was.
 
@@ -44,7 +46,7 @@ def drawings_due(request_id: str) -> Select[Any]:
     return (
         select(posts.c.id, posts.c.due_at, posts.c.attempts)
         .where(
-            posts.c.request == request_id,
+            posts.c.request == bindparam("of"),
             posts.c.state == DUE,
             posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
             posts.c.claimed_until.is_(None),
@@ -100,7 +102,7 @@ def claim_posts(post_ids: Iterable[int], owner: str, until: datetime) -> Update:
         update(posts)
         .where(posts.c.id.in_(list(post_ids)))
         .values(claimed_by=owner, claimed_until=until, attempts=posts.c.attempts + 1)
-        .returning(*posts.c)
+        .returning(posts)
     )
 
 

@@ -1,12 +1,18 @@
-"""Every statement about requests and their record, named, with a sentence each."""
+"""Every statement about requests and their record, named, with a sentence each.
+
+To build a statement costs as much as to run it: those of every cancellation are built once, and
+their values are given when they run.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     and_,
+    bindparam,
     delete,
     exists,
     false,
@@ -40,6 +46,9 @@ IS_OPEN = requests.c.state.in_(_OPEN)
 HAS_ENDED = requests.c.state.not_in(_OPEN)
 
 
+#: What names a job, as `JobRef` does.
+_JOB = (requests.c.project_id, requests.c.cluster_name, requests.c.job_id)
+
 #: No lease on a request is longer; see `is_past`.
 LONGEST_LEASE = timedelta(seconds=20)
 
@@ -56,22 +65,20 @@ def locked_request(request_id: str) -> Select[Any]:
 
 def open_request_for(ref: JobRef) -> Select[Any]:
     """Find the open request for a job: there is at most one."""
-    return select(requests).where(_is_open_for(ref))
-
-
-def made_or_open(key: str, ref: JobRef) -> Select[Any]:
-    """Find what this very submission has made already, first, and the open request for its job."""
-    is_this = requests.c.key == key
-    return select(requests).where(or_(is_this, _is_open_for(ref))).order_by(is_this.desc())
-
-
-def _is_open_for(ref: JobRef) -> ColumnElement[bool]:
-    return and_(
+    return select(requests).where(
         requests.c.project_id == ref.project_id,
         requests.c.cluster_name == ref.cluster_name,
         requests.c.job_id == ref.job_id,
         IS_OPEN,
     )
+
+
+@cache
+def made_or_open() -> Select[Any]:
+    """Find what the submission `this` has made already, first, and the open request for a job."""
+    is_this = requests.c.key == bindparam("this")
+    is_open = and_(*(column == bindparam(column.name) for column in _JOB), IS_OPEN)
+    return select(requests).where(or_(is_this, is_open)).order_by(is_this.desc())
 
 
 def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
@@ -135,9 +142,10 @@ def count_open_requests() -> Select[Any]:
     return select(func.count()).select_from(requests).where(IS_OPEN)
 
 
-def new_request(values: dict[str, Any]) -> Insert:
+@cache
+def new_request() -> Insert:
     """Write a request down; the unique indexes refuse a second one for its key or its job."""
-    return insert(requests).values(**values)
+    return insert(requests)
 
 
 def change_request(
@@ -151,7 +159,7 @@ def change_request(
         update(requests)
         .where(requests.c.id == request_id, requests.c.state.in_(list(expected)), *conditions)
         .values(**values)
-        .returning(*requests.c)
+        .returning(requests)
     )
 
 
@@ -207,11 +215,13 @@ def locked_head(request_id: str) -> Select[Any]:
     )
 
 
-def move_head(request_id: str, values: dict[str, Any]) -> Update:
-    """Note how far the request's record has come."""
-    return update(requests).where(requests.c.id == request_id).values(**values)
+@cache
+def move_head() -> Update:
+    """Note how far the record of the request `of` has come."""
+    return update(requests).where(requests.c.id == bindparam("of"))
 
 
+@cache
 def new_events() -> Insert:
     """Add lines to the record."""
     return insert(audit_events)
