@@ -35,6 +35,9 @@ LAST_READ = 8.0
 #: their leases run out, and none would come to its end; so the others wait unclaimed, in order.
 ABREAST = 64
 
+#: Seconds that claiming may take for a look that began beside it to count.
+FRESH = 0.5
+
 #: Seconds between two looks at a job whose DELETE was accepted, and after a DELETE that failed.
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -294,16 +297,18 @@ class Runner:
             unsent: its job, where no DELETE was ever sent: looked at while it is being claimed.
         """
         async with self._turns, self._looking_at(unsent) as look:
+            until = self._monotonic() + FRESH
             request = await self._holds.claim(request_id)
             if request:
-                # After somebody's DELETE, only a look from after the claim says what it did.
-                await self._run(request, None if request.sent.count else look)
+                # Somebody's DELETE may be newer than a look from before the claim.
+                counts = not request.sent.count and self._monotonic() <= until
+                await self._run(request, look if counts else None)
 
     @asynccontextmanager
     async def _looking_at(self, ref: JobRef | None) -> AsyncIterator[Look | None]:
         """Have a look at a job under way; it is given up where nobody wants it any more."""
         project = self._projects.find(ref.project_id) if ref else None
-        if ref is None or project is None:
+        if not (ref and project):
             yield None
             return
         look = asyncio.create_task(project.atlas.restore_job(ref, patience=PATIENCE))

@@ -22,7 +22,7 @@ from bot.cancellation.errors import NotRecorded, RequestMovedOn
 from bot.cancellation.lifecycle import Outcome, Request, Sent, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.cancellation.runner import ABREAST, LAST_READ, PATIENCE, Runner
+from bot.cancellation.runner import ABREAST, FRESH, LAST_READ, PATIENCE, Runner
 from tests.domain import PROJECT_ID, Clock, a_job, a_request
 
 if TYPE_CHECKING:
@@ -514,6 +514,20 @@ async def test_a_look_from_before_the_claim_does_not_count_after_another_runners
     await hall.runner.stop(5)
 
     assert hall.atlas.calls == ["GET", "GET"]
+
+
+async def test_a_look_that_began_long_before_the_claim_does_not_count(clock: Clock) -> None:
+    request = a_request()
+    hall = Hall(request, clock)
+    hall.looks.set()
+
+    hall.runner.start(request.id, request.ref)
+    await asyncio.sleep(0.01)
+    clock.forward(FRESH + 0.1)
+    hall.claims.set()
+    await hall.runner.stop(5)
+
+    assert hall.atlas.calls == ["GET", "GET"]  # the second look says that the job is gone
 
 
 @pytest.mark.parametrize("claims", [True, False])
