@@ -195,7 +195,9 @@ class Bot:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         policy_of = domain.desk.policy_of
         trail = self._tracing.trail
-        self._deliver(Outbox(domain.posts, client, self.owner, policy_of, links, trail=trail))
+        # With connections of its own: dialogs that hang hold up nobody's outcome.
+        poster = self._open_client()
+        self._deliver(Outbox(domain.posts, poster, self.owner, policy_of, links, trail=trail))
         self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)

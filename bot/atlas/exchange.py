@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import anyio
 import httpx
 
 from bot.atlas.bearer import BearerLogin
@@ -28,12 +28,14 @@ from bot.atlas.verdict import cleaned, verdict
 from bot.atlas.wire import TOKEN_PATH, parsed, unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from bot.atlas.credentials import Credentials
     from bot.atlas.errors import AtlasTrouble
     from bot.atlas.gauge import Answered
     from bot.atlas.wire import Ask, Dialect
+
+_T = TypeVar("_T")
 
 #: The part of a call's seconds that connecting may take.
 CONNECTING = 0.7
@@ -71,6 +73,7 @@ class Exchange:
         # Waiting is not left to the pool of httpx: whenever a call comes or goes, it looks through
         # all connections for each one that waits, and some hundreds would keep the bot busy.
         self._free = asyncio.Semaphore(CONNECTIONS)
+        self._calls: set[asyncio.Task[httpx.Response]] = set()
         self._http = httpx.AsyncClient(
             transport=Gauge(transport or transport_to(self._base), observe, monotonic),
             auth=self._login(credentials, monotonic),
@@ -85,6 +88,9 @@ class Exchange:
         return BearerLogin(credentials, self._base, self._is_unauthorized, monotonic)
 
     async def aclose(self) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
         await self._http.aclose()
 
     async def send(self, ask: Ask, seconds: float) -> Reply:
@@ -97,16 +103,15 @@ class Exchange:
             AtlasTrouble: anything else that is no success.
         """
         asked = f"{ask.method} {ask.target(self._dialect)}"
-        async with self._turn(asked, seconds) as left:
-            response = await self._response(ask, asked, min(self._timeout, left))
+        left = await self._turn(asked, seconds)
+        response = await self._call(ask, asked, min(self._timeout, left))
         status, payload = self._unwrapped(response)
         if not httpx.codes.is_success(status):
             raise verdict(status, response.headers, payload, ask.subject, asked)
         return Reply(status, payload)
 
-    @asynccontextmanager
-    async def _turn(self, asked: str, seconds: float) -> AsyncIterator[float]:
-        """Wait in turn until a connection is free; yields the seconds that are left."""
+    async def _turn(self, asked: str, seconds: float) -> float:
+        """Wait in turn until a connection is free, and take it; returns the seconds left."""
         until = self._monotonic() + seconds
         try:
             async with asyncio.timeout(seconds * WAITING):
@@ -114,14 +119,31 @@ class Exchange:
         except TimeoutError:
             facts = Facts(detail="all connections are busy", asked=asked)
             raise TimedOut(**facts) from None
+        return until - self._monotonic()
+
+    async def _call(self, ask: Ask, asked: str, seconds: float) -> httpx.Response:
+        """Make a call, and give its turn back; the call ends when nobody waits for it any more.
+
+        It is anyio that ends it: a call that asyncio cancels just when its answer ends takes its
+        connection out of httpcore's pool for ever.
+        """
+        scope = anyio.CancelScope()
+        call = asyncio.create_task(_within(scope, self._response(ask, asked, seconds)))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
         try:
-            yield until - self._monotonic()
-        finally:
-            self._free.release()
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            scope.cancel()
+            raise
+
+    def _ended(self, call: asyncio.Task[httpx.Response]) -> None:
+        self._calls.discard(call)
+        self._free.release()
 
     async def _response(self, ask: Ask, asked: str, seconds: float) -> httpx.Response:
         try:
-            async with asyncio.timeout(seconds):
+            with anyio.fail_after(seconds):
                 return await self._http.request(
                     ask.method,
                     self._base + ask.target(self._dialect),
@@ -153,6 +175,12 @@ class Exchange:
             return response.status_code == httpx.codes.UNAUTHORIZED
         body = await response.aread()
         return unwrapped(response.status_code, parsed(body))[0] == httpx.codes.UNAUTHORIZED
+
+
+async def _within(scope: anyio.CancelScope, work: Awaitable[_T]) -> _T:
+    with scope:
+        return await work
+    raise asyncio.CancelledError
 
 
 def _timeouts(seconds: float) -> httpx.Timeout:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import Fault, Settings, SlackStandIn
 from bot.slack.clients import CONNECTIONS
-from tests.acceptance.house import SLACK_TIME, open_house
+from tests.acceptance.house import RUNNING, SLACK_TIME, open_house
 from tests.stream import streaming
 
 if TYPE_CHECKING:
@@ -71,3 +71,17 @@ async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: 
         await sockets.cut()
 
         await house.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)
+
+
+async def test_dialogs_that_hang_hold_up_no_outcome(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        view = await house.looks_up(RUNNING)
+        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * CONNECTIONS)
+        commands = (house.types("ada", "prod-eu") for _ in range(2 * CONNECTIONS))
+        await asyncio.gather(*commands)
+
+        await house.slack.submits("rina", view, {"reason": "started by mistake"})
+
+        ending = await house.ends(RUNNING[1], seconds=SLACK_WAITS)
+
+    assert ending.state == "cancelled"

@@ -1,0 +1,55 @@
+"""Calls that nobody waits for any more: their connections are used again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import SecretStr
+
+from bot.atlas import AtlasClient, DigestKey, JobRef
+from bot.atlas.network import CONNECTIONS
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, Fault
+
+KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
+JOB = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id="65f0a1c2d3e4f5a6b7c80101")
+
+#: At how many turns of the loop a call is given up: from before it is sent to after its end.
+TURNS = range(40)
+
+
+async def given_up(client: AtlasClient, turns: int) -> None:
+    call = asyncio.create_task(client.restore_job(JOB))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_calls_that_are_given_up_at_any_moment_keep_no_connection() -> None:
+    """Above all when the end of the answer is being read."""
+    async with (
+        AtlasStandIn() as atlas,
+        AtlasClient(KEY, base_url=atlas.url) as client,
+    ):
+        await client.restore_job(JOB)
+        for _ in range(CONNECTIONS):
+            for turns in TURNS:
+                await given_up(client, turns)
+
+        reads = (client.restore_job(JOB, patience=5.0) for _ in range(CONNECTIONS))
+        jobs = await asyncio.gather(*reads)
+
+    assert {job.id for job in jobs} == {JOB.job_id}
+
+
+async def test_a_client_that_is_closed_waits_for_no_call_that_hangs() -> None:
+    async with AtlasStandIn() as atlas:
+        client = AtlasClient(KEY, base_url=atlas.url)
+        await client.restore_job(JOB)
+        atlas.faults.add(Fault(kind="hang", times=1))
+        call = asyncio.create_task(client.restore_job(JOB))
+        await asyncio.sleep(0.05)
+        call.cancel()
+
+        async with asyncio.timeout(1.0):
+            await client.aclose()
