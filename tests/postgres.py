@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ import asyncpg
 from tests.needs import needs
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
 #: Seconds in which a server must answer after its start.
@@ -142,3 +144,16 @@ class PostgresServer:
             user=self._user,
             cwd=self._folder,
         )
+
+
+@asynccontextmanager
+async def open_postgres() -> AsyncIterator[PostgresServer]:
+    """Run a server without holding up the event loop; told to end while it starts, it ends too."""
+    server = PostgresServer()
+    starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    try:
+        await asyncio.shield(starting)
+        yield server
+    finally:
+        await asyncio.wait({starting})
+        await asyncio.to_thread(server.__exit__, None, None, None)

@@ -9,7 +9,6 @@ import argparse
 import ast
 import asyncio
 import importlib
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -19,7 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from tests.bench import machine, pages
-from tests.bench.report import Report, Scale
+from tests.bench.report import Missing, Report, Scale
+from tests.ending import end_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,8 @@ def run(name: str, scale: Scale) -> Report:
     try:
         module = importlib.import_module(f"tests.bench.{name}")
         return Report(name, asyncio.run(module.measure(scale)))
+    except Missing as error:
+        return Report(name, error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and fails the run
         traceback.print_exc()
         return Report(name, error=f"{type(error).__name__}: {error}")
@@ -110,6 +112,5 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # As Ctrl+C does: what was started is ended before the benchmark itself is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_in_order()
     sys.exit(main())

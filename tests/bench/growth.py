@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,10 +26,10 @@ from tests.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds
 from tests.bench.seed import WAITING, seed
 from tests.domain import PROJECT_ID, RINA, a_request
 from tests.needs import find
-from tests.postgres import PostgresServer
+from tests.postgres import open_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -50,6 +50,7 @@ WHOLE = re.compile(r"SCAN (\w+)$|Seq Scan on (\w+)", re.MULTILINE)
 BACKWARDS = "ORDER BY audit_events.id DESC"
 
 NOTES = (
+    "Times are in ms; the columns are how many requests the ledger has.",
     (
         "Each request has its approval, three posts, six events and a sighting; the history is"
         f" sixty days long, and {WAITING} requests wait. PostgreSQL is analysed, as a live one is."
@@ -138,7 +139,7 @@ async def measure(scale: Scale) -> list[Table]:
         goals = [Goal.at_most(FLAT, None, LIMIT)]
         nothing = Table(title="PostgreSQL", columns=_columns(sizes), rows=[missing], goals=goals)
         return [*tables, nothing]
-    async with _postgres() as server:
+    async with open_postgres() as server:
         urls = [await asyncio.to_thread(server.new_database) for _ in sizes]
         tables.append(await _table("PostgreSQL", sizes, urls, scale))
     return tables
@@ -148,17 +149,8 @@ def _has_postgres() -> bool:
     return any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or find("initdb") is not None
 
 
-@asynccontextmanager
-async def _postgres() -> AsyncIterator[PostgresServer]:
-    server = await asyncio.to_thread(PostgresServer().__enter__)
-    try:
-        yield server
-    finally:
-        await asyncio.to_thread(server.__exit__, None, None, None)
-
-
 def _columns(sizes: Sequence[int]) -> list[str]:
-    return [*(f"{size:,} ms" for size in sizes), f"{sizes[-1]:,} × {sizes[0]}"]
+    return [*(f"{size:,}" for size in sizes), f"{sizes[-1]:,} × {sizes[0]}"]
 
 
 async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Scale) -> Table:

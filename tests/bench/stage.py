@@ -9,11 +9,10 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +23,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.bench.load import Plan, Sent
 from tests.bench.report import Missing
 from tests.bench.sign import CLUSTER, JOB, SECRET
+from tests.ending import end_in_order
 from tests.process import BotProcess, surroundings
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def peer(name: str) -> Program:
 
 
 async def stay() -> None:
-    """Say where the bot and its peers listen, and stay."""
+    """Say where the bot and its peers listen, and stay until SIGINT or SIGTERM."""
     async with open_stage() as stage:
         with ExitStack() as stack:
             ports = {"bot": stage.bot.port}
@@ -227,16 +227,10 @@ async def stay() -> None:
             for name, port in ports.items():
                 sys.stdout.write(f"{name:12} http://127.0.0.1:{port}/slack/events\n")
             sys.stdout.flush()
-            await ended()
-
-
-async def ended() -> None:
-    """Wait for SIGINT or SIGTERM; the programs that were started end with this one."""
-    end = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, end.set)
-    await end.wait()
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(stay())
+    end_in_order()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(stay())

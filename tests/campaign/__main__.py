@@ -1,7 +1,8 @@
 """Runs the campaigns: `python -m tests.campaign [NAME …] [--seed N] [--minutes M] [--short]`.
 
 Exit code: 0 when nothing was violated, 1 when something was or a campaign broke off, 2 for wrong
-usage. What was seen of a violation stays in a folder, whose name is printed.
+usage, 130 when it was told to end. What was seen of a violation stays in a folder, whose name is
+printed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import ast
 import asyncio
 import importlib
 import shutil
-import signal
 import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,9 @@ from rich.markup import escape
 
 from tests.bench import machine, pages
 from tests.bench.__main__ import show, wide_console
-from tests.bench.report import Report
+from tests.bench.report import Missing, Report
 from tests.campaign.options import Options
+from tests.ending import end_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,10 @@ HERE = Path(__file__).parent
 LONG, SHORT = (18.0, 1000), (0.5, 60)
 LONGER = {"soak": 30.0}
 USUAL = ", ".join([f"{LONG[0]:g}", *(f"{name}: {much:g}" for name, much in LONGER.items())])
+
+
+#: The exit code of a campaign that was told to end, as a shell has it.
+INTERRUPTED = 130
 
 
 def campaigns() -> dict[str, str]:
@@ -60,9 +67,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="which (default: all)")
     add("--seed", type=int, help="the dice (default: the time)")
-    add("--minutes", type=float, help=f"how long (default: {USUAL})")
-    add("--requests", type=int, help=f"how many requests (default: {LONG[1]})")
-    add("--rate", type=float, default=20.0, help="soak: cancellations a second (default: 20)")
+    add("--minutes", type=amount, help=f"how long (default: {USUAL})")
+    add("--requests", type=count, help=f"how many requests (default: {LONG[1]})")
+    add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
     add("--markdown", type=Path, metavar="FILE", help="write the tables there, between its markers")
     asked = parser.parse_args(given)
@@ -71,6 +78,22 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     asked.names = asked.names or list(known)
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked
+
+
+def amount(text: str) -> float:
+    """Read a number above 0; raises what argparse makes a sentence of."""
+    value = float(text)
+    if not isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number above 0; raises what argparse makes a sentence of."""
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return value
 
 
 def options_of(asked: argparse.Namespace, name: str) -> Options:
@@ -89,6 +112,8 @@ def run(name: str, options: Options) -> Report:
     try:
         module = importlib.import_module(f"tests.campaign.{name}")
         return Report(name, asyncio.run(module.run(options)))
+    except Missing as error:
+        return Report(name, error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and fails the run
         traceback.print_exc()
         return Report(name, error=f"{type(error).__name__}: {error}")
@@ -100,12 +125,15 @@ def main(given: Sequence[str] | None = None) -> int:
     console = wide_console()
     about = machine.lines()
     console.print(escape("\n".join(about)), highlight=False)
-    held = [played(name, asked, about, console) for name in asked.names]
-    if all(held):
+    code = INTERRUPTED
+    with suppress(KeyboardInterrupt):
+        held = [played(name, asked, about, console) for name in asked.names]
+        code = 0 if all(held) else 1
+    if code:
+        console.print(f"seed {asked.seed}, evidence in {asked.folder}", style="red")
+    else:
         shutil.rmtree(asked.folder)
-        return 0
-    console.print(f"seed {asked.seed}, evidence in {asked.folder}", style="red")
-    return 1
+    return code
 
 
 def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
@@ -120,6 +148,5 @@ def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: 
 
 
 if __name__ == "__main__":
-    # As Ctrl+C does: what was started is ended before the campaign itself is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_in_order()
     sys.exit(main())

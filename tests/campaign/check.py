@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.campaign.check_deletes import of_deletes
+from tests.campaign.check_deletes import of_deletes, was_hidden
 from tests.campaign.check_logs import of_logs, of_secrets
 from tests.campaign.check_record import of_record
-from tests.campaign.people import PLOTS
+from tests.campaign.people import CANCELLED, PLOTS
 from tests.campaign.rules import Rule, Violation
 from tests.campaign.town import OPEN, RULES, different
 
@@ -78,9 +78,13 @@ def _of_thread(story: Story, thread: Thread) -> Iterator[Found]:
 
 def _of_truth(scene: Scene, story: Story, state: str) -> Iterator[Found]:
     effects = scene.effects(story)
-    if state not in OPEN | PLOTS[story.plot].ends:
-        yield Rule.OUTCOMES, f"it ended as {state}, not as {sorted(PLOTS[story.plot].ends)}"
-    if effects > 1 or (state == "cancelled" and not effects):
+    # Where Atlas did not show that somebody else had cancelled the job, the bot rightly asks it to,
+    # and then reads that the job is cancelled.
+    hidden = story.elsewhere and was_hidden(scene.calls[story.job.id])
+    ends = PLOTS[story.plot].ends | (CANCELLED if hidden else frozenset())
+    if state not in OPEN | ends:
+        yield Rule.OUTCOMES, f"it ended as {state}, not as {sorted(ends)}"
+    if effects > 1 or (state == "cancelled" and not effects and not hidden):
         yield Rule.EFFECTS, f"the card says {state}, and {effects} DELETEs took effect"
     if state == "cancelled" and not story.job.cancelled:
         yield Rule.TRUTH, "it is said cancelled, and is not"

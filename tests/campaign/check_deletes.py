@@ -8,7 +8,7 @@ from tests.campaign.rules import Rule
 from tests.campaign.town import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bot.sandbox.atlas import Call
     from tests.campaign.people import Story
@@ -53,10 +53,15 @@ def explained(scene: Scene, story: Story, late: Call) -> bool:
     done = next(call for call in scene.deletes(story) if call.effect)
     before = [call for call in scene.calls[story.job.id] if call.at <= late.at]
     return (
-        any(UNSEEN & set(call.faults) for call in before)
+        was_hidden(before)
         or any(_held_up(struck, call) for struck in scene.to_atlas for call in (done, late))
         or any(_stood_still(blow, done, late) for blow in scene.blows)
     )
+
+
+def was_hidden(calls: Iterable[Call]) -> bool:
+    """Whether Atlas showed a job for a while as it had been before."""
+    return any(UNSEEN & set(call.faults) for call in calls)
 
 
 def _held_up(struck: Struck, call: Call) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from tests.campaign.faketime import set_clock
 from tests.campaign.figures import tables
 from tests.campaign.house import Plan
 from tests.campaign.kills import part
-from tests.postgres import PostgresServer
+from tests.postgres import open_postgres
 
 if TYPE_CHECKING:
     from tests.bench.report import Table
@@ -36,8 +35,7 @@ async def run(options: Options) -> list[Table]:
     )
     options = replace(options, folder=options.folder / "clock")
     await asyncio.to_thread(options.folder.mkdir)
-    with ExitStack() as stack:
-        postgres = await asyncio.to_thread(stack.enter_context, PostgresServer())
+    async with open_postgres() as postgres:
         results = [await part(plan, options, postgres, trouble=disagree)]
     return tables("Requests while clocks jump", results)
 

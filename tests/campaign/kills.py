@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from tests.campaign.house import Plan, lag, opened
 from tests.campaign.people import write_stories
 from tests.campaign.rules import Rule, Violation
 from tests.campaign.scene import Scene
-from tests.postgres import PostgresServer
+from tests.postgres import open_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.campaign.options import Options
     from tests.campaign.people import Story
     from tests.campaign.weather import Weather
+    from tests.postgres import PostgresServer
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +56,7 @@ PARTS = (
 async def run(options: Options) -> list[Table]:
     """Run every part and return its figures; raises nothing for a violation, the table says it."""
     results = []
-    with ExitStack() as stack:
-        postgres = await asyncio.to_thread(stack.enter_context, PostgresServer())
+    async with open_postgres() as postgres:
         for number, (plan, count) in enumerate(plans(options.requests)):
             on_sqlite = plan.replicas == 1
             scale = replace(

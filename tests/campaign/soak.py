@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from tests.campaign.growth import growth_table, watch
 from tests.campaign.house import Plan, lag, opened
 from tests.campaign.people import Story
 from tests.campaign.town import CHANNELS
-from tests.postgres import PostgresServer
+from tests.postgres import open_postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -82,8 +82,7 @@ class Tally:
 
 async def run(options: Options) -> list[Table]:
     """Keep the load up for so many minutes, and return what the bots used."""
-    with ExitStack() as stack:
-        postgres = await asyncio.to_thread(stack.enter_context, PostgresServer())
+    async with open_postgres() as postgres:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
         async with opened(PLAN, folder, postgres, options.seed) as house:
@@ -145,7 +144,7 @@ class Load:
                 else:
                     self._tally.turned_away += 1
                 self._tidy()
-                if number % round(60 * rate) == 0:
+                if number % max(1, round(60 * rate)) == 0:
                     log.info("soak", **self._tally.so_far, open=CROWD - len(self._free))
             self._tally.lasted = time.monotonic() - began
 

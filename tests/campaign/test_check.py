@@ -303,6 +303,22 @@ def test_a_second_delete_is_explained_by_an_atlas_that_did_not_show_the_first(
     assert (after.found() == []) is explained
 
 
+@pytest.mark.parametrize(("faults", "explained"), [(("stale_read",), True), ((), False)])
+def test_a_job_cancelled_elsewhere_is_said_cancelled_only_if_atlas_did_not_show_it(
+    faults: tuple[str, ...], *, explained: bool
+) -> None:
+    after = Aftermath(plot="cancelled elsewhere")
+    after.story.elsewhere = True
+    after.story.job.cancel()
+    after.approve()
+    after.call("GET", 50, faults=faults)
+    after.delete(effect=False)
+    after.post("cancelled", thread=after.post("cancelled"))
+    after.record(*COURSE)
+
+    assert (after.found() == []) is explained
+
+
 def test_a_copy_of_a_post_is_allowed_only_where_slack_does_not_know_a_repeated_one() -> None:
     after = went_well()
     after.post("cancelled", thread="1.0", again="id-2")
