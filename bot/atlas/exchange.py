@@ -140,6 +140,8 @@ class Exchange:
     def _ended(self, call: asyncio.Task[httpx.Response]) -> None:
         self._calls.discard(call)
         self._free.release()
+        if not call.cancelled():
+            call.exception()  # told to whoever waits; where nobody does, it is no news
 
     async def _response(self, ask: Ask, asked: str, seconds: float) -> httpx.Response:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import httpx
 import pytest
@@ -109,3 +110,24 @@ async def test_a_call_that_is_cancelled_gives_its_turn_back() -> None:
 
         slow.go.set()
         await asyncio.gather(waiting, *before, return_exceptions=True)
+
+
+async def test_a_call_that_fails_when_nobody_waits_any_more_is_no_error_of_the_loop() -> None:
+    class Breaks(Slow):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            try:
+                return await super().handle_async_request(request)
+            except asyncio.CancelledError:
+                raise httpx.ReadError("broken", request=request) from None
+
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context))
+    async with AtlasClient(KEY, transport=Breaks()) as atlas:
+        call = asyncio.create_task(atlas.cancel_restore_job(ref(1)))
+        await settle()
+        call.cancel()
+        await settle()
+    del call
+    gc.collect()
+
+    assert said == []
