@@ -111,7 +111,9 @@ class Script:
             self._scene(f"{name.title()} sees the card and clicks “Approve”")
             self._show("card", card)
             await self._slack.clicks(name, card, "cancel_restore_approve")
-            await self._until(lambda seen=card: self._cards()[0] != seen, "the card's change")
+            # A reply changes the message too, but not what it shows.
+            shown = card["blocks"]
+            await self._until(lambda s=shown: self._cards()[0]["blocks"] != s, "the card's change")
 
     def _cards(self) -> list[dict[str, Any]]:
         """Return the messages of the bot in the channel that are no replies."""
