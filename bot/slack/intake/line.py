@@ -128,8 +128,9 @@ class Line:
     async def _open(self) -> Connection:
         while True:
             pause = pause_before(self._tries, self.trouble)
-            self._expect(pause + OPENING)
+            self._expect(pause)
             await asyncio.sleep(pause)
+            self._expect(OPENING)  # from now: the process may have been stopped in the pause
             self._tries += 1
             try:
                 async with asyncio.timeout(OPENING):

@@ -113,6 +113,24 @@ async def test_a_line_in_a_process_that_was_stopped_for_a_while_is_not_stuck() -
         assert dial.count == 2
 
 
+async def test_a_line_that_dials_after_a_standstill_has_all_its_time_for_it() -> None:
+    async def refused_at_first() -> Connection:
+        return await (refused() if dial.count == 1 else never())
+
+    dial, now = Calls(refused_at_first), [0.0]
+    async with started(dial, lambda: now[0]) as line:
+        now[0] = 30.0  # stopped in the pause before the second try
+        line.look_after()
+        await asyncio.sleep(0.3)
+        assert dial.count == 2
+
+        await looked_after(line, now, until=44.0)
+        assert dial.count == 2
+
+        await looked_after(line, now, until=46.0)
+        assert dial.count == 3
+
+
 async def test_a_line_says_why_it_has_no_connection_and_tries_again() -> None:
     dial = Calls(refused)
     async with started(dial, lambda: 0.0) as line:
