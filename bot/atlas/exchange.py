@@ -180,6 +180,7 @@ class Exchange:
 
 
 async def _within(scope: anyio.CancelScope, work: Awaitable[_T]) -> _T:
+    """Do `work` until `scope` is cancelled; the task then ends as a cancelled one does."""
     with scope:
         return await work
     raise asyncio.CancelledError

@@ -37,6 +37,9 @@ ABANDONED_AFTER = 10
 #: Seconds for abandoned transactions at the end.
 FAREWELL = 1.0
 
+#: What the log says of a transaction that was given up.
+GIVEN_UP = "ledger did not answer in time"
+
 #: What a database that is away raises, besides SQLAlchemy's own errors.
 AWAY = (SQLAlchemyError, OSError, TimeoutError)
 
@@ -147,7 +150,7 @@ class Database:
             return task.result()
         self._abandon(task, progress)
         committing = writes and progress.committing
-        log.warning("ledger did not answer in time", committing=committing)
+        log.warning(GIVEN_UP, committing=committing)
         raise MaybeRecorded if committing else NotRecorded
 
     async def _transaction(

@@ -198,7 +198,7 @@ def _find_or_create(page: Page, request: Request, person: Person) -> Request:
 
 
 def _this(request: Request) -> dict[str, str]:
-    """What makes a submission the same as another, or as good as the same."""
+    """The values for `made_or_open`: which submission this is, and for which job."""
     return {"this": request.key, **asdict(request.ref)}
 
 

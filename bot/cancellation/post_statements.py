@@ -35,7 +35,9 @@ def new_posts() -> Insert:
 
 @cache
 def drawings_due() -> Select[Any]:
-    """Read which posts will draw the card of the request `of` as its row is then; keep them so.
+    """Read which posts will draw the card of the request `of` as its row is then.
+
+    Kept unclaimed until the transaction ends.
 
     Without the lock a replica could claim one in this very moment and draw the row as it was.
 

@@ -1,6 +1,7 @@
 """Runs the benchmarks: `python -m tests.bench [NAME …] [--quick] [--markdown FILE]`.
 
-Exit code: 0 when every goal held, 1 when one did not or a benchmark broke off, 2 for wrong usage.
+Exit code: 0 when every goal held, 1 when one did not or a benchmark broke off, 2 for wrong usage,
+130 when it was told to end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import importlib
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
+
+#: The exit code of a program that was told to end, as a shell has it.
+INTERRUPTED = 130
 
 #: Columns that the widest table takes.
 WIDE = 150
@@ -113,4 +118,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     end_in_order()
-    sys.exit(main())
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(INTERRUPTED)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bot.cancellation.database import GIVEN_UP
 from tests.bench.footprint import channel_id, open_house
 from tests.bench.report import Goal, Row, Table, median
 
@@ -30,9 +31,6 @@ LOOPS = {"a quiet machine": 0, "eight busy loops": 8}
 ACK_WITHIN = 3.0
 PATIENCE = 60.0
 
-#: What the log says when a transaction was given up since it took too long.
-CUT_OFF = "ledger did not answer in time"
-
 COLUMNS = (
     *("cancelled, and said so", "DELETEs", "command's ack, worst s", "dialog, worst s"),
     *("submission's ack, worst s", "outcome, median s", "outcome, worst s", "cut off"),
@@ -40,7 +38,7 @@ COLUMNS = (
 
 NOTES = (
     "Everybody types the command at once, and submits as soon as the dialog has the job's details.",
-    f"Cut off: how often the log says “{CUT_OFF}”. Whatever is cut off is tried again or told.",
+    f"Cut off: how often the log says “{GIVEN_UP}”. Whatever is cut off is tried again or told.",
     "The busy loops take their share from the bot and from the stand-ins of Slack and Atlas alike.",
 )
 
@@ -67,7 +65,7 @@ class Rush:
         )
         await asyncio.gather(*(self._asks(who, at) for at, who in enumerate(people)))
         await told
-        self.cut_off = self.house.bot.log.count(CUT_OFF)
+        self.cut_off = self.house.bot.log.count(GIVEN_UP)
 
     async def _asks(self, person: str, number: int) -> None:
         job = self.house.job()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from tests.bench import machine, pages
-from tests.bench.__main__ import show, wide_console
+from tests.bench.__main__ import INTERRUPTED, show, wide_console
 from tests.bench.report import Missing, Report
 from tests.campaign.options import Options
 from tests.ending import end_in_order
@@ -40,10 +40,6 @@ HERE = Path(__file__).parent
 LONG, SHORT = (18.0, 1000), (0.5, 60)
 LONGER = {"soak": 30.0}
 USUAL = ", ".join([f"{LONG[0]:g}", *(f"{name}: {much:g}" for name, much in LONGER.items())])
-
-
-#: The exit code of a campaign that was told to end, as a shell has it.
-INTERRUPTED = 130
 
 
 def campaigns() -> dict[str, str]:

@@ -128,10 +128,7 @@ class Load:
         self._ended: deque[tuple[float, Story]] = deque()
 
     async def keep_up(self, rate: float, seconds: float) -> None:
-        """Let a crowd ask at once, then somebody `rate` times a second.
-
-        Whether or not those before have their answer.
-        """
+        """Let a crowd ask at once, then somebody `rate` times a second, answered before or not."""
         async with asyncio.TaskGroup() as crowd:
             for _ in range(RUSH):
                 crowd.create_task(self._ask(self._free.popleft()))
