@@ -93,6 +93,21 @@ def before_slack_takes(method: str, *, reply: bool = False) -> Moment:
     return moment
 
 
+def once_the_card_stands(then: Moment) -> Moment:
+    """Keep Atlas from answering until the card is posted.
+
+    A card that is still unposted when the request ends is posted as it ended, and never edited.
+    """
+
+    async def moment(house: House, job: str) -> None:
+        busy = Fault(kind=Kind.STATUS, status=503, method="GET", path=job, times=None)
+        house.atlas.faults.add(busy)
+        await _slack_call(house, POST, reply=False, act=house.atlas.faults.clear)
+        await then(house, job)
+
+    return moment
+
+
 async def _slack_call(house: House, method: str, *, reply: bool, act: Callable[[], None]) -> None:
     came = asyncio.Event()
 
@@ -130,6 +145,6 @@ MOMENTS: Mapping[str, Moment] = {
     "the card is posted": after_slack_took(POST),
     "the outcome is lost": before_slack_takes(POST, reply=True),
     "the outcome is posted": after_slack_took(POST, reply=True),
-    "the card's edit is lost": before_slack_takes(EDIT),
-    "the card is edited": after_slack_took(EDIT),
+    "the card's edit is lost": once_the_card_stands(before_slack_takes(EDIT)),
+    "the card is edited": once_the_card_stands(after_slack_took(EDIT)),
 }

@@ -26,9 +26,12 @@ async def killed_once(house: House, moment: Moment) -> None:
     await house.opens("rina", job)
     dying = asyncio.create_task(moment(house, job))
     await asyncio.sleep(0)
-    ack = await house.submits("rina", job)
-    await asyncio.wait_for(dying, 20)
+    ack = await house.insists(lambda: house.submits("rina", job))
     assert ack.ok, ack
+    try:
+        await asyncio.wait_for(dying, 20)
+    except TimeoutError:
+        raise TimeoutError(f"its moment never came: {house.story()}") from None
     await ended_anew(house)
 
 
