@@ -22,6 +22,7 @@ from bot.slack.errors import (
 )
 from bot.slack.opening import open_dialog
 from bot.slack.sentences import sentence_for
+from bot.slack.turns import Turns
 
 if TYPE_CHECKING:
     from bot.cancellation.desk import Sight
@@ -63,6 +64,7 @@ class Dialogs:
         self._telling = shared.telling
         self._links = shared.links
         self._sleep = shared.sleep
+        self._turns = Turns()
 
     async def open(self, asked: Asked, who: Who, trigger_id: str, spot: Spot) -> None:
         """Show "Looking up …" with Slack's very next call, then what was found."""
@@ -92,16 +94,21 @@ class Dialogs:
 
     async def find(self, asked: Asked, who: Who) -> View:
         """Ask Slack about the person and the channel, and Atlas about the job, all at once."""
-        looking = asyncio.create_task(self._desk.look_up(asked.ref, patience=PATIENCE))
         try:
-            policy, standing = await self._admit(asked, who)
-            return self._view(await looking, asked, policy, standing)
+            async with self._turns.taken():
+                return await self._found(asked, who)
         except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
             log.info("dialog says why not", job=asked.ref.job_id, why=type(error).__name__)
             return self._instead(error, asked)
         except asyncio.CancelledError:
             # The process is about to end, and leaves time for a last word; another one goes on.
             return dialog.trouble(ENDING, asked)
+
+    async def _found(self, asked: Asked, who: Who) -> View:
+        looking = asyncio.create_task(self._desk.look_up(asked.ref, patience=PATIENCE))
+        try:
+            policy, standing = await self._admit(asked, who)
+            return self._view(await looking, asked, policy, standing)
         finally:
             await _dropped(looking)
 

@@ -12,6 +12,7 @@ from bot.atlas import JobNotFound
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.policy import People, Policy
 from bot.slack import names
+from bot.slack.turns import AT_ONCE
 from tests.domain import JOB_ID, PROJECT_ID, a_job
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.bench import Bench
@@ -55,6 +56,19 @@ async def test_a_dialog_says_so_when_the_process_ends_before_the_job_was_found()
     assert "Looking up" in words(bench.shown[0])
     assert "The bot is just being restarted: try again in a moment." in words(bench.shown[-1])
     assert names.TRY_AGAIN in words(bench.shown[-1])
+    assert bench.background.idle
+
+
+async def test_dialogs_that_wait_for_their_turn_say_so_too_when_the_process_ends() -> None:
+    bench = Bench()
+    bench.desk.gate = asyncio.Event()
+    for _ in range(AT_ONCE + 3):
+        await bench.ack(payloads.command(TYPED))
+    await asyncio.sleep(0.01)
+    await bench.background.drain(0.2)
+
+    ends = [view for view in bench.shown if "just being restarted" in words(view)]
+    assert len(ends) == AT_ONCE + 3
     assert bench.background.idle
 
 
