@@ -71,7 +71,7 @@ class History:
             created = _created(db, count, project_ids)
             ids = [row.request for row in created]
             events = db.execute(statements.events_among(ids)).all()
-            rows = db.execute(statements.requests_among(ids)).all()
+            rows = db.execute(statements.requests_among(), {"ids": ids}).all()
             return [_past(row, events, {each.id: each for each in rows}) for row in created]
 
         return await self._database.read(work)

@@ -147,7 +147,7 @@ class Page:
 
     def read_all(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Read several requests by their ids, as far as they were not forgotten."""
-        rows = self.run(statements.requests_among(request_ids)).all()
+        rows = self.run(statements.requests_among(), {"ids": list(request_ids)}).all()
         return {request.id: request for request in whole_requests(self._db, rows)}
 
     def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row

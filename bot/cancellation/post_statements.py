@@ -98,14 +98,24 @@ def lock_due_posts() -> Select[Any]:
     return due_posts().with_for_update(of=posts, skip_locked=True)
 
 
-def claim_posts(post_ids: Iterable[int], owner: str, until: datetime) -> Update:
-    """Take posts that are locked for delivery."""
+@cache
+def claim_posts() -> Update:
+    """Take the posts `ids`, which are locked for delivery; `claim` gives the values."""
+    owner, until = (
+        bindparam(name, type_=column.type)
+        for name, column in {"owner": posts.c.claimed_by, "until": posts.c.claimed_until}.items()
+    )
     return (
         update(posts)
-        .where(posts.c.id.in_(list(post_ids)))
+        .where(posts.c.id.in_(bindparam("ids", expanding=True)))
         .values(claimed_by=owner, claimed_until=until, attempts=posts.c.attempts + 1)
         .returning(posts)
     )
+
+
+def claim(post_ids: Iterable[int], owner: str, until: datetime) -> dict[str, Any]:
+    """Whose the posts are, and for how long."""
+    return {"ids": list(post_ids), "owner": owner, "until": until}
 
 
 def change_post(post_id: int, values: dict[str, Any]) -> Update:

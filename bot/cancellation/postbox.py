@@ -95,8 +95,8 @@ def _claim(page: Page, owner: str, limit: int) -> list[Post]:
     due = page.run(post_statements.lock_due_posts(), bounds).scalars().all()
     if not due:
         return []
-    taken = post_statements.claim_posts(due, owner, page.now + LEASE)
-    rows = page.run(taken).all()
+    mine = post_statements.claim(due, owner, page.now + LEASE)
+    rows = page.run(post_statements.claim_posts(), mine).all()
     requests = page.read_all({row.request for row in rows})
     # In the order in which they were written, which an UPDATE does not keep.
     return [_post(row, requests[row.request]) for row in sorted(rows, key=lambda row: row.id)]

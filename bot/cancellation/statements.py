@@ -132,9 +132,10 @@ def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
     )
 
 
-def requests_among(request_ids: Iterable[str]) -> Select[Any]:
-    """Read several requests, as far as they were not forgotten."""
-    return select(requests).where(requests.c.id.in_(list(request_ids)))
+@cache
+def requests_among() -> Select[Any]:
+    """Read the requests `ids`, as far as they were not forgotten."""
+    return select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def count_open_requests() -> Select[Any]:

@@ -207,7 +207,8 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     def slowly(db: Connection) -> None:
         bounds = post_statements.bounds(clock(), 1)
         due = list(db.execute(post_statements.lock_due_posts(), bounds).scalars())
-        db.execute(post_statements.claim_posts(due, "replica-1", clock() + LEASE))
+        mine = post_statements.claim(due, "replica-1", clock() + LEASE)
+        db.execute(post_statements.claim_posts(), mine)
         loop.call_soon_threadsafe(claimed.set)
         pause(db, 0.4)
 
