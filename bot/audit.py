@@ -8,10 +8,6 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -80,16 +76,19 @@ def _cell(value: object) -> object:
 
 
 async def _write_table(lines: AsyncIterator[Recorded], out: TextIO) -> None:
-    table = Table("When (UTC)", "Event", "Request", "Who", "Details")
+    # Loaded for who wants a table: the bot starts without it.
+    from rich import console, table, text  # noqa: PLC0415 - see above
+
+    drawn = table.Table("When (UTC)", "Event", "Request", "Who", "Details")
     async for line in lines:
         when = line.at[:19].replace("T", " ")
         cells = (when, line.event, line.request, line.actor or "the bot", _short(line))
-        table.add_row(*map(Text, cells))  # as text: what people typed is no markup
-    if not table.rows:
+        drawn.add_row(*map(text.Text, cells))  # as text: what people typed is no markup
+    if not drawn.rows:
         out.write(f"{NOTHING}\n")
         return
     width = None if out.isatty() else WIDTH
-    Console(file=out, width=width, soft_wrap=False).print(table)
+    console.Console(file=out, width=width, soft_wrap=False).print(drawn)
 
 
 def _short(line: Recorded) -> str:

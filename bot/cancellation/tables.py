@@ -1,4 +1,7 @@
-"""The ledger's tables. Ids are text, times milliseconds of Unix time, alike in both databases."""
+"""The ledger's tables. Ids are text, times milliseconds of Unix time, alike in both databases.
+
+Partial indexes stand in `indexes.py`.
+"""
 
 from __future__ import annotations
 
@@ -79,31 +82,6 @@ requests = Table(
     Column("moved_because", Text),
     Column("events", Integer, nullable=False, server_default="0"),
     Column("head", Text, nullable=False, server_default=""),
-    # Only one open request a job: the database itself decides between two people.
-    Index(
-        "one_open_request_a_job",
-        "project_id",
-        "cluster_name",
-        "job_id",
-        unique=True,
-        sqlite_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
-        postgresql_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
-    ),
-    # The sweeper looks at open requests only, however long the history is.
-    Index(
-        "open_requests",
-        "state",
-        "expires_at",
-        sqlite_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
-        postgresql_where=text("state IN ('awaiting', 'approved', 'cancelling')"),
-    ),
-    # What ended long ago is forgotten; the rest of the history is not read for that.
-    Index(
-        "ended_requests",
-        "changed_at",
-        sqlite_where=text("state NOT IN ('awaiting', 'approved', 'cancelling')"),
-        postgresql_where=text("state NOT IN ('awaiting', 'approved', 'cancelling')"),
-    ),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
 )
@@ -137,19 +115,6 @@ posts = Table(
     Column("channel", Text),
     Column("ts", Text),
     Column("error", Text),
-    Index(
-        "due_posts",
-        "request",
-        "id",
-        sqlite_where=text("state = 'due'"),
-        postgresql_where=text("state = 'due'"),
-    ),
-    Index(
-        "due_posts_in_order",
-        "id",
-        sqlite_where=text("state = 'due'"),
-        postgresql_where=text("state = 'due'"),
-    ),
 )
 
 audit_events = Table(
@@ -189,19 +154,6 @@ sightings = Table(
     Column("ts", Text),
     Column("error", Text),
     UniqueConstraint("project_id", "cluster_name", "job_id", name="one_sighting_a_job"),
-    Index(
-        "due_sightings",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
-    # However long the history is, a look asks only which jobs are still open.
-    Index(
-        "open_sightings",
-        "project_id",
-        sqlite_where=text("state IN ('in_progress', 'link_live')"),
-        postgresql_where=text("state IN ('in_progress', 'link_live')"),
-    ),
 )
 
 watched_clusters = Table(

@@ -25,6 +25,21 @@ def test_a_bot_with_sqlite_and_its_newest_tables_does_without_alembic_and_the_or
     assert loaded("alembic", "mako", "sqlalchemy.orm", "sqlalchemy.ext.asyncio") == "[]"
 
 
+def test_a_bot_with_sqlite_does_without_the_dialect_of_postgresql() -> None:
+    assert loaded("sqlalchemy.dialects.postgresql") == "[]"
+
+
+def test_the_bot_does_without_what_only_tables_in_a_terminal_need() -> None:
+    said = printed(
+        "import sys, bot.__main__ as program;"
+        "sys.argv[1:] = ['manifest'];"
+        "sys.exit = lambda *_: print([m for m in sys.modules if m.startswith(('rich', 'pygm'))]);"
+        "program.main()"
+    )
+
+    assert said.splitlines()[-1] == "[]"
+
+
 def loaded(*names: str) -> str:
     return printed(f"import sys, bot.cli; print([m for m in sys.modules if m.startswith({names})])")
 

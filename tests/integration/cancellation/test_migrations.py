@@ -16,11 +16,11 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.database import Database
+from bot.cancellation.indexes import metadata
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import State
 from bot.cancellation.record import Record
 from bot.cancellation.schema import NEWEST, config
-from bot.cancellation.tables import metadata
 from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, select
 
 from bot.cancellation import watch_statements as statements
+from bot.cancellation.indexes import metadata
 from bot.cancellation.lifecycle import Card, Shown
 from bot.cancellation.sighting import Seen
 from bot.cancellation.sightings import AT_ONCE, CLAIM, FORGOTTEN, LEASE, Sightings
-from bot.cancellation.tables import metadata, sightings
+from bot.cancellation.tables import sightings
 from tests.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
 
 if TYPE_CHECKING:
