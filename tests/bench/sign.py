@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from slack_sdk.signature import SignatureVerifier
 
@@ -98,12 +98,29 @@ def commands(url: str, folder: Path, headers: dict[str, str]) -> list[str]:
     ]
 
 
+def address(given: str) -> str:
+    """Take a URL that the programs can send to; raises argparse's error, which is told."""
+    url = urlsplit(given)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.path in {"", "/"}:
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is no address like http://127.0.0.1:3000/slack/events"
+        )
+    return given
+
+
+def some(given: str) -> int:
+    """Take how many; raises argparse's error for none."""
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is no number from 1 upwards")
+    return int(given)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="of the bot or a peer, with /slack/events")
+    parser.add_argument("url", type=address, help="of the bot or a peer, with /slack/events")
     parser.add_argument("text", nargs="?", default=JOB, help="what is typed after the command")
     parser.add_argument(
-        "--different", type=int, default=1, metavar="N", help="commands that wrk sends in turn"
+        "--different", type=some, default=1, metavar="N", help="commands that wrk sends in turn"
     )
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="signed-"))
