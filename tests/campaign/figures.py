@@ -119,6 +119,7 @@ def _asked(result: Result) -> Figures:
         "expired": told["expired"],
         "over (cancelled elsewhere)": told["over"],
         "failed": told["failed"],
+        "of these, second requests for a job": sum(told.values()) - len(scene.board.by_job),
         "failures told, then tried again": sum(story.retried for story in scene.stories),
         "clicks on cards": sum(story.clicks for story in scene.stories),
         "deliveries of Slack": result.house.courier.counts.sent,

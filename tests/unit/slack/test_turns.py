@@ -51,7 +51,7 @@ async def test_so_many_begin_and_the_others_follow_in_order() -> None:
     assert work.begun == [0, 1, 2, 3, 4]
 
 
-async def test_what_takes_long_lets_the_next_begin_beside_it() -> None:
+async def test_where_no_turn_ends_the_next_begins_beside_it() -> None:
     work = Work(Turns(at_once=1, longest=0.01))
 
     await work.starts(2)
@@ -62,18 +62,32 @@ async def test_what_takes_long_lets_the_next_begin_beside_it() -> None:
     await work.ends()
 
 
-async def test_a_turn_that_was_over_early_is_not_given_back_twice() -> None:
+async def test_the_longer_no_turn_ends_the_sooner_the_next_begins() -> None:
+    work = Work(Turns(at_once=1, longest=0.1, shortest=0.001))
+
+    await work.starts(50)
+    await asyncio.sleep(1.0)  # one after each tenth of a second would be ten
+
+    assert len(work.begun) == 50
+    await work.ends()
+
+
+async def test_a_turn_beside_the_few_makes_no_room_for_more() -> None:
     turns = Turns(at_once=1, longest=0.2)
-    early = Work(turns)
-    await early.starts(1)
+    few, beside = Work(turns), Work(turns)
+    await few.starts(1)
+    await beside.starts(1)
     await asyncio.sleep(0.3)
-    await early.ends()
+    assert beside.begun == [0]
+    await beside.ends()
 
     later = Work(turns)
-    await later.starts(2)
+    await later.starts(1)
 
-    assert later.begun == [0]
+    assert later.begun == []
+    await few.ends()
     await later.ends()
+    assert later.begun == [0]
 
 
 async def test_a_turn_is_given_back_after_an_error() -> None:
