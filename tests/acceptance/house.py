@@ -193,17 +193,25 @@ async def open_house(
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
         bot = Bot(settings, drain=drain)
         house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
-        named = asyncio.Event()
-        atlas.wire.subscribe(lambda call: named.set() if call.status == 200 else None)
+        answered = asyncio.Event()
+        atlas.wire.subscribe(lambda call: answered.set() if call.status == 200 else None)
         try:
             await bot.start()
             await connected(house, http=http)
             if any(project.name is None for project in settings.projects):
-                # The project has its name, and the login is warm.
-                await asyncio.wait_for(named.wait(), SLACK_TIME)
+                # The login is warm, and then the project has its name.
+                await asyncio.wait_for(answered.wait(), SLACK_TIME)
+                await named()
             yield house
         finally:
             await bot.stop()
+
+
+async def named() -> None:
+    """Give the bot a moment to take what Atlas has answered: the names of its projects."""
+    meeting = {task for task in asyncio.all_tasks() if task.get_name() == "projects"}
+    if meeting:
+        await asyncio.wait(meeting, timeout=1.0)
 
 
 async def connected(house: House, *, http: bool) -> None:

@@ -58,9 +58,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="few rounds: shows that all of it runs"
     )
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write the tables there, between its markers"
-    )
+    tables = "write the tables there, between its markers"
+    parser.add_argument("--markdown", type=pages.page, metavar="FILE", help=tables)
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (known: {', '.join(known)})")

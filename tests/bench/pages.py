@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.bench.report import Report
+
+
+def page(given: str) -> Path:
+    """Take a page that can be written to, or made; raises what argparse makes a sentence of.
+
+    Looked at before anything is measured. A file without a single marker is no page for figures.
+    """
+    path = Path(given)
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK) or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{given} cannot be written")
+    if path.exists() and "<!-- bench:" not in path.read_text():
+        raise argparse.ArgumentTypeError(f"{given} has no place for figures: <!-- bench:NAME -->")
+    return path
 
 
 def write(page: Path, report: Report, header: Sequence[str]) -> None:

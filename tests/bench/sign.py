@@ -100,8 +100,12 @@ def commands(url: str, folder: Path, headers: dict[str, str]) -> list[str]:
 
 def address(given: str) -> str:
     """Take a URL that the programs can send to; raises argparse's error, which is told."""
-    url = urlsplit(given)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.path in {"", "/"}:
+    try:
+        url = urlsplit(given)
+        whole = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:  # a port that is none
+        whole = False
+    if not whole or url.path in {"", "/"}:
         raise argparse.ArgumentTypeError(
             f"{given!r} is no address like http://127.0.0.1:3000/slack/events"
         )
@@ -116,7 +120,7 @@ def some(given: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.sign", description=__doc__)
     parser.add_argument("url", type=address, help="of the bot or a peer, with /slack/events")
     parser.add_argument("text", nargs="?", default=JOB, help="what is typed after the command")
     parser.add_argument(
@@ -124,7 +128,7 @@ def main() -> None:
     )
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="signed-"))
-    secret = os.environ.get("SLACK_SIGNING_SECRET", SECRET)
+    secret = os.environ.get("SLACK_SIGNING_SECRET") or SECRET
     begun = time.time_ns()
     triggers = (f"{begun}.{number}" for number in range(asked.different))
     bodies = [command(asked.text, each, "http://127.0.0.1:9/answers") for each in triggers]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -231,6 +232,9 @@ async def stay() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m tests.bench.stage", description=stay.__doc__
+    ).parse_args()
     end_in_order()
     with suppress(KeyboardInterrupt):
         asyncio.run(stay())

@@ -57,7 +57,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaign",
         description="Plays the bot in bad weather, on this machine, on loopback.",
-        epilog="\n".join(f"{name:8} {sentence}" for name, sentence in known.items()),
+        epilog="\n".join(f"{name:13} {sentence}" for name, sentence in known.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -67,7 +67,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--requests", type=count, help=f"how many requests (default: {LONG[1]})")
     add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables there, between its markers")
+    tables = "write the tables there, between its markers"
+    add("--markdown", type=pages.page, metavar="FILE", help=tables)
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
@@ -78,7 +79,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def amount(text: str) -> float:
     """Read a number above 0; raises what argparse makes a sentence of."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not isfinite(value) or value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is no number above 0")
     return value
@@ -86,10 +90,9 @@ def amount(text: str) -> float:
 
 def count(text: str) -> int:
     """Read a whole number above 0; raises what argparse makes a sentence of."""
-    value = int(text)
-    if value <= 0:
+    if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return value
+    return int(text)
 
 
 def options_of(asked: argparse.Namespace, name: str) -> Options:

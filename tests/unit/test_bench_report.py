@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import time
@@ -143,6 +144,20 @@ def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> N
     pages.write(page, Report("a", error="it broke off"), [])
 
     assert "old" in page.read_text()
+
+
+def test_a_page_that_cannot_take_figures_is_refused_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    other, old = tmp_path / "other.md", tmp_path / "old.md"
+    other.write_text("# Something else\n")
+    old.write_text("<!-- bench:a -->\n<!-- /bench:a -->\n")
+
+    for given in (other, tmp_path, tmp_path / "nowhere" / "new.md"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            pages.page(str(given))
+    assert pages.page(str(old)) == old
+    assert pages.page(str(tmp_path / "new.md")) == tmp_path / "new.md"
 
 
 def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:

@@ -1,15 +1,18 @@
-"""Turns: few things begin at once, in order, and none keeps the others waiting for ever."""
+"""Turns: few begin at once while there is much to do, and as many as ask while there is not."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.slack.turns import Turns
+from bot.slack.turns import MOMENT, Turns
 
-LONG = 3600.0
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class Work:
@@ -41,75 +44,86 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_so_many_begin_and_the_others_follow_in_order() -> None:
-    work = Work(Turns(at_once=2, longest=LONG))
+@asynccontextmanager
+async def much_to_do() -> AsyncIterator[None]:
+    """Keep the event loop busy."""
 
-    await work.starts(5)
+    async def works() -> None:
+        while True:
+            until = time.thread_time() + MOMENT / 5
+            while time.thread_time() < until:
+                pass
+            await asyncio.sleep(0)
 
-    assert work.begun == [0, 1]
-    await work.ends()
-    assert work.begun == [0, 1, 2, 3, 4]
-
-
-async def test_where_no_turn_ends_the_next_begins_beside_it() -> None:
-    work = Work(Turns(at_once=1, longest=0.01))
-
-    await work.starts(2)
-    assert work.begun == [0]
-
-    await asyncio.sleep(0.05)
-    assert work.begun == [0, 1]
-    await work.ends()
+    working = asyncio.create_task(works())
+    await settled()
+    yield
+    working.cancel()
 
 
-async def test_the_longer_no_turn_ends_the_sooner_the_next_begins() -> None:
-    work = Work(Turns(at_once=1, longest=0.1, shortest=0.001))
+async def test_while_there_is_much_to_do_some_begin_and_the_others_follow_in_order() -> None:
+    async with much_to_do():
+        work = Work(Turns(at_once=2))
+
+        await work.starts(5)
+        await asyncio.sleep(5 * MOMENT)
+
+        assert work.begun == [0, 1]
+        await work.ends()
+        assert work.begun == [0, 1, 2, 3, 4]
+
+
+async def test_what_waits_for_somebody_else_keeps_nobody_from_beginning() -> None:
+    work = Work(Turns(at_once=4))
 
     await work.starts(50)
-    await asyncio.sleep(1.0)  # one after each tenth of a second would be ten
+    await asyncio.sleep(100 * MOMENT)
 
-    assert len(work.begun) == 50
+    assert work.begun == [*range(50)]
     await work.ends()
 
 
 async def test_a_turn_beside_the_few_makes_no_room_for_more() -> None:
-    turns = Turns(at_once=1, longest=0.2)
-    few, beside = Work(turns), Work(turns)
+    turns = Turns(at_once=1)
+    few, beside, later = Work(turns), Work(turns), Work(turns)
     await few.starts(1)
     await beside.starts(1)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.1)
     assert beside.begun == [0]
-    await beside.ends()
 
-    later = Work(turns)
-    await later.starts(1)
+    async with much_to_do():
+        await beside.ends()
+        await later.starts(1)
+        await asyncio.sleep(5 * MOMENT)
+        assert later.begun == []
 
-    assert later.begun == []
-    await few.ends()
-    await later.ends()
-    assert later.begun == [0]
+        await few.ends()
+        await later.ends()
+        assert later.begun == [0]
 
 
 async def test_a_turn_is_given_back_after_an_error() -> None:
-    turns = Turns(at_once=1, longest=LONG)
-    with pytest.raises(ValueError, match="no"):
-        async with turns.taken():
-            raise ValueError("no")
+    async with much_to_do():
+        turns = Turns(at_once=1)
+        with pytest.raises(ValueError, match="no"):
+            async with turns.taken():
+                raise ValueError("no")
 
-    work = Work(turns)
-    await work.starts(1)
+        work = Work(turns)
+        await work.starts(1)
 
-    assert work.begun == [0]
-    await work.ends()
+        assert work.begun == [0]
+        await work.ends()
 
 
 async def test_who_stops_waiting_takes_no_turn() -> None:
-    work = Work(Turns(at_once=1, longest=LONG))
-    await work.starts(3)
+    async with much_to_do():
+        work = Work(Turns(at_once=1))
+        await work.starts(3)
 
-    work.tasks[1].cancel()
-    with suppress(asyncio.CancelledError):
-        await work.tasks[1]
-    await work.ends()
+        work.tasks[1].cancel()
+        with suppress(asyncio.CancelledError):
+            await work.tasks[1]
+        await work.ends()
 
-    assert work.begun == [0, 2]
+        assert work.begun == [0, 2]
