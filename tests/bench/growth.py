@@ -150,7 +150,7 @@ def _has_postgres() -> bool:
 
 
 def _columns(sizes: Sequence[int]) -> list[str]:
-    return [*(f"{size:,}" for size in sizes), f"{sizes[-1]:,} × {sizes[0]}"]
+    return [*(f"{size:,}" for size in sizes), f"ratio to {sizes[0]}"]
 
 
 async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Scale) -> Table:
