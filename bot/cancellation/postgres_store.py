@@ -77,6 +77,8 @@ class PostgresStore:
         done, _ = await asyncio.wait({closing}, timeout=FAREWELL)
         if not done:
             log.warning("database does not answer, so its connections are cut")
-            for connection in self._open:
-                connection.terminate()
+        # Those too that a transaction which was given up still has: the pool leaves them alone, and
+        # the driver would wait for their server, whoever cancels it.
+        for connection in self._open:
+            connection.terminate()
         await closing

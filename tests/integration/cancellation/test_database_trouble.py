@@ -244,6 +244,30 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
     assert took < 3.5
 
 
+async def test_closing_ends_what_was_given_up_and_still_waits_for_the_server(
+    server: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres) as database:
+        begun = asyncio.Event()
+
+        def slowly(db: Connection) -> None:
+            begun.set()
+            db.execute(text("SELECT pg_sleep(30)"))
+
+        asking = asyncio.create_task(database.write(slowly))
+        await begun.wait()
+        await asyncio.sleep(0.1)
+        async with paused(server):
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await database.close()
+
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            if left:
+                await asyncio.wait(left, timeout=SLACK)
+            assert [task for task in left if not task.done()] == []
+
+
 async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
     async with opened(on_sqlite) as database:
         ledger = Ledger(database, Clock())
