@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-#: The libraries whose versions change the figures.
+from tests.needs import find
+
+#: The libraries whose versions change the figures: the bot's, then those beside it.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
+BESIDE = ("requests", "atlasapi", "hypothesis", "atheris")
+
+#: Programs beside it, and how they say their version; hey does not.
+PROGRAMS = {
+    "Apache": ("apache2", "-v"),
+    "curl": ("curl", "--version"),
+    "h2load": ("h2load", "--version"),
+    "Node": ("node", "--version"),
+    "PostgreSQL": ("postgres", "--version"),
+    "wrk": ("wrk", "-v"),
+}
 
 
 def lines() -> list[str]:
@@ -20,6 +34,7 @@ def lines() -> list[str]:
         f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
         f"Load when it began: {os.getloadavg()[0]:.1f}",
         f"Python {platform.python_version()}, " + ", ".join(filter(None, map(_version, LIBRARIES))),
+        "Beside it: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_said, PROGRAMS)))),
     ]
 
 
@@ -56,6 +71,16 @@ def _version(library: str) -> str | None:
         return f"{library} {metadata.version(library)}"
     except metadata.PackageNotFoundError:
         return None
+
+
+def _said(name: str) -> str | None:
+    """Ask a program for its version; nothing where it is not here."""
+    program, *how = PROGRAMS[name]
+    if (path := find(program)) is None:
+        return None
+    asked = subprocess.run([path, *how], capture_output=True, text=True, check=False)
+    number = re.search(r"\d+(\.\d+)+", asked.stdout + asked.stderr)
+    return f"{name} {number[0]}" if number else None
 
 
 def _commit() -> str:
