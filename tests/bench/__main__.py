@@ -59,7 +59,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="few rounds: shows that all of it runs"
     )
     tables = "write the tables there, between its markers"
-    parser.add_argument("--markdown", type=pages.page, metavar="FILE", help=tables)
+    parser.add_argument("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (known: {', '.join(known)})")

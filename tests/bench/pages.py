@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.bench.report import Report
 
 
-def page(given: str) -> Path:
+def page_at(given: str) -> Path:
     """Take a page that can be written to, or made; raises what argparse makes a sentence of.
 
     Looked at before anything is measured. A file without a single marker is no page for figures.

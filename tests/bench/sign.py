@@ -16,6 +16,8 @@ from urllib.parse import urlencode, urlsplit
 
 from slack_sdk.signature import SignatureVerifier
 
+from tests.amounts import count
+
 #: The signing secret of the benchmarks' own bot and peers; the environment's wins.
 SECRET = "a-signing-secret-of-the-benchmarks"
 
@@ -112,19 +114,12 @@ def address(given: str) -> str:
     return given
 
 
-def some(given: str) -> int:
-    """Take how many; raises argparse's error for none."""
-    if not given.isdecimal() or int(given) < 1:
-        raise argparse.ArgumentTypeError(f"{given!r} is no number from 1 upwards")
-    return int(given)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sign", description=__doc__)
     parser.add_argument("url", type=address, help="of the bot or a peer, with /slack/events")
     parser.add_argument("text", nargs="?", default=JOB, help="what is typed after the command")
     parser.add_argument(
-        "--different", type=some, default=1, metavar="N", help="commands that wrk sends in turn"
+        "--different", type=count, default=1, metavar="N", help="commands that wrk sends in turn"
     )
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="signed-"))

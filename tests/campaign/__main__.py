@@ -17,12 +17,12 @@ import tempfile
 import time
 import traceback
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from tests.amounts import amount, count
 from tests.bench import machine, pages
 from tests.bench.__main__ import INTERRUPTED, show, wide_console
 from tests.bench.report import Missing, Report
@@ -68,31 +68,13 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
     tables = "write the tables there, between its markers"
-    add("--markdown", type=pages.page, metavar="FILE", help=tables)
+    add("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
     asked.names = asked.names or list(known)
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked
-
-
-def amount(text: str) -> float:
-    """Read a number above 0; raises what argparse makes a sentence of."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not isfinite(value) or value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
-    return value
-
-
-def count(text: str) -> int:
-    """Read a whole number above 0; raises what argparse makes a sentence of."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
 
 
 def options_of(asked: argparse.Namespace, name: str) -> Options:

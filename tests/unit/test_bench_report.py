@@ -155,9 +155,9 @@ def test_a_page_that_cannot_take_figures_is_refused_before_anything_is_measured(
 
     for given in (other, tmp_path, tmp_path / "nowhere" / "new.md"):
         with pytest.raises(argparse.ArgumentTypeError):
-            pages.page(str(given))
-    assert pages.page(str(old)) == old
-    assert pages.page(str(tmp_path / "new.md")) == tmp_path / "new.md"
+            pages.page_at(str(given))
+    assert pages.page_at(str(old)) == old
+    assert pages.page_at(str(tmp_path / "new.md")) == tmp_path / "new.md"
 
 
 def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:
