@@ -1,4 +1,4 @@
-"""Brings the ledger's schema up at the start: in a process of its own, or here.
+"""Brings the ledger's schema up at the start: a new database's here, others' in another process.
 
 A process of its own takes Alembic and its memory along when it ends, and can be ended while it
 waits for another replica's turn.
@@ -29,25 +29,36 @@ T = TypeVar("T")
 #: in Slack for this: a table of a million rows may take its time.
 TURN = 300
 
+#: Seconds in which an empty database gets its tables here; after them the other process does it.
+AT_ONCE = 1
+
 
 class NotMigrated(OSError):
     """The other process could not bring the schema up; the text says why."""
 
 
 async def bring_up(database_url: str) -> None:
-    """Bring the schema to the newest version where it is not, in a process of its own.
+    """Bring the schema to the newest version where it is not.
 
     Raises:
         SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
         NewerSchema: a newer program has changed the tables.
     """
-    if not await is_current(database_url):
+    if not (await is_current(database_url) or await _create(make_url(database_url))):
         await _apart(database_url)
 
 
 async def is_current(database_url: str) -> bool:
     """Say whether the schema is of the newest version; raises what `bring_up` raises."""
     return await _run(make_url(database_url), schema.is_current, writes=False)
+
+
+async def _create(url: URL) -> bool:
+    """Give an empty database its tables, and say whether it has them now."""
+    try:
+        return await _run(url, schema.create, writes=True, turn=AT_ONCE)
+    except (SQLAlchemyError, OSError):
+        return False  # the other process can wait for its turn, and says what is wrong
 
 
 async def migrate(url: URL) -> None:
@@ -61,10 +72,10 @@ def cause_of(error: Exception) -> str:
     return " ".join(str(cause).split()) or type(cause).__name__
 
 
-async def _run(url: URL, work: Callable[[Connection], T], *, writes: bool) -> T:
+async def _run(url: URL, work: Callable[[Connection], T], *, writes: bool, turn: int = TURN) -> T:
     if url.get_backend_name() == "sqlite":
         keep_private(url)
-    store = open_store(url, TURN, TURN)
+    store = open_store(url, turn, turn)
     try:
         return await store.run(work, {WRITES: writes})
     finally:

@@ -58,6 +58,9 @@ class App(AsyncApp):
         trail: Trail,
     ) -> None:
         super().__init__(
+            # Without a name Bolt takes that of the file which calls it, and looks through every
+            # module for it.
+            name=__name__,
             client=without_token(client),
             authorize=_as(identity, client.token),
             # The default runner polls for the ack every 10 ms, and loses one whose listener

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 from venv import EnvBuilder
 
@@ -60,6 +61,10 @@ NOTES = (
     (
         "The bot as `python -m bot serve`, Socket Mode, SQLite, between the stand-ins. Memory is"
         " VmRSS of /proc; CPU is user and system time."
+    ),
+    (
+        "To load the program: `python -m bot --version` less `python -c pass`. The first start"
+        " makes the ledger."
     ),
     (
         "A request is a whole one: command, dialog, submission, GET, DELETE, GET, card, outcome."
@@ -159,10 +164,12 @@ def channel_id(number: int) -> str:
 
 async def measure(scale: Scale) -> list[Table]:
     rows, goals = [], []
-    starts = await in_turn({"import": _import, "ready": _ready}, scale.pick(3, 15))
-    rows.append(Row("import of the bot, s", [median(starts["import"])]))
-    rows.append(Row("from start to ready, s", [median(starts["ready"])]))
-    goals.append(Goal.at_most(f"ready within {READY:g} s", median(starts["ready"]), READY))
+    starts = {"loads": _load, "first": _first_start, "next": _next_start}
+    took = {name: median(each) for name, each in (await in_turn(starts, scale.pick(3, 15))).items()}
+    rows.append(Row("to load the program, s", [took["loads"]]))
+    rows.append(Row("from the first start to ready, s", [took["first"]]))
+    rows.append(Row("from any later start to ready, s", [took["next"]]))
+    goals.append(Goal.at_most(f"ready within {READY:g} s", max(took["first"], took["next"]), READY))
     requests = scale.pick(200, 10_000)
     async with open_house() as house:
         await asyncio.sleep(REST)
@@ -203,29 +210,38 @@ async def open_house() -> AsyncIterator[House]:
                 yield House(slack=slack, atlas=atlas, bot=bot)
 
 
-async def _import() -> float:
-    """Return the seconds that a fresh interpreter takes for the import alone."""
+async def _load() -> float:
+    """Return the seconds for which the program does more than an interpreter, before it works."""
 
-    async def run(code: str) -> None:
-        command = (sys.executable, "-P", "-c", code)
-        process = await asyncio.create_subprocess_exec(*command, env=surroundings())
+    async def run(*arguments: str) -> None:
+        command = (sys.executable, "-P", *arguments)
+        process = await asyncio.create_subprocess_exec(*command, env=surroundings(), stdout=DEVNULL)
         assert await process.wait() == 0
 
-    return await seconds_of(lambda: run("import bot.app, bot.cli")) - await seconds_of(
-        lambda: run("pass")
-    )
+    bare = await seconds_of(lambda: run("-c", "pass"))
+    return await seconds_of(lambda: run("-m", "bot", "--version")) - bare
 
 
-async def _ready() -> float:
-    """Return the seconds from the start of the process until it says that it is ready."""
+async def _first_start() -> float:
     with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
-        async with AtlasStandIn() as atlas, SlackStandIn() as slack:
-            with BotProcess(environment(slack, atlas, Path(folder))) as bot:
-                while time.monotonic() < bot.started_at + PATIENCE:
-                    if await bot.status("/readyz") == 200:
-                        return time.monotonic() - bot.started_at
-                    await asyncio.sleep(LOOK)
-                raise TimeoutError(bot.log)
+        return await _ready(Path(folder))
+
+
+async def _next_start() -> float:
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        await _ready(Path(folder))
+        return await _ready(Path(folder))
+
+
+async def _ready(folder: Path) -> float:
+    """Return the seconds from the start of the process until it says that it is ready."""
+    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+        with BotProcess(environment(slack, atlas, folder)) as bot:
+            while time.monotonic() < bot.started_at + PATIENCE:
+                if await bot.status("/readyz") == 200:
+                    return time.monotonic() - bot.started_at
+                await asyncio.sleep(LOOK)
+            raise TimeoutError(bot.log)
 
 
 def _installed() -> float:

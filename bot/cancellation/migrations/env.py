@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from bot.cancellation.indexes import metadata
+from bot.cancellation.indexes import whole_schema
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=whole_schema(connection.dialect.name))
 context.run_migrations()

@@ -8,12 +8,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 
 from bot.cancellation.database import Database
 from bot.cancellation.ledger import Ledger
-from bot.cancellation.migrating import NotMigrated, bring_up, is_current
-from bot.cancellation.schema import NEWEST, NewerSchema
+from bot.cancellation.migrating import AT_ONCE, NotMigrated, bring_up, is_current
+from bot.cancellation.schema import NEWEST, NewerSchema, config
 from bot.starting import StartError, migrate
 from tests.domain import RINA, Clock, a_request
 
@@ -81,7 +82,7 @@ async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: 
     with engine.connect() as other:
         other.exec_driver_sql("BEGIN IMMEDIATE")
         start = asyncio.create_task(bring_up(url))
-        done, _ = await asyncio.wait({start}, timeout=1.0)
+        done, _ = await asyncio.wait({start}, timeout=AT_ONCE + 1.0)
         assert not done
         start.cancel()
         done, _ = await asyncio.wait({start}, timeout=2.0)
@@ -100,23 +101,65 @@ async def test_replicas_that_meet_a_new_file_at_once_all_start(tmp_path: Path) -
         assert current == [False] * 6
 
 
+@pytest.fixture
+async def old_url(database_url: str) -> str:
+    """The URL of a database with the tables of the first version."""
+    database = Database(database_url)
+    try:
+        await database.write(lambda db: command.upgrade(config(db), "0001"))
+    finally:
+        await database.close()
+    return database_url
+
+
+async def test_earlier_tables_are_brought_up_by_another_process(
+    old_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context:
+        context.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(OSError, match="/nowhere/python"):
+            await bring_up(old_url)
+    assert not await is_current(old_url)
+
+    await bring_up(old_url)
+
+    assert await is_current(old_url)
+
+
+async def test_an_empty_database_needs_no_other_process(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be a third of the bot's first start."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+
+    await bring_up(database_url)
+
+    assert await is_current(database_url)
+
+
+async def test_replicas_that_meet_an_empty_database_at_once_all_start(database_url: str) -> None:
+    await asyncio.gather(*(bring_up(database_url) for _ in range(6)))
+
+    assert await is_current(database_url)
+
+
 async def test_a_process_that_cannot_be_started_is_a_start_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    old_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
 
     with pytest.raises(StartError, match="No such file or directory"):
-        await migrate(f"sqlite:///{tmp_path}/ledger.db")
+        await migrate(old_url)
 
 
 async def test_a_process_that_ends_without_a_word_is_told_by_its_exit_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    old_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So does one that the system ends for want of memory."""
     monkeypatch.setattr("sys.executable", "/bin/false")
 
     with pytest.raises(StartError, match=r"\(what brings its tables up ended with 1\)"):
-        await migrate(f"sqlite:///{tmp_path}/ledger.db")
+        await migrate(old_url)
 
 
 def test_versions_sort_as_they_follow() -> None:

@@ -16,9 +16,10 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.database import Database
-from bot.cancellation.indexes import metadata
+from bot.cancellation.indexes import whole_schema
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import State
+from bot.cancellation.migrating import bring_up
 from bot.cancellation.record import Record
 from bot.cancellation.schema import NEWEST, config
 from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
@@ -97,9 +98,55 @@ async def test_the_versions_make_exactly_the_tables_of_the_code(empty: Database)
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, metadata))
+        return list(compare_metadata(context, whole_schema(connection.dialect.name)))
 
     assert await in_schema(empty, compare) == []
+
+
+#: All that a database knows of its tables: SQLite keeps their statements.
+KNOWN = {
+    "sqlite": (
+        "SELECT type, name, tbl_name, sql FROM sqlite_master",
+        "SELECT m.name, c.* FROM sqlite_master m, pragma_table_xinfo(m.name) c",
+    ),
+    "postgresql": (
+        "SELECT * FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint",
+        "SELECT * FROM pg_sequences",
+    ),
+}
+
+
+def portrait(connection: Connection) -> list[str]:
+    """Return all that the database says of its schema, and Alembic of its version."""
+    asked = (*KNOWN[connection.dialect.name], "SELECT version_num FROM alembic_version")
+    rows = [row for each in asked for row in connection.exec_driver_sql(each)]
+    return sorted(" | ".join(in_order(str(field)) for field in row) for row in rows)
+
+
+def in_order(field: str) -> str:
+    """Sort the lines of a SQLite statement: it keeps the order in which constraints were told."""
+    return "\n".join(sorted(line.strip(", \t") for line in field.split("\n")))
+
+
+async def test_an_empty_database_gets_at_once_exactly_what_the_versions_make(
+    empty: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a ledger would differ by when it was begun."""
+
+    def drop_all(connection: Connection) -> None:
+        whole_schema(connection.dialect.name).drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+
+    with monkeypatch.context() as context:
+        context.setattr("sys.executable", "/nowhere/python")
+        await bring_up(database_url)
+    at_once = await in_schema(empty, portrait)
+    await in_schema(empty, drop_all)
+    await empty.migrate()
+
+    assert at_once == await in_schema(empty, portrait)
 
 
 def test_the_newest_version_is_the_last_one() -> None:

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, select
 
 from bot.cancellation import watch_statements as statements
-from bot.cancellation.indexes import metadata
+from bot.cancellation.indexes import whole_schema
 from bot.cancellation.lifecycle import Card, Shown
 from bot.cancellation.sighting import Seen
 from bot.cancellation.sightings import AT_ONCE, CLAIM, FORGOTTEN, LEASE, Sightings
@@ -346,7 +346,9 @@ async def test_a_job_that_is_listed_no_more_and_comes_back_is_told_twice(mine: S
 
 async def test_the_migrations_make_just_the_tables_that_the_code_names(database: Database) -> None:
     def differences(connection: Connection) -> list[Any]:
-        found: list[Any] = compare_metadata(MigrationContext.configure(connection), metadata)
+        found: list[Any] = compare_metadata(
+            MigrationContext.configure(connection), whole_schema(connection.dialect.name)
+        )
         return found
 
     assert await database.read(differences) == []
