@@ -6,6 +6,7 @@ What the demo or `doctor` alone need is loaded when they run: the bot starts soo
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import structlog
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot import audit
 from bot.app import serve
 from bot.cancellation.database import Database
+from bot.cancellation.errors import RecordUnreadable
 from bot.cancellation.events import EventName
 from bot.cancellation.record import Record
 from bot.logs import configure_logging, redact
@@ -30,7 +31,7 @@ from bot.tracing import TracingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from typing import Any, TextIO
 
 T = TypeVar("T")
 
@@ -221,11 +222,29 @@ def show_record(
         give_up(f"There is no event {event!r}; there are: {', '.join(sorted(EventName))}.", 2)
     if actor and not audit.PERSON.fullmatch(actor):
         give_up(f"{actor!r} is no id of a person in Slack, such as U012AB3CD: names can change.", 2)
+    write_out(lambda found, out: audit.write(found.events(moment, **equal), how, out))
 
-    async def show(found: Record) -> None:
-        await audit.write(found.events(moment, **equal), how, sys.stdout)
 
-    asyncio.run(with_record(show))
+def write_out(write: Callable[[Record, TextIO], Awaitable[None]]) -> None:
+    """Write what is in the record to standard output, or say why that does not take it."""
+    if (out := sys.__stdout__) is None:
+        give_up("Standard output is closed: say where to write the record.", FAILED)
+
+    async def to_the_end(found: Record) -> None:
+        await write(found, out)
+        out.flush()
+
+    try:
+        asyncio.run(with_record(to_the_end))
+    except BrokenPipeError:
+        raise  # whoever reads has enough, as `head` does: Typer ends without a word
+    except OSError as error:
+        # What is still buffered would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        give_up(f"The record cannot be written out ({error.strerror}).", FAILED)
+    except UnicodeEncodeError as error:
+        lacks = f"The record has signs that {error.encoding} lacks"
+        give_up(f"{lacks}; set PYTHONIOENCODING=utf-8.", FAILED)
 
 
 @record.command(short_help="Check that no event was changed or removed.")
@@ -256,9 +275,8 @@ async def with_record(use: Callable[[Record], Awaitable[T]]) -> T:
     database = Database(url)
     try:
         return await use(Record(database))
-    except (SQLAlchemyError, OSError) as error:
-        why = getattr(error, "orig", None) or error
-        give_up(f"The record cannot be read ({why}): check DATABASE_URL.", FAILED)
+    except RecordUnreadable as error:
+        give_up(error.sentence, FAILED)
     finally:
         await database.close()
 

@@ -150,11 +150,16 @@ class Ran:
 
 async def run_command(*arguments: str, **environ: str) -> Ran:
     """Run `cancel-restore` with `arguments` to its end, within a minute."""
+    return await run_into(subprocess.PIPE, *arguments, **environ)
+
+
+async def run_into(stdout: int, *arguments: str, **environ: str) -> Ran:
+    """Run it as `run_command` does, with `stdout` as its standard output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
     )
     try:
@@ -163,4 +168,4 @@ async def run_command(*arguments: str, **environ: str) -> Ran:
         process.kill()
         await process.wait()
         raise
-    return Ran(code=process.returncode or 0, out=out.decode(), err=err.decode())
+    return Ran(code=process.returncode or 0, out=(out or b"").decode(), err=err.decode())

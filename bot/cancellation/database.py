@@ -12,7 +12,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from bot.cancellation import migrating
-from bot.cancellation.errors import Conflict, LedgerError, MaybeRecorded, NotRead, NotRecorded
+from bot.cancellation.errors import (
+    Conflict,
+    LedgerError,
+    MaybeRecorded,
+    NotRead,
+    NotRecorded,
+    RecordUnreadable,
+)
 from bot.cancellation.stores import WRITES, open_store
 
 if TYPE_CHECKING:
@@ -130,11 +137,14 @@ class Database:
         """Read much, for as long as it takes, and all of it as it was at one moment.
 
         Raises:
-            SQLAlchemyError, OSError: the database does not answer.
+            RecordUnreadable: the database does not answer, or has nothing of the kind.
         """
         # In SQLite each transaction sees one moment anyway.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        return await self._store.run(work, {WRITES: False, **isolation})
+        try:
+            return await self._store.run(work, {WRITES: False, **isolation})
+        except AWAY as error:
+            raise RecordUnreadable(migrating.cause_of(error)) from error
 
     async def _bounded(
         self, work: Callable[[Connection], T], patience: float, *, writes: bool

@@ -24,7 +24,8 @@ CancellationError
     ├── NotRecorded
     │   ├── Conflict
     │   └── NotRead
-    └── MaybeRecorded
+    ├── MaybeRecorded
+    └── RecordUnreadable
 """
 
 from __future__ import annotations
@@ -176,3 +177,11 @@ class NotRead(NotRecorded):
 
 class MaybeRecorded(LedgerError):
     """The database did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
+
+
+class RecordUnreadable(LedgerError):
+    """The record cannot be read ({why}): check DATABASE_URL."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__()

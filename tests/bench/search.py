@@ -44,6 +44,10 @@ NOTES = (
         "The job is in a cluster chosen by chance, or in none, so that all are asked. The names of"
         f" the clusters are known, the connections warm, and {AT_ONCE} calls under way at once."
     ),
+    (
+        "The search before the one for nowhere ends at its find and breaks off what is under way:"
+        " the nonces of those calls are not used again, so that as many logins are among the calls."
+    ),
     f"Least: all clusters, {AT_ONCE} at a time, a round trip each.",
 )
 

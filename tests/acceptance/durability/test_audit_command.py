@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.audit import Format
 from bot.cancellation.database import Database
 from bot.cancellation.leases import Leases
 from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import Outcome, State
 from tests.domain import ABE, ADA, RINA, a_waiting_request
-from tests.process import Ran, run_command
+from tests.process import Ran, run_command, run_into
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,7 @@ async def record(tmp_path: Path) -> Path:
     assert claimed
     await leases.cancel_sent(claimed)
     await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done", status=204))
-    await ledger.create(a_waiting_request(id="second", expires_at=later), RINA)
+    await ledger.create(a_waiting_request(id="second", reason="Größe", expires_at=later), RINA)
     await ledger.deny("second", ABE, "not now", lambda _request: None)
     await database.close()
     return path
@@ -230,6 +232,40 @@ async def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> Non
     assert "There is no record yet" in missing.err
     assert "cannot be read" in broken.err
     assert "Traceback" not in broken.err
+
+
+@pytest.mark.parametrize("how", Format)
+async def test_a_full_disk_is_not_blamed_on_the_database(record: Path, how: str) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ran = await run_into(full, "audit", "--format", how, DATABASE_URL=f"sqlite:///{record}")
+    finally:
+        os.close(full)
+
+    expected = "The record cannot be written out (No space left on device).\n"
+    assert (ran.code, ran.err) == (1, expected)
+
+
+@pytest.mark.parametrize("how", Format)
+async def test_a_reader_who_has_enough_ends_it_without_a_word(record: Path, how: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = await run_into(writer, "audit", "--format", how, DATABASE_URL=f"sqlite:///{record}")
+    finally:
+        os.close(writer)
+
+    assert (ran.code, ran.err) == (1, "")
+
+
+@pytest.mark.parametrize("how", ["table", "jsonl"])
+async def test_signs_that_the_terminal_lacks_are_a_sentence(record: Path, how: str) -> None:
+    """CSV has none: its details are JSON in ASCII."""
+    url = f"sqlite:///{record}"
+    ran = await run_command("audit", "--format", how, DATABASE_URL=url, PYTHONIOENCODING="ascii")
+
+    expected = "The record has signs that ascii lacks; set PYTHONIOENCODING=utf-8.\n"
+    assert (ran.code, ran.err) == (1, expected)
 
 
 async def test_reading_the_record_changes_nothing(record: Path) -> None:
