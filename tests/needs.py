@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-#: Debian keeps servers outside a plain user's PATH.
+#: Debian keeps servers outside a plain user's PATH, and those of PostgreSQL by its version.
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+BY_VERSION = ("/usr/lib/postgresql", "*/bin")
 
 
 def find(program: str) -> str | None:
     """Return the path of `program`, looking where Debian keeps servers too."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS])
+    folder, pattern = BY_VERSION
+    newest_first = sorted(map(str, Path(folder).glob(pattern)), reverse=True)
+    path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS, *newest_first])
     return shutil.which(program, path=path)
 
 

@@ -63,6 +63,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (known: {', '.join(known)})")
+    if asked.quick and asked.markdown:
+        parser.error("--quick shows that all of it runs; its figures are none for a page")
     asked.names = asked.names or list(known)
     return asked
 

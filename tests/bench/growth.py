@@ -8,7 +8,6 @@ import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -134,7 +133,7 @@ async def measure(scale: Scale) -> list[Table]:
     with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
         urls = [f"sqlite:///{folder}/{size}.db" for size in sizes]
         tables.append(await _table("SQLite", sizes, urls, scale))
-    if not _has_postgres():
+    if find("initdb") is None:
         missing = Row("all", missing="PostgreSQL is missing: apt-get install postgresql")
         goals = [Goal.at_most(FLAT, None, LIMIT)]
         nothing = Table(title="PostgreSQL", columns=_columns(sizes), rows=[missing], goals=goals)
@@ -143,10 +142,6 @@ async def measure(scale: Scale) -> list[Table]:
         urls = [await asyncio.to_thread(server.new_database) for _ in sizes]
         tables.append(await _table("PostgreSQL", sizes, urls, scale))
     return tables
-
-
-def _has_postgres() -> bool:
-    return any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or find("initdb") is not None
 
 
 def _columns(sizes: Sequence[int]) -> list[str]:

@@ -72,6 +72,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
+    if asked.short and (asked.minutes or asked.requests):
+        parser.error("--short says how long and how many: leave out --minutes and --requests")
     asked.names = asked.names or list(known)
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked

@@ -49,6 +49,17 @@ def test_an_amount_that_is_none_is_refused(
     assert f"argument {option}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--minutes", "--requests"])
+def test_short_and_an_amount_contradict_each_other(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments(["kills", "--short", option, "3"])
+
+    assert ended.value.code == 2
+    assert "leave out --minutes and --requests" in capsys.readouterr().err
+
+
 def test_a_program_that_is_told_to_end_twice_ends_what_it_started() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, text=True

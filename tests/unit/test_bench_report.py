@@ -175,6 +175,16 @@ def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
     assert "no such benchmark: nonsense" in capsys.readouterr().err
 
 
+def test_quick_figures_do_not_replace_those_of_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["atlas", "--quick", "--markdown", str(tmp_path / "page.md")])
+
+    assert ended.value.code == 2
+    assert "none for a page" in capsys.readouterr().err
+
+
 async def test_help_names_every_benchmark() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench", "--help"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
