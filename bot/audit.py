@@ -29,8 +29,9 @@ TOLD = (
 WIDTH = 200
 
 
-#: How the record names people.
+#: How the record names people, and requests.
 PERSON = re.compile(r"[UW][A-Z0-9]+")
+REQUEST = re.compile(r"[A-Za-z0-9_-]+")
 
 #: What a table says that would have no line: a mistyped id looks the same.
 NOTHING = "No event of the record fits."
@@ -53,8 +54,10 @@ def as_json(line: Recorded) -> dict[str, Any]:
 async def write(lines: AsyncIterator[Recorded], how: Format, out: TextIO) -> None:
     """Write `lines` to `out`, one after the other (a table needs them all)."""
     if how is Format.JSONL:
+        # What an output lacks is written in JSON's own way.
+        ensure_ascii = not out.encoding.lower().startswith("utf")
         async for line in lines:
-            out.write(json.dumps(as_json(line), ensure_ascii=False) + "\n")
+            out.write(json.dumps(as_json(line), ensure_ascii=ensure_ascii) + "\n")
     elif how is Format.CSV:
         await _write_csv(lines, out)
     else:

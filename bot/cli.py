@@ -6,7 +6,6 @@ What the demo or `doctor` alone need is loaded when they run: the bot starts soo
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from bot.cancellation.database import Database
 from bot.cancellation.errors import RecordUnreadable
 from bot.cancellation.events import EventName
 from bot.cancellation.record import Record
+from bot.cancellation.schema import SchemaError, has_tables
 from bot.logs import configure_logging, redact
 from bot.manifest import AddressError, manifest
 from bot.settings import SettingsError, load_database_url, load_settings, warnings
@@ -31,7 +31,7 @@ from bot.tracing import TracingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any, TextIO
+    from typing import Any
 
 T = TypeVar("T")
 
@@ -195,9 +195,9 @@ def read_since(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         give_up(f"{text!r} is no time: write a day such as 2026-11-25, or 2026-11-25T22:00Z.", 2)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @record.callback()
@@ -220,31 +220,15 @@ def show_record(
     moment = read_since(since)
     if event and event not in set(EventName):
         give_up(f"There is no event {event!r}; there are: {', '.join(sorted(EventName))}.", 2)
+    if request and not audit.REQUEST.fullmatch(request):
+        give_up(f"{request!r} is no id of a request: the log and the record have it.", 2)
     if actor and not audit.PERSON.fullmatch(actor):
         give_up(f"{actor!r} is no id of a person in Slack, such as U012AB3CD: names can change.", 2)
-    write_out(lambda found, out: audit.write(found.events(moment, **equal), how, out))
 
+    async def show(found: Record) -> None:
+        await audit.write(found.events(moment, **equal), how, sys.stdout)
 
-def write_out(write: Callable[[Record, TextIO], Awaitable[None]]) -> None:
-    """Write what is in the record to standard output, or say why that does not take it."""
-    if (out := sys.__stdout__) is None:
-        give_up("Standard output is closed: say where to write the record.", FAILED)
-
-    async def to_the_end(found: Record) -> None:
-        await write(found, out)
-        out.flush()
-
-    try:
-        asyncio.run(with_record(to_the_end))
-    except BrokenPipeError:
-        raise  # whoever reads has enough, as `head` does: Typer ends without a word
-    except OSError as error:
-        # What is still buffered would fail once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        give_up(f"The record cannot be written out ({error.strerror}).", FAILED)
-    except UnicodeEncodeError as error:
-        lacks = f"The record has signs that {error.encoding} lacks"
-        give_up(f"{lacks}; set PYTHONIOENCODING=utf-8.", FAILED)
+    asyncio.run(with_record(show))
 
 
 @record.command(short_help="Check that no event was changed or removed.")
@@ -274,9 +258,13 @@ async def with_record(use: Callable[[Record], Awaitable[T]]) -> T:
         give_up(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.", FAILED)
     database = Database(url)
     try:
-        return await use(Record(database))
+        if await database.survey(has_tables):
+            return await use(Record(database))
+        give_up("There is no record yet: the database is empty. Check DATABASE_URL.", FAILED)
     except RecordUnreadable as error:
         give_up(error.sentence, FAILED)
+    except SchemaError as error:
+        give_up(f"The database of DATABASE_URL cannot be used. {error}", FAILED)
     finally:
         await database.close()
 
@@ -284,4 +272,7 @@ async def with_record(use: Callable[[Record], Awaitable[T]]) -> T:
 def missing_file(url: str) -> Path | None:
     """Return the file of a SQLite database that does not exist."""
     path = Path(url.removeprefix("sqlite:///"))
-    return path if url.startswith("sqlite:///") and not path.exists() else None
+    try:
+        return path if url.startswith("sqlite:///") and not path.exists() else None
+    except OSError:
+        return None  # a path that cannot even be looked at: the database says why

@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.migrating import bring_up, cause_of
-from bot.cancellation.schema import NewerSchema
+from bot.cancellation.schema import SchemaError
 from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
 from bot.slack.identity import read_identity
 from bot.web.server import WebError
@@ -66,7 +66,7 @@ async def migrate(database_url: str) -> None:
     """Bring the schema up; raises `StartError` when the database cannot be opened."""
     try:
         await bring_up(database_url)
-    except NewerSchema as error:
+    except SchemaError as error:
         raise StartError(f"The database of DATABASE_URL cannot be used. {error}") from error
     except (SQLAlchemyError, OSError) as error:
         look = LOOK_AT[make_url(database_url).get_backend_name()]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from math import isfinite
+
+#: More than any program here can hold.
+MOST = 1_000_000
 
 
 def amount(text: str) -> float:
@@ -18,7 +22,7 @@ def amount(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Read a whole number above 0; raises what argparse makes a sentence of."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    """Read a whole number from 1 to `MOST`; raises what argparse makes a sentence of."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text:.20} is no whole number from 1 to {MOST:,}")
     return int(text)

@@ -16,8 +16,8 @@ BY_VERSION = ("/usr/lib/postgresql", "*/bin")
 def find(program: str) -> str | None:
     """Return the path of `program`, looking where Debian keeps servers too."""
     folder, pattern = BY_VERSION
-    newest_first = sorted(map(str, Path(folder).glob(pattern)), reverse=True)
-    path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS, *newest_first])
+    versions = [str(each) for each in Path(folder).glob(pattern)]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS, *versions])
     return shutil.which(program, path=path)
 
 

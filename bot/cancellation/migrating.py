@@ -29,7 +29,8 @@ T = TypeVar("T")
 #: in Slack for this: a table of a million rows may take its time.
 TURN = 300
 
-#: Seconds in which an empty database gets its tables here; after them the other process does it.
+#: Seconds for which anything is waited for here, a lock or an answer; for longer, the other process
+#: waits, which can be ended.
 AT_ONCE = 1
 
 
@@ -41,10 +42,10 @@ async def bring_up(database_url: str) -> None:
     """Bring the schema to the newest version where it is not.
 
     Raises:
-        SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
-        NewerSchema: a newer program has changed the tables.
+        OSError: the database cannot be opened, or refuses the new tables.
+        SchemaError: its tables are those of a newer program, or of another one.
     """
-    if not (await is_current(database_url) or await _create(make_url(database_url))):
+    if not await _brought_up_here(make_url(database_url)):
         await _apart(database_url)
 
 
@@ -53,12 +54,14 @@ async def is_current(database_url: str) -> bool:
     return await _run(make_url(database_url), schema.is_current, writes=False)
 
 
-async def _create(url: URL) -> bool:
-    """Give an empty database its tables, and say whether it has them now."""
+async def _brought_up_here(url: URL) -> bool:
+    """Look at the schema, give an empty database its tables, and say whether that is all."""
     try:
-        return await _run(url, schema.create, writes=True, turn=AT_ONCE)
+        return await _run(url, schema.is_current, writes=False, turn=AT_ONCE) or await _run(
+            url, schema.create, writes=True, turn=AT_ONCE
+        )
     except (SQLAlchemyError, OSError):
-        return False  # the other process can wait for its turn, and says what is wrong
+        return False  # the other process can wait, and says what is wrong
 
 
 async def migrate(url: URL) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, func, inspect, select
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, func, select
+from sqlalchemy import inspect as look_into
+
+from bot.cancellation.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -26,29 +31,69 @@ VERSIONS = Table(
 )
 
 
-class NewerSchema(Exception):
-    """A newer program has changed its tables (version {version}).
+class SchemaError(Exception):
+    """The database's tables cannot be used; the text says why, and what to do.
 
-    Update this program, or go back to the backup of its time.
+    Attributes:
+        why: the first paragraph of the leaf's docstring, as a clause.
+        do: the second.
     """
 
-    def __init__(self, version: str) -> None:
-        super().__init__(" ".join((self.__doc__ or "").format(version=version).split()))
+    def __init__(self, **facts: str) -> None:
+        text = (inspect.getdoc(type(self)) or "").format(**facts)
+        self.why, self.do = (" ".join(each.split()) for each in text.split("\n\n"))
+        super().__init__(f"{self.why[0].upper()}{self.why[1:]}. {self.do}")
+
+
+class NewerSchema(SchemaError):
+    """a newer program has changed its tables (version {version})
+
+    Update this program, or go back to the backup of its time.
+    """  # noqa: D415 - a clause
+
+
+class NotOurTables(SchemaError):
+    """it has tables of another program ({tables})
+
+    Name a database, or a schema, that this program has for itself.
+    """  # noqa: D415 - a clause
 
 
 def version_of(connection: Connection) -> str | None:
     """Return the version of the schema; None before the first."""
-    if not inspect(connection).has_table(VERSIONS.name):
+    if not look_into(connection).has_table(VERSIONS.name):
         return None
-    return connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
+    version = connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
+    return None if version is None else str(version)
 
 
 def is_current(connection: Connection) -> bool:
-    """Say whether the schema is of the newest version; raises `NewerSchema`."""
+    """Say whether the schema is of the newest version; raises `SchemaError`."""
+    return _known_version(connection) == NEWEST
+
+
+def has_tables(connection: Connection) -> bool:
+    """Say whether the database has tables of this program; raises `SchemaError`."""
+    return _known_version(connection) is not None
+
+
+def _known_version(connection: Connection) -> str | None:
     version = version_of(connection)
-    if version is not None and version > NEWEST:
-        raise NewerSchema(version)
-    return version == NEWEST
+    if version is None and (taken := _taken(connection)):
+        version = version_of(connection)  # another replica may just have made them
+        if version is None:
+            raise NotOurTables(tables=", ".join(taken))
+    if version and not re.fullmatch(r"\d{4}", version):
+        raise NotOurTables(tables=VERSIONS.name)
+    if version and version > NEWEST:
+        raise NewerSchema(version=version)
+    return version
+
+
+def _taken(connection: Connection) -> list[str]:
+    """Return which names of the ledger's tables are taken."""
+    there = look_into(connection)
+    return [table.name for table in metadata.sorted_tables if there.has_table(table.name)]
 
 
 def create(connection: Connection) -> bool:

@@ -28,9 +28,9 @@ T = TypeVar("T")
 #: SQLite has one writer; this many transactions run beside each other, most of them reading.
 THREADS = 4
 
-#: How often a new file's switch to write-ahead logging is tried, while another replica makes the
-#: same switch, and the seconds between.
-SWITCHES = 100
+#: Seconds for which a new file's switch to write-ahead logging is tried anew, while another replica
+#: makes the same switch, and the seconds between.
+SWITCHING = 2.0
 BETWEEN_SWITCHES = 0.02
 
 #: Marks the transactions that take SQLite's write lock at their start.
@@ -116,11 +116,12 @@ def _set_up(patience: float, connection: sqlite3.Connection, _record: object) ->
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Log ahead of writing. A new file is switched once, and for that SQLite itself never waits."""
-    for tries_left in reversed(range(SWITCHES)):
+    until = time.monotonic() + SWITCHING
+    while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").close()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not tries_left:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(BETWEEN_SWITCHES)
         else:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from bot.cancellation.address import for_the_driver
-from bot.cancellation.schema import NEWEST, version_of
+from bot.cancellation.schema import NEWEST, SchemaError, is_current, version_of
 from bot.cancellation.tables import metadata
 from bot.doctor.findings import Finding, Subject
 
@@ -113,17 +113,15 @@ def _look(connection: Connection) -> Finding:
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    version = version_of(connection)
-    if version is None:
+    try:
+        current = is_current(connection)
+    except SchemaError as error:
+        return SUBJECT.problem(error.why, error.do)
+    if not current:
         _make_a_table(connection)
-        return SUBJECT.ok(EMPTY)
-    if version > NEWEST:
-        return SUBJECT.problem(
-            f"a newer program has changed its tables (version {version})",
-            "Update this program, or go back to the backup of its time.",
-        )
-    if version != NEWEST:
-        _make_a_table(connection)
+        version = version_of(connection)
+        if version is None:
+            return SUBJECT.ok(EMPTY)
         return SUBJECT.warning(
             f"its tables are of version {version}; this program has {NEWEST}",
             "Back it up; `serve` brings them up when it starts.",

@@ -10,6 +10,7 @@ from bot.atlas import InvalidName, JobRef
 from bot.cancellation.trail import request_at_hand
 from bot.slack import names
 from bot.slack.about import with_request
+from bot.slack.blocks.kit import cut
 from bot.slack.command import OpenJob, parse
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ MARK = "picker"
 
 #: The value of an option that only says something.
 NOTHING = "-"
+
+#: Slack's limits of an option's value and of its text, in characters: nothing of ours is longer.
+VALUE, LABEL = 150, 75
 
 UNCHOSEN = "Choose a restore job first; its details are shown before anything is done."
 OUTDATED = "Its details are not on show yet. Wait a moment, look at them, then submit again."
@@ -98,19 +102,19 @@ def job_value(ref: JobRef) -> str:
 
 def with_pick(choice: Choice, block_id: str, value: str, label: str = "") -> Choice:
     """Note a pick; what hung on an earlier one is forgotten."""
-    picked = None if value == NOTHING else value
+    picked = None if value == NOTHING or len(value) > VALUE else value
     if block_id == names.PROJECT:
         return Choice(project_id=picked, asked_in=choice.asked_in)
     if block_id == names.CLUSTER:
         return Choice(project_id=choice.project_id, cluster=picked, asked_in=choice.asked_in)
-    job = parse(value)
+    job = parse(picked or "")
     if not isinstance(job, OpenJob):
         return replace(choice, job_id=None, label=None)
     return Choice(
         project_id=job.project,
         cluster=job.cluster,
         job_id=job.job_id,
-        label=label or None,
+        label=cut(label, LABEL) or None,
         asked_in=choice.asked_in,
     )
 
@@ -151,4 +155,4 @@ def _values(view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= VALUE else None

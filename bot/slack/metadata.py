@@ -20,6 +20,9 @@ VERSION = 1
 LONGEST_NAME = 200
 LONGEST_REASON = 300
 
+#: Characters of any text in it: all of them together must fit in again.
+LONGEST_TEXT = 400
+
 
 class UnreadableDialog(ValueError):
     """This dialog was opened by another version of the bot; please type the command again."""
@@ -161,6 +164,8 @@ def _shown(values: dict[str, Any]) -> Shown:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
+    if len(value) > LONGEST_TEXT:
+        raise ValueError("longer than any text of ours")
     return value
 
 

@@ -18,13 +18,17 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, AtlasClient, DigestKey
+from bot.audit import Format
+from bot.cancellation.database import Database
+from bot.cancellation.ledger import Ledger
 from bot.sandbox.atlas import AtlasStandIn
 from bot.sandbox.slack import SlackStandIn
 from tests.acceptance.house import RUNNING, environment, open_house
-from tests.process import BotProcess, Ran, run_command, surroundings
+from tests.domain import RINA, Clock, a_request
+from tests.process import BotProcess, Ran, run_command, run_into, surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 #: Long enough for a busy machine.
@@ -111,6 +115,57 @@ async def test_wrong_usage_exits_with_2_and_says_what_is_wrong(arguments: tuple[
 
     assert ran.code == 2
     assert is_said_in_sentences(ran)
+
+
+async def prints(command: str, folder: Path) -> Callable[[int], Awaitable[Ran]]:
+    """Return how to run a command that prints something, with a given standard output."""
+    database = Database(url := f"sqlite:///{folder}/ledger.db")
+    await database.migrate()
+    await Ledger(database, Clock()).create(a_request(), RINA)
+    await database.close()
+    return lambda stdout: run_into(stdout, *command.split(), DATABASE_URL=url)
+
+
+PRINTING = ["--help", "--version", "manifest", "audit", "audit verify", "demo --script"]
+PRINTING += [f"audit --format {each}" for each in Format]
+
+
+@pytest.mark.parametrize("command", PRINTING)
+async def test_an_output_that_takes_nothing_is_a_sentence(command: str, tmp_path: Path) -> None:
+    run = await prints(command, tmp_path)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ran = await run(full)
+    finally:
+        os.close(full)
+
+    expected = "Standard output cannot be written to (No space left on device).\n"
+    assert (ran.code, ran.err) == (1, expected)
+
+
+@pytest.mark.parametrize("command", PRINTING)
+async def test_a_reader_who_has_enough_ends_it_without_a_word(command: str, tmp_path: Path) -> None:
+    run = await prints(command, tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = await run(writer)
+    finally:
+        os.close(writer)
+
+    assert (ran.code, ran.err) == (1, "")
+
+
+async def test_an_output_that_is_closed_is_a_sentence() -> None:
+    """A service without standard output works; who wants to see something is told."""
+    command = f"exec {sys.executable} -P -m bot --version >&-"
+    process = await asyncio.create_subprocess_shell(
+        command, env=surroundings(), stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+
+    assert process.returncode == 1
+    assert err.decode() == "Standard output is closed: say where to write.\n"
 
 
 async def test_help_names_the_commands() -> None:

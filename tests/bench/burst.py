@@ -26,7 +26,7 @@ LATE = 5.0
 ACK_WITHIN = 3.0
 SETTLED_WITHIN = 30.0
 
-#: MiB that a burst may add.
+#: MB that a burst may add.
 MORE_MEMORY = 100.0
 
 #: Seconds between looks at `/healthz` and at the memory.
@@ -37,7 +37,7 @@ KINDS = {"about one job": 1, "about 20 jobs": 20, "about 500 jobs": COMMANDS}
 
 COLUMNS = (
     *("acks in 3 s", "ack p50 ms", "ack worst ms", "details", "told what to do", "no answer"),
-    *("settled in s", "MiB before", "MiB peak", "healthz worst ms"),
+    *("settled in s", "MB before", "MB peak", "healthz worst ms"),
 )
 
 
@@ -49,7 +49,7 @@ SEEN = (
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen of the bot meanwhile: MiB, and seconds that `/healthz` took."""
+    """What was seen of the bot meanwhile: MB, and seconds that `/healthz` took."""
 
     before: float
     peak: float = 0.0
@@ -168,7 +168,7 @@ def table(bursts: dict[str, Burst]) -> Table:
             Goal.at_most(f"every ack within {ACK_WITHIN:g} s (worst, s)", late, ACK_WITHIN),
             Goal.at_most("commands without a good ack", missed, 0),
             Goal.at_most("dialogs without an answer", unanswered, 0),
-            Goal.at_most(f"memory grows by {MORE_MEMORY:g} MiB at most", more, MORE_MEMORY),
+            Goal.at_most(f"memory grows by {MORE_MEMORY:g} MB at most", more, MORE_MEMORY),
             Goal.at_most("/healthz answers meanwhile (worst, s)", health, ACK_WITHIN),
         ],
         notes=[SEEN, pinned()],

@@ -74,6 +74,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"no such campaign: {', '.join(unknown)} (known: {', '.join(known)})")
     if asked.short and (asked.minutes or asked.requests):
         parser.error("--short says how long and how many: leave out --minutes and --requests")
+    if asked.short and asked.markdown:
+        parser.error("--short shows that all of it runs; its figures are none for a page")
     asked.names = asked.names or list(known)
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked

@@ -28,9 +28,10 @@ async def written(how: audit.Format, *lines: Recorded) -> str:
         for line in lines:
             yield line
 
-    out = io.StringIO()
+    out = io.TextIOWrapper(kept := io.BytesIO(), "utf-8", newline="")
     await audit.write(each(), how, out)
-    return out.getvalue()
+    out.flush()
+    return kept.getvalue().decode()
 
 
 async def test_a_json_line_has_the_event_and_what_it_adds() -> None:

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.domain": {"bot.atlas", "bot.cancellation", "bot.settings", "bot.tracing", "bot.web"},
     "bot.logs": set(),
     "bot.manifest": set(),
+    "bot.output": set(),
     "bot.sandbox": set(),
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
     "bot.slack": {"bot.atlas", "bot.cancellation"},

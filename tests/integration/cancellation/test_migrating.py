@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from bot.cancellation.database import Database
 from bot.cancellation.ledger import Ledger
@@ -63,15 +63,52 @@ async def test_tables_of_a_newer_program_are_left_alone(database_url: str) -> No
         await migrate(database_url)
 
 
-async def test_what_the_other_process_could_not_do_is_told_in_a_sentence(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file:
-        file.execute("CREATE TABLE sightings (id INTEGER)")
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"requests": "CREATE TABLE requests (id INTEGER)"},
+        {"alembic_version": "CREATE TABLE alembic_version AS SELECT 'ae1027d14d' AS version_num"},
+        {"alembic_version": "CREATE TABLE alembic_version AS SELECT 7 AS version_num"},
+    ],
+)
+async def test_tables_of_another_program_are_left_alone(
+    database_url: str, tables: dict[str, str]
+) -> None:
+    ((name, statement),) = tables.items()
+    database = Database(database_url)
+    try:
+        await database.write(lambda db: db.execute(text(statement)).close())
+        with pytest.raises(StartError, match=rf"tables of another program \({name}\)\. Name a"):
+            await migrate(database_url)
 
-    with pytest.raises(NotMigrated, match=r"^table sightings already exists$"):
-        await bring_up(url)
-    with pytest.raises(StartError, match=r"cannot be opened \(table sightings already exists\): "):
-        await migrate(url)
+        assert await database.read(lambda db: inspect(db).get_table_names()) == [name]
+    finally:
+        await database.close()
+
+
+async def test_tables_of_another_program_beside_ours_are_no_trouble(database_url: str) -> None:
+    database = Database(database_url)
+    try:
+        await database.write(lambda db: db.execute(text("CREATE TABLE users (id INTEGER)")).close())
+    finally:
+        await database.close()
+    await bring_up(database_url)
+
+    assert await is_current(database_url)
+
+
+async def test_what_the_other_process_could_not_do_is_told_in_a_sentence(old_url: str) -> None:
+    database = Database(old_url)
+    try:
+        statement = text("CREATE TABLE sightings (id INTEGER)")
+        await database.write(lambda db: db.execute(statement).close())
+    finally:
+        await database.close()
+
+    with pytest.raises(NotMigrated, match=r"sightings.* already exists"):
+        await bring_up(old_url)
+    with pytest.raises(StartError, match=r"cannot be opened \(.*sightings.* already exists"):
+        await migrate(old_url)
 
 
 async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: Path) -> None:
@@ -90,6 +127,21 @@ async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: 
         assert start in done
     engine.dispose()
     await bring_up(url)  # nothing of the first one is in the way
+
+
+async def test_a_start_that_waits_for_a_file_that_another_program_holds_can_be_ended(
+    tmp_path: Path,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        start = asyncio.create_task(bring_up(f"sqlite:///{tmp_path}/ledger.db"))
+        done, _ = await asyncio.wait({start}, timeout=0.5)
+        assert not done
+        start.cancel()
+        done, _ = await asyncio.wait({start}, timeout=5.0)
+
+        assert start in done
+    await bring_up(f"sqlite:///{tmp_path}/ledger.db")
 
 
 async def test_replicas_that_meet_a_new_file_at_once_all_start(tmp_path: Path) -> None:

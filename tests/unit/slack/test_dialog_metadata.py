@@ -74,6 +74,8 @@ def test_the_longest_names_fit() -> None:
         {"shown": None},
         {"card": None},
         {"asked_in": None},
+        {"asked_in": "C" * 401},
+        {"name": "x" * 401},
         {"because": 1},
     ],
 )

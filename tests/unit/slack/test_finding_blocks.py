@@ -254,6 +254,21 @@ def test_a_pick_forgets_what_hung_on_the_one_before() -> None:
     assert (nothing.cluster, nothing.job_id) == (choice.cluster, None)
 
 
+def test_what_slack_never_sends_does_not_make_a_dialog_that_slack_refuses() -> None:
+    """Metadata may have 3,000 characters, and a signed payload whatever somebody bent it to."""
+    long = "a" * 4000
+    bent = {"picker": True, "cluster": long, "label": long, "asked_in": "C0OPS"}
+    read = read_choice({"private_metadata": json.dumps(bent)})
+
+    assert read
+    assert (read.cluster, read.label) == (None, None)
+    assert with_pick(CHOSEN, names.CLUSTER, long).cluster is None
+    assert with_pick(CHOSEN, names.JOB, long).job_id is None
+    assert CHOSEN.ref
+    picked = with_pick(CHOSEN, names.JOB, job_value(CHOSEN.ref), long)
+    assert picked.label == "a" * 74 + "…"
+
+
 def test_the_choice_is_read_back_from_the_dialog() -> None:
     view = picker.view(CHOSEN, [project()], None, "note")
 
