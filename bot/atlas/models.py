@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_MARKS = re.compile(r"[^\w .-]")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 FIRST_YEAR, LAST_YEAR = 1, 9999
+_LONGEST = 64  #: characters of an id, a name or a word of Atlas
 _SHOWN = 40  #: characters of a wrong name that are repeated to people
 
 #: Keys of a job whose values are, or contain, links that give the backup to whoever has them.
@@ -129,6 +131,11 @@ def _null_for_empty(value: object) -> object:
     return None if value == "" else value
 
 
+def _without_marks(text: str) -> str:
+    """Keep what ids, names and words are made of, so that no text of a job can be a link."""
+    return _MARKS.sub("", text)[:_LONGEST]
+
+
 def _aware(moment: datetime) -> datetime:
     """Return the moment with a zone; raises `ValueError` where other zones would have no date."""
     if not FIRST_YEAR < moment.year < LAST_YEAR:
@@ -137,13 +144,14 @@ def _aware(moment: datetime) -> datetime:
 
 
 _Flag = Annotated[bool, BeforeValidator(_false_for_null)]
-_Text = Annotated[str, BeforeValidator(_empty_for_null)]
+_Name = Annotated[str, AfterValidator(_without_marks)]
+_Text = Annotated[_Name, BeforeValidator(_empty_for_null)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[_Moment | None, BeforeValidator(_null_for_empty)]
 _Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
 # Left to right, or a plain string would win over the enumeration.
 _Delivery = Annotated[
-    DeliveryType | Annotated[str, Field(max_length=64)], Field(union_mode="left_to_right")
+    DeliveryType | Annotated[_Name, Field(max_length=_LONGEST)], Field(union_mode="left_to_right")
 ]
 
 
@@ -185,8 +193,8 @@ class RestoreJob(Answer):
     failed: _Flag = False
     finished_at: _MaybeMoment = None
     expires_at: _MaybeMoment = None
-    target_cluster_name: str | None = None
-    target_project_id: str | None = Field(default=None, alias="targetGroupId")
+    target_cluster_name: _Name | None = None
+    target_project_id: _Name | None = Field(default=None, alias="targetGroupId")
     link_is_live: bool = False
     shards: int = 0
 

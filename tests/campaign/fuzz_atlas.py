@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 #: What must be nowhere once an answer is read.
-SECRET = "bearer-of-the-backup"
-LINK = f"https://restore-65f0.mongodb.net:27017/{SECRET}/restore.tar.gz"
+SECRET = "/bearer-of-the-backup/"
+LINK = f"https://restore-65f0.mongodb.net:27017{SECRET}restore.tar.gz"
 
 REF = JobRef("5b6212af90dc76637950a2c6", "prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
@@ -312,10 +312,11 @@ def check(outcome: object, given: object) -> None:
     for each in outcome if isinstance(outcome, list) else [outcome]:
         if isinstance(each, AtlasError):
             _check_error(each, given)
+        # Clusters and projects are called what people called them: that is no place for links.
         if isinstance(each, RestoreJob):
             _check_job(each)
-        if SECRET in repr(each):
-            raise Found(f"a link is kept in {type(each).__name__}: {given!r}")
+            if SECRET in repr(each):
+                raise Found(f"a link is kept in a job: {given!r}")
 
 
 def _check_error(error: AtlasError, given: object) -> None:

@@ -20,7 +20,8 @@ def register(app: AsyncApp, floor: Floor) -> None:
     async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         event = body["event"]
-        if event.get("tab", HOME) == HOME and isinstance(event.get("user"), str):
+        person = event.get("user")
+        if event.get("tab", HOME) == HOME and isinstance(person, str) and person:
             who = who_is(person_in(body), floor.identity)
             drawn = bool(event.get("view"))
             floor.background.start(floor.home.publish(who, drawn=drawn), "home")

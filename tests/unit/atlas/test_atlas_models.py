@@ -187,6 +187,24 @@ def test_a_planted_link_is_nowhere_in_what_is_read(
     assert "S3CR3T" not in repr(everything)
 
 
+@pytest.mark.parametrize(
+    "key", ["snapshotId", "targetClusterName", "targetGroupId", "deliveryType"]
+)
+def test_a_link_in_the_wrong_place_is_none_any_more(key: str) -> None:
+    job = read(**{key: "https://a.mongodb.net:27017/S3CR3T"})
+
+    assert "/" not in repr(job)
+    assert "httpsa.mongodb.net27017S3CR3T" in repr(job)
+
+
+def test_names_and_words_are_kept_as_atlas_writes_them() -> None:
+    kept = {"targetClusterName": "prod-eu", "targetGroupId": "6" * 24, "deliveryType": "oplogOnly"}
+    job = read(**kept)
+
+    assert (job.target_cluster_name, job.target_project_id) == ("prod-eu", "6" * 24)
+    assert job.delivery_type == "oplogOnly"
+
+
 def test_a_planted_link_makes_the_job_live_and_no_more() -> None:
     job = read(deliveryUrl=[LINK], components=[{"downloadUrl": LINK}])
 

@@ -108,6 +108,7 @@ async def test_another_shortcut_is_answered(bench: Bench) -> None:
         {"type": "view_closed", "user": USER, "view": {"id": "V1", "callback_id": "x"}},
         {"type": "event_callback", "event": {"type": "team_join", "user": {"id": "U1"}}},
         {"type": "event_callback", "event": {"type": "app_home_opened", "user": {"id": "U1"}}},
+        {"type": "event_callback", "event": {"type": "app_home_opened", "user": ""}},
         {"type": "event_callback", "event": {"type": "app_home_opened"}},
     ],
 )
