@@ -57,22 +57,21 @@ def _told() -> Iterator[None]:
 @contextmanager
 def watched_output() -> Iterator[None]:
     """Have standard output watched, and end with its sentence and 1 where it takes no more."""
-    before = sys.stdout
-    sys.stdout = Output(before) if before else Closed()
+    output = sys.stdout = Output(sys.stdout) if sys.stdout else Closed()
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            output.flush()
     except Unwritable as error:
-        _give_up_output()
+        _give_up(output)
         sys.exit(str(error))
     except BrokenPipeError:
-        _give_up_output()
+        _give_up(output)
         sys.exit(1)
 
 
-def _give_up_output() -> None:
+def _give_up(output: Output | Closed) -> None:
     """Lead what is still buffered to nowhere: the interpreter would write it at its end."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())

@@ -89,8 +89,12 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
 
     async def close(self) -> None:
+        # Goes on where whoever waits is cancelled: else a file would stay open.
+        await asyncio.shield(asyncio.to_thread(self._close))
+
+    def _close(self) -> None:
         # What runs still, SQLite itself ends when the patience for its lock is over.
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
         self.engine.dispose()
 
 
