@@ -84,7 +84,7 @@ _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
-_LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
 _SECONDS = re.compile(r"[0-9]{1,6}")
 _DETAIL_LENGTH = 300
@@ -198,8 +198,17 @@ def cleaned(detail: object) -> str:
     """Keep an explanation short, on one line, and without addresses: one might be a download's."""
     if not isinstance(detail, str):
         return ""
-    text = _LINK.sub("(link left out)", detail[:4000])
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_DETAIL_LENGTH]
+    words = "".join(c if c.isprintable() else " " for c in detail[:4000]).split()
+    kept = ("(link left out)" if _may_be_a_link(word) else word for word in words)
+    return " ".join(kept)[:_DETAIL_LENGTH]
+
+
+def _may_be_a_link(word: str) -> bool:
+    """Whether it has a path behind a host, with whatever scheme; paths of the API are none."""
+    word = word.rstrip(".,;:!?")
+    before, slash, path = word.partition("/")
+    deep = "." in before or "." in path or "/" in path
+    return bool(slash) and deep and not _API_PATH.fullmatch(word)
 
 
 def _retry_after(

@@ -220,6 +220,24 @@ def test_the_detail_is_short_on_one_line_and_without_links() -> None:
     assert "S3CR3T" not in f"{error} {error!r} {vars(error)}"
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("See htups:(/restore.example:27017/S3CR3T/a.tar.gz now.", "See (link left out) now."),
+        ("See restore.example/S3CR3T now.", "See (link left out) now."),
+        ("See (https://localhost/S3CR3T)", "See (link left out)"),
+        (
+            "Nothing at /api/atlas/v2/groups/{groupId}.",
+            "Nothing at /api/atlas/v2/groups/{groupId}.",
+        ),
+        ("Nothing at /api/https://restore.example/S3CR3T", "Nothing at (link left out)"),
+        ("The job is over and/or gone. Use v2.", "The job is over and/or gone. Use v2."),
+    ],
+)
+def test_what_may_be_a_link_is_left_out_and_the_rest_kept(said: str, kept: str) -> None:
+    assert of(400, body={"detail": said}).detail == kept
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_error_says_a_whole_sentence(leaf: type[AtlasError]) -> None:
     sentence = str(leaf())
