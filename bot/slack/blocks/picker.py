@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bot.slack import names
 from bot.slack.blocks import kit, text
 from bot.slack.blocks.dialog import KEEP, SUBMIT, TITLE
-from bot.slack.choice import NOTHING, Choice, job_value, write_choice
+from bot.slack.choice import LABEL, NOTHING, Choice, job_value, write_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from bot.cancellation.projects import Project
     from bot.slack.blocks.kit import Block, View
 
-#: Slack's limits: options in a list, characters of an option's text.
+#: Slack's limit of options in a list.
 OPTIONS = 100
-OPTION = 75
 
 #: How long a download link lives (recorded from Atlas: one hour from when it is made).
 LINK_LIVES = timedelta(hours=1)
@@ -151,9 +150,9 @@ def _input(block_id: str, label: str, element: dict[str, Any], picked: Block | N
 
 
 def option(label: str, value: str, description: str = "") -> Block:
-    built: Block = {"text": kit.plain(kit.cut(text.clean(label), OPTION) or "-"), "value": value}
+    built: Block = {"text": kit.plain(kit.cut(text.clean(label), LABEL) or "-"), "value": value}
     if description:
-        built["description"] = kit.plain(kit.cut(description, OPTION))
+        built["description"] = kit.plain(kit.cut(description, LABEL))
     return built
 
 
