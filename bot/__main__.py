@@ -39,7 +39,7 @@ def loaded() -> Typer:
     gc.disable()
     for name in FOR_TABLES:
         sys.modules[name] = None  # type: ignore[assignment] # Python's way to say: not to be found
-    from bot.cli import app  # noqa: PLC0415 - see above
+    from bot.cli.main import app  # noqa: PLC0415 - see above
 
     for name in FOR_TABLES:
         del sys.modules[name]

@@ -11,36 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.cancellation.database import Database
-from bot.cancellation.sweeper import Sweeper
-from bot.cancellation.watch import Watch
-from bot.domain import build_domain, meet_projects
+from bot.services.sweeper import Sweeper
+from bot.services.watch.watcher import Watcher
 from bot.site import build_site
-from bot.slack.announcements import Announcements
-from bot.slack.background import Background
-from bot.slack.clients import build_client, new_session
+from bot.slack.bolt_app import build_app
+from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory
-from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
-from bot.slack.outbox import Outbox
-from bot.slack.register import build_app
-from bot.starting import StartError, last_word, meet_slack, migrate, refusals
+from bot.slack.outbox.announcements import Announcements
+from bot.slack.outbox.worker import Outbox
+from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.startup_checks import (
+    StartError,
+    authenticate_slack,
+    collect_slack_errors,
+    migrate,
+    run_steps,
+)
+from bot.storage.database import Database
+from bot.tasks import BackgroundTasks
 from bot.tracing import open_tracing
-from bot.web.leaving import Leaving
+from bot.web.draining import ShutdownState
 from bot.web.metrics import Metrics
+from bot.web.payload_schema import what_is_wrong
 from bot.web.server import WebServer
-from bot.web.slack_guard import payload_of
-from bot.web.slack_shapes import what_is_wrong
+from bot.web.signature_middleware import payload_of
+from bot.wiring import build_core_services, load_project_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.domain import Domain
     from bot.settings import Settings
     from bot.slack.identity import Identity
     from bot.tracing import Tracing
+    from bot.wiring import CoreServices
 
 #: Seconds for each part of an orderly end.
 FINISH_ANSWERS = 2.5
@@ -75,12 +81,12 @@ class Bot:
     ) -> None:
         self.settings = settings
         self._drain = drain
-        self._leaving = Leaving()
+        self._leaving = ShutdownState()
         self.metrics = Metrics()
         # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
-        self._background = Background(self._tracing.trail)
+        self._background = BackgroundTasks(self._tracing.trail)
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -108,8 +114,8 @@ class Bot:
         domain = self._open_domain(database)
         intake = self._build_intake(client)
         server = self._build_server(domain, intake)
-        if refused := await refusals(lambda: migrate(database_url), server.start):
-            raise StartError("\n".join([*refused, *await last_word(meeting)]))
+        if refused := await run_steps(lambda: migrate(database_url), server.start):
+            raise StartError("\n".join([*refused, *await collect_slack_errors(meeting)]))
         self._sweep(domain)
         identity = await meeting
         self._open_slack(domain, client, identity, intake)
@@ -126,8 +132,10 @@ class Bot:
 
     def _meet(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
         """Ask Slack who we are while the rest is opened."""
-        meeting = asyncio.create_task(meet_slack(client, self.settings.slack), name="meeting")
-        self._closing.push_async_callback(dropped, meeting)
+        meeting = asyncio.create_task(
+            authenticate_slack(client, self.settings.slack), name="meeting"
+        )
+        self._closing.push_async_callback(cancel_and_wait, meeting)
         return meeting
 
     def _open_database(self, database_url: str) -> Database:
@@ -136,8 +144,8 @@ class Bot:
         self._closing.push_async_callback(database.close)
         return database
 
-    def _open_domain(self, database: Database) -> Domain:
-        domain = build_domain(
+    def _open_domain(self, database: Database) -> CoreServices:
+        domain = build_core_services(
             self.settings,
             database,
             self.metrics,
@@ -156,23 +164,25 @@ class Bot:
         self._closing.push_async_callback(session.close)
         return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
 
-    def _build_intake(self, client: AsyncWebClient) -> SocketIntake | HttpIntake:
+    def _build_intake(self, client: AsyncWebClient) -> SocketModeReceiver | HttpReceiver:
         if token := self.settings.slack.app_token:
             # Of its own, so that calls that hang take no connection from the sockets.
             dialler = self._open_client()
-            intake = SocketIntake(token.get_secret_value(), dialler, refuse=what_is_wrong)
+            intake = SocketModeReceiver(token.get_secret_value(), dialler, refuse=what_is_wrong)
             self.metrics.watch_connections(lambda: intake.live)
             return intake
-        return HttpIntake(client, payload_of)
+        return HttpReceiver(client, payload_of)
 
-    def _build_server(self, domain: Domain, intake: SocketIntake | HttpIntake) -> WebServer:
+    def _build_server(
+        self, domain: CoreServices, intake: SocketModeReceiver | HttpReceiver
+    ) -> WebServer:
         host, port = self.settings.host, self.settings.port
         site = build_site(self.settings, self.metrics, domain, intake, self._leaving)
         self._server = WebServer(host, port, site, grace=FINISH_CONNECTIONS)
         self._closing.push_async_callback(self._server.stop)
         return self._server
 
-    def _sweep(self, domain: Domain) -> None:
+    def _sweep(self, domain: CoreServices) -> None:
         sweeper = Sweeper(
             domain.ledger,
             domain.leases,
@@ -183,14 +193,14 @@ class Bot:
         )
         self._closing.push_async_callback(self._end_runs, domain)
         self._loop(sweeper.run(), "sweeper")
-        self._loop(meet_projects(domain), "projects")
+        self._loop(load_project_names(domain), "projects")
 
     def _open_slack(
         self,
-        domain: Domain,
+        domain: CoreServices,
         client: AsyncWebClient,
         identity: Identity,
-        intake: SocketIntake | HttpIntake,
+        intake: SocketModeReceiver | HttpReceiver,
     ) -> None:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         policy_of = domain.desk.policy_of
@@ -225,7 +235,7 @@ class Bot:
         running = asyncio.create_task(outbox.run(), name="outbox")
         self._finish(lambda seconds: outbox.stop(running, seconds), FINISH_POSTS)
 
-    def _watch(self, domain: Domain, client: AsyncWebClient, links: Links) -> None:
+    def _watch(self, domain: CoreServices, client: AsyncWebClient, links: Links) -> None:
         """Look for new download restores, in the projects that have a channel for them."""
         channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
         if not channels:
@@ -234,7 +244,7 @@ class Bot:
         running = asyncio.create_task(announcements.run(), name="announcements")
         self._finish(lambda seconds: announcements.stop(running, seconds), FINISH_POSTS)
         for project_id in channels:
-            watch = Watch(
+            watch = Watcher(
                 project_id,
                 domain.clients[project_id],
                 domain.buckets[project_id],
@@ -258,7 +268,7 @@ class Bot:
     def _loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._loops.add(asyncio.create_task(work, name=name))
 
-    async def _end_runs(self, domain: Domain) -> None:
+    async def _end_runs(self, domain: CoreServices) -> None:
         """Start no more runs, and finish those that are under way or let go of them."""
         for loop in self._loops:
             loop.cancel()
@@ -277,7 +287,7 @@ class Bot:
         return min(share, max(AT_LEAST, self._stop_by - time.monotonic()))
 
 
-async def dropped(task: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """End a task that may be waiting still, whatever came of it."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bot.cancellation.errors import LedgerError
-from bot.slack.intake import HttpIntake
+from bot.slack.receivers import HttpReceiver
 from bot.web.health import add_health
 from bot.web.metrics import add_metrics
-from bot.web.slack_guard import BODY_CAP, PATH, slack_guard
+from bot.web.signature_middleware import BODY_CAP, PATH, verify_slack_requests
 
 if TYPE_CHECKING:
-    from bot.domain import Domain
     from bot.settings import Settings
-    from bot.slack.intake import SocketIntake
-    from bot.web.leaving import Leaving
+    from bot.slack.receivers import SocketModeReceiver
+    from bot.web.draining import ShutdownState
     from bot.web.metrics import Metrics
+    from bot.wiring import CoreServices
 
 
 def build_site(
     settings: Settings,
     metrics: Metrics,
-    domain: Domain,
-    intake: SocketIntake | HttpIntake,
-    leaving: Leaving,
+    domain: CoreServices,
+    intake: SocketModeReceiver | HttpReceiver,
+    leaving: ShutdownState,
 ) -> web.Application:
     """Build the site; what Slack posts is taken in HTTP mode only."""
     site = web.Application(client_max_size=BODY_CAP)
     leaving.watch(site)
-    if isinstance(intake, HttpIntake) and settings.slack.signing_secret:
-        site.middlewares.append(slack_guard(settings.slack.signing_secret, time.time))
+    if isinstance(intake, HttpReceiver) and settings.slack.signing_secret:
+        site.middlewares.append(verify_slack_requests(settings.slack.signing_secret, time.time))
         intake.add_route(site, PATH)
 
     async def database() -> str | None:

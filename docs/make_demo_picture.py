@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import async_playwright
 
-from bot.demo.live import open_stage
-from bot.logs import configure_logging
+from bot.demo.server import open_stage
+from bot.log_config import configure_logging
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

@@ -18,8 +18,8 @@ from bot.atlas.client import AtlasClient
 from bot.atlas.credentials import Credentials, DigestKey, ServiceAccount
 from bot.atlas.errors import (
     AtlasError,
-    AtlasRefused,
-    AtlasTrouble,
+    AtlasRejected,
+    AtlasUnavailable,
     ChallengeNotUnderstood,
     ClusterNotFound,
     ConnectionBroken,
@@ -39,7 +39,6 @@ from bot.atlas.errors import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.atlas.gauge import Answered
 from bot.atlas.models import (
     CancelAccepted,
     Cluster,
@@ -52,15 +51,16 @@ from bot.atlas.models import (
     is_cluster_name,
     is_object_id,
 )
-from bot.atlas.wire import ApiVersion
+from bot.atlas.protocol import ApiVersion
+from bot.atlas.transport import CallRecord
 
 __all__ = [
-    "Answered",
     "ApiVersion",
     "AtlasClient",
     "AtlasError",
-    "AtlasRefused",
-    "AtlasTrouble",
+    "AtlasRejected",
+    "AtlasUnavailable",
+    "CallRecord",
     "CancelAccepted",
     "ChallengeNotUnderstood",
     "Cluster",

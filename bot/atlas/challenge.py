@@ -42,7 +42,7 @@ class Challenge:
         return "Digest " + ", ".join(parts)
 
 
-def choose(headers: Iterable[str]) -> Challenge:
+def select_challenge(headers: Iterable[str]) -> Challenge:
     """Return the first digest challenge of the headers that can be answered.
 
     The first, because the server's order is its preference (RFC 7616, 3.7).
@@ -51,7 +51,7 @@ def choose(headers: Iterable[str]) -> Challenge:
         Unanswerable: there is none.
     """
     whys = []
-    for scheme, parameters in (offer for header in headers for offer in offers(header)):
+    for scheme, parameters in (offer for header in headers for offer in parse_challenges(header)):
         if scheme.lower() != "digest":
             whys.append(f"it asks for {scheme}")
             continue
@@ -62,9 +62,9 @@ def choose(headers: Iterable[str]) -> Challenge:
     raise Unanswerable("; ".join(whys)[:200] or "it does not say which login it asks for")
 
 
-def says_stale(headers: Iterable[str]) -> bool:
+def is_stale(headers: Iterable[str]) -> bool:
     """Say whether a digest challenge calls the nonce that was used too old, and nothing else."""
-    found = (given for header in headers for _, given in offers(header))
+    found = (given for header in headers for _, given in parse_challenges(header))
     return any(given.get("stale", "").lower() == "true" for given in found)
 
 
@@ -96,7 +96,7 @@ def _qops(value: str) -> set[str]:
     return {qop.strip().lower() for qop in value.split(",")}
 
 
-def offers(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+def parse_challenges(header: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield each scheme of one header with its parameters, names in lower case.
 
     One line may hold several schemes (RFC 9110, 11.6.1). Reading ends where the line stops making

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import ValidationError
 
-from bot.atlas import wire
+from bot.atlas import protocol
 from bot.atlas.errors import Facts, UnreadableAnswer
-from bot.atlas.exchange import Exchange
+from bot.atlas.http import AtlasHttp
 from bot.atlas.models import Answer, CancelAccepted, Cluster, Project, RestoreJob
-from bot.atlas.patience import MOST_TRIES, Budget, Clock, persist
+from bot.atlas.retry import MOST_TRIES, Clock, Deadline, retry_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import httpx
 
     from bot.atlas.credentials import Credentials
-    from bot.atlas.gauge import Answered
     from bot.atlas.models import JobRef
+    from bot.atlas.transport import CallRecord
 
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=Answer)
@@ -62,22 +62,22 @@ class AtlasClient:
         credentials: Credentials,
         *,
         base_url: str = "https://cloud.mongodb.com",
-        version: wire.ApiVersion = wire.ApiVersion.V2,
+        version: protocol.ApiVersion = protocol.ApiVersion.V2,
         envelope: bool = False,
         pretty: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         request_timeout: float = 8.0,
         patience: float = 20.0,
-        observe: Callable[[Answered], None] | None = None,
+        observe: Callable[[CallRecord], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._dialect = wire.Dialect(version=version, envelope=envelope, pretty=pretty)
+        self._dialect = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
         self._request_timeout = request_timeout
         self._patience = patience
         self._clock = Clock(sleep, monotonic, jitter)
-        self._exchange = Exchange(
+        self._exchange = AtlasHttp(
             credentials,
             base_url=base_url,
             dialect=self._dialect,
@@ -106,10 +106,10 @@ class AtlasClient:
         """Read one job.
 
         Raises:
-            AtlasRefused: Atlas said no.
-            AtlasTrouble: there was no readable answer within `patience` seconds.
+            AtlasRejected: Atlas said no.
+            AtlasUnavailable: there was no readable answer within `patience` seconds.
         """
-        ask = wire.get_job(ref)
+        ask = protocol.get_job(ref)
 
         def read(payload: object) -> RestoreJob:
             job = self._one(RestoreJob, ask, payload)
@@ -131,27 +131,27 @@ class AtlasClient:
 
         Raises:
             InvalidName: before anything is sent.
-            AtlasRefused: Atlas said no.
-            AtlasTrouble: there was no readable answer in time.
+            AtlasRejected: Atlas said no.
+            AtlasUnavailable: there was no readable answer in time.
         """
-        ask = wire.list_jobs(project_id, cluster_name)
+        ask = protocol.list_jobs(project_id, cluster_name)
         jobs = await self._all(RestoreJob, ask, tries)
         # A job that is created while pages are read moves one job to the next page: seen twice.
         return list({job.id: job for job in jobs}.values())
 
     async def clusters(self, project_id: str) -> list[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
-        clusters = await self._all(Cluster, wire.list_clusters(project_id))
+        clusters = await self._all(Cluster, protocol.list_clusters(project_id))
         return list({cluster.name: cluster for cluster in clusters}.values())
 
     async def projects(self) -> list[Project]:
         """Read all projects that the credentials can see; raises as `restore_jobs` does."""
-        projects = await self._all(Project, wire.list_projects())
+        projects = await self._all(Project, protocol.list_projects())
         return list({project.id: project for project in projects}.values())
 
     async def project(self, project_id: str) -> Project:
         """Read one project; raises as `restore_jobs` does."""
-        ask = wire.get_project(project_id)
+        ask = protocol.get_project(project_id)
         return await self._read(
             ask, lambda payload: self._one(Project, ask, payload), self._budget(None)
         )
@@ -162,30 +162,34 @@ class AtlasClient:
         Any 2xx is taken, with any body. Only a read of the job tells whether it is cancelled.
 
         Raises:
-            AtlasRefused: Atlas said no; nothing was changed.
-            AtlasTrouble: not settled; see its `may_have_taken_effect`, and read the job.
+            AtlasRejected: Atlas said no; nothing was changed.
+            AtlasUnavailable: not settled; see its `may_have_taken_effect`, and read the job.
         """
-        reply = await self._exchange.send(wire.cancel_job(ref), self._request_timeout)
+        reply = await self._exchange.send(protocol.cancel_job(ref), self._request_timeout)
         return CancelAccepted(reply.status)
 
-    def _budget(self, patience: float | None, tries: int = MOST_TRIES) -> Budget:
+    def _budget(self, patience: float | None, tries: int = MOST_TRIES) -> Deadline:
         seconds = self._patience if patience is None else patience
-        return Budget.of(seconds, self._clock, tries)
+        return Deadline.of(seconds, self._clock, tries)
 
-    async def _read(self, ask: wire.Ask, read: Callable[[object], _T], budget: Budget) -> _T:
+    async def _read(
+        self, ask: protocol.ApiCall, read: Callable[[object], _T], budget: Deadline
+    ) -> _T:
         async def attempt(seconds: float) -> _T:
             return read((await self._exchange.send(ask, seconds)).payload)
 
-        return await persist(attempt, budget)
+        return await retry_until(attempt, budget)
 
-    async def _all(self, model: type[_A], ask: wire.Ask, tries: int = MOST_TRIES) -> list[_A]:
+    async def _all(
+        self, model: type[_A], ask: protocol.ApiCall, tries: int = MOST_TRIES
+    ) -> list[_A]:
         """Read page after page until one has no next."""
         budget = self._budget(None, tries)
         items: list[_A] = []
         for number in range(1, MOST_PAGES + 1):
             page = replace(ask, page=number)
 
-            def read(payload: object, page: wire.Ask = page) -> tuple[list[_A], bool]:
+            def read(payload: object, page: protocol.ApiCall = page) -> tuple[list[_A], bool]:
                 return self._page(model, page, payload)
 
             more, goes_on = await self._read(page, read, budget)
@@ -194,13 +198,15 @@ class AtlasClient:
                 return items
         raise self._unreadable(ask, "the list has no end")
 
-    def _page(self, model: type[_A], ask: wire.Ask, payload: object) -> tuple[list[_A], bool]:
+    def _page(
+        self, model: type[_A], ask: protocol.ApiCall, payload: object
+    ) -> tuple[list[_A], bool]:
         results = payload.get("results") if isinstance(payload, Mapping) else None
         if not isinstance(payload, Mapping) or not isinstance(results, list):
             raise self._unreadable(ask, "it is not a page of a list")
-        return [self._one(model, ask, item) for item in results], wire.has_next(payload)
+        return [self._one(model, ask, item) for item in results], protocol.has_next(payload)
 
-    def _one(self, model: type[_A], ask: wire.Ask, payload: object) -> _A:
+    def _one(self, model: type[_A], ask: protocol.ApiCall, payload: object) -> _A:
         try:
             return model.model_validate(payload)
         except ValidationError as error:
@@ -208,6 +214,6 @@ class AtlasClient:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
         raise self._unreadable(ask, f"unreadable: {wrong or model.__name__}"[:200])
 
-    def _unreadable(self, ask: wire.Ask, why: str) -> UnreadableAnswer:
+    def _unreadable(self, ask: protocol.ApiCall, why: str) -> UnreadableAnswer:
         asked = f"{ask.method} {ask.target(self._dialect)}"
         return UnreadableAnswer(**Facts(status=200, detail=why, asked=asked))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from bot.atlas.challenge import Challenge, Unanswerable, choose, says_stale
+from bot.atlas.challenge import Challenge, Unanswerable, is_stale, select_challenge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -51,7 +51,7 @@ class Nonce:
         flow.close()
 
 
-class DigestLogin(httpx.Auth):
+class PooledDigestAuth(httpx.Auth):
     """Signs calls with an API key: warm ones at once, others after one handshake.
 
     A refused nonce is answered with one new handshake, never with a second one.
@@ -110,12 +110,12 @@ class DigestLogin(httpx.Auth):
         """Return the nonce to try after a refusal; None where the refusal is the last word."""
         offered = response.headers.get_list("WWW-Authenticate")
         if attempt > 1:
-            if says_stale(offered):
+            if is_stale(offered):
                 raise Unanswerable("it calls the nonce stale that it has just given")
             return None
         if nonce is not None and not offered:
             return None  # the login was good; something else was not
-        return self._of(choose(offered))
+        return self._of(select_challenge(offered))
 
     def _of(self, challenge: Challenge) -> Nonce:
         known = self._nonces.get(challenge)

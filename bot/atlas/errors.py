@@ -1,7 +1,7 @@
 """What can go wrong with Atlas, as a tree; each leaf's docstring is the sentence people see.
 
 AtlasError
-├── AtlasRefused                a definite no: asking again changes nothing
+├── AtlasRejected                a definite no: asking again changes nothing
 │   ├── KeyRefused
 │   ├── RoleMissing
 │   ├── NotOnAccessList
@@ -13,7 +13,7 @@ AtlasError
 │   ├── Maintenance
 │   ├── VersionGone
 │   └── OtherRefusal
-└── AtlasTrouble                nothing is settled, and it may pass
+└── AtlasUnavailable                nothing is settled, and it may pass
     ├── RateLimited
     ├── Unavailable
     ├── UnreadableAnswer
@@ -62,15 +62,15 @@ def _own_sentence(leaf: type[AtlasError]) -> str:
     return " ".join((inspect.getdoc(leaf) or leaf.__name__).split("\n\n")[0].split())
 
 
-class AtlasRefused(AtlasError):
+class AtlasRejected(AtlasError):
     """Atlas refused what was asked."""
 
 
-class KeyRefused(AtlasRefused):
+class KeyRefused(AtlasRejected):
     """Atlas did not accept the bot's key: check it, and that it has access to this project."""
 
 
-class RoleMissing(AtlasRefused):
+class RoleMissing(AtlasRejected):
     """The bot's key may not do this: give it the roles Backup Manager and Recovery Operator.
 
     In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator, to
@@ -78,7 +78,7 @@ class RoleMissing(AtlasRefused):
     """
 
 
-class NotOnAccessList(AtlasRefused):
+class NotOnAccessList(AtlasRejected):
     """The bot's key may not be used from this address: add the address to its access list.
 
     Attributes:
@@ -91,39 +91,39 @@ class NotOnAccessList(AtlasRefused):
         self.address = address
 
 
-class ProjectNotFound(AtlasRefused):
+class ProjectNotFound(AtlasRejected):
     """Atlas knows no such project: check the project id."""
 
 
-class ClusterNotFound(AtlasRefused):
+class ClusterNotFound(AtlasRejected):
     """There is no such cluster in the project: check its name, and that the project is right."""
 
 
-class WrongClusterKind(AtlasRefused):
+class WrongClusterKind(AtlasRejected):
     """Atlas cannot cancel restore jobs of flex and serverless clusters: it has no call for it."""
 
 
-class JobNotFound(AtlasRefused):
+class JobNotFound(AtlasRejected):
     """The cluster has no such restore job: check its id, and that the cluster is right."""
 
 
-class NotCancellable(AtlasRefused):
+class NotCancellable(AtlasRejected):
     """Atlas does not cancel this job: it cancels whole download jobs only, until they are over."""
 
 
-class Maintenance(AtlasRefused):
+class Maintenance(AtlasRejected):
     """Atlas is under maintenance and takes no changes: try again later."""
 
 
-class VersionGone(AtlasRefused):
+class VersionGone(AtlasRejected):
     """Atlas does not serve this version of its API: update this program, or set another version."""
 
 
-class OtherRefusal(AtlasRefused):
+class OtherRefusal(AtlasRejected):
     """Atlas refused what was asked."""
 
 
-class AtlasTrouble(AtlasError):
+class AtlasUnavailable(AtlasError):
     """Atlas could not be asked, or its answer is not certain.
 
     Attributes:
@@ -145,7 +145,7 @@ class AtlasTrouble(AtlasError):
         self.retry_after = retry_after
 
 
-class RateLimited(AtlasTrouble):
+class RateLimited(AtlasUnavailable):
     """Atlas limits how often it may be asked: try again in a minute."""
 
     def __init__(self, *, retry_after: float | None = None, **facts: Unpack[Facts]) -> None:
@@ -153,23 +153,23 @@ class RateLimited(AtlasTrouble):
         super().__init__(sentence if retry_after else None, retry_after=retry_after, **facts)
 
 
-class Unavailable(AtlasTrouble):
+class Unavailable(AtlasUnavailable):
     """Atlas answered that it has a problem of its own: try again in a minute."""
 
 
-class UnreadableAnswer(AtlasTrouble):
+class UnreadableAnswer(AtlasUnavailable):
     """Atlas's answer could not be read: check that the address is Atlas's, and try again."""
 
 
-class ChallengeNotUnderstood(AtlasTrouble):
+class ChallengeNotUnderstood(AtlasUnavailable):
     """The server asks for a login that an API key cannot give: check its address, and any proxy."""
 
 
-class TimedOut(AtlasTrouble):
+class TimedOut(AtlasUnavailable):
     """Atlas did not answer in time: try again in a minute."""
 
 
-class NoConnection(AtlasTrouble):
+class NoConnection(AtlasUnavailable):
     """Atlas could not be reached: check the address, the network, and the proxy if there is one."""
 
 

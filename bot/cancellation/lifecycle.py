@@ -49,7 +49,7 @@ OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class JobFingerprint:
     """The job as the requester saw it: what the fingerprint compares, and what the card repeats.
 
     Attributes:
@@ -71,7 +71,7 @@ class Shown:
     expires_at: datetime | None = None
 
     @classmethod
-    def of(cls, job: RestoreJob) -> Shown:
+    def of(cls, job: RestoreJob) -> JobFingerprint:
         """Take the fingerprint of a job that Atlas has just answered."""
         return cls(
             delivery_type=str(job.delivery_type),
@@ -85,7 +85,7 @@ class Shown:
 
     def is_still(self, job: RestoreJob) -> bool:
         """Whether `job` is what was shown (design: a link that became live is not a change)."""
-        return self.fingerprint == Shown.of(job).fingerprint
+        return self.fingerprint == JobFingerprint.of(job).fingerprint
 
     @property
     def fingerprint(self) -> tuple[object, ...]:
@@ -131,7 +131,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class DeleteAttempts:
     """What is known of the DELETEs that this request has sent.
 
     Attributes:
@@ -182,13 +182,13 @@ class Request:
     asked_in: str
     channel: str
     reason: str
-    shown: Shown
+    shown: JobFingerprint
     approvals_needed: int
     created_at: datetime
     changed_at: datetime
     expires_at: datetime
     approvals: tuple[Approval, ...] = ()
-    sent: Sent = Sent()
+    sent: DeleteAttempts = DeleteAttempts()
     outcome: Outcome = Outcome()
     card: Card | None = None
     moved_because: str | None = None
@@ -212,7 +212,7 @@ class Step(StrEnum):
     CHANGED = "changed"  #: settle as changed
 
 
-def next_step(shown: Shown, sent: Sent, job: RestoreJob) -> Step:
+def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> Step:
     """Decide from a fresh answer of Atlas, and from nothing else.
 
     The order matters: a job that reads cancelled is ours only if a DELETE of ours may have worked;

@@ -16,7 +16,7 @@ class Atlas(Protocol):
     """What the domain asks of the Administration API; `AtlasClient` is the real one."""
 
     async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
-        """Read one job; raises `AtlasRefused` or `AtlasTrouble`."""
+        """Read one job; raises `AtlasRejected` or `AtlasUnavailable`."""
 
     async def restore_jobs(self, project_id: str, cluster_name: str) -> Sequence[RestoreJob]:
         """Read every job of a cluster, newest first."""
@@ -25,7 +25,7 @@ class Atlas(Protocol):
         """Read the project's clusters."""
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
-        """Send exactly one DELETE; raises `AtlasRefused` or `AtlasTrouble`."""
+        """Send exactly one DELETE; raises `AtlasRejected` or `AtlasUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

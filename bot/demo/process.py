@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bot
-from bot.starting import StartError
+from bot.startup_checks import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ class BotProcess:
         """Start it with these settings."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bot.demo.child"),
+                *(sys.executable, "-m", "bot.demo.bot_entry"),
                 cwd=self._folder,
                 env={**_surroundings(), **environ},
                 stdin=asyncio.subprocess.PIPE,  # its end tells the bot that the demo has ended

@@ -7,11 +7,11 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bot.demo.house import open_house
+from bot.demo.environment import open_environment
 from bot.sandbox.slack import text_of
 
 if TYPE_CHECKING:
-    from bot.demo.house import House
+    from bot.demo.environment import Environment
     from bot.sandbox.atlas import Call
 
 REQUESTER = "rina"
@@ -41,14 +41,14 @@ async def play_script(out: TextIO, *, approvals: int = 0, fault: str = "") -> No
     Raises:
         ScriptFailed: a step that should have been seen was not.
     """
-    async with open_house(approvals=approvals) as house:
+    async with open_environment(approvals=approvals) as house:
         await Script(house, out).play(fault)
 
 
 class Script:
     """The people of the play, and a printer for what they see."""
 
-    def __init__(self, house: House, out: TextIO) -> None:
+    def __init__(self, house: Environment, out: TextIO) -> None:
         self._house = house
         self._slack = house.slack
         self._out = out

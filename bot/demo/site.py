@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from bot.demo.scenes import MENU, SCENES
+from bot.demo.scenarios import MENU, SCENARIOS
 from bot.sandbox.slack.guard import BANNER
-from bot.starting import StartError
+from bot.startup_checks import StartError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from bot.demo.stage import Stage
+    from bot.demo.controller import Controller
     from bot.sandbox.slack import App, User
 
 #: Nothing but the page's own files: no inline script or style, no other host, in no frame.
@@ -56,7 +56,7 @@ SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore"}
 class Site:
     """The routes of the page."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Controller) -> None:
         self._stage = stage
         self._files = {file.name: file for file in files("bot.demo").joinpath("page").iterdir()}
 
@@ -108,7 +108,7 @@ class Site:
 
     async def scene(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if name not in SCENES:
+        if name not in SCENARIOS:
             raise web.HTTPNotFound(text="There is no such scene.")
         return await self._done(self._stage.play(name))
 

@@ -18,14 +18,14 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.doctor.clock import compare
-from bot.doctor.findings import Subject
+from bot.doctor.results import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from bot.atlas import Answered, Cluster
-    from bot.doctor.findings import Finding
+    from bot.atlas import CallRecord, Cluster
+    from bot.doctor.results import CheckResult
     from bot.settings import ProjectSettings, Settings
 
 #: Seconds for each read, with what is tried again.
@@ -40,7 +40,7 @@ SHARE = 5
 
 
 @dataclass(slots=True)
-class Wire:
+class CallObserver:
     """What the answers say besides what was asked.
 
     Attributes:
@@ -53,9 +53,9 @@ class Wire:
     now: Callable[[], datetime]
     here: datetime | None = None
     there: datetime | None = None
-    backups: Answered | None = None
+    backups: CallRecord | None = None
 
-    def saw(self, answered: Answered) -> None:
+    def saw(self, answered: CallRecord) -> None:
         if answered.date:
             self.here, self.there = self.now(), answered.date
         if BACKUPS in answered.path and answered.status and not answered.challenge:
@@ -133,9 +133,9 @@ WAIT = "Wait some minutes; other programs that use the project's backups share t
 
 async def examine_project(
     settings: Settings, project: ProjectSettings, now: Callable[[], datetime]
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Check one project with its own credentials, and the clock by Atlas's answers."""
-    wire = Wire(now)
+    wire = CallObserver(now)
     async with AtlasClient(
         project.credentials,
         base_url=settings.atlas.base_url,
@@ -144,20 +144,20 @@ async def examine_project(
         patience=PATIENCE,
         observe=wire.saw,
     ) as atlas:
-        findings = await Visit(project, atlas, wire).run()
+        findings = await ProjectChecks(project, atlas, wire).run()
     return [*findings, compare("Atlas", wire.here, wire.there)]
 
 
-class Visit:
+class ProjectChecks:
     """The checks of one project; whatever fails, the rest is told as not checked."""
 
-    def __init__(self, project: ProjectSettings, atlas: AtlasClient, wire: Wire) -> None:
+    def __init__(self, project: ProjectSettings, atlas: AtlasClient, wire: CallObserver) -> None:
         self._project = project
         self._atlas = atlas
         self._wire = wire
         self._subjects = Subjects.of(project)
 
-    async def run(self) -> list[Finding]:
+    async def run(self) -> list[CheckResult]:
         try:
             found = await self._atlas.project(self._project.id)
         except AtlasError as error:
@@ -166,7 +166,7 @@ class Visit:
         passed.append(self._subjects.project.ok(f"it is {found.name}"))
         return [*passed, *await self._clusters()]
 
-    def _at_the_door(self, error: AtlasError) -> list[Finding]:
+    def _at_the_door(self, error: AtlasError) -> list[CheckResult]:
         """Sort what happened to the first call."""
         stage, do = next((name, do) for kind, name, do in STAGES if isinstance(error, kind))
         passed = list(DOOR.items())[: [*DOOR, "project"].index(stage)]
@@ -175,7 +175,7 @@ class Visit:
             *self._problem(stage, error, do),
         ]
 
-    async def _clusters(self) -> list[Finding]:
+    async def _clusters(self) -> list[CheckResult]:
         try:
             clusters = await self._atlas.clusters(self._project.id)
         except AtlasError as error:
@@ -187,7 +187,7 @@ class Visit:
             return [found, *self._unchecked("clusters", "there is no cluster to try it with")]
         return [subject.ok(f"{len(clusters)} can be read"), *await self._jobs(clusters)]
 
-    async def _jobs(self, clusters: list[Cluster]) -> list[Finding]:
+    async def _jobs(self, clusters: list[Cluster]) -> list[CheckResult]:
         cancel = self._subjects.cancel.unchecked(*ROLE_TO_CANCEL)
         rate_limit = self._subjects.rate_limit
         try:
@@ -200,7 +200,7 @@ class Visit:
             return self._problem("jobs", error, READ_JOBS)
         return [found, cancel, judge_rate(rate_limit, self._wire.backups)]
 
-    async def _read_jobs(self, clusters: list[Cluster]) -> Finding:
+    async def _read_jobs(self, clusters: list[Cluster]) -> CheckResult:
         """Read the restore jobs of the first cluster that has some Atlas tells of."""
         for cluster in clusters[:MOST_CLUSTERS]:
             try:
@@ -210,11 +210,11 @@ class Visit:
             return self._subjects.jobs.ok(f"those of {cluster.name} can be read ({len(jobs)})")
         return self._subjects.jobs.unchecked("the clusters that were tried are flex or serverless")
 
-    def _problem(self, stage: str, error: AtlasError, do: str) -> list[Finding]:
-        found: Finding = getattr(self._subjects, stage).problem(says(error), do)
+    def _problem(self, stage: str, error: AtlasError, do: str) -> list[CheckResult]:
+        found: CheckResult = getattr(self._subjects, stage).problem(says(error), do)
         return [found, *self._unchecked(stage, f"the check of {found.about} failed")]
 
-    def _unchecked(self, stage: str, why: str) -> list[Finding]:
+    def _unchecked(self, stage: str, why: str) -> list[CheckResult]:
         """Tell of everything after `stage` that it was not checked."""
         names = [each.name for each in fields(Subjects)]
         after = names[names.index(stage) + 1 :]
@@ -227,7 +227,7 @@ def says(error: AtlasError) -> str:
     return f"{error} ({own})" if own else str(error)
 
 
-def judge_rate(subject: Subject, answered: Answered | None) -> Finding:
+def judge_rate(subject: Subject, answered: CallRecord | None) -> CheckResult:
     """Judge what is left of the bucket that all calls about backups of a project share (pure)."""
     left, limit = (answered.rate_limit_remaining, answered.rate_limit) if answered else (None, None)
     if left is None or limit is None:

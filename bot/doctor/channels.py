@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.doctor.findings import Finding, Subject
+from bot.doctor.results import CheckResult, Subject
 from bot.doctor.tokens import said
-from bot.slack.channels import ABSENT, is_direct, read_place
 from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.placement import ABSENT, is_direct, read_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,9 @@ def subject_of(channel: Named) -> Subject:
     return Subject("channel", channel.about)
 
 
-async def channel_finding(client: AsyncWebClient, identity: Identity, channel: Named) -> Finding:
+async def channel_finding(
+    client: AsyncWebClient, identity: Identity, channel: Named
+) -> CheckResult:
     """Ask Slack about one channel."""
     subject = subject_of(channel)
     if is_direct(channel.id):
@@ -49,7 +51,7 @@ async def channel_finding(client: AsyncWebClient, identity: Identity, channel: N
     return subject.ok(f"{name}: {posts}")
 
 
-def _unreadable(subject: Subject, error: BaseException) -> Finding:
+def _unreadable(subject: Subject, error: BaseException) -> CheckResult:
     code = meaning_of(error).code
     if code == "missing_scope":
         return subject.unchecked("the scope to look is missing, see above")

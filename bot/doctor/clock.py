@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from bot.doctor.findings import Finding, Subject
+from bot.doctor.results import CheckResult, Subject
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,7 @@ WRONG = 300
 SET_IT = "Let the machine set its clock by NTP (timedatectl shows whether it does)."
 
 
-def compare(service: str, here: datetime | None, there: datetime | None) -> Finding:
+def compare(service: str, here: datetime | None, there: datetime | None) -> CheckResult:
     """Judge the clock by an answer of `service`.
 
     Args:

@@ -23,10 +23,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from bot.cancellation.address import for_the_driver
-from bot.cancellation.schema import NEWEST, SchemaError, is_current, version_of
-from bot.cancellation.tables import metadata
-from bot.doctor.findings import Finding, Subject
+from bot.doctor.results import CheckResult, Subject
+from bot.storage.postgres_url import for_the_driver
+from bot.storage.schema import NEWEST, SchemaError, is_current, version_of
+from bot.storage.tables import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -42,7 +42,7 @@ PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
 EMPTY = "it opens, may be written, and is empty: `serve` makes the tables when it starts"
 
 
-async def examine_database(database_url: str) -> Finding:
+async def examine_database(database_url: str) -> CheckResult:
     """Look at the database of `DATABASE_URL`."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and (found := _before_the_file(Path(url.database or ""))):
@@ -55,7 +55,7 @@ async def examine_database(database_url: str) -> Finding:
         return _cannot(error)
 
 
-def _before_the_file(path: Path) -> Finding | None:
+def _before_the_file(path: Path) -> CheckResult | None:
     """Judge a SQLite file that is not there yet; opening it would make it."""
     if path.exists():
         return None
@@ -73,10 +73,10 @@ def _before_the_file(path: Path) -> Finding | None:
     return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
 
 
-async def _look_into_the_file(url: URL) -> Finding:
+async def _look_into_the_file(url: URL) -> CheckResult:
     """Open as the ledger does, but so that nothing is made or set."""
 
-    def looked() -> Finding:
+    def looked() -> CheckResult:
         file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
         engine = create_engine(
             f"sqlite:///{file}", connect_args={"timeout": PATIENCE}, poolclass=NullPool
@@ -87,7 +87,7 @@ async def _look_into_the_file(url: URL) -> Finding:
     return await asyncio.to_thread(looked)
 
 
-async def _look_at_the_server(url: URL) -> Finding:
+async def _look_at_the_server(url: URL) -> CheckResult:
     """Connect as the ledger does; what was done is undone at the end."""
     # Loaded for a server alone, as in the ledger: every start looks at ids with what is here.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
@@ -108,7 +108,7 @@ async def _look_at_the_server(url: URL) -> Finding:
         return await connection.run_sync(_look)
 
 
-def _look(connection: Connection) -> Finding:
+def _look(connection: Connection) -> CheckResult:
     """Read the schema's version, then try to write; the end of the connection undoes it."""
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
@@ -144,7 +144,7 @@ def _write_nothing(connection: Connection) -> None:
     connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
-def _cannot(error: Exception) -> Finding:
+def _cannot(error: Exception) -> CheckResult:
     cause = getattr(error, "orig", None) or error
     why = " ".join(str(cause).split()) or type(cause).__name__
     return SUBJECT.problem(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.doctor.findings import Level
+from bot.doctor.results import Level
 from bot.doctor.slack import Inside
 from bot.doctor.tokens import Us
 

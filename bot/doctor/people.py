@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.cancellation.policy import Kind
-from bot.doctor.findings import Finding, Subject
 from bot.doctor.named import called
+from bot.doctor.results import CheckResult, Subject
 from bot.doctor.tokens import said
 from bot.slack.directory import UNKNOWN_USER, kind_of
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
@@ -50,7 +50,7 @@ def approvers_subject(project: ProjectSettings) -> Subject:
 
 async def user_finding(
     client: AsyncWebClient, identity: Identity, user: Named, kinds: dict[str, Kind]
-) -> Finding:
+) -> CheckResult:
     """Ask Slack about one person, whose kind goes to `kinds`."""
     subject = user_subject(user)
     try:
@@ -69,7 +69,7 @@ async def user_finding(
     return subject.ok(f"{name} is a full member")
 
 
-def _unreadable_user(subject: Subject, error: BaseException) -> Finding:
+def _unreadable_user(subject: Subject, error: BaseException) -> CheckResult:
     code = meaning_of(error).code
     if code == "missing_scope":
         return subject.unchecked("the scope to look is missing, see above")
@@ -78,7 +78,7 @@ def _unreadable_user(subject: Subject, error: BaseException) -> Finding:
     return subject.problem(f"it cannot be looked up: {said(error)}", "Try again in a minute.")
 
 
-async def group_finding(directory: Directory, group: Named) -> Finding:
+async def group_finding(directory: Directory, group: Named) -> CheckResult:
     """Ask Slack who is in one user group."""
     subject = group_subject(group)
     try:
@@ -90,7 +90,7 @@ async def group_finding(directory: Directory, group: Named) -> Finding:
     return subject.ok(f"{len(members)} in it")
 
 
-def _unreadable_group(subject: Subject, error: DirectoryTrouble) -> Finding:
+def _unreadable_group(subject: Subject, error: DirectoryTrouble) -> CheckResult:
     match error.code:
         case "missing_scope":
             return subject.unchecked("the scope to look is missing, see above")
@@ -103,7 +103,7 @@ def _unreadable_group(subject: Subject, error: DirectoryTrouble) -> Finding:
 
 async def approvers_finding(
     directory: Directory, project: ProjectSettings, kinds: Mapping[str, Kind]
-) -> Finding:
+) -> CheckResult:
     """Say whether requests of a project can get their approvals; `kinds` are those of the named."""
     policy, subject = project.policy, approvers_subject(project)
     if policy.approvers.everyone:
@@ -132,7 +132,7 @@ async def _askers(directory: Directory, requesters: People) -> frozenset[str] | 
 
 def judge(
     subject: Subject, policy: Policy, able: frozenset[str], askers: frozenset[str] | None
-) -> Finding:
+) -> CheckResult:
     """Judge whether those who can approve are enough (pure).
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.doctor.findings import Finding, Subject
+from bot.doctor.results import CheckResult, Subject
 from bot.web.server import PortTaken, WebError, WebServer
 
 SUBJECT = Subject("http", "HOST, PORT")
 
 
-async def examine_port(host: str, port: int) -> Finding:
+async def examine_port(host: str, port: int) -> CheckResult:
     """Listen for a moment, without anything to serve."""
     server = WebServer(host, port, web.Application(), grace=0)
     try:

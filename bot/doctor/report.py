@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bot.doctor.findings import Finding, Level
-from bot.logs import redacted
+from bot.doctor.results import CheckResult, Level
+from bot.log_config import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,20 +26,20 @@ STYLES = {
 }
 
 
-def settings_findings(problems: Iterable[str]) -> list[Finding]:
+def settings_findings(problems: Iterable[str]) -> list[CheckResult]:
     """Make findings of what stops the start; each sentence names the variable and the fix."""
     return [
-        Finding(check="settings", about="settings", level=Level.PROBLEM, says=problem)
+        CheckResult(check="settings", about="settings", level=Level.PROBLEM, says=problem)
         for problem in problems
     ]
 
 
-def is_well(findings: Iterable[Finding]) -> bool:
+def is_well(findings: Iterable[CheckResult]) -> bool:
     """Whether the bot can be started with what was found."""
     return all(finding.level is not Level.PROBLEM for finding in findings)
 
 
-def write_json(findings: Sequence[Finding], out: TextIO) -> None:
+def write_json(findings: Sequence[CheckResult], out: TextIO) -> None:
     """Write one JSON object; its names stay."""
     counts = Counter(finding.level for finding in findings)
     report = {
@@ -50,7 +50,7 @@ def write_json(findings: Sequence[Finding], out: TextIO) -> None:
     out.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_lines(findings: Sequence[Finding], out: TextIO) -> None:
+def write_lines(findings: Sequence[CheckResult], out: TextIO) -> None:
     """Write a table on a terminal, and elsewhere one line for each finding; the count is last."""
     shown = [_clean(finding) for finding in findings]
     if out.isatty():
@@ -60,12 +60,12 @@ def write_lines(findings: Sequence[Finding], out: TextIO) -> None:
     out.write(f"{summary(shown)}\n")
 
 
-def together(findings: Iterable[Finding]) -> list[Finding]:
+def together(findings: Iterable[CheckResult]) -> list[CheckResult]:
     """Make one line of neighbours that nobody could check for the same reason (pure).
 
     Behind a key that Atlas refuses lie seven of them, in which the problem would go under.
     """
-    lines: list[Finding] = []
+    lines: list[CheckResult] = []
     for _, alike in groupby(findings, lambda each: (each.level, each.says, each.do)):
         first, *more = alike
         if first.level is not Level.UNCHECKED:
@@ -75,13 +75,13 @@ def together(findings: Iterable[Finding]) -> list[Finding]:
     return lines
 
 
-def line(finding: Finding) -> str:
+def line(finding: CheckResult) -> str:
     """Write a finding as one line of text."""
     text = f"{finding.level.value:<9} {finding.about}: {finding.says}"
     return f"{text} → {finding.do}" if finding.do else text
 
 
-def summary(findings: Iterable[Finding]) -> str:
+def summary(findings: Iterable[CheckResult]) -> str:
     """Say in one line how it stands."""
     counts = Counter(finding.level for finding in findings)
     problems, warned = counts[Level.PROBLEM], counts[Level.WARNING]
@@ -91,7 +91,7 @@ def summary(findings: Iterable[Finding]) -> str:
     return f"No problem, {warned_of}."
 
 
-def _write_table(findings: Iterable[Finding], out: TextIO) -> None:
+def _write_table(findings: Iterable[CheckResult], out: TextIO) -> None:
     table = Table("", "What", "How it stands", "What to do", pad_edge=False)
     for finding in findings:
         level = Text(finding.level.value, style=STYLES[finding.level])
@@ -100,7 +100,7 @@ def _write_table(findings: Iterable[Finding], out: TextIO) -> None:
     Console(file=out).print(table)
 
 
-def _clean(finding: Finding) -> Finding:
+def _clean(finding: CheckResult) -> CheckResult:
     """Take secrets out, and what would move a terminal's cursor: names come from outside."""
     return replace(
         finding, about=_plain(finding.about), says=_plain(finding.says), do=_plain(finding.do)

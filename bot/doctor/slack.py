@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bot.doctor import channels, named, people, tokens
 from bot.doctor.clock import compare
-from bot.doctor.findings import within
-from bot.slack.clients import build_client, new_session
+from bot.doctor.results import within
+from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.policy import Kind
-    from bot.doctor.findings import Finding, Subject
+    from bot.doctor.results import CheckResult, Subject
     from bot.doctor.tokens import Us
     from bot.settings import ProjectSettings, Settings
 
@@ -37,7 +37,7 @@ PATIENCE = 10.0
 ALTOGETHER = 30.0
 
 
-async def examine_slack(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
+async def examine_slack(settings: Settings, now: Callable[[], datetime]) -> list[CheckResult]:
     """Check tokens and scopes first, then whatever they open."""
     slack = settings.slack
     async with new_session() as session:
@@ -53,7 +53,7 @@ async def examine_slack(settings: Settings, now: Callable[[], datetime]) -> list
     return [first.finding, *scopes, transport, *inside, compare("Slack", came, first.date)]
 
 
-def _scopes(settings: Settings, us: Us | None) -> list[Finding]:
+def _scopes(settings: Settings, us: Us | None) -> list[CheckResult]:
     if us is None:
         return [tokens.SCOPE.unchecked(LOCKED)]
     return tokens.scope_findings(us.scopes, groups=bool(named.groups(settings)))
@@ -61,7 +61,7 @@ def _scopes(settings: Settings, us: Us | None) -> list[Finding]:
 
 async def _examine_inside(
     settings: Settings, client: AsyncWebClient, us: Us | None
-) -> list[Finding]:
+) -> list[CheckResult]:
     if us is None:
         return [subject.unchecked(LOCKED) for subject in _subjects(settings)]
     return await Inside(settings, client, us).examine()
@@ -93,7 +93,7 @@ class Inside:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._until = asyncio.get_running_loop().time() + ALTOGETHER
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[CheckResult]:
         """Look at everything at once; approvers come after the people that they are."""
         of_channels, of_users, of_groups = await asyncio.gather(
             self._all(channels.subject_of, self._channel, named.channels(self._settings)),
@@ -107,10 +107,10 @@ class Inside:
     async def _all(
         self,
         subject_of: Callable[[T], Subject],
-        check: Callable[[T], Awaitable[Finding]],
+        check: Callable[[T], Awaitable[CheckResult]],
         things: list[T],
-    ) -> list[Finding]:
-        async def one(thing: T) -> Finding:
+    ) -> list[CheckResult]:
+        async def one(thing: T) -> CheckResult:
             async with self._turn:
                 return await within(subject_of(thing), check(thing), self._left())
 
@@ -119,14 +119,14 @@ class Inside:
     def _left(self) -> float:
         return max(0.0, self._until - asyncio.get_running_loop().time())
 
-    def _channel(self, channel: named.Named) -> Awaitable[Finding]:
+    def _channel(self, channel: named.Named) -> Awaitable[CheckResult]:
         return channels.channel_finding(self._client, self._identity, channel)
 
-    def _user(self, user: named.Named) -> Awaitable[Finding]:
+    def _user(self, user: named.Named) -> Awaitable[CheckResult]:
         return people.user_finding(self._client, self._identity, user, self._kinds)
 
-    def _group(self, group: named.Named) -> Awaitable[Finding]:
+    def _group(self, group: named.Named) -> Awaitable[CheckResult]:
         return people.group_finding(self._directory, group)
 
-    def _approvers(self, project: ProjectSettings) -> Awaitable[Finding]:
+    def _approvers(self, project: ProjectSettings) -> Awaitable[CheckResult]:
         return people.approvers_finding(self._directory, project, self._kinds)

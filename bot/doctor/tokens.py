@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bot.doctor.clock import http_date
-from bot.doctor.findings import Subject
-from bot.manifest import SCOPES
+from bot.doctor.results import Subject
 from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
 from bot.slack.identity import Identity
+from bot.slack.manifest import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.doctor.findings import Finding
+    from bot.doctor.results import CheckResult
     from bot.settings import Settings
 
 BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN")
@@ -57,7 +57,7 @@ class Us:
 class Introduction:
     """The answer to `auth.test`: who we are, unless the token was refused, and what time it is."""
 
-    finding: Finding
+    finding: CheckResult
     us: Us | None = None
     date: datetime | None = None
 
@@ -87,7 +87,7 @@ async def introduce(client: AsyncWebClient) -> Introduction:
 IDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
 
-def _no(error: BaseException) -> Finding:
+def _no(error: BaseException) -> CheckResult:
     meaning = meaning_of(error)
     if isinstance(meaning, BadToken):
         return BOT_TOKEN.problem(f"Slack refuses it ({meaning.code})", COPY_BOT)
@@ -112,7 +112,7 @@ async def _app_of(client: AsyncWebClient, bot: str) -> str:
     return str((answer.get("bot") or {}).get("app_id") or "")
 
 
-def scope_findings(scopes: frozenset[str] | None, *, groups: bool) -> list[Finding]:
+def scope_findings(scopes: frozenset[str] | None, *, groups: bool) -> list[CheckResult]:
     """Compare what was granted with what the bot needs.
 
     Args:
@@ -134,7 +134,9 @@ def scope_findings(scopes: frozenset[str] | None, *, groups: bool) -> list[Findi
     return found or [SCOPE.ok(f"it has the {len(SCOPES)} that the bot needs, and no more")]
 
 
-async def transport_finding(settings: Settings, client: AsyncWebClient, us: Us | None) -> Finding:
+async def transport_finding(
+    settings: Settings, client: AsyncWebClient, us: Us | None
+) -> CheckResult:
     """Check the way by which payloads reach the bot."""
     if token := settings.slack.app_token:
         return await app_token_finding(client, token.get_secret_value(), us)
@@ -144,7 +146,7 @@ async def transport_finding(settings: Settings, client: AsyncWebClient, us: Us |
     )
 
 
-async def app_token_finding(client: AsyncWebClient, token: str, us: Us | None) -> Finding:
+async def app_token_finding(client: AsyncWebClient, token: str, us: Us | None) -> CheckResult:
     """Ask for an address of Socket Mode, without connecting to it as the bot would."""
     try:
         answer = await client.apps_connections_open(app_token=token)
@@ -158,7 +160,7 @@ async def app_token_finding(client: AsyncWebClient, token: str, us: Us | None) -
     return await _reach(client, str(answer.get("url") or ""))
 
 
-def _no_socket(error: BaseException) -> Finding:
+def _no_socket(error: BaseException) -> CheckResult:
     meaning = meaning_of(error)
     if meaning.code == "missing_scope":
         return APP_TOKEN.problem("it lacks the scope connections:write", COPY_APP)
@@ -167,7 +169,7 @@ def _no_socket(error: BaseException) -> Finding:
     return APP_TOKEN.problem(said(error), TRY_AGAIN)
 
 
-async def _reach(client: AsyncWebClient, address: str) -> Finding:
+async def _reach(client: AsyncWebClient, address: str) -> CheckResult:
     """Open a bare connection: a real one would be given the commands of people."""
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)

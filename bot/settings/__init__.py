@@ -9,7 +9,7 @@ from bot.settings.model import (
     SlackSettings,
     TracingSettings,
 )
-from bot.settings.risks import warnings
+from bot.settings.warnings import warnings
 
 __all__ = [
     "AtlasSettings",

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.settings.values import NUMBER, PRINTABLE, text
+from bot.settings.parsers import NUMBER, PRINTABLE, text
 
 MOST_PORT = 65535
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.atlas import DigestKey, ServiceAccount
-from bot.settings import values
+from bot.settings import parsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ def _part(
         problems.append(f"{variable} {mistakes[0]}")
         return None
     try:
-        return values.secret(environ[variable])
+        return parsers.secret(environ[variable])
     except ValueError as error:
         problems.append(f"{variable} {error}")
         return None

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot.settings.credentials import DEFAULT_VARIABLES, default_credentials
 from bot.settings.model import AtlasSettings, Settings, SlackSettings, TracingSettings
-from bot.settings.projects import Common, projects_of_file, single_project
+from bot.settings.projects import Defaults, projects_of_file, single_project
 from bot.settings.variables import DefaultRules, LedgerVariables, Variables, read
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _projects(
     of_rules: list[str] = []
     rules = read(DefaultRules, given, str, of_rules)
     problems.extend(of_rules)
-    common = Common(
+    common = Defaults(
         environ=given,
         rules=rules,
         sound=not of_rules,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bot.settings.credentials import DEFAULT_VARIABLES, Wanted, find_credentials
 from bot.settings.model import ProjectSettings
-from bot.settings.rules import policy_problems
-from bot.settings.variables import Entry, Rules, read
+from bot.settings.policy_checks import policy_problems
+from bot.settings.variables import PolicySettings, ProjectEntry, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ NO_CREDENTIALS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
+class Defaults:
     """What holds for every project that does not say otherwise.
 
     Attributes:
@@ -37,7 +37,7 @@ class Common:
     """
 
     environ: Mapping[str, str]
-    rules: Rules
+    rules: PolicySettings
     sound: bool
     credentials: Credentials | None
 
@@ -48,7 +48,7 @@ class Common:
 
 
 def single_project(
-    project_id: str | None, common: Common, problems: list[str]
+    project_id: str | None, common: Defaults, problems: list[str]
 ) -> tuple[ProjectSettings, ...]:
     """Build the one project of `MONGODB_ATLAS_PROJECT_ID`."""
     if "MONGODB_ATLAS_PROJECT_ID" not in common.environ:
@@ -66,7 +66,7 @@ def single_project(
 
 
 def projects_of_file(
-    path: Path, common: Common, problems: list[str]
+    path: Path, common: Defaults, problems: list[str]
 ) -> tuple[ProjectSettings, ...]:
     """Build the projects of the file at `path`."""
     tables = _tables(path, problems)
@@ -97,11 +97,11 @@ def _tables(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 
 
 def _project(
-    table: Mapping[str, Any], position: int, common: Common, problems: list[str]
+    table: Mapping[str, Any], position: int, common: Defaults, problems: list[str]
 ) -> ProjectSettings | None:
     own: list[str] = []
     where = f"{FILE}, project {_shown_name(table, position)}: "
-    entry = read(Entry, table, lambda key: f"{where}{key}", own)
+    entry = read(ProjectEntry, table, lambda key: f"{where}{key}", own)
     rules = entry.over(common.rules)
     own.extend(f"{where}{key} is missing" for key in ("name", "id") if key not in table)
     if common.sound and not own:
@@ -115,7 +115,7 @@ def _project(
 
 
 def _credentials(
-    entry: Entry, where: str, named: list[str], common: Common, problems: list[str]
+    entry: ProjectEntry, where: str, named: list[str], common: Defaults, problems: list[str]
 ) -> Credentials | None:
     variables = {part: getattr(entry, f"{part}_env") for part in named}
     if None in variables.values():
@@ -129,7 +129,7 @@ def _credentials(
 
 
 def _settings(
-    name: str | None, project_id: str, credentials: Credentials, rules: Rules
+    name: str | None, project_id: str, credentials: Credentials, rules: PolicySettings
 ) -> ProjectSettings:
     return ProjectSettings(
         name=name,
@@ -140,7 +140,7 @@ def _settings(
     )
 
 
-def _caller(rules: Rules, table: Mapping[str, Any], where: str) -> Callable[[str], str]:
+def _caller(rules: PolicySettings, table: Mapping[str, Any], where: str) -> Callable[[str], str]:
     """Make the function that names a rule in sentences: by the file's key or by the variable."""
 
     def called(rule: str) -> str:

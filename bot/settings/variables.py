@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, SecretStr, Validatio
 
 from bot.atlas import ApiVersion
 from bot.cancellation.policy import EVERYONE, People, Policy
-from bot.settings import addresses, values
+from bot.settings import addresses, parsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 MOST_APPROVALS = 5
 
-BOT_TOKEN = values.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
-APP_TOKEN = values.token("xapp-", "the App-Level Token, in Slack under Basic Information")
+BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
+APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
 
-Channel = Annotated[str | None, PlainValidator(values.channel)]
-Flag = Annotated[bool, PlainValidator(values.flag)]
-Variable = Annotated[str | None, PlainValidator(values.variable_name)]
-Seconds = Annotated[timedelta, PlainValidator(values.seconds)]
-Somebody = Annotated[People | None, PlainValidator(values.people)]
+Channel = Annotated[str | None, PlainValidator(parsers.channel)]
+Flag = Annotated[bool, PlainValidator(parsers.flag)]
+Variable = Annotated[str | None, PlainValidator(parsers.variable_name)]
+Seconds = Annotated[timedelta, PlainValidator(parsers.seconds)]
+Somebody = Annotated[People | None, PlainValidator(parsers.people)]
 
 
 class LedgerVariables(BaseModel):
@@ -43,50 +43,50 @@ class Variables(LedgerVariables):
 
     slack_bot_token: Annotated[SecretStr | None, PlainValidator(BOT_TOKEN)] = None
     slack_app_token: Annotated[SecretStr | None, PlainValidator(APP_TOKEN)] = None
-    slack_signing_secret: Annotated[SecretStr | None, PlainValidator(values.signing_secret)] = None
+    slack_signing_secret: Annotated[SecretStr | None, PlainValidator(parsers.signing_secret)] = None
     slack_api_url: Annotated[str, PlainValidator(addresses.slack_api_url)] = (
         "https://slack.com/api/"
     )
-    mongodb_atlas_project_id: Annotated[str | None, PlainValidator(values.atlas_id)] = None
+    mongodb_atlas_project_id: Annotated[str | None, PlainValidator(parsers.atlas_id)] = None
     mongodb_atlas_base_url: Annotated[str, PlainValidator(addresses.atlas_url)] = (
         "https://cloud.mongodb.com"
     )
-    mongodb_atlas_api_version: Annotated[ApiVersion, PlainValidator(values.api_version)] = (
+    mongodb_atlas_api_version: Annotated[ApiVersion, PlainValidator(parsers.api_version)] = (
         ApiVersion.V2
     )
     mongodb_atlas_envelope: Flag = False
-    bot_projects_file: Annotated[str | None, PlainValidator(values.text)] = None
+    bot_projects_file: Annotated[str | None, PlainValidator(parsers.text)] = None
     bot_watch_interval: Seconds = timedelta(seconds=60)
     host: Annotated[str, PlainValidator(addresses.host)] = "127.0.0.1"
-    port: Annotated[int, PlainValidator(values.whole(0, addresses.MOST_PORT))] = 3000
-    log_level: Annotated[str, PlainValidator(values.log_level)] = "INFO"
-    log_format: Annotated[Literal["console", "json"] | None, PlainValidator(values.log_format)] = (
+    port: Annotated[int, PlainValidator(parsers.whole(0, addresses.MOST_PORT))] = 3000
+    log_level: Annotated[str, PlainValidator(parsers.log_level)] = "INFO"
+    log_format: Annotated[Literal["console", "json"] | None, PlainValidator(parsers.log_format)] = (
         None
     )
     otel_traces_exporter: Annotated[
-        Literal["otlp", "console"] | None, PlainValidator(values.traces_exporter)
+        Literal["otlp", "console"] | None, PlainValidator(parsers.traces_exporter)
     ] = None
-    otel_exporter_otlp_protocol: Annotated[str, PlainValidator(values.otlp_protocol)] = (
-        values.OTLP_PROTOCOL
+    otel_exporter_otlp_protocol: Annotated[str, PlainValidator(parsers.otlp_protocol)] = (
+        parsers.OTLP_PROTOCOL
     )
     otel_exporter_otlp_endpoint: Annotated[str | None, PlainValidator(addresses.collector_url)] = (
         None
     )
 
 
-class Rules(BaseModel):
+class PolicySettings(BaseModel):
     """The rules of a project, by their keys in the projects file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     requesters: Somebody = None
-    approvals: Annotated[int, PlainValidator(values.whole(0, MOST_APPROVALS))] = 0
+    approvals: Annotated[int, PlainValidator(parsers.whole(0, MOST_APPROVALS))] = 0
     approvers: Somebody = None
     self_approval: Flag = False
     approval_ttl: Seconds = timedelta(minutes=30)
-    channels: Annotated[frozenset[str], PlainValidator(values.channels)] = frozenset()
+    channels: Annotated[frozenset[str], PlainValidator(parsers.channels)] = frozenset()
     audit_channel: Channel = None
-    require_reason: Annotated[bool | None, PlainValidator(values.flag)] = None
+    require_reason: Annotated[bool | None, PlainValidator(parsers.flag)] = None
     confirm_by_typing: Flag = False
     watch_channel: Channel = None
 
@@ -106,26 +106,26 @@ class Rules(BaseModel):
             confirm_by_typing=self.confirm_by_typing,
         )
 
-    def over(self, defaults: Rules) -> Rules:
+    def over(self, defaults: PolicySettings) -> PolicySettings:
         """Return these rules where they are given, and `defaults` for the rest."""
         given = {name: getattr(self, name) for name in self.model_fields_set & set(RULES)}
         return defaults.model_copy(update=given)
 
 
-RULES = tuple(Rules.model_fields)
+RULES = tuple(PolicySettings.model_fields)
 
 
-class DefaultRules(Rules):
+class DefaultRules(PolicySettings):
     """The rules of every project that does not say otherwise, each by its `BOT_` variable."""
 
     model_config = ConfigDict(extra="ignore", alias_generator=lambda name: f"BOT_{name.upper()}")
 
 
-class Entry(Rules):
+class ProjectEntry(PolicySettings):
     """One `[[projects]]` of the file; `…_env` keys name variables that hold a credential."""
 
-    name: Annotated[str | None, PlainValidator(values.project_name)] = None
-    id: Annotated[str | None, PlainValidator(values.atlas_id)] = None
+    name: Annotated[str | None, PlainValidator(parsers.project_name)] = None
+    id: Annotated[str | None, PlainValidator(parsers.atlas_id)] = None
     public_key_env: Variable = None
     private_key_env: Variable = None
     client_id_env: Variable = None

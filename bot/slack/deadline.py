@@ -10,7 +10,7 @@ from bot.cancellation.errors import MaybeRecorded
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from bot.slack.background import Background
+    from bot.tasks import BackgroundTasks
 
 T = TypeVar("T")
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 FOR_AN_ACK = 2.5
 
 
-async def in_time(
-    work: Coroutine[Any, Any, T], background: Background, seconds: float = FOR_AN_ACK
+async def run_until_deadline(
+    work: Coroutine[Any, Any, T], background: BackgroundTasks, seconds: float = FOR_AN_ACK
 ) -> T:
     """Return what `work` returns, or raise what it raises.
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.policy import People
+    from bot.slack.actor import Actor
     from bot.slack.identity import Identity
-    from bot.slack.who import Who
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Directory:
         self._kinds = Cache(self._read_kind, HOLDS, clock)
         self._members = Cache(self._read_members, HOLDS, clock)
 
-    async def person(self, who: Who, people: People) -> Person:
+    async def person(self, who: Actor, people: People) -> Person:
         """Say who somebody is, as far as it matters for being one of `people`.
 
         Whoever is named by id needs no look-up, and whoever is not ours has no group.
@@ -89,7 +89,7 @@ class Directory:
         kind, groups = await asyncio.gather(self._kind_of(who.id), self._groups_of(who.id, people))
         return Person(id=who.id, team=who.team, kind=kind, groups=groups)
 
-    async def acting(self, who: Who, people: People) -> Person:
+    async def acting(self, who: Actor, people: People) -> Person:
         """Say who somebody is that does something, not only looks.
 
         A no may come from memory, but a yes that rests on a group is asked of Slack anew: whoever
@@ -106,7 +106,7 @@ class Directory:
         groups = await self._groups_of(who.id, people, since=began)
         return replace(person, groups=groups)
 
-    async def _outsider(self, who: Who, people: People) -> Person:
+    async def _outsider(self, who: Actor, people: People) -> Person:
         # Ids alone could be those of somebody of ours: the team that Slack knows must fit.
         if who.id in people.users and await self._kind_of(who.id) is not Kind.OUTSIDER:
             raise DirectoryTrouble(TWO_TEAMS)

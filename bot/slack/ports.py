@@ -1,4 +1,4 @@
-"""What the Slack side asks of the domain; `bot.cancellation.desk.Desk` is the real one."""
+"""What the Slack side asks of the domain; `bot.services.service.Desk` is the real one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bot.atlas import JobRef
-    from bot.cancellation.desk import Sight, Submission
-    from bot.cancellation.finding import Finder
-    from bot.cancellation.history import Past
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Person, Policy
     from bot.cancellation.projects import Projects
+    from bot.services.job_search import JobFinder
+    from bot.services.service import JobDetails, Submission
+    from bot.storage.history import Past
 
 
 class History(Protocol):
-    """What was asked for, and what waits; `bot.cancellation.history.History` is the real one."""
+    """What was asked for, and what waits; `bot.storage.history.History` is the real one."""
 
     async def last(self, count: int, project_ids: Collection[str]) -> list[Past]:
         """Return the last requests of these projects, newest first; raises `LedgerError`."""
@@ -34,7 +34,7 @@ class Desk(Protocol):
         """The projects that the bot knows."""
 
     @property
-    def finder(self) -> Finder:
+    def finder(self) -> JobFinder:
         """Looks around in Atlas."""
 
     @property
@@ -44,7 +44,7 @@ class Desk(Protocol):
     def policy_of(self, project_id: str) -> Policy | None:
         """Return the rules of a project, or None when the bot does not know it (any more)."""
 
-    async def look_up(self, ref: JobRef, *, patience: float) -> Sight:
+    async def look_up(self, ref: JobRef, *, patience: float) -> JobDetails:
         """Read the job as Atlas has it now; raises `AtlasError` or `CancellationError`."""
 
     async def request(self, request_id: str) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bot.cancellation.trail import on_the_log
+from bot.cancellation.request_context import bind_to_log
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiohttp import TraceConfig
     from sqlalchemy import Engine
 
-    from bot.atlas import Answered
+    from bot.atlas import CallRecord
     from bot.settings import TracingSettings
 
 __all__ = ["Tracing", "TracingError", "Untraced", "open_tracing"]
@@ -26,9 +26,9 @@ class Tracing(Protocol):
     """What the composition root hangs in where something is to be followed."""
 
     def trail(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
-        """Follow what is done for a request; see `bot.cancellation.trail`."""
+        """Follow what is done for a request; see `bot.cancellation.request_context`."""
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: CallRecord) -> None:
         """Hear of an exchange with Atlas, in the task that had it."""
 
     def follow_ledger(self, engine: Engine) -> None:
@@ -45,9 +45,9 @@ class Untraced:
     """No spans: requests are followed in the log alone."""
 
     def trail(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
-        return on_the_log(name, request)
+        return bind_to_log(name, request)
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: CallRecord) -> None:
         pass
 
     def follow_ledger(self, engine: Engine) -> None:

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from structlog.contextvars import bound_contextvars
 
-from bot.cancellation.trail import is_request_id, on_the_log, request_at_hand
+from bot.cancellation.request_context import bind_to_log, current_request_id, is_request_id
 from bot.tracing.ledger import follow
 from bot.tracing.slack import calls_to
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from sqlalchemy import Engine
 
-    from bot.atlas import Answered
+    from bot.atlas import CallRecord
 
 #: The attribute that every span of a request has.
 REQUEST = "cancel_restore.request"
@@ -51,7 +51,7 @@ class RequestIds(RandomIdGenerator):
     """Gives the trace of a request the request's own id, in whatever replica a part of it is."""
 
     def generate_trace_id(self) -> int:
-        request = request_at_hand()
+        request = current_request_id()
         if is_request_id(request) and (number := int(str(request), 16)):
             return number
         return super().generate_trace_id()
@@ -62,7 +62,7 @@ class RequestMarks(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         del parent_context
-        if request := request_at_hand():
+        if request := current_request_id():
             span.set_attribute(REQUEST, request)
 
 
@@ -85,7 +85,7 @@ class Spans:
 
     @contextmanager
     def trail(self, name: str, request: str | None, /) -> Iterator[None]:
-        with on_the_log(name, request), self._span(name) as ids, bound_contextvars(**ids):
+        with bind_to_log(name, request), self._span(name) as ids, bound_contextvars(**ids):
             yield
 
     @contextmanager
@@ -100,7 +100,7 @@ class Spans:
                 span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 raise
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: CallRecord) -> None:
         if not trace.get_current_span().get_span_context().is_valid:
             return
         ended = time.time_ns()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bot.doctor import examine
-from bot.sandbox.atlas import AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.doctor import run_checks
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.house import environment
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from bot.doctor import Finding, Level
+    from bot.doctor import CheckResult, Level
     from bot.settings import Settings
 
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Clinic:
     """Both stand-ins, and the settings with which all is well."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     folder: Path
 
     def environ(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
@@ -48,22 +48,22 @@ class Clinic:
         self,
         changes: Mapping[str, str | None] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> list[Finding]:
-        return await examine(self.settings(changes), now=now)
+    ) -> list[CheckResult]:
+        return await run_checks(self.settings(changes), now=now)
 
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Clinic]:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         slack.workspace.app.scopes.add("chat:write.public")
         yield Clinic(slack=slack, atlas=atlas, folder=folder)
 
 
-def at(level: Level, findings: list[Finding]) -> list[tuple[str, str]]:
+def at(level: Level, findings: list[CheckResult]) -> list[tuple[str, str]]:
     return [(found.check, found.about) for found in findings if found.level is level]
 
 
-def the(findings: list[Finding], check: str, about: str = "") -> Finding:
+def the(findings: list[CheckResult], check: str, about: str = "") -> CheckResult:
     """Return the one finding of a check whose subject has `about` in it."""
     (found,) = (f for f in findings if f.check == check and about in f.about)
     return found

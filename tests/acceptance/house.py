@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call, Fault
     from bot.sandbox.slack import Ack
-    from tests.process import BotProcess
+    from tests.support.process import BotProcess
 
 Json = dict[str, Any]
 
@@ -37,8 +37,8 @@ LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 class House:
     """Everything that runs. People are named as in the Slack stand-in's example workspace."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     bot: Bot | BotProcess
     folder: Path
 
@@ -151,7 +151,7 @@ def state_of(message: Json) -> str:
     return str((metadata.get("event_payload") or {}).get("state") or "")
 
 
-def environment(slack: SlackStandIn, atlas: AtlasStandIn, folder: Path) -> dict[str, str]:
+def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
     """Return what a person would set: Socket Mode, digest key, one project."""
     return {
         "SLACK_BOT_TOKEN": slack.bot_token,
@@ -173,7 +173,7 @@ async def open_house(
     *,
     http: bool = False,
     drain: float = 0.0,
-    before: Callable[[SlackStandIn, AtlasStandIn], None] = lambda _slack, _atlas: None,
+    before: Callable[[FakeSlackServer, FakeAtlasServer], None] = lambda _slack, _atlas: None,
 ) -> AsyncIterator[House]:
     """Start both stand-ins and the bot, warm and named; stop all at the end.
 
@@ -184,7 +184,7 @@ async def open_house(
         drain: seconds for a load balancer to notice the end, over HTTP.
         before: changes the stand-ins before the bot starts.
     """
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         before(slack, atlas)
         given: dict[str, str | None] = {**environment(slack, atlas, folder)}
         if http:

@@ -18,14 +18,14 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, AtlasClient, DigestKey
-from bot.audit import Format
-from bot.cancellation.database import Database
-from bot.cancellation.ledger import Ledger
-from bot.sandbox.atlas import AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.cli.audit_format import Format
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
+from bot.storage.database import Database
+from bot.storage.request_store import RequestStore
 from tests.acceptance.house import RUNNING, environment, open_house
-from tests.domain import RINA, Clock, a_request
-from tests.process import BotProcess, Ran, run_command, run_into, surroundings
+from tests.support.domain import RINA, Clock, a_request
+from tests.support.process import BotProcess, Ran, run_command, run_into, surroundings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -121,7 +121,7 @@ async def prints(command: str, folder: Path) -> Callable[[int], Awaitable[Ran]]:
     """Return how to run a command that prints something, with a given standard output."""
     database = Database(url := f"sqlite:///{folder}/ledger.db")
     await database.migrate()
-    await Ledger(database, Clock()).create(a_request(), RINA)
+    await RequestStore(database, Clock()).create(a_request(), RINA)
     await database.close()
     return lambda stdout: run_into(stdout, *command.split(), DATABASE_URL=url)
 
@@ -178,8 +178,10 @@ async def test_help_names_the_commands() -> None:
 
 
 @asynccontextmanager
-async def surroundings_of_a_bot(folder: Path) -> AsyncIterator[tuple[SlackStandIn, dict[str, str]]]:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+async def surroundings_of_a_bot(
+    folder: Path,
+) -> AsyncIterator[tuple[FakeSlackServer, dict[str, str]]]:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         yield slack, environment(slack, atlas, folder)
 
 

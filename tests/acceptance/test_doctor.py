@@ -11,7 +11,6 @@ import pytest
 
 from bot.doctor import Level, is_well
 from bot.doctor import slack as of_slack
-from bot.manifest import SCOPES
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
     CLIENT_ID,
@@ -20,9 +19,10 @@ from bot.sandbox.atlas.example import (
     READ_ONLY_PUBLIC_KEY,
 )
 from bot.sandbox.slack import Fault as SlackFault
+from bot.slack.manifest import SCOPES
 from tests.acceptance.clinic import Clinic, at, opened, the
-from tests.postgres import free_port
-from tests.process import run_command
+from tests.support.postgres import free_port
+from tests.support.process import run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

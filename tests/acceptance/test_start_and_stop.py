@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from bot import starting
+from bot import startup_checks
 from bot.app import Bot
-from bot.sandbox.atlas import AtlasStandIn, Kind
+from bot.sandbox.atlas import FakeAtlasServer, Kind
 from bot.sandbox.atlas import Fault as AtlasFault
-from bot.sandbox.slack import Fault, SlackStandIn
+from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
 from tests.acceptance.house import LIVE, environment, open_house
 
@@ -45,8 +45,8 @@ async def until_it_listens(bot: Bot, seconds: float = 10.0) -> None:
 async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, http: bool
 ) -> None:
-    monkeypatch.setattr(starting, "SLACK_PAUSE", 0.05)
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    monkeypatch.setattr(startup_checks, "SLACK_PAUSE", 0.05)
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         slack.faults.add("auth.test", Fault(kind="status", status=503), times=100_000)
         given = environment(slack, atlas, tmp_path)
         if http:

@@ -8,16 +8,16 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from bot.demo.live import open_stage
+from bot.demo.server import open_stage
 from tests.browser.screen import Screen
-from tests.needs import needs
+from tests.support.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from playwright.async_api import Browser
 
-    from bot.demo.stage import Stage
+    from bot.demo.controller import Controller
 
     #: Opens a tab: the persona, and more for the browser's context.
     OpenTab = Callable[..., Awaitable[Screen]]
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage() -> AsyncIterator[Stage]:
+async def stage() -> AsyncIterator[Controller]:
     async with open_stage() as opened:
         yield opened
 
@@ -48,7 +48,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tab(chromium: Browser, stage: Stage) -> AsyncIterator[OpenTab]:
+async def tab(chromium: Browser, stage: Controller) -> AsyncIterator[OpenTab]:
     """Open tabs; whatever goes wrong in one of them fails the test."""
     opened: list[Screen] = []
 

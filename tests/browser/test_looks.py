@@ -10,7 +10,7 @@ from axe_playwright_python.async_playwright import Axe
 from tests.browser.screen import CONFIRMED, serious
 
 if TYPE_CHECKING:
-    from bot.demo.stage import Stage
+    from bot.demo.controller import Controller
     from tests.browser.conftest import OpenTab
     from tests.browser.screen import Screen
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1400])
 async def test_axe_finds_nothing_serious(
-    tab: OpenTab, stage: Stage, theme: str, width: int
+    tab: OpenTab, stage: Controller, theme: str, width: int
 ) -> None:
     """Neither on the page with a card, a thread and a private message, nor in a dialog."""
     viewport = {"width": width, "height": 800}
@@ -89,7 +89,7 @@ PICKER = """select => {
 
 
 @pytest.mark.parametrize("width", [320, 390, 700, 1280])
-async def test_who_one_is_can_be_read_whole(tab: OpenTab, stage: Stage, width: int) -> None:
+async def test_who_one_is_can_be_read_whole(tab: OpenTab, stage: Controller, width: int) -> None:
     """The picker is as wide as the name and the role that it shows."""
     await stage.start()
     rina = await tab("rina", viewport={"width": width, "height": 740})

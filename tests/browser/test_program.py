@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from tests.process import surroundings
+from tests.support.process import surroundings
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
-    from bot.demo.stage import Stage
+    from bot.demo.controller import Controller
 
 #: Seconds from the command to the page that are promised, and what a busy machine may add.
 UP, BUSY = 5.0, 5.0
@@ -113,7 +113,9 @@ async def test_the_bot_can_be_killed_at_once_whatever_must_be_approved() -> None
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
-async def test_other_origins_and_hosts_are_refused(stage: Stage, headers: dict[str, str]) -> None:
+async def test_other_origins_and_hosts_are_refused(
+    stage: Controller, headers: dict[str, str]
+) -> None:
     url = stage.slack.base_url
     async with aiohttp.ClientSession() as session:
         read = await session.get(f"{url}/_demo/state", headers=headers)
@@ -123,7 +125,7 @@ async def test_other_origins_and_hosts_are_refused(stage: Stage, headers: dict[s
     assert stage.state()["bot"] == "running"
 
 
-async def test_the_page_allows_nothing_but_its_own_files(stage: Stage) -> None:
+async def test_the_page_allows_nothing_but_its_own_files(stage: Controller) -> None:
     async with aiohttp.ClientSession() as session:
         page = await session.get(f"{stage.slack.base_url}/")
         other = await session.get(f"{stage.slack.base_url}/page/..%2Fhouse.py")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.browser.screen import CONFIRMED, LATER, SOON
 
 if TYPE_CHECKING:
-    from bot.demo.stage import Stage
+    from bot.demo.controller import Controller
     from tests.browser.conftest import OpenTab
     from tests.browser.screen import Screen
 
@@ -106,7 +106,7 @@ async def test_the_connection_breaks_after_the_delete(rina: Screen) -> None:
     assert deletes == ["DELETE cut"]
 
 
-async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Stage) -> None:
+async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Controller) -> None:
     """It finishes what it had begun, with one DELETE."""
     await rina.plays("restart")
     job = stage.state()["line"].split()[-1]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from bot.cancellation.database import Database
 from bot.doctor import Level
 from bot.doctor.database import EMPTY, examine_database
+from bot.storage.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.postgres import PostgresServer
+    from tests.support.postgres import PostgresServer
 
 
 async def test_an_empty_database_is_well_and_stays_empty(database_url: str) -> None:

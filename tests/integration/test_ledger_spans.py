@@ -9,11 +9,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import select
 
-from bot.cancellation.database import Database
 from bot.cancellation.errors import NotRecorded
-from bot.cancellation.tables import audit_events
+from bot.storage.database import Database
+from bot.storage.tables import audit_events
 from bot.tracing.spans import Spans
-from tests.pauses import pause
+from tests.support.pauses import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

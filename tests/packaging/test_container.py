@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from tests.packaging.dockerfile import Stage, read_stages
-from tests.postgres import free_port
+from tests.support.postgres import free_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -162,7 +162,7 @@ def test_nothing_that_builds_or_installs_is_left_in_the_image(machine: Machine) 
 
 
 def in_the_image(
-    machine: Machine, of_slack: SlackStandIn, of_atlas: AtlasStandIn
+    machine: Machine, of_slack: FakeSlackServer, of_atlas: FakeAtlasServer
 ) -> dict[str, str]:
     """Return the variables that the image sets, and those that whoever runs it must set."""
     of_image = {n: machine.mapped(v) for n, v in FINAL.environment().items()}
@@ -229,7 +229,7 @@ async def until_ready(url: str, process: Process) -> None:
 async def test_the_image_runs_read_only_and_tells_docker_that_it_is_well(machine: Machine) -> None:
     command = FINAL.one("ENTRYPOINT").as_list() + FINAL.one("CMD").as_list()
     health = json.loads(FINAL.one("HEALTHCHECK").rest.partition("CMD ")[2])
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = in_the_image(machine, slack, atlas)
         process = await start(machine, command, environ)
         await until_ready(f"http://127.0.0.1:{environ['PORT']}", process)

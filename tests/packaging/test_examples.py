@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.needs import needs
+from tests.support.needs import needs
 
 DEPLOY = Path("docs/deploy")
 ALERTS = Path("docs/monitoring/alerts.yaml")

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench import pages
-from tests.bench.__main__ import benchmarks, main
-from tests.bench.proxy import ROOT, slowed
-from tests.bench.report import Goal, Report, Row, Table, in_turn, median, percentile, ratio, shown
+from tests.tools.bench import pages
+from tests.tools.bench.__main__ import benchmarks, main
+from tests.tools.bench.proxy import ROOT, slowed
+from tests.tools.bench.report import (
+    Goal,
+    Report,
+    Row,
+    Table,
+    in_turn,
+    median,
+    percentile,
+    ratio,
+    shown,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +197,9 @@ def test_quick_figures_do_not_replace_those_of_a_page(
 
 async def test_help_names_every_benchmark() -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench", "--help"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tests.tools.bench", "--help"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
 

@@ -18,14 +18,14 @@ import yaml
 from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.variables import DefaultRules, Variables
 from bot.web.metrics import AWAITED, STATES, Metrics
 from tests.packaging.dockerfile import read_stages
-from tests.postgres import PostgresServer
-from tests.process import BotProcess, run_command
+from tests.support.postgres import PostgresServer
+from tests.support.process import BotProcess, run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,7 +57,7 @@ SECRET = {
 @asynccontextmanager
 async def services() -> AsyncIterator[dict[str, str]]:
     """Start both stand-ins; give what a person fills in, and where the services are."""
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         yield {
             "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_APP_TOKEN": slack.app_token,

@@ -12,18 +12,18 @@ from bot.atlas import errors as atlas_errors
 from bot.cancellation import errors as request_errors
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from bot.manifest import SCOPES
 from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings, table
 from bot.slack import errors as slack_errors
-from bot.slack.blocks.text import STATES
-from bot.slack.command import FORMS
+from bot.slack.command.grammar import FORMS
+from bot.slack.manifest import SCOPES
+from bot.slack.mrkdwn import STATES
 from bot.web.metrics import Metrics
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
 
 #: Inner nodes of the trees of errors: only their leaves are raised.
-ROOTS = {"AtlasError", "AtlasRefused", "AtlasTrouble", "CancellationError", "NotAllowed"}
+ROOTS = {"AtlasError", "AtlasRejected", "AtlasUnavailable", "CancellationError", "NotAllowed"}
 ROOTS |= {"Overtaken", "LedgerError", "SlackTrouble"}
 
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import Answered
+from bot.atlas import CallRecord
 from bot.cancellation.policy import EVERYONE, People, Policy
-from bot.doctor import Finding, Level, is_well, settings_findings, write_json, write_lines
+from bot.doctor import CheckResult, Level, is_well, settings_findings, write_json, write_lines
 from bot.doctor.atlas import judge_rate
 from bot.doctor.clock import compare, http_date
-from bot.doctor.findings import REPORT, Subject, all_within, within
 from bot.doctor.named import channels, groups, users
 from bot.doctor.people import judge
 from bot.doctor.report import line
+from bot.doctor.results import REPORT, Subject, all_within, within
 from bot.doctor.tokens import app_token_finding, introduce, scope_findings
-from bot.logs import redact
-from bot.manifest import SCOPES
+from bot.log_config import redact
 from bot.settings import load_settings
+from bot.slack.manifest import SCOPES
 from tests.unit.slack.fake_slack import FakeSlack
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_a_date_is_read_as_http_writes_it(text: str, moment: datetime | None) ->
 ALL = frozenset(SCOPES)
 
 
-def levels(findings: list[Finding]) -> dict[str, Level]:
+def levels(findings: list[CheckResult]) -> dict[str, Level]:
     return {finding.about: finding.level for finding in findings}
 
 
@@ -206,13 +206,13 @@ def test_approvers_are_enough_when_enough_are_left_beside_who_asks(
     ("left", "level"), [(1200, Level.OK), (240, Level.OK), (239, Level.WARNING), (0, Level.WARNING)]
 )
 def test_a_fifth_of_the_calls_about_backups_should_be_left(left: int, level: Level) -> None:
-    answered = Answered("GET", 200, 0.1, rate_limit_remaining=left, rate_limit=1200)
+    answered = CallRecord("GET", 200, 0.1, rate_limit_remaining=left, rate_limit=1200)
 
     assert judge_rate(SUBJECT, answered).level is level
 
 
-@pytest.mark.parametrize("answered", [None, Answered("GET", 200, 0.1)])
-def test_a_limit_that_atlas_does_not_tell_is_not_checked(answered: Answered | None) -> None:
+@pytest.mark.parametrize("answered", [None, CallRecord("GET", 200, 0.1)])
+def test_a_limit_that_atlas_does_not_tell_is_not_checked(answered: CallRecord | None) -> None:
     assert judge_rate(SUBJECT, answered).level is Level.UNCHECKED
 
 
@@ -307,7 +307,7 @@ def test_a_finding_is_one_line_with_what_to_do() -> None:
         (FINDINGS * 2, "2 problems, 2 warnings."),
     ],
 )
-def test_the_last_line_counts(findings: list[Finding], last: str) -> None:
+def test_the_last_line_counts(findings: list[CheckResult], last: str) -> None:
     out = io.StringIO()
     write_lines(findings, out)
 
@@ -365,7 +365,7 @@ def test_it_is_well_unless_there_is_a_problem() -> None:
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 @pytest.mark.parametrize("write", [write_lines, write_json])
 def test_neither_secrets_nor_control_characters_are_written(
-    write: Callable[[list[Finding], TextIO], None], stream: type[io.StringIO]
+    write: Callable[[list[CheckResult], TextIO], None], stream: type[io.StringIO]
 ) -> None:
     out = stream()
     redact([SecretStr("a-private-key-of-atlas")])
@@ -383,11 +383,11 @@ def test_names_from_outside_are_no_markup() -> None:
     assert "[bold]x[/bold]" in out.getvalue()
 
 
-async def failing() -> Finding:
+async def failing() -> CheckResult:
     raise ZeroDivisionError("division by zero")
 
 
-async def waiting() -> Finding:
+async def waiting() -> CheckResult:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -408,7 +408,7 @@ async def test_a_check_that_does_not_end_is_a_finding() -> None:
 
 
 async def test_checks_that_belong_together_end_together() -> None:
-    async def several() -> list[Finding]:
+    async def several() -> list[CheckResult]:
         return [await waiting()]
 
     found = await all_within(Subject("atlas", "MONGODB_ATLAS_BASE_URL"), several(), 0.01)

@@ -10,20 +10,32 @@ import pytest
 SOURCE = Path("bot")
 
 #: What a part may import of `bot`, beside itself; for those that are not here see below.
+RULES = {"bot.atlas", "bot.cancellation", "bot.async_cache", "bot.tasks", "bot.timings"}
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
+    "bot.async_cache": {"bot.atlas", "bot.cancellation"},
     "bot.atlas": set(),
-    "bot.audit": {"bot.cancellation"},
     "bot.cancellation": {"bot.atlas"},
-    "bot.domain": {"bot.atlas", "bot.cancellation", "bot.settings", "bot.tracing", "bot.web"},
-    "bot.logs": set(),
-    "bot.manifest": set(),
+    "bot.log_config": set(),
     "bot.output": set(),
     "bot.sandbox": set(),
+    "bot.services": RULES | {"bot.storage"},
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
-    "bot.slack": {"bot.atlas", "bot.cancellation"},
-    "bot.tracing": {"bot.atlas", "bot.cancellation.trail", "bot.settings"},
+    "bot.slack": RULES | {"bot.services", "bot.storage"},
+    "bot.storage": RULES,
+    "bot.tasks": {"bot.cancellation.request_context"},
+    "bot.timings": set(),
+    "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.web": set(),
+    "bot.wiring": {
+        "bot.atlas",
+        "bot.cancellation",
+        "bot.services",
+        "bot.settings",
+        "bot.storage",
+        "bot.tracing",
+        "bot.web",
+    },
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {
@@ -33,7 +45,7 @@ KNOW_EVERYBODY = {
     "bot.demo",
     "bot.doctor",
     "bot.site",
-    "bot.starting",
+    "bot.startup_checks",
 }
 
 #: Libraries that belong to one part of the house.
@@ -41,7 +53,7 @@ BELONGS: dict[str, set[str]] = {
     "httpx": {"bot.atlas"},
     "slack_bolt": {"bot.slack"},
     "slack_sdk": {"bot.slack"},
-    "asyncpg": {"bot.cancellation"},
+    "asyncpg": {"bot.storage"},
     "prometheus_client": {"bot.web"},
     "dotenv": {"bot.settings"},
     "opentelemetry": {"bot.tracing"},

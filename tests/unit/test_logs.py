@@ -13,7 +13,7 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
-from bot.logs import HIDDEN, Redactor, configure_logging, redact, redacted
+from bot.log_config import HIDDEN, Redactor, configure_logging, redact, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def _logging_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    monkeypatch.setattr("bot.logs._redactor", Redactor())
+    monkeypatch.setattr("bot.log_config._redactor", Redactor())
     stream = io.StringIO()
     configure_logging("INFO", "json", stream)
     return stream

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.slack import names
+from bot.slack import ids
 
 TEXT = Path("manifest.yml").read_text(encoding="utf-8")
 MANIFEST: dict[str, Any] = yaml.safe_load(TEXT)
@@ -97,7 +97,7 @@ def test_the_shortcut_is_in_the_menu_of_messages() -> None:
     assert shortcut == {
         "name": "Cancel this restore",
         "type": "message",
-        "callback_id": names.SHORTCUT,
+        "callback_id": ids.SHORTCUT,
         "description": "Finds the restore job that a message names",
     }
     assert len(shortcut["name"]) <= 24

@@ -12,9 +12,15 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from bot.manifest import SCOPES, manifest
 from bot.sandbox.slack.methods import METHODS
-from bot.slack.listeners import actions, commands, errors, events, options, shortcuts, views
+from bot.slack import error_handler
+from bot.slack.card import handlers as card_handlers
+from bot.slack.command import handlers as command_handlers
+from bot.slack.dialog import handlers as dialog_handlers
+from bot.slack.home import handlers as home_handlers
+from bot.slack.manifest import SCOPES, manifest
+from bot.slack.picker import handlers as picker_handlers
+from bot.slack.shortcut import handlers as shortcut_handlers
 
 SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
 
@@ -153,7 +159,15 @@ class Floor:
 
 def test_the_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", Floor())
-    for listeners in (commands, views, options, shortcuts, events, actions, errors):
+    for listeners in (
+        command_handlers,
+        dialog_handlers,
+        picker_handlers,
+        shortcut_handlers,
+        home_handlers,
+        card_handlers,
+        error_handler,
+    ):
         listeners.register(app, floor)
     given = both()[0]
 

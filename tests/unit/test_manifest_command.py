@@ -9,9 +9,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from bot.cli import app
-from bot.manifest import PATH, SCOPES, AddressError, events_address, manifest
-from bot.web import slack_guard
+from bot.cli.main import app
+from bot.slack.manifest import PATH, SCOPES, AddressError, events_address, manifest
+from bot.web import signature_middleware
 
 EVENTS = "https://bot.example.com/slack/events"
 
@@ -114,4 +114,4 @@ def test_the_scopes_and_the_reasons_are_those_of_the_file() -> None:
 
 
 def test_slack_posts_where_the_bot_listens() -> None:
-    assert PATH == slack_guard.PATH
+    assert PATH == signature_middleware.PATH

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import EVERYONE, People, Policy, can_be_approved
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.rules import policy_problems
+from bot.settings.policy_checks import policy_problems
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import warnings
 
-from bot.starting import StartError, refusals
+from bot.startup_checks import StartError, run_steps
 
 
 async def in_good_order() -> None:
@@ -20,7 +20,7 @@ async def test_every_step_is_taken_and_each_refusal_is_told() -> None:
         taken.append(why)
         raise StartError(why)
 
-    why = await refusals(lambda: refused("no port"), in_good_order, lambda: refused("no token"))
+    why = await run_steps(lambda: refused("no port"), in_good_order, lambda: refused("no token"))
 
     assert why == taken == ["no port", "no token"]
 
@@ -29,7 +29,7 @@ async def test_a_start_that_is_given_up_in_one_step_has_not_begun_the_next() -> 
     """Else Python complains in the log of a coroutine that nobody awaited."""
     waiting = asyncio.Event()
     with warnings.catch_warnings(record=True) as said:
-        start = asyncio.create_task(refusals(waiting.wait, in_good_order))
+        start = asyncio.create_task(run_steps(waiting.wait, in_good_order))
         await asyncio.sleep(0)
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)

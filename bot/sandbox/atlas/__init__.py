@@ -6,7 +6,7 @@ from bot.sandbox.atlas.credentials import Credential, Role
 from bot.sandbox.atlas.example import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.faults import PRESETS, Fault, Kind
 from bot.sandbox.atlas.jobs import PLANTED_SECRET, DeliveryType, RestoreJob
-from bot.sandbox.atlas.server import AtlasStandIn
+from bot.sandbox.atlas.server import FakeAtlasServer
 from bot.sandbox.atlas.wire import Call
 from bot.sandbox.atlas.world import Cluster, Project, World
 
@@ -16,13 +16,13 @@ __all__ = [
     "PRIVATE_KEY",
     "PROJECT_ID",
     "PUBLIC_KEY",
-    "AtlasStandIn",
     "Behaviour",
     "Call",
     "Clock",
     "Cluster",
     "Credential",
     "DeliveryType",
+    "FakeAtlasServer",
     "Fault",
     "HandClock",
     "Kind",

@@ -10,7 +10,7 @@ import signal
 import sys
 
 from bot.sandbox.atlas.faults import PRESETS
-from bot.sandbox.atlas.server import AtlasStandIn
+from bot.sandbox.atlas.server import FakeAtlasServer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +28,7 @@ async def run(port: int, faults: list[str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
-    standin = AtlasStandIn(port=port)
+    standin = FakeAtlasServer(port=port)
     for name in faults:
         standin.faults.preset(name)
     try:
@@ -42,7 +42,7 @@ async def run(port: int, faults: list[str]) -> int:
     return 0
 
 
-def _say(standin: AtlasStandIn) -> None:
+def _say(standin: FakeAtlasServer) -> None:
     sys.stdout.write(json.dumps(standin.about()) + "\n")
     sys.stdout.flush()
 

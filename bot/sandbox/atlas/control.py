@@ -15,7 +15,7 @@ from bot.sandbox.atlas.guard import is_loopback
 
 if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
-    from bot.sandbox.atlas.server import AtlasStandIn
+    from bot.sandbox.atlas.server import FakeAtlasServer
     from bot.sandbox.atlas.wire import Call
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -50,7 +50,7 @@ class Preset(BaseModel):
 class Control:
     """The handlers, each a few lines over the stand-in's own attributes."""
 
-    def __init__(self, standin: AtlasStandIn) -> None:
+    def __init__(self, standin: FakeAtlasServer) -> None:
         self.standin = standin
 
     def routes(self) -> list[web.RouteDef]:

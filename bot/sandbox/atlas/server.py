@@ -32,7 +32,7 @@ WELCOME = (
 )
 
 
-class AtlasStandIn:
+class FakeAtlasServer:
     """An Atlas Administration API on loopback; an async context manager, or `start` and `stop`.
 
     `world`, `behaviour` and `faults` may be changed at any time. `port` 0 takes a free one, and

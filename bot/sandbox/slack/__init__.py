@@ -5,7 +5,7 @@ from bot.sandbox.slack.errors import ApiError, CannotDo, SandboxError
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.readable import text_of
 from bot.sandbox.slack.signed_http import signed_headers
-from bot.sandbox.slack.stand_in import SlackStandIn
+from bot.sandbox.slack.stand_in import FakeSlackServer
 from bot.sandbox.slack.workspace import App, Channel, Group, Team, User, Workspace
 from bot.sandbox.slack.world import Call, Settings
 
@@ -16,11 +16,11 @@ __all__ = [
     "Call",
     "CannotDo",
     "Channel",
+    "FakeSlackServer",
     "Fault",
     "Group",
     "SandboxError",
     "Settings",
-    "SlackStandIn",
     "Team",
     "User",
     "Workspace",

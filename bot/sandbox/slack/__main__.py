@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 
-from bot.sandbox.slack.stand_in import SlackStandIn
+from bot.sandbox.slack.stand_in import FakeSlackServer
 
 
 async def serve(port: int, request_url: str | None) -> None:
@@ -15,7 +15,7 @@ async def serve(port: int, request_url: str | None) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with SlackStandIn(port=port, request_url=request_url) as slack:
+    async with FakeSlackServer(port=port, request_url=request_url) as slack:
         line = {
             "api_url": slack.api_url,
             "bot_token": slack.bot_token,

@@ -8,15 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from bot.sandbox.slack.elements import (
-    ID,
-    IN_ACTIONS,
-    IN_CONTEXT,
-    IN_INPUT,
-    IN_SECTION,
-    plain,
-    text,
-)
+from bot.sandbox.slack.elements import ID, IN_ACTIONS, IN_CONTEXT, IN_INPUT, IN_SECTION, plain, text
 from bot.sandbox.slack.rules import (
     Rule,
     anything,

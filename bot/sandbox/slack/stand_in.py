@@ -26,7 +26,7 @@ from bot.sandbox.slack.world import Settings, World
 Json = dict[str, Any]
 
 
-class SlackStandIn(Dialogs):
+class FakeSlackServer(Dialogs):
     """A Slack on 127.0.0.1: `async with SlackStandIn() as slack: …`.
 
     `sockets` cuts, freezes and re-delivers; `http` signs and posts by hand; `faults` breaks calls.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
 
-    Before = Callable[[SlackStandIn, AtlasStandIn], None]
+    Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
     Environ = dict[str, str | None]
 
 Json = dict[str, Any]
@@ -70,7 +70,7 @@ async def guarded_house(
     Sam is there too: a full member without any right.
     """
 
-    def prepare(slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    def prepare(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         slack.workspace.add(User(id=SAM, name="sam", team_id=slack.workspace.team.id))
         slack.workspace.channel("ops").members.add(SAM)
         if before:

@@ -11,8 +11,8 @@ from tests.acceptance.approvals.clicking import GROUP, GUS, RINA, SAM, guarded_h
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.approvals.clicking import Environ
 
 ALONE: Environ = {"BOT_APPROVALS": "0"}
@@ -20,7 +20,7 @@ BY_GROUP: Environ = ALONE | {"BOT_REQUESTERS": GROUP}
 NO = "You may not ask for a restore job to be cancelled."
 
 
-def rina_and_guests_in_the_group(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = [RINA, GUS, "U0UMA00001", "U0CIBOT001"]
 
 

@@ -32,8 +32,8 @@ from tests.acceptance.approvals.clicking import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.approvals.clicking import Before, Json
     from tests.acceptance.house import House
 
@@ -57,7 +57,7 @@ SAID_AFTER = {
 }
 
 
-def everybody_is_here(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def everybody_is_here(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     """Share #ops with Olga's organization, and put everybody into the approving group."""
     space = slack.workspace
     ops = space.channel("ops")
@@ -67,7 +67,7 @@ def everybody_is_here(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
     space.groups[GROUP].users += [space.user(name).id for name in names]
 
 
-def their_own_team(slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+def their_own_team(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     """Name the stranger's own workspace in the payload, which Slack may do as well."""
     everybody_is_here(slack, atlas)
     slack.world.settings = replace(slack.world.settings, connect_team="actor")

@@ -27,8 +27,8 @@ from tests.acceptance.approvals.clicking import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.approvals.clicking import Before, Environ, Json
     from tests.acceptance.house import House
 
@@ -37,12 +37,12 @@ AUDITED: Environ = ONE | {"BOT_AUDIT_CHANNEL": AUDIT}
 ALONE: Environ = {"BOT_APPROVALS": "0"}
 
 
-def with_audit(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def with_audit(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     members = {ADA, RINA, "U0ABE00001", slack.workspace.app.bot_user}
     slack.workspace.add(Channel(id=AUDIT, name="audit", kind="private", members=members))
 
 
-def with_audit_without_bot(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def with_audit_without_bot(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.add(Channel(id=AUDIT, name="audit", members={ADA, RINA}))
 
 
@@ -182,31 +182,31 @@ async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobo
         assert (await house.ends(job, house.slack.dm("rina"))).state == "withdrawn"
 
 
-def only_rina(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def only_rina(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = [RINA]
 
 
-def nobody(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def nobody(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = []
 
 
-def guests_only(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def guests_only(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = [RINA, "U0GUS00001", "U0OLGA0001", "U0CIBOT001"]
 
 
-def no_plan(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def no_plan(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.has_user_groups = False
 
 
-def no_scope(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def no_scope(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.app.scopes.discard("usergroups:read")
 
 
-def no_group(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def no_group(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     del slack.workspace.groups[GROUP]
 
 
-def one_of_two(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+def one_of_two(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = [RINA, ADA]
 
 
@@ -236,7 +236,7 @@ async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
 async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
     """One project needs Ada in the audit channel; the other lets whoever asks act alone."""
 
-    def two(slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    def two(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         with_audit(slack, atlas)
         slack.workspace.add(Group(id="S0DBA00001", handle="dba", users=["U0ABE00001"]))
         dev = atlas.world.add_project("shop-dev", project_id=DEV)

@@ -37,8 +37,8 @@ from tests.acceptance.house import state_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.approvals.clicking import Json
     from tests.acceptance.house import House
 
@@ -141,7 +141,7 @@ async def test_the_requesters_own_yes_counts_only_where_it_may(
 async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
     tmp_path: Path, who: str
 ) -> None:
-    def named(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    def named(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         ops = slack.workspace.channel("ops")
         ops.members.add(OLGA)
         ops.connected_team_ids = ("T0OTHER001",)
@@ -163,7 +163,7 @@ async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
 async def test_an_id_of_ours_with_the_team_of_others_is_not_our_person(tmp_path: Path) -> None:
     """Ids of people are compared together with the team that Slack has for them."""
 
-    def borrowed(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    def borrowed(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         slack.workspace.channel("ops").connected_team_ids = ("T0OTHER001",)
 
     environ = ONE | {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_CHANNELS": OPS}

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from bot import cli
+from bot.cli import main
 from bot.doctor import Level
 from bot.doctor.report import line
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.credentials import DEFAULT_VARIABLES
-from bot.settings.variables import RULES, Entry, Variables
+from bot.settings.variables import RULES, ProjectEntry, Variables
 from tests.acceptance.broken.cases import DOCTOR, SERVICES, SETTINGS, Broken
 from tests.acceptance.clinic import Clinic, opened
 from tests.acceptance.durability.house import until
-from tests.postgres import free_port
-from tests.process import BotProcess, run_command
+from tests.support.postgres import free_port
+from tests.support.process import BotProcess, run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ ALL = {
     *(name.upper() for name in Variables.model_fields),
     *(f"BOT_{rule.upper()}" for rule in RULES),
     *DEFAULT_VARIABLES.values(),
-    *(f"projects.{key}" for key in Entry.model_fields),
+    *(f"projects.{key}" for key in ProjectEntry.model_fields),
 }
 
 
@@ -88,9 +88,9 @@ def test_what_is_wrong_by_itself_is_refused_with_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     set_up(broken, tmp_path, monkeypatch)
-    served, told = outcome(cli.serve_command, capsys)
-    examined, same = outcome(lambda: cli.doctor(as_json=False), capsys)
-    reported, _ = outcome(lambda: cli.doctor(as_json=True), capsys)
+    served, told = outcome(main.serve_command, capsys)
+    examined, same = outcome(lambda: main.doctor(as_json=False), capsys)
+    reported, _ = outcome(lambda: main.doctor(as_json=True), capsys)
 
     assert (served, examined, reported) == (2, 2, 2)
     assert told == same
@@ -132,7 +132,7 @@ def test_postgresql_without_its_extra_is_refused_too(
     url = {"DATABASE_URL": "postgresql://bot@127.0.0.1/ledger"}
     set_up(Broken(setting="DATABASE_URL", how="", changes=url, says=says), tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    code, told = outcome(cli.serve_command, capsys)
+    code, told = outcome(main.serve_command, capsys)
 
     assert code == 2
     assert says in told
@@ -149,7 +149,7 @@ def test_all_that_is_wrong_is_told_at_once(
     # A key and a service account cannot be wrong at the same time: giving both is the mistake.
     values = {name: case.changes[name] for name, case in first.items() if name not in ACCOUNT}
     set_up(Broken(setting="", how="", changes=values, says=""), tmp_path, monkeypatch)
-    code, told = outcome(cli.serve_command, capsys)
+    code, told = outcome(main.serve_command, capsys)
 
     assert code == 2
     assert {line.partition(" ")[0] for line in told.splitlines()} == values.keys()

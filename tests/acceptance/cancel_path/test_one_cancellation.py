@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
 
-    Before = Callable[[SlackStandIn, AtlasStandIn], None]
+    Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
 
 SERVICE_ACCOUNT: dict[str, str | None] = {
     "MONGODB_ATLAS_PUBLIC_API_KEY": None,
@@ -40,7 +40,7 @@ ENVELOPES = {
 def wrapping(name: str) -> Before:
     """Let the Atlas stand-in wrap its answers in one of the ways that the sources allow."""
 
-    def change(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    def change(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         if kind := ENVELOPES[name]:
             key, delete, hides = kind
             atlas.behaviour.envelope_key = key  # type: ignore[assignment]  # one of its literals

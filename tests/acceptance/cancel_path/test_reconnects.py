@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.sandbox.slack import Fault, Settings, SlackStandIn
-from bot.slack.clients import CONNECTIONS
+from bot.sandbox.slack import FakeSlackServer, Fault, Settings
+from bot.slack.client import CONNECTIONS
 from tests.acceptance.house import RUNNING, SLACK_TIME, open_house
-from tests.stream import streaming
+from tests.support.stream import streaming
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
 
 #: Slack gives an ack three seconds.
 SLACK_WAITS = 3.0
@@ -25,7 +25,7 @@ EVERY = 0.05
 async def test_a_stream_of_commands_through_a_refresh_loses_none(tmp_path: Path) -> None:
     """What Slack lets come over a connection until its end is answered, and nothing is repeated."""
 
-    def drops(slack: SlackStandIn, _atlas: AtlasStandIn) -> None:
+    def drops(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         slack.world.settings = Settings(lost_envelopes="drop", latency=0.02)
 
     async with open_house(tmp_path, before=drops) as house:

@@ -14,8 +14,8 @@ from tests.acceptance.house import TOLD_WITHIN, open_house
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.house import Ending, House
 
 
@@ -178,7 +178,7 @@ async def test_a_no_to_the_delete_refuses_the_request(house: House) -> None:
 async def test_the_old_api_and_envelopes_hide_no_refusal(tmp_path: Path, envelope: str) -> None:
     """An envelope has the status inside a 200: read from there, for reads and for the DELETE."""
 
-    def wrap(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    def wrap(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         if envelope == "envelope":
             atlas.behaviour.envelope_key = "envelope"
 

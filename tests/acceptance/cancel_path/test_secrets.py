@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, AtlasStandIn, Fault, Kind
+from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.house import House, connected, environment
-from tests.process import BotProcess
+from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def needles(house: House) -> dict[str, str]:
 async def test_no_secret_and_no_download_link_is_anywhere(
     tmp_path: Path, form: str, http: bool, account: bool
 ) -> None:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, tmp_path)
         environ |= {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": form}
         if traced := form == "json":

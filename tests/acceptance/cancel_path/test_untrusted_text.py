@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.house import House
 
 JOB = RUNNING[1]
@@ -83,7 +83,7 @@ def check(house: House) -> None:
         assert "\u202e" not in text
 
 
-def nasty_project(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+def nasty_project(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     atlas.world.projects[PROJECT_ID].name = NASTY.replace("\n", " ")
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from bot.cancellation.database import Database
-from bot.cancellation.record import Record
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer, User
 from bot.sandbox.slack import Settings as SlackSettings
-from bot.sandbox.slack import SlackStandIn, User
-from tests.process import BotProcess, run_command
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from tests.support.process import BotProcess, run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,8 +46,8 @@ OPEN = ("awaiting", "approved", "cancelling")
 class House:
     """Both stand-ins, the ledger's URL, and every bot that was started."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     database_url: str
     mode: Mode = "socket"
     approvals: int = 0
@@ -214,7 +214,7 @@ class House:
         """What `audit verify` checks, without another process for each house."""
         database = Database(self.database_url)
         try:
-            assert await Record(database).breaks() == []
+            assert await AuditLog(database).breaks() == []
         finally:
             await database.close()
 
@@ -233,7 +233,7 @@ async def opened(
     settings: SlackSettings | None = None,
 ) -> AsyncIterator[House]:
     """Open both stand-ins; every bot that was started ends with them."""
-    async with AtlasStandIn() as atlas, SlackStandIn(settings=settings) as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
         house = House(
             slack=slack, atlas=atlas, database_url=database_url, mode=mode, approvals=approvals
         )

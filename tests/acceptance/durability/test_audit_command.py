@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.cancellation.database import Database
-from bot.cancellation.leases import Leases
-from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import Outcome, State
-from tests.domain import ABE, ADA, RINA, a_waiting_request
-from tests.process import Ran, run_command
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, ADA, RINA, a_waiting_request
+from tests.support.process import Ran, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ async def record(tmp_path: Path) -> Path:
     database = Database(f"sqlite:///{path}")
     await database.migrate()
     later = now() + timedelta(hours=1)
-    ledger = Ledger(database, now)
-    leases = Leases(database, now, "runner-1")
+    ledger = RequestStore(database, now)
+    leases = LeaseStore(database, now, "runner-1")
     cancelled = a_waiting_request(id="first", reason="=HYPERLINK(1)", expires_at=later)
     await ledger.create(cancelled, RINA)
     await ledger.approve("first", ADA, lambda _request: None)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.durability.house import BOUND, CHANNEL, CLUSTER, opened
-from tests.process import run_command
+from tests.support.process import run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from bot.sandbox.slack import Ack
     from tests.acceptance.durability.house import House
-    from tests.postgres import PostgresServer
-    from tests.process import BotProcess
+    from tests.support.postgres import PostgresServer
+    from tests.support.process import BotProcess
 
 #: Seconds that Slack waits for an answer.
 SLACK_WAITS = 3.0

@@ -13,7 +13,7 @@ from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.durability.house import BOUND, Mode, opened, until
 
 if TYPE_CHECKING:
-    from tests.postgres import PostgresServer
+    from tests.support.postgres import PostgresServer
 
 TEN_SECONDS = 10.0
 

@@ -15,8 +15,8 @@ from tests.acceptance.durability.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from tests.acceptance.durability.house import House, Mode
-    from tests.postgres import PostgresServer
-    from tests.process import BotProcess
+    from tests.support.postgres import PostgresServer
+    from tests.support.process import BotProcess
 
 MODES: tuple[Mode, ...] = ("socket", "http")
 

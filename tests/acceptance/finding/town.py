@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from bot.sandbox.atlas import AtlasStandIn, Call
-    from bot.sandbox.slack import SlackStandIn
+    from bot.sandbox.atlas import Call, FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
 
 Json = dict[str, Any]
 
@@ -47,10 +47,10 @@ def long_name(number: int) -> str:
 
 def with_clusters(
     count: int, jobs: Sequence[int] = ()
-) -> Callable[[SlackStandIn, AtlasStandIn], None]:
+) -> Callable[[FakeSlackServer, FakeAtlasServer], None]:
     """Put `count` clusters in place of the example's, with a live download in some of them."""
 
-    def before(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+    def before(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         project = atlas.world.projects[PROJECT_ID]
         project.clusters.clear()
         for number in range(count):
@@ -61,7 +61,7 @@ def with_clusters(
     return before
 
 
-def with_two_projects(_slack: SlackStandIn, atlas: AtlasStandIn) -> None:
+def with_two_projects(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     """Add a second project with a cluster and a job of its own, and a key for it."""
     project = atlas.world.add_project("shop-dev", project_id=OTHER_ID)
     atlas.world.add_job(atlas.world.add_cluster(project, "dev-eu"))

@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas import AtlasStandIn, Fault, Kind
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.following.collector import Collector
 from tests.acceptance.house import RUNNING, House, connected, environment
-from tests.process import BotProcess
+from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ async def written(process: BotProcess, event: str) -> None:
 
 
 async def test_what_a_killed_process_began_and_another_ended_has_one_id(tmp_path: Path) -> None:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack, Collector() as collector:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack, Collector() as collector:
         environ = environment(slack, atlas, tmp_path) | {
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,

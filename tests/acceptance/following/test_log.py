@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from bot.logs import configure_logging
+from bot.log_config import configure_logging
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.house import LIVE, RUNNING, open_house
 

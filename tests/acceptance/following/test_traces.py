@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.following.collector import Collector
 from tests.acceptance.house import LIVE, House, connected, environment
-from tests.postgres import free_port
-from tests.process import BotProcess
+from tests.support.postgres import free_port
+from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ REASON = "words that somebody typed"
 @asynccontextmanager
 async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[House]:
     """Start the program as a person would who sends spans to a collector with a key."""
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, folder) | {
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector_url,
@@ -130,7 +130,7 @@ async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_
 async def test_a_variable_that_the_sdk_does_not_take_ends_the_start_with_a_sentence(
     tmp_path: Path,
 ) -> None:
-    async with AtlasStandIn() as atlas, SlackStandIn() as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, tmp_path) | {
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_BSP_MAX_QUEUE_SIZE": "0",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import User
 from bot.sandbox.slack.workspace import Channel
-from bot.slack import names
+from bot.slack import ids
 
 if TYPE_CHECKING:
-    from bot.sandbox.atlas import AtlasStandIn
-    from bot.sandbox.slack import Ack, SlackStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import Ack, FakeSlackServer
 
 Json = dict[str, Any]
 
@@ -65,8 +65,8 @@ class Errand:
 class Crowd:
     """Everybody who asks, between the two stand-ins."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     errands: list[Errand] = field(default_factory=list)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -116,14 +116,14 @@ class Crowd:
             if view.get("submit"):
                 return view
             errand.tries_again += 1
-            await self.slack.clicks(errand.who, view, names.TRY_AGAIN)
+            await self.slack.clicks(errand.who, view, ids.TRY_AGAIN)
             await self.slack.until(lambda: not self._asks_again(errand), SETTLED)
         raise TimeoutError
 
     def _dialog_of(self, errand: Errand) -> Json | None:
         """The person's dialog for this very job, once it can be submitted, or tried again."""
         for view in self.slack.views_of(errand.who):
-            if errand.job in str(view) and (view.get("submit") or names.TRY_AGAIN in str(view)):
+            if errand.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
                 return view
         return None
 

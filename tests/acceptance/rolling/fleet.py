@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.rolling.balancer import Balancer
 from tests.acceptance.rolling.crowd import Crowd
-from tests.process import BotProcess
+from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,8 +37,8 @@ LOAD = 31
 class Fleet:
     """The replicas, and what they are between."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     database_url: str
     mode: Mode
     balancer: Balancer
@@ -110,8 +110,8 @@ class Fleet:
 async def sailing(database_url: str, mode: Mode) -> AsyncIterator[Fleet]:
     """Open the stand-ins and the balancer, and start two replicas; all of them end with it."""
     async with AsyncExitStack() as stack:
-        atlas = await stack.enter_async_context(AtlasStandIn())
-        slack = await stack.enter_async_context(SlackStandIn())
+        atlas = await stack.enter_async_context(FakeAtlasServer())
+        slack = await stack.enter_async_context(FakeSlackServer())
         balancer = await stack.enter_async_context(Balancer())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
         if mode == "http":

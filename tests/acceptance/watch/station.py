@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
-from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.house import environment
 
@@ -29,8 +29,8 @@ SOON = 15.0
 class Station:
     """Both stand-ins, and whoever watches between them."""
 
-    slack: SlackStandIn
-    atlas: AtlasStandIn
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
     bots: list[Bot] = field(default_factory=list)
@@ -114,8 +114,8 @@ def buttons(message: Json) -> list[str]:
 async def opened(folder: Path) -> AsyncIterator[Station]:
     """Open both stand-ins; every bot that was started ends before them."""
     async with AsyncExitStack() as stack:
-        atlas = await stack.enter_async_context(AtlasStandIn())
-        slack = await stack.enter_async_context(SlackStandIn())
+        atlas = await stack.enter_async_context(FakeAtlasServer())
+        slack = await stack.enter_async_context(FakeSlackServer())
         slack.workspace.app.scopes.add("chat:write.public")
         station = Station(slack=slack, atlas=atlas, folder=folder)
         try:

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, DigestKey, KeyRefused
-from tests.apache import REF, Apache, running_apache
-from tests.needs import needs
+from tests.support.apache import REF, Apache, running_apache
+from tests.support.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

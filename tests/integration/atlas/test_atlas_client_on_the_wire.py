@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from bot.atlas import (
     AtlasClient,
-    AtlasTrouble,
+    AtlasUnavailable,
     ConnectionBroken,
     DigestKey,
     JobRef,
@@ -211,13 +211,13 @@ FAILURES = [
 
 @pytest.mark.parametrize(("talk", "leaf"), FAILURES)
 async def test_a_delete_that_was_sent_may_have_worked_whatever_came_back(
-    talk: Talk, leaf: type[AtlasTrouble]
+    talk: Talk, leaf: type[AtlasUnavailable]
 ) -> None:
     async with (
         listening(talk) as url,
         AtlasClient(KEY, base_url=url, request_timeout=1.0) as atlas,
     ):
-        with pytest.raises(AtlasTrouble) as caught:
+        with pytest.raises(AtlasUnavailable) as caught:
             await asyncio.wait_for(atlas.cancel_restore_job(REF), 5)
 
     assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, True)
@@ -226,7 +226,7 @@ async def test_a_delete_that_was_sent_may_have_worked_whatever_came_back(
 @pytest.mark.parametrize("talk", [talk for talk, _ in FAILURES])
 async def test_a_read_ends_within_its_patience_whatever_came_back(talk: Talk) -> None:
     async with listening(talk) as url, AtlasClient(KEY, base_url=url, patience=0.25) as atlas:
-        with pytest.raises(AtlasTrouble) as caught:
+        with pytest.raises(AtlasUnavailable) as caught:
             await asyncio.wait_for(atlas.restore_job(REF), 2)
 
     assert caught.value.may_have_taken_effect is False

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, DigestKey, JobRef
 from bot.atlas.network import CONNECTIONS
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, Fault
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault
 
 KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
 JOB = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id="65f0a1c2d3e4f5a6b7c80101")
@@ -28,7 +28,7 @@ async def given_up(client: AtlasClient, turns: int) -> None:
 async def test_calls_that_are_given_up_at_any_moment_keep_no_connection() -> None:
     """Above all when the end of the answer is being read."""
     async with (
-        AtlasStandIn() as atlas,
+        FakeAtlasServer() as atlas,
         AtlasClient(KEY, base_url=atlas.url) as client,
     ):
         await client.restore_job(JOB)
@@ -43,7 +43,7 @@ async def test_calls_that_are_given_up_at_any_moment_keep_no_connection() -> Non
 
 
 async def test_a_client_that_is_closed_waits_for_no_call_that_hangs() -> None:
-    async with AtlasStandIn() as atlas:
+    async with FakeAtlasServer() as atlas:
         client = AtlasClient(KEY, base_url=atlas.url)
         await client.restore_job(JOB)
         atlas.faults.add(Fault(kind="hang", times=1))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.database import Database
-from bot.cancellation.leases import Leases
-from bot.cancellation.ledger import Ledger
-from bot.cancellation.postbox import PostBox
-from bot.cancellation.record import Record
-from tests.domain import Clock
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,20 +39,20 @@ def entered() -> list[State]:
 
 
 @pytest.fixture
-def ledger(database: Database, clock: Clock, entered: list[State]) -> Ledger:
-    return Ledger(database, clock, entered.append)
+def ledger(database: Database, clock: Clock, entered: list[State]) -> RequestStore:
+    return RequestStore(database, clock, entered.append)
 
 
 @pytest.fixture
-def leases(database: Database, clock: Clock, entered: list[State]) -> Leases:
-    return Leases(database, clock, "runner-1", entered=entered.append)
+def leases(database: Database, clock: Clock, entered: list[State]) -> LeaseStore:
+    return LeaseStore(database, clock, "runner-1", entered=entered.append)
 
 
 @pytest.fixture
-def postbox(database: Database, clock: Clock) -> PostBox:
-    return PostBox(database, clock)
+def postbox(database: Database, clock: Clock) -> OutboxStore:
+    return OutboxStore(database, clock)
 
 
 @pytest.fixture
-def record(database: Database) -> Record:
-    return Record(database)
+def record(database: Database) -> AuditLog:
+    return AuditLog(database)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.clock import LedgerClock, wall_clock
-from bot.cancellation.database import Database
-from bot.cancellation.leases import LEASE, Leases
-from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.postbox import PostBox
-from bot.cancellation.statements import LONGEST_LEASE
-from tests.domain import RINA, Clock, a_request, a_waiting_request
+from bot.storage.clock import DatabaseClock, wall_clock
+from bot.storage.database import Database
+from bot.storage.lease_store import LEASE, LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.queries.requests import LONGEST_LEASE
+from bot.storage.request_store import RequestStore
+from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +32,19 @@ BACK = [3600, 60, 12]
 class Replica:
     """The domain of one replica, with a clock of its own."""
 
-    ledger: Ledger
-    leases: Leases
-    posts: PostBox
-    clock: LedgerClock
+    ledger: RequestStore
+    leases: LeaseStore
+    posts: OutboxStore
+    clock: DatabaseClock
 
 
 async def replica(database: Database, name: str, off: timedelta = timedelta()) -> Replica:
-    clock = LedgerClock(database, wall=lambda: wall_clock() + off)
+    clock = DatabaseClock(database, wall=lambda: wall_clock() + off)
     await clock.set()
     return Replica(
-        Ledger(database, clock),
-        Leases(database, clock, name, lease=0.6),
-        PostBox(database, clock),
+        RequestStore(database, clock),
+        LeaseStore(database, clock, name, lease=0.6),
+        OutboxStore(database, clock),
         clock,
     )
 
@@ -93,13 +93,13 @@ async def test_a_replica_whose_clock_is_off_lets_nobody_wait_longer_or_shorter(
 
 @pytest.mark.parametrize("back", BACK)
 async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
-    ledger: Ledger, leases: Leases, database: Database, clock: Clock, back: float
+    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock, back: float
 ) -> None:
     """The runner died with it; the design promises an end within 30 seconds."""
     request = await ledger.create(a_request(), RINA)
     assert await leases.claim(request.id)
     clock.forward(-back)
-    other = Leases(database, clock, "runner-2")
+    other = LeaseStore(database, clock, "runner-2")
 
     clock.forward(24)
 
@@ -109,7 +109,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
 
 @pytest.mark.parametrize("back", BACK)
 async def test_a_runner_goes_on_when_the_clock_was_set_back(
-    ledger: Ledger, leases: Leases, clock: Clock, back: float
+    ledger: RequestStore, leases: LeaseStore, clock: Clock, back: float
 ) -> None:
     request = await ledger.create(a_request(), RINA)
     running = await leases.claim(request.id)
@@ -125,13 +125,13 @@ async def test_a_runner_goes_on_when_the_clock_was_set_back(
 
 
 async def test_after_a_jump_ahead_a_runner_sends_nothing_until_it_holds_the_request_again(
-    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     """For another replica the lease has run out: the fence is in the row, not in the clock."""
     request = await ledger.create(a_request(), RINA)
     assert await leases.claim(request.id)
     clock.forward(3600)
-    other = Leases(database, clock, "runner-2")
+    other = LeaseStore(database, clock, "runner-2")
 
     assert await other.claim(request.id)
 
@@ -139,7 +139,7 @@ async def test_after_a_jump_ahead_a_runner_sends_nothing_until_it_holds_the_requ
 
 
 async def test_a_post_from_before_the_clock_was_set_back_is_delivered(
-    ledger: Ledger, postbox: PostBox, clock: Clock
+    ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     clock.forward(-3600)
@@ -148,7 +148,7 @@ async def test_a_post_from_before_the_clock_was_set_back_is_delivered(
 
 
 async def test_a_step_back_of_a_minute_delays_a_post_by_no_more_than_that(
-    ledger: Ledger, postbox: PostBox, clock: Clock
+    ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     clock.forward(-60)
@@ -165,7 +165,7 @@ async def test_the_server_s_time_is_carried_on_by_a_clock_that_never_jumps(
 ) -> None:
     """What the wall clock does between two answers of the server is not seen."""
     wall, seconds = Clock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
-    clock = LedgerClock(database, wall=wall, monotonic=lambda: seconds[0])
+    clock = DatabaseClock(database, wall=wall, monotonic=lambda: seconds[0])
     assert clock() == wall.now  # until the server was asked
 
     await clock.set()
@@ -180,7 +180,7 @@ async def test_the_server_s_time_is_carried_on_by_a_clock_that_never_jumps(
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_a_slow_answer_does_not_move_the_clock(database: Database) -> None:
     seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
-    clock = LedgerClock(database, monotonic=lambda: next(seconds))
+    clock = DatabaseClock(database, monotonic=lambda: next(seconds))
     await clock.set()
     before = clock()
 
@@ -192,7 +192,7 @@ async def test_a_slow_answer_does_not_move_the_clock(database: Database) -> None
 async def test_the_time_of_a_local_file_is_this_machine_s(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/ledger.db")
     wall = Clock()
-    clock = LedgerClock(database, wall=wall)
+    clock = DatabaseClock(database, wall=wall)
 
     await clock.set()
 

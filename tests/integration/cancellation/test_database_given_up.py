@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bot.cancellation.database import Database
+from bot.storage.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path

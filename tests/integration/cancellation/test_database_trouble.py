@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
-from bot.cancellation.database import PATIENCE, Database
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
-from bot.cancellation.ledger import Ledger
-from bot.cancellation.postgres_store import FAREWELL
-from bot.cancellation.record import Record
-from tests.domain import RINA, Clock, a_request
-from tests.postgres import PostgresServer
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import PATIENCE, Database
+from bot.storage.postgres import CLOSE_TIMEOUT
+from bot.storage.request_store import RequestStore
+from tests.support.domain import RINA, Clock, a_request
+from tests.support.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -81,7 +81,7 @@ class Stalls:
             self.longest = max(self.longest, time.monotonic() - began)
 
 
-async def recovered(ledger: Ledger, within: float = 6.0) -> None:
+async def recovered(ledger: RequestStore, within: float = 6.0) -> None:
     """Write again and again until it is taken; raises `TimeoutError`."""
     async with asyncio.timeout(within):
         while True:
@@ -94,7 +94,7 @@ async def recovered(ledger: Ledger, within: float = 6.0) -> None:
 
 
 async def whole(database: Database) -> bool:
-    return await Record(database).breaks() == []
+    return await AuditLog(database).breaks() == []
 
 
 async def count(database: Database) -> int:
@@ -108,7 +108,7 @@ async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_no
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         await ledger.create(a_request(), RINA)
         stalls = Stalls()
         watching = asyncio.create_task(stalls.watch())
@@ -133,7 +133,7 @@ async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, patience=1.0) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         async with paused(server):
             for _ in range(6):
                 writes = [ledger.create(a_request(), RINA) for _ in range(10)]
@@ -158,7 +158,7 @@ async def test_a_pause_in_the_middle_of_a_commit_leaves_it_uncertain_and_the_wor
                 paused_at.append("commit")
                 server.pause()
 
-        ledger, request = Ledger(database, Clock()), a_request()
+        ledger, request = RequestStore(database, Clock()), a_request()
         paused_at.append("armed")
         try:
             with pytest.raises(MaybeRecorded):
@@ -210,7 +210,7 @@ async def test_a_killed_server_is_found_again_by_itself(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         await ledger.create(a_request(), RINA)
         await asyncio.to_thread(server.stop, signal.SIGQUIT)
         began = time.monotonic()
@@ -231,7 +231,7 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
 ) -> None:
     database = Database(on_postgres)
     await database.migrate()
-    ledger = Ledger(database, Clock())
+    ledger = RequestStore(database, Clock())
     await asyncio.gather(*(ledger.create(a_request(), RINA) for _ in range(8)))
     async with paused(server):
         with pytest.raises(NotRecorded):
@@ -270,7 +270,7 @@ async def test_closing_ends_what_was_given_up_and_still_waits_for_the_server(
 
 async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
     async with opened(on_sqlite) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         await ledger.create(a_request(), RINA)
         await each_connection(database, "PRAGMA max_page_count = 1")
         big = a_request(reason="x" * 100_000)
@@ -287,7 +287,7 @@ async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: 
 
 async def test_a_read_only_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
     async with opened(on_sqlite) as database:
-        ledger, request = Ledger(database, Clock()), a_request()
+        ledger, request = RequestStore(database, Clock()), a_request()
         await each_connection(database, "PRAGMA query_only = ON")
         with pytest.raises(NotRecorded):
             await ledger.create(request, RINA)
@@ -314,7 +314,7 @@ async def test_a_lock_of_another_process_is_waited_for_in_vain_no_longer_than_pe
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
@@ -334,7 +334,7 @@ async def test_a_short_lock_of_another_process_goes_unnoticed(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
-        ledger = Ledger(database, Clock())
+        ledger = RequestStore(database, Clock())
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writing = asyncio.create_task(ledger.create(a_request(), RINA))
@@ -363,5 +363,5 @@ async def test_a_farewell_to_a_server_that_stands_still_is_short_and_no_error_in
         began = time.monotonic()
         await database.close()
 
-    assert time.monotonic() - began < FAREWELL + SLACK
+    assert time.monotonic() - began < CLOSE_TIMEOUT + SLACK
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

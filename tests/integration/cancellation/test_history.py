@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.history import History
 from bot.cancellation.lifecycle import State
-from tests.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
+from bot.storage.history import History
+from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
 
 if TYPE_CHECKING:
-    from bot.cancellation.database import Database
-    from bot.cancellation.ledger import Ledger
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Person
-    from bot.cancellation.postbox import PostBox
-    from tests.domain import Clock
+    from bot.storage.database import Database
+    from bot.storage.outbox_store import OutboxStore
+    from bot.storage.request_store import RequestStore
+    from tests.support.domain import Clock
 
 OTHER = "5b6212af90dc76637950a2c7"
 
@@ -32,14 +32,16 @@ def history(database: Database, clock: Clock) -> History:
     return History(database, clock)
 
 
-async def asked(ledger: Ledger, clock: Clock, person: Person = RINA, **changes: object) -> Request:
+async def asked(
+    ledger: RequestStore, clock: Clock, person: Person = RINA, **changes: object
+) -> Request:
     clock.forward(1)
     made = a_request(created_at=clock(), changed_at=clock(), **changes)
     return await ledger.create(made, person)
 
 
 async def test_the_newest_request_comes_first_with_what_became_of_it(
-    history: History, ledger: Ledger, clock: Clock
+    history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     first = await asked(ledger, clock)
     second = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
@@ -55,7 +57,7 @@ async def test_the_newest_request_comes_first_with_what_became_of_it(
 
 
 async def test_there_are_no_more_than_were_asked_for(
-    history: History, ledger: Ledger, clock: Clock
+    history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     made = [await asked(ledger, clock) for _ in range(5)]
     past = await history.last(3, [PROJECT_ID])
@@ -64,7 +66,7 @@ async def test_there_are_no_more_than_were_asked_for(
 
 
 async def test_requests_of_other_projects_are_left_out(
-    history: History, ledger: Ledger, clock: Clock
+    history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     kept = await asked(ledger, clock)
     for _ in range(120):
@@ -76,7 +78,7 @@ async def test_requests_of_other_projects_are_left_out(
 
 
 async def test_what_was_forgotten_is_told_from_the_record(
-    history: History, ledger: Ledger, clock: Clock, postbox: PostBox
+    history: History, ledger: RequestStore, clock: Clock, postbox: OutboxStore
 ) -> None:
     request = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
     await ledger.deny(request.id, ABE, "no", allowed)
@@ -94,7 +96,7 @@ async def test_what_was_forgotten_is_told_from_the_record(
 
 
 async def test_what_waits_is_listed_oldest_first_until_its_time_is_over(
-    history: History, ledger: Ledger, clock: Clock
+    history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     await asked(ledger, clock)
     first = await ledger.create(a_waiting_request(created_at=NOON), RINA)

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.errors import RequestMovedOn
-from bot.cancellation.leases import LEASE, Leases
-from bot.cancellation.lifecycle import Outcome, Sent, State
-from tests.domain import RINA, Clock, a_request, a_waiting_request
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
+from bot.storage.lease_store import LEASE, LeaseStore
+from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
-    from bot.cancellation.database import Database
-    from bot.cancellation.ledger import Ledger
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.record import Record
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.database import Database
+    from bot.storage.request_store import RequestStore
 
 
 @pytest.fixture
-def other(database: Database, clock: Clock) -> Leases:
+def other(database: Database, clock: Clock) -> LeaseStore:
     """A second runner on the same database."""
-    return Leases(database, clock, "runner-2")
+    return LeaseStore(database, clock, "runner-2")
 
 
-async def claimed(ledger: Ledger, leases: Leases) -> Request:
+async def claimed(ledger: RequestStore, leases: LeaseStore) -> Request:
     request = await ledger.create(a_request(), RINA)
     taken = await leases.claim(request.id)
     assert taken
@@ -34,31 +34,33 @@ async def claimed(ledger: Ledger, leases: Leases) -> Request:
 
 
 async def test_of_many_runners_one_gets_the_request(
-    ledger: Ledger, database: Database, clock: Clock
+    ledger: RequestStore, database: Database, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
-    runners = [Leases(database, clock, f"runner-{number}") for number in range(8)]
+    runners = [LeaseStore(database, clock, f"runner-{number}") for number in range(8)]
 
     claims = await asyncio.gather(*(runner.claim(request.id) for runner in runners))
 
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_a_waiting_request_cannot_be_claimed(ledger: Ledger, leases: Leases) -> None:
+async def test_a_waiting_request_cannot_be_claimed(
+    ledger: RequestStore, leases: LeaseStore
+) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     assert await leases.claim(request.id) is None
     assert await leases.to_run() == []
 
 
-async def test_approved_requests_are_found_to_run(ledger: Ledger, leases: Leases) -> None:
+async def test_approved_requests_are_found_to_run(ledger: RequestStore, leases: LeaseStore) -> None:
     request = await ledger.create(a_request(), RINA)
 
     assert await leases.to_run() == [request.id]
 
 
 async def test_a_claim_holds_until_its_lease_runs_out(
-    ledger: Ledger, leases: Leases, other: Leases, clock: Clock, record: Record
+    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock, record: AuditLog
 ) -> None:
     request = await claimed(ledger, leases)
     assert await other.claim(request.id) is None
@@ -73,7 +75,7 @@ async def test_a_claim_holds_until_its_lease_runs_out(
 
 
 async def test_a_renewed_lease_holds_longer(
-    ledger: Ledger, leases: Leases, other: Leases, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
     clock.forward(LEASE - 1)
@@ -84,7 +86,7 @@ async def test_a_renewed_lease_holds_longer(
 
 
 async def test_a_released_request_is_free_at_once(
-    ledger: Ledger, leases: Leases, other: Leases
+    ledger: RequestStore, leases: LeaseStore, other: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
 
@@ -93,7 +95,7 @@ async def test_a_released_request_is_free_at_once(
 
 
 async def test_nothing_may_be_sent_once_the_lease_has_run_out(
-    ledger: Ledger, leases: Leases, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
     clock.forward(LEASE)
@@ -103,7 +105,7 @@ async def test_nothing_may_be_sent_once_the_lease_has_run_out(
 
 
 async def test_nothing_may_be_sent_or_settled_for_another_runner(
-    ledger: Ledger, leases: Leases, other: Leases, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
     clock.forward(LEASE)
@@ -117,7 +119,7 @@ async def test_nothing_may_be_sent_or_settled_for_another_runner(
 
 
 async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
-    ledger: Ledger, leases: Leases
+    ledger: RequestStore, leases: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
 
@@ -126,12 +128,12 @@ async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
         sending, replace(sending.sent, accepted=True, unknown=False), {"status": 204}
     )
 
-    assert sending.sent == Sent(count=1, unknown=True)
-    assert answered.sent == Sent(count=1, accepted=True)
+    assert sending.sent == DeleteAttempts(count=1, unknown=True)
+    assert answered.sent == DeleteAttempts(count=1, accepted=True)
 
 
 async def test_an_outcome_is_kept_with_its_status_and_code(
-    ledger: Ledger, leases: Leases, entered: list[State], record: Record
+    ledger: RequestStore, leases: LeaseStore, entered: list[State], record: AuditLog
 ) -> None:
     request = await claimed(ledger, leases)
     outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")
@@ -148,20 +150,20 @@ async def test_an_outcome_is_kept_with_its_status_and_code(
 
 
 async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
-    ledger: Ledger, leases: Leases
+    ledger: RequestStore, leases: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
     sending = await leases.cancel_sent(request)
-    await leases.cancel_answered(sending, Sent(count=1, accepted=True), {"status": 204})
+    await leases.cancel_answered(sending, DeleteAttempts(count=1, accepted=True), {"status": 204})
     await leases.settle(request, State.FAILED, Outcome())
 
     again = await ledger.retry(request.id, RINA, lambda _request: None)
 
-    assert again.sent == Sent(count=1, unknown=True)
+    assert again.sent == DeleteAttempts(count=1, unknown=True)
 
 
 async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
-    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     """Another runner may take the request over from then on."""
     request = await claimed(ledger, leases)

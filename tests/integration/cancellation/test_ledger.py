@@ -18,24 +18,24 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.policy import counts_again
-from tests.domain import ABE, ADA, NOON, RINA, Clock, a_request, a_waiting_request, job_ref
+from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_request, a_waiting_request, job_ref
 
 if TYPE_CHECKING:
-    from bot.cancellation.leases import Leases
-    from bot.cancellation.ledger import Ledger
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.record import Record
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.lease_store import LeaseStore
+    from bot.storage.request_store import RequestStore
 
 
 def anybody(_request: Request) -> NotAllowed | None:
     return None
 
 
-async def names(record: Record, request: Request) -> list[str]:
+async def names(record: AuditLog, request: Request) -> list[str]:
     return [line.event async for line in record.events(request=request.id)]
 
 
-async def test_a_request_is_read_back_as_it_was_written(ledger: Ledger) -> None:
+async def test_a_request_is_read_back_as_it_was_written(ledger: RequestStore) -> None:
     request = a_request(moved_because="a direct message")
 
     created = await ledger.create(request, RINA)
@@ -44,12 +44,12 @@ async def test_a_request_is_read_back_as_it_was_written(ledger: Ledger) -> None:
     assert await ledger.request(request.id) == request
 
 
-async def test_an_unknown_request_is_named_as_such(ledger: Ledger) -> None:
+async def test_an_unknown_request_is_named_as_such(ledger: RequestStore) -> None:
     with pytest.raises(NoSuchRequest):
         await ledger.request("nothing")
 
 
-async def test_the_same_key_is_the_same_request(ledger: Ledger, entered: list[State]) -> None:
+async def test_the_same_key_is_the_same_request(ledger: RequestStore, entered: list[State]) -> None:
     first = await ledger.create(a_request(key="V1"), RINA)
 
     second = await ledger.create(a_request(key="V1"), RINA)
@@ -59,7 +59,7 @@ async def test_the_same_key_is_the_same_request(ledger: Ledger, entered: list[St
 
 
 async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
-    ledger: Ledger,
+    ledger: RequestStore,
 ) -> None:
     one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
 
@@ -74,7 +74,7 @@ async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
 
 
 async def test_twenty_deliveries_of_one_submission_at_once_are_one_request(
-    ledger: Ledger, record: Record
+    ledger: RequestStore, record: AuditLog
 ) -> None:
     ref = job_ref()
     made = [a_request(key="V1", ref=ref) for _ in range(20)]
@@ -89,7 +89,7 @@ async def test_twenty_deliveries_of_one_submission_at_once_are_one_request(
 
 
 async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
-    ledger: Ledger,
+    ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
     await ledger.withdraw(first.id, RINA, anybody)
@@ -100,7 +100,7 @@ async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
 
 
 async def test_a_submission_that_comes_again_late_is_its_own_request_though_another_is_open(
-    ledger: Ledger,
+    ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
     ended = await ledger.withdraw(first.id, RINA, anybody)
@@ -112,7 +112,7 @@ async def test_a_submission_that_comes_again_late_is_its_own_request_though_anot
 
 
 async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
-    ledger: Ledger, record: Record, entered: list[State]
+    ledger: RequestStore, record: AuditLog, entered: list[State]
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
@@ -130,7 +130,7 @@ async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
 
 
 async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
-    ledger: Ledger,
+    ledger: RequestStore,
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
@@ -141,7 +141,7 @@ async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
     assert (await ledger.request(request.id)).state is State.APPROVED
 
 
-async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Ledger) -> None:
+async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
@@ -155,7 +155,7 @@ async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Ledger)
     assert (await ledger.request(request.id)).approved_by == {ADA.id}
 
 
-async def test_a_refused_decision_changes_nothing(ledger: Ledger, record: Record) -> None:
+async def test_a_refused_decision_changes_nothing(ledger: RequestStore, record: AuditLog) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     with pytest.raises(NotAllowed):
@@ -165,7 +165,7 @@ async def test_a_refused_decision_changes_nothing(ledger: Ledger, record: Record
     assert await names(record, request) == ["request:created"]
 
 
-async def test_a_denial_keeps_its_reason_and_its_author(ledger: Ledger) -> None:
+async def test_a_denial_keeps_its_reason_and_its_author(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     denied = await ledger.deny(request.id, ADA, "needed for the audit", anybody)
@@ -174,7 +174,7 @@ async def test_a_denial_keeps_its_reason_and_its_author(ledger: Ledger) -> None:
     assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
 
 
-async def test_a_click_after_the_end_is_told_what_happened(ledger: Ledger) -> None:
+async def test_a_click_after_the_end_is_told_what_happened(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
     await ledger.deny(request.id, ADA, "no", anybody)
 
@@ -185,7 +185,9 @@ async def test_a_click_after_the_end_is_told_what_happened(ledger: Ledger) -> No
     assert late.value.request.outcome.by == ADA.id
 
 
-async def test_an_approval_one_moment_too_late_does_not_count(ledger: Ledger, clock: Clock) -> None:
+async def test_an_approval_one_moment_too_late_does_not_count(
+    ledger: RequestStore, clock: Clock
+) -> None:
     request = await ledger.create(a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA)
     clock.forward(5)
 
@@ -194,7 +196,7 @@ async def test_an_approval_one_moment_too_late_does_not_count(ledger: Ledger, cl
 
 
 async def test_a_wait_ends_without_anyone_clicking(
-    ledger: Ledger, clock: Clock, entered: list[State]
+    ledger: RequestStore, clock: Clock, entered: list[State]
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
     assert await ledger.expire_due() == []
@@ -208,7 +210,7 @@ async def test_a_wait_ends_without_anyone_clicking(
 
 
 async def test_a_failed_request_is_tried_again_until_its_time_is_over(
-    ledger: Ledger, leases: Leases, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
     claimed = await leases.claim(request.id)
@@ -228,7 +230,7 @@ async def test_a_failed_request_is_tried_again_until_its_time_is_over(
         await ledger.retry(request.id, RINA, anybody)
 
 
-async def test_only_requests_that_have_not_ended_are_counted_as_open(ledger: Ledger) -> None:
+async def test_only_requests_that_have_not_ended_are_counted_as_open(ledger: RequestStore) -> None:
     await ledger.create(a_request(), RINA)
     waiting = await ledger.create(a_waiting_request(), RINA)
 

@@ -11,25 +11,25 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine, inspect, text
 
-from bot.cancellation.database import Database
-from bot.cancellation.ledger import Ledger
-from bot.cancellation.migrating import AT_ONCE, NotMigrated, bring_up, is_current
-from bot.cancellation.schema import NEWEST, NewerSchema, config
-from bot.starting import StartError, migrate
-from tests.domain import RINA, Clock, a_request
+from bot.startup_checks import StartError, migrate
+from bot.storage.database import Database
+from bot.storage.migrate import AT_ONCE, NotMigrated, ensure_current, is_current
+from bot.storage.request_store import RequestStore
+from bot.storage.schema import NEWEST, NewerSchema, config
+from tests.support.domain import RINA, Clock, a_request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 async def test_a_start_makes_the_tables_and_the_next_leaves_them(database_url: str) -> None:
-    await bring_up(database_url)
+    await ensure_current(database_url)
     database = Database(database_url)
     try:
-        request = await Ledger(database, Clock()).create(a_request(), RINA)
-        await bring_up(database_url)
+        request = await RequestStore(database, Clock()).create(a_request(), RINA)
+        await ensure_current(database_url)
 
-        assert await Ledger(database, Clock()).request(request.id) == request
+        assert await RequestStore(database, Clock()).request(request.id) == request
     finally:
         await database.close()
 
@@ -37,10 +37,10 @@ async def test_a_start_makes_the_tables_and_the_next_leaves_them(database_url: s
 async def test_the_newest_version_needs_no_other_process(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bring_up(database_url)
+    await ensure_current(database_url)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
 
-    await bring_up(database_url)
+    await ensure_current(database_url)
 
 
 async def set_version(database_url: str, version: str) -> None:
@@ -58,7 +58,7 @@ async def test_tables_of_a_newer_program_are_left_alone(database_url: str) -> No
     await set_version(database_url, "9999")
 
     with pytest.raises(NewerSchema, match=r"version 9999.*go back to the backup"):
-        await bring_up(database_url)
+        await ensure_current(database_url)
     with pytest.raises(StartError, match=r"DATABASE_URL cannot be used\. A newer program"):
         await migrate(database_url)
 
@@ -92,7 +92,7 @@ async def test_tables_of_another_program_beside_ours_are_no_trouble(database_url
         await database.write(lambda db: db.execute(text("CREATE TABLE users (id INTEGER)")).close())
     finally:
         await database.close()
-    await bring_up(database_url)
+    await ensure_current(database_url)
 
     assert await is_current(database_url)
 
@@ -106,7 +106,7 @@ async def test_what_the_other_process_could_not_do_is_told_in_a_sentence(old_url
         await database.close()
 
     with pytest.raises(NotMigrated, match=r"sightings.* already exists"):
-        await bring_up(old_url)
+        await ensure_current(old_url)
     with pytest.raises(StartError, match=r"cannot be opened \(.*sightings.* already exists"):
         await migrate(old_url)
 
@@ -118,7 +118,7 @@ async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: 
     engine = create_engine(url)
     with engine.connect() as other:
         other.exec_driver_sql("BEGIN IMMEDIATE")
-        start = asyncio.create_task(bring_up(url))
+        start = asyncio.create_task(ensure_current(url))
         done, _ = await asyncio.wait({start}, timeout=AT_ONCE + 1.0)
         assert not done
         start.cancel()
@@ -126,7 +126,7 @@ async def test_a_start_that_waits_for_anothers_migration_can_be_ended(tmp_path: 
 
         assert start in done
     engine.dispose()
-    await bring_up(url)  # nothing of the first one is in the way
+    await ensure_current(url)  # nothing of the first one is in the way
 
 
 async def test_a_start_that_waits_for_a_file_that_another_program_holds_can_be_ended(
@@ -134,14 +134,14 @@ async def test_a_start_that_waits_for_a_file_that_another_program_holds_can_be_e
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        start = asyncio.create_task(bring_up(f"sqlite:///{tmp_path}/ledger.db"))
+        start = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
         done, _ = await asyncio.wait({start}, timeout=0.5)
         assert not done
         start.cancel()
         done, _ = await asyncio.wait({start}, timeout=5.0)
 
         assert start in done
-    await bring_up(f"sqlite:///{tmp_path}/ledger.db")
+    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
 
 
 async def test_replicas_that_meet_a_new_file_at_once_all_start(tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ async def test_earlier_tables_are_brought_up_by_another_process(
     with monkeypatch.context() as context:
         context.setattr("sys.executable", "/nowhere/python")
         with pytest.raises(OSError, match="/nowhere/python"):
-            await bring_up(old_url)
+            await ensure_current(old_url)
     assert not await is_current(old_url)
 
-    await bring_up(old_url)
+    await ensure_current(old_url)
 
     assert await is_current(old_url)
 
@@ -184,13 +184,13 @@ async def test_an_empty_database_needs_no_other_process(
     """It would be a third of the bot's first start."""
     monkeypatch.setattr("sys.executable", "/nowhere/python")
 
-    await bring_up(database_url)
+    await ensure_current(database_url)
 
     assert await is_current(database_url)
 
 
 async def test_replicas_that_meet_an_empty_database_at_once_all_start(database_url: str) -> None:
-    await asyncio.gather(*(bring_up(database_url) for _ in range(6)))
+    await asyncio.gather(*(ensure_current(database_url) for _ in range(6)))
 
     assert await is_current(database_url)
 

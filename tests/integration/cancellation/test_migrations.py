@@ -15,14 +15,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from bot.cancellation.database import Database
-from bot.cancellation.indexes import whole_schema
-from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import State
-from bot.cancellation.migrating import bring_up
-from bot.cancellation.record import Record
-from bot.cancellation.schema import NEWEST, config
-from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.indexes import whole_schema
+from bot.storage.migrate import ensure_current
+from bot.storage.request_store import RequestStore
+from bot.storage.schema import NEWEST, config
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -141,7 +141,7 @@ async def test_an_empty_database_gets_at_once_exactly_what_the_versions_make(
 
     with monkeypatch.context() as context:
         context.setattr("sys.executable", "/nowhere/python")
-        await bring_up(database_url)
+        await ensure_current(database_url)
     at_once = await in_schema(empty, portrait)
     await in_schema(empty, drop_all)
     await empty.migrate()
@@ -182,19 +182,19 @@ async def test_a_ledger_of_an_earlier_version_goes_on_with_its_data(
 
     await empty.migrate()
 
-    ledger = Ledger(empty, Clock(NOON))
+    ledger = RequestStore(empty, Clock(NOON))
     approved = await ledger.approve("old", RINA, lambda _request: None)
     assert approved.state is State.APPROVED
-    assert await Record(empty).breaks() == []
+    assert await AuditLog(empty).breaks() == []
 
 
 async def test_migrating_again_changes_nothing(empty: Database) -> None:
     await empty.migrate()
-    request = await Ledger(empty, Clock()).create(a_request(), RINA)
+    request = await RequestStore(empty, Clock()).create(a_request(), RINA)
 
     await empty.migrate()
 
-    assert await Ledger(empty, Clock()).request(request.id) == request
+    assert await RequestStore(empty, Clock()).request(request.id) == request
 
 
 async def test_a_schema_that_cannot_be_brought_up_leaves_nothing_half_done(
@@ -230,9 +230,9 @@ async def test_replicas_that_start_together_take_turns(database_url: str) -> Non
     database = Database(database_url)
     try:
         await database.migrate()
-        await Ledger(database, Clock()).create(a_request(), RINA)
+        await RequestStore(database, Clock()).create(a_request(), RINA)
 
         assert ended == [0, 0, 0, 0]
-        assert await Record(database).breaks() == []
+        assert await AuditLog(database).breaks() == []
     finally:
         await database.close()

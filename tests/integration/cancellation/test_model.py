@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.cancellation.database import Database
 from bot.cancellation.errors import (
     AlreadyApproved,
     ApprovalRanOut,
@@ -31,14 +30,23 @@ from bot.cancellation.errors import (
     RequestMovedOn,
 )
 from bot.cancellation.events import EventName
-from bot.cancellation.leases import LEASE, Leases
-from bot.cancellation.ledger import Ledger
-from bot.cancellation.lifecycle import OPEN, TRANSITIONS, Outcome, Sent, State, Step, next_step
-from bot.cancellation.postbox import PostBox
+from bot.cancellation.lifecycle import (
+    OPEN,
+    TRANSITIONS,
+    DeleteAttempts,
+    Outcome,
+    State,
+    Step,
+    next_step,
+)
 from bot.cancellation.posts import PostKind
-from bot.cancellation.record import Record
-from bot.cancellation.tables import approvals, audit_events, posts, requests
-from tests.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LEASE, LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
+from bot.storage.tables import approvals, audit_events, posts, requests
+from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -86,7 +94,7 @@ class Fate:
 class Worker:
     """A process: its name in the ledger, and what it has in its memory."""
 
-    leases: Leases
+    leases: LeaseStore
     memory: dict[str, Request] = field(default_factory=dict)
 
 
@@ -98,8 +106,8 @@ class LifeCycle(RuleBasedStateMachine):
         self._runner = asyncio.Runner()
         self.clock = Clock()
         self.database = Database(url, patience=20)
-        self.ledger = Ledger(self.database, self.clock)
-        self.postbox = PostBox(self.database, self.clock)
+        self.ledger = RequestStore(self.database, self.clock)
+        self.postbox = OutboxStore(self.database, self.clock)
         self.held: dict[str, Held] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
         self.lives = 0
@@ -131,7 +139,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     def _new_life(self, name: str) -> None:
         self.lives += 1
-        leases = Leases(self.database, self.clock, f"{name}-{self.lives}")
+        leases = LeaseStore(self.database, self.clock, f"{name}-{self.lives}")
         self.workers[name] = Worker(leases)
 
     def _one(self, number: int, state: State) -> tuple[str, Held]:
@@ -339,7 +347,7 @@ class LifeCycle(RuleBasedStateMachine):
         worker.memory[request.id] = sending
         if not fate.is_noted:
             return
-        sent = Sent(
+        sent = DeleteAttempts(
             count=sending.sent.count,
             accepted=fate.has_effect and fate.is_answered,
             unknown=before.unknown or not fate.is_answered,
@@ -430,7 +438,7 @@ class LifeCycle(RuleBasedStateMachine):
                 recorded[row.request].append(names[row.event])
         for key, held in self.held.items():
             assert recorded[key] == [state for state in held.seen if state is not State.AWAITING]
-        assert self.do(Record(self.database).breaks()) == []
+        assert self.do(AuditLog(self.database).breaks()) == []
 
     @invariant()
     def the_card_came_first_and_nothing_overtook_its_own_kind(self) -> None:

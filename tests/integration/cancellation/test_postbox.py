@@ -5,33 +5,33 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.cancellation import post_statements
 from bot.cancellation.lifecycle import Card, Outcome, State
-from bot.cancellation.postbox import LEASE
 from bot.cancellation.posts import PostKind
-from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
-from tests.pauses import pause
+from bot.storage.outbox_store import LEASE
+from bot.storage.queries import outbox as outbox_queries
+from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request
+from tests.support.pauses import pause
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from bot.cancellation.database import Database
-    from bot.cancellation.leases import Leases
-    from bot.cancellation.ledger import Ledger
-    from bot.cancellation.postbox import PostBox
     from bot.cancellation.posts import Post
-    from bot.cancellation.record import Record
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.database import Database
+    from bot.storage.lease_store import LeaseStore
+    from bot.storage.outbox_store import OutboxStore
+    from bot.storage.request_store import RequestStore
 
 
-async def claim(postbox: PostBox) -> list[Post]:
+async def claim(postbox: OutboxStore) -> list[Post]:
     return list(await postbox.claim_posts("replica-1", 10))
 
 
-async def kinds(postbox: PostBox) -> list[tuple[PostKind, str]]:
+async def kinds(postbox: OutboxStore) -> list[tuple[PostKind, str]]:
     return [(post.kind, str(post.event)) for post in await claim(postbox)]
 
 
-async def post_card(ledger: Ledger, postbox: PostBox) -> Post:
+async def post_card(ledger: RequestStore, postbox: OutboxStore) -> Post:
     await ledger.create(a_waiting_request(approvals=2), RINA)
     (card,) = await claim(postbox)
     await postbox.post_sent(card, "C0OPS", "1.1")
@@ -39,14 +39,14 @@ async def post_card(ledger: Ledger, postbox: PostBox) -> Post:
 
 
 async def test_a_new_request_has_a_card_to_post_and_nothing_else(
-    ledger: Ledger, postbox: PostBox
+    ledger: RequestStore, postbox: OutboxStore
 ) -> None:
     await ledger.create(a_request(), RINA)
 
     assert await kinds(postbox) == [(PostKind.CARD, "request:created")]
 
 
-async def test_a_post_is_claimed_by_one_replica(ledger: Ledger, postbox: PostBox) -> None:
+async def test_a_post_is_claimed_by_one_replica(ledger: RequestStore, postbox: OutboxStore) -> None:
     await ledger.create(a_request(), RINA)
 
     claims = await asyncio.gather(*(postbox.claim_posts(f"replica-{n}", 10) for n in range(5)))
@@ -54,7 +54,7 @@ async def test_a_post_is_claimed_by_one_replica(ledger: Ledger, postbox: PostBox
     assert sum(len(each) for each in claims) == 1
 
 
-async def test_everything_waits_for_the_card(ledger: Ledger, postbox: PostBox) -> None:
+async def test_everything_waits_for_the_card(ledger: RequestStore, postbox: OutboxStore) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
     (card,) = await claim(postbox)
     await ledger.approve(request.id, ADA, lambda _request: None)
@@ -68,14 +68,16 @@ async def test_everything_waits_for_the_card(ledger: Ledger, postbox: PostBox) -
     ]
 
 
-async def test_the_cards_place_becomes_the_requests(ledger: Ledger, postbox: PostBox) -> None:
+async def test_the_cards_place_becomes_the_requests(
+    ledger: RequestStore, postbox: OutboxStore
+) -> None:
     card = await post_card(ledger, postbox)
 
     assert (await ledger.request(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
 async def test_a_post_renders_the_request_as_it_is_when_claimed(
-    ledger: Ledger, postbox: PostBox
+    ledger: RequestStore, postbox: OutboxStore
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
     await ledger.approve(request.id, ADA, lambda _request: None)
@@ -86,7 +88,7 @@ async def test_a_post_renders_the_request_as_it_is_when_claimed(
 
 
 async def test_drawings_that_nobody_has_begun_are_one_drawing(
-    ledger: Ledger, leases: Leases, postbox: PostBox
+    ledger: RequestStore, leases: LeaseStore, postbox: OutboxStore
 ) -> None:
     request = await ledger.create(a_request(), RINA)
     (card,) = await claim(postbox)
@@ -102,7 +104,7 @@ async def test_drawings_that_nobody_has_begun_are_one_drawing(
 
 
 async def test_a_card_whose_answer_was_lost_is_drawn_anew_after_what_happened_since(
-    ledger: Ledger, leases: Leases, postbox: PostBox, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     """Slack may have the first drawing, and takes the repetition for the same message."""
     request = await ledger.create(a_request(), RINA)
@@ -122,7 +124,7 @@ async def test_a_card_whose_answer_was_lost_is_drawn_anew_after_what_happened_si
 
 
 async def test_a_quick_run_needs_no_drawing_of_its_own(
-    ledger: Ledger, leases: Leases, postbox: PostBox, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
     (card,) = await claim(postbox)
@@ -135,7 +137,7 @@ async def test_a_quick_run_needs_no_drawing_of_its_own(
 
 
 async def test_a_post_of_a_dead_replica_is_repeated_with_the_same_id(
-    ledger: Ledger, postbox: PostBox, clock: Clock
+    ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     (first,) = await claim(postbox)
@@ -148,7 +150,7 @@ async def test_a_post_of_a_dead_replica_is_repeated_with_the_same_id(
 
 
 async def test_a_post_put_back_waits_as_long_as_slack_wants(
-    ledger: Ledger, postbox: PostBox, clock: Clock
+    ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     (post,) = await claim(postbox)
@@ -162,7 +164,7 @@ async def test_a_post_put_back_waits_as_long_as_slack_wants(
 
 
 async def test_a_dropped_post_is_on_record_and_holds_nothing_up(
-    ledger: Ledger, postbox: PostBox, record: Record
+    ledger: RequestStore, postbox: OutboxStore, record: AuditLog
 ) -> None:
     card = await post_card(ledger, postbox)
     await ledger.approve(card.request.id, ADA, lambda _request: None)
@@ -180,7 +182,7 @@ async def test_a_dropped_post_is_on_record_and_holds_nothing_up(
 
 
 async def test_a_moved_card_is_due_at_once_in_its_new_place(
-    ledger: Ledger, postbox: PostBox, record: Record
+    ledger: RequestStore, postbox: OutboxStore, record: AuditLog
 ) -> None:
     await ledger.create(a_request(), RINA)
     (card,) = await claim(postbox)
@@ -193,7 +195,7 @@ async def test_a_moved_card_is_due_at_once_in_its_new_place(
 
 
 async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
-    ledger: Ledger, leases: Leases, postbox: PostBox, database: Database, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, postbox: OutboxStore, database: Database, clock: Clock
 ) -> None:
     """The drawing was read as the row was before: only another one can show the end."""
     request = await ledger.create(a_request(), RINA)
@@ -205,10 +207,10 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def slowly(db: Connection) -> None:
-        bounds = post_statements.bounds(clock(), 1)
-        due = list(db.execute(post_statements.lock_due_posts(), bounds).scalars())
-        mine = post_statements.claim(due, "replica-1", clock() + LEASE)
-        db.execute(post_statements.claim_posts(), mine)
+        bounds = outbox_queries.bounds(clock(), 1)
+        due = list(db.execute(outbox_queries.lock_due_posts(), bounds).scalars())
+        mine = outbox_queries.claim(due, "replica-1", clock() + LEASE)
+        db.execute(outbox_queries.claim_posts(), mine)
         loop.call_soon_threadsafe(claimed.set)
         pause(db, 0.4)
 
@@ -223,7 +225,7 @@ async def test_an_end_that_comes_while_a_drawing_is_being_claimed_is_drawn_too(
     assert [post.request.state for post in drawn] == [State.CANCELLED, State.CANCELLED]
 
 
-async def drained(postbox: PostBox) -> list[Post]:
+async def drained(postbox: OutboxStore) -> list[Post]:
     """Deliver whatever is due, and return it."""
     delivered = []
     while posts := await claim(postbox):

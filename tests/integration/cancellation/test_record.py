@@ -8,18 +8,18 @@ import pytest
 from sqlalchemy import delete, update
 
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.tables import audit_events, posts, requests
-from tests.domain import ADA, RINA, Clock, a_request, a_waiting_request
+from bot.storage.tables import audit_events, posts, requests
+from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Delete, Update
     from sqlalchemy.sql.elements import ColumnElement
 
-    from bot.cancellation.database import Database
-    from bot.cancellation.leases import Leases
-    from bot.cancellation.ledger import Ledger
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.record import Record
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.database import Database
+    from bot.storage.lease_store import LeaseStore
+    from bot.storage.request_store import RequestStore
 
 
 async def tamper(database: Database, statement: Update | Delete) -> None:
@@ -29,7 +29,7 @@ async def tamper(database: Database, statement: Update | Delete) -> None:
     await database.write(work)
 
 
-async def ended(ledger: Ledger, leases: Leases) -> Request:
+async def ended(ledger: RequestStore, leases: LeaseStore) -> Request:
     """A request with five events: created, approved, cancelling, cancel_sent, cancelled."""
     request = await ledger.create(a_request(), RINA)
     claimed = await leases.claim(request.id)
@@ -43,7 +43,7 @@ def event(request: Request, number: int) -> tuple[ColumnElement[bool], ...]:
 
 
 async def test_an_untouched_record_has_no_break(
-    ledger: Ledger, leases: Leases, record: Record
+    ledger: RequestStore, leases: LeaseStore, record: AuditLog
 ) -> None:
     await ended(ledger, leases)
     await ledger.create(a_waiting_request(), RINA)
@@ -65,9 +65,9 @@ async def test_an_untouched_record_has_no_break(
     ],
 )
 async def test_a_changed_event_is_named(
-    ledger: Ledger,
-    leases: Leases,
-    record: Record,
+    ledger: RequestStore,
+    leases: LeaseStore,
+    record: AuditLog,
     database: Database,
     values: dict[str, str | None],
 ) -> None:
@@ -82,7 +82,7 @@ async def test_a_changed_event_is_named(
 
 @pytest.mark.parametrize("number", [1, 3, 5])
 async def test_a_removed_event_is_named(
-    ledger: Ledger, leases: Leases, record: Record, database: Database, number: int
+    ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database, number: int
 ) -> None:
     request = await ended(ledger, leases)
 
@@ -94,7 +94,7 @@ async def test_a_removed_event_is_named(
 
 
 async def test_a_record_that_was_removed_whole_is_missed(
-    ledger: Ledger, record: Record, database: Database
+    ledger: RequestStore, record: AuditLog, database: Database
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
@@ -104,7 +104,7 @@ async def test_a_record_that_was_removed_whole_is_missed(
 
 
 async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
-    ledger: Ledger, leases: Leases, record: Record, database: Database
+    ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database
 ) -> None:
     request = await ended(ledger, leases)
     await tamper(database, delete(requests).where(requests.c.id == request.id))
@@ -116,7 +116,7 @@ async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
 
 
 async def test_pruning_forgets_only_what_ended_long_ago(
-    ledger: Ledger, leases: Leases, database: Database, clock: Clock
+    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     old = await ended(ledger, leases)
     clock.forward(100)
@@ -136,7 +136,7 @@ async def test_pruning_forgets_only_what_ended_long_ago(
 
 
 async def test_the_record_can_be_read_by_request_actor_and_time(
-    ledger: Ledger, record: Record, clock: Clock
+    ledger: RequestStore, record: AuditLog, clock: Clock
 ) -> None:
     first = await ledger.create(a_waiting_request(), RINA)
     clock.forward(60)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from bot.cancellation import post_statements, statements
-from tests.domain import NOON
+from bot.storage.queries import outbox as outbox_queries
+from bot.storage.queries import requests as request_queries
+from tests.support.domain import NOON
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from bot.cancellation.database import Database
+    from bot.storage.database import Database
 
 LOOKS = {
-    "what is to be posted": (post_statements.due_posts(), post_statements.bounds(NOON, 10)),
-    "what is to be run": (statements.requests_to_run(NOON, 10), None),
-    "what waited long enough": (statements.requests_past_their_time(NOON, 10), None),
-    "how much is open": (statements.count_open_requests(), None),
-    "what is to be forgotten": (statements.prune_requests(NOON - timedelta(days=90)), None),
+    "what is to be posted": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
+    "what is to be run": (request_queries.requests_to_run(NOON, 10), None),
+    "what waited long enough": (request_queries.requests_past_their_time(NOON, 10), None),
+    "how much is open": (request_queries.count_open_requests(), None),
+    "what is to be forgotten": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
 }
 
 

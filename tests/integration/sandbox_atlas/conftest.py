@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,13 +54,13 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-async def standin(clock: HandClock) -> AsyncIterator[AtlasStandIn]:
-    async with AtlasStandIn(clock=clock) as running:
+async def standin(clock: HandClock) -> AsyncIterator[FakeAtlasServer]:
+    async with FakeAtlasServer(clock=clock) as running:
         yield running
 
 
 @pytest.fixture
-async def http(standin: AtlasStandIn) -> AsyncIterator[httpx.AsyncClient]:
+async def http(standin: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=standin.url, trust_env=False, timeout=5) as client:
         yield client
 

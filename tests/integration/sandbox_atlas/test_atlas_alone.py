@@ -9,7 +9,7 @@ import sys
 
 import httpx
 
-from bot.sandbox.atlas import AtlasStandIn, HandClock
+from bot.sandbox.atlas import FakeAtlasServer, HandClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2
 
 PROGRAM = (sys.executable, "-P", "-m", "bot.sandbox.atlas")
@@ -33,7 +33,7 @@ async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    async with AtlasStandIn() as standin:
+    async with FakeAtlasServer() as standin:
         process = await asyncio.create_subprocess_exec(
             *PROGRAM, "--port", str(standin.port), stderr=asyncio.subprocess.PIPE
         )
@@ -44,7 +44,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
 
 
 async def test_after_a_stop_it_comes_back_where_it_was(clock: HandClock) -> None:
-    standin = AtlasStandIn(clock=clock)
+    standin = FakeAtlasServer(clock=clock)
     async with standin:
         url = standin.url
     async with standin, httpx.AsyncClient(trust_env=False) as http:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         # Its clock stands still, so that no nonce and no token grows old.
-        self.atlas = AtlasStandIn(clock=HandClock())
+        self.atlas = FakeAtlasServer(clock=HandClock())
 
-    def __enter__(self) -> AtlasStandIn:
+    def __enter__(self) -> FakeAtlasServer:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self.atlas.start(), self._loop).result(10)
         return self.atlas
@@ -57,7 +57,7 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[AtlasStandIn]:
+def running() -> Iterator[FakeAtlasServer]:
     with Running() as atlas:
         # Enough for everything that is asked: the limit has tests of its own.
         atlas.behaviour.rate_capacity = 100_000
@@ -77,7 +77,7 @@ def before_generate_path_parameters(
 
 @schema.parametrize()
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
-def test_every_answer_is_as_described(case: Case[Any], running: AtlasStandIn) -> None:
+def test_every_answer_is_as_described(case: Case[Any], running: FakeAtlasServer) -> None:
     """No 5xx; statuses, types, headers and bodies as described; wrong input and keys refused."""
     media = "application/json" if case.path == TOKEN_PATH else VERSION
     # A request to cancel can be right in every way, and the job is none that can be cancelled.

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from tests.integration.sandbox_atlas.conftest import Speaker, job_path
-from tests.needs import needs
+from tests.support.needs import needs
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 LIVE = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
@@ -24,7 +24,7 @@ SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
 
 @pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
 async def test_a_download_is_cancelled_without_a_body(
-    standin: AtlasStandIn, v2: Speaker, path: str
+    standin: FakeAtlasServer, v2: Speaker, path: str
 ) -> None:
     answer = await v2.delete(path)
 
@@ -64,7 +64,7 @@ async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> N
     ],
 )
 async def test_everything_else_is_refused_with_its_code(
-    standin: AtlasStandIn, v2: Speaker, path: str, status: int, code: str
+    standin: FakeAtlasServer, v2: Speaker, path: str, status: int, code: str
 ) -> None:
     answer = await v2.delete(path)
 
@@ -76,18 +76,20 @@ async def test_everything_else_is_refused_with_its_code(
     assert standin.world.cancellations == []
 
 
-async def test_cancelling_again_changes_nothing(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_cancelling_again_changes_nothing(standin: FakeAtlasServer, v2: Speaker) -> None:
     assert (await v2.delete(CANCELLED)).status_code == 204
     assert standin.world.cancellations == []
 
 
-async def test_cancelling_again_can_be_refused(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_cancelling_again_can_be_refused(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.cancelled_again = "refuse"
 
     assert (await v2.delete(CANCELLED)).status_code == 400
 
 
-async def test_cancelling_what_is_over_can_be_let_pass(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_cancelling_what_is_over_can_be_let_pass(
+    standin: FakeAtlasServer, v2: Speaker
+) -> None:
     standin.behaviour.over = "no-change"
 
     assert (await v2.delete(EXPIRED)).status_code == 204
@@ -95,7 +97,7 @@ async def test_cancelling_what_is_over_can_be_let_pass(standin: AtlasStandIn, v2
 
 
 async def test_a_cancelled_job_can_be_made_to_keep_its_link(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     standin.behaviour.cancelled_keeps_link = True
     await v2.delete(LIVE)
@@ -103,7 +105,9 @@ async def test_a_cancelled_job_can_be_made_to_keep_its_link(
     assert len((await v2.get(LIVE)).json()["deliveryUrl"]) == 1
 
 
-async def test_v1_cancels_too_and_says_nothing_of_rates(standin: AtlasStandIn, v1: Speaker) -> None:
+async def test_v1_cancels_too_and_says_nothing_of_rates(
+    standin: FakeAtlasServer, v1: Speaker
+) -> None:
     answer = await v1.delete(RUNNING)
 
     assert answer.status_code == 204
@@ -112,7 +116,7 @@ async def test_v1_cancels_too_and_says_nothing_of_rates(standin: AtlasStandIn, v
 
 
 async def test_only_deletes_whose_credentials_were_taken_count(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     await v2.delete(RUNNING)
     await v2.delete(LIVE)
@@ -132,7 +136,7 @@ async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
     assert "errorCode" not in answer.json()
 
 
-async def test_the_curl_line_of_the_api_page_cancels(standin: AtlasStandIn) -> None:
+async def test_the_curl_line_of_the_api_page_cancels(standin: FakeAtlasServer) -> None:
     project = standin.world.projects[PROJECT_ID]
     mine = standin.world.add_cluster(project, "MyCluster")
     job = standin.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")

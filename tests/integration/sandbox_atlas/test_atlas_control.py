@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, AtlasStandIn, Call
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Call, FakeAtlasServer
 from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ async def test_every_answer_says_that_this_is_a_sandbox(
     assert answers[0].text.startswith("This is a sandbox")
 
 
-async def test_it_tells_what_somebody_needs(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_it_tells_what_somebody_needs(
+    standin: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     about = (await http.get("/_sandbox/")).json()
 
     assert about["atlas"] == standin.url
@@ -59,7 +61,7 @@ async def test_the_wire_is_read_from_where_one_left_off(
 
 
 async def test_a_listener_hears_each_call_until_it_leaves(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     heard: list[Call] = []
     leave = standin.wire.subscribe(heard.append)
@@ -71,7 +73,7 @@ async def test_a_listener_hears_each_call_until_it_leaves(
 
 
 async def test_a_fault_is_added_and_cleared(
-    standin: AtlasStandIn, http: httpx.AsyncClient, v2: Speaker
+    standin: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
     added = (await http.post("/_sandbox/faults", json=fault)).json()
@@ -103,7 +105,7 @@ async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speake
     ],
 )
 async def test_a_job_is_changed(
-    standin: AtlasStandIn, http: httpx.AsyncClient, action: str, state: str
+    standin: FakeAtlasServer, http: httpx.AsyncClient, action: str, state: str
 ) -> None:
     answer = await http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
 
@@ -122,7 +124,7 @@ async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_a_choice_is_changed(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_a_choice_is_changed(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     changed = await http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
@@ -151,7 +153,7 @@ async def test_a_choice_is_changed(standin: AtlasStandIn, http: httpx.AsyncClien
     ],
 )
 async def test_what_cannot_be_done_is_refused_and_changes_nothing(
-    standin: AtlasStandIn, http: httpx.AsyncClient, call: str, body: object, status: int
+    standin: FakeAtlasServer, http: httpx.AsyncClient, call: str, body: object, status: int
 ) -> None:
     before = standin.behaviour.model_dump()
 
@@ -183,7 +185,7 @@ async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> Non
     ],
 )
 async def test_pages_of_other_sites_are_kept_out(
-    standin: AtlasStandIn, http: httpx.AsyncClient, path: str, headers: dict[str, str]
+    standin: FakeAtlasServer, http: httpx.AsyncClient, path: str, headers: dict[str, str]
 ) -> None:
     assert (await http.get(path, headers=headers)).status_code == 403
     assert standin.calls == []
@@ -198,7 +200,7 @@ async def test_names_that_only_resolve_to_this_machine_are_kept_out(
     assert (await http.get("/_sandbox/", headers={"Host": "rebound.example"})).status_code == 403
 
 
-async def test_its_own_origin_is_let_in(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_its_own_origin_is_let_in(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     own = await http.get("/_sandbox/", headers={"Origin": standin.url})
     other_port = await http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
 

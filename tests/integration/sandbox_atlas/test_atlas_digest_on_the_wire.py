@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, AtlasStandIn, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker
 
 PATH = f"/api/atlas/v2{GROUP}"
@@ -63,7 +63,7 @@ async def test_a_call_without_credentials_is_challenged_as_recorded(
 
 
 async def test_the_401_can_carry_the_code_it_has_since_august_2026(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.behaviour.auth_error_code = True
 
@@ -109,7 +109,7 @@ async def test_a_quoted_algorithm_is_taken_as_the_official_clients_send_it(
     ],
 )
 async def test_each_parameter_must_be_right(
-    standin: AtlasStandIn, http: httpx.AsyncClient, bent: dict[str, str], why: str
+    standin: FakeAtlasServer, http: httpx.AsyncClient, bent: dict[str, str], why: str
 ) -> None:
     answer = await send(http, authorization(await challenge(http), **bent))
 
@@ -125,7 +125,7 @@ async def test_the_response_covers_the_count(http: httpx.AsyncClient) -> None:
     assert (await send(http, header)).status_code == 401
 
 
-async def test_a_count_may_serve_once(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_a_count_may_serve_once(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     nonce = await challenge(http)
 
     statuses = [
@@ -137,7 +137,9 @@ async def test_a_count_may_serve_once(standin: AtlasStandIn, http: httpx.AsyncCl
     assert standin.calls[-1].refused == "nc was used before"
 
 
-async def test_counts_can_be_made_to_rise(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_counts_can_be_made_to_rise(
+    standin: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     standin.behaviour.nc_must_rise = True
     nonce = await challenge(http)
 
@@ -151,7 +153,7 @@ async def test_counts_can_be_made_to_rise(standin: AtlasStandIn, http: httpx.Asy
 
 
 async def test_an_old_nonce_is_stale(
-    standin: AtlasStandIn, http: httpx.AsyncClient, clock: HandClock
+    standin: FakeAtlasServer, http: httpx.AsyncClient, clock: HandClock
 ) -> None:
     nonce = await challenge(http)
     clock.advance(61)
@@ -197,7 +199,7 @@ async def test_what_is_no_digest_is_challenged(http: httpx.AsyncClient, header: 
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
 
 
-async def test_httpx_is_taken_and_reuses_its_nonce(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_httpx_is_taken_and_reuses_its_nonce(standin: FakeAtlasServer, v2: Speaker) -> None:
     for _ in range(3):
         assert (await v2.get(GROUP)).status_code == 200
 
@@ -206,7 +208,7 @@ async def test_httpx_is_taken_and_reuses_its_nonce(standin: AtlasStandIn, v2: Sp
     assert [call.nonce_reused for call in standin.calls] == [False, False, True, True]
 
 
-async def test_httpx_is_taken_with_sha_256(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_httpx_is_taken_with_sha_256(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.algorithm = "SHA-256"
 
     assert (await v2.get(GROUP)).status_code == 200
@@ -219,7 +221,7 @@ async def test_the_query_belongs_to_the_uri(v2: Speaker) -> None:
 
 
 async def test_a_wrong_key_gets_a_new_challenge_each_time(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
 

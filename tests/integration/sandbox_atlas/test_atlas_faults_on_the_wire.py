@@ -9,7 +9,7 @@ import json
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRESETS, AtlasStandIn, Fault, HandClock, Kind
+from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, HandClock, Kind
 from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import Speaker, job_path
@@ -18,7 +18,7 @@ JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_a_delay_comes_before_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_delay_comes_before_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
 
     answer = await v2.delete(RUNNING)
@@ -29,7 +29,7 @@ async def test_a_delay_comes_before_the_effect(standin: AtlasStandIn, v2: Speake
 
 
 async def test_a_client_that_gives_up_does_not_stop_a_delayed_cancel(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     await v2.get(RUNNING)
     standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
@@ -45,7 +45,7 @@ async def test_a_client_that_gives_up_does_not_stop_a_delayed_cancel(
     assert standin.world.cancellations == [JOB]
 
 
-async def test_cut_before_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_cut_before_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):
@@ -56,7 +56,7 @@ async def test_cut_before_the_effect(standin: AtlasStandIn, v2: Speaker) -> None
     assert not standin.calls[-1].effect
 
 
-async def test_cut_after_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_cut_after_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):
@@ -72,7 +72,7 @@ async def test_cut_after_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
 async def test_a_hang_ends_with_the_stand_in(
     clock: HandClock, kind: Kind, cancelled: list[str]
 ) -> None:
-    async with AtlasStandIn(clock=clock) as standin:
+    async with FakeAtlasServer(clock=clock) as standin:
         standin.faults.add(Fault(kind=kind))
         auth = httpx.DigestAuth("sandboxk", standin.world.keys["sandboxk"].secret)
         async with httpx.AsyncClient(base_url=standin.url, trust_env=False) as http:
@@ -88,7 +88,7 @@ async def test_a_hang_ends_with_the_stand_in(
         assert standin.world.cancellations == cancelled
 
 
-async def taken(standin: AtlasStandIn) -> None:
+async def taken(standin: FakeAtlasServer) -> None:
     for _ in range(400):
         if not standin.faults.active:
             return
@@ -96,7 +96,7 @@ async def taken(standin: AtlasStandIn) -> None:
     pytest.fail("the fault was not taken")
 
 
-async def test_429_carries_its_wait(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_429_carries_its_wait(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
 
     answer = await v2.get(RUNNING)
@@ -107,7 +107,7 @@ async def test_429_carries_its_wait(standin: AtlasStandIn, v2: Speaker) -> None:
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_429_can_come_without_a_wait(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_429_can_come_without_a_wait(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=429))
 
     assert "Retry-After" not in (await v2.get(RUNNING)).headers
@@ -117,7 +117,7 @@ async def test_429_can_come_without_a_wait(standin: AtlasStandIn, v2: Speaker) -
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
 async def test_atlas_words_its_own_breakdowns(
-    standin: AtlasStandIn, v2: Speaker, status: int, code: str
+    standin: FakeAtlasServer, v2: Speaker, status: int, code: str
 ) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=status))
 
@@ -127,14 +127,14 @@ async def test_atlas_words_its_own_breakdowns(
     assert standin.world.cancellations == []
 
 
-async def test_a_breakdown_can_come_after_the_effect(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_breakdown_can_come_after_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
     assert (await v2.delete(RUNNING)).status_code == 500
     assert standin.world.cancellations == [JOB]
 
 
-async def test_a_gateway_answers_in_html(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_gateway_answers_in_html(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=502))
 
     answer = await v2.get(RUNNING)
@@ -144,7 +144,7 @@ async def test_a_gateway_answers_in_html(standin: AtlasStandIn, v2: Speaker) -> 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
 async def test_every_documented_error_can_be_had(
-    standin: AtlasStandIn, v2: Speaker, code: str
+    standin: FakeAtlasServer, v2: Speaker, code: str
 ) -> None:
     standin.faults.add(Fault(kind=Kind.ERROR, code=code))
 
@@ -157,7 +157,7 @@ async def test_every_documented_error_can_be_had(
 
 
 async def test_an_error_takes_its_values_from_the_request_or_the_fault(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     standin.faults.add(
         Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
@@ -174,7 +174,7 @@ async def test_an_error_takes_its_values_from_the_request_or_the_fault(
 
 
 async def test_an_error_can_have_another_status_or_no_code(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     standin.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
     odd = await v2.get(RUNNING)
@@ -189,7 +189,7 @@ async def test_an_error_can_have_another_status_or_no_code(
 
 @pytest.mark.parametrize("kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY])
 async def test_unreadable_bodies_are_200_and_take_effect(
-    standin: AtlasStandIn, v2: Speaker, kind: Kind
+    standin: FakeAtlasServer, v2: Speaker, kind: Kind
 ) -> None:
     standin.faults.add(Fault(kind=kind, times=2))
 
@@ -208,7 +208,7 @@ def is_job(text: str) -> bool:
         return False
 
 
-async def test_an_answer_can_be_cut_in_its_middle(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_answer_can_be_cut_in_its_middle(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.CUT_BODY))
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -217,7 +217,7 @@ async def test_an_answer_can_be_cut_in_its_middle(standin: AtlasStandIn, v2: Spe
     assert standin.calls[-1].status is None
 
 
-async def test_an_effect_can_show_late(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_effect_can_show_late(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 
     assert (await v2.delete(RUNNING)).status_code == 204
@@ -226,7 +226,7 @@ async def test_an_effect_can_show_late(standin: AtlasStandIn, v2: Speaker) -> No
     assert seen == [False, False, True]
 
 
-async def test_a_key_can_stop_being_taken(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_key_can_stop_being_taken(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
 
     answer = await v2.delete(RUNNING)
@@ -238,7 +238,7 @@ async def test_a_key_can_stop_being_taken(standin: AtlasStandIn, v2: Speaker) ->
 
 
 async def test_a_challenge_can_be_unanswerable(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
 
@@ -249,7 +249,7 @@ async def test_a_challenge_can_be_unanswerable(
     assert second.headers["WWW-Authenticate"].startswith("Digest ")
 
 
-async def test_forgotten_nonces_are_stale(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_forgotten_nonces_are_stale(standin: FakeAtlasServer, v2: Speaker) -> None:
     await v2.get(RUNNING)
     standin.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
 
@@ -261,7 +261,7 @@ async def test_forgotten_nonces_are_stale(standin: AtlasStandIn, v2: Speaker) ->
 
 
 async def test_tokens_can_be_revoked_before_a_call(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     form = {"grant_type": "client_credentials"}
     given = await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
@@ -271,7 +271,9 @@ async def test_tokens_can_be_revoked_before_a_call(
     assert (await http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
 
 
-async def test_tokens_can_fail_to_be_given(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_tokens_can_fail_to_be_given(
+    standin: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
     form = {"grant_type": "client_credentials"}
 
@@ -283,7 +285,7 @@ async def test_tokens_can_fail_to_be_given(standin: AtlasStandIn, http: httpx.As
     assert [answer.status_code for answer in answers] == [503, 200]
 
 
-async def test_a_fault_waits_for_its_own_requests(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_fault_waits_for_its_own_requests(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
     assert (await v2.get(RUNNING)).status_code == 200
@@ -293,7 +295,7 @@ async def test_a_fault_waits_for_its_own_requests(standin: AtlasStandIn, v2: Spe
 
 
 async def test_when_down_not_even_a_challenge_comes(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.faults.preset("down")
 
@@ -303,7 +305,7 @@ async def test_when_down_not_even_a_challenge_comes(
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
 async def test_after_a_preset_is_cleared_all_is_well(
-    standin: AtlasStandIn, v2: Speaker, name: str
+    standin: FakeAtlasServer, v2: Speaker, name: str
 ) -> None:
     standin.faults.preset(name)
     with contextlib.suppress(httpx.TransportError):

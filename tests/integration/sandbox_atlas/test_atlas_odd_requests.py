@@ -12,13 +12,13 @@ from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bot.sandbox.atlas import AtlasStandIn
+    from bot.sandbox.atlas import FakeAtlasServer
 
 V2 = "application/vnd.atlas.2023-01-01+json"
 
 
 @pytest.fixture
-async def client(standin: AtlasStandIn) -> AsyncIterator[httpx.AsyncClient]:
+async def client(standin: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
     auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
     async with httpx.AsyncClient(base_url=standin.url, auth=auth) as opened:
         yield opened
@@ -51,7 +51,7 @@ async def test_a_token_is_had_with_post_only(client: httpx.AsyncClient, path: st
 
 @pytest.mark.parametrize("encoded", ["é", "=", "YQ", "/////w=="])
 async def test_basic_credentials_that_are_none_are_refused(
-    standin: AtlasStandIn, encoded: str
+    standin: FakeAtlasServer, encoded: str
 ) -> None:
     headers = {b"Authorization": f"Basic {encoded}".encode()}
     form = {"grant_type": "client_credentials"}

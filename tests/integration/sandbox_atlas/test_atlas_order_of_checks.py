@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn, HandClock, Role
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, HandClock, Role
 from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
 from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker, job_path
 
@@ -73,7 +73,7 @@ async def test_the_version_comes_before_the_project(v2: Speaker) -> None:
     assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
 
 
-async def test_the_rate_comes_before_the_access_list(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_the_rate_comes_before_the_access_list(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.rate_capacity = 1
     standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
 
@@ -82,7 +82,9 @@ async def test_the_rate_comes_before_the_access_list(standin: AtlasStandIn, v2: 
     assert codes == ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "RATE_LIMITED_TOKEN_BUCKET"]
 
 
-async def test_the_access_list_names_the_address_it_saw(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_the_access_list_names_the_address_it_saw(
+    standin: FakeAtlasServer, v2: Speaker
+) -> None:
     standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
     standin.behaviour.seen_address = "198.51.100.7"
 
@@ -95,20 +97,20 @@ async def test_the_access_list_names_the_address_it_saw(standin: AtlasStandIn, v
     assert answer.json()["parameters"] == ["198.51.100.7"]
 
 
-async def test_an_address_on_the_list_passes(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_address_on_the_list_passes(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
 
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_an_empty_list_is_asked_for(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_empty_list_is_asked_for(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.world.keys["sandboxk"].access_list = []
 
     assert (await v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
 
 
 async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.world.add_key("stranger", "secret", {})
 
@@ -120,7 +122,7 @@ async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
 
 
 async def test_reading_jobs_needs_more_than_reading_the_project(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
     reader = speaker(http, "reader", "secret")
@@ -130,7 +132,7 @@ async def test_reading_jobs_needs_more_than_reading_the_project(
 
 
 async def test_the_role_comes_before_the_job(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
@@ -140,7 +142,7 @@ async def test_the_role_comes_before_the_job(
 
 
 async def test_whether_a_manager_may_cancel_is_a_choice(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     manager = speaker(http, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
     standin.behaviour.manager_may_cancel = False
@@ -152,7 +154,9 @@ async def test_whether_a_manager_may_cancel_is_a_choice(
     assert (await manager.delete(RUNNING)).status_code == 204
 
 
-async def test_a_missing_role_can_be_a_403(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_a_missing_role_can_be_a_403(
+    standin: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     standin.behaviour.role_refusal = "ACCESS_FORBIDDEN"
     standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
@@ -160,7 +164,7 @@ async def test_a_missing_role_can_be_a_403(standin: AtlasStandIn, http: httpx.As
 
 
 async def test_an_empty_bucket_says_how_long_to_wait(
-    standin: AtlasStandIn, v2: Speaker, clock: HandClock
+    standin: FakeAtlasServer, v2: Speaker, clock: HandClock
 ) -> None:
     standin.behaviour.rate_capacity = 2
     standin.behaviour.rate_refill = 1
@@ -181,7 +185,7 @@ async def test_an_empty_bucket_says_how_long_to_wait(
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_v1_limits_in_its_older_words(standin: AtlasStandIn, v1: Speaker) -> None:
+async def test_v1_limits_in_its_older_words(standin: FakeAtlasServer, v1: Speaker) -> None:
     standin.behaviour.rate_capacity = 1
     await v1.get(RUNNING)
 
@@ -192,7 +196,7 @@ async def test_v1_limits_in_its_older_words(standin: AtlasStandIn, v1: Speaker) 
 
 
 async def test_a_challenge_costs_nothing(
-    standin: AtlasStandIn, http: httpx.AsyncClient, v2: Speaker
+    standin: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     for _ in range(3):
         await http.get(f"/api/atlas/v2{RUNNING}")

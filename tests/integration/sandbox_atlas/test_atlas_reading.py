@@ -9,7 +9,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, AtlasStandIn, HandClock
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, FakeAtlasServer, HandClock
 from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
 
 CLUSTERS = "application/vnd.atlas.2024-08-05+json"
@@ -68,7 +68,7 @@ async def test_a_job_has_the_keys_of_its_type_and_state_in_order(
     assert list(answer.json()) == sorted(ALWAYS | more)
 
 
-async def test_a_download_reads_as_recorded(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_download_reads_as_recorded(standin: FakeAtlasServer, v2: Speaker) -> None:
     job = (await v2.get(RUNNING)).json()
     root = f"{standin.url}/api/atlas/v2/groups/{PROJECT_ID}"
 
@@ -126,7 +126,7 @@ async def test_a_link_lives_an_hour(v2: Speaker, clock: HandClock) -> None:
     assert (job["expired"], job["deliveryUrl"]) == (True, [])
 
 
-async def test_a_list_is_newest_first_with_its_count(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_list_is_newest_first_with_its_count(standin: FakeAtlasServer, v2: Speaker) -> None:
     page = (await v2.get(JOBS)).json()
 
     assert [job["id"][-3:] for job in page["results"]] == ["101", "103", "102", "104", "105"]
@@ -135,7 +135,7 @@ async def test_a_list_is_newest_first_with_its_count(standin: AtlasStandIn, v2: 
     assert page["links"] == [{"href": f"{standin.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
 
 
-async def test_pages_link_to_their_neighbours(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_pages_link_to_their_neighbours(standin: FakeAtlasServer, v2: Speaker) -> None:
     page = (await v2.get(JOBS, itemsPerPage="2", pageNum="2")).json()
     url = f"{standin.url}/api/atlas/v2{JOBS}?includeCount=true"
 
@@ -196,7 +196,7 @@ async def test_a_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, 
 
 
 async def test_unknown_query_parameters_are_let_pass_unless_told(
-    standin: AtlasStandIn, v2: Speaker
+    standin: FakeAtlasServer, v2: Speaker
 ) -> None:
     assert (await v2.get(JOBS, verbose="true")).status_code == 200
 
@@ -218,7 +218,7 @@ async def test_without_pretty_there_is_no_spare_space(v2: Speaker) -> None:
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
 async def test_an_envelope_holds_status_and_entity(
-    standin: AtlasStandIn, v2: Speaker, key: Literal["content", "envelope"]
+    standin: FakeAtlasServer, v2: Speaker, key: Literal["content", "envelope"]
 ) -> None:
     standin.behaviour.envelope_key = key
 
@@ -244,7 +244,9 @@ async def test_an_enveloped_error_hides_its_status(v2: Speaker) -> None:
     assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
 
 
-async def test_an_enveloped_error_can_keep_its_status(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_enveloped_error_can_keep_its_status(
+    standin: FakeAtlasServer, v2: Speaker
+) -> None:
     standin.behaviour.envelope_hides_status = False
 
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
@@ -258,7 +260,7 @@ async def test_an_enveloped_cancel_answers_204_in_its_body(v2: Speaker) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": 204})
 
 
-async def test_an_enveloped_cancel_can_be_bare(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_an_enveloped_cancel_can_be_bare(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.enveloped_delete = "bare"
 
     answer = await v2.delete(RUNNING, envelope="true")
@@ -266,7 +268,7 @@ async def test_an_enveloped_cancel_can_be_bare(standin: AtlasStandIn, v2: Speake
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_projects_are_those_with_a_role(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_projects_are_those_with_a_role(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.world.add_project("somebody-elses")
 
     page = (await v2.get("/groups")).json()
@@ -291,7 +293,7 @@ async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Spe
     assert "replicationSpecs" in answer.json()["results"][0]
 
 
-async def test_flex_can_be_listed_among_clusters(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_flex_can_be_listed_among_clusters(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.flex_in_cluster_list = True
 
     answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
@@ -343,7 +345,7 @@ async def test_v2_asks_for_a_version_that_exists(v2: Speaker, accept: str) -> No
     assert "RateLimit-Limit" not in answer.headers
 
 
-async def test_a_bad_version_can_be_a_bad_request(standin: AtlasStandIn, v2: Speaker) -> None:
+async def test_a_bad_version_can_be_a_bad_request(standin: FakeAtlasServer, v2: Speaker) -> None:
     standin.behaviour.version_error_status = 400
 
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
@@ -390,7 +392,7 @@ async def test_head_is_get_without_a_body(v2: Speaker) -> None:
 
 
 async def test_new_jobs_of_the_world_are_there_at_once(
-    standin: AtlasStandIn, v2: Speaker, clock: HandClock
+    standin: FakeAtlasServer, v2: Speaker, clock: HandClock
 ) -> None:
     cluster = standin.world.projects[PROJECT_ID].clusters["prod-eu"]
     job = standin.world.add_job(cluster, now=clock() + timedelta(seconds=1), live=True)

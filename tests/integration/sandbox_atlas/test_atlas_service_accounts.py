@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, AtlasStandIn, HandClock
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, HandClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import V2
 
@@ -24,7 +24,9 @@ async def use(http: httpx.AsyncClient, bearer: str) -> httpx.Response:
     return await http.get(f"/api/atlas/v2/groups/{PROJECT_ID}", headers=headers)
 
 
-async def test_a_token_is_given_and_taken(standin: AtlasStandIn, http: httpx.AsyncClient) -> None:
+async def test_a_token_is_given_and_taken(
+    standin: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     answer = await http.post("/api/oauth/token", data=FORM, auth=BASIC)
 
     assert answer.status_code == 200
@@ -51,7 +53,7 @@ async def test_a_revoked_token_is_not_taken(http: httpx.AsyncClient) -> None:
 
 
 async def test_nobody_revokes_the_token_of_another(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     bearer = await token(http)
     standin.world.add_service_account("mdb_sa_id_other", "secret", {})
@@ -104,7 +106,7 @@ async def test_a_token_is_asked_for_with_a_form(http: httpx.AsyncClient) -> None
 
 
 async def test_credentials_in_the_body_can_be_allowed(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.behaviour.token_body_credentials = True
     form = {**FORM, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
@@ -113,7 +115,7 @@ async def test_credentials_in_the_body_can_be_allowed(
 
 
 async def test_only_so_many_tokens_live(
-    standin: AtlasStandIn, http: httpx.AsyncClient, clock: HandClock
+    standin: FakeAtlasServer, http: httpx.AsyncClient, clock: HandClock
 ) -> None:
     standin.behaviour.token_limit = 2
     for _ in range(2):
@@ -128,7 +130,7 @@ async def test_only_so_many_tokens_live(
 
 
 async def test_the_access_list_is_for_using_a_token_not_for_getting_one(
-    standin: AtlasStandIn, http: httpx.AsyncClient
+    standin: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     standin.world.service_accounts[CLIENT_ID].access_list = ["203.0.113.0/24"]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.receiver import Receiver
 
@@ -16,18 +16,18 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def slack(clock: ManualClock) -> AsyncIterator[SlackStandIn]:
-    async with SlackStandIn(clock=clock) as stand_in:
+async def slack(clock: ManualClock) -> AsyncIterator[FakeSlackServer]:
+    async with FakeSlackServer(clock=clock) as stand_in:
         yield stand_in
 
 
 @pytest.fixture
-def client(slack: SlackStandIn) -> AsyncWebClient:
+def client(slack: FakeSlackServer) -> AsyncWebClient:
     return AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
 
 
 @pytest.fixture
-async def app(slack: SlackStandIn) -> AsyncIterator[Receiver]:
+async def app(slack: FakeSlackServer) -> AsyncIterator[Receiver]:
     """An app that gets its payloads over signed HTTP."""
     async with Receiver() as receiver:
         slack.http.request_url = receiver.url

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import Settings, SlackStandIn
+from bot.sandbox.slack import FakeSlackServer, Settings
 from tests.integration.sandbox_slack.manual_clock import ManualClock
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
@@ -41,7 +41,7 @@ async def test_the_app_posts_only_where_it_is_let_in(
 
 
 async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.app.scopes.add("chat:write.public")
 
@@ -52,7 +52,7 @@ async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
 
 
 async def test_a_post_to_a_person_opens_the_direct_message(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     answer = await client.chat_postMessage(channel="U0RINA0001", text="hello")
 
@@ -61,7 +61,7 @@ async def test_a_post_to_a_person_opens_the_direct_message(
 
 
 async def test_a_message_carries_its_metadata_and_its_author(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     metadata = {"event_type": "cancel_restore", "event_payload": {"request": "1"}}
 
@@ -96,7 +96,9 @@ async def test_a_message_that_slack_would_not_show_is_refused(
     assert refused.value.response["error"] == code
 
 
-async def test_replies_stand_in_their_thread(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_replies_stand_in_their_thread(
+    slack: FakeSlackServer, client: AsyncWebClient
+) -> None:
     card = await client.chat_postMessage(channel=OPS, text="card")
     reply = await client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
@@ -108,7 +110,7 @@ async def test_replies_stand_in_their_thread(slack: SlackStandIn, client: AsyncW
 
 
 async def test_the_app_edits_its_own_messages_only(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     said = slack.says("rina", "#ops", "mine")
     change = {"channel": OPS, "text": "b"}
@@ -119,7 +121,7 @@ async def test_the_app_edits_its_own_messages_only(
 
 
 async def test_an_edit_keeps_what_it_does_not_name_and_is_remembered(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     divider = {"type": "divider", "block_id": "d"}
     metadata = {"event_type": "e", "event_payload": {}}
@@ -151,7 +153,7 @@ async def test_an_edit_has_its_limits(
 
 
 async def test_a_message_in_a_channel_that_was_archived_stays_as_it_is(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
     slack.workspace.channel("#ops").is_archived = True
@@ -161,7 +163,7 @@ async def test_a_message_in_a_channel_that_was_archived_stays_as_it_is(
     assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
 
 
-async def test_a_deleted_message_is_gone(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_a_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
 
     await client.chat_delete(channel=OPS, ts=card["ts"])
@@ -170,7 +172,7 @@ async def test_a_deleted_message_is_gone(slack: SlackStandIn, client: AsyncWebCl
 
 
 async def test_a_private_message_is_seen_by_one_member_only(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     await client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
 
@@ -196,7 +198,7 @@ async def test_a_link_leads_to_a_message_of_a_channel_that_the_app_sees(
 
 
 async def test_a_repeated_client_msg_id_gives_the_first_message_back(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     post: dict[str, Any] = {
         "channel": OPS,
@@ -212,7 +214,7 @@ async def test_a_repeated_client_msg_id_gives_the_first_message_back(
 
 
 async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
-    async with SlackStandIn(settings=Settings(client_msg_id="ignore")) as slack:
+    async with FakeSlackServer(settings=Settings(client_msg_id="ignore")) as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
         for _ in range(2):
             await client.chat_postMessage(channel=OPS, text="twice", client_msg_id="a")
@@ -221,7 +223,7 @@ async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
 
 
 async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: ManualClock) -> None:
-    async with SlackStandIn(clock=clock, settings=Settings(rate_limit=True)) as slack:
+    async with FakeSlackServer(clock=clock, settings=Settings(rate_limit=True)) as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
         await client.chat_postMessage(channel=OPS, text="one")
 

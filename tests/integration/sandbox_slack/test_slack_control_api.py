@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 from tests.integration.sandbox_slack.parts import Json, form, section
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
 
 @pytest.fixture
-async def outside(slack: SlackStandIn) -> AsyncIterator[aiohttp.ClientSession]:
+async def outside(slack: FakeSlackServer) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(slack.base_url) as session:
         yield session
 
@@ -29,7 +29,7 @@ async def asks(session: aiohttp.ClientSession, path: str, body: Json) -> Json:
 
 
 async def test_acts_are_done_by_name_and_give_the_ack(
-    slack: SlackStandIn, app: Receiver, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession
 ) -> None:
     app.answers = [Answer(body="Looking.")]
     line = {"user": "rina", "channel": "#ops", "line": "/cancel-restore 42"}
@@ -90,7 +90,7 @@ async def test_a_body_that_is_no_object_is_told_too(
 
 @pytest.mark.parametrize("as_given", ["id", "object"])
 async def test_a_view_may_be_given_by_its_id(
-    slack: SlackStandIn, app: Receiver, outside: aiohttp.ClientSession, as_given: str
+    slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession, as_given: str
 ) -> None:
     view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
     given = view.id if as_given == "id" else {"id": view.id}
@@ -102,7 +102,7 @@ async def test_a_view_may_be_given_by_its_id(
 
 
 async def test_faults_and_transport_are_set_from_outside(
-    slack: SlackStandIn, client: AsyncWebClient, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, client: AsyncWebClient, outside: aiohttp.ClientSession
 ) -> None:
     await asks(outside, "faults", {"method": "auth.test", "kind": "error", "times": 2})
     await outside.delete("/_sandbox/faults")
@@ -116,7 +116,7 @@ async def test_faults_and_transport_are_set_from_outside(
 
 
 async def test_changes_are_streamed_as_they_happen(
-    slack: SlackStandIn, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, outside: aiohttp.ClientSession
 ) -> None:
     async with outside.get("/_sandbox/events") as stream:
         await stream.content.readuntil(b"\n\n")
@@ -128,7 +128,9 @@ async def test_changes_are_streamed_as_they_happen(
         assert json.loads(data.removeprefix("data: "))["message"]["text"] == "hello"
 
 
-async def test_an_act_is_told_before_the_app_answers_it(slack: SlackStandIn, app: Receiver) -> None:
+async def test_an_act_is_told_before_the_app_answers_it(
+    slack: FakeSlackServer, app: Receiver
+) -> None:
     app.answers = [Answer(body="Looking.")]
     kinds = []
     told = []
@@ -145,7 +147,7 @@ async def test_a_page_of_ones_own_takes_the_banners_place() -> None:
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text="a page")
 
-    slack = SlackStandIn()
+    slack = FakeSlackServer()
     slack.front = [web.get("/", page)]
     async with slack, aiohttp.ClientSession(slack.base_url) as session, session.get("/") as answer:
         text = await answer.text()
@@ -171,7 +173,7 @@ async def test_other_sites_get_nothing(
             assert (response.status, (await response.json())["error"]) == (403, error)
 
 
-async def test_its_own_page_may_ask(slack: SlackStandIn, outside: aiohttp.ClientSession) -> None:
+async def test_its_own_page_may_ask(slack: FakeSlackServer, outside: aiohttp.ClientSession) -> None:
     async with outside.get("/_sandbox/state", headers={"Origin": slack.base_url}) as response:
         assert response.status == 200
 

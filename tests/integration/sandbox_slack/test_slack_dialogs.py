@@ -4,7 +4,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import CannotDo, SlackStandIn
+from bot.sandbox.slack import CannotDo, FakeSlackServer
 from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.parts import (
     JOB,
@@ -21,12 +21,12 @@ from tests.integration.sandbox_slack.parts import (
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
 
-async def trigger(slack: SlackStandIn, app: Receiver) -> str:
+async def trigger(slack: FakeSlackServer, app: Receiver) -> str:
     await slack.types("rina", "#ops", "/cancel-restore")
     return str(app.payload["trigger_id"])
 
 
-async def opened(slack: SlackStandIn, app: Receiver, client: AsyncWebClient, view: Json) -> Json:
+async def opened(slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, view: Json) -> Json:
     answer = await client.views_open(trigger_id=await trigger(slack, app), view=view)
     shown: Json = answer["view"]
     return shown
@@ -39,7 +39,7 @@ async def refusal(client: AsyncWebClient, method: str, **arguments: object) -> s
 
 
 async def test_a_trigger_opens_one_dialog(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     trigger_id = await trigger(slack, app)
 
@@ -52,7 +52,7 @@ async def test_a_trigger_opens_one_dialog(
 
 
 async def test_a_trigger_is_too_old_after_three_seconds(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, clock: ManualClock
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, clock: ManualClock
 ) -> None:
     trigger_id = await trigger(slack, app)
 
@@ -64,7 +64,7 @@ async def test_a_trigger_is_too_old_after_three_seconds(
 
 
 async def test_an_invalid_view_does_not_use_up_the_trigger(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     trigger_id = await trigger(slack, app)
 
@@ -75,7 +75,7 @@ async def test_an_invalid_view_does_not_use_up_the_trigger(
 
 
 async def test_an_update_needs_the_newest_hash_when_it_gives_one(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, modal(section("Looking up …")))
     first = {"view_id": view["id"], "hash": view["hash"]}
@@ -87,7 +87,7 @@ async def test_an_update_needs_the_newest_hash_when_it_gives_one(
 
 
 async def test_what_was_typed_survives_an_update_under_the_same_ids(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
     slack.fills("rina", view, {"reason": "typed"})
@@ -101,7 +101,7 @@ async def test_what_was_typed_survives_an_update_under_the_same_ids(
 
 
 async def test_a_dialog_that_was_closed_cannot_be_updated(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
     await slack.closes("rina", view)
@@ -110,7 +110,7 @@ async def test_a_dialog_that_was_closed_cannot_be_updated(
 
 
 async def test_a_dialog_is_found_by_its_external_id_which_is_unique(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await opened(slack, app, client, form(external_id="mine"))
 
@@ -123,7 +123,7 @@ async def test_a_dialog_is_found_by_its_external_id_which_is_unique(
 
 
 async def test_dialogs_stack_three_deep(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     deeper = form(actions(button("deeper")), reason())
     await opened(slack, app, client, deeper)
@@ -141,7 +141,7 @@ async def test_dialogs_stack_three_deep(
 
 
 async def test_a_submission_carries_the_view_and_what_was_filled_in(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(private_metadata="C0OPS00001"))
 
@@ -158,7 +158,7 @@ async def test_a_submission_carries_the_view_and_what_was_filled_in(
 
 
 async def test_slacks_client_sends_no_incomplete_form(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
 
@@ -170,7 +170,7 @@ async def test_slacks_client_sends_no_incomplete_form(
 
 
 async def test_a_dialog_without_submit_button_cannot_be_sent(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, modal())
 
@@ -196,7 +196,7 @@ ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
 async def test_the_app_answers_a_submission_with_what_comes_next(
-    slack: SlackStandIn,
+    slack: FakeSlackServer,
     app: Receiver,
     client: AsyncWebClient,
     *,
@@ -225,7 +225,7 @@ async def test_the_app_answers_a_submission_with_what_comes_next(
     ],
 )
 async def test_an_answer_that_slack_would_not_understand_is_noticed(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, answer: Json | str
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, answer: Json | str
 ) -> None:
     view = await opened(slack, app, client, form())
     app.answers = [Answer(body=answer)]
@@ -241,7 +241,7 @@ async def test_an_answer_that_slack_would_not_understand_is_noticed(
 
 
 async def test_a_dialog_stays_open_when_the_app_fails(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
     app.answers = [Answer(status=500)]
@@ -253,7 +253,7 @@ async def test_a_dialog_stays_open_when_the_app_fails(
 
 
 async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await slack.closes("rina", await opened(slack, app, client, form()))
     assert app.payload["command"] == "/cancel-restore"
@@ -265,7 +265,7 @@ async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
 
 
 async def test_the_x_closes_the_whole_stack(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     root = form(actions(button("deeper")), reason(), notify_on_close=True)
     view = await opened(slack, app, client, root)
@@ -288,7 +288,7 @@ PICKER = {
 
 
 async def test_suggested_options_can_be_chosen_and_sent(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(PICKER))
     app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
@@ -308,7 +308,7 @@ async def test_suggested_options_can_be_chosen_and_sent(
 
 
 async def test_the_app_is_not_asked_for_options_before_enough_is_typed(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(PICKER))
 
@@ -317,7 +317,7 @@ async def test_the_app_is_not_asked_for_options_before_enough_is_typed(
 
 
 async def test_options_over_the_limits_are_noticed(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(PICKER))
     app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
@@ -329,7 +329,7 @@ async def test_options_over_the_limits_are_noticed(
 
 
 async def test_a_home_tab_is_published_for_one_person_and_told_on_opening(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await slack.opens_home("rina")
     first = app.payload["event"]

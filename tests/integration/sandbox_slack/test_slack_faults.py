@@ -7,13 +7,13 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import Fault, SlackStandIn
+from bot.sandbox.slack import FakeSlackServer, Fault
 
 OPS = "C0OPS00001"
 
 
 async def test_a_connection_can_break_before_the_call_takes_effect(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="reset_before"))
 
@@ -25,7 +25,7 @@ async def test_a_connection_can_break_before_the_call_takes_effect(
 
 
 async def test_a_connection_can_break_after_the_call_took_effect(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="reset_after"))
 
@@ -35,7 +35,7 @@ async def test_a_connection_can_break_after_the_call_took_effect(
     assert [m["text"] for m in slack.messages("#ops")] == ["a"]
 
 
-async def test_a_call_can_be_rate_limited(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_a_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="ratelimited", seconds=7))
 
     with pytest.raises(SlackApiError) as refused:
@@ -45,7 +45,9 @@ async def test_a_call_can_be_rate_limited(slack: SlackStandIn, client: AsyncWebC
     assert refused.value.response.headers["Retry-After"] == "7"
 
 
-async def test_a_call_can_fail_with_any_code(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_a_call_can_fail_with_any_code(
+    slack: FakeSlackServer, client: AsyncWebClient
+) -> None:
     slack.faults.add("*", Fault(kind="error", code="service_unavailable"), times=2)
 
     for _ in range(2):
@@ -63,7 +65,7 @@ async def test_a_call_can_fail_with_any_code(slack: SlackStandIn, client: AsyncW
     ],
 )
 async def test_an_answer_can_be_something_else_than_slacks(
-    slack: SlackStandIn, fault: Fault, status: int, body: str
+    slack: FakeSlackServer, fault: Fault, status: int, body: str
 ) -> None:
     slack.faults.add("auth.test", fault)
 
@@ -73,7 +75,7 @@ async def test_an_answer_can_be_something_else_than_slacks(
         assert (answer.status, await answer.text()) == (status, body)
 
 
-async def test_an_answer_can_be_late(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_an_answer_can_be_late(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.faults.add("auth.test", Fault(kind="delay", seconds=0.05))
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -4,7 +4,7 @@ import pytest
 from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import CannotDo, Settings, SlackStandIn
+from bot.sandbox.slack import CannotDo, FakeSlackServer, Settings
 from tests.integration.sandbox_slack.parts import Json, actions, button, plain, section
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
@@ -18,7 +18,7 @@ async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> Non
 
 
 async def test_payloads_over_http_carry_slacks_signature(
-    slack: SlackStandIn, app: Receiver
+    slack: FakeSlackServer, app: Receiver
 ) -> None:
     await slack.types("rina", "#ops", "/cancel-restore “smart” & 50%")
 
@@ -31,14 +31,14 @@ async def test_payloads_over_http_carry_slacks_signature(
 class _At(Clock):
     """The verifier's clock, set to the stand-in's."""
 
-    def __init__(self, slack: SlackStandIn) -> None:
+    def __init__(self, slack: FakeSlackServer) -> None:
         self._clock = slack.world.clock
 
     def now(self) -> float:
         return self._clock()
 
 
-async def test_any_request_can_be_forged_by_hand(slack: SlackStandIn, app: Receiver) -> None:
+async def test_any_request_can_be_forged_by_hand(slack: FakeSlackServer, app: Receiver) -> None:
     headers = slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
     app.answers = [Answer(status=401)]
 
@@ -48,7 +48,7 @@ async def test_any_request_can_be_forged_by_hand(slack: SlackStandIn, app: Recei
     assert app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
 
 
-async def test_a_retry_over_http_is_marked(slack: SlackStandIn, app: Receiver) -> None:
+async def test_a_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver) -> None:
     await slack.types("rina", "#ops", "/cancel-restore")
     await slack.redelivers("http_error")
 
@@ -58,7 +58,7 @@ async def test_a_retry_over_http_is_marked(slack: SlackStandIn, app: Receiver) -
     assert second.headers["X-Slack-Retry-Reason"] == "http_error"
 
 
-async def test_an_app_that_is_down_shows_as_an_error(slack: SlackStandIn) -> None:
+async def test_an_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> None:
     slack.http.request_url = "http://127.0.0.1:9/slack/events"
 
     ack = await slack.types("rina", "#ops", "/cancel-restore")
@@ -71,7 +71,7 @@ async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
     answer = Answer(seconds=0.2)
     async with (
         Receiver(answers=[answer]) as app,
-        SlackStandIn(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
+        FakeSlackServer(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
     ):
         assert (await slack.types("rina", "#ops", "/cancel-restore")).error == "operation_timeout"
 
@@ -87,7 +87,7 @@ async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
     ],
 )
 async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
-    slack: SlackStandIn, app: Receiver, user: str, channel: str
+    slack: FakeSlackServer, app: Receiver, user: str, channel: str
 ) -> None:
     with pytest.raises(CannotDo):
         await slack.types(user, channel, "/cancel-restore")
@@ -96,7 +96,7 @@ async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
 
 
 async def test_a_command_of_nobody_is_answered_by_slack_itself(
-    slack: SlackStandIn, app: Receiver
+    slack: FakeSlackServer, app: Receiver
 ) -> None:
     assert (await slack.types("rina", "#ops", "/other")).error == "invalid_command"
     assert app.requests == []
@@ -106,7 +106,7 @@ async def test_a_command_of_nobody_is_answered_by_slack_itself(
     ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
 )
 async def test_private_places_do_not_tell_their_name(
-    slack: SlackStandIn, app: Receiver, channel: str, name: str
+    slack: FakeSlackServer, app: Receiver, channel: str, name: str
 ) -> None:
     place = slack.dm("rina") if channel == "dm" else channel
 
@@ -116,7 +116,7 @@ async def test_private_places_do_not_tell_their_name(
 
 
 async def test_a_public_answer_to_a_command_is_seen_by_all(
-    slack: SlackStandIn, app: Receiver
+    slack: FakeSlackServer, app: Receiver
 ) -> None:
     app.answers = [Answer(body={"response_type": "in_channel", "text": "all"}), Answer(body="me")]
 
@@ -128,7 +128,7 @@ async def test_a_public_answer_to_a_command_is_seen_by_all(
 
 
 async def test_a_click_tells_message_person_and_button(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
     [message] = slack.messages("#ops")
@@ -158,7 +158,7 @@ async def test_a_click_tells_message_person_and_button(
 
 
 async def test_buttons_with_the_same_action_are_told_apart_by_value(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
     await card(client, OPS, *rows)
@@ -172,7 +172,7 @@ async def test_buttons_with_the_same_action_are_told_apart_by_value(
 
 
 async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
     [seen] = slack.messages("#ops")
@@ -186,7 +186,7 @@ async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
 
 
 async def test_nobody_clicks_where_they_are_not(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
     [message] = slack.messages("#ops")
@@ -205,7 +205,7 @@ async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str)
     settings = Settings(connect_team="actor" if setting == "actor" else "installed")
     async with (
         Receiver() as app,
-        SlackStandIn(request_url=app.url, settings=settings) as slack,
+        FakeSlackServer(request_url=app.url, settings=settings) as slack,
     ):
         await card(AsyncWebClient(slack.bot_token, base_url=slack.api_url), "C0SHARED01")
 
@@ -216,7 +216,7 @@ async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str)
 
 
 async def test_a_confirm_dialog_stands_before_the_click(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(confirm=CONFIRM)))
     [message] = slack.messages("#ops")
@@ -229,7 +229,7 @@ async def test_a_confirm_dialog_stands_before_the_click(
 
 
 async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
     [message] = slack.messages("#ops")
@@ -240,7 +240,7 @@ async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
 
 
 async def test_a_choice_in_a_message_is_told_at_once(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     option = {"text": plain("One"), "value": "1"}
     select = {"type": "static_select", "action_id": "pick", "options": [option]}
@@ -254,7 +254,7 @@ async def test_a_choice_in_a_message_is_told_at_once(
 
 
 async def test_a_shortcut_tells_the_message_it_was_used_on(
-    slack: SlackStandIn, app: Receiver
+    slack: FakeSlackServer, app: Receiver
 ) -> None:
     said = slack.says("gus", "#ops", "look: prod-eu 42")
 

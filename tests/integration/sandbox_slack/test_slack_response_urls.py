@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.parts import Json, actions, button
 from tests.integration.sandbox_slack.receiver import Receiver
@@ -20,7 +20,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield opened
 
 
-async def command_url(slack: SlackStandIn, app: Receiver) -> str:
+async def command_url(slack: FakeSlackServer, app: Receiver) -> str:
     await slack.types("rina", "#ops", "/cancel-restore")
     return str(app.payload["response_url"])
 
@@ -37,7 +37,7 @@ async def _error(response: aiohttp.ClientResponse) -> str:
 
 
 async def test_five_answers_go_to_the_person_alone(
-    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession
 ) -> None:
     url = await command_url(slack, app)
 
@@ -50,7 +50,7 @@ async def test_five_answers_go_to_the_person_alone(
 
 
 async def test_answers_stop_after_half_an_hour(
-    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession, clock: ManualClock
+    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, clock: ManualClock
 ) -> None:
     url = await command_url(slack, app)
 
@@ -60,7 +60,7 @@ async def test_answers_stop_after_half_an_hour(
 
 
 async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
-    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession
 ) -> None:
     await slack.types("rina", "#quiet", "/cancel-restore")
 
@@ -71,7 +71,7 @@ async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
 
 
 async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     await client.chat_postEphemeral(
         channel=OPS, user="U0RINA0001", text="psst", blocks=[actions(button())]
@@ -90,7 +90,7 @@ async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
 
 
 async def test_an_answer_can_stand_in_a_thread_that_exists(
-    slack: SlackStandIn, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="card")
     url = await command_url(slack, app)
@@ -113,7 +113,7 @@ async def test_an_answer_can_stand_in_a_thread_that_exists(
     ],
 )
 async def test_an_answer_that_cannot_be_shown_is_refused_and_noticed(
-    slack: SlackStandIn, app: Receiver, session: aiohttp.ClientSession, body: Json, code: str
+    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, body: Json, code: str
 ) -> None:
     url = await command_url(slack, app)
 

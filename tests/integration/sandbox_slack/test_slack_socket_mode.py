@@ -8,20 +8,20 @@ from typing import Literal
 import aiohttp
 import pytest
 
-from bot.sandbox.slack import Settings, SlackStandIn
+from bot.sandbox.slack import FakeSlackServer, Settings
 from tests.integration.sandbox_slack.wire import Wire
 
 LINE = "/cancel-restore prod-eu 42"
 
 
 @pytest.fixture
-async def wire(slack: SlackStandIn) -> AsyncIterator[Wire]:
+async def wire(slack: FakeSlackServer) -> AsyncIterator[Wire]:
     async with Wire(slack) as connection:
         assert (await connection.receive())["type"] == "hello"
         yield connection
 
 
-async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: SlackStandIn) -> None:
+async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: FakeSlackServer) -> None:
     async with Wire(slack) as wire:
         hello = await wire.receive()
 
@@ -33,7 +33,7 @@ async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: SlackSta
 
 
 async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
-    slack: SlackStandIn, wire: Wire
+    slack: FakeSlackServer, wire: Wire
 ) -> None:
     typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
     envelope = await wire.receive()
@@ -49,7 +49,7 @@ async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
 
 
 async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
-    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+    async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
 
         ack = await slack.types("rina", "#ops", LINE)
@@ -63,12 +63,12 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
 
 
 async def test_without_a_connection_the_person_sees_that_the_app_is_away(
-    slack: SlackStandIn,
+    slack: FakeSlackServer,
 ) -> None:
     assert (await slack.types("rina", "#ops", LINE)).error == "dispatch_failed"
 
 
-async def test_each_payload_goes_to_one_connection_in_turn(slack: SlackStandIn) -> None:
+async def test_each_payload_goes_to_one_connection_in_turn(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one, Wire(slack) as two:
         assert [(await w.receive())["num_connections"] for w in (one, two)] == [1, 2]
 
@@ -78,7 +78,7 @@ async def test_each_payload_goes_to_one_connection_in_turn(slack: SlackStandIn) 
             assert (await typing).ok
 
 
-async def test_an_eleventh_connection_is_sent_away(slack: SlackStandIn) -> None:
+async def test_an_eleventh_connection_is_sent_away(slack: FakeSlackServer) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(10):
             await (await stack.enter_async_context(Wire(slack))).receive()
@@ -91,7 +91,7 @@ async def test_an_eleventh_connection_is_sent_away(slack: SlackStandIn) -> None:
         assert slack.sockets.connections == 10
 
 
-async def test_an_envelope_comes_again_on_demand(slack: SlackStandIn, wire: Wire) -> None:
+async def test_an_envelope_comes_again_on_demand(slack: FakeSlackServer, wire: Wire) -> None:
     typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
     first = await wire.receive()
     await wire.ack(first)
@@ -107,7 +107,9 @@ async def test_an_envelope_comes_again_on_demand(slack: SlackStandIn, wire: Wire
     assert second["payload"] == first["payload"]
 
 
-async def test_a_disconnect_is_announced_with_its_reason(slack: SlackStandIn, wire: Wire) -> None:
+async def test_a_disconnect_is_announced_with_its_reason(
+    slack: FakeSlackServer, wire: Wire
+) -> None:
     await slack.sockets.disconnect("warning")
 
     frame = await wire.receive()
@@ -116,7 +118,9 @@ async def test_a_disconnect_is_announced_with_its_reason(slack: SlackStandIn, wi
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
-async def test_a_connection_can_be_cut(slack: SlackStandIn, wire: Wire, *, abruptly: bool) -> None:
+async def test_a_connection_can_be_cut(
+    slack: FakeSlackServer, wire: Wire, *, abruptly: bool
+) -> None:
     cutting = asyncio.create_task(slack.sockets.cut(abruptly=abruptly))
 
     assert await wire.ended()
@@ -124,7 +128,7 @@ async def test_a_connection_can_be_cut(slack: SlackStandIn, wire: Wire, *, abrup
     assert slack.sockets.connections == 0
 
 
-async def test_a_frame_that_is_no_ack_is_noticed(slack: SlackStandIn, wire: Wire) -> None:
+async def test_a_frame_that_is_no_ack_is_noticed(slack: FakeSlackServer, wire: Wire) -> None:
     await wire._socket.send_str("hello?")
 
     await slack.until(lambda: slack.complaints)
@@ -133,7 +137,7 @@ async def test_a_frame_that_is_no_ack_is_noticed(slack: SlackStandIn, wire: Wire
 
 
 async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
-    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+    async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
         slack.sockets.freeze()
 
@@ -144,7 +148,7 @@ async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
 
 
 async def test_half_open_connections_bring_nothing_and_hear_nothing() -> None:
-    async with SlackStandIn(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
+    async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
         slack.sockets.half_open()
 
@@ -158,7 +162,7 @@ async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_
     lost: Literal["redeliver", "drop"],
 ) -> None:
     settings = Settings(ack_seconds=0.5, lost_envelopes=lost)
-    async with SlackStandIn(settings=settings) as slack, Wire(slack) as one, Wire(slack) as two:
+    async with FakeSlackServer(settings=settings) as slack, Wire(slack) as one, Wire(slack) as two:
         await asyncio.gather(one.receive(), two.receive())
         slack.sockets.half_open(1)
         typing = [asyncio.create_task(slack.types("rina", "#ops", LINE)) for _ in range(2)]
@@ -174,7 +178,7 @@ async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_
         assert [ack.ok for ack in acks].count(True) == (2 if lost == "redeliver" else 1)
 
 
-async def test_what_no_connection_could_bring_comes_over_the_next(slack: SlackStandIn) -> None:
+async def test_what_no_connection_could_bring_comes_over_the_next(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one:
         await one.receive()
         typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
@@ -189,7 +193,7 @@ async def test_what_no_connection_could_bring_comes_over_the_next(slack: SlackSt
 
 
 async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends(
-    slack: SlackStandIn, wire: Wire
+    slack: FakeSlackServer, wire: Wire
 ) -> None:
     await slack.sockets.disconnect("refresh_requested", grace=0.1)
     await wire.receive()
@@ -202,7 +206,7 @@ async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends
     assert slack.sockets.connections == 0
 
 
-async def test_one_connection_of_two_can_be_told_to_go(slack: SlackStandIn) -> None:
+async def test_one_connection_of_two_can_be_told_to_go(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one, Wire(slack) as two:
         await asyncio.gather(one.receive(), two.receive())
         await slack.sockets.disconnect("warning", count=1, grace=0.0)
@@ -213,7 +217,7 @@ async def test_one_connection_of_two_can_be_told_to_go(slack: SlackStandIn) -> N
 
 
 async def test_without_socket_mode_connections_are_sent_away_until_it_is_back(
-    slack: SlackStandIn, wire: Wire
+    slack: FakeSlackServer, wire: Wire
 ) -> None:
     await slack.sockets.disconnect("link_disabled")
 

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 
 
 async def refusal(call: Awaitable[object]) -> str:
@@ -18,7 +18,7 @@ async def refusal(call: Awaitable[object]) -> str:
 
 
 async def test_auth_test_tells_who_the_bot_is_and_what_it_may(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     answer = await client.auth_test()
 
@@ -28,7 +28,7 @@ async def test_auth_test_tells_who_the_bot_is_and_what_it_may(
     assert scopes == "channels:read,chat:write,commands,groups:read,usergroups:read,users:read"
 
 
-async def test_a_wrong_token_is_told_apart_from_none(slack: SlackStandIn) -> None:
+async def test_a_wrong_token_is_told_apart_from_none(slack: FakeSlackServer) -> None:
     wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
     none = AsyncWebClient(base_url=slack.api_url)
 
@@ -36,7 +36,9 @@ async def test_a_wrong_token_is_told_apart_from_none(slack: SlackStandIn) -> Non
     assert await refusal(none.auth_test()) == "not_authed"
 
 
-async def test_each_token_has_its_own_methods(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_each_token_has_its_own_methods(
+    slack: FakeSlackServer, client: AsyncWebClient
+) -> None:
     app = AsyncWebClient(slack.app_token, base_url=slack.api_url)
 
     assert await refusal(app.chat_postMessage(channel="C0OPS00001", text="a")) == (
@@ -47,7 +49,7 @@ async def test_each_token_has_its_own_methods(slack: SlackStandIn, client: Async
     )
 
 
-async def test_a_missing_scope_is_named(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_a_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.workspace.app.scopes = {"commands", "channels:read"}
 
     with pytest.raises(SlackApiError) as refused:
@@ -80,7 +82,7 @@ async def test_methods_that_take_no_json_do_not_see_it(client: AsyncWebClient) -
     assert await refusal(call) == "invalid_arguments"
 
 
-async def test_a_body_of_another_kind_is_refused(slack: SlackStandIn) -> None:
+async def test_a_body_of_another_kind_is_refused(slack: FakeSlackServer) -> None:
     headers = {"Authorization": f"Bearer {slack.bot_token}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         url = slack.api_url + "auth.test"
@@ -107,7 +109,7 @@ async def test_people_are_told_apart(client: AsyncWebClient) -> None:
 
 
 async def test_a_group_lists_its_active_members(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
 
@@ -117,14 +119,14 @@ async def test_a_group_lists_its_active_members(
     assert await refusal(client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
 
 
-async def test_a_free_plan_has_no_groups(slack: SlackStandIn, client: AsyncWebClient) -> None:
+async def test_a_free_plan_has_no_groups(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.workspace.has_user_groups = False
 
     assert await refusal(client.usergroups_list()) == "plan_upgrade_required"
 
 
 async def test_a_channel_is_told_only_to_who_may_see_it(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     ops = (await client.conversations_info(channel="C0OPS00001"))["channel"]
     lobby = (await client.conversations_info(channel="C0LOBBY001"))["channel"]
@@ -138,7 +140,7 @@ async def test_a_channel_is_told_only_to_who_may_see_it(
 
 
 async def test_a_direct_message_is_opened_with_one_active_person(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.app.scopes.add("im:write")
 
@@ -151,7 +153,7 @@ async def test_a_direct_message_is_opened_with_one_active_person(
 
 
 async def test_calls_are_on_record_without_tokens(
-    slack: SlackStandIn, client: AsyncWebClient
+    slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     form = {"token": slack.bot_token, "bot": "B0BOT00001"}
 

@@ -9,7 +9,7 @@ from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 
 Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ CARD: list[Json] = [
 ]
 
 
-def bolt_app(slack: SlackStandIn, client: AsyncWebClient) -> AsyncApp:
+def bolt_app(slack: FakeSlackServer, client: AsyncWebClient) -> AsyncApp:
     app = AsyncApp(client=client, signing_secret=slack.signing_secret, process_before_response=True)
 
     @app.command("/cancel-restore")
@@ -82,7 +82,7 @@ def bolt_app(slack: SlackStandIn, client: AsyncWebClient) -> AsyncApp:
 
 
 @pytest.fixture
-async def over_socket_mode(slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
+async def over_socket_mode(slack: FakeSlackServer, client: AsyncWebClient) -> AsyncIterator[None]:
     handler: Any = AsyncSocketModeHandler(bolt_app(slack, client), slack.app_token)
     await handler.connect_async()
     await slack.until(lambda: slack.sockets.connections)
@@ -91,9 +91,9 @@ async def over_socket_mode(slack: SlackStandIn, client: AsyncWebClient) -> Async
 
 
 @pytest.fixture
-async def over_http(client: AsyncWebClient) -> AsyncIterator[SlackStandIn]:
+async def over_http(client: AsyncWebClient) -> AsyncIterator[FakeSlackServer]:
     """Bolt checks signatures by the real time, so this stand-in has the real clock."""
-    async with SlackStandIn() as slack:
+    async with FakeSlackServer() as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
         runner = web.AppRunner(bolt_app(slack, client).web_app(), access_log=None)
         await runner.setup()
@@ -103,7 +103,7 @@ async def over_http(client: AsyncWebClient) -> AsyncIterator[SlackStandIn]:
         await runner.cleanup()
 
 
-async def goes_once_round(slack: SlackStandIn) -> None:
+async def goes_once_round(slack: FakeSlackServer) -> None:
     assert (await slack.types("rina", "#ops", "/cancel-restore 42")).ok
     shown = slack.view_of("rina")
     assert shown is not None
@@ -131,17 +131,17 @@ async def goes_once_round(slack: SlackStandIn) -> None:
 
 
 async def test_an_app_goes_once_round_over_socket_mode(
-    slack: SlackStandIn, over_socket_mode: None
+    slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     await goes_once_round(slack)
 
 
-async def test_an_app_goes_once_round_over_signed_http(over_http: SlackStandIn) -> None:
+async def test_an_app_goes_once_round_over_signed_http(over_http: FakeSlackServer) -> None:
     await goes_once_round(over_http)
 
 
 async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
-    slack: SlackStandIn, over_socket_mode: None
+    slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     ack = await slack.types("rina", "#ops", "/cancel-restore")
 
@@ -152,7 +152,7 @@ async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
 
 
 async def test_the_sdk_comes_back_when_it_is_told_to_reconnect(
-    slack: SlackStandIn, over_socket_mode: None
+    slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     await slack.sockets.disconnect("refresh_requested")
 

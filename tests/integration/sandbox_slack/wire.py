@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from bot.sandbox.slack import SlackStandIn
+from bot.sandbox.slack import FakeSlackServer
 
 Json = dict[str, Any]
 
@@ -16,7 +16,7 @@ ENDS = {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERR
 class Wire:
     """One connection; `async with Wire(slack) as wire: …`."""
 
-    def __init__(self, slack: SlackStandIn) -> None:
+    def __init__(self, slack: FakeSlackServer) -> None:
         self._slack = slack
         self._session = aiohttp.ClientSession()
         self._socket: aiohttp.ClientWebSocketResponse

@@ -12,16 +12,16 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bot.cancellation.policy import Policy
-from bot.sandbox.slack import SlackStandIn
-from bot.slack.background import Background
-from bot.slack.clients import build_client, new_session
+from bot.sandbox.slack import FakeSlackServer
+from bot.slack.bolt_app import build_app
+from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.identity import read_identity
-from bot.slack.intake import HttpIntake, SocketIntake
 from bot.slack.links import Links
-from bot.slack.register import build_app
-from bot.web.slack_guard import payload_of, slack_guard
-from bot.web.slack_shapes import what_is_wrong
+from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.tasks import BackgroundTasks
+from bot.web.payload_schema import what_is_wrong
+from bot.web.signature_middleware import payload_of, verify_slack_requests
 from tests.unit.slack.fake_desk import FakeDesk
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.slack.register import App
+    from bot.slack.bolt_app import App
 
     Start = Callable[..., AbstractAsyncContextManager["Floor"]]
 
@@ -42,22 +42,22 @@ OPEN_TO_ALL = Policy()
 class Floor:
     """The bot's Slack side, running against the stand-in."""
 
-    slack: SlackStandIn
+    slack: FakeSlackServer
     desk: FakeDesk
     client: AsyncWebClient
     links: Links
-    background: Background
+    background: BackgroundTasks
     acks: list[float]
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[SlackStandIn]:
-    async with SlackStandIn() as stand_in:
+async def slack() -> AsyncIterator[FakeSlackServer]:
+    async with FakeSlackServer() as stand_in:
         yield stand_in
 
 
 @pytest.fixture(params=["socket", "http"])
-def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
+def start(request: pytest.FixtureRequest, slack: FakeSlackServer) -> Start:
     """Start the app with a policy, in Socket Mode and then over HTTP."""
 
     @asynccontextmanager
@@ -68,7 +68,7 @@ def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
             )
             identity = await read_identity(client)
             links = Links(atlas="https://cloud.mongodb.com", identity=identity)
-            desk, background = FakeDesk(policy), Background()
+            desk, background = FakeDesk(policy), BackgroundTasks()
             acks: list[float] = []
             app = build_app(
                 client,
@@ -96,9 +96,11 @@ def start(request: pytest.FixtureRequest, slack: SlackStandIn) -> Start:
 
 
 @asynccontextmanager
-async def _over_http(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
-    guard = slack_guard(SecretStr(slack.signing_secret), time.time)
-    intake, site = HttpIntake(client, payload_of), web.Application(middlewares=[guard])
+async def _over_http(
+    app: App, slack: FakeSlackServer, client: AsyncWebClient
+) -> AsyncIterator[None]:
+    guard = verify_slack_requests(SecretStr(slack.signing_secret), time.time)
+    intake, site = HttpReceiver(client, payload_of), web.Application(middlewares=[guard])
     intake.add_route(site, "/slack/events")
     intake.open(app)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
@@ -113,8 +115,10 @@ async def _over_http(app: App, slack: SlackStandIn, client: AsyncWebClient) -> A
 
 
 @asynccontextmanager
-async def _by_socket(app: App, slack: SlackStandIn, client: AsyncWebClient) -> AsyncIterator[None]:
-    intake = SocketIntake(slack.app_token, client, refuse=what_is_wrong)
+async def _by_socket(
+    app: App, slack: FakeSlackServer, client: AsyncWebClient
+) -> AsyncIterator[None]:
+    intake = SocketModeReceiver(slack.app_token, client, refuse=what_is_wrong)
     intake.open(app)
     try:
         await slack.until(lambda: slack.sockets.connections)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt.response import BoltResponse
 
-from bot.sandbox.slack import Settings, SlackStandIn
-from bot.slack.clients import build_client, new_session
-from bot.slack.intake import SocketIntake
+from bot.sandbox.slack import FakeSlackServer, Settings
+from bot.slack.client import build_client, new_session
+from bot.slack.receivers import SocketModeReceiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,19 +44,19 @@ class Greeter:
 
 
 @asynccontextmanager
-async def slack_with(**settings: Any) -> AsyncIterator[SlackStandIn]:
-    async with SlackStandIn(settings=Settings(**settings)) as slack:
+async def slack_with(**settings: Any) -> AsyncIterator[FakeSlackServer]:
+    async with FakeSlackServer(settings=Settings(**settings)) as slack:
         yield slack
 
 
 @asynccontextmanager
 async def taking(
-    slack: SlackStandIn, app: Greeter | None = None, *, stagger: float = 0.0
-) -> AsyncIterator[SocketIntake]:
+    slack: FakeSlackServer, app: Greeter | None = None, *, stagger: float = 0.0
+) -> AsyncIterator[SocketModeReceiver]:
     """Open an intake of a process of its own, and wait for all its connections."""
     async with new_session() as session:
         client = build_client(slack.bot_token, slack.api_url, session)
-        intake = SocketIntake(slack.app_token, client, stagger=stagger)
+        intake = SocketModeReceiver(slack.app_token, client, stagger=stagger)
         intake.open(app or Greeter())
         try:
             await until(lambda: intake.live == (1 if stagger else 2))
@@ -72,7 +72,7 @@ async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.005)
 
 
-async def until_ready(intake: SocketIntake) -> None:
+async def until_ready(intake: SocketModeReceiver) -> None:
     """Wait until the intake has at least one connection."""
     await until(lambda: intake.live)
     assert await intake.trouble() is None

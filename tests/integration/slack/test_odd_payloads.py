@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.slack.blocks.help import private
-from bot.slack.intake.envelopes import UNREADABLE
-from tests.domain import JOB_ID
+from bot.slack.command.views import private
+from bot.slack.receivers.envelopes import UNREADABLE
+from tests.support.domain import JOB_ID
 
 if TYPE_CHECKING:
     from tests.integration.slack.conftest import Floor, Start

@@ -12,9 +12,9 @@ from bot.cancellation.errors import NotRecorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import People, Policy
 from bot.sandbox.slack import Fault
-from bot.slack import names
-from bot.slack.blocks import card
-from tests.domain import JOB_ID
+from bot.slack import ids
+from bot.slack.card import views as card_views
+from tests.support.domain import JOB_ID
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
@@ -39,7 +39,7 @@ async def dialog_of(floor: Floor, user: str, word: str) -> dict[str, Any]:
 async def posted(floor: Floor, request: Request) -> dict[str, Any]:
     """Post the request's card, as the outbox would."""
     approvers = ONE_APPROVAL.approvers
-    message = card.message(request, approvers, floor.links)
+    message = card_views.message(request, approvers, floor.links)
     answer = await floor.client.chat_postMessage(channel=request.channel, **message)
     floor.desk.post_card(request, str(answer["channel"]), str(answer["ts"]))
     found = floor.slack.message(str(answer["channel"]), str(answer["ts"]))
@@ -143,11 +143,11 @@ async def test_nothing_that_needs_approval_is_asked_where_approvers_cannot_see_i
 async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
     async with start(ONE_APPROVAL) as floor:
         message = await posted(floor, await asked(floor))
-        await floor.slack.clicks("rina", message, names.APPROVE)
+        await floor.slack.clicks("rina", message, ids.APPROVE)
         refused = await told(floor, "rina")
-        await floor.slack.clicks("gus", message, names.APPROVE)
+        await floor.slack.clicks("gus", message, ids.APPROVE)
         guest = await told(floor, "gus")
-        ack = await floor.slack.clicks("ada", message, names.APPROVE)
+        ack = await floor.slack.clicks("ada", message, ids.APPROVE)
 
         (request,) = floor.desk.requests.values()
         assert "may not approve" in refused
@@ -159,8 +159,8 @@ async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
 async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None:
     async with start(ONE_APPROVAL) as floor:
         message = await posted(floor, await asked(floor))
-        await floor.slack.clicks("rina", message, names.WITHDRAW)
-        ack = await floor.slack.clicks("ada", message, names.APPROVE, stale=True)
+        await floor.slack.clicks("rina", message, ids.WITHDRAW)
+        ack = await floor.slack.clicks("ada", message, ids.APPROVE, stale=True)
         said = await told(floor, "ada")
         redrawn = await floor.slack.until(
             lambda: "Withdrawn" in floor.slack.text_of(floor.slack.messages("#ops")[0])
@@ -174,20 +174,20 @@ async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None
 async def test_a_denial_asks_for_its_reason_first(start: Start) -> None:
     async with start(ONE_APPROVAL) as floor:
         message = await posted(floor, await asked(floor))
-        await floor.slack.clicks("abe", message, names.DENY)
+        await floor.slack.clicks("abe", message, ids.DENY)
         dialog = await dialog_of(floor, "abe", "nothing is done")
         ack = await floor.slack.submits("abe", dialog, {"reason": "still needed"})
 
         (request,) = floor.desk.requests.values()
         assert ack.ok
-        assert dialog["callback_id"] == names.DENY_DIALOG
+        assert dialog["callback_id"] == ids.DENY_DIALOG
         assert (request.state, request.outcome.sentence) == (State.DENIED, "still needed")
 
 
 async def test_a_person_who_may_not_deny_is_not_asked_for_a_reason(start: Start) -> None:
     async with start(ONE_APPROVAL) as floor:
         message = await posted(floor, await asked(floor))
-        await floor.slack.clicks("gus", message, names.DENY)
+        await floor.slack.clicks("gus", message, ids.DENY)
         said = await told(floor, "gus")
 
         assert "may not approve or deny" in said
@@ -199,7 +199,7 @@ async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Star
         request = await asked(floor)
         copy = await posted(floor, request)
         kept = await posted(floor, request)
-        await floor.slack.clicks("ada", copy, names.APPROVE)
+        await floor.slack.clicks("ada", copy, ids.APPROVE)
         await floor.slack.until(
             lambda: "posted twice" in floor.slack.text_of(floor.slack.messages("#ops")[0])
         )
@@ -225,7 +225,7 @@ async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
         await floor.slack.types("rina", "#ops", COMMAND)
         dialog = await dialog_of(floor, "rina", "Try again")
         floor.desk.job = job
-        ack = await floor.slack.clicks("rina", dialog, names.TRY_AGAIN)
+        ack = await floor.slack.clicks("rina", dialog, ids.TRY_AGAIN)
         again = await dialog_of(floor, "rina", "Snapshot")
 
         assert ack.ok
@@ -244,7 +244,7 @@ async def test_a_lost_trigger_is_said_in_private(start: Start) -> None:
 async def test_the_same_click_delivered_twice_counts_once(start: Start) -> None:
     async with start(ONE_APPROVAL) as floor:
         message = await posted(floor, await asked(floor))
-        await floor.slack.clicks("ada", message, names.APPROVE)
+        await floor.slack.clicks("ada", message, ids.APPROVE)
         await floor.slack.redelivers()
 
         (request,) = floor.desk.requests.values()
@@ -260,6 +260,6 @@ async def test_people_of_another_organization_may_not_approve(start: Start) -> N
         await floor.slack.submits("rina", dialog, {})
         (request,) = floor.desk.requests.values()
         message = await posted(floor, request)
-        await floor.slack.clicks("olga", message, names.APPROVE)
+        await floor.slack.clicks("olga", message, ids.APPROVE)
 
         assert "may not approve" in await told(floor, "olga")

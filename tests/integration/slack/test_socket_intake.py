@@ -10,10 +10,10 @@ from aiohttp import ClientSession, ClientTimeout
 from structlog.testing import capture_logs
 
 from bot.sandbox.slack import Fault
-from bot.slack.clients import build_client, new_session
+from bot.slack.client import build_client, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
-from bot.slack.intake import SocketIntake
-from bot.slack.intake.connection import dial
+from bot.slack.receivers import SocketModeReceiver
+from bot.slack.receivers.connection import connect
 from tests.integration.sandbox_slack.wire import Wire
 from tests.integration.slack.intakes import (
     GREETING,
@@ -24,12 +24,12 @@ from tests.integration.slack.intakes import (
     until,
     until_ready,
 )
-from tests.stream import streaming
+from tests.support.stream import streaming
 
 if TYPE_CHECKING:
     from slack_sdk.socket_mode.request import SocketModeRequest
 
-    from bot.slack.intake.connection import Connection
+    from bot.slack.receivers.connection import Connection
 
 #: What an ack may take here, far below Slack's three seconds, on a busy machine.
 SOON = 1.0
@@ -242,7 +242,7 @@ async def test_of_two_replicas_that_are_rolled_under_load_every_command_is_answe
 async def test_a_connection_outlives_the_time_limit_of_calls() -> None:
     app = Greeter()
     async with slack_with() as slack, ClientSession(timeout=ClientTimeout(total=0.2)) as session:
-        intake = SocketIntake(slack.app_token, build_client("xoxb-1", slack.api_url, session))
+        intake = SocketModeReceiver(slack.app_token, build_client("xoxb-1", slack.api_url, session))
         intake.open(app)
         await slack.until(lambda: slack.sockets.connections)
         await asyncio.sleep(0.5)
@@ -258,7 +258,7 @@ async def test_a_mistake_of_ours_in_reading_is_logged_and_costs_one_connection()
 
     async with slack_with(ack_seconds=0.1) as slack, new_session() as session:
         client = build_client(slack.bot_token, slack.api_url, session)
-        connection = await dial(client, slack.app_token, mistaken)
+        connection = await connect(client, slack.app_token, mistaken)
         with capture_logs() as logs:
             await slack.types("rina", "#ops", LINE)
             await asyncio.wait_for(connection.leaving.wait(), SOON)

@@ -12,7 +12,7 @@ from typing import Literal, TypedDict, Unpack
 import httpx
 from pydantic import SecretStr
 
-from bot.atlas import Answered, ApiVersion, AtlasClient, DigestKey, JobRef
+from bot.atlas import ApiVersion, AtlasClient, CallRecord, DigestKey, JobRef
 
 PROJECT = "5b6212af90dc76637950a2c6"
 CLUSTER = "MyCluster"
@@ -164,7 +164,7 @@ class Options(TypedDict, total=False):
     pretty: bool
     patience: float
     request_timeout: float
-    observe: Callable[[Answered], None]
+    observe: Callable[[CallRecord], None]
 
 
 Handler = (

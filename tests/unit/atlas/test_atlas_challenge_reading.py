@@ -7,7 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.atlas.challenge import Challenge, Unanswerable, choose, offers, says_stale
+from bot.atlas.challenge import (
+    Challenge,
+    Unanswerable,
+    is_stale,
+    parse_challenges,
+    select_challenge,
+)
 from bot.atlas.digest import Nonce
 from tests.unit.atlas.strict import KEY
 
@@ -18,7 +24,7 @@ RECORDED = (
 
 
 def test_the_challenge_that_atlas_sends_is_read() -> None:
-    challenge = choose([RECORDED])
+    challenge = select_challenge([RECORDED])
 
     assert challenge == Challenge(
         realm="MMS Public API", nonce="2RsJ+8G/4QWfDxYyB6kCqz0Kx1mVtNhE", qop="auth"
@@ -29,14 +35,14 @@ def test_the_first_answerable_challenge_is_taken_in_the_servers_order() -> None:
     strong = 'Digest realm="r", nonce="a", algorithm=SHA-256, qop="auth"'
     weak = 'Digest realm="r", nonce="b", algorithm=MD5, qop="auth"'
 
-    assert choose([strong, weak]).algorithm == "SHA-256"
-    assert choose([f"{weak}, {strong}"]).algorithm == "MD5"
+    assert select_challenge([strong, weak]).algorithm == "SHA-256"
+    assert select_challenge([f"{weak}, {strong}"]).algorithm == "MD5"
 
 
 def test_several_schemes_on_one_line_are_told_apart() -> None:
     line = 'Negotiate abc==, Basic realm="a, b=c", Digest realm="r", nonce=n'
 
-    assert list(offers(line)) == [
+    assert list(parse_challenges(line)) == [
         ("Negotiate", {}),
         ("Basic", {"realm": "a, b=c"}),
         ("Digest", {"realm": "r", "nonce": "n"}),
@@ -55,14 +61,14 @@ def test_several_schemes_on_one_line_are_told_apart() -> None:
 )
 def test_what_cannot_be_answered_says_why(header: str, why: str) -> None:
     with pytest.raises(Unanswerable) as caught:
-        choose([header])
+        select_challenge([header])
 
     assert str(caught.value) == why
 
 
 def test_stale_is_found_in_any_case() -> None:
-    assert says_stale(['Digest realm="r", nonce="n", STALE="True"'])
-    assert not says_stale([RECORDED])
+    assert is_stale(['Digest realm="r", nonce="n", STALE="True"'])
+    assert not is_stale([RECORDED])
 
 
 @given(st.lists(st.text(max_size=200), max_size=3))
@@ -89,7 +95,7 @@ _printable = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_
 @given(realm=_printable, nonce=_printable.filter(bool), opaque=_printable)
 def test_what_is_answerable_comes_back_as_it_was_sent(realm: str, nonce: str, opaque: str) -> None:
     header = f'Digest realm="{realm}", nonce="{nonce}", opaque="{opaque}", qop="auth"'
-    signed = _signed(choose([header]))
+    signed = _signed(select_challenge([header]))
 
     assert f'realm="{realm}"' in signed
     assert f'nonce="{nonce}"' in signed
@@ -98,7 +104,7 @@ def test_what_is_answerable_comes_back_as_it_was_sent(realm: str, nonce: str, op
 
 def _answered_or_unanswerable(headers: list[str]) -> None:
     try:
-        challenge = choose(headers)
+        challenge = select_challenge(headers)
     except Unanswerable as error:
         said = str(error)
     else:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import bot.atlas
 from bot.atlas import (
-    Answered,
     ApiVersion,
     AtlasClient,
     AtlasError,
-    AtlasTrouble,
+    AtlasUnavailable,
+    CallRecord,
     CancelAccepted,
     ConnectionBroken,
     InvalidName,
@@ -35,7 +35,7 @@ from bot.atlas import (
     UnreadableAnswer,
 )
 from bot.atlas.client import MOST_PAGES
-from bot.atlas.gauge import MOST_BYTES
+from bot.atlas.transport import MOST_BYTES
 from tests.unit.atlas.strict import (
     CLUSTER,
     JOB,
@@ -421,11 +421,11 @@ async def test_any_2xx_is_an_accepted_cancel_whatever_its_body(answer: httpx.Res
     ],
 )
 async def test_a_delete_is_never_sent_twice_and_tells_if_it_may_have_worked(
-    answer: httpx.Response | Exception, leaf: type[AtlasTrouble], applied: bool
+    answer: httpx.Response | Exception, leaf: type[AtlasUnavailable], applied: bool
 ) -> None:
     script = Script(answer)
     async with client(script) as atlas:
-        with pytest.raises(AtlasTrouble) as caught:
+        with pytest.raises(AtlasUnavailable) as caught:
             await atlas.cancel_restore_job(REF)
 
     assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, applied)
@@ -671,7 +671,7 @@ async def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptu
 
 
 async def test_every_exchange_is_told_challenges_and_failures_too() -> None:
-    told: list[Answered] = []
+    told: list[CallRecord] = []
     clock = HandClock()
     atlas = StrictAtlas(
         answer=lambda _: httpx.Response(
@@ -685,15 +685,15 @@ async def test_every_exchange_is_told_challenges_and_failures_too() -> None:
             await speaking.cancel_restore_job(REF)
 
     assert told == [
-        Answered("GET", 401, 0.0, challenge=True),
-        Answered("GET", 200, 0.0, rate_limit_remaining=1199),
-        Answered("DELETE", None, 0.0),
+        CallRecord("GET", 401, 0.0, challenge=True),
+        CallRecord("GET", 200, 0.0, rate_limit_remaining=1199),
+        CallRecord("DELETE", None, 0.0),
     ]
 
 
 @pytest.mark.parametrize("header", ["", "-1", "many", "9" * 50, "1.5"])
 async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
-    told: list[Answered] = []
+    told: list[CallRecord] = []
     answer = job()
     answer.headers["RateLimit-Remaining"] = header
     async with client(Script(answer), observe=told.append) as atlas:
@@ -712,7 +712,7 @@ async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
     ],
 )
 async def test_the_date_of_an_answer_is_told(header: str, date: datetime | None) -> None:
-    told: list[Answered] = []
+    told: list[CallRecord] = []
     answer = job()
     answer.headers["Date"] = header
     async with client(Script(answer), observe=told.append) as atlas:

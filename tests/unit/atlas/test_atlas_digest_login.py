@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bot.atlas import AtlasClient, ChallengeNotUnderstood, KeyRefused, RoleMissing
-from bot.atlas.digest import KEPT, DigestLogin
+from bot.atlas.digest import KEPT, PooledDigestAuth
 from tests.unit.atlas.strict import (
     KEY,
     REF,
@@ -244,7 +244,7 @@ async def test_a_cancelled_call_frees_its_nonce_for_others() -> None:
 
 
 async def test_the_nonces_that_are_kept_are_bounded() -> None:
-    login = DigestLogin(KEY, _is_401)
+    login = PooledDigestAuth(KEY, _is_401)
     atlas = StrictAtlas(uses=1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(atlas), auth=login) as http:
         for _ in range(KEPT + 20):

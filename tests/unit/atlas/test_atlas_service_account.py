@@ -23,7 +23,7 @@ from bot.atlas import (
     Unavailable,
     UnreadableAnswer,
 )
-from bot.atlas.bearer import Token
+from bot.atlas.oauth import Token
 from tests.unit.atlas.strict import REF, HandClock, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from bot import atlas
 from bot.atlas import (
     AtlasError,
-    AtlasRefused,
-    AtlasTrouble,
+    AtlasRejected,
+    AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
     KeyRefused,
@@ -26,8 +26,8 @@ from bot.atlas import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.atlas.verdict import verdict
-from bot.atlas.wire import Subject
+from bot.atlas.error_mapping import error_for
+from bot.atlas.protocol import Resource
 
 LEAVES = [
     thing
@@ -41,14 +41,14 @@ def of(
     code: str | None = None,
     *,
     method: str = "DELETE",
-    subject: Subject = Subject.JOB,
+    subject: Resource = Resource.JOB,
     headers: dict[str, str] | None = None,
     body: dict[str, object] | None = None,
 ) -> AtlasError:
     payload = (
         {"error": status, "reason": "…"} | (body or {}) | ({"errorCode": code} if code else {})
     )
-    return verdict(status, headers or {}, payload, subject, f"{method} /api/atlas/v2/x")
+    return error_for(status, headers or {}, payload, subject, f"{method} /api/atlas/v2/x")
 
 
 @pytest.mark.parametrize(
@@ -106,27 +106,27 @@ def test_each_answer_has_its_error(status: int, code: str | None, leaf: type[Atl
 @pytest.mark.parametrize(
     ("subject", "leaf"),
     [
-        (Subject.JOB, JobNotFound),
-        (Subject.JOBS, ClusterNotFound),
-        (Subject.CLUSTERS, ProjectNotFound),
-        (Subject.PROJECT, ProjectNotFound),
-        (Subject.PROJECTS, OtherRefusal),
+        (Resource.JOB, JobNotFound),
+        (Resource.JOBS, ClusterNotFound),
+        (Resource.CLUSTERS, ProjectNotFound),
+        (Resource.PROJECT, ProjectNotFound),
+        (Resource.PROJECTS, OtherRefusal),
     ],
 )
-def test_a_bare_404_is_about_what_the_path_names(subject: Subject, leaf: type[AtlasError]) -> None:
+def test_a_bare_404_is_about_what_the_path_names(subject: Resource, leaf: type[AtlasError]) -> None:
     assert type(of(404, method="GET", subject=subject)) is leaf
 
 
 @pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
 def test_a_404_about_the_project_that_is_no_json_is_another_servers(payload: object) -> None:
     """Atlas says which project it does not have; a web server in its place does not."""
-    error = verdict(404, {}, payload, Subject.PROJECT, "GET /api/atlas/v2/groups/x")
+    error = error_for(404, {}, payload, Resource.PROJECT, "GET /api/atlas/v2/groups/x")
 
     assert type(error) is UnreadableAnswer
 
 
 def test_the_code_is_taken_from_the_header_where_the_body_has_none() -> None:
-    error = verdict(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Subject.JOB, "GET /x")
+    error = error_for(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Resource.JOB, "GET /x")
 
     assert (type(error), error.code) == (ClusterNotFound, "CLUSTER_NOT_FOUND")
 
@@ -207,7 +207,7 @@ def test_a_refusal_without_an_error_of_its_own_names_its_code_and_status() -> No
 def test_whether_a_delete_may_have_worked_is_told(status: int, method: str, applied: bool) -> None:
     error = of(status, method=method)
 
-    assert isinstance(error, AtlasTrouble)
+    assert isinstance(error, AtlasUnavailable)
     assert error.may_have_taken_effect is applied
 
 
@@ -248,9 +248,9 @@ def test_every_error_says_a_whole_sentence(leaf: type[AtlasError]) -> None:
 
 
 def test_the_tree_has_two_branches() -> None:
-    branches = {leaf: issubclass(leaf, AtlasRefused) for leaf in LEAVES if leaf is not AtlasError}
+    branches = {leaf: issubclass(leaf, AtlasRejected) for leaf in LEAVES if leaf is not AtlasError}
 
-    assert all(issubclass(leaf, AtlasTrouble) is not no for leaf, no in branches.items())
+    assert all(issubclass(leaf, AtlasUnavailable) is not no for leaf, no in branches.items())
 
 
 _json = st.recursive(
@@ -270,12 +270,12 @@ _json = st.recursive(
     st.integers(min_value=300, max_value=599),
     _json,
     st.dictionaries(st.sampled_from(["Retry-After", "X-Error-Code"]), st.text(max_size=10)),
-    st.sampled_from(Subject),
+    st.sampled_from(Resource),
 )
 def test_no_body_whatever_breaks_the_verdict(
-    status: int, payload: object, headers: dict[str, str], subject: Subject
+    status: int, payload: object, headers: dict[str, str], subject: Resource
 ) -> None:
-    error = verdict(status, headers, payload, subject, "DELETE /x")
+    error = error_for(status, headers, payload, subject, "DELETE /x")
 
     assert error.status == status
     assert str(error).endswith(".")

@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
+from bot.async_cache import AsyncCache
 from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClusterKind
-from bot.cancellation.bucket import LIMIT, MARGIN, PAUSE, SHARE, Bucket
 from bot.cancellation.errors import KeptForCancelling
-from bot.cancellation.finding import AT_ONCE, Finder
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.cancellation.shelf import Shelf
-from tests.domain import JOB_ID, PROJECT_ID, a_job
-from tests.fake_atlas import FakeAtlas
+from bot.services.job_search import AT_ONCE, JobFinder
+from bot.services.rate_limit import LIMIT, MARGIN, PAUSE, SHARE, RateLimitBudget
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job
+from tests.support.fake_atlas import FakeAtlas
 
 OTHER_ID = "5b6212af90dc76637950a2c7"
 NOWHERE = "f" * 24
@@ -38,8 +38,8 @@ class Around:
         self.project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas)
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])
-        self.bucket = Bucket(self.clock)
-        self.finder = Finder(
+        self.bucket = RateLimitBudget(self.clock)
+        self.finder = JobFinder(
             projects, {PROJECT_ID: self.bucket}, monotonic=self.clock, patience=patience
         )
 
@@ -210,7 +210,7 @@ async def test_looking_around_stops_at_a_fifth_of_the_bucket() -> None:
 
 def test_a_bucket_goes_by_what_atlas_says() -> None:
     clock = Clock()
-    bucket = Bucket(clock)
+    bucket = RateLimitBudget(clock)
     bucket.seen(250, 1200)
 
     with pytest.raises(KeptForCancelling), bucket.call():
@@ -224,7 +224,7 @@ def test_a_bucket_goes_by_what_atlas_says() -> None:
 
 def test_a_bucket_of_which_atlas_says_nothing_goes_by_the_documents() -> None:
     clock = Clock()
-    bucket = Bucket(clock)
+    bucket = RateLimitBudget(clock)
     made = 0
     while made < LIMIT:
         try:
@@ -250,7 +250,7 @@ async def test_a_shelf_asks_once_for_many_and_keeps_what_came() -> None:
         return len(asked)
 
     clock = Clock()
-    shelf = Shelf(ask, clock)
+    shelf = AsyncCache(ask, clock)
     asking = [asyncio.create_task(shelf.get("a", age=10, patience=1)) for _ in range(5)]
     await asyncio.sleep(0)
     gate.set()
@@ -270,7 +270,7 @@ async def test_while_an_answer_is_slow_a_shelf_gives_the_last_one() -> None:
         return clock.now
 
     clock = Clock()
-    shelf = Shelf(ask, clock)
+    shelf = AsyncCache(ask, clock)
     first = await shelf.get("a", age=10, patience=1)
     gate.clear()
     clock.now += 11
@@ -292,7 +292,7 @@ async def test_a_definite_no_takes_the_old_answer_off_the_shelf() -> None:
         return 1
 
     clock = Clock()
-    shelf = Shelf(ask, clock)
+    shelf = AsyncCache(ask, clock)
     await shelf.get("a", age=10, patience=1)
     clock.now += 11
     faults.append(Unavailable())

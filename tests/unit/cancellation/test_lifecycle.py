@@ -12,21 +12,21 @@ import pytest
 from bot.cancellation.lifecycle import (
     OPEN,
     TRANSITIONS,
-    Sent,
-    Shown,
+    DeleteAttempts,
+    JobFingerprint,
     State,
     Step,
     next_step,
 )
-from tests.domain import NOON, SHOWN, a_job
+from tests.support.domain import NOON, SHOWN, a_job
 
 if TYPE_CHECKING:
     from bot.atlas import RestoreJob
 
-UNSENT = Sent()
-ACCEPTED = Sent(count=1, accepted=True)
-UNKNOWN = Sent(count=1, unknown=True)
-REFUSED = Sent(count=1)
+UNSENT = DeleteAttempts()
+ACCEPTED = DeleteAttempts(count=1, accepted=True)
+UNKNOWN = DeleteAttempts(count=1, unknown=True)
+REFUSED = DeleteAttempts(count=1)
 
 
 def test_a_job_that_is_still_what_was_shown_is_cancelled() -> None:
@@ -34,12 +34,12 @@ def test_a_job_that_is_still_what_was_shown_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("sent", [UNSENT, REFUSED])
-def test_a_job_that_somebody_else_cancelled_is_over(sent: Sent) -> None:
+def test_a_job_that_somebody_else_cancelled_is_over(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.OVER
 
 
 @pytest.mark.parametrize("sent", [ACCEPTED, UNKNOWN])
-def test_a_job_reads_cancelled_after_a_delete_that_may_have_worked(sent: Sent) -> None:
+def test_a_job_reads_cancelled_after_a_delete_that_may_have_worked(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.CANCELLED
 
 
@@ -48,7 +48,9 @@ def test_an_accepted_delete_is_waited_for_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("sent", [UNKNOWN, REFUSED])
-def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(sent: Sent) -> None:
+def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(
+    sent: DeleteAttempts,
+) -> None:
     assert next_step(SHOWN, sent, a_job()) is Step.SEND
 
 
@@ -56,7 +58,7 @@ def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(sent: 
     "end", [{"expired": True}, {"failed": True}, {"finishedAt": "2026-11-25T11:00:00Z"}]
 )
 @pytest.mark.parametrize("sent", [UNSENT, UNKNOWN, ACCEPTED, REFUSED])
-def test_a_job_that_ended_by_itself_is_over(end: dict[str, object], sent: Sent) -> None:
+def test_a_job_that_ended_by_itself_is_over(end: dict[str, object], sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(**end)) is Step.OVER
 
 
@@ -78,7 +80,7 @@ def test_a_link_that_became_live_is_not_a_change() -> None:
         replace(SHOWN, target="p/other"),
     ],
 )
-def test_anything_else_than_was_shown_is_a_change(shown: Shown) -> None:
+def test_anything_else_than_was_shown_is_a_change(shown: JobFingerprint) -> None:
     assert next_step(shown, UNSENT, a_job()) is Step.CHANGED
 
 
@@ -95,7 +97,7 @@ def test_a_delete_is_sent_only_for_a_job_that_this_look_shows_as_shown(
     *, cancelled: bool, over: bool, same: bool, accepted: bool, unknown: bool
 ) -> None:
     shown = SHOWN if same else replace(SHOWN, snapshot_id="f" * 24)
-    sent = Sent(count=1, accepted=accepted, unknown=unknown)
+    sent = DeleteAttempts(count=1, accepted=accepted, unknown=unknown)
     job = a_job(cancelled=cancelled, expired=over)
 
     step = next_step(shown, sent, job)
@@ -107,7 +109,7 @@ def test_a_delete_is_sent_only_for_a_job_that_this_look_shows_as_shown(
 def test_what_was_shown_is_taken_from_the_job() -> None:
     job: RestoreJob = a_job()
 
-    assert Shown.of(job) == SHOWN
+    assert JobFingerprint.of(job) == SHOWN
     assert SHOWN.snapshot_time == NOON - timedelta(hours=3)
 
 

@@ -16,19 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.atlas import CancelAccepted, JobRef, RateLimited
-from bot.cancellation.database import Database
-from bot.cancellation.desk import Desk, Submission
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.finding import Finder
-from bot.cancellation.history import History
-from bot.cancellation.leases import Leases
-from bot.cancellation.ledger import Ledger
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, People, Person, Policy
 from bot.cancellation.projects import Project, Projects
-from bot.cancellation.record import Record
-from bot.cancellation.runner import RENEWALS, Runner
-from tests.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
+from bot.services.job_search import JobFinder
+from bot.services.runner import RENEWALS, Runner
+from bot.services.service import CancellationService, Submission
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.history import History
+from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
@@ -129,10 +129,10 @@ class House:
 
     world: World
     atlas: OneJob
-    ledger: Ledger
-    desk: Desk
+    ledger: RequestStore
+    desk: CancellationService
     runner: Runner
-    record: Record
+    record: AuditLog
     started: list[str] = field(default_factory=list)
     request_id: str = "none"
 
@@ -274,7 +274,7 @@ def _house(database: Database, policy: Policy) -> House:
     atlas = OneJob(world)
     project = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=atlas)
     projects, clock = Projects([project]), world.clock
-    ledger, numbers = Ledger(database, clock), count(1)
+    ledger, numbers = RequestStore(database, clock), count(1)
 
     async def sleep(seconds: float) -> None:
         if seconds >= RENEWALS:
@@ -287,16 +287,19 @@ def _house(database: Database, policy: Policy) -> House:
         atlas=atlas,
         ledger=ledger,
         runner=Runner(
-            Leases(database, clock, "runner-1"), projects, sleep=sleep, monotonic=clock.monotonic
+            LeaseStore(database, clock, "runner-1"),
+            projects,
+            sleep=sleep,
+            monotonic=clock.monotonic,
         ),
-        record=Record(database),
+        record=AuditLog(database),
         desk=None,  # type: ignore[arg-type]  # it starts runs in the house itself: next line
     )
-    house.desk = Desk(
+    house.desk = CancellationService(
         ledger,
         projects,
         house,
-        finder=Finder(projects),
+        finder=JobFinder(projects),
         history=History(database, clock),
         now=clock,
         new_id=lambda: f"request-{next(numbers)}",

@@ -19,11 +19,11 @@ from bot.atlas import (
     Unavailable,
 )
 from bot.cancellation.errors import NotRecorded, RequestMovedOn
-from bot.cancellation.lifecycle import Outcome, Request, Sent, State
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.cancellation.runner import ABREAST, FRESH, LAST_READ, PATIENCE, Runner
-from tests.domain import PROJECT_ID, Clock, a_job, a_request
+from bot.services.runner import FRESH, LAST_READ, MAX_CONCURRENT_RUNS, PATIENCE, Runner
+from tests.support.domain import PROJECT_ID, Clock, a_job, a_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ class Held:
         return replace(request, sent=sent)
 
     async def cancel_answered(
-        self, request: Request, sent: Sent, answer: Mapping[str, object]
+        self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
     ) -> Request:
         self.written.append(f"answered {answer['status']}")
         return replace(request, sent=sent)
@@ -322,7 +322,7 @@ async def test_a_fault_after_a_delete_says_that_it_was_sent(clock: Clock) -> Non
 async def test_after_a_crash_a_job_that_reads_cancelled_is_ours(clock: Clock) -> None:
     atlas = Script(clock, reads=[GONE])
 
-    state, _ = await run(atlas, Held(a_request(sent=Sent(count=1, unknown=True))))
+    state, _ = await run(atlas, Held(a_request(sent=DeleteAttempts(count=1, unknown=True))))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
 
@@ -392,7 +392,7 @@ async def test_the_answer_is_written_down_while_the_next_look_is_on_its_way(cloc
 
     class Slow(Held):
         async def cancel_answered(
-            self, request: Request, sent: Sent, answer: Mapping[str, object]
+            self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
         ) -> Request:
             await looked.wait()
             return await super().cancel_answered(request, sent, answer)
@@ -410,7 +410,7 @@ async def test_a_run_whose_answer_cannot_be_written_down_says_nothing(clock: Clo
 
     class Overtaken(Held):
         async def cancel_answered(
-            self, request: Request, sent: Sent, answer: Mapping[str, object]
+            self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
         ) -> Request:
             raise RequestMovedOn(request)
 
@@ -436,12 +436,12 @@ async def test_no_more_are_claimed_than_can_be_brought_to_an_end_in_time() -> No
             return None
 
     runner = Runner(Many(a_request()), Projects([]))
-    ids = [str(number) for number in range(3 * ABREAST)]
+    ids = [str(number) for number in range(3 * MAX_CONCURRENT_RUNS)]
     for request_id in ids:
         runner.start(request_id)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert claimed == ids[:ABREAST]
+    assert claimed == ids[:MAX_CONCURRENT_RUNS]
 
     let_go.set()
     await runner.stop(5)
@@ -509,7 +509,7 @@ async def test_a_look_from_before_the_claim_does_not_count_after_another_runners
 
     hall.runner.start(request.id, request.ref)
     await asyncio.sleep(0.01)
-    hall.held.request = replace(request, sent=Sent(count=1, unknown=True))
+    hall.held.request = replace(request, sent=DeleteAttempts(count=1, unknown=True))
     hall.claims.set()
     await hall.runner.stop(5)
 

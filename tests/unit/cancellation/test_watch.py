@@ -20,12 +20,12 @@ from bot.atlas import (
     Unavailable,
     WrongClusterKind,
 )
-from bot.cancellation.bucket import LIMIT, Bucket
 from bot.cancellation.errors import KeptForCancelling, NotRecorded
-from bot.cancellation.rota import LONGEST_REST, SPACING, Rota, rest, retry_pause
-from bot.cancellation.sighting import Finding, Known, Seen, compare
-from bot.cancellation.watch import AT_ONCE, MENDING, RENEW, Watch
-from tests.domain import PROJECT_ID, Clock, a_job
+from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
+from bot.services.rate_limit import LIMIT, RateLimitBudget
+from bot.services.watch.poll_schedule import LONGEST_REST, SPACING, PollSchedule, rest, retry_pause
+from bot.services.watch.watcher import AT_ONCE, MENDING, RENEW, Watcher
+from tests.support.domain import PROJECT_ID, Clock, a_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -38,7 +38,7 @@ LINK = ["https://x.invalid/y"]
 # What a look changes
 
 
-def told(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+def told(findings: Sequence[JobChange]) -> list[tuple[str, str]]:
     return [(each.job_id[-1], each.seen) for each in findings if each.told]
 
 
@@ -46,29 +46,31 @@ def job(number: int, **changes: object) -> RestoreJob:
     return a_job(id=f"{number:024x}", **changes)
 
 
-def known(number: int, seen: Seen, *, announced: bool = True) -> dict[str, Known]:
-    return {f"{number:024x}": Known(seen=seen, announced=announced)}
+def known(number: int, seen: WatchedState, *, announced: bool = True) -> dict[str, RecordedJob]:
+    return {f"{number:024x}": RecordedJob(seen=seen, announced=announced)}
 
 
 def test_new_jobs_are_told_of_oldest_first() -> None:
     assert told(compare([job(2, deliveryUrl=LINK), job(1)], {}, first=True)) == [
-        ("1", Seen.IN_PROGRESS),
-        ("2", Seen.LINK_LIVE),
+        ("1", WatchedState.IN_PROGRESS),
+        ("2", WatchedState.LINK_LIVE),
     ]
 
 
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        ({"deliveryUrl": LINK}, Seen.LINK_LIVE),
-        ({"cancelled": True}, Seen.CANCELLED),
-        ({"expired": True}, Seen.EXPIRED),
-        ({"failed": True}, Seen.FAILED),
-        ({"finishedAt": "2026-11-25T11:00:00Z"}, Seen.FINISHED),
+        ({"deliveryUrl": LINK}, WatchedState.LINK_LIVE),
+        ({"cancelled": True}, WatchedState.CANCELLED),
+        ({"expired": True}, WatchedState.EXPIRED),
+        ({"failed": True}, WatchedState.FAILED),
+        ({"finishedAt": "2026-11-25T11:00:00Z"}, WatchedState.FINISHED),
     ],
 )
-def test_every_change_of_an_announced_job_is_told(change: dict[str, object], seen: Seen) -> None:
-    found = compare([job(1, **change)], known(1, Seen.IN_PROGRESS), first=False)
+def test_every_change_of_an_announced_job_is_told(
+    change: dict[str, object], seen: WatchedState
+) -> None:
+    found = compare([job(1, **change)], known(1, WatchedState.IN_PROGRESS), first=False)
 
     assert [(each.seen, each.is_new, each.told) for each in found] == [(seen, False, True)]
 
@@ -80,11 +82,11 @@ def test_what_is_over_at_the_first_look_is_known_and_not_told() -> None:
 
 
 def test_what_has_come_and_gone_between_two_looks_is_told() -> None:
-    assert told(compare([job(1, expired=True)], {}, first=False)) == [("1", Seen.EXPIRED)]
+    assert told(compare([job(1, expired=True)], {}, first=False)) == [("1", WatchedState.EXPIRED)]
 
 
 def test_nothing_is_told_twice() -> None:
-    assert compare([job(1)], known(1, Seen.IN_PROGRESS), first=False) == []
+    assert compare([job(1)], known(1, WatchedState.IN_PROGRESS), first=False) == []
 
 
 def test_other_restores_are_not_watched() -> None:
@@ -94,33 +96,35 @@ def test_other_restores_are_not_watched() -> None:
 
 
 def test_an_open_job_that_is_listed_no_more_is_told_of() -> None:
-    assert told(compare([], known(1, Seen.LINK_LIVE), first=False)) == [("1", Seen.GONE)]
+    assert told(compare([], known(1, WatchedState.LINK_LIVE), first=False)) == [
+        ("1", WatchedState.GONE)
+    ]
 
 
-@pytest.mark.parametrize("seen", [seen for seen in Seen if seen.is_over])
-def test_a_job_that_is_over_may_leave_the_list_unnoticed(seen: Seen) -> None:
+@pytest.mark.parametrize("seen", [seen for seen in WatchedState if seen.is_over])
+def test_a_job_that_is_over_may_leave_the_list_unnoticed(seen: WatchedState) -> None:
     assert compare([], known(1, seen), first=False) == []
 
 
 def test_a_change_of_what_was_never_announced_is_told_only_if_it_can_be_cancelled() -> None:
-    before = known(1, Seen.EXPIRED, announced=False)
+    before = known(1, WatchedState.EXPIRED, announced=False)
 
     assert told(compare([job(1, failed=True)], before, first=False)) == []
-    assert told(compare([job(1)], before, first=False)) == [("1", Seen.IN_PROGRESS)]
+    assert told(compare([job(1)], before, first=False)) == [("1", WatchedState.IN_PROGRESS)]
 
 
 # When it looks
 
 
 def test_looks_are_spread_evenly_over_the_interval() -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("abcd", 0)
 
     assert [rota.take(now) for now in (0, 14, 15, 30, 44, 45)] == ["a", None, "b", "c", None, "d"]
 
 
 def test_the_same_clusters_keep_their_times() -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("ab", 0)
     rota.spread("ba", 25)
 
@@ -129,7 +133,7 @@ def test_the_same_clusters_keep_their_times() -> None:
 
 
 def test_a_new_cluster_is_looked_at_before_those_that_were_looked_at() -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("ab", 0)
     for now in (0, 30):
         rota.put_back(str(rota.take(now)), now)
@@ -139,7 +143,7 @@ def test_a_new_cluster_is_looked_at_before_those_that_were_looked_at() -> None:
 
 
 def test_a_cluster_under_way_keeps_its_turn_when_others_change() -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("ab", 0)
     assert rota.take(0) == "a"
     rota.spread("abz", 1)
@@ -149,7 +153,7 @@ def test_a_cluster_under_way_keeps_its_turn_when_others_change() -> None:
 
 
 def test_a_cluster_that_was_removed_does_not_come_back() -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("a", 0)
     rota.take(0)
     rota.spread("", 1)
@@ -165,7 +169,7 @@ def test_a_cluster_that_was_removed_does_not_come_back() -> None:
 def test_a_late_look_keeps_to_the_pace_and_makes_up_for_nothing(
     ended: float, retry_in: float | None, due: float
 ) -> None:
-    rota = Rota(60)
+    rota = PollSchedule(60)
     rota.spread("a", 0)
     rota.take(0)
     rota.put_back("a", ended, retry_in)
@@ -271,7 +275,7 @@ class FakeNotes:
 
     async def note(
         self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
-    ) -> list[Finding] | None:
+    ) -> list[JobChange] | None:
         if self.faults:
             raise self.faults.pop(0)
         if not self.held:
@@ -294,7 +298,7 @@ class Scene:
     clock: Moments
     atlas: FakeAtlas
     notes: FakeNotes
-    watch: Watch
+    watch: Watcher
     told: list[float]
 
     @property
@@ -309,13 +313,13 @@ class Scene:
 
 
 def scene(
-    clusters: int = 3, interval: float = 60, share: Callable[[Clock], Bucket] | None = None
+    clusters: int = 3, interval: float = 60, share: Callable[[Clock], RateLimitBudget] | None = None
 ) -> Scene:
     clock = Moments()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     notes = FakeNotes()
     told: list[float] = []
-    watch = Watch(
+    watch = Watcher(
         PROJECT_ID,
         atlas,
         share(clock) if share else Plenty(),
@@ -355,10 +359,10 @@ async def test_no_interval_is_so_short_that_the_bucket_would_be_drained() -> Non
 
 
 async def test_a_bucket_that_does_not_fill_up_is_left_half_full() -> None:
-    bucket: list[Bucket] = []
+    bucket: list[RateLimitBudget] = []
 
-    def build(clock: Clock) -> Bucket:
-        bucket.append(Bucket(clock.monotonic))
+    def build(clock: Clock) -> RateLimitBudget:
+        bucket.append(RateLimitBudget(clock.monotonic))
         return bucket[0]
 
     here = scene(400, interval=60, share=build)
@@ -544,7 +548,7 @@ async def test_a_look_that_finds_the_project_taken_over_is_no_news() -> None:
 
     async def lost(
         project_id: str, cluster: str, jobs: Sequence[RestoreJob]
-    ) -> list[Finding] | None:
+    ) -> list[JobChange] | None:
         here.notes.held = False
         return await plain(project_id, cluster, jobs)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bot.slack.background import Background
+from bot.slack.bolt_app import App, build_app
 from bot.slack.directory import Directory
-from bot.slack.register import App, build_app
+from bot.tasks import BackgroundTasks
 from tests.unit.slack.fake_desk import OPEN_TO_ALL, FakeDesk
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
 
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, policy: Policy = OPEN_TO_ALL, *names: str, patience: float = 2.5) -> None:
         self.slack = FakeSlack()
         self.desk = FakeDesk(policy, names=names or ("shop-prod",))
-        self.background = Background()
+        self.background = BackgroundTasks()
         self.acks: list[float] = []
         self.app: App = build_app(
             self.slack,

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation import policy as rules
-from bot.cancellation.desk import Sight, new_request, refusal_of
 from bot.cancellation.errors import (
     ApprovalRanOut,
     JobTaken,
@@ -14,13 +13,14 @@ from bot.cancellation.errors import (
     RequestMovedOn,
     UnknownProject,
 )
-from bot.cancellation.finding import Finder
-from bot.cancellation.history import Past
 from bot.cancellation.lifecycle import OPEN, Approval, Card, Outcome, Request, State
 from bot.cancellation.policy import Person, Policy
 from bot.cancellation.projects import Project, Projects
-from tests.domain import NOON, PROJECT_ID, a_job
-from tests.fake_atlas import FakeAtlas
+from bot.services.job_search import JobFinder
+from bot.services.service import JobDetails, new_request, refusal_of
+from bot.storage.history import Past
+from tests.support.domain import NOON, PROJECT_ID, a_job
+from tests.support.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.atlas import JobRef, RestoreJob
-    from bot.cancellation.desk import Submission
     from bot.cancellation.errors import NotAllowed
+    from bot.services.service import Submission
 
 OPEN_TO_ALL = Policy()
 
@@ -58,7 +58,7 @@ class FakeDesk:
             for each, name in zip(ids, names, strict=True)
         )
         self.requests: dict[str, Request] = {}
-        self.finder = Finder(self.projects)
+        self.finder = JobFinder(self.projects)
         self.history = FakeHistory(self.requests)
         self.job: RestoreJob | Exception = a_job()
         self.fault: Exception | None = None
@@ -75,14 +75,14 @@ class FakeDesk:
         self.requests[request.id] = request
         return request
 
-    async def look_up(self, ref: JobRef, *, patience: float) -> Sight:
+    async def look_up(self, ref: JobRef, *, patience: float) -> JobDetails:
         self.looked_up.append(ref)
         await self._pass_gate()
         project = self._project(ref.project_id)
         if isinstance(self.job, Exception):
             raise self.job
         taken = next((r for r in self.requests.values() if r.ref == ref and r.state in OPEN), None)
-        return Sight(ref=ref, project_name=project.name, job=self.job, open_request=taken)
+        return JobDetails(ref=ref, project_name=project.name, job=self.job, open_request=taken)
 
     async def request(self, request_id: str) -> Request:
         if request_id not in self.requests:

@@ -7,20 +7,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef
-from bot.cancellation.desk import Sight
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.policy import EVERYONE, People, Policy
 from bot.cancellation.posts import Post, PostKind
-from bot.cancellation.sighting import Seen, Sighting
-from bot.slack.blocks import announcement, card, dialog, reply, text
-from bot.slack.channels import Standing
-from bot.slack.metadata import Asked
-from tests.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
+from bot.cancellation.watched_job import WatchedJob, WatchedState
+from bot.services.service import JobDetails
+from bot.slack import mrkdwn
+from bot.slack.card import replies as card_replies
+from bot.slack.card import views as card_views
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import JobTarget
+from bot.slack.outbox import announcement_views
+from bot.slack.placement import Placement
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.unit.slack.fake_slack import LINKS
 
 if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request, Shown
+    from bot.cancellation.lifecycle import JobFingerprint, Request
 
 NASTY = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
@@ -60,17 +64,19 @@ def longest(state: State) -> Request:
     )
 
 
-def asked() -> Asked:
+def asked() -> JobTarget:
     ref = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID)
-    return Asked(ref=ref, project_name="shop-prod", asked_in="C0OPS")
+    return JobTarget(ref=ref, project_name="shop-prod", asked_in="C0OPS")
 
 
-def longest_asked() -> Asked:
-    return Asked(ref=LONGEST, project_name=LONG_NAME, asked_in="C" * 20)
+def longest_asked() -> JobTarget:
+    return JobTarget(ref=LONGEST, project_name=LONG_NAME, asked_in="C" * 20)
 
 
-def sight(**changes: Any) -> Sight:
-    return Sight(ref=asked().ref, project_name="shop-prod", job=a_job(**changes), open_request=None)
+def sight(**changes: Any) -> JobDetails:
+    return JobDetails(
+        ref=asked().ref, project_name="shop-prod", job=a_job(**changes), open_request=None
+    )
 
 
 def post(event: EventName, about: Request, **changes: Any) -> Post:
@@ -87,8 +93,8 @@ def post(event: EventName, about: Request, **changes: Any) -> Post:
     return Post(**fixed | changes)
 
 
-HERE = Standing(channel="C0OPS")
-ELSEWHERE = Standing(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
+HERE = Placement(channel="C0OPS")
+ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
 LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:00:00Z"}
 AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
 OVER = {"cancelled": True, "finishedAt": "2026-11-25T11:00:00Z"}
@@ -98,28 +104,30 @@ SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 def views() -> dict[str, dict[str, Any]]:
     taken = waiting()
     return {
-        "loading": dialog.loading(asked()),
-        "details": dialog.details(sight(), asked(), Policy(), HERE, LINKS),
-        "details_live": dialog.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
-        "details_strict": dialog.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
-        "details_longest": dialog.details(
+        "loading": dialog_views.loading(asked()),
+        "details": dialog_views.details(sight(), asked(), Policy(), HERE, LINKS),
+        "details_live": dialog_views.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
+        "details_strict": dialog_views.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
+        "details_longest": dialog_views.details(
             sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
         ),
-        "not_cancellable_type": dialog.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
-        "not_cancellable_over": dialog.not_cancellable(sight(**OVER), asked(), LINKS),
-        "not_cancellable_new": dialog.not_cancellable(sight(deliveryType="o" * 64), asked(), LINKS),
-        "taken": dialog.taken(taken, asked(), LINKS),
-        "trouble": dialog.trouble("Atlas did not answer.", asked()),
-        "trouble_refused": dialog.trouble(
-            "Atlas said no.", asked(), text.answer_of_atlas(403, "ACCESS_FORBIDDEN")
+        "not_cancellable_type": dialog_views.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
+        "not_cancellable_over": dialog_views.not_cancellable(sight(**OVER), asked(), LINKS),
+        "not_cancellable_new": dialog_views.not_cancellable(
+            sight(deliveryType="o" * 64), asked(), LINKS
         ),
-        "trouble_longest": dialog.trouble(
-            LONG_REASON, longest_asked(), text.answer_of_atlas(503, "X" * 100)
+        "taken": dialog_views.taken(taken, asked(), LINKS),
+        "trouble": dialog_views.trouble("Atlas did not answer.", asked()),
+        "trouble_refused": dialog_views.trouble(
+            "Atlas said no.", asked(), mrkdwn.answer_of_atlas(403, "ACCESS_FORBIDDEN")
         ),
-        "refused": dialog.refused("You may not ask."),
-        "posted_elsewhere": dialog.posted_elsewhere("Its card is in <#C0AUDIT>."),
-        "broken": dialog.broken("1a2b3c4d"),
-        "deny_reason": dialog.deny_reason("0" * 32),
+        "trouble_longest": dialog_views.trouble(
+            LONG_REASON, longest_asked(), mrkdwn.answer_of_atlas(503, "X" * 100)
+        ),
+        "refused": dialog_views.refused("You may not ask."),
+        "posted_elsewhere": dialog_views.posted_elsewhere("Its card is in <#C0AUDIT>."),
+        "broken": dialog_views.broken("1a2b3c4d"),
+        "deny_reason": dialog_views.deny_reason("0" * 32),
     }
 
 
@@ -138,58 +146,58 @@ def ended(state: State) -> Request:
 
 
 def messages() -> dict[str, dict[str, Any]]:
-    built = {f"card_{state}": card.message(ended(state), EVERYONE, LINKS) for state in State}
-    built["card_awaiting"] = card.message(waiting(), APPROVERS, LINKS)
-    built["card_nasty"] = card.message(
+    built = {f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS) for state in State}
+    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS)
+    built["card_nasty"] = card_views.message(
         waiting(reason=NASTY, project_name=NASTY, outcome=Outcome(sentence=NASTY)), None, LINKS
     )
     built |= {
-        f"card_longest_{state}": card.message(longest(state), MANY, LINKS)
+        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS)
         for state in (State.AWAITING, State.FAILED)
     }
-    built["card_second_copy"] = card.second_copy(request(), LINKS)
-    built["card_live"] = card.message(request(shown=_live()), EVERYONE, LINKS)
+    built["card_second_copy"] = card_views.second_copy(request(), LINKS)
+    built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
     for event, actor in _told().items():
         about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
         detail = DETAILS.get(event, {})
-        built[f"reply_{event.split(':')[1]}"] = reply.message(
+        built[f"reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, about, actor=actor, detail=detail)
         )
     nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
-    built["reply_longest"] = reply.message(nasty)
+    built["reply_longest"] = card_replies.message(nasty)
     return built | announcements()
 
 
 def announcements() -> dict[str, dict[str, Any]]:
     """The watch's messages, by where the job stands."""
     built = {
-        f"announcement_{seen}": announcement.message(sighting(seen=seen), "shop-prod", LINKS)
-        for seen in Seen
+        f"announcement_{seen}": announcement_views.message(sighting(seen=seen), "shop-prod", LINKS)
+        for seen in WatchedState
     }
-    by_us = sighting(seen=Seen.CANCELLED, request=request(state=State.CANCELLED))
-    built["announcement_ours"] = announcement.message(by_us, "shop-prod", LINKS)
-    nasty = sighting(seen=Seen.FAILED, ref=LONGEST, request=longest(State.FAILED))
-    built["announcement_longest"] = announcement.message(nasty, LONG_NAME, LINKS)
+    by_us = sighting(seen=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
+    built["announcement_ours"] = announcement_views.message(by_us, "shop-prod", LINKS)
+    nasty = sighting(seen=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED))
+    built["announcement_longest"] = announcement_views.message(nasty, LONG_NAME, LINKS)
     return built
 
 
-def sighting(**changes: Any) -> Sighting:
-    seen = changes.get("seen", Seen.IN_PROGRESS)
+def sighting(**changes: Any) -> WatchedJob:
+    seen = changes.get("seen", WatchedState.IN_PROGRESS)
     values: dict[str, Any] = {
         "id": 1,
         "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
         "seen": seen,
-        "shown": _live() if seen is Seen.LINK_LIVE else SHOWN,
+        "shown": _live() if seen is WatchedState.LINK_LIVE else SHOWN,
         "first_seen_at": NOON,
         "changed_at": NOON + timedelta(minutes=5),
         "version": 1,
         "client_msg_id": "5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10",
         "attempts": 1,
     }
-    return Sighting(**values | changes)
+    return WatchedJob(**values | changes)
 
 
-def _live() -> Shown:
+def _live() -> JobFingerprint:
     return replace(SHOWN, link_is_live=True, expires_at=NOON + timedelta(hours=1))
 
 

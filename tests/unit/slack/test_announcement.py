@@ -11,10 +11,8 @@ import pytest
 
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.sighting import Seen
-from bot.slack.announcements import LATER, MOST_TRIES, Announcements, judge
-from bot.slack.command import OpenJob, parse
-from bot.slack.delivery import LONGEST_PAUSE, MENDING, TRIES, Again, Delivered, Drop
+from bot.cancellation.watched_job import WatchedState
+from bot.slack.command.grammar import OpenJob, parse
 from bot.slack.errors import (
     BadToken,
     CannotPostThere,
@@ -24,8 +22,10 @@ from bot.slack.errors import (
     RateLimited,
     SlackRefused,
 )
-from bot.slack.noting import PAUSES as NOTE_PAUSES
-from tests.domain import JOB_ID, PROJECT_ID, Clock
+from bot.slack.outbox.announcements import LATER, MOST_TRIES, Announcements, next_action
+from bot.slack.outbox.delivery import LONGEST_PAUSE, MENDING, TRIES, Delivered, Drop, RetryLater
+from bot.slack.outbox.retry_write import PAUSES as NOTE_PAUSES
+from tests.support.domain import JOB_ID, PROJECT_ID, Clock
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
 from tests.unit.slack.samples import announcements as messages_of_the_watch
 from tests.unit.slack.samples import sighting
@@ -33,7 +33,7 @@ from tests.unit.slack.samples import sighting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.cancellation.sighting import Sighting
+    from bot.cancellation.watched_job import WatchedJob
     from bot.slack.errors import SlackTrouble
 
 WATCH = "C0WATCH"
@@ -45,20 +45,20 @@ HERE = Card(channel="C0WATCH", ts="1700000000.000100")
 class FakeSightings:
     """What is to be announced, in memory; `faults` are raised by whatever is called next."""
 
-    due: list[Sighting] = field(default_factory=list)
+    due: list[WatchedJob] = field(default_factory=list)
     done: list[tuple[Any, ...]] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    async def claim(self) -> Sighting | None:
+    async def claim(self) -> WatchedJob | None:
         return self.due.pop(0) if self.due else None
 
-    async def told(self, sighting: Sighting, message: Card, *, current: bool) -> None:
+    async def told(self, sighting: WatchedJob, message: Card, *, current: bool) -> None:
         self._note("told", message.channel, message.ts, current)
 
-    async def again(self, sighting: Sighting, seconds: float, error: str) -> None:
+    async def again(self, sighting: WatchedJob, seconds: float, error: str) -> None:
         self._note("again", seconds, error)
 
-    async def given_up(self, sighting: Sighting, error: str) -> None:
+    async def given_up(self, sighting: WatchedJob, error: str) -> None:
         self._note("given up", error)
 
     def _note(self, *what: Any) -> None:
@@ -179,7 +179,7 @@ async def test_an_announcement_is_posted_in_the_watch_channel(
 async def test_a_change_is_an_edit_of_the_announcement(
     announcements: Announcements, slack: FakeSlack, sightings: FakeSightings
 ) -> None:
-    await announcements.deliver(sighting(seen=Seen.CANCELLED, message=HERE, version=2))
+    await announcements.deliver(sighting(seen=WatchedState.CANCELLED, message=HERE, version=2))
 
     (edited,) = slack.called("chat.update")
     assert (edited["channel"], edited["ts"]) == (HERE.channel, HERE.ts)
@@ -209,7 +209,7 @@ async def test_an_announcement_of_a_project_that_is_not_watched_any_more_still_e
     announcements: Announcements, slack: FakeSlack
 ) -> None:
     other = replace(sighting().ref, project_id="f" * 24)
-    await announcements.deliver(sighting(ref=other, message=HERE, seen=Seen.EXPIRED))
+    await announcements.deliver(sighting(ref=other, message=HERE, seen=WatchedState.EXPIRED))
 
     assert slack.methods == ["chat.update"]
 
@@ -273,29 +273,31 @@ async def test_a_delivery_is_noted_though_the_ledger_stumbles(
     ("trouble", "verdict"),
     [
         (PostedBefore(), Delivered()),
-        (RateLimited(seconds=7), Again(7)),
-        (NotReachable(), Again(0.5)),
-        (BadToken(), Again(MENDING)),
-        (CannotPostThere(), Again(LATER)),
+        (RateLimited(seconds=7), RetryLater(7)),
+        (NotReachable(), RetryLater(0.5)),
+        (BadToken(), RetryLater(MENDING)),
+        (CannotPostThere(), RetryLater(LATER)),
         (MessageGone(), Drop()),
-        (SlackRefused("new_error"), Again(0.5)),
+        (SlackRefused("new_error"), RetryLater(0.5)),
     ],
 )
 def test_each_trouble_has_its_way_out(trouble: SlackTrouble, verdict: object) -> None:
-    assert judge(sighting(), trouble, lambda: 0.0) == verdict
+    assert next_action(sighting(), trouble, lambda: 0.0) == verdict
 
 
-@pytest.mark.parametrize(("attempts", "verdict"), [(TRIES, Again(LATER)), (MOST_TRIES, Drop())])
+@pytest.mark.parametrize(
+    ("attempts", "verdict"), [(TRIES, RetryLater(LATER)), (MOST_TRIES, Drop())]
+)
 def test_an_unknown_refusal_is_tried_rarely_and_not_for_ever(
     attempts: int, verdict: object
 ) -> None:
-    assert judge(sighting(attempts=attempts), SlackRefused("x"), lambda: 0.0) == verdict
+    assert next_action(sighting(attempts=attempts), SlackRefused("x"), lambda: 0.0) == verdict
 
 
 def test_slack_may_be_away_for_as_long_as_it_likes() -> None:
-    away = judge(sighting(attempts=MOST_TRIES * 2), NotReachable(), lambda: 1.0)
+    away = next_action(sighting(attempts=MOST_TRIES * 2), NotReachable(), lambda: 1.0)
 
-    assert away == Again(LONGEST_PAUSE)
+    assert away == RetryLater(LONGEST_PAUSE)
 
 
 # The loop

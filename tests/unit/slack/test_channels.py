@@ -9,13 +9,13 @@ import aiohttp
 import pytest
 
 from bot.cancellation.policy import Policy
-from bot.slack.channels import (
+from bot.slack.placement import (
     HOLDS,
+    ChannelInfo,
     Channels,
     NowhereToPost,
-    Place,
-    Standing,
-    decide,
+    Placement,
+    choose,
     read_place,
     target,
 )
@@ -27,11 +27,11 @@ AUDITED = Policy(audit_channel="C0AUDIT")
 BOTH = Policy(approvals=1, audit_channel="C0AUDIT")
 NAMED = Policy(approvals=1, channels=frozenset({"C0OPS"}))
 
-OPEN = Place(can_post=True, is_shared=False)
-CLOSED = Place(can_post=False, is_shared=False, why="it is not in this channel")
-UNKNOWN = Place(why="Slack did not answer")
-SHARED = Place(can_post=True, is_shared=True)
-DIRECT = Place(is_direct=True, is_shared=False)
+OPEN = ChannelInfo(can_post=True, is_shared=False)
+CLOSED = ChannelInfo(can_post=False, is_shared=False, why="it is not in this channel")
+UNKNOWN = ChannelInfo(why="Slack did not answer")
+SHARED = ChannelInfo(can_post=True, is_shared=True)
+DIRECT = ChannelInfo(is_direct=True, is_shared=False)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,12 @@ DIRECT = Place(is_direct=True, is_shared=False)
         (BOTH, OPEN, "C0AUDIT"),
     ],
 )
-def test_the_card_stands_where_it_can_be_seen(policy: Policy, place: Place, channel: str) -> None:
-    standing = decide(policy, "C0OPS", place, "U0RINA")
+def test_the_card_stands_where_it_can_be_seen(
+    policy: Policy, place: ChannelInfo, channel: str
+) -> None:
+    standing = choose(policy, "C0OPS", place, "U0RINA")
 
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, Placement)
     assert standing.channel == channel
     assert bool(standing.note) == (channel != "C0OPS")
     assert bool(standing.because) == (channel == "U0RINA")
@@ -72,9 +74,9 @@ def test_the_card_stands_where_it_can_be_seen(policy: Policy, place: Place, chan
     ],
 )
 def test_what_approvers_could_not_see_is_refused_with_what_to_do(
-    policy: Policy, place: Place
+    policy: Policy, place: ChannelInfo
 ) -> None:
-    standing = decide(policy, "C0OPS", place, "U0RINA")
+    standing = choose(policy, "C0OPS", place, "U0RINA")
 
     assert isinstance(standing, NowhereToPost)
     assert "BOT_AUDIT_CHANNEL" in standing.sentence
@@ -92,15 +94,17 @@ def test_what_approvers_could_not_see_is_refused_with_what_to_do(
         (DIRECT, "The command was typed in a direct message. The card goes to <#C0AUDIT>."),
     ],
 )
-def test_the_dialog_says_why_the_card_goes_to_the_audit_channel(typed: Place, note: str) -> None:
-    standing = decide(BOTH, "C0OPS", OPEN, "U0RINA", typed)
+def test_the_dialog_says_why_the_card_goes_to_the_audit_channel(
+    typed: ChannelInfo, note: str
+) -> None:
+    standing = choose(BOTH, "C0OPS", OPEN, "U0RINA", typed)
 
-    assert standing == Standing(channel="C0AUDIT", note=note)
+    assert standing == Placement(channel="C0AUDIT", note=note)
 
 
 def test_the_advice_fits_the_obstacle() -> None:
-    unreachable = decide(BOTH, "C0OPS", CLOSED, "U0RINA")
-    shared = decide(STRICT, "C0OPS", SHARED, "U0RINA")
+    unreachable = choose(BOTH, "C0OPS", CLOSED, "U0RINA")
+    shared = choose(STRICT, "C0OPS", SHARED, "U0RINA")
 
     assert isinstance(unreachable, NowhereToPost)
     assert "Invite the bot to <#C0AUDIT>" in unreachable.sentence
@@ -123,11 +127,11 @@ def test_the_audit_channel_is_the_one_to_look_at() -> None:
         ({"is_im": True}, DIRECT),
         (
             {"is_member": True, "is_archived": True},
-            Place(can_post=False, is_shared=False, why="the channel is archived"),
+            ChannelInfo(can_post=False, is_shared=False, why="the channel is archived"),
         ),
     ],
 )
-def test_a_channel_of_slack_is_read(channel: dict[str, Any], place: Place) -> None:
+def test_a_channel_of_slack_is_read(channel: dict[str, Any], place: ChannelInfo) -> None:
     assert read_place(channel) == place
 
 

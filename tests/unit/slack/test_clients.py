@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.slack.clients import CONNECTIONS, build_client, new_session
+from bot.slack.client import CONNECTIONS, build_client, new_session
 from bot.slack.errors import CALL_ERRORS, NotReachable, meaning_of
 
 if TYPE_CHECKING:

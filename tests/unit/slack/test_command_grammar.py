@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.command import (
+from bot.slack.command.grammar import (
     Command,
     FindJob,
     Help,

@@ -6,20 +6,6 @@ import pytest
 
 from bot.cancellation.events import EventName
 from bot.cancellation.posts import Post, PostKind
-from bot.slack.delivery import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    MENDING,
-    TRIES,
-    Again,
-    Delivered,
-    Drop,
-    MoveCard,
-    TellRequester,
-    Verdict,
-    judge,
-    pause,
-)
 from bot.slack.errors import (
     BadToken,
     CannotPostThere,
@@ -30,7 +16,21 @@ from bot.slack.errors import (
     SlackRefused,
     SlackTrouble,
 )
-from tests.domain import RINA
+from bot.slack.outbox.delivery import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MENDING,
+    TRIES,
+    Delivered,
+    Drop,
+    MoveCard,
+    RetryLater,
+    TellRequester,
+    Verdict,
+    next_action,
+    pause,
+)
+from tests.support.domain import RINA
 from tests.unit.slack import samples
 
 
@@ -47,17 +47,17 @@ def no_jitter() -> float:
 @pytest.mark.parametrize(
     ("trouble", "verdict"),
     [
-        (NotReachable(), Again(FIRST_PAUSE)),
-        (RateLimited(seconds=9.0), Again(9.0)),
-        (BadToken("invalid_auth"), Again(MENDING)),
+        (NotReachable(), RetryLater(FIRST_PAUSE)),
+        (RateLimited(seconds=9.0), RetryLater(9.0)),
+        (BadToken("invalid_auth"), RetryLater(MENDING)),
         (PostedBefore(), Delivered()),
-        (SlackRefused("invalid_blocks"), Again(FIRST_PAUSE)),
+        (SlackRefused("invalid_blocks"), RetryLater(FIRST_PAUSE)),
     ],
 )
 def test_what_passes_is_tried_again(
     kind: PostKind, trouble: SlackTrouble, verdict: Verdict
 ) -> None:
-    assert judge(a_post(kind), trouble, no_jitter) == verdict
+    assert next_action(a_post(kind), trouble, no_jitter) == verdict
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_what_passes_is_tried_again(
 def test_what_lasts_goes_to_the_requester(
     kind: PostKind, channel: str, verdict: Verdict, trouble: SlackTrouble
 ) -> None:
-    assert judge(a_post(kind, channel=channel), trouble, no_jitter) == verdict
+    assert next_action(a_post(kind, channel=channel), trouble, no_jitter) == verdict
 
 
 def test_a_refusal_that_nobody_knows_is_put_to_the_test_a_few_times() -> None:
     tried = a_post(PostKind.CARD, attempts=TRIES)
 
-    assert judge(tried, SlackRefused("new_code"), no_jitter) == MoveCard()
+    assert next_action(tried, SlackRefused("new_code"), no_jitter) == MoveCard()
 
 
 def test_pauses_double_up_to_the_longest() -> None:

@@ -12,25 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 
-from bot.cancellation.lifecycle import Shown
-from bot.cancellation.trail import new_request_id
-from bot.slack.metadata import (
-    Seen,
+from bot.cancellation.lifecycle import JobFingerprint
+from bot.cancellation.request_context import new_request_id
+from bot.slack.dialog.metadata import (
+    DialogState,
     UnreadableDialog,
     read_asked,
     read_seen,
     write_asked,
     write_seen,
 )
-from tests.domain import SHOWN
+from tests.support.domain import SHOWN
 from tests.unit.slack.samples import asked, longest_asked
 
-SEEN = Seen(asked=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
+SEEN = DialogState(asked=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
 MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))
 
 
 SHOWNS = st.builds(
-    Shown,
+    JobFingerprint,
     delivery_type=st.text(max_size=64),
     snapshot_id=st.just(SHOWN.snapshot_id),
     snapshot_time=MOMENTS,
@@ -42,7 +42,7 @@ SHOWNS = st.builds(
 
 
 @given(SHOWNS)
-def test_what_was_shown_comes_back_as_it_was(shown: Shown) -> None:
+def test_what_was_shown_comes_back_as_it_was(shown: JobFingerprint) -> None:
     seen = replace(SEEN, shown=shown)
 
     assert read_seen(write_seen(seen)) == seen

@@ -9,15 +9,15 @@ import aiohttp
 import pytest
 
 from bot.cancellation.policy import EVERYONE, Kind, People
+from bot.slack.actor import Actor
 from bot.slack.directory import HOLDS, Directory, kind_of
 from bot.slack.errors import DirectoryTrouble
 from bot.slack.identity import Identity
-from bot.slack.who import Who
-from tests.domain import Clock
+from tests.support.domain import Clock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
-RINA = Who(id="U0RINA", team=HOME, is_outsider=False)
-OLGA = Who(id="U0OLGA", team="T0OTHER", is_outsider=True)
+RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
+OLGA = Actor(id="U0OLGA", team="T0OTHER", is_outsider=True)
 GROUP = People(groups=frozenset({"S0APPROVE"}))
 NAMED = People(users=frozenset({"U0RINA", "U0OLGA"}))
 
@@ -86,7 +86,7 @@ async def test_an_outsider_has_no_rights_unless_named(
 async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
     directory: Directory,
 ) -> None:
-    stranger = Who(id="U0RINA", team="T0OTHER", is_outsider=True)
+    stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
 
     with pytest.raises(DirectoryTrouble, match="another workspace"):
         await directory.person(stranger, NAMED)
@@ -95,7 +95,7 @@ async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
 async def test_a_yes_to_somebody_who_acts_is_asked_of_slack_anew(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
-    ada = Who(id="U0ADA", team=HOME, is_outsider=False)
+    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await directory.person(ada, GROUP) in GROUP
     clock.forward(1)
     slack.says("usergroups.users.list", {"users": []})
@@ -117,7 +117,7 @@ async def test_a_no_may_come_from_memory(
 async def test_what_slack_said_a_moment_ago_counts_only_where_it_asks_to_slow_down(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
-    ada = Who(id="U0ADA", team=HOME, is_outsider=False)
+    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await directory.person(ada, GROUP) in GROUP
     clock.forward(1)
     slack.says("usergroups.users.list", "ratelimited", "internal_error")
@@ -136,7 +136,7 @@ async def test_groups_are_asked_only_where_they_matter(
 
 
 async def test_a_member_of_the_group_is_in_it_and_others_are_not(directory: Directory) -> None:
-    ada = await directory.person(Who(id="U0ADA", team=HOME, is_outsider=False), GROUP)
+    ada = await directory.person(Actor(id="U0ADA", team=HOME, is_outsider=False), GROUP)
     rina = await directory.person(RINA, GROUP)
 
     assert ada in GROUP

@@ -10,9 +10,9 @@ import pytest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.intake.connection import read_envelope, read_frame
-from bot.slack.intake.envelopes import UNREADABLE, Envelopes, ack_of, retry_headers
-from bot.slack.intake.payload import bolt_request
+from bot.slack.receivers.connection import read_envelope, read_frame
+from bot.slack.receivers.envelopes import UNREADABLE, EnvelopeDispatcher, ack_of, retry_headers
+from bot.slack.receivers.requests import bolt_request
 
 if TYPE_CHECKING:
     from slack_bolt.request.async_request import AsyncBoltRequest
@@ -84,7 +84,7 @@ def test_what_is_not_200_gets_no_ack() -> None:
 
 async def test_the_same_envelope_twice_at_the_same_time_is_handled_once() -> None:
     app = Counter()
-    envelopes = Envelopes(app)
+    envelopes = EnvelopeDispatcher(app)
 
     answers = await asyncio.gather(*(envelopes.answer(envelope("e1")) for _ in range(3)))
 
@@ -93,7 +93,7 @@ async def test_the_same_envelope_twice_at_the_same_time_is_handled_once() -> Non
 
 async def test_only_so_many_answers_are_remembered() -> None:
     app = Counter()
-    envelopes = Envelopes(app, remembered=2)
+    envelopes = EnvelopeDispatcher(app, remembered=2)
     for number in range(3):
         await envelopes.answer(envelope(f"e{number}"))
 
@@ -105,7 +105,7 @@ async def test_only_so_many_answers_are_remembered() -> None:
 
 async def test_an_error_is_not_remembered() -> None:
     app = Counter(RuntimeError("once"))
-    envelopes = Envelopes(app)
+    envelopes = EnvelopeDispatcher(app)
     for _ in range(2):
         with pytest.raises(RuntimeError):
             await envelopes.answer(envelope("e1"))
@@ -115,7 +115,7 @@ async def test_an_error_is_not_remembered() -> None:
 
 async def test_what_nobody_can_read_is_acknowledged_and_goes_no_further() -> None:
     app = Counter()
-    envelopes = Envelopes(app, lambda kind, payload: f"{kind} has {sorted(payload)}")
+    envelopes = EnvelopeDispatcher(app, lambda kind, payload: f"{kind} has {sorted(payload)}")
     answer = await envelopes.answer(envelope("e1"))
 
     assert json.loads(answer or "") == {"envelope_id": "e1"}
@@ -123,7 +123,7 @@ async def test_what_nobody_can_read_is_acknowledged_and_goes_no_further() -> Non
 
 
 async def test_a_person_whose_command_nobody_can_read_is_told() -> None:
-    envelopes = Envelopes(Counter(), lambda _kind, _payload: "it is misshapen")
+    envelopes = EnvelopeDispatcher(Counter(), lambda _kind, _payload: "it is misshapen")
     answer = json.loads(await envelopes.answer(envelope("e1", type="slash_commands")) or "")
 
     assert answer["payload"]["text"] == UNREADABLE
@@ -131,7 +131,7 @@ async def test_a_person_whose_command_nobody_can_read_is_told() -> None:
 
 @pytest.mark.parametrize("payload", [{"team": 1}, {"user": 7}, {"authorizations": [None]}])
 async def test_what_bolt_cannot_read_is_acknowledged(payload: dict[str, Any]) -> None:
-    answer = await Envelopes(Counter()).answer(envelope("e1", payload=payload))
+    answer = await EnvelopeDispatcher(Counter()).answer(envelope("e1", payload=payload))
 
     assert json.loads(answer or "") == {"envelope_id": "e1"}
 

@@ -10,15 +10,20 @@ import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
-from bot.cancellation.places import Found, Listing, Place, Search, Unseen
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
-from bot.slack import names
-from bot.slack.blocks import dialog, history, home, picker, search
-from bot.slack.blocks import list as lists
-from bot.slack.choice import (
+from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
+from bot.slack import ids
+from bot.slack.dialog import search_views
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import read_seen
+from bot.slack.home import views as home_views
+from bot.slack.lists import history_views
+from bot.slack.lists import views as lists
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.state import (
     OUTDATED,
     UNCHOSEN,
     Choice,
@@ -27,9 +32,8 @@ from bot.slack.choice import (
     read_choice,
     with_pick,
 )
-from bot.slack.metadata import read_seen
-from tests.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request
-from tests.fake_atlas import FakeAtlas
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request
+from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples
 from tests.unit.slack.fake_desk import past_of
 from tests.unit.slack.fake_slack import LINKS
@@ -43,13 +47,15 @@ def project(number: int = 0, name: str = NASTY * 3) -> Project:
     return Project(id=f"{number:024x}", name=name, policy=Policy(), atlas=FakeAtlas())
 
 
-def found(number: int) -> Found:
-    place = Place(project=project(), cluster=LONG)
-    return Found(place=place, job=a_job(id=f"{number:024x}", deliveryUrl=["https://x"]))
+def found(number: int) -> CancellableJob:
+    place = ClusterRef(project=project(), cluster=LONG)
+    return CancellableJob(place=place, job=a_job(id=f"{number:024x}", deliveryUrl=["https://x"]))
 
 
-def unseen(number: int) -> Unseen:
-    return Unseen(project=NASTY, cluster=f"{LONG[:60]}{number:04}", why=f"{NASTY} {number % 12}")
+def unseen(number: int) -> Unavailable:
+    return Unavailable(
+        project=NASTY, cluster=f"{LONG[:60]}{number:04}", why=f"{NASTY} {number % 12}"
+    )
 
 
 FULL = Listing(
@@ -62,22 +68,24 @@ CHOSEN = Choice(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0
 def views() -> dict[str, dict[str, Any]]:
     many = [project(number) for number in range(250)]
     details = samples.views()["details_longest"]
-    places = [Place(project=each, cluster=LONG) for each in many]
+    places = [ClusterRef(project=each, cluster=LONG) for each in many]
     result = Search(places=places, looked=3, unseen=[*FULL.unseen])
     return {
-        "loading": picker.loading(),
-        "nothing picked": picker.view(Choice(asked_in="C0OPS"), many, None, NASTY),
-        "one project": picker.view(
+        "loading": picker_views.loading(),
+        "nothing picked": picker_views.view(Choice(asked_in="C0OPS"), many, None, NASTY),
+        "one project": picker_views.view(
             Choice(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
         ),
-        "all picked": picker.view(CHOSEN, many, Policy(require_reason=True), "note"),
-        "around details": picker.around(details, CHOSEN, many, Policy()),
-        "around trouble": picker.around(samples.views()["trouble_longest"], CHOSEN, many, None),
-        "around refusal": picker.around(dialog.refused("no"), CHOSEN, many, None),
-        "searching": search.searching(JOB_ID, [each.name for each in many], None),
-        "counted": search.counted(JOB_ID, places),
-        "nowhere": search.nowhere(JOB_ID, places, result, None),
-        "nowhere in one": search.nowhere(JOB_ID, [], Search(), LONG),
+        "all picked": picker_views.view(CHOSEN, many, Policy(require_reason=True), "note"),
+        "around details": picker_views.around(details, CHOSEN, many, Policy()),
+        "around trouble": picker_views.around(
+            samples.views()["trouble_longest"], CHOSEN, many, None
+        ),
+        "around refusal": picker_views.around(dialog_views.refused("no"), CHOSEN, many, None),
+        "searching": search_views.searching(JOB_ID, [each.name for each in many], None),
+        "counted": search_views.counted(JOB_ID, places),
+        "nowhere": search_views.nowhere(JOB_ID, places, result, None),
+        "nowhere in one": search_views.nowhere(JOB_ID, [], Search(), LONG),
     }
 
 
@@ -98,7 +106,7 @@ def test_slack_takes_every_page_of_the_longest_list(start: int) -> None:
 
 def test_slack_takes_the_longest_history() -> None:
     past = [past_of(samples.longest(state)) for state in State] * 5
-    message = history.message(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = history_views.message(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
@@ -109,14 +117,16 @@ def test_slack_takes_the_longest_history() -> None:
 def test_the_history_counts_as_people_do(many: int, says: str) -> None:
     past = [past_of(samples.longest(State.CANCELLED))] * many
 
-    assert history.message(past, {}, LINKS)["text"] == says
+    assert history_views.message(past, {}, LINKS)["text"] == says
 
 
 def test_slack_takes_the_fullest_home_tab() -> None:
     requests = [samples.longest(State.AWAITING)] * 40
     past = [past_of(request) for request in requests[:5]]
-    view = home.view(
-        home.jobs(FULL, NOON), home.waiting(requests, LINKS), home.past(past, {}, LINKS)
+    view = home_views.view(
+        home_views.jobs(FULL, NOON),
+        home_views.waiting(requests, LINKS),
+        home_views.past(past, {}, LINKS),
     )
 
     assert checked_view(view, "home") == view
@@ -142,8 +152,10 @@ def test_what_is_not_seen_is_named_by_reason_and_never_without_end() -> None:
 
 def test_every_options_text_fits_with_the_longest_names() -> None:
     job = a_job(id=f"{int(NOON.timestamp()):08x}{'0' * 16}", timestamp="2024-01-01T00:00:00Z")
-    options = picker.job_options([(REF, job)], "", NOON)
-    clusters = picker.cluster_options([f"{LONG[:60]}{number:04}" for number in range(400)], "X")
+    options = picker_views.job_options([(REF, job)], "", NOON)
+    clusters = picker_views.cluster_options(
+        [f"{LONG[:60]}{number:04}" for number in range(400)], "X"
+    )
 
     for option in [*options, *clusters]:
         assert 0 < len(option["text"]["text"]) <= 75
@@ -178,24 +190,24 @@ def test_every_options_text_fits_with_the_longest_names() -> None:
     ],
 )
 def test_a_job_is_called_so_that_a_person_knows_it(job: Any, label: str, age: str) -> None:
-    assert picker.label(job, NOON) == label
-    assert picker.age(job, NOON) == age
+    assert picker_views.label(job, NOON) == label
+    assert picker_views.age(job, NOON) == age
 
 
 def test_an_id_that_cannot_be_a_time_is_taken_for_none() -> None:
     future = a_job(id=f"{int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()):08x}{'0' * 16}")
 
-    assert picker.started(future, NOON) is None
+    assert picker_views.started(future, NOON) is None
 
 
 def test_clusters_that_begin_with_what_was_typed_come_first() -> None:
-    assert picker.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]
+    assert picker_views.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]
 
 
 def shown(choice: Choice, **selected: str) -> dict[str, Any]:
     """A dialog with a job's details and what is picked in its selects."""
     details = samples.views()["details"]
-    view = picker.around(details, choice, [project(), project(1)], Policy())
+    view = picker_views.around(details, choice, [project(), project(1)], Policy())
     values = {
         block: {block: {"selected_option": {"value": value}}} for block, value in selected.items()
     }
@@ -234,20 +246,20 @@ def test_whatever_is_not_both_picked_and_on_show_may_not(
     assert choice.ref
     picked = {name: value.replace("OK", job_value(choice.ref)) for name, value in selected.items()}
 
-    assert not_ready(shown(choice, **picked)) == (names.JOB, why)
+    assert not_ready(shown(choice, **picked)) == (ids.JOB, why)
 
 
 def test_without_a_job_to_pick_the_first_input_is_named() -> None:
-    view = picker.view(Choice(asked_in="C0OPS"), [project(), project(1)], None, "note")
+    view = picker_views.view(Choice(asked_in="C0OPS"), [project(), project(1)], None, "note")
 
-    assert not_ready(view) == (names.PROJECT, UNCHOSEN)
+    assert not_ready(view) == (ids.PROJECT, UNCHOSEN)
 
 
 def test_a_pick_forgets_what_hung_on_the_one_before() -> None:
     choice = chosen()
-    cluster = with_pick(choice, names.CLUSTER, "other")
-    other = with_pick(choice, names.PROJECT, "1" * 24)
-    nothing = with_pick(choice, names.JOB, "-")
+    cluster = with_pick(choice, ids.CLUSTER, "other")
+    other = with_pick(choice, ids.PROJECT, "1" * 24)
+    nothing = with_pick(choice, ids.JOB, "-")
 
     assert (cluster.cluster, cluster.job_id) == ("other", None)
     assert (other.project_id, other.cluster, other.job_id) == ("1" * 24, None, None)
@@ -262,15 +274,15 @@ def test_what_slack_never_sends_does_not_make_a_dialog_that_slack_refuses() -> N
 
     assert read
     assert (read.cluster, read.label) == (None, None)
-    assert with_pick(CHOSEN, names.CLUSTER, long).cluster is None
-    assert with_pick(CHOSEN, names.JOB, long).job_id is None
+    assert with_pick(CHOSEN, ids.CLUSTER, long).cluster is None
+    assert with_pick(CHOSEN, ids.JOB, long).job_id is None
     assert CHOSEN.ref
-    picked = with_pick(CHOSEN, names.JOB, job_value(CHOSEN.ref), long)
+    picked = with_pick(CHOSEN, ids.JOB, job_value(CHOSEN.ref), long)
     assert picked.label == "a" * 74 + "…"
 
 
 def test_the_choice_is_read_back_from_the_dialog() -> None:
-    view = picker.view(CHOSEN, [project()], None, "note")
+    view = picker_views.view(CHOSEN, [project()], None, "note")
 
     assert read_choice(view) == CHOSEN
     assert read_choice(samples.views()["details"]) is None
@@ -278,7 +290,7 @@ def test_the_choice_is_read_back_from_the_dialog() -> None:
 
 
 def test_the_home_tab_has_the_buttons_of_a_card() -> None:
-    (said, buttons, *_) = home.waiting([a_waiting_request()], LINKS)
+    (said, buttons, *_) = home_views.waiting([a_waiting_request()], LINKS)
 
     assert said["type"] == "section"
-    assert [button["action_id"] for button in buttons["elements"]] == [names.APPROVE, names.DENY]
+    assert [button["action_id"] for button in buttons["elements"]] == [ids.APPROVE, ids.DENY]

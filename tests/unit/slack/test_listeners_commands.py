@@ -11,9 +11,9 @@ import pytest
 from bot.atlas import JobNotFound
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.policy import People, Policy
-from bot.slack import names
+from bot.slack import ids
 from bot.slack.turns import AT_ONCE
-from tests.domain import JOB_ID, PROJECT_ID, a_job
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.bench import Bench
 
@@ -55,7 +55,7 @@ async def test_a_dialog_says_so_when_the_process_ends_before_the_job_was_found()
 
     assert "Looking up" in words(bench.shown[0])
     assert "The bot is just being restarted: try again in a moment." in words(bench.shown[-1])
-    assert names.TRY_AGAIN in words(bench.shown[-1])
+    assert ids.TRY_AGAIN in words(bench.shown[-1])
     assert bench.background.idle
 
 
@@ -77,7 +77,7 @@ async def test_dialogs_that_wait_for_their_turn_say_so_too_when_the_process_ends
     ("typed", "said"),
     [
         ("help", "Cancel a restore job"),
-        ("prod_eu " + JOB_ID, f"Did you mean `{names.COMMAND} prod-eu {JOB_ID}`"),
+        ("prod_eu " + JOB_ID, f"Did you mean `{ids.COMMAND} prod-eu {JOB_ID}`"),
         ("<!a<b>&c " + JOB_ID, "not a cluster's name"),
         ("x" * 3001, "3001 characters"),
     ],
@@ -90,7 +90,7 @@ async def test_everything_else_gets_a_private_sentence_with_an_example(
 
     assert answer.body["response_type"] == "ephemeral"
     assert said in answer.text
-    assert names.COMMAND in answer.text
+    assert ids.COMMAND in answer.text
     assert "<" not in answer.text
     assert bench.slack.calls == []
 
@@ -102,7 +102,7 @@ async def test_a_slip_is_told_from_a_cluster_of_that_name() -> None:
     other.desk.atlas[PROJECT_ID].jobs["lost"] = []
     await other.send(payloads.command("lost"))
 
-    assert f"Did you mean `{names.COMMAND} help`" in bench.private[0]
+    assert f"Did you mean `{ids.COMMAND} help`" in bench.private[0]
     assert bench.shown == []
     assert "No restore job of `lost` can be cancelled now." in words(other.shown[-1])
 
@@ -175,9 +175,9 @@ async def test_what_atlas_refuses_can_be_tried_again_in_the_dialog() -> None:
     await bench.send(payloads.command(TYPED))
     trouble = bench.shown[-1]
     bench.desk.job = a_job()
-    await bench.send(payloads.view_click(names.TRY_AGAIN, trouble))
+    await bench.send(payloads.view_click(ids.TRY_AGAIN, trouble))
 
-    assert names.TRY_AGAIN in words(trouble)
+    assert ids.TRY_AGAIN in words(trouble)
     assert "submit" not in trouble
     assert "Looking up" in words(bench.shown[-2])
     assert bench.shown[-1]["submit"]["text"] == "Cancel the job"
@@ -188,7 +188,7 @@ async def test_a_ledger_that_is_away_can_be_tried_again_too() -> None:
     bench.desk.job = NotRecorded()
     await bench.send(payloads.command(TYPED))
 
-    assert names.TRY_AGAIN in words(bench.shown[-1])
+    assert ids.TRY_AGAIN in words(bench.shown[-1])
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.slack import names
-from bot.slack.listeners.actions import UNKNOWN
-from bot.slack.listeners.options import UNKNOWN as UNKNOWN_DIALOG
-from bot.slack.listeners.others import SHORTCUT
+from bot.slack import ids
+from bot.slack.card.handlers import UNKNOWN
+from bot.slack.fallbacks import SHORTCUT
+from bot.slack.picker.handlers import UNKNOWN as UNKNOWN_DIALOG
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.bench import Bench
 from tests.unit.slack.fake_slack import HOME
@@ -33,7 +33,7 @@ def suggestion(action_id: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("action_id", [names.CLUSTER, names.JOB])
+@pytest.mark.parametrize("action_id", [ids.CLUSTER, ids.JOB])
 async def test_a_list_that_is_opened_outside_of_a_dialog_says_so(
     bench: Bench, action_id: str
 ) -> None:
@@ -49,15 +49,15 @@ async def test_a_list_of_somebody_else_offers_nothing(bench: Bench) -> None:
 
 
 async def test_a_pick_outside_of_a_dialog_is_answered(bench: Bench) -> None:
-    pick = payloads.click(names.CLUSTER, "prod-eu")
-    pick["actions"][0] |= {"block_id": names.CLUSTER, "type": "external_select"}
+    pick = payloads.click(ids.CLUSTER, "prod-eu")
+    pick["actions"][0] |= {"block_id": ids.CLUSTER, "type": "external_select"}
     await bench.send(pick)
 
     assert bench.private == [UNKNOWN_DIALOG]
 
 
 async def test_another_look_outside_of_a_dialog_is_answered(bench: Bench) -> None:
-    answer = await bench.send(payloads.click(names.TRY_AGAIN, "x"))
+    answer = await bench.send(payloads.click(ids.TRY_AGAIN, "x"))
 
     assert answer.status == 200
     assert "another version" in bench.private[0]
@@ -65,7 +65,7 @@ async def test_another_look_outside_of_a_dialog_is_answered(bench: Bench) -> Non
 
 @pytest.mark.parametrize("start", ["9" * 5000, "١٢٣", "²", "-1", ""])
 async def test_a_page_that_begins_nowhere_is_answered(bench: Bench, start: str) -> None:
-    await bench.send(payloads.click(names.MORE, start))
+    await bench.send(payloads.click(ids.MORE, start))
 
     assert bench.private == [UNKNOWN]
 
@@ -78,7 +78,7 @@ async def test_a_page_that_begins_nowhere_is_answered(bench: Bench, start: str) 
         json.dumps({"version": 1, "project": "[" * 100}),
     ],
 )
-@pytest.mark.parametrize("callback_id", [names.DIALOG, names.DENY_DIALOG])
+@pytest.mark.parametrize("callback_id", [ids.DIALOG, ids.DENY_DIALOG])
 async def test_forged_metadata_is_answered_in_the_dialog(
     bench: Bench, carried: str, callback_id: str
 ) -> None:

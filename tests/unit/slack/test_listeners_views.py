@@ -12,21 +12,21 @@ import pytest
 from bot.cancellation.errors import MaybeRecorded, NotRecorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import People, Policy
-from bot.slack.blocks import dialog
-from bot.slack.channels import Standing
-from tests.domain import SHOWN
+from bot.slack.dialog import views as dialog_views
+from bot.slack.placement import Placement
+from tests.support.domain import SHOWN
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.bench import Bench
 from tests.unit.slack.fake_slack import LINKS
 
 CLEARED = {"response_action": "clear"}
-DIRECTLY = Standing(channel="U0RINA", note="x", because="The bot cannot post here.")
-AUDITED = Standing(channel="C0AUDIT", note="x")
+DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")
+AUDITED = Placement(channel="C0AUDIT", note="x")
 ONE = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
 
 
-def view(standing: Standing = samples.HERE) -> dict[str, Any]:
-    return dialog.details(samples.sight(), samples.asked(), Policy(), standing, LINKS)
+def view(standing: Placement = samples.HERE) -> dict[str, Any]:
+    return dialog_views.details(samples.sight(), samples.asked(), Policy(), standing, LINKS)
 
 
 def words(body: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ async def test_the_same_submission_twice_is_one_request() -> None:
     ("standing", "where"),
     [(DIRECTLY, "direct messages with the bot"), (AUDITED, "<#C0AUDIT>")],
 )
-async def test_a_card_that_stands_elsewhere_is_linked(standing: Standing, where: str) -> None:
+async def test_a_card_that_stands_elsewhere_is_linked(standing: Placement, where: str) -> None:
     bench = Bench()
     answer = await bench.ack(payloads.submission(view(standing)))
     (request,) = bench.desk.requests.values()
@@ -169,7 +169,7 @@ async def test_a_project_that_is_gone_is_said() -> None:
     bench = Bench()
     elsewhere = samples.asked()
     other = replace(elsewhere, ref=replace(elsewhere.ref, project_id="f" * 24))
-    gone = dialog.details(samples.sight(), other, Policy(), samples.HERE, LINKS)
+    gone = dialog_views.details(samples.sight(), other, Policy(), samples.HERE, LINKS)
     answer = await bench.send(payloads.submission(gone))
 
     assert "no key for this project" in words(answer.body)
@@ -178,7 +178,7 @@ async def test_a_project_that_is_gone_is_said() -> None:
 async def test_a_denial_ends_the_request_with_its_reason() -> None:
     bench = Bench(ONE)
     request = bench.desk.put(samples.waiting(approvals=()))
-    asking = dialog.deny_reason(request.id)
+    asking = dialog_views.deny_reason(request.id)
     answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     now = bench.desk.requests[request.id]
@@ -189,7 +189,7 @@ async def test_a_denial_ends_the_request_with_its_reason() -> None:
 async def test_a_denial_without_the_right_is_refused_in_the_dialog() -> None:
     bench = Bench(ONE)
     request = bench.desk.put(samples.waiting(approvals=()))
-    asking = dialog.deny_reason(request.id)
+    asking = dialog_views.deny_reason(request.id)
     answer = await bench.send(payloads.submission(asking, user="U0ABE", reason="needed"))
 
     assert "may not approve or deny" in words(answer.body)
@@ -199,7 +199,7 @@ async def test_a_denial_without_the_right_is_refused_in_the_dialog() -> None:
 async def test_a_denial_that_came_second_is_told_what_happened() -> None:
     bench = Bench(ONE)
     request = bench.desk.put(samples.waiting(state=State.EXPIRED))
-    asking = dialog.deny_reason(request.id)
+    asking = dialog_views.deny_reason(request.id)
     answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert "was not approved in time" in words(answer.body)
@@ -209,7 +209,7 @@ async def test_a_denial_that_was_not_recorded_keeps_what_was_typed() -> None:
     bench = Bench(ONE)
     request = bench.desk.put(samples.waiting(approvals=()))
     bench.desk.fault = NotRecorded()
-    asking = dialog.deny_reason(request.id)
+    asking = dialog_views.deny_reason(request.id)
     answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert answer.body == {"response_action": "errors", "errors": {"reason": str(NotRecorded())}}

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.command import parse
-from bot.slack.leads import lead_of
-from bot.slack.message import NOTHING_FOUND, lead_in
-from bot.slack.metadata import Asked
-from bot.slack.pickers import Start
-from bot.slack.searching import Wanted
-from tests.domain import JOB_ID, PROJECT_ID
+from bot.slack.command.grammar import parse
+from bot.slack.dialog.metadata import JobTarget
+from bot.slack.dialog.search import SearchQuery
+from bot.slack.picker.flow import PickerQuery
+from bot.slack.routing import route
+from bot.slack.shortcut.message import NOTHING_FOUND, lead_in
+from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.unit.slack.fake_desk import FakeDesk
 
 PROJECTS = FakeDesk(names=("shop-prod", "shop dev")).projects
@@ -51,7 +51,7 @@ def read(message: dict[str, Any]) -> Any:
 def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
     lead = read(message)
 
-    assert isinstance(lead, Asked)
+    assert isinstance(lead, JobTarget)
     assert (lead.ref.project_id, lead.ref.cluster_name, lead.ref.job_id) == (
         PROJECT_ID,
         "prod-eu",
@@ -62,7 +62,7 @@ def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
 def test_without_an_address_the_words_are_hints_for_a_search() -> None:
     lead = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
 
-    assert isinstance(lead, Wanted)
+    assert isinstance(lead, SearchQuery)
     assert lead.job_id == JOB_ID
     assert {"shop-prod", "prod-eu"} <= set(lead.hints)
 
@@ -74,7 +74,7 @@ def test_a_projects_id_is_no_jobs_id() -> None:
 def test_an_address_of_something_else_is_passed_over() -> None:
     lead = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
 
-    assert isinstance(lead, Wanted)
+    assert isinstance(lead, SearchQuery)
     assert lead.job_id == JOB_ID
 
 
@@ -97,17 +97,17 @@ def test_no_message_breaks_the_reading(part: Any) -> None:
 @pytest.mark.parametrize(
     ("typed", "kind"),
     [
-        (f"prod-eu {JOB_ID}", Wanted),
-        (f"shop-prod prod-eu {JOB_ID}", Asked),
-        (f"shop dev/prod-eu {JOB_ID}", Asked),
-        (f"{PROJECT_ID} prod-eu {JOB_ID}", Asked),
-        (JOB_ID, Wanted),
-        ("", Start),
-        ("prod-eu", Start),
-        ("shop-prod/prod-eu", Start),
-        ("shop dev", Start),
+        (f"prod-eu {JOB_ID}", SearchQuery),
+        (f"shop-prod prod-eu {JOB_ID}", JobTarget),
+        (f"shop dev/prod-eu {JOB_ID}", JobTarget),
+        (f"{PROJECT_ID} prod-eu {JOB_ID}", JobTarget),
+        (JOB_ID, SearchQuery),
+        ("", PickerQuery),
+        ("prod-eu", PickerQuery),
+        ("shop-prod/prod-eu", PickerQuery),
+        ("shop dev", PickerQuery),
         ("no such thing here", str),
     ],
 )
 def test_what_is_typed_leads_there_with_several_projects(typed: str, kind: type) -> None:
-    assert isinstance(lead_of(parse(typed), "C0OPS", PROJECTS, typed), kind)
+    assert isinstance(route(parse(typed), "C0OPS", PROJECTS, typed), kind)

@@ -14,10 +14,10 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind
-from bot.slack.noting import PAUSES as NOTE_PAUSES
-from bot.slack.outbox import AT_ONCE, Outbox
-from bot.slack.pace import BURST
-from tests.domain import RINA, Clock
+from bot.slack.outbox.rate_limiter import BURST
+from bot.slack.outbox.retry_write import PAUSES as NOTE_PAUSES
+from bot.slack.outbox.worker import AT_ONCE, Outbox
+from tests.support.domain import RINA, Clock
 from tests.unit.slack import samples
 from tests.unit.slack.fake_posts import FakePosts
 from tests.unit.slack.fake_slack import LINKS, FakeSlack

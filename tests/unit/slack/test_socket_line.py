@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.slack.background import Background
 from bot.slack.errors import NotReachable, RateLimited
-from bot.slack.intake.line import LONGEST_PAUSE, Line, pause_before
+from bot.slack.receivers.connection_keeper import LONGEST_PAUSE, ConnectionKeeper, pause_before
+from bot.tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from bot.slack.intake.connection import Connection
+    from bot.slack.receivers.connection import Connection
 
 
 class Calls:
@@ -44,8 +44,8 @@ async def refused() -> Connection:
 
 
 @asynccontextmanager
-async def started(dial: Calls, now: Callable[[], float]) -> AsyncIterator[Line]:
-    line = Line("1", dial, Background(), now)
+async def started(dial: Calls, now: Callable[[], float]) -> AsyncIterator[ConnectionKeeper]:
+    line = ConnectionKeeper("1", dial, BackgroundTasks(), now)
     line.start()
     await asyncio.sleep(0.01)
     try:
@@ -54,7 +54,7 @@ async def started(dial: Calls, now: Callable[[], float]) -> AsyncIterator[Line]:
         await line.stop()
 
 
-async def looked_after(line: Line, now: list[float], until: float) -> None:
+async def looked_after(line: ConnectionKeeper, now: list[float], until: float) -> None:
     """Let the watchdog look every second, up to a moment."""
     while now[0] < until:
         now[0] += 1.0
@@ -144,7 +144,7 @@ async def test_a_line_says_why_it_has_no_connection_and_tries_again() -> None:
 
 async def test_a_line_that_was_never_started_needs_no_looking_after() -> None:
     dial = Calls(never)
-    line = Line("1", dial, Background())
+    line = ConnectionKeeper("1", dial, BackgroundTasks())
     line.look_after()
     await line.stop()
 

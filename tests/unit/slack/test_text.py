@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.policy import EVERYONE, People
-from bot.slack.blocks import text
-from tests.domain import NOON, a_request
+from bot.slack import mrkdwn
+from tests.support.domain import NOON, a_request
 
 
 @given(st.text())
 def test_escaped_text_has_no_bracket_and_reads_back(given_text: str) -> None:
-    escaped = text.escape(given_text, limit=10**6)
+    escaped = mrkdwn.escape(given_text, limit=10**6)
 
     assert "<" not in escaped
     assert ">" not in escaped
-    assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text.clean(
+    assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == mrkdwn.clean(
         given_text
     )
 
@@ -30,7 +30,7 @@ def test_escaped_text_has_no_bracket_and_reads_back(given_text: str) -> None:
 def test_cutting_never_splits_an_escape_and_never_outgrows_the_limit(
     given_text: str, limit: int
 ) -> None:
-    escaped = text.escape(given_text, limit)
+    escaped = mrkdwn.escape(given_text, limit)
     whole = escaped.removesuffix("…")
 
     assert len(escaped) <= limit
@@ -39,26 +39,26 @@ def test_cutting_never_splits_an_escape_and_never_outgrows_the_limit(
 
 @given(st.text(alphabet="a\n \r\t>", max_size=400))
 def test_every_line_of_a_quotation_is_marked(given_text: str) -> None:
-    assert all(line.startswith(">") for line in text.quote(given_text).split("\n"))
+    assert all(line.startswith(">") for line in mrkdwn.quote(given_text).split("\n"))
 
 
 def test_a_text_of_many_line_breaks_stays_short() -> None:
-    assert len(text.quote("a\n" * 5000)) < 3000
+    assert len(mrkdwn.quote("a\n" * 5000)) < 3000
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\x00", "\x1b", "\ufeff"])
 def test_what_cannot_be_seen_is_removed(hidden: str) -> None:
-    assert text.escape(f"a{hidden}b") == "ab"
+    assert mrkdwn.escape(f"a{hidden}b") == "ab"
 
 
 def test_a_name_in_code_cannot_leave_it() -> None:
-    assert text.code("a`b") == "`ab`"
+    assert mrkdwn.code("a`b") == "`ab`"
 
 
 def test_a_time_is_a_date_token_with_a_fallback() -> None:
     moment = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
-    assert text.when(moment) == (
+    assert mrkdwn.when(moment) == (
         "<!date^1795608000^{date_short_pretty} at {time}|2026-11-25 12:00 UTC>"
     )
 
@@ -66,20 +66,20 @@ def test_a_time_is_a_date_token_with_a_fallback() -> None:
 def test_people_are_named_as_the_settings_name_them() -> None:
     some = People(users=frozenset({"U2", "U1"}), groups=frozenset({"S1"}))
 
-    assert text.people(some) == "<!subteam^S1>, <@U1> and <@U2>"
-    assert text.people(EVERYONE) == "every full member of this workspace"
-    assert text.people(People()) == "nobody"
+    assert mrkdwn.people(some) == "<!subteam^S1>, <@U1> and <@U2>"
+    assert mrkdwn.people(EVERYONE) == "every full member of this workspace"
+    assert mrkdwn.people(People()) == "nobody"
 
 
 def test_many_people_are_counted() -> None:
     many = People(users=frozenset(f"U{number:03d}" for number in range(40)))
 
-    assert text.people(many).endswith("<@U029> and 10 more")
+    assert mrkdwn.people(many).endswith("<@U029> and 10 more")
 
 
 @pytest.mark.parametrize("state", sorted(State))
 def test_each_state_has_its_words(state: State) -> None:
-    said = text.what_happened(a_request(state=state, outcome=Outcome(by="U0ADA")))
+    said = mrkdwn.what_happened(a_request(state=state, outcome=Outcome(by="U0ADA")))
 
     assert said.startswith("This request ")
     assert ("cancelled" in said) == (state is State.CANCELLED)
@@ -88,8 +88,8 @@ def test_each_state_has_its_words(state: State) -> None:
 def test_a_latecomer_is_told_who_and_when() -> None:
     denied = a_request(state=State.DENIED, outcome=Outcome(by="U0ADA"))
 
-    assert text.what_happened(denied) == (
-        f"This request was denied by <@U0ADA> ({text.when(denied.changed_at)})."
+    assert mrkdwn.what_happened(denied) == (
+        f"This request was denied by <@U0ADA> ({mrkdwn.when(denied.changed_at)})."
     )
 
 
@@ -98,5 +98,5 @@ def test_a_latecomer_is_told_who_approved() -> None:
     running = a_request(state=State.CANCELLING, approvals=approved)
     failed = a_request(state=State.FAILED, approvals=approved)
 
-    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in text.what_happened(running)
-    assert text.what_happened(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")
+    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in mrkdwn.what_happened(running)
+    assert mrkdwn.what_happened(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")

@@ -9,9 +9,9 @@ import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from bot.slack import names
-from bot.slack.about import may_begin, name_of, request_in
-from tests.domain import JOB_ID
+from bot.slack import ids
+from bot.slack.payloads import may_begin, name_of, request_in
+from tests.support.domain import JOB_ID
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.bench import Bench
 
@@ -24,11 +24,11 @@ OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": ID}}
 @pytest.mark.parametrize(
     "body",
     [
-        *(payloads.click(each, ID) for each in (names.APPROVE, names.DENY, names.WITHDRAW)),
-        payloads.click(names.RETRY, ID),
+        *(payloads.click(each, ID) for each in (ids.APPROVE, ids.DENY, ids.WITHDRAW)),
+        payloads.click(ids.RETRY, ID),
         {"type": "view_submission", **IN_A_DIALOG},
-        {"type": "block_suggestion", "action_id": names.JOB, **IN_A_DIALOG},
-        payloads.view_click(names.TRY_AGAIN, IN_A_DIALOG["view"]),
+        {"type": "block_suggestion", "action_id": ids.JOB, **IN_A_DIALOG},
+        payloads.view_click(ids.TRY_AGAIN, IN_A_DIALOG["view"]),
         OF_A_DENIAL,
     ],
 )
@@ -40,9 +40,9 @@ def test_a_payload_is_about_the_request_that_it_names(body: dict[str, Any]) -> N
     "body",
     [
         payloads.command(TYPED),
-        payloads.click(names.OPEN, ID),
-        payloads.click(names.APPROVE, "not an id"),
-        payloads.click(names.APPROVE, ID.upper()),
+        payloads.click(ids.OPEN, ID),
+        payloads.click(ids.APPROVE, "not an id"),
+        payloads.click(ids.APPROVE, ID.upper()),
         {"type": "view_submission", "view": {"private_metadata": json.dumps({"request": 7})}},
         {"type": "view_submission", "view": {"private_metadata": "[1]"}},
         {"type": "view_submission", "view": "odd"},
@@ -59,9 +59,9 @@ def test_what_is_no_id_of_ours_is_none(body: dict[str, Any]) -> None:
     ("body", "begins"),
     [
         (payloads.command("help"), True),
-        (payloads.click(names.OPEN, TYPED), True),
-        ({"type": "message_action", "callback_id": names.SHORTCUT}, True),
-        (payloads.click(names.MORE, "10"), False),
+        (payloads.click(ids.OPEN, TYPED), True),
+        ({"type": "message_action", "callback_id": ids.SHORTCUT}, True),
+        (payloads.click(ids.MORE, "10"), False),
         ({"type": "event_callback", "event": {"type": "app_home_opened"}}, False),
     ],
 )
@@ -73,17 +73,17 @@ def test_what_may_open_a_dialog_gets_an_id(body: dict[str, Any], *, begins: bool
     ("body", "name"),
     [
         (payloads.command(TYPED), "command /cancel-restore"),
-        (payloads.click(names.APPROVE, ID), "block_actions cancel_restore_approve"),
+        (payloads.click(ids.APPROVE, ID), "block_actions cancel_restore_approve"),
         ({"type": "block_suggestion", "action_id": "job"}, "block_suggestion job"),
         (
-            {"type": "view_submission", "view": {"callback_id": names.DIALOG}},
+            {"type": "view_submission", "view": {"callback_id": ids.DIALOG}},
             "view_submission cancel_restore",
         ),
         (
             {"type": "event_callback", "event": {"type": "app_home_opened"}},
             "event_callback app_home_opened",
         ),
-        ({"type": "message_action", "callback_id": names.SHORTCUT, "message": {"text": "x"}},
+        ({"type": "message_action", "callback_id": ids.SHORTCUT, "message": {"text": "x"}},
          "message_action cancel_restore_shortcut"),
         ({}, "payload"),
         ({"type": "x" * 100}, "x" * 60),
@@ -100,7 +100,7 @@ async def test_the_id_of_a_command_is_the_one_that_its_dialog_submits() -> None:
     with structlog.testing.capture_logs([merge_contextvars]) as log:
         await bench.send(payloads.command(TYPED))
         (shown,) = bench.slack.called("views.update")
-        await bench.send(payloads.submission(shown["view"] | {"callback_id": names.DIALOG}))
+        await bench.send(payloads.submission(shown["view"] | {"callback_id": ids.DIALOG}))
     (typed,) = [line["request"] for line in log if line["event"] == "command typed"]
 
     assert [each.request_id for each in bench.desk.submissions] == [typed]

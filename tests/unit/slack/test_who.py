@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from bot.slack.actor import actor_of, channel_of
 from bot.slack.identity import Identity
-from bot.slack.telling import Spot, spot_of
-from bot.slack.who import channel_of, who_is
+from bot.slack.private_reply import ReplyTarget, reply_target_of
 from tests.unit.slack.fake_slack import HOME, IDENTITY
 
 GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
@@ -20,7 +20,7 @@ def click(user_team: str | None, installed: str = HOME) -> dict[str, Any]:
 
 
 def test_a_command_names_its_user_flatly() -> None:
-    who = who_is({"user_id": "U1", "team_id": HOME}, IDENTITY)
+    who = actor_of({"user_id": "U1", "team_id": HOME}, IDENTITY)
 
     assert (who.id, who.team, who.is_outsider) == ("U1", HOME, False)
 
@@ -36,11 +36,11 @@ def test_a_command_names_its_user_flatly() -> None:
     ],
 )
 def test_the_users_team_decides_who_is_ours(body: dict[str, Any], is_outsider: bool) -> None:
-    assert who_is(body, IDENTITY).is_outsider is is_outsider
+    assert actor_of(body, IDENTITY).is_outsider is is_outsider
 
 
 def test_in_an_organization_slack_is_asked_instead() -> None:
-    assert not who_is(click("T0SISTER"), GRID).is_outsider
+    assert not actor_of(click("T0SISTER"), GRID).is_outsider
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_channel_is_found_wherever_a_payload_has_it(
 def test_a_spot_has_what_an_answer_needs() -> None:
     body = {**click(HOME), "channel": {"id": "C1"}, "response_url": "https://x"}
 
-    assert spot_of(body) == Spot(user="U1", channel="C1", response_url="https://x")
+    assert reply_target_of(body) == ReplyTarget(user="U1", channel="C1", response_url="https://x")
 
 
 def test_the_bots_scopes_say_where_it_may_post() -> None:

@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from bot.cancellation.database import Database
 from bot.cancellation.errors import NotRecorded
-from bot.cancellation.trail import new_request_id
+from bot.cancellation.request_context import new_request_id
+from bot.storage.database import Database
 from bot.tracing.ledger import summary
 from bot.tracing.spans import REQUEST
 

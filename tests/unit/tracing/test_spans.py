@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.contextvars import get_contextvars
 
-from bot.atlas import Answered
-from bot.cancellation.trail import new_request_id
+from bot.atlas import CallRecord
+from bot.cancellation.request_context import new_request_id
 from bot.tracing import Untraced, open_tracing
 from bot.tracing.spans import REQUEST, Spans
 
@@ -99,7 +99,7 @@ async def test_of_an_exception_the_type_is_told_and_never_the_text(traced: Trace
 
 async def test_an_exchange_with_atlas_is_a_span_of_its_own_length(traced: Traced) -> None:
     with traced.spans.trail("run", new_request_id()):
-        traced.spans.answered(Answered("DELETE", 204, 0.25, path="/api/atlas/v2/groups/1"))
+        traced.spans.answered(CallRecord("DELETE", 204, 0.25, path="/api/atlas/v2/groups/1"))
     exchange, run = await traced.handed_over()
 
     assert exchange.start_time
@@ -118,15 +118,15 @@ async def test_an_exchange_with_atlas_is_a_span_of_its_own_length(traced: Traced
 @pytest.mark.parametrize(
     ("answered", "ok"),
     [
-        (Answered("GET", 200, 0.1), True),
-        (Answered("GET", 401, 0.1, challenge=True), True),
-        (Answered("GET", 401, 0.1), False),
-        (Answered("GET", 503, 0.1), False),
-        (Answered("GET", None, 0.1), False),
+        (CallRecord("GET", 200, 0.1), True),
+        (CallRecord("GET", 401, 0.1, challenge=True), True),
+        (CallRecord("GET", 401, 0.1), False),
+        (CallRecord("GET", 503, 0.1), False),
+        (CallRecord("GET", None, 0.1), False),
     ],
 )
 async def test_what_atlas_refuses_or_does_not_answer_is_an_error_and_a_challenge_is_none(
-    traced: Traced, answered: Answered, ok: bool
+    traced: Traced, answered: CallRecord, ok: bool
 ) -> None:
     with traced.spans.trail("run", None):
         traced.spans.answered(answered)
@@ -136,7 +136,7 @@ async def test_what_atlas_refuses_or_does_not_answer_is_an_error_and_a_challenge
 
 
 async def test_what_only_looks_for_something_to_do_is_not_traced(traced: Traced) -> None:
-    traced.spans.answered(Answered("GET", 200, 0.1))
+    traced.spans.answered(CallRecord("GET", 200, 0.1))
 
     assert await traced.handed_over() == ()
 
@@ -179,7 +179,7 @@ async def test_tracing_that_is_off_follows_in_the_log_alone() -> None:
     tracing = open_tracing(None, "replica-1")
     with tracing.trail("run", "r1"):
         bound = get_contextvars()
-    tracing.answered(Answered("GET", 200, 0.1))
+    tracing.answered(CallRecord("GET", 200, 0.1))
     await tracing.close(0.0)
 
     assert isinstance(tracing, Untraced)

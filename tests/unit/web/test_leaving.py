@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot.web.leaving import Leaving
+from bot.web.draining import ShutdownState
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -22,7 +22,7 @@ async def unwell(_request: web.Request) -> web.Response:
     raise web.HTTPUnauthorized
 
 
-def site(leaving: Leaving) -> web.Application:
+def site(leaving: ShutdownState) -> web.Application:
     app = web.Application()
     leaving.watch(app)
     app.router.add_get("/well", well)
@@ -36,7 +36,7 @@ async def connection_after(client: ClientSession, path: str) -> str | None:
 
 
 async def test_connections_are_kept_as_long_as_it_stays(serve: Serve) -> None:
-    leaving = Leaving()
+    leaving = ShutdownState()
     client = await serve(site(leaving))
 
     assert leaving.trouble is None
@@ -44,7 +44,7 @@ async def test_connections_are_kept_as_long_as_it_stays(serve: Serve) -> None:
 
 
 async def test_every_answer_ends_its_connection_once_it_leaves(serve: Serve) -> None:
-    leaving = Leaving()
+    leaving = ShutdownState()
     client = await serve(site(leaving))
     leaving.begin()
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.sandbox.slack.signed_http import signed_headers
 from bot.web.repeats import Repeats
-from bot.web.slack_guard import PATH, slack_guard
+from bot.web.signature_middleware import PATH, verify_slack_requests
 
 if TYPE_CHECKING:
     from tests.unit.web.conftest import Serve
@@ -106,7 +106,7 @@ async def test_slacks_path_does_a_repeated_request_once(serve: Serve) -> None:
         seen.append(await request.text())
         return web.Response(text=f"answer {len(seen)}")
 
-    app = web.Application(middlewares=[slack_guard(SecretStr(SECRET), time.time)])
+    app = web.Application(middlewares=[verify_slack_requests(SecretStr(SECRET), time.time)])
     app.router.add_post(PATH, note)
     client = await serve(app)
     bodies = (

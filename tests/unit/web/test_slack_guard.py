@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot.web.slack_guard import PATH, slack_guard
+from bot.web.signature_middleware import PATH, verify_slack_requests
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -63,7 +63,7 @@ async def echo(request: web.Request) -> web.Response:
 
 @pytest.fixture
 async def slack(serve: Serve) -> ClientSession:
-    guard = slack_guard(SecretStr(SECRET), lambda: NOW, body_cap=2000)
+    guard = verify_slack_requests(SecretStr(SECRET), lambda: NOW, body_cap=2000)
     app = web.Application(middlewares=[guard])
     app.router.add_post(PATH, echo)
     app.router.add_get("/healthz", echo)
@@ -228,7 +228,7 @@ async def test_no_malformed_payload_makes_bolt_fail(
     """Behind the guard, the real Bolt never answers 5xx and logs no traceback."""
     bolt = bolt_app()
     app = bolt.web_app(PATH)
-    app.middlewares.append(slack_guard(SecretStr(SECRET), lambda: NOW))
+    app.middlewares.append(verify_slack_requests(SecretStr(SECRET), lambda: NOW))
     client = await serve(app)
     with caplog.at_level(logging.ERROR):
         statuses = {(await ask(client, **signed(body)))[0] for body in malformed()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.web.slack_shapes import what_is_wrong
+from bot.web.payload_schema import what_is_wrong
 
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}

@@ -1,0 +1,101 @@
+"""Builds the demo's house: both stand-ins, a ledger that is thrown away, and the real bot."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.app import Bot
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
+from bot.settings import load_settings
+from bot.startup_checks import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Everything that runs."""
+
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
+    bot: Bot
+
+
+def announcement(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
+    """Return the JSON line that tells programs where everything is."""
+    return json.dumps(
+        {
+            "page": f"{slack.base_url}/",
+            "slack_api": slack.api_url,
+            "atlas": atlas.url,
+            "project_id": PROJECT_ID,
+            "public_key": PUBLIC_KEY,
+            "private_key": PRIVATE_KEY,
+        }
+    )
+
+
+@asynccontextmanager
+async def open_environment(
+    *, port: int = 0, approvals: int = 0, fault: str = ""
+) -> AsyncIterator[Environment]:
+    """Start both stand-ins and the bot between them in Socket Mode; stop all at the end.
+
+    Args:
+        port: where the Slack stand-in listens; 0 takes a free one.
+        approvals: how many other people must approve.
+        fault: the name of what goes wrong at Atlas, or nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
+        async with FakeAtlasServer() as atlas, listening(FakeSlackServer(port=port), port) as slack:
+            slack.workspace.app.scopes.add("chat:write.public")
+            if fault:
+                atlas.faults.preset(fault)
+            environ = environment(slack, atlas, folder, approvals)
+            bot = Bot(load_settings(environ, Path(folder)))
+            try:
+                await bot.start()
+                await slack.until(lambda: bool(slack.sockets.connections))
+                yield Environment(slack=slack, atlas=atlas, bot=bot)
+            finally:
+                await bot.stop()
+
+
+@asynccontextmanager
+async def listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlackServer]:
+    """Let the Slack stand-in listen; raises `StartError` when the port cannot be had."""
+    try:
+        await slack.__aenter__()
+    except OSError as error:
+        await slack.__aexit__(None, None, None)
+        raise StartError(
+            f"Port {port} cannot be used ({error.strerror}): choose another with --port."
+        ) from error
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(slack)
+        yield slack
+
+
+def environment(
+    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: str, approvals: int
+) -> dict[str, str]:
+    """Return the variables that a person would set for these services."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "BOT_APPROVALS": str(approvals),
+        "DATABASE_URL": f"sqlite:///{folder}/demo.db",
+        "PORT": "0",
+    }

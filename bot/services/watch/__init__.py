@@ -1,0 +1,1 @@
+"""The watch: polls the restore jobs of each watched project."""

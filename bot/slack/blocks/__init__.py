@@ -1,1 +1,0 @@
-"""Pure functions from the domain's values to Block Kit, as plain dictionaries."""

@@ -1,0 +1,1 @@
+"""The card of a request and the replies in its thread."""

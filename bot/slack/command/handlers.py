@@ -1,0 +1,34 @@
+"""Answers /cancel-restore: a dialog, a private list, or a private sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.slack import ids
+from bot.slack.actor import channel_of
+from bot.slack.command.grammar import parse
+from bot.slack.command.views import private
+from bot.slack.private_reply import reply_target_of
+from bot.slack.routing import dispatch, note, route
+
+if TYPE_CHECKING:
+    from slack_bolt.async_app import AsyncAck, AsyncApp
+
+    from bot.slack.handlers import Handlers
+
+TYPED = "command typed"
+
+
+def register(app: AsyncApp, floor: Handlers) -> None:
+    async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
+        typed = str(body.get("text") or "")
+        channel = channel_of(body) or reply_target_of(body).user
+        lead = route(parse(typed), channel, floor.desk.projects, typed)
+        if isinstance(lead, str):
+            note(TYPED, lead, body)
+            await ack(**private(lead))
+        else:
+            await ack()
+            dispatch(floor, lead, body, TYPED)
+
+    app.command(ids.COMMAND)(cancel_restore)

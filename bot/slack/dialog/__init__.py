@@ -1,0 +1,1 @@
+"""The dialog with the details of a job, and its submission."""

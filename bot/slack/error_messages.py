@@ -1,0 +1,52 @@
+"""From our errors to the sentences that people read (pure): mrkdwn, safe to show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.cancellation.errors import (
+    ApprovalRanOut,
+    CancellationError,
+    ChannelNotAllowed,
+    JobTaken,
+    NotAllowed,
+    NotTheRequester,
+    Overtaken,
+)
+from bot.slack import mrkdwn
+
+if TYPE_CHECKING:
+    from bot.slack.links import Links
+
+
+def sentence_for(error: Exception, links: Links | None = None) -> str:
+    """Say what went wrong, and whom or what to ask next."""
+    if isinstance(error, JobTaken):
+        return _taken(error, links)
+    if isinstance(error, ApprovalRanOut):
+        return f"{mrkdwn.escape(error.sentence)} It ended {mrkdwn.when(error.request.expires_at)}."
+    if isinstance(error, Overtaken):
+        return f"{mrkdwn.escape(error.sentence)} {mrkdwn.what_happened(error.request)}"
+    if isinstance(error, NotAllowed):
+        return " ".join([mrkdwn.escape(error.sentence), *_whom(error)])
+    if isinstance(error, CancellationError):
+        return mrkdwn.escape(error.sentence)
+    return mrkdwn.escape(str(error))
+
+
+def _taken(error: JobTaken, links: Links | None) -> str:
+    request = error.request
+    card = mrkdwn.link(links.card_of(request) if links else None, "its card")
+    return (
+        f"{mrkdwn.person(request.requester)} asked for this restore job already, "
+        f"{mrkdwn.when(request.created_at)}. {mrkdwn.what_happened(request)} See {card}."
+    )
+
+
+def _whom(error: NotAllowed) -> list[str]:
+    if isinstance(error, ChannelNotAllowed):
+        places = mrkdwn.listed(map(mrkdwn.channel, sorted(error.channels)))
+        return [f"It works in {places}."]
+    if isinstance(error, NotTheRequester):
+        return [f"That is {mrkdwn.person(error.requester)}."]
+    return [f"This may be done by {mrkdwn.people(error.ask)}."] if error.ask else []

@@ -1,1 +1,0 @@
-"""What answers Slack's payloads: translate, one call, render."""

@@ -1,0 +1,1 @@
+"""The private messages of `list` and `history`."""

@@ -1,0 +1,1 @@
+"""The dialog with pickers for project, cluster, and job."""

@@ -1,0 +1,109 @@
+"""Tells one person something in private: by response_url, else in the channel, else directly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.slack.actor import channel_of
+from bot.slack.client import TIMEOUT
+from bot.slack.command.views import private
+from bot.slack.dialog.views import apology
+from bot.slack.errors import CALL_ERRORS, meaning_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+log = structlog.get_logger(__name__)
+
+OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyTarget:
+    """Where a person is.
+
+    Attributes:
+        user: the person.
+        channel: the channel they look at, if the payload told.
+        response_url: Slack's address for answers: 5 of them within 30 minutes.
+    """
+
+    user: str
+    channel: str | None = None
+    response_url: str | None = None
+
+
+def reply_target_of(body: Mapping[str, Any]) -> ReplyTarget:
+    """Read where a payload came from."""
+    user = body.get("user")
+    return ReplyTarget(
+        user=str(user["id"] if isinstance(user, dict) else body["user_id"]),
+        channel=channel_of(body),
+        response_url=body.get("response_url"),
+    )
+
+
+class PrivateReply:
+    """Private answers, with a way left when the first is barred."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+
+    async def tell(self, spot: ReplyTarget, said: str) -> None:
+        """Say something (mrkdwn of our own making) to one person, if Slack takes it anywhere."""
+        await self.show(spot, private(said))
+
+    async def show(self, spot: ReplyTarget, message: dict[str, Any]) -> None:
+        """Show a private message to one person, if Slack takes it anywhere.
+
+        Args:
+            spot: where the person is.
+            message: `text` and `blocks`, with `response_type` for the response_url.
+        """
+        if spot.response_url and await self._respond(spot.response_url, message):
+            return
+        if spot.channel and await self._whisper(spot.channel, spot.user, message):
+            return
+        await self._write_to(spot.user, message)
+
+    def apologise(self, spot: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
+        """Make a function that tells the person at `spot` the reference of an error."""
+        return lambda reference: self.tell(spot, apology(reference))
+
+    async def _respond(self, url: str, message: dict[str, Any]) -> bool:
+        webhook = AsyncWebhookClient(
+            url, session=self._client.session, timeout=TIMEOUT, retry_handlers=[]
+        )
+        try:
+            answer = await webhook.send_dict(message | {"replace_original": False})
+        except CALL_ERRORS as error:
+            log.warning("response_url failed", error=meaning_of(error).sentence)
+            return False
+        # Slack refuses by status, and the SDK raises nothing.
+        if answer.status_code != OK:
+            log.warning("response_url refused", status=answer.status_code)
+        return bool(answer.status_code == OK)
+
+    async def _write_to(self, user: str, message: dict[str, Any]) -> None:
+        try:
+            await self._client.chat_postMessage(
+                channel=user, text=message["text"], blocks=message["blocks"]
+            )
+        except CALL_ERRORS as error:
+            log.warning("person could not be told", user=user, error=meaning_of(error).sentence)
+
+    async def _whisper(self, channel: str, user: str, message: dict[str, Any]) -> bool:
+        try:
+            await self._client.chat_postEphemeral(
+                channel=channel, user=user, text=message["text"], blocks=message["blocks"]
+            )
+        except CALL_ERRORS as error:
+            log.warning("chat.postEphemeral failed", error=meaning_of(error).sentence)
+            return False
+        return True

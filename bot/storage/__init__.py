@@ -1,0 +1,1 @@
+"""The database: stores, queries, the unit of work, the schema, the audit log."""

@@ -1,0 +1,84 @@
+"""The ledger's transactions on PostgreSQL, in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
+
+import structlog
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from bot.storage.postgres_url import for_the_driver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import URL, Connection
+
+T = TypeVar("T")
+
+#: Seconds for a connection to the server, and for a free one of the pool.
+CONNECTED = 2.0
+
+#: Connections that stay open, and those more that a rush may open, which are closed after it: each
+#: holds more than a megabyte of prepared statements. 5 keep one core of Python busy.
+STAYING, FOR_A_MOMENT = 5, 5
+
+#: Seconds for a farewell to the server, before the connections are cut.
+CLOSE_TIMEOUT = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class PostgresExecutor:
+    """A PostgreSQL database, in the event loop."""
+
+    def __init__(self, url: URL, patience: float, ended_after: int) -> None:
+        patience = min(patience, CONNECTED)
+        ended = f"{ended_after * 1000}"
+        address, arguments = for_the_driver(url)
+        self._engine = create_async_engine(
+            address,
+            pool_size=STAYING,
+            max_overflow=FOR_A_MOMENT,
+            pool_timeout=patience,
+            pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
+            connect_args={
+                **arguments,
+                "timeout": patience,
+                "command_timeout": ended_after,
+                "server_settings": {
+                    "application_name": "cancel-restore",
+                    # A replica that hangs with a row locked must not hold up the others for ever.
+                    "idle_in_transaction_session_timeout": ended,
+                    "lock_timeout": ended,
+                },
+            },
+        )
+        self.engine = self._engine.sync_engine
+        self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to cut them at the end
+        event.listen(self.engine, "connect", self._opened)
+
+    def _opened(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        self._open.add(connection.driver_connection)
+
+    async def run(
+        self, whole: Callable[[Connection], T], options: Mapping[str, Any] | None = None
+    ) -> T:
+        async with self._engine.connect() as connection:
+            await connection.execution_options(**options or {})
+            return await connection.run_sync(whole)
+
+    async def close(self) -> None:
+        # Not cancelled: the pool would log that as an error of its own.
+        closing = asyncio.ensure_future(self._engine.dispose())
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
+        if not done:
+            log.warning("database does not answer, so its connections are cut")
+        # Those too that a transaction which was given up still has: the pool leaves them alone, and
+        # the driver would wait for their server, whoever cancels it.
+        for connection in self._open:
+            connection.terminate()
+        await closing

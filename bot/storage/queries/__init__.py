@@ -1,0 +1,1 @@
+"""Every SQL statement, named, one module per aggregate."""

@@ -1,0 +1,236 @@
+"""The ledger: asking and deciding. Each change is one transaction with its record and its posts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.cancellation.errors import ApprovalRanOut, Conflict, JobTaken, RequestMovedOn
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.posts import PostKind
+from bot.storage.mapping import shown_to_json
+from bot.storage.queries import requests as request_queries
+from bot.storage.unit_of_work import UnitOfWork, read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from bot.atlas import JobRef
+    from bot.cancellation.errors import NotAllowed
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Person
+    from bot.storage.database import Database
+
+    #: Judges a decision while nobody else can change the request.
+    Check = Callable[[Request], NotAllowed | None]
+
+T = TypeVar("T")
+
+
+class RequestStore:
+    """Requests and decisions, in one database.
+
+    Args:
+        database: where they are kept.
+        now: the clock, aware datetimes.
+        entered: told of every state that a request enters, after the commit.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        entered: Callable[[State], None] = lambda _state: None,
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._entered = entered
+
+    async def request(self, request_id: str) -> Request:
+        """Read one request; raises `NoSuchRequest`."""
+        return await self._read(lambda page: page.read(request_id))
+
+    async def open_request_for(self, ref: JobRef) -> Request | None:
+        """Find the open request for a job."""
+        return await self._read(lambda page: page.find(request_queries.open_request_for(ref)))
+
+    async def count_open(self) -> int:
+        """Count the requests that have not ended."""
+
+        def work(page: UnitOfWork) -> int:
+            return int(page.run(request_queries.count_open_requests()).scalar_one())
+
+        return await self._read(work)
+
+    async def create(self, request: Request, person: Person) -> Request:
+        """Write a new request down, with its record and its card.
+
+        Returns:
+            the request; the earlier one, as it is now, if its key is in the ledger already.
+
+        Raises:
+            JobTaken: another open request is for the same job.
+            LedgerError: the database did not take it.
+        """
+
+        def work(page: UnitOfWork) -> Request:
+            return _find_or_create(page, request, person)
+
+        try:
+            created = await self._write(work)
+        except Conflict:
+            created = await self._write(work)  # somebody wrote between our look and our insert
+        if created.id == request.id:
+            self._entered(created.state)
+        return created
+
+    async def approve(self, request_id: str, person: Person, check: Check) -> Request:
+        """Count one person's yes; the last one that is needed lets the request run."""
+
+        def work(page: UnitOfWork) -> Request:
+            request = _awaiting(page, request_id, check)
+            page.run(request_queries.new_approval(request.id, person.id, page.now))
+            if request.approvals_missing > 1:
+                page.note(request, EventName.APPROVAL_GIVEN, actor=person)
+                return page.read(request_id)
+            return page.enter(request, State.AWAITING, State.APPROVED, actor=person)
+
+        request = await self._write(work)
+        if request.state is State.APPROVED:
+            self._entered(request.state)
+        return request
+
+    async def deny(self, request_id: str, person: Person, reason: str, check: Check) -> Request:
+        """End a waiting request by an approver's no."""
+        outcome = Outcome(sentence=reason, by=person.id)
+        return await self._end_waiting(request_id, State.DENIED, outcome, person, check)
+
+    async def withdraw(self, request_id: str, person: Person, check: Check) -> Request:
+        """End a waiting request because its requester takes it back."""
+        outcome = Outcome(by=person.id)
+        return await self._end_waiting(request_id, State.WITHDRAWN, outcome, person, check)
+
+    async def _end_waiting(
+        self, request_id: str, state: State, outcome: Outcome, person: Person, check: Check
+    ) -> Request:
+        def work(page: UnitOfWork) -> Request:
+            request = _awaiting(page, request_id, check)
+            return page.enter(request, State.AWAITING, state, actor=person, outcome=outcome)
+
+        return self._told(await self._write(work))
+
+    async def retry(self, request_id: str, person: Person, check: Check) -> Request:
+        """Let a failed request run again; its approvals hold until they would have run out.
+
+        Raises:
+            RequestMovedOn: the request has not failed, or runs again already.
+            ApprovalRanOut: its time is over; it must be asked for anew.
+            JobTaken: another open request is for the same job.
+        """
+
+        def work(page: UnitOfWork) -> Request:
+            request = page.lock(request_id)
+            _still(request, State.FAILED, page.now)
+            _allowed(check(request))
+            if taken := page.find(request_queries.open_request_for(request.ref)):
+                raise JobTaken(taken)
+            page.note(request, EventName.RETRIED, actor=person)
+            # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
+            page.run(request_queries.forget_acceptance(request.id))
+            # By the bot itself: whoever tries again has approved nothing.
+            return page.enter(request, State.FAILED, State.APPROVED, said=False)
+
+        return self._told(await self._write(work))
+
+    async def expire_due(self, limit: int = 100) -> Sequence[Request]:
+        """End the requests that nobody approved in time."""
+        due = request_queries.requests_past_their_time(self._now(), limit)
+
+        def work(page: UnitOfWork) -> list[str]:
+            return list(page.run(due).scalars())
+
+        expired = [await self._expire(request_id) for request_id in await self._read(work)]
+        return [request for request in expired if request]
+
+    async def _expire(self, request_id: str) -> Request | None:
+        def work(page: UnitOfWork) -> Request:
+            request = page.lock(request_id)
+            return page.enter(request, State.AWAITING, State.EXPIRED)
+
+        try:
+            return self._told(await self._write(work))
+        except RequestMovedOn:
+            return None  # decided in the same moment, by a person or by another replica
+
+    async def prune(self, before: datetime) -> int:
+        """Forget what ended before then and is told; its record stays. Returns how many."""
+
+        def work(page: UnitOfWork) -> int:
+            return int(page.run(request_queries.prune_requests(before)).rowcount)
+
+        return await self._write(work)
+
+    def _told(self, request: Request) -> Request:
+        self._entered(request.state)
+        return request
+
+    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
+        return await read(self._database, self._now, work)
+
+    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
+        return await write(self._database, self._now, work)
+
+
+def _find_or_create(page: UnitOfWork, request: Request, person: Person) -> Request:
+    if earlier := page.find(request_queries.made_or_open(), _this(request)):
+        if earlier.key == request.key:
+            return earlier
+        raise JobTaken(earlier)
+    page.add(request)
+    number = page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
+    page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+    if request.state is State.APPROVED:
+        unasked = {"because": "no approval was needed"}
+        page.record(request, EventName.APPROVED, detail=unasked)
+    return request
+
+
+def _this(request: Request) -> dict[str, str]:
+    """The values for `made_or_open`: which submission this is, and for which job."""
+    return {"this": request.key, **asdict(request.ref)}
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What the record keeps of a new request: ids, what was shown, and why."""
+    return {
+        "project": request.ref.project_id,
+        "cluster": request.ref.cluster_name,
+        "job": request.ref.job_id,
+        "shown": shown_to_json(request.shown),
+        "reason": request.reason,
+        "approvals_needed": request.approvals_needed,
+        "asked_in": request.asked_in,
+        "channel": request.channel,
+    }
+
+
+def _awaiting(page: UnitOfWork, request_id: str, check: Check) -> Request:
+    """Lock a request that waits for approval, and judge the decision against it."""
+    request = page.lock(request_id)
+    _still(request, State.AWAITING, page.now)
+    _allowed(check(request))
+    return request
+
+
+def _still(request: Request, state: State, now: datetime) -> None:
+    if request.state is not state:
+        raise RequestMovedOn(request)
+    if request.expires_at <= now:
+        raise ApprovalRanOut(request)
+
+
+def _allowed(refusal: NotAllowed | None) -> None:
+    if refusal:
+        raise refusal

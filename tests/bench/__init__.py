@@ -1,1 +1,0 @@
-"""What the bot costs, measured beside its peers: `python -m tests.bench`."""

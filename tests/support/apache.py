@@ -1,0 +1,205 @@
+"""Apache httpd with mod_auth_digest as Atlas: a digest server that is not ours, on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from bot.atlas import ApiVersion, AtlasClient, DigestKey, JobRef
+from tests.support.postgres import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
+KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))
+REALM = "MMS Public API"
+MODULES = Path("/usr/lib/apache2/modules")
+
+#: Seconds in which it must take connections, and in which it must have written its log.
+PATIENCE = 10.0
+WRITTEN = 5.0
+
+JOB = (
+    '{"cancelled":false,"deliveryType":"download","deliveryUrl":[],"expired":false,'
+    '"failed":false,"id":"5b622f7087d9d6039fafe03f","snapshotId":"5b622f7087d9d6039fafe000",'
+    '"timestamp":"2026-11-01T10:00:00Z"}'
+)
+
+# Digest is asked for before the rewriting, so only who knows the key sees a 204 or the job. By
+# default httpd remembers no more than about seven clients, and forgets the others' counts.
+CONFIG = """
+ServerRoot "{root}"
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile "{root}/pid"
+ErrorLog "{root}/error.log"
+LogFormat "%m %>s" short
+CustomLog "{root}/access.log" short
+LogFormat "%U" path
+CustomLog "{root}/paths.log" path
+{user}
+{modules}
+{tls}
+<IfModule mpm_event_module>
+    StartServers 1
+    ThreadsPerChild 32
+    MaxRequestWorkers 32
+    ServerLimit 1
+</IfModule>
+KeepAlive On
+MaxKeepAliveRequests 0
+AuthDigestShmemSize 100K
+DocumentRoot "{root}/htdocs"
+<Directory "{root}/htdocs">
+    AuthType Digest
+    AuthName "{realm}"
+    AuthDigestProvider file
+    AuthUserFile "{root}/users"
+    AuthDigestNonceLifetime {lifetime}
+    AuthDigestNcCheck {counts}
+    Require valid-user
+    ForceType application/json
+    RewriteEngine On
+    RewriteCond %{{REQUEST_METHOD}} =DELETE
+    RewriteRule .* - [R=204,L]
+    RewriteCond %{{REQUEST_URI}} !=/job.json
+    RewriteRule .* /job.json [L]
+</Directory>
+AliasMatch "^/api/atlas/.*$" "{root}/htdocs/job.json"
+"""
+
+TLS = """
+LoadModule ssl_module "{modules}/mod_ssl.so"
+SSLEngine on
+SSLCertificateFile "{root}/certificate.pem"
+SSLCertificateKeyFile "{root}/key.pem"
+"""
+
+NEEDED = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest"]
+NEEDED += ["alias", "rewrite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Apache:
+    """A running httpd and where it writes."""
+
+    url: str
+    root: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def certificate(self) -> Path:
+        return self.root / "certificate.pem"
+
+    def client(self, key: DigestKey = KEY, version: ApiVersion = ApiVersion.V2) -> AtlasClient:
+        return AtlasClient(key, base_url=self.url, version=version)
+
+    def log(self, requests: int) -> list[str]:
+        """Return the access log once it has `requests` lines: Apache writes after it answered."""
+        until = time.monotonic() + WRITTEN
+        while len(lines := self._lines("access.log")) < requests and time.monotonic() < until:
+            time.sleep(0.01)
+        return lines
+
+    def paths(self) -> list[str]:
+        """Return which paths were asked for so far, challenges included."""
+        return self._lines("paths.log")
+
+    def _lines(self, name: str) -> list[str]:
+        return (self.root / name).read_text(encoding="utf-8").splitlines()
+
+
+@contextmanager
+def running_apache(
+    program: str, *, lifetime: int = 300, counts: str = "Off", tls: bool = False
+) -> Iterator[Apache]:
+    """Start httpd in the foreground, and end it by its own process.
+
+    Args:
+        program: where `apache2` is.
+        lifetime: seconds for which a nonce lives.
+        counts: `AuthDigestNcCheck`.
+        tls: speak HTTPS, with the certificate in `Apache.certificate`, which is its own authority.
+    """
+    # httpd's own user must be able to read it; pytest's folders are for who runs the tests.
+    with tempfile.TemporaryDirectory(prefix="httpd-") as path:
+        root = Path(path)
+        root.chmod(0o755)
+        port = free_port()
+        _write(root, port, lifetime, counts, tls=tls)
+        command = [program, "-f", str(root / "httpd.conf"), "-D", "FOREGROUND"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            _wait_for(port, process, root)
+            yield Apache(f"{'https' if tls else 'http'}://127.0.0.1:{port}", root)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _write(root: Path, port: int, lifetime: int, counts: str, *, tls: bool) -> None:
+    (root / "htdocs").mkdir()
+    (root / "htdocs" / "job.json").write_text(JOB, encoding="utf-8")
+    secret = KEY.private_key.get_secret_value()
+    line = f"{KEY.public_key}:{REALM}:{secret}"
+    hashed = hashlib.md5(line.encode(), usedforsecurity=False).hexdigest()
+    (root / "users").write_text(f"{KEY.public_key}:{REALM}:{hashed}\n", encoding="utf-8")
+    config = CONFIG.format(
+        root=root,
+        port=port,
+        realm=REALM,
+        lifetime=lifetime,
+        counts=counts,
+        user=_user(),
+        modules="\n".join(_load(name) for name in NEEDED),
+        tls=TLS.format(modules=MODULES, root=root) if tls else "",
+    )
+    if tls:
+        _certify(root)
+    (root / "httpd.conf").write_text(config, encoding="utf-8")
+
+
+def _certify(root: Path) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(root / "key.pem"), "-out", str(root / "certificate.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def _load(name: str) -> str:
+    return f'LoadModule {name}_module "{MODULES}/mod_{name}.so"'
+
+
+def _user() -> str:
+    """Started by root, httpd serves as another user."""
+    return "User www-data\nGroup www-data" if os.geteuid() == 0 else ""
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], root: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    log = root / "error.log"
+    raise TimeoutError(f"httpd did not start: {log.read_text() if log.exists() else 'no log'}")

@@ -1,0 +1,101 @@
+"""Values of the domain for tests: a clock to set, people, a job as shown, a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.policy import Person
+
+PROJECT_ID = "5b6212af90dc76637950a2c6"
+JOB_ID = "5b622f7087d9d6039fafe03f"
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+RINA = Person(id="U0RINA", team="T0HOME")
+ADA = Person(id="U0ADA", team="T0HOME")
+ABE = Person(id="U0ABE", team="T0HOME")
+
+SHOWN = JobFingerprint(
+    delivery_type="download",
+    snapshot_id="5b622e3587d9d6039faf713f",
+    snapshot_time=NOON - timedelta(hours=3),
+    cancellable=True,
+)
+
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that goes only when told."""
+
+    now: datetime = NOON
+    waits: list[float] = field(default_factory=list)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.forward(seconds)
+
+
+def job_ref(job_id: str = JOB_ID) -> JobRef:
+    return JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=job_id)
+
+
+def new_job_id() -> str:
+    return f"{next(_numbers):024x}"
+
+
+def a_request(**changes: Any) -> Request:
+    """A request for a job of its own, ready to run, unless `changes` say otherwise."""
+    number = next(_numbers)
+    values: dict[str, Any] = {
+        "id": f"request-{number}",
+        "key": f"V{number}",
+        "state": State.APPROVED,
+        "ref": job_ref(f"{number:024x}"),
+        "project_name": "shop-prod",
+        "team": RINA.team,
+        "requester": RINA.id,
+        "asked_in": "C0OPS",
+        "channel": "C0OPS",
+        "reason": "wrong cluster",
+        "shown": SHOWN,
+        "approvals_needed": 0,
+        "created_at": NOON,
+        "changed_at": NOON,
+        "expires_at": NOON + timedelta(minutes=30),
+    }
+    return Request(**values | changes)
+
+
+def a_waiting_request(approvals: int = 1, **changes: Any) -> Request:
+    """A request that waits for `approvals` other people."""
+    return a_request(state=State.AWAITING, approvals_needed=approvals, **changes)
+
+
+def a_job(**changes: Any) -> RestoreJob:
+    """The job that `SHOWN` shows, as Atlas would answer it, with `changes` to its fields."""
+    values: dict[str, Any] = {
+        "id": JOB_ID,
+        "deliveryType": "download",
+        "snapshotId": SHOWN.snapshot_id,
+        "timestamp": "2026-11-25T09:00:00Z",
+        "cancelled": False,
+        "expired": False,
+        "failed": False,
+        "deliveryUrl": [],
+    }
+    return RestoreJob.model_validate(values | changes)

@@ -1,0 +1,159 @@
+"""A real PostgreSQL server for tests: started on a free port, killed and paused on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import asyncpg
+
+from tests.support.needs import needs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+#: Seconds in which a server must answer after its start.
+PATIENCE = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def binaries() -> Path:
+    """Return the folder of `initdb` and `postgres`: Debian keeps them outside PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else needs("initdb", "postgresql").parent
+
+
+def account() -> str | None:
+    """Return whom to run the server as: it refuses root."""
+    if os.geteuid() != 0:
+        return None
+    return pwd.getpwnam("postgres").pw_name
+
+
+class PostgresServer:
+    """One server with its own data folder; a context manager."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="cancel-restore-postgres-"))
+        self._user = account()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        self._run("initdb", "-D", str(self._folder / "data"), "-U", "bot", "-A", "trust")
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.resume()
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        data = str(self._folder / "data")
+        arguments = ["-D", data, "-k", str(self._folder), "-p", str(self.port), "-h", "127.0.0.1"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binaries() / "postgres", *arguments, "-c", "max_connections=200"],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self._folder,
+            )
+        self._wait()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT as an operator would, SIGQUIT as a crash."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+
+    def pause(self) -> None:
+        """Stop every process of the server in its tracks: it accepts bytes and answers nothing."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"ledger_{uuid.uuid4().hex[:12]}"
+        asyncio.run(self._execute(f"CREATE DATABASE {name}"))
+        return f"postgresql://bot@127.0.0.1:{self.port}/{name}"
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=self.port, user="bot", database="postgres", timeout=5
+        )
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            try:
+                asyncio.run(self._execute("SELECT 1"))
+            except (OSError, asyncpg.PostgresError):
+                time.sleep(0.05)
+            else:
+                return
+        raise TimeoutError((self._folder / "log").read_text())
+
+    def _signal_all(self, what: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for each in (parent, *map(int, children)):
+            try:
+                os.kill(each, what)
+            except ProcessLookupError:
+                continue  # a connection's process that has just ended
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [binaries() / program, *arguments],
+            check=True,
+            capture_output=True,
+            user=self._user,
+            cwd=self._folder,
+        )
+
+
+@asynccontextmanager
+async def open_postgres() -> AsyncIterator[PostgresServer]:
+    """Run a server without holding up the event loop; told to end while it starts, it ends too."""
+    server = PostgresServer()
+    starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    try:
+        await asyncio.shield(starting)
+        yield server
+    finally:
+        await asyncio.wait({starting})
+        await asyncio.to_thread(server.__exit__, None, None, None)

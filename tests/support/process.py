@@ -1,0 +1,171 @@
+"""Runs the bot as a real process: started, waited for, killed or stopped, and its log kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+
+from tests.support.postgres import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+#: Seconds in which the bot must be ready on a busy machine.
+PATIENCE = 25.0
+
+#: Seconds between looks at a process that starts or ends.
+PAUSE = 0.05
+
+
+def surroundings() -> dict[str, str]:
+    """Return what any program needs, and nothing that could change what the bot does.
+
+    With `python -P` the bot is the one that is installed, whatever the working directory.
+    """
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "PYTHONWARNINGS": "error::ResourceWarning",
+    }
+
+
+class BotProcess:
+    """One `serve` in a process of its own; a context manager that leaves nothing running.
+
+    Args:
+        environ: the bot's settings; `PORT` is set here.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.started_at = time.monotonic()
+        self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": str(self.port)}
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._folder = tempfile.TemporaryDirectory(prefix="cancel-restore-bot-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bot", "serve"],
+            env=self._environ,
+            cwd=self._folder.name,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self._log.close()
+        self._folder.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, or None while it runs."""
+        assert self._process
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """Everything that it has written so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def kill(self) -> None:
+        """End it as `kill -9` does, at once."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(5)
+
+    async def stop(self, seconds: float = 10.0) -> int:
+        """Send SIGTERM and return the exit code; raises `TimeoutError` with the log."""
+        os.kill(self.pid, signal.SIGTERM)
+        return await self.ended(seconds)
+
+    async def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait for the end and return the exit code."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.code is not None:
+                return self.code
+            await asyncio.sleep(PAUSE)
+        raise TimeoutError(f"still running after {seconds:g} s:\n{self.log}")
+
+    async def ready(self, seconds: float = PATIENCE) -> Self:
+        """Wait until `/readyz` says 200; raises `TimeoutError` with the log."""
+        until = time.monotonic() + seconds
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() < until and self.code is None:
+                if await self._status(session, "/readyz") == 200:
+                    return self
+                await asyncio.sleep(PAUSE)
+        raise TimeoutError(f"not ready (exit code {self.code}):\n{self.log}")
+
+    async def status(self, path: str) -> int | None:
+        """Return the status that it answers to a GET, or None where it does not answer."""
+        async with aiohttp.ClientSession() as session:
+            return await self._status(session, path)
+
+    async def _status(self, session: aiohttp.ClientSession, path: str) -> int | None:
+        try:
+            async with session.get(self.url + path) as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def run_command(*arguments: str, **environ: str) -> Ran:
+    """Run `cancel-restore` with `arguments` to its end, within a minute."""
+    return await run_into(subprocess.PIPE, *arguments, **environ)
+
+
+async def run_into(stdout: int, *arguments: str, **environ: str) -> Ran:
+    """Run it as `run_command` does, with `stdout` as its standard output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "bot", *arguments),
+        env={**surroundings(), **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return Ran(code=process.returncode or 0, out=(out or b"").decode(), err=err.decode())

@@ -1,0 +1,72 @@
+"""A steady stream of commands through the Slack stand-in, and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bot.sandbox.slack import Ack, FakeSlackServer
+
+
+@dataclass(slots=True)
+class Stream:
+    """Every command that was typed: when it was sent (monotonic), and what came back."""
+
+    commands: list[tuple[float, Ack]] = field(default_factory=list)
+
+    @property
+    def acks(self) -> list[Ack]:
+        return [ack for _, ack in self.commands]
+
+    @property
+    def unanswered(self) -> int:
+        """How many got no ack within Slack's three seconds."""
+        return sum(not ack.ok for ack in self.acks)
+
+    @property
+    def slowest(self) -> float:
+        """The longest time from a command to its ack, in seconds."""
+        return max((ack.seconds for ack in self.acks if ack.ok), default=0.0)
+
+    @property
+    def gap(self) -> float:
+        """The longest time in which no command that was sent was answered, in seconds."""
+        longest, since = 0.0, None
+        for sent, ack in sorted(self.commands, key=lambda each: each[0]):
+            if ack.ok:
+                since = None
+            else:
+                since = sent if since is None else since
+                longest = max(longest, sent - since)
+        return longest
+
+
+@asynccontextmanager
+async def streaming(
+    slack: FakeSlackServer, line: str = "/cancel-restore help", *, every: float = 0.02
+) -> AsyncIterator[Stream]:
+    """Have Rina type `line` again and again; at the end, wait until each one is settled."""
+    stream, typed = Stream(), set[asyncio.Task[None]]()
+
+    async def types() -> None:
+        sent = time.monotonic()
+        stream.commands.append((sent, await slack.types("rina", "#ops", line)))
+
+    async def go_on() -> None:
+        while True:
+            typed.add(asyncio.create_task(types()))
+            await asyncio.sleep(every)
+
+    going = asyncio.create_task(go_on())
+    try:
+        yield stream
+    finally:
+        going.cancel()
+        await asyncio.gather(*typed)
+        await asyncio.gather(going, return_exceptions=True)

@@ -1,0 +1,175 @@
+"""From the signed command to its ack, and to the dialog at Slack, beside Bolt's own hellos."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
+from tests.tools.bench.stage import Program, Stage, bolt_js, open_stage, peer, pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from tests.tools.bench.load import Sent
+    from tests.tools.bench.report import Cell, Scale
+    from tests.tools.bench.stage import Json
+
+BOT, HELLO, BARE, JS = "cancel-restore", "Bolt for Python, hello", "aiohttp, bare", "bolt-js, hello"
+
+#: Commands a second. The first is slow enough for each to find the bot idle.
+RATES = {"alone": 20.0, "50/s": 50.0, "200/s": 200.0}
+
+ALONE, FASTEST = "alone", "200/s"
+
+SCHEDULE = (
+    "Sent on a schedule that waits for no answer; alone is 20 a second, each to an idle "
+    "process. p50 and p99 are of all rounds together, the ratio is taken round by round."
+)
+COMPARED = (
+    "Each command makes the bot open a dialog, ask Slack and Atlas, and fill the dialog; "
+    "the peers answer a fixed text, and do nothing else."
+)
+
+#: Seconds until every dialog of one load has its details.
+SETTLED_WITHIN = 20.0
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one load gave, in milliseconds: `dialog` is from the ack, the rest from the due."""
+
+    ack: list[float]
+    dialog: list[float] = field(default_factory=list)
+    opened: list[float] = field(default_factory=list)
+    details: list[float] = field(default_factory=list)
+
+
+#: A round: what each load gave.
+Round = dict[str, Seen]
+
+
+async def measure(scale: Scale) -> list[Table]:
+    """Send the same loads to the bot and to each peer, in turn."""
+    async with open_stage() as stage:
+        with ExitStack() as stack:
+            peers, missing = started(stack)
+            variants: dict[str, Callable[[], Awaitable[Round]]] = {
+                BOT: partial(bot_round, stage, scale)
+            }
+            for name, program in peers.items():
+                port = int((await program.said())["port"])
+                variants[name] = partial(peer_round, stage, scale, port)
+            rounds = await in_turn(variants, scale.pick(2, 5), warm=scale.pick(0, 1))
+    return [acks(rounds, missing), dialogs(rounds[BOT])]
+
+
+def started(stack: ExitStack) -> tuple[dict[str, Program], str | None]:
+    """Start the peers; the second value says why Bolt for JavaScript is not among them."""
+    modules = {HELLO: "bolt_hello", BARE: "bare_aiohttp"}
+    peers = {name: stack.enter_context(peer(module)) for name, module in modules.items()}
+    try:
+        return peers | {JS: stack.enter_context(bolt_js())}, None
+    except Missing as error:
+        return peers, str(error)
+
+
+async def peer_round(stage: Stage, scale: Scale, port: int) -> Round:
+    return {name: Seen(took(await load(stage, scale, port, rate))) for name, rate in RATES.items()}
+
+
+async def bot_round(stage: Stage, scale: Scale) -> Round:
+    """Send each load once the dialogs of the one before have settled."""
+    seen = {}
+    for name, rate in RATES.items():
+        sent = await load(stage, scale, stage.bot.port, rate)
+        seen[name] = judged(sent, await stage.settled(sent, SETTLED_WITHIN))
+    return seen
+
+
+async def load(stage: Stage, scale: Scale, port: int, rate: float) -> list[Sent]:
+    """Send one load; raises `RuntimeError` where an ack is missing or bad."""
+    seconds = scale.pick(1.0, 4.0)
+    sent = await stage.sends(port, rate, round(rate * seconds))
+    if bad := [each.status for each in sent if each.status != 200]:
+        raise RuntimeError(f"{len(bad)} of {len(sent)} commands had no good ack: {set(bad)}")
+    return sent
+
+
+def took(sent: Sequence[Sent]) -> list[float]:
+    return [1000 * (each.acked - each.due) for each in sent]
+
+
+def judged(sent: Sequence[Sent], noted: Json) -> Seen:
+    """Put together what the load and Slack saw; raises `RuntimeError` where a dialog is missing."""
+    opened, updated = noted["opened"], noted["updated"]
+    if lost := [each.trigger for each in sent if each.trigger not in {*opened} & {*updated}]:
+        raise RuntimeError(f"{len(lost)} of {len(sent)} commands got no dialog with details")
+    return Seen(
+        ack=took(sent),
+        dialog=[1000 * (opened[each.trigger] - each.acked) for each in sent],
+        opened=[1000 * (opened[each.trigger] - each.due) for each in sent],
+        details=[1000 * (updated[each.trigger][0] - each.due) for each in sent],
+    )
+
+
+def acks(rounds: dict[str, list[Round]], missing: str | None) -> Table:
+    rows = [Row(name, list(ack_cells(name, rounds))) for name in rounds]
+    if missing:
+        rows.append(Row(JS, missing=missing))
+    worst = percentile(pooled(rounds[BOT], FASTEST, "ack"), 0.99)
+    beside = beside_js(BOT, rounds)
+    return Table(
+        title="Ack: from when the command was due to the end of its answer, in ms",
+        columns=["alone p50", "p99", "× bolt-js", "50/s p50", "p99", "200/s p50", "p99"],
+        rows=rows,
+        goals=[
+            Goal.at_most("ack p99 at 200/s on one core under 25 ms", worst, 25.0),
+            Goal.at_most("ack alone within 2 × of bolt-js", beside, 2.0),
+        ],
+        notes=[SCHEDULE, COMPARED, pinned()],
+    )
+
+
+def ack_cells(name: str, rounds: dict[str, list[Round]]) -> Iterator[Cell]:
+    for load_name in RATES:
+        yield from halves(pooled(rounds[name], load_name, "ack"))
+        if load_name == ALONE:
+            yield beside_js(name, rounds)
+
+
+def dialogs(rounds: list[Round]) -> Table:
+    parts = ("dialog", "opened", "details")
+    rows = [
+        Row(name, [each for part in parts for each in halves(pooled(rounds, name, part))])
+        for name in RATES
+    ]
+    held = [percentile(pooled(rounds, name, "dialog"), 0.99) for name in RATES]
+    return Table(
+        title="Dialog: when `views.open` arrives at Slack, and the details after it, in ms",
+        first="load",
+        columns=["from the ack p50", "p99", "from the command p50", "p99", "details p50", "p99"],
+        rows=rows,
+        goals=[Goal.at_most("views.open within 10 ms of the ack (p99, worst load)", max(held), 10)],
+        notes=[
+            "Slack and Atlas are on loopback and answer at once: what is left is the bot's own."
+        ],
+    )
+
+
+def pooled(rounds: Sequence[Round], load_name: str, part: str) -> list[float]:
+    return [value for each in rounds for value in getattr(each[load_name], part)]
+
+
+def halves(values: Sequence[float]) -> tuple[float, float]:
+    return median(values), percentile(values, 0.99)
+
+
+def beside_js(name: str, rounds: dict[str, list[Round]]) -> float | None:
+    """Return how much longer an ack alone takes than bolt-js's; None where that is missing."""
+    if JS not in rounds:
+        return None
+    mine, other = ([median(each[ALONE].ack) for each in rounds[which]] for which in (name, JS))
+    return ratio(mine, other)

@@ -1,0 +1,298 @@
+"""A cancellation at Atlas (GET, DELETE, GET), the bot's client beside what people use instead."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from bot.atlas import AtlasClient, JobRef
+from tests.support.apache import KEY, REF, Apache, running_apache
+from tests.support.needs import find
+from tests.tools.bench.proxy import far
+from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, ratio, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from tests.tools.bench.report import Scale
+
+    #: Cancels one job, given its cluster.
+    Cancels = Callable[[str], Awaitable[object]]
+
+#: Seconds of the added round trip.
+FAR = 0.04
+
+#: What is promised: time beside curl, and requests once warm.
+OF_CURL = 0.3
+WARM_REQUESTS = 3
+
+#: Rounds before those that count: the bot's one handshake is in them.
+WARM = 2
+
+OURS = "the bot's client"
+CURL = "curl --digest, a process a call"
+
+COLUMNS = ("ms", "of curl", "requests", "most requests")
+
+NOTES = (
+    (
+        "Server: Apache httpd with mod_auth_digest, over TLS 1.3 as Atlas is reached, on loopback."
+        " Without TLS the least possible would be 0.33: three round trips beside curl's nine."
+    ),
+    (
+        "curl is called as the API's page shows; the GETs are the same line without the verb."
+        " atlasapi is its own cancel_snapshot_restore_request (GET, DELETE) and the GET after it."
+    ),
+    (
+        f"Warm: {WARM} cancellations before did not count. Requests are counted by the server,"
+        " challenges included: the median of a cancellation, and the most that one took."
+    ),
+)
+
+#: Variables in which each of these programs looks for authorities to trust.
+TRUST = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Apache, and where it is reached from."""
+
+    apache: Apache
+    url: str
+    stack: AsyncExitStack
+
+    def job(self, cluster: str) -> str:
+        groups = f"{self.url}/api/atlas/v1.0/groups/{REF.project_id}"
+        return f"{groups}/clusters/{cluster}/backup/restoreJobs/{REF.job_id}"
+
+
+async def measure(scale: Scale) -> list[Table]:
+    program = find("apache2")
+    titles = {0.0: "Without added round-trip time", FAR: f"At {FAR * 1000:.0f} ms round trips"}
+    if program is None or find("openssl") is None:
+        missing = Row("all", missing="missing: apt-get install apache2 openssl")
+        return [
+            Table(title=title, columns=COLUMNS, rows=[missing], goals=_goals(None, None, None))
+            for title in titles.values()
+        ]
+    tables = []
+    for round_trip, title in titles.items():
+        with running_apache(program, tls=True) as apache, trusting(apache.certificate):
+            tables.append(await _table(apache, round_trip, title, scale.pick(5, 40)))
+    return tables
+
+
+@contextmanager
+def trusting(certificate: Path) -> Iterator[None]:
+    """Let this process and those that it starts trust one more authority."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(TRUST, str(certificate)))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def _table(apache: Apache, round_trip: float, title: str, rounds: int) -> Table:
+    """Measure every peer that is here, at one distance."""
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(far(apache.port, round_trip))
+        server = Server(apache=apache, url=f"https://127.0.0.1:{port}", stack=stack)
+        peers, missing = await _peers(server)
+        timed = {name: _timed(number, each) for number, (name, each) in enumerate(peers.items())}
+        seconds = await in_turn(timed, rounds, warm=WARM)
+        asked = _asked(await _written(apache))
+    curl = seconds.get(CURL)
+    rows = [
+        Row(name, _cells(seconds[name], curl, asked[number][WARM:]))
+        for number, name in enumerate(peers)
+    ]
+    goals = _goals(seconds[OURS], curl, asked[0][WARM:])
+    return Table(title=title, columns=COLUMNS, rows=rows + missing, goals=goals, notes=NOTES)
+
+
+def _cells(
+    seconds: list[float], curl: list[float] | None, asked: list[int]
+) -> list[float | int | None]:
+    beside = ratio(seconds, curl) if curl else None
+    return [median(seconds) * 1000, beside, int(median(asked)), max(asked)]
+
+
+def _goals(
+    ours: list[float] | None, curl: list[float] | None, asked: list[int] | None
+) -> list[Goal]:
+    beside = ratio(ours, curl) if ours and curl else None
+    most = max(asked) if asked else None
+    return [
+        Goal.at_most(f"≤ {OF_CURL} × curl", beside, OF_CURL),
+        Goal.at_most(f"never more than {WARM_REQUESTS} requests when warm", most, WARM_REQUESTS),
+    ]
+
+
+def _timed(number: int, cancels: Cancels) -> Callable[[], Awaitable[float]]:
+    """Give each cancellation a cluster of its own, by which the server's log tells them apart."""
+    numbers = count()
+
+    async def run() -> float:
+        cluster = f"peer{number}-{next(numbers)}"
+        return await seconds_of(lambda: cancels(cluster))
+
+    return run
+
+
+async def _written(apache: Apache) -> list[str]:
+    """Return the server's log once nothing more comes: it writes after it has answered."""
+    before, until = -1, time.monotonic() + 5
+    while len(apache.paths()) != before and time.monotonic() < until:
+        before = len(apache.paths())
+        await asyncio.sleep(0.2)
+    return apache.paths()
+
+
+def _asked(paths: list[str]) -> dict[int, list[int]]:
+    """Count the requests of each cancellation, peer by peer, in the order of their numbers."""
+    clusters = Counter(path.split("/clusters/")[1].split("/")[0] for path in paths)
+    asked: dict[int, dict[int, int]] = {}
+    for cluster, requests in clusters.items():
+        peer, number = cluster.removeprefix("peer").split("-")
+        asked.setdefault(int(peer), {})[int(number)] = requests
+    return {peer: [counts[n] for n in sorted(counts)] for peer, counts in asked.items()}
+
+
+async def _peers(server: Server) -> tuple[dict[str, Cancels], list[Row]]:
+    peers: dict[str, Cancels] = {}
+    missing = []
+    for name, build in BUILDERS.items():
+        try:
+            peers[name] = await build(server)
+        except Missing as error:
+            missing.append(Row(name, missing=str(error)))
+    return peers, missing
+
+
+async def _bot(server: Server) -> Cancels:
+    client = AtlasClient(KEY, base_url=server.url)
+    atlas = await server.stack.enter_async_context(client)
+
+    async def cancel(cluster: str) -> None:
+        ref = JobRef(REF.project_id, cluster, REF.job_id)
+        await atlas.restore_job(ref)
+        await atlas.cancel_restore_job(ref)
+        await atlas.restore_job(ref)
+
+    return cancel
+
+
+async def _curl(server: Server) -> Cancels:
+    program = _curl_program()
+
+    async def cancel(cluster: str) -> None:
+        for method in ([], ["--request", "DELETE"], []):
+            await _run(program, *_documented(server.job(cluster), method))
+
+    return cancel
+
+
+async def _curl_at_once(server: Server) -> Cancels:
+    program = _curl_program()
+
+    async def cancel(cluster: str) -> None:
+        read = _documented(server.job(cluster), [])
+        delete = _documented(server.job(cluster), ["--request", "DELETE"])
+        await _run(program, *read, "--next", *delete, "--next", *read)
+
+    return cancel
+
+
+def _curl_program() -> str:
+    program = find("curl")
+    if program is None:
+        raise Missing("curl is missing: apt-get install curl")
+    return program
+
+
+def _documented(url: str, method: list[str]) -> list[str]:
+    """Return the arguments that the API's page shows for a cancellation."""
+    return [
+        *("--user", f"{KEY.public_key}:{KEY.private_key.get_secret_value()}"),
+        *("--digest", "--include", "--silent", "--fail"),
+        *("--header", "Accept: application/json", "--header", "Content-Type: application/json"),
+        *(*method, url),
+    ]
+
+
+async def _run(program: str, *arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, stdout=asyncio.subprocess.DEVNULL
+    )
+    assert await process.wait() == 0
+
+
+async def _httpx(server: Server) -> Cancels:
+    client = await server.stack.enter_async_context(httpx.AsyncClient())
+
+    async def cancel(cluster: str) -> None:
+        for method in ("GET", "DELETE", "GET"):
+            login = httpx.DigestAuth(KEY.public_key, KEY.private_key.get_secret_value())
+            answer = await client.request(method, server.job(cluster), auth=login)
+            assert answer.is_success
+
+    return cancel
+
+
+async def _requests(server: Server) -> Cancels:
+    requests = _peer("requests")
+    digest = _peer("requests.auth").HTTPDigestAuth
+
+    def cancel(cluster: str) -> None:
+        for method in ("GET", "DELETE", "GET"):
+            login = digest(KEY.public_key, KEY.private_key.get_secret_value())
+            answer = requests.request(method, server.job(cluster), auth=login, timeout=10)
+            assert answer.ok
+
+    return lambda cluster: asyncio.to_thread(cancel, cluster)
+
+
+async def _atlasapi(server: Server) -> Cancels:
+    module = _peer("atlasapi.atlas")
+    module.Settings.BASE_URL = server.url
+    logging.getLogger("atlasapi").setLevel(logging.ERROR)
+    key = KEY.private_key.get_secret_value()
+    backups = module.Atlas(KEY.public_key, key, REF.project_id).CloudBackups
+
+    def cancel(cluster: str) -> None:
+        assert backups.cancel_snapshot_restore_request(cluster, REF.job_id)["deleted"]
+        jobs: Iterator[Any] = backups.get_snapshot_restore_requests(cluster, REF.job_id)
+        assert next(jobs).restore_id == REF.job_id
+
+    return lambda cluster: asyncio.to_thread(cancel, cluster)
+
+
+def _peer(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        wanted = "pip install -r tests/tools/bench/requirements.txt"
+        raise Missing(f"{module} is missing: {wanted}") from error
+
+
+BUILDERS: dict[str, Callable[[Server], Awaitable[Cancels]]] = {
+    OURS: _bot,
+    CURL: _curl,
+    "curl --digest, one process for the three": _curl_at_once,
+    "httpx, one client, a new DigestAuth a call": _httpx,
+    "requests, a new HTTPDigestAuth a call": _requests,
+    "atlasapi 2.0.11": _atlasapi,
+}

@@ -1,0 +1,268 @@
+"""What the bot costs its machine: start, memory before and after much work, disk, idle CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import TYPE_CHECKING, Any
+from venv import EnvBuilder
+
+from bot.sandbox.atlas import PROJECT_ID, Behaviour, FakeAtlasServer
+from bot.sandbox.slack import Channel, FakeSlackServer, User
+from tests.acceptance.house import environment
+from tests.support.process import BotProcess, surroundings
+from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bot.sandbox.atlas import RestoreJob
+    from tests.tools.bench.report import Scale
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).parents[3]
+
+#: What is promised: seconds, MB, MB, and by how much memory may grow after the warm-up.
+READY = 1.0
+IDLE = 90.0
+INSTALLED = 60.0
+GROWTH = 1.1
+
+MB = 1024 * 1024
+
+#: One request in so many belongs to the warm-up: caches fill, connections open.
+WARM_UP = 10
+
+#: Who works at once, and among how many channels: each takes less than one message a second.
+PEOPLE = 8
+CHANNELS = 500
+CLUSTER = "prod-eu"
+
+#: Seconds for one dialog, for what is under way at the end, and of rest before a look at memory.
+PATIENCE = 30.0
+REST = 3.0
+
+#: Seconds between two looks at a bot that starts.
+LOOK = 0.005
+
+NOTES = (
+    (
+        "The bot as `python -m bot serve`, Socket Mode, SQLite, between the stand-ins. Memory is"
+        " VmRSS of /proc; CPU is user and system time."
+    ),
+    (
+        "To load the program: `python -m bot --version` less `python -c pass`. The first start"
+        " makes the ledger."
+    ),
+    (
+        "A request is a whole one: command, dialog, submission, GET, DELETE, GET, card, outcome."
+        f" The first tenth is the warm-up; {PEOPLE} people work at once, each on one at a time."
+    ),
+    (
+        "Installed: site-packages of a fresh environment with the wheel and what it depends on,"
+        " without pip, setuptools and compiled files."
+    ),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """The bot between its stand-ins, and people who have much to cancel."""
+
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
+    bot: BotProcess
+    numbers: count[int] = field(default_factory=count)
+
+    @property
+    def memory(self) -> float:
+        """Resident memory of the bot in MB."""
+        status = Path(f"/proc/{self.bot.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU that the bot has used so far."""
+        fields = Path(f"/proc/{self.bot.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def idle(self, seconds: float) -> float:
+        """Return the percentage of a core that the bot takes for doing nothing."""
+        before, begun = self.cpu, time.monotonic()
+        await asyncio.sleep(seconds)
+        return 100 * (self.cpu - before) / (time.monotonic() - begun)
+
+    async def work(self, requests: int) -> float:
+        """Have so many jobs cancelled, and return the memory once all is told."""
+        numbers = iter(range(requests))
+        people = [self.person(number) for number in range(PEOPLE)]
+        await asyncio.gather(*(self._cancels(person, numbers) for person in people))
+        await asyncio.sleep(REST)
+        return self.memory
+
+    def person(self, number: int) -> str:
+        """Have somebody move in, who is in every channel, and return their name."""
+        team = self.slack.workspace.team.id
+        person = User(id=f"U0BENCH{number:03d}", name=f"bench-{number}", team_id=team)
+        self.slack.workspace.add(person)
+        for channel in range(CHANNELS):
+            self.slack.workspace.channel(channel_id(channel)).members.add(person.id)
+        return person.name
+
+    async def _cancels(self, person: str, numbers: Any) -> None:
+        for _number in numbers:
+            job, channel = self.job(), channel_id(next(self.numbers) % CHANNELS)
+            view = await self.looks_up(person, channel, job)
+            ack = await self.slack.submits(person, view, {"reason": "started by mistake"})
+            assert ack.ok, ack
+            await self.slack.until(partial(getattr, job, "cancelled"), PATIENCE)
+
+    async def looks_up(
+        self,
+        person: str,
+        channel: str,
+        job: RestoreJob,
+        acked: Callable[[float], None] = lambda _seconds: None,
+    ) -> Json:
+        """Type the command, and return the dialog once it shows the job."""
+        before = self.slack.view_of(person)
+        began = time.monotonic()
+        await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
+        acked(time.monotonic() - began)
+
+        def shown() -> Json | None:
+            view = self.slack.view_of(person)
+            is_new = view and (before is None or view["id"] != before["id"])
+            return view if view and is_new and view.get("submit") else None
+
+        view = await self.slack.until(shown, PATIENCE)
+        assert view
+        return view
+
+    def job(self) -> RestoreJob:
+        """Start one more restore job."""
+        cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
+        return self.atlas.world.add_job(cluster)
+
+
+def channel_id(number: int) -> str:
+    return f"C0BENCH{number:04d}"
+
+
+async def measure(scale: Scale) -> list[Table]:
+    rows, goals = [], []
+    starts = {"loads": _load, "first": _first_start, "next": _next_start}
+    took = {name: median(each) for name, each in (await in_turn(starts, scale.pick(3, 15))).items()}
+    rows.append(Row("to load the program, s", [took["loads"]]))
+    rows.append(Row("from the first start to ready, s", [took["first"]]))
+    rows.append(Row("from any later start to ready, s", [took["next"]]))
+    goals.append(Goal.at_most(f"ready within {READY:g} s", max(took["first"], took["next"]), READY))
+    requests = scale.pick(200, 10_000)
+    async with open_house() as house:
+        await asyncio.sleep(REST)
+        idle = house.memory
+        percent = await house.idle(scale.pick(5.0, 30.0))
+        warm = await house.work(requests // WARM_UP)
+        after = await house.work(requests - requests // WARM_UP)
+    rows += [
+        Row("memory, idle, MB", [idle]),
+        Row("CPU, idle, % of a core", [percent]),
+        Row(f"memory after {requests // WARM_UP:,} requests, MB", [warm]),
+        Row(f"memory after {requests:,} requests, MB", [after]),
+    ]
+    goals.append(Goal.at_most(f"≤ {IDLE:g} MB idle", idle, IDLE))
+    grown = f"memory after {requests:,} requests ≤ {GROWTH} × after the warm-up"
+    goals.append(Goal.at_most(grown, after / warm, GROWTH))
+    try:
+        size = await asyncio.to_thread(_installed)
+        rows.append(Row("installed, MB", [size]))
+    except Missing as error:
+        size = None
+        rows.append(Row("installed, MB", missing=str(error)))
+    goals.append(Goal.at_most(f"≤ {INSTALLED:g} MB installed", size, INSTALLED))
+    return [Table(title="Footprint", columns=["figure"], rows=rows, goals=goals, notes=NOTES)]
+
+
+@asynccontextmanager
+async def open_house() -> AsyncIterator[House]:
+    behaviour = Behaviour(rate_capacity=100_000_000)
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        async with FakeAtlasServer(behaviour=behaviour) as atlas, FakeSlackServer() as slack:
+            for number in range(CHANNELS):
+                channel = Channel(id=channel_id(number), name=f"bench-{number}")
+                channel.members.add(slack.workspace.app.bot_user)
+                slack.workspace.add(channel)
+            with BotProcess(environment(slack, atlas, Path(folder))) as bot:
+                await bot.ready()
+                yield House(slack=slack, atlas=atlas, bot=bot)
+
+
+async def _load() -> float:
+    """Return the seconds for which the program does more than an interpreter, before it works."""
+
+    async def run(*arguments: str) -> None:
+        command = (sys.executable, "-P", *arguments)
+        process = await asyncio.create_subprocess_exec(*command, env=surroundings(), stdout=DEVNULL)
+        assert await process.wait() == 0
+
+    bare = await seconds_of(lambda: run("-c", "pass"))
+    return await seconds_of(lambda: run("-m", "bot", "--version")) - bare
+
+
+async def _first_start() -> float:
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        return await _ready(Path(folder))
+
+
+async def _next_start() -> float:
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        await _ready(Path(folder))
+        return await _ready(Path(folder))
+
+
+async def _ready(folder: Path) -> float:
+    """Return the seconds from the start of the process until it says that it is ready."""
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        with BotProcess(environment(slack, atlas, folder)) as bot:
+            while time.monotonic() < bot.started_at + PATIENCE:
+                if await bot.status("/readyz") == 200:
+                    return time.monotonic() - bot.started_at
+                await asyncio.sleep(LOOK)
+            raise TimeoutError(bot.log)
+
+
+def _installed() -> float:
+    """Install the wheel without extras into a fresh environment, and return its size in MB."""
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as path:
+        folder = Path(path)
+        sources = folder / "sources"
+        shutil.copytree(ROOT / "bot", sources / "bot")
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, sources)
+        EnvBuilder(symlinks=True).create(folder / "venv")
+        where = ("--python", str(folder / "venv" / "bin" / "python"))
+        install = ("install", "--quiet", "--no-compile", str(sources))
+        installed = subprocess.run(
+            [sys.executable, "-m", "pip", *where, *install],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if installed.returncode:
+            raise Missing("pip could not install the bot: no package index is reached")
+        (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        files = (file for file in packages.rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in files) / MB

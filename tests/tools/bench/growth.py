@@ -1,0 +1,201 @@
+"""What the ledger's work costs with 10, 1,000 and 1,000,000 requests in it, in both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import event, text
+
+from bot.cancellation.lifecycle import Outcome, State
+from bot.services.sweeper import KEPT
+from bot.slack.home import views as home_views
+from bot.storage.database import Database
+from bot.storage.history import History
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import PROJECT_ID, RINA, a_request
+from tests.support.needs import find
+from tests.support.postgres import open_postgres
+from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of
+from tests.tools.bench.seed import WAITING, seed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from tests.tools.bench.report import Scale
+
+#: How much slower the longest history may be than the shortest.
+LIMIT = 2.0
+FLAT = f"flat within {LIMIT:g} ×"
+
+OWNER = "bench"
+PROJECTS = {PROJECT_ID}
+
+#: A database's names for reading a whole table; SQLite says so too of one that it reads by an index
+#: or backwards until it has enough.
+WHOLE = re.compile(r"SCAN (\w+)$|Seq Scan on (\w+)", re.MULTILINE)
+
+#: Walks the record backwards until it has enough, and needs no index for that but the id.
+BACKWARDS = "ORDER BY audit_events.id DESC"
+
+NOTES = (
+    "Times are in ms; the columns are how many requests the ledger has.",
+    (
+        "Each request has its approval, three posts, six events and a sighting; the history is"
+        f" sixty days long, and {WAITING} requests wait. PostgreSQL is analysed, as a live one is."
+    ),
+    (
+        "Sweep: expiry, what is to be run, and the count, as every two seconds."
+        " /cancel-restore list asks Atlas alone."
+    ),
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Desk:
+    """One ledger, and everything that is asked of it."""
+
+    database: Database
+    ledger: RequestStore = field(init=False)
+    leases: LeaseStore = field(init=False)
+    posts: OutboxStore = field(init=False)
+    history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = RequestStore(self.database, now)
+        self.leases = LeaseStore(self.database, now, OWNER)
+        self.posts = OutboxStore(self.database, now)
+        self.history = History(self.database, now)
+
+    async def sweep(self) -> None:
+        await self.ledger.expire_due()
+        await self.leases.to_run()
+        await self.ledger.count_open()
+
+    async def home(self) -> None:
+        await self.history.awaiting()
+        await self.history.last(home_views.LAST, PROJECTS)
+
+    async def everything(self) -> dict[str, float]:
+        """Do each kind of work once, and return how long each took, in seconds."""
+        request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
+        works: dict[str, Callable[[], Awaitable[object]]] = {
+            "sweep": self.sweep,
+            "forgetting, nothing due": lambda: self.ledger.prune(now() - KEPT),
+            "outbox, nothing due": lambda: self.posts.claim_posts(OWNER, 8),
+            "history 10": lambda: self.history.last(10, PROJECTS),
+            "Home": self.home,
+            "open request for a job": lambda: self.ledger.open_request_for(request.ref),
+            "submission": lambda: self.ledger.create(request, RINA),
+            "the same submission again": lambda: self.ledger.create(request, RINA),
+            "claim": lambda: self.leases.claim(request.id),
+            "DELETE noted": lambda: self._sent(request.id),
+            "outcome": lambda: self._ended(request.id),
+            "outbox, card due": lambda: self.posts.claim_posts(OWNER, 8),
+        }
+        taken = {name: await seconds_of(work) for name, work in works.items()}
+        await self._posted()
+        return taken
+
+    async def _sent(self, request_id: str) -> None:
+        request = await self.ledger.request(request_id)
+        await self.leases.cancel_sent(request)
+
+    async def _ended(self, request_id: str) -> None:
+        request = await self.ledger.request(request_id)
+        answered = replace(request.sent, accepted=True, unknown=False)
+        await self.leases.cancel_answered(request, answered, {"status": 204})
+        await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))
+
+    async def _posted(self) -> None:
+        """Deliver what is due, so that no round finds what the one before left."""
+        delivered = text("UPDATE posts SET state = 'sent' WHERE state = 'due'")
+        await self.database.write(lambda db: db.execute(delivered))
+
+
+async def measure(scale: Scale) -> list[Table]:
+    sizes = (10, 1_000, scale.pick(100_000, 1_000_000))
+    tables = []
+    with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
+        urls = [f"sqlite:///{folder}/{size}.db" for size in sizes]
+        tables.append(await _table("SQLite", sizes, urls, scale))
+    if find("initdb") is None:
+        missing = Row("all", missing="PostgreSQL is missing: apt-get install postgresql")
+        goals = [Goal.at_most(FLAT, None, LIMIT)]
+        nothing = Table(title="PostgreSQL", columns=_columns(sizes), rows=[missing], goals=goals)
+        return [*tables, nothing]
+    async with open_postgres() as server:
+        urls = [await asyncio.to_thread(server.new_database) for _ in sizes]
+        tables.append(await _table("PostgreSQL", sizes, urls, scale))
+    return tables
+
+
+def _columns(sizes: Sequence[int]) -> list[str]:
+    return [*(f"{size:,}" for size in sizes), f"ratio to {sizes[0]}"]
+
+
+async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Scale) -> Table:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_quiet())
+        desks = {}
+        for size, url in zip(sizes, urls, strict=True):
+            await seed(url, size)
+            desks[str(size)] = Desk(Database(url))
+            stack.push_async_callback(desks[str(size)].database.close)
+        variants = {size: desk.everything for size, desk in desks.items()}
+        given = await in_turn(variants, scale.pick(10, 50), warm=3)
+        whole = await whole_tables(desks[str(sizes[-1])])
+    rows, ratios = [], {}
+    for work in given[str(sizes[0])][0]:
+        seconds = [[each[work] for each in given[str(size)]] for size in sizes]
+        ratios[work] = ratio(seconds[-1], seconds[0])
+        rows.append(Row(work, [*(median(each) * 1000 for each in seconds), ratios[work]]))
+    worst = max(ratios, key=ratios.__getitem__)
+    goals = [
+        Goal.at_most(f"{FLAT} (the worst is “{worst}”)", ratios[worst], LIMIT),
+        Goal(text="no whole table is read", seen=", ".join(whole) or "none", held=not whole),
+    ]
+    return Table(title=name, columns=_columns(sizes), rows=rows, goals=goals, notes=NOTES)
+
+
+def _quiet() -> Any:
+    """Keep the ledger's own log lines out of the report."""
+    return structlog.testing.capture_logs()
+
+
+async def whole_tables(desk: Desk) -> list[str]:
+    """Name the tables of which the database's plan for some work is to read all of them."""
+    engine = desk.database.engine
+    ran: dict[str, Any] = {}
+
+    def note(_c: Any, _k: Any, statement: str, values: Any, _x: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
+            ran[statement] = values
+
+    event.listen(engine, "before_cursor_execute", note)
+    await desk.everything()
+    event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if desk.database.is_sqlite else "EXPLAIN "
+    # The one with "sent" is our own tidying.
+    asked = [s for s in ran if BACKWARDS not in s and "state = 'sent'" not in s]
+
+    def plans(db: Connection) -> str:
+        rows = [row for s in asked for row in db.exec_driver_sql(explain + s, ran[s])]
+        return "\n".join(str(row[-1]) for row in rows)
+
+    found = WHOLE.findall(await desk.database.read(plans))
+    return sorted({one or other for one, other in found})

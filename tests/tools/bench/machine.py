@@ -1,0 +1,90 @@
+"""Says on what a benchmark ran: machine, versions, date, and how busy the machine was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from tests.support.needs import find
+
+#: The libraries whose versions change the figures: the bot's, then those beside it.
+LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
+BESIDE = ("requests", "atlasapi", "hypothesis", "atheris")
+
+#: Programs beside it, and how they say their version; hey does not.
+PROGRAMS = {
+    "Apache": ("apache2", "-v"),
+    "curl": ("curl", "--version"),
+    "h2load": ("h2load", "--version"),
+    "Node": ("node", "--version"),
+    "PostgreSQL": ("postgres", "--version"),
+    "wrk": ("wrk", "-v"),
+}
+
+
+def lines() -> list[str]:
+    """Return the header of a report, a sentence a line."""
+    return [
+        f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}",
+        f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
+        f"Load when it began: {os.getloadavg()[0]:.1f}",
+        f"Python {platform.python_version()}, " + ", ".join(filter(None, map(_version, LIBRARIES))),
+        "Beside it: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_said, PROGRAMS)))),
+    ]
+
+
+def _processor() -> str:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:  # no Linux
+        return platform.platform(terse=True)
+
+
+def _memory() -> str:
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemTotal"):
+            return f"{int(line.split()[1]) / 1024**2:.0f} GiB"
+    return "memory unknown"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:  # no Linux: the figures still count, the header says less
+        return ""
+
+
+def _version(library: str) -> str | None:
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _said(name: str) -> str | None:
+    """Ask a program for its version; nothing where it is not here."""
+    program, *how = PROGRAMS[name]
+    if (path := find(program)) is None:
+        return None
+    asked = subprocess.run([path, *how], capture_output=True, text=True, check=False)
+    number = re.search(r"\d+(\.\d+)+", asked.stdout + asked.stderr)
+    return f"{name} {number[0]}" if number else None
+
+
+def _commit() -> str:
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or "unknown"

@@ -1,0 +1,202 @@
+"""Acks at 200 commands a second, measured again by wrk, hey and h2load instead of our own load."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.tools.bench.ack import BOT, JS, started
+from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
+from tests.tools.bench.sign import FORM, JOB, SECRET, command, lua, signed
+from tests.tools.bench.stage import on_core, open_stage, pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from tests.tools.bench.report import Scale
+
+#: Commands a second, and over how many connections.
+RATE = 200
+CONNECTIONS = 20
+EACH = RATE // CONNECTIONS
+
+#: What the bot's ack may take at most, in milliseconds.
+LIMIT = 25.0
+
+#: Seconds of rest after each load, in which the bot fills its last dialogs.
+REST = 2.0
+
+#: wrk alone can send different commands; those that are sent again, the bot answers as before.
+DIFFERENT = "wrk, each command a new one"
+SAME = {"hey": "hey, one command again and again", "h2load": "h2load, one command again and again"}
+
+NOTES = (
+    (
+        f"{CONNECTIONS} connections, each {EACH} times a second, on a schedule that waits for"
+        " answers. hey and h2load let all of them begin in the same moment, so that commands come"
+        " in bursts, and their times are the waiting behind each other."
+    ),
+    (
+        "hey and h2load can send one body only. A command that is repeated, signature and all, the"
+        " bot answers as before, and does nothing else for it; wrk's commands all differ."
+    ),
+)
+
+#: Added to wrk's script: how long a connection waits before its next command, in milliseconds.
+DELAY = f"function delay() return {1000 // EACH} end\n"
+WRK = {share: re.compile(rf"^ +{share}% +([\d.]+)(us|ms|s)$", re.MULTILINE) for share in (50, 99)}
+BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)|Socket errors")
+IN_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What a tool measured, in milliseconds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Took:
+        return cls(median(values), percentile(values, 0.99))
+
+
+async def measure(scale: Scale) -> list[Table]:
+    """Let each tool load the bot and each peer, in turn."""
+    seconds = scale.pick(2, 5)
+    async with open_stage() as stage:
+        with ExitStack() as stack:
+            peers, missing = started(stack)
+            ports = {BOT: stage.bot.port}
+            for name, program in peers.items():
+                ports[name] = int((await program.said())["port"])
+            tables = [
+                await _table(label, tool, ports, seconds, scale.pick(1, 2))
+                for label, tool in ((DIFFERENT, wrk), (SAME["hey"], hey), (SAME["h2load"], h2load))
+            ]
+    rows = [row for table in tables for row in table]
+    if missing:
+        rows.append(Row(JS, missing=missing))
+    return [
+        Table(
+            title=f"Acks at {RATE} commands a second, by others' tools, in ms",
+            columns=["p50", "p99", "p50 × bolt-js"],
+            rows=rows,
+            goals=[_goal(tables[0])],
+            notes=[*NOTES, pinned()],
+        )
+    ]
+
+
+def _goal(rows: Sequence[Row]) -> Goal:
+    (seen,) = (None if row.missing else row.cells[1] for row in rows if row.name.startswith(BOT))
+    assert not isinstance(seen, str)
+    return Goal.at_most(f"ack p99 of different commands under {LIMIT:g} ms", seen, LIMIT)
+
+
+async def _table(
+    label: str,
+    tool: Callable[[int, int], Awaitable[Took]],
+    ports: Mapping[str, int],
+    seconds: int,
+    rounds: int,
+) -> list[Row]:
+    if not shutil.which(tool.__name__):
+        missing = f"{tool.__name__} is not here: apt-get install {PACKAGES[tool.__name__]}"
+        return [Row(f"{BOT}: {label}", missing=missing)]
+    variants = {name: partial(_rested, tool, port, seconds) for name, port in ports.items()}
+    given = await in_turn(variants, rounds, warm=1)
+    p50s = {name: [took.p50 for took in each] for name, each in given.items()}
+    return [
+        Row(
+            f"{name}: {label}",
+            [
+                median(p50s[name]),
+                median([took.p99 for took in each]),
+                ratio(p50s[name], p50s[JS]) if JS in p50s else None,
+            ],
+        )
+        for name, each in given.items()
+    ]
+
+
+PACKAGES = {"wrk": "wrk", "hey": "hey", "h2load": "nghttp2-client"}
+
+
+async def _rested(tool: Callable[[int, int], Awaitable[Took]], port: int, seconds: int) -> Took:
+    took = await tool(port, seconds)
+    await asyncio.sleep(REST)
+    return took
+
+
+async def wrk(port: int, seconds: int) -> Took:
+    """Let wrk send commands that all differ; raises `RuntimeError` where one had no good ack."""
+    with tempfile.TemporaryDirectory(prefix="signed-") as folder:
+        script = Path(folder) / "signed.lua"
+        script.write_text(lua([a_command(n) for n in range(2 * RATE * seconds)]) + DELAY)
+        how = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script))
+        said = await ran("wrk", *how, address(port))
+    if bad := BAD.search(said):
+        raise RuntimeError(f"not every command had a good ack: {bad[0]}")
+    p50, p99 = (WRK[share].search(said) for share in (50, 99))
+    assert p50, said
+    assert p99, said
+    return Took(*(float(found[1]) * IN_MS[found[2]] for found in (p50, p99)))
+
+
+async def hey(port: int, seconds: int) -> Took:
+    """Let hey send one command again and again; raises as `wrk` does."""
+    body, headers = a_command(0)
+    given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    pace = ("-z", f"{seconds}s", "-c", f"{CONNECTIONS}", "-q", f"{EACH}", "-o", "csv")
+    how = (*pace, "-m", "POST", "-T", FORM, "-d", body.decode(), *given)
+    rows = [line.split(",") for line in (await ran("hey", *how, address(port))).splitlines()[1:]]
+    return good([(row[6], 1000 * float(row[0])) for row in rows])
+
+
+async def h2load(port: int, seconds: int) -> Took:
+    """Let h2load send one command again and again; raises as `wrk` does."""
+    body, headers = a_command(0)
+    given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    with tempfile.TemporaryDirectory(prefix="signed-") as folder:
+        log, data = Path(folder) / "log", Path(folder) / "body"
+        data.write_bytes(body)
+        pace = (f"--rps={EACH}", "-c", f"{CONNECTIONS}", "-D", f"{seconds}", f"--log-file={log}")
+        await ran("h2load", "--h1", *pace, "-d", str(data), *given, address(port))
+        rows = [line.split("\t") for line in log.read_text().splitlines()]
+    return good([(row[1], float(row[2]) / 1000) for row in rows])
+
+
+def good(answers: Sequence[tuple[str, float]]) -> Took:
+    if bad := {status for status, _ in answers if status != "200"}:
+        raise RuntimeError(f"not every command had a good ack: {bad}")
+    return Took.of([ms for _, ms in answers])
+
+
+def a_command(number: int) -> tuple[bytes, dict[str, str]]:
+    body = command(JOB, f"{time.time_ns()}.{number}", "http://127.0.0.1:9/answers")
+    return body, signed(SECRET, body)
+
+
+def address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/slack/events"
+
+
+async def ran(*program: str) -> str:
+    """Run a tool where the load belongs, and return what it says; raises `Missing`."""
+    with on_core(1):
+        process = await asyncio.create_subprocess_exec(
+            *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+    said, complained = await process.communicate()
+    if process.returncode:
+        raise Missing(f"{program[0]} ended with {process.returncode}: {complained.decode()}")
+    return said.decode()

@@ -1,0 +1,176 @@
+"""Commands while connections are refreshed, cut or half-open: the bot's intake, and Bolt's own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import structlog
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+
+from bot.sandbox.slack import FakeSlackServer, Settings
+from bot.slack.client import build_client, new_session, without_token
+from bot.slack.receivers import SocketModeReceiver
+from tests.support.stream import streaming
+from tests.tools.bench.report import Goal, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+    from bot.sandbox.slack.socket_mode import SocketMode
+    from tests.support.stream import Stream
+    from tests.tools.bench.report import Scale
+
+    Client: TypeAlias = Callable[
+        [FakeSlackServer, AsyncWebClient, AsyncApp], AbstractAsyncContextManager[None]
+    ]
+    Event: TypeAlias = Callable[[SocketMode], Awaitable[None]]
+
+#: Seconds between two commands.
+EVERY = 0.05
+
+#: Slack gives an ack three seconds.
+SLACK_WAITS = 3.0
+
+#: Seconds that each call, and each opening of a connection, takes: as over a good network.
+LATENCY = 0.1
+
+#: Seconds from a disconnect frame to the end of the connection.
+GRACE = 3.0
+
+OURS, BOLT, BOLT_SHORT = "this bot", "Bolt", "Bolt, ping 3 s"
+
+TITLES = {
+    "redeliver": "Reconnects, where Slack gives what was lost to another connection",
+    "drop": "Reconnects, where what was lost is lost",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One client through one event."""
+
+    event: str
+    client: str
+    stream: Stream
+
+
+async def measure(scale: Scale) -> list[Table]:
+    """Let every event happen to every client, at the same time, each with a Slack of its own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    seconds = scale.pick(5.0, 35.0)
+    return [await _table(lost, seconds) for lost in scale.pick(("drop",), ("redeliver", "drop"))]
+
+
+async def _table(lost: Literal["redeliver", "drop"], seconds: float) -> Table:
+    settings = Settings(lost_envelopes=lost, latency=LATENCY)
+    runs = await asyncio.gather(
+        *(_run(event, client, settings, seconds) for event in EVENTS for client in CLIENTS)
+    )
+    return Table(
+        title=TITLES[lost],
+        first="what happens, to whom",
+        columns=["commands", "unanswered", "deaf for s", "slowest ack s"],
+        rows=[Row(f"{run.event}: {run.client}", _cells(run.stream)) for run in runs],
+        goals=_goals(runs),
+        notes=[
+            f"One command each {EVERY:g} s for {seconds:g} s; what happens, happens after 1 s.",
+            f"A call to Slack and the opening of a connection take {LATENCY:g} s each.",
+            "Unanswered: no ack within Slack's 3 s. Deaf: how long no command was answered.",
+            "The bot keeps two connections, Bolt's handler one.",
+        ],
+    )
+
+
+def _cells(stream: Stream) -> tuple[int, int, float, float]:
+    return len(stream.acks), stream.unanswered, stream.gap, stream.slowest
+
+
+def _goals(runs: list[Run]) -> list[Goal]:
+    ours = [run for run in runs if run.client == OURS]
+    refresh = sum(run.stream.unanswered for run in ours if run.event == REFRESH)
+    gap = max(run.stream.gap for run in ours)
+    return [
+        Goal.at_most("unanswered on a refresh", refresh, 0),
+        Goal.at_most("deaf for less than Slack's 3 s in any case (longest, s)", gap, SLACK_WAITS),
+    ]
+
+
+async def _run(event: str, client: str, settings: Settings, seconds: float) -> Run:
+    async with FakeSlackServer(settings=settings) as slack, new_session() as session:
+        api = build_client(slack.bot_token, slack.api_url, session)
+        async with CLIENTS[client](slack, api, _app(api)), streaming(slack, every=EVERY) as stream:
+            await asyncio.sleep(1)
+            await EVENTS[event](slack.sockets)
+            await asyncio.sleep(seconds - 1)
+    return Run(event=event, client=client, stream=stream)
+
+
+def _app(client: AsyncWebClient) -> AsyncApp:
+    """Answer at once; who the bot is was asked before."""
+
+    async def authorize() -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
+
+    app = AsyncApp(client=without_token(client), authorize=authorize, process_before_response=True)
+
+    @app.command("/cancel-restore")
+    async def command(ack: AsyncAck) -> None:
+        await ack("Hello.")
+
+    return app
+
+
+@asynccontextmanager
+async def _ours(
+    slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
+) -> AsyncIterator[None]:
+    intake = SocketModeReceiver(slack.app_token, client, stagger=0)
+    intake.open(app)
+    try:
+        await slack.until(lambda: slack.sockets.connections == 2)
+        yield
+    finally:
+        await intake.stop(1)
+
+
+def _bolt(ping: float) -> Client:
+    @asynccontextmanager
+    async def opened(
+        slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
+    ) -> AsyncIterator[None]:
+        handler = AsyncSocketModeHandler(
+            app, slack.app_token, web_client=client, ping_interval=ping
+        )
+        await handler.connect_async()  # type: ignore[no-untyped-call]  # the SDK's
+        try:
+            yield
+        finally:
+            await handler.close_async()  # type: ignore[no-untyped-call]  # the SDK's
+
+    return opened
+
+
+CLIENTS: Mapping[str, Client] = {OURS: _ours, BOLT: _bolt(10), BOLT_SHORT: _bolt(3)}
+
+
+async def _half_open(sockets: SocketMode, count: int | None = None) -> None:
+    sockets.half_open(count)
+
+
+REFRESH = "refresh of all"
+EVENTS: Mapping[str, Event] = {
+    REFRESH: lambda sockets: sockets.disconnect("refresh_requested", grace=GRACE),
+    "one cut": lambda sockets: sockets.cut(count=1),
+    "all cut": lambda sockets: sockets.cut(),
+    "one half-open": lambda sockets: _half_open(sockets, 1),
+    "all half-open": _half_open,
+}

@@ -1,0 +1,120 @@
+"""Finding a job by its id alone among 1, 60 and 400 clusters, with Atlas 40 ms away."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from bot.atlas import AtlasClient, DigestKey
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project, Projects
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
+from bot.services.job_search import AT_ONCE, PATIENCE, JobFinder
+from tests.tools.bench.peers.town import job_of
+from tests.tools.bench.proxy import far
+from tests.tools.bench.report import Goal, Row, Table, in_turn, median
+from tests.tools.bench.stage import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bot.atlas import CallRecord
+    from tests.tools.bench.report import Scale
+
+#: Seconds of the added round trip.
+FAR = 0.04
+
+CLUSTERS = (1, 60, 400)
+
+#: A job that is in no cluster.
+NOWHERE = "f" * 24
+
+COLUMNS = ("ms", "calls", "nowhere ms", "nowhere calls", "least ms")
+
+NOTES = (
+    (
+        "The job is in a cluster chosen by chance, or in none, so that all are asked. The names of"
+        f" the clusters are known, the connections warm, and {AT_ONCE} calls under way at once."
+    ),
+    (
+        "The search before the one for nowhere ends at its find and breaks off what is under way:"
+        " the nonces of those calls are not used again, so that as many logins are among the calls."
+    ),
+    f"Least: all clusters, {AT_ONCE} at a time, a round trip each.",
+)
+
+
+@dataclass(slots=True)
+class Town:
+    """A finder before one stand-in of Atlas."""
+
+    clusters: int
+    finder: JobFinder
+    project: Project
+    calls: Counter[str]
+    chance: random.Random
+
+    async def search(self) -> dict[str, float]:
+        """Search for one job and for none; seconds and calls of both."""
+        found = await self._for(job_of(self.chance.randrange(self.clusters)), is_there=True)
+        nowhere = await self._for(NOWHERE, is_there=False)
+        return {"ms": found[0], "calls": found[1], "nowhere": nowhere[0], "asked": nowhere[1]}
+
+    async def _for(self, job: str, *, is_there: bool) -> tuple[float, int]:
+        self.calls.clear()
+        begun = time.perf_counter()
+        search = await self.finder.search(job, [self.project])
+        seconds = time.perf_counter() - begun
+        assert (search.found is not None, search.unseen) == (is_there, [])
+        return seconds, self.calls["calls"]
+
+
+async def measure(scale: Scale) -> list[Table]:
+    async with AsyncExitStack() as stack:
+        towns = {clusters: await _town(stack, clusters) for clusters in CLUSTERS}
+        variants: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
+            str(clusters): town.search for clusters, town in towns.items()
+        }
+        given = await in_turn(variants, scale.pick(3, 20), warm=1)
+    rows = [_row(clusters, given[str(clusters)]) for clusters in CLUSTERS]
+    longest = max(each["nowhere"] for each in given[str(CLUSTERS[-1])])
+    text = f"all of {CLUSTERS[-1]} clusters are asked within the {PATIENCE:g} s that a search has"
+    goal = Goal.at_most(text, longest, PATIENCE)
+    title = f"JOB_ID alone, at {FAR * 1000:.0f} ms round trips"
+    return [
+        Table(title=title, columns=COLUMNS, rows=rows, first="clusters", goals=[goal], notes=NOTES)
+    ]
+
+
+def _row(clusters: int, rounds: list[dict[str, float]]) -> Row:
+    medians = {name: median([each[name] for each in rounds]) for name in rounds[0]}
+    least = math.ceil(clusters / AT_ONCE) * FAR * 1000
+    cells = (medians["ms"] * 1000, int(medians["calls"]), medians["nowhere"] * 1000)
+    return Row(str(clusters), [*cells, int(medians["asked"]), least])
+
+
+async def _town(stack: AsyncExitStack, clusters: int) -> Town:
+    program = Program(sys.executable, "-m", "tests.tools.bench.peers.town", str(clusters), core=1)
+    port = (await stack.enter_context(program).said())["port"]
+    slow = await stack.enter_async_context(far(port, FAR))
+    calls: Counter[str] = Counter()
+
+    def count(_answered: CallRecord) -> None:
+        calls["calls"] += 1
+
+    key = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
+    client = AtlasClient(key, base_url=f"http://127.0.0.1:{slow}", observe=count)
+    atlas = await stack.enter_async_context(client)
+    project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=atlas)
+    finder = JobFinder(Projects([project]))
+    stack.push_async_callback(finder.close)
+    chance = random.Random(clusters)  # noqa: S311 - the same clusters in every run, no secret
+    return Town(clusters, finder, project, calls, chance)

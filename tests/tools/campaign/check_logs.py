@@ -1,0 +1,63 @@
+"""What must not stand in the bots' logs, nor a secret anywhere else."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas.jobs import PLANTED_SECRET
+from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.town import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tests.tools.campaign.scene import Scene
+
+#: Marks of an error that nobody expected; errors that the bot logs by itself are its log's level.
+TRACES = (
+    "Traceback (most recent call last)",
+    "was never retrieved",
+    "was never awaited",
+    '"level": "error"',
+    '"level": "critical"',
+)
+
+#: What asyncpg leaves behind when a server dies while a connection is being opened: one line, of
+#: a future that nobody can reach.
+DRIVERS_OWN = "unexpected connection_lost() call"
+
+
+def of_logs(scene: Scene) -> Iterator[tuple[Rule, str]]:
+    for what in traces_in(scene.logs):
+        yield Rule.TRACES, what
+
+
+def traces_in(logs: Iterable[Path]) -> Iterator[str]:
+    """Find the errors that nobody expected, each line once."""
+    for path in logs:
+        for line in path.read_text(errors="replace").splitlines():
+            if any(trace in line for trace in TRACES) and DRIVERS_OWN not in line:
+                yield f"{path.name}: {line[:300]}"
+
+
+def of_secrets(scene: Scene) -> Iterator[tuple[Rule, str]]:
+    places = {path.name: path.read_text(errors="replace") for path in scene.logs}
+    places["the record"] = json.dumps([str(event) for event in scene.events])
+    places["Slack"] = texts(scene.slack)
+    for place, text in places.items():
+        for number, secret in enumerate((*scene.secrets, PLANTED_SECRET)):
+            if secret in text:
+                yield Rule.SECRETS, f"secret number {number} stands in {place}"
+
+
+def problems_in_logs(logs: Iterable[Path]) -> Counter[str]:
+    """Count the errors that the bots logged, by their event."""
+    found: Counter[str] = Counter()
+    for path in logs:
+        for line in path.read_text(errors="replace").splitlines():
+            if '"level": "error"' in line or '"level": "critical"' in line:
+                found[str(json.loads(line).get("event"))] += 1
+    return found

@@ -1,0 +1,51 @@
+"""The bots' clocks jump while people ask and decide: leases and expiry hold, nothing is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.support.postgres import open_postgres
+from tests.tools.campaign.faketime import set_clock
+from tests.tools.campaign.figures import tables
+from tests.tools.campaign.house import Plan
+from tests.tools.campaign.kills import part
+
+if TYPE_CHECKING:
+    from tests.tools.bench.report import Table
+    from tests.tools.campaign.options import Options
+    from tests.tools.campaign.weather import Weather
+
+#: How far the clocks of bots are off from the server's, in seconds; each for itself.
+OFF = (-3600, -10, 0, 10, 3600)
+
+#: How often a clock is set, beside the other faults.
+OFTEN = 20
+
+
+async def run(options: Options) -> list[Table]:
+    """Let clocks jump among the other faults; one machine's clock is a matter of the tests."""
+    plan = Plan(
+        name="PostgreSQL, 3 bots",
+        mode="socket",
+        replicas=3,
+        people=2 * options.requests,
+        clock=True,
+    )
+    options = replace(options, folder=options.folder / "clock")
+    await asyncio.to_thread(options.folder.mkdir)
+    async with open_postgres() as postgres:
+        results = [await part(plan, options, postgres, trouble=disagree)]
+    return tables("Requests while clocks jump", results)
+
+
+def disagree(weather: Weather) -> None:
+    """Let each bot's clock be off by another amount, again and again."""
+
+    async def deed() -> str:
+        replica, seconds = weather.dice.choice(weather.replicas), weather.dice.choice(OFF)
+        set_clock(replica.folder / f"{replica.name}.clock", seconds)
+        return f"{replica.name} {seconds:+} s"
+
+    weather.more["clock: one bot's set"] = (OFTEN, deed)

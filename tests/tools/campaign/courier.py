@@ -1,0 +1,99 @@
+"""Slack's side of deliveries: what is not acknowledged comes again; some come twice, some late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack.delivery import Delivery
+
+if TYPE_CHECKING:
+    import random
+
+    from bot.sandbox.slack import Ack, FakeSlackServer
+
+    Json = dict[str, Any]
+
+#: How often Slack sends again what was not acknowledged within its three seconds.
+RETRIES = 3
+
+#: Seconds before each repetition.
+PAUSES = (0.1, 0.5, 1.0)
+
+#: Seconds after which the second copy of a doubled delivery comes, at the latest.
+LATEST_COPY = 5.0
+
+
+@dataclass(slots=True)
+class Rain:
+    """How much of the deliveries goes astray, as shares from 0 to 1."""
+
+    late: float = 0.0
+    twice: float = 0.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the deliveries."""
+
+    sent: int = 0
+    late: int = 0
+    twice: int = 0
+    again: int = 0
+    seconds: list[float] = field(default_factory=list)  # each ack at the first try
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+class Courier(Delivery):
+    """Takes the place of the stand-in's own delivery."""
+
+    def __init__(self, slack: FakeSlackServer, dice: random.Random) -> None:
+        super().__init__(slack.world, slack.sockets, slack.http)
+        self._dice = dice
+        self.rain = Rain()
+        self.counts = Counts()
+        self._copies: set[asyncio.Task[None]] = set()
+
+    async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
+        self.counts.sent += 1
+        if self._dice.random() < self.rain.late:
+            self.counts.late += 1
+            await asyncio.sleep(self._dice.uniform(0.1, 2.0))  # others overtake it
+        if self._dice.random() < self.rain.twice:
+            return await self._twice(kind, payload)
+        return await self._insist(kind, payload)
+
+    async def _twice(self, kind: str, payload: Json) -> Ack:
+        """Another copy comes at once or later, whatever becomes of this one."""
+        self.counts.twice += 1
+        copy = asyncio.create_task(self._copy(kind, payload))
+        self._copies.add(copy)
+        return await self._insist(kind, payload)
+
+    async def _copy(self, kind: str, payload: Json) -> None:
+        await asyncio.sleep(self._dice.uniform(0.0, LATEST_COPY))
+        await super().send(kind, payload, **_retry(1))
+
+    async def calm(self) -> None:
+        """Let no more go astray, and wait for what is on its way."""
+        self.rain.late = self.rain.twice = 0.0
+        await asyncio.gather(*self._copies)
+
+    async def _insist(self, kind: str, payload: Json) -> Ack:
+        ack = await super().send(kind, payload)
+        if ack.ok:
+            self.counts.seconds.append(ack.seconds)
+        for number, pause in enumerate(PAUSES[:RETRIES], 1):
+            if ack.ok:
+                return ack
+            self.counts.again += 1
+            self.counts.lost[str(ack.error)] += 1
+            await asyncio.sleep(pause)
+            ack = await super().send(kind, payload, **_retry(number))
+        return ack
+
+
+def _retry(number: int) -> Json:
+    return {"retry_attempt": number, "retry_reason": "timeout"}

@@ -1,0 +1,164 @@
+"""What the parts of a storm gave, as tables: what was done, what held, what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.tools.bench.report import Goal, Row, Table, percentile
+from tests.tools.campaign.check import endings
+from tests.tools.campaign.check_logs import problems_in_logs
+from tests.tools.campaign.met import went_wrong
+from tests.tools.campaign.rules import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.tools.campaign.house import House, Plan
+    from tests.tools.campaign.rules import Violation
+    from tests.tools.campaign.scene import Scene
+    from tests.tools.campaign.weather import Weather
+
+#: How many violations are shown; the folder of evidence has all.
+SHOWN = 20
+
+Figures = dict[str, float | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long one part took.
+
+    Attributes:
+        stormed: seconds from the first person to the last fault.
+        settled_in: seconds from the last fault until everything on our word had ended.
+        lags: how late the campaign itself was, again and again.
+    """
+
+    stormed: float
+    settled_in: float
+    lags: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one part gave."""
+
+    plan: Plan
+    scene: Scene
+    weather: Weather
+    house: House
+    found: Sequence[Violation]
+    times: Times
+
+
+def tables(title: str, results: Sequence[Result]) -> list[Table]:
+    return [_requests(title, results), _rules(results), _faults(results)]
+
+
+def _requests(title: str, results: Sequence[Result]) -> Table:
+    measured = [_asked(each) | _done(each) | _waits(each) for each in results]
+    return _table(title, "What was counted", results, measured, notes=_notes(results))
+
+
+def _rules(results: Sequence[Result]) -> Table:
+    counted = [Counter(each.rule for each in result.found) for result in results]
+    found = [str(each) for result in results for each in result.found]
+    return _table(
+        "What must hold",
+        "Violations",
+        results,
+        [{str(rule): counts[rule] for rule in Rule} for counts in counted],
+        goals=[Goal(text="violations: none", seen=len(found), held=not found)],
+        notes=found[:SHOWN],
+    )
+
+
+def _faults(results: Sequence[Result]) -> Table:
+    counted = [went_wrong(each.weather, each.house.courier.counts) for each in results]
+    names = sorted({name for counts in counted for name in counts})
+    measured = [{name: counts[name] for name in names} for counts in counted]
+    return _table("What went wrong", "Fault", results, measured)
+
+
+def _table(
+    title: str,
+    first: str,
+    results: Sequence[Result],
+    measured: Sequence[Mapping[str, float | int]],
+    *,
+    goals: Sequence[Goal] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """A column for each part, and one for all where there are several."""
+    columns = [result.plan.name for result in results]
+    rows = [[each[name] for each in measured] for name in measured[0]]
+    if len(columns) > 1:
+        columns.append("all")
+        rows = [[*row, _total(row)] for row in rows]
+    named = [Row(name, row) for name, row in zip(measured[0], rows, strict=True)]
+    return Table(title=title, first=first, columns=columns, rows=named, goals=goals, notes=notes)
+
+
+def _total(values: Sequence[float | int]) -> float | int:
+    """The sum of counts; of seconds, which are no counts, the worst."""
+    return max(values) if any(isinstance(value, float) for value in values) else sum(values)
+
+
+def _asked(result: Result) -> Figures:
+    scene, told = result.scene, endings(result.scene)
+    ours = scene.on_our_word()
+    return {
+        "people who asked": len(scene.stories),
+        "requests acknowledged": len(ours),
+        "of them ended": sum(map(scene.ended, ours)),
+        "cancelled": told["cancelled"],
+        "denied": told["denied"],
+        "withdrawn": told["withdrawn"],
+        "expired": told["expired"],
+        "over (cancelled elsewhere)": told["over"],
+        "failed": told["failed"],
+        "of these, second requests for a job": sum(told.values()) - len(scene.board.by_job),
+        "failures told, then tried again": sum(story.retried for story in scene.stories),
+        "clicks on cards": sum(story.clicks for story in scene.stories),
+        "deliveries of Slack": result.house.courier.counts.sent,
+    }
+
+
+def _done(result: Result) -> Figures:
+    scene = result.scene
+    return {
+        "DELETEs that took effect": sum(map(scene.effects, scene.stories)),
+        "DELETEs that came after one took effect": sum(
+            len(scene.late(story)) for story in scene.stories
+        ),
+        "posts twice, since an answer was lost": scene.copies,
+        "events on record": len(scene.events),
+        "lives of bots": len(scene.lives),
+        "errors in their logs": sum(problems_in_logs(scene.logs).values()),
+    }
+
+
+def _waits(result: Result) -> Figures:
+    stories = result.scene.stories
+    waits = [each.seconds for each in stories if each.seconds is not None] or [0.0]
+    return {
+        "storm, s": result.times.stormed,
+        "from command to acknowledged, median s": percentile(waits, 0.5),
+        "from command to acknowledged, worst s": max(waits),
+        "expired, told at most s after its time": max(
+            map(result.scene.expired_late, stories), default=0.0
+        ),
+        "all ended after the last fault, s": result.times.settled_in,
+        "slowest orderly end of a bot, s": max(
+            replica.slowest_end for replica in result.house.replicas
+        ),
+    }
+
+
+def _notes(results: Sequence[Result]) -> list[str]:
+    """Where the evidence is, and how busy the machine was."""
+    kept = [f"evidence: {result.house.folder}" for result in results if result.found]
+    slowest = max(max(result.times.lags, default=0.0) for result in results)
+    return [f"this machine kept the campaign itself waiting for {slowest:.1f} s at worst", *kept]

@@ -1,0 +1,311 @@
+"""A running bot to throw things at: what it answers, logs and does is watched all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bot.log_config import without_strangers_tracebacks
+from bot.sandbox.atlas import PROJECT_ID
+from bot.slack import ids
+from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.tools.campaign.fuzz_rules import faults_in_answer, faults_in_calls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from bot.sandbox.slack import Ack
+    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.views import View
+    from tests.acceptance.house import House
+
+Json = dict[str, Any]
+
+#: Seconds that Slack waits for an ack, and that a person waits for a word of the bot.
+SLACK_WAITS = 3.0
+
+#: What the log says of an envelope that nobody can read.
+REFUSED = "refused an envelope"
+
+#: What shows that a person was answered, beside the ack itself.
+ANSWERS = frozenset({"message", "message_changed", "ephemeral", "view", "home"})
+ANSWERING_CALLS = frozenset(
+    {"views.open", "views.update", "views.publish", "chat.postEphemeral", "chat.postMessage"}
+)
+
+
+class Found(AssertionError):
+    """Fuzzing has found something; the text says what, and with which input."""
+
+
+class Listener(logging.Handler):
+    """Keeps every log record that no payload may cause: an error, or any with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addFilter(without_strangers_tracebacks)
+        self.heard: list[str] = []
+        self.refused = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR or record.exc_info:
+            self.heard.append(logging.Formatter("%(name)s: %(message)s").format(record))
+
+    def processor(self, _logger: object, method: str, event: Any) -> Any:
+        """Listen to our own lines, which structlog would print."""
+        if method in {"error", "exception", "critical"} or event.get("exc_info"):
+            self.heard.append(structlog.dev.ConsoleRenderer(colors=False)(None, method, {**event}))
+        # Over HTTP the status tells; in Socket Mode an ack is all that Slack knows.
+        self.refused += event["event"] == REFUSED
+        raise structlog.DropEvent
+
+
+@dataclass(slots=True, kw_only=True)
+class Target:
+    """The bot under fire, with a request that waits and dialogs that are open."""
+
+    house: House
+    listener: Listener
+    http: bool
+    views: dict[str, View] = field(default_factory=dict)
+    thrown: int = 0
+    slowest: float = 0.0
+
+    async def throw(self, kind: str, payload: Json, *, answered: bool = False) -> Ack:
+        """Deliver a payload; raises `Found` for whatever it should not cause.
+
+        Args:
+            kind: `slash_commands`, `interactive` or `events_api`.
+            payload: as Slack would send it, or not.
+            answered: whether a person waits for this one.
+        """
+        slack = self.house.slack
+        transport = slack.http if self.http else slack.sockets
+        seen: list[str] = []
+        unsubscribe = slack.world.news.subscribe(lambda item: seen.extend(_answers(item)))
+        try:
+            refused, called = self.listener.refused, len(slack.calls)
+            ack = await transport.send(kind, payload)
+            await self._settle(ack, payload)
+            faults = [*faults_in_answer(slack.world, kind, ack.body)] if ack.ok else []
+            if faults := [*faults, *faults_in_calls(slack.calls[called:])]:
+                raise Found(f"Slack would not show this: {faults[0]}\n\nafter {payload!r}")
+            passed = ack.status == HTTPStatus.OK and refused == self.listener.refused
+            if answered and passed and not ack.body and not seen:
+                raise Found(f"nobody was answered: {payload!r}")
+        finally:
+            unsubscribe()
+        return ack
+
+    async def throw_body(self, body: bytes, content_type: str) -> Ack:
+        """Post a signed body of any kind."""
+        http = self.house.slack.http
+        ack = await http.post(body, http.headers(body, content_type))
+        await self._settle(ack, body)
+        return ack
+
+    async def throw_frame(self, frame: str | bytes) -> None:
+        """Send a raw frame over Socket Mode."""
+        socket = self.house.slack.sockets._open[0]._socket
+        if isinstance(frame, str):
+            await socket.send_str(frame)
+        else:
+            await socket.send_bytes(frame)
+
+    async def _settle(self, ack: Ack, thrown: object) -> None:
+        self.thrown += 1
+        self.slowest = max(self.slowest, ack.seconds)
+        if ack.status is None or ack.status not in {200, *range(400, 500)}:
+            raise Found(f"{ack.status or ack.error} after {ack.seconds:.1f} s: {thrown!r}")
+        began = time.monotonic()
+        background = self.house.bot._background  # type: ignore[union-attr]  # in this process
+        while not background.idle:
+            if time.monotonic() - began > SLACK_WAITS:
+                raise Found(f"still at work after {SLACK_WAITS:g} s: {thrown!r}")
+            await asyncio.sleep(0.001)
+        self.check(thrown)
+
+    def check(self, thrown: object) -> None:
+        """Raise `Found` for a line in the log, or a cancel that nobody approved."""
+        if heard := self.listener.heard[:]:
+            self.listener.heard.clear()
+            raise Found(f"logged: {heard[0]}\n\nafter {thrown!r}")
+        if deletes := self.house.atlas.deletes():
+            raise Found(f"{len(deletes)} cancelled, which nobody approved, after {thrown!r}")
+
+
+def _answers(item: Item) -> list[str]:
+    if item.kind == "call":
+        return [item.data["method"]] if item.data["method"] in ANSWERING_CALLS else []
+    return [item.kind] if item.kind in ANSWERS else []
+
+
+@asynccontextmanager
+async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
+    """Open a house where one approval is needed, with something of everything in it."""
+    listener = Listener()
+    root, before = logging.getLogger(), structlog.get_config()
+    structlog.configure(processors=[listener.processor])
+    root.addHandler(listener)
+    try:
+        async with open_house(folder, {"BOT_APPROVALS": "1"}, http=http) as house:
+            target = Target(house=house, listener=listener, http=http)
+            await _furnish(target)
+            yield target
+        target.check("the end")
+    finally:
+        root.removeHandler(listener)
+        structlog.configure(**before)
+
+
+async def _furnish(target: Target) -> None:
+    """Ask for one job, and leave each kind of dialog open on somebody's screen."""
+    house = target.house
+    await house.asks(RUNNING)
+    await house.slack.until(lambda: house.card(RUNNING[1]))
+    card = house.card(RUNNING[1])
+    assert card is not None
+    await house.looks_up(LIVE)
+    target.views["details"] = _top(house, "rina")
+    await house.types("ada", "")
+    await house.dialog("ada")
+    target.views["picker"] = _top(house, "ada")
+    await house.slack.clicks("abe", card, ids.DENY)
+    await house.dialog("abe")
+    target.views["denial"] = _top(house, "abe")
+    await house.slack.opens_home("rina")
+    await house.slack.until(lambda: house.slack.home_of("rina"))
+    home = house.slack.world.views.home(house.slack.workspace.user("rina").id)
+    assert home is not None
+    target.views["home"] = home
+
+
+def _top(house: House, who: str) -> View:
+    return house.slack.world.views.stack(house.slack.workspace.user(who).id)[-1]
+
+
+#: Each kind of payload: how it travels, and how a whole one is made.
+Maker = tuple[str, "Callable[[Target], Json]"]
+
+
+def command(target: Target, text: str) -> Json:
+    slack = target.house.slack
+    person, channel = slack.workspace.user("rina"), slack.workspace.channel("ops")
+    return slack.payloads.command(person, channel, ids.COMMAND, text)
+
+
+def _card_click(action_id: str, who: str) -> Callable[[Target], Json]:
+    def made(target: Target) -> Json:
+        slack = target.house.slack
+        card = target.house.card(RUNNING[1])
+        assert card is not None
+        value = card["metadata"]["event_payload"]["request"]
+        action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
+        person, channel = slack.workspace.user(who), slack.workspace.channel("ops")
+        return slack.payloads.message_action(person, channel, card, [action], {})
+
+    return made
+
+
+def _open_click(target: Target) -> Json:
+    made = _card_click(ids.OPEN, "rina")(target)
+    made["actions"][0]["value"] = " ".join(LIVE)
+    return made
+
+
+def _view_click(view: str, action_id: str, value: str) -> Callable[[Target], Json]:
+    def made(target: Target) -> Json:
+        action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
+        return target.house.slack.payloads.view_action(target.views[view], [action])
+
+    return made
+
+
+def _pick(block_id: str, value: str) -> Callable[[Target], Json]:
+    def made(target: Target) -> Json:
+        option = {"text": {"type": "plain_text", "text": value}, "value": value}
+        action = {"type": "external_select", "action_id": block_id, "block_id": block_id}
+        picked = [{**action, "selected_option": option}]
+        return target.house.slack.payloads.view_action(target.views["picker"], picked)
+
+    return made
+
+
+def _submission(view: str) -> Callable[[Target], Json]:
+    def made(target: Target) -> Json:
+        payload = target.house.slack.payloads.submission(target.views[view])
+        payload["view"]["state"]["values"] = {
+            ids.REASON: {ids.REASON: {"type": "plain_text_input", "value": "no reason"}}
+        }
+        return payload
+
+    return made
+
+
+def _closed(target: Target) -> Json:
+    return target.house.slack.payloads.closed(target.views["details"], cleared=True)
+
+
+def _suggestion(block_id: str) -> Callable[[Target], Json]:
+    def made(target: Target) -> Json:
+        payloads = target.house.slack.payloads
+        return payloads.suggestion(target.views["picker"], block_id, block_id, "prod")
+
+    return made
+
+
+def _shortcut(target: Target) -> Json:
+    slack = target.house.slack
+    message = {"type": "message", "ts": "1.2", "text": " ".join(LIVE), "blocks": [], "user": "U1"}
+    person, channel = slack.workspace.user("rina"), slack.workspace.channel("ops")
+    return slack.payloads.shortcut(person, channel, message, ids.SHORTCUT)
+
+
+def _home(target: Target) -> Json:
+    slack = target.house.slack
+    event = {"type": "app_home_opened", "user": slack.workspace.user("rina").id, "tab": "home"}
+    view = slack.world.views.as_json(target.views["home"])
+    return slack.payloads.event({**event, "channel": "D0RINA0001", "view": view})
+
+
+MAKERS: dict[str, Maker] = {
+    "command": ("slash_commands", lambda target: command(target, " ".join(LIVE))),
+    "command: list": ("slash_commands", lambda target: command(target, "list")),
+    "approve": ("interactive", _card_click(ids.APPROVE, "rina")),
+    "deny": ("interactive", _card_click(ids.DENY, "gus")),
+    "withdraw": ("interactive", _card_click(ids.WITHDRAW, "gus")),
+    "retry": ("interactive", _card_click(ids.RETRY, "rina")),
+    "open": ("interactive", _open_click),
+    "unknown button": ("interactive", _card_click("no_such_action", "rina")),
+    "more": ("interactive", _view_click("home", ids.MORE, "20 prod-eu")),
+    "refresh": ("interactive", _view_click("home", ids.REFRESH, "x")),
+    "look again": ("interactive", _view_click("details", ids.TRY_AGAIN, "x")),
+    "look again at a pick": ("interactive", _view_click("picker", ids.TRY_AGAIN, "x")),
+    "pick a cluster": ("interactive", _pick(ids.CLUSTER, "prod-eu")),
+    "pick a job": ("interactive", _pick(ids.JOB, " ".join((PROJECT_ID, *LIVE)))),
+    "submit": ("interactive", _submission("details")),
+    "submit a pick": ("interactive", _submission("picker")),
+    "submit a denial": ("interactive", _submission("denial")),
+    "close": ("interactive", _closed),
+    "suggest clusters": ("interactive", _suggestion(ids.CLUSTER)),
+    "suggest jobs": ("interactive", _suggestion(ids.JOB)),
+    "shortcut": ("interactive", _shortcut),
+    "home": ("events_api", _home),
+}
+
+#: After these somebody waits for an answer.
+SPOKEN_TO = MAKERS.keys() - {"close", "home"}
+
+#: Where a payload says who waits for the answer, and where: without these nobody can be told.
+ADDRESS = (
+    *("user", "user_id", "channel_id", "channel", "response_url", "trigger_id", "container"),
+    *("team", "team_id", "enterprise_id", "type", "command"),
+)

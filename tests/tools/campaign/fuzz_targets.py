@@ -1,0 +1,207 @@
+"""The parsers, each as a function of bytes that must not raise."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from pydantic import SecretStr, ValidationError
+
+from bot.atlas import DigestKey
+from bot.atlas.challenge import Unanswerable, is_stale, select_challenge
+from bot.atlas.digest import Nonce
+from bot.atlas.error_mapping import error_for, token_error_for
+from bot.atlas.models import Cluster, Project, RestoreJob
+from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
+from bot.atlas.unpacking import PIECE, CannotUnpack, unpacker_for
+from bot.cancellation.projects import Projects
+from bot.slack.actor import actor_of, channel_of
+from bot.slack.command.grammar import Unclear, parse
+from bot.slack.command.views import unclear
+from bot.slack.dialog.metadata import UnreadableDialog, read_asked, read_seen
+from bot.slack.identity import Identity
+from bot.slack.picker.state import not_ready, read_choice
+from bot.slack.private_reply import reply_target_of
+from bot.slack.receivers.connection import read_envelope, read_frame
+from bot.slack.receivers.requests import Misread, bolt_request
+from bot.slack.routing import route
+from bot.slack.shortcut.message import lead_in
+from bot.web.payload_schema import Misshapen, read_body, what_is_wrong
+from tests.tools.campaign import fuzz_atlas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Target = Callable[[bytes], None]
+
+NOBODY = Projects(())
+IDENTITY = Identity(user="U0BOT", bot="B0BOT", team="T0HOME", enterprise=None, url="https://x/")
+KEY = DigestKey("public", SecretStr("private"))
+FORM = "application/x-www-form-urlencoded"
+
+
+def command(data: bytes) -> None:
+    """The grammar of what people type, up to the sentence or the dialog that it leads to."""
+    text = data.decode(errors="replace")
+    found = parse(text)
+    route(found, "C1", NOBODY, text)
+    if isinstance(found, Unclear):
+        assert unclear(found)
+
+
+def challenge(data: bytes) -> None:
+    """A WWW-Authenticate header, and what is signed after it."""
+    header = data.decode("latin-1")
+    is_stale([header])
+    try:
+        chosen = select_challenge([header, header])
+    except Unanswerable as why:
+        assert str(why)  # noqa: PT017 - any refusal is good, with its reason
+        return
+    request = httpx.Request("GET", "https://cloud.mongodb.com/api/atlas/v2/groups")
+    Nonce(KEY, chosen).sign(request)
+    request.headers["Authorization"].encode("ascii")
+
+
+def body(data: bytes) -> None:
+    """What Slack posts, and what Bolt and the listeners read of it."""
+    for content_type in (FORM, "application/json"):
+        try:
+            payload = read_body(content_type, None, data)
+            bolt_request(payload, {})
+        except (Misshapen, Misread):
+            continue
+        if "user" in payload or "user_id" in payload:
+            _read_as_listeners_do(payload)
+
+
+def _read_as_listeners_do(payload: dict[str, Any]) -> None:
+    assert reply_target_of(payload).user
+    assert actor_of(payload, IDENTITY).id
+    channel_of(payload)
+    view = payload.get("view") or {}
+    read_choice(view)
+    not_ready(view)
+
+
+def frame(data: bytes) -> None:
+    """A frame of Socket Mode."""
+    envelope = read_envelope(read_frame(data))
+    if envelope is not None and what_is_wrong(envelope.type, envelope.payload) is None:
+        try:
+            bolt_request(envelope.payload, {})
+        except Misread:
+            return
+
+
+def answer(data: bytes) -> None:
+    """What Atlas answers: models, pages, envelopes, and errors with their sentences."""
+    status, payload = unwrap_envelope(200, parse_body(data))
+    assert 100 <= status <= 599
+    for model in (RestoreJob, Cluster, Project):
+        try:
+            read = model.model_validate(payload)
+        except ValidationError:
+            continue
+        fuzz_atlas.check(read, data)
+    if isinstance(payload, dict):
+        has_next(payload)
+    for number in (302, 400, 401, 404, 405, 429, 503):
+        error = error_for(number, {}, payload, Resource.JOB, "DELETE /x")
+        fuzz_atlas.check(error, data)
+        fuzz_atlas.check(token_error_for(number, {}, payload, "POST /x"), data)
+
+
+def metadata(data: bytes) -> None:
+    """What a dialog carries."""
+    text = data.decode(errors="replace")
+    for read in (read_asked, read_seen):
+        try:
+            read(text)
+        except UnreadableDialog:
+            continue
+    not_ready({"private_metadata": text})
+
+
+def message(data: bytes) -> None:
+    """A message of which somebody uses the shortcut."""
+    text = data.decode(errors="replace")
+    lead_in({"text": text}, "C1", NOBODY)
+    found = parse_body(data)
+    if isinstance(found, dict):
+        lead_in(found, "C1", NOBODY)
+
+
+def unpacked(data: bytes) -> None:
+    """A packed body, in one piece and in two."""
+    for cut in (0, len(data) // 2):
+        unpacker = unpacker_for("gzip")
+        try:
+            for part in (data[:cut], data[cut:]):
+                assert all(len(piece) <= PIECE for piece in unpacker.pieces(part))
+            unpacker.end()
+        except CannotUnpack:
+            continue
+
+
+#: Each with a few whole inputs to begin with.
+TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
+    "command": (
+        command,
+        (
+            b"prod-eu 5b622f9287d9d6039aa3fd87",
+            b"shop/prod-eu 5b622f9287d9d6039aa3fd87",
+            b"<https://cloud.mongodb.com/v2/5b6212af90dc76637950a2c6#/clusters/a|here> list",
+            b"history 20",
+            "“list” prod–eu".encode(),
+        ),
+    ),
+    "challenge": (challenge, tuple(c.encode("latin-1") for c in fuzz_atlas.CHALLENGES[:14])),
+    "body": (
+        body,
+        (
+            b"command=%2Fcancel-restore&text=list&user_id=U1&team_id=T1&channel_id=C1",
+            (
+                b"payload=%7B%22type%22%3A%22view_submission%22%2C%22user%22%3A%7B%22id%22%3A%22U1%22"
+                b"%7D%2C%22view%22%3A%7B%22id%22%3A%22V1%22%2C%22type%22%3A%22modal%22%2C"
+                b"%22callback_id%22%3A%22x%22%7D%7D"
+            ),
+            b'{"type":"event_callback","event":{"type":"app_home_opened","user":"U1"}}',
+            b'{"type":"url_verification","challenge":"x"}',
+        ),
+    ),
+    "frame": (
+        frame,
+        (
+            (
+                b'{"type":"interactive","envelope_id":"e","payload":{"type":"block_actions","user":'
+                b'{"id":"U1"},"actions":[{"action_id":"a","block_id":"b"}]}}'
+            ),
+            b'{"type":"hello","num_connections":1}',
+        ),
+    ),
+    "answer": (
+        answer,
+        tuple(
+            json.dumps(each).encode()
+            for each in (fuzz_atlas.JOB, fuzz_atlas.PAGE, fuzz_atlas.ERROR, fuzz_atlas.ENVELOPE)
+        ),
+    ),
+    "metadata": (
+        metadata,
+        (
+            (
+                b'{"version":1,"project":"5b6212af90dc76637950a2c6","cluster":"a","job":'
+                b'"5b622f9287d9d6039aa3fd87","name":"x","asked_in":"C1","card":"C1","because":null,'
+                b'"shown":{"type":"download","snapshot":"x","taken":"2026-11-25T03:00:00+00:00",'
+                b'"cancellable":true,"target":null,"live":true,"expires":null},"picker":true}'
+            ),
+        ),
+    ),
+    "message": (
+        message,
+        (b'{"text":"x","blocks":[{"elements":[{"elements":[{"url":"https://x/clusters/a"}]}]}]}',),
+    ),
+    "unpacked": (unpacked, (fuzz_atlas.SPOILT[-1]("{}"), fuzz_atlas.SPOILT[-1]("x" * 5000))),
+}

@@ -1,0 +1,127 @@
+"""What bots use while they run: memory and open files, sampled, and how they grow."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.tools.bench.report import Goal, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tests.tools.bench.report import Cell
+    from tests.tools.campaign.replicas import Replica
+
+#: Seconds between samples, and the share of the time that counts as warming up.
+EVERY = 2.0
+WARM_UP = 0.3
+
+#: How many samples make the figure at first and at last.
+SOME = 5
+
+#: What "flat" means: growth over all the time after warming up, of each bot.
+FLAT_MEMORY = 0.05
+FLAT_FILES = 5
+
+COLUMNS = (
+    "MB at first",
+    "MB at last",
+    "MB at most",
+    "MB an hour (slope)",
+    "files at first",
+    "files at last",
+    "files at most",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one bot used at a moment."""
+
+    at: float
+    memory: float  # resident, MB
+    files: float
+
+
+class Growth:
+    """How one bot's use grew after warming up."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._warm = samples[round(len(samples) * WARM_UP) :]
+        self._span = self._warm[-1].at - self._warm[0].at
+        self._memory = [each.memory for each in self._warm]
+        self._files = [each.files for each in self._warm]
+
+    @property
+    def memory(self) -> float:
+        """By which share of itself the memory has grown, by its slope."""
+        return self._slope(self._memory) * self._span / _mean(self._memory[:SOME])
+
+    @property
+    def files(self) -> float:
+        """How many more files are open, by the slope."""
+        return self._slope(self._files) * self._span
+
+    def cells(self) -> list[Cell]:
+        memory, files = self._memory, self._files
+        hourly = self._slope(memory) * 3600
+        used: list[Cell] = [_mean(memory[:SOME]), _mean(memory[-SOME:]), max(memory), hourly]
+        return [*used, files[0], files[-1], max(files)]
+
+    def _slope(self, values: Sequence[float]) -> float:
+        return slope([(each.at, value) for each, value in zip(self._warm, values, strict=True)])
+
+
+async def watch(replicas: Sequence[Replica], samples: dict[str, list[Sample]]) -> None:
+    """Note what each bot uses, again and again."""
+    while True:
+        for replica in replicas:
+            if replica.pid:
+                samples.setdefault(replica.name, []).append(used_by(replica.pid))
+        await asyncio.sleep(EVERY)
+
+
+def used_by(pid: int) -> Sample:
+    process = Path(f"/proc/{pid}")
+    status = (process / "status").read_text()
+    (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    return Sample(time.monotonic(), int(kilobytes) / 1024, len(list((process / "fd").iterdir())))
+
+
+def growth_table(samples: Mapping[str, Sequence[Sample]]) -> Table:
+    """The table of what each bot used, which holds when neither memory nor files grew."""
+    grown = {name: Growth(each) for name, each in samples.items()}
+    return Table(
+        title="What the bots used",
+        first="After warming up",
+        columns=COLUMNS,
+        rows=[Row(name, each.cells()) for name, each in grown.items()],
+        goals=[
+            _flat("memory grows by at most a twentieth", grown, lambda it: it.memory, FLAT_MEMORY),
+            _flat(
+                f"open files grow by at most {FLAT_FILES}", grown, lambda it: it.files, FLAT_FILES
+            ),
+        ],
+    )
+
+
+def _flat(
+    text: str, grown: Mapping[str, Growth], of: Callable[[Growth], float], limit: float
+) -> Goal:
+    return Goal.at_most(f"{text} (slope)", max(0.0, *map(of, grown.values())), limit)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return how much is added each second, by least squares."""
+    mean_x, mean_y = _mean([x for x, _ in points]), _mean([y for _, y in points])
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

@@ -1,0 +1,255 @@
+"""A campaign's house: stand-ins behind relays, bots as processes, one ledger, and the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Literal
+
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, Behaviour, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
+from bot.sandbox.slack import Settings as SlackSettings
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from tests.tools.campaign.courier import Courier
+from tests.tools.campaign.faketime import faketime
+from tests.tools.campaign.people import People
+from tests.tools.campaign.relay import Relay
+from tests.tools.campaign.replicas import Replica
+from tests.tools.campaign.town import Board, build_workspace, build_world, start_job, write_projects
+from tests.tools.campaign.weather import Weather
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from bot.cancellation.events import Recorded
+    from bot.sandbox.atlas.jobs import RestoreJob
+    from bot.sandbox.atlas.world import World
+    from tests.support.postgres import PostgresServer
+    from tests.tools.campaign.rules import Violation
+    from tests.tools.campaign.scene import Scene
+
+Mode = Literal["socket", "http"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One part of a campaign.
+
+    Attributes:
+        name: what the table calls it.
+        mode: how Slack reaches the bot.
+        replicas: how many bots there are.
+        people: how many members the workspace has, besides the approvers.
+        clock: whether the bots' clocks can be set; see `clock.py`.
+        direct: whether the bots reach the services without relays that break.
+        client_msg_id: whether this Slack knows a repeated post.
+        calls_a_minute: how many calls about backups Atlas takes for each project.
+    """
+
+    name: str
+    mode: Mode
+    replicas: int
+    people: int = 0
+    clock: bool = False
+    direct: bool = False
+    client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
+    calls_a_minute: int = Behaviour().rate_refill
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """Everything that runs."""
+
+    plan: Plan
+    folder: Path
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
+    postgres: PostgresServer | None
+    database_url: str
+    to_slack: Relay
+    to_atlas: Relay
+    to_bot: Relay
+    courier: Courier
+    board: Board
+    known: set[str]
+    dice: random.Random
+    replicas: list[Replica] = field(default_factory=list)
+    _turns: count[int] = field(default_factory=count)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        app = self.slack.workspace.app
+        return (app.bot_token, app.app_token, app.signing_secret, PRIVATE_KEY)
+
+    @property
+    def logs(self) -> list[Path]:
+        """What the bots have written, a file for each life that has ended."""
+        return sorted(self.folder.glob("*.log"))
+
+    def environment(self) -> dict[str, str]:
+        way = {
+            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
+            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
+        }
+        return {
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_API_URL": f"{self._through(self.to_slack, self.slack.base_url)}/api/",
+            "SHOP_PUBLIC_KEY": PUBLIC_KEY,
+            "SHOP_PRIVATE_KEY": PRIVATE_KEY,
+            "MONGODB_ATLAS_BASE_URL": self._through(self.to_atlas, self.atlas.url),
+            "BOT_PROJECTS_FILE": str(self.folder / "projects.toml"),
+            "DATABASE_URL": self.database_url,
+            **way[self.plan.mode],
+        }
+
+    def _through(self, relay: Relay, url: str) -> str:
+        return url if self.plan.direct else f"http://127.0.0.1:{relay.port}"
+
+    def people(self) -> People:
+        return People(self.slack, self.board, self.dice)
+
+    def weather(self) -> Weather:
+        return Weather(
+            dice=random.Random(self.dice.random()),  # noqa: S311 - weather, no secret
+            slack=self.slack,
+            atlas=self.atlas,
+            replicas=self.replicas,
+            to_slack=self.to_slack,
+            to_atlas=self.to_atlas,
+            to_bot=self.to_bot if self.plan.mode == "http" else None,
+            postgres=self.postgres,
+        )
+
+    def new_job(self, project: str) -> RestoreJob:
+        """Start a download; every other one has its link already."""
+        job = start_job(self.atlas.world, project, live=self.dice.random() < 0.5)
+        self.known.add(job.id)
+        return job
+
+    async def open(self) -> None:
+        """Start every bot and wait until all are ready."""
+        for number in range(self.plan.replicas):
+            name = f"bot-{number + 1}"
+            faked = faketime(self.folder / f"{name}.clock") if self.plan.clock else {}
+            replica = Replica(name, {**self.environment(), **faked}, self.folder)
+            self.replicas.append(replica)
+            replica.open()
+        await self.ready()
+        if self.plan.mode == "http":
+            self.slack.http.request_url = f"http://127.0.0.1:{self.to_bot.port}/slack/events"
+
+    async def ready(self) -> None:
+        await asyncio.gather(*(replica.ready() for replica in self.replicas))
+
+    def next_bot(self) -> int | None:
+        """Where Slack's next connection goes: to the bots that live, in turn."""
+        ports = [replica.port for replica in self.replicas if replica.port]
+        return ports[next(self._turns) % len(ports)] if ports else None
+
+    async def record(self) -> tuple[list[Recorded], list[str]]:
+        """Read the whole record, and where its chains do not hold."""
+        database = Database(self.database_url)
+        try:
+            record = AuditLog(database)
+            events = [event async for event in record.events()]
+            return events, [str(each) for each in await record.breaks()]
+        finally:
+            await database.close()
+
+    def keep(self, name: str, things: object) -> None:
+        """Put something into the folder of evidence, as JSON."""
+        (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
+
+    def keep_evidence(self, scene: Scene, found: Sequence[Violation]) -> None:
+        """Keep what somebody needs to see what happened."""
+        self.keep("violations.json", [str(each) for each in found])
+        self.keep("faults.json", [asdict(blow) for blow in scene.blows])
+        self.keep("lives.json", [asdict(life) for life in scene.lives])
+        self.keep("record.json", [asdict(event) for event in scene.events])
+        self.keep("atlas.json", [asdict(call) for call in scene.atlas.calls])
+        self.keep("cards.json", [asdict(thread) for thread in scene.board.threads.values()])
+
+
+@asynccontextmanager
+async def opened(
+    plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
+) -> AsyncIterator[House]:
+    """Open a house; every bot in it ends with it."""
+    world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same stories at every run
+    write_projects(world, folder)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(deaf_to_broken_requests())
+        atlas, slack = await _stand_ins(stack, plan, world)
+        wires = [Relay(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
+        wires.append(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
+        to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
+        board, courier = Board(known), Courier(slack, dice)
+        slack.world.news.subscribe(board.heard)
+        slack._delivery = courier
+        house = House(
+            plan=plan,
+            folder=folder,
+            slack=slack,
+            atlas=atlas,
+            postgres=postgres,
+            database_url=await _new_ledger(postgres, folder),
+            to_slack=to_slack,
+            to_atlas=to_atlas,
+            to_bot=to_bot,
+            courier=courier,
+            board=board,
+            known=known,
+            dice=dice,
+        )
+        try:
+            yield house
+        finally:
+            await asyncio.gather(*(replica.close() for replica in house.replicas))
+
+
+async def _stand_ins(
+    stack: AsyncExitStack, plan: Plan, world: World
+) -> tuple[FakeAtlasServer, FakeSlackServer]:
+    atlas = FakeAtlasServer(world, behaviour=Behaviour(rate_refill=plan.calls_a_minute))
+    settings = SlackSettings(client_msg_id=plan.client_msg_id)
+    slack = FakeSlackServer(build_workspace(plan.people), settings=settings)
+    return await stack.enter_async_context(atlas), await stack.enter_async_context(slack)
+
+
+async def _new_ledger(postgres: PostgresServer | None, folder: Path) -> str:
+    if postgres is None:
+        return f"sqlite:///{folder}/ledger.db"
+    return await asyncio.to_thread(postgres.new_database)
+
+
+@contextmanager
+def deaf_to_broken_requests() -> Iterator[None]:
+    """Leave out of the log, meanwhile, that a bot died in the middle of a request."""
+    server = logging.getLogger("aiohttp.server")
+    level = server.level
+    server.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        server.setLevel(level)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def lag(seen: list[float], every: float = 0.25) -> None:
+    """Note how late this very process is, again and again: what a slow machine adds to any wait."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(every)
+        seen.append(time.monotonic() - began - every)

@@ -1,0 +1,107 @@
+"""What the command line of the campaigns takes, and how one ends that is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.postgres import PostgresServer, open_postgres
+from tests.tools.campaign.__main__ import arguments
+
+if TYPE_CHECKING:
+    from typing import Self
+
+#: A program that is told to end twice, and takes a moment for it.
+SLOW_TO_END = """
+import asyncio
+from contextlib import suppress
+from tests.ending import end_in_order
+
+async def work():
+    try:
+        print("begun", flush=True)
+        await asyncio.sleep(30)
+    finally:
+        print("ending", flush=True)
+        await asyncio.sleep(0.3)
+        print("ended", flush=True)
+
+end_in_order()
+with suppress(KeyboardInterrupt):
+    asyncio.run(work())
+"""
+
+
+@pytest.mark.parametrize("option", ["--minutes", "--requests", "--rate"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "many"])
+def test_an_amount_that_is_none_is_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments(["kills", option, value])
+
+    assert ended.value.code == 2
+    assert f"argument {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--minutes", "--requests"])
+def test_short_and_an_amount_contradict_each_other(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments(["kills", "--short", option, "3"])
+
+    assert ended.value.code == 2
+    assert "leave out --minutes and --requests" in capsys.readouterr().err
+
+
+def test_a_program_that_is_told_to_end_twice_ends_what_it_started() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout
+        assert program.stdout.readline() == "begun\n"
+        program.send_signal(signal.SIGTERM)
+        assert program.stdout.readline() == "ending\n"
+        program.send_signal(signal.SIGTERM)
+
+        assert program.stdout.read() == "ended\n"
+
+    assert program.returncode == 0
+
+
+async def test_a_database_that_is_starting_when_all_ends_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slow(PostgresServer):
+        def __enter__(self) -> Self:
+            loop.call_soon_threadsafe(begun.set)
+            server = super().__enter__()
+            happened.append("started")
+            return server
+
+        def __exit__(self, *_error: object) -> None:
+            super().__exit__(None, None, None)
+            happened.append("ended")
+
+    monkeypatch.setattr("tests.support.postgres.PostgresServer", Slow)
+
+    async def use() -> None:
+        async with open_postgres():
+            happened.append("used")
+
+    using = asyncio.create_task(use())
+    await begun.wait()
+    using.cancel()
+    await asyncio.gather(using, return_exceptions=True)
+
+    assert happened == ["started", "ended"]

@@ -1,0 +1,31 @@
+"""Every parser bears its own examples and random bytes; atheris tries it for longer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tools.campaign.fuzz_targets import TARGETS
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_parser_bears_whatever_comes(name: str) -> None:
+    target, wholes = TARGETS[name]
+    for whole in wholes:
+        target(whole)
+
+    @settings(max_examples=60, derandomize=True, database=None, deadline=None)
+    @given(
+        st.one_of(
+            st.binary(max_size=300),
+            st.text(max_size=200).map(str.encode),
+            st.tuples(st.sampled_from(wholes), st.integers(0, 99), st.binary(max_size=9)).map(
+                lambda drawn: drawn[0][: drawn[1]] + drawn[2] + drawn[0][drawn[1] :]
+            ),
+        )
+    )
+    def bears(data: bytes) -> None:
+        target(data)
+
+    bears()

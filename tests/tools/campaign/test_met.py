@@ -1,0 +1,103 @@
+"""The table of what went wrong counts what befell somebody, and not what only might have."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+from bot.sandbox.atlas import Call, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer, Fault
+from tests.tools.campaign.courier import Counts
+from tests.tools.campaign.met import went_wrong
+from tests.tools.campaign.relay import HARMS, Harm, Relay, Struck
+from tests.tools.campaign.weather import ATLAS_FAULTS, SLACK_FAULTS, Blow, Weather
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def weather() -> Weather:
+    return Weather(
+        dice=random.Random(1),  # noqa: S311 - weather, no secret
+        slack=FakeSlackServer(),
+        atlas=FakeAtlasServer(),
+        replicas=[],
+        to_slack=Relay(lambda: None),
+        to_atlas=Relay(lambda: None),
+        to_bot=None,
+        postgres=None,
+    )
+
+
+def test_deeds_are_counted_by_their_names() -> None:
+    sky = weather()
+    sky.blows += [Blow(1.0, 2.0, "bot: killed", "bot-1"), Blow(2.0, 2.0, "bot: killed", "bot-2")]
+
+    assert went_wrong(sky, Counts()) == {"bot: killed": 2}
+
+
+def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
+    sky = weather()
+    sky.slack.faults.add("*", Fault(kind="status", status=502), 2)
+    sky.blows.append(Blow(1.0, 1.0, "slack: odd answer", "status x2"))
+    assert went_wrong(sky, Counts()) == {}
+
+    sky.slack.faults.next("chat.postMessage")
+
+    assert went_wrong(sky, Counts()) == {"answer of Slack: 502": 1}
+
+
+def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
+    sky = weather()
+    for status, *faults in ((429, "status"), (200, "status", "truncated"), (None, "reset_after")):
+        call = Call(at=NOW, method="GET", path="/", status=status, faults=tuple(faults))
+        sky.atlas.wire.record(call)
+
+    assert went_wrong(sky, Counts()) == {
+        "answer of Atlas: 429": 1,
+        "answer of Atlas: truncated": 1,
+        "answer of Atlas: reset after": 1,
+    }
+
+
+def test_a_harm_on_a_wire_counts_once_it_has_struck() -> None:
+    sky = weather()
+    sky.to_atlas.harms.append(Harm("noise"))
+    assert went_wrong(sky, Counts()) == {}
+
+    sky.to_atlas.struck.append(Struck(1.0, 1.0, "noise"))
+
+    assert went_wrong(sky, Counts()) == {"wire to Atlas: noise": 1}
+
+
+def test_deliveries_count_by_what_became_of_them() -> None:
+    counts = Counts(sent=10, late=3, twice=2, again=1)
+
+    assert went_wrong(weather(), counts) == {
+        "delivery of Slack: late, overtaken by others": 3,
+        "delivery of Slack: twice": 2,
+        "delivery of Slack: again, not acknowledged": 1,
+    }
+
+
+async def test_no_kind_of_fault_is_left_out_by_chance() -> None:
+    sky = weather()
+    dealt = set()
+    for _ in ATLAS_FAULTS:
+        await sky._odd_atlas()
+        dealt |= {(each.fault.kind, each.fault.status) for each in sky.atlas.faults.active}
+        sky.atlas.faults.clear()
+    for _ in SLACK_FAULTS:
+        await sky._odd_slack()
+        while sky.slack.faults.next("chat.postMessage"):
+            continue
+    tear = sky._break(sky.to_slack)
+    for _ in HARMS:
+        await tear()
+        sky.to_slack.struck += [Struck(1.0, 1.0, harm.kind) for harm in sky.to_slack.harms]
+        sky.to_slack.harms.clear()
+
+    met = went_wrong(sky, Counts())
+
+    assert dealt == set(ATLAS_FAULTS)
+    assert len([name for name in met if name.startswith("answer of Slack")]) == len(SLACK_FAULTS)
+    assert {f"wire to Slack: {kind}" for kind in HARMS} <= set(met)

@@ -1,0 +1,93 @@
+"""A wire that breaks on demand does each harm once, as it says, and is whole again after it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tools.campaign.relay import HARMS, NOISE, Harm, Relay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ANSWER = b"answer"
+
+
+@asynccontextmanager
+async def wired() -> AsyncIterator[tuple[Relay, list[bytes]]]:
+    """A relay before a service that keeps what it was asked."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            heard.append(data)
+            writer.write(ANSWER)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Relay(lambda: port) as relay:
+        yield relay, heard
+
+
+async def ask(relay: Relay, seconds: float = 1.0) -> bytes | str:
+    """What comes back for one question: bytes up to the end, or how it failed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(b"question")
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await reader.read(len(NOISE))
+    except ConnectionResetError:
+        return "reset"
+    except TimeoutError:
+        return "silence"
+    else:
+        return answer
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "heard"),
+    [
+        ("late", ANSWER, 1),
+        ("reset before", "reset", 0),
+        ("reset after", "reset", 1),
+        ("cut answer", ANSWER[:3], 1),
+        ("noise", NOISE, 1),
+        ("silence", "silence", 1),
+    ],
+)
+async def test_a_harm_befalls_one_exchange_and_is_noted(
+    kind: str, answer: bytes | str, heard: int
+) -> None:
+    async with wired() as (relay, asked):
+        relay.harms.append(Harm(kind, 0.2))
+
+        assert [await ask(relay), len(asked)] == [answer, heard]
+        assert [struck.kind for struck in relay.struck] == [kind]
+        assert await ask(relay) == ANSWER
+
+
+async def test_a_late_exchange_is_handed_on_late_even_when_nobody_waits_any_more() -> None:
+    """So does a DELETE whose sender has died."""
+    async with wired() as (relay, asked):
+        relay.harms.append(Harm("late", 0.3))
+
+        assert await ask(relay, seconds=0.1) == "silence"
+        await asyncio.sleep(0.4)
+
+        (struck,) = relay.struck
+        assert asked == [b"question"]
+        assert struck.until - struck.at >= 0.3
+        assert struck.until <= time.time()
+
+
+def test_every_harm_is_told_in_a_sentence() -> None:
+    assert set(HARMS) == {
+        *("late", "reset before", "reset after", "cut answer", "noise", "silence")
+    }

@@ -1,0 +1,191 @@
+"""Where a campaign plays: projects with rules of each kind, many channels, and a board of cards."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
+from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.world import World
+from bot.sandbox.slack import Channel, User, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from bot.sandbox.atlas.jobs import RestoreJob
+    from bot.sandbox.slack import FakeSlackServer
+    from bot.sandbox.slack.news import Item
+
+Json = dict[str, Any]
+
+CLUSTER = "prod-eu"
+OPEN = frozenset({"awaiting", "approved", "cancelling"})
+
+#: A job's id as it stands in a card.
+IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
+
+#: Seconds for which a request of the project `brief` waits for approval.
+BRIEF = 8
+
+#: The projects: how many approvals each wants, and for how long a request waits.
+RULES = {"free": (0, 1800), "pair": (1, 1800), "trio": (2, 1800), "brief": (2, BRIEF)}
+
+APPROVERS = tuple(f"approver-{number}" for number in range(1, 7))
+
+#: Channels: Slack takes about one message a second in each.
+CHANNELS = 40
+
+
+def build_world() -> World:
+    """Return an Atlas with those projects, one cluster each, and one key for all."""
+    world = World()
+    roles: dict[str, Iterable[Role]] = {}
+    for name in RULES:
+        project = world.add_project(name)
+        world.add_cluster(project, CLUSTER)
+        roles[project.id] = {Role.RECOVERY_OPERATOR, Role.READ_ONLY}
+    world.add_key(PUBLIC_KEY, PRIVATE_KEY, roles)
+    return world
+
+
+def write_projects(world: World, folder: Path) -> Path:
+    """Write the bot's projects file."""
+    path = folder / "projects.toml"
+    parts = []
+    for project in world.projects.values():
+        approvals, ttl = RULES[project.name]
+        parts.append(
+            f'[[projects]]\nname = "{project.name}"\nid = "{project.id}"\n'
+            'public_key_env = "SHOP_PUBLIC_KEY"\nprivate_key_env = "SHOP_PRIVATE_KEY"\n'
+            f"approvals = {approvals}\napproval_ttl = {ttl}\n"
+        )
+    path.write_text("\n".join(parts))
+    return path
+
+
+def build_workspace(people: int) -> Workspace:
+    """Return a workspace with so many members, approvers, and channels in which all of them are."""
+    space = Workspace.example()
+    names = [*APPROVERS, *(f"member-{number}" for number in range(people))]
+    for number, name in enumerate(names):
+        space.add(User(id=f"U0CAMP{number:05d}", name=name, team_id=space.team.id))
+    everybody = {user.id for user in space.users.values() if user.id.startswith("U0CAMP")}
+    for number in range(CHANNELS):
+        members = {*everybody, space.app.bot_user}
+        space.add(Channel(id=f"C0CAMP{number:04d}", name=f"room-{number}", members=members))
+    return space
+
+
+def start_job(world: World, project: str, *, live: bool) -> RestoreJob:
+    """Start a download in a project."""
+    (found,) = (each for each in world.projects.values() if each.name == project)
+    return world.add_job(found.clusters[CLUSTER], live=live)
+
+
+@dataclass(slots=True)
+class Thread:
+    """What Slack shows of one request: its cards (one, if all is well) and their replies."""
+
+    request: str
+    job: str
+    cards: dict[str, Json] = field(default_factory=dict)
+    replies: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def card(self) -> Json:
+        """The newest card."""
+        return list(self.cards.values())[-1]
+
+    @property
+    def state(self) -> str:
+        return state_of(self.card)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The ends that the replies tell, a repeated post counted once."""
+        told = map(state_of, different(self.replies))
+        return [state for state in told if state not in OPEN]
+
+    def told(self, state: str) -> float | None:
+        """When a reply first told of a state, in whole seconds."""
+        return min(
+            (float(ts) for ts, each in self.replies.items() if state_of(each) == state),
+            default=None,
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the card and the newest reply tell the same end."""
+        return bool(self.outcomes) and self.outcomes[-1] == self.state
+
+    @property
+    def copies(self) -> int:
+        """How many posts stand here once more, under an id that stands here already."""
+        posts = (self.cards, self.replies)
+        return sum(len(each) - len(different(each)) for each in posts)
+
+
+class Board:
+    """Every card and reply as it stands now, by request and by job; fed with Slack's news."""
+
+    def __init__(self, known: set[str]) -> None:
+        self._known = known
+        self.threads: dict[str, Thread] = {}
+        self.by_job: defaultdict[str, list[Thread]] = defaultdict(list)
+
+    def heard(self, item: Item) -> None:
+        if item.kind in ("message", "message_changed"):
+            self._note(item.data["message"])
+
+    def _note(self, message: Json) -> None:
+        request = request_of(message)
+        if not request:
+            return
+        is_card = message.get("thread_ts", message["ts"]) == message["ts"]
+        thread = self.threads.get(request) or self._begin(request, message)
+        (thread.cards if is_card else thread.replies)[message["ts"]] = message
+
+    def _begin(self, request: str, message: Json) -> Thread:
+        named = [each for each in IDS.findall(str(message["blocks"])) if each in self._known]
+        thread = self.threads[request] = Thread(request, named[0] if named else "")
+        self.by_job[thread.job].append(thread)
+        return thread
+
+    def of(self, job: str) -> Thread | None:
+        """Return the newest thread about a job."""
+        threads = self.by_job.get(job)
+        return threads[-1] if threads else None
+
+    def forget(self, job: str) -> list[Thread]:
+        """Forget a job's threads, and return them."""
+        gone = self.by_job.pop(job, [])
+        for thread in gone:
+            self.threads.pop(thread.request, None)
+        return gone
+
+
+def different(posts: Mapping[str, Json]) -> list[Json]:
+    """One of each post that was repeated under its id, the newest."""
+    return list({each.get("client_msg_id") or ts: each for ts, each in posts.items()}.values())
+
+
+def state_of(message: Json) -> str:
+    return str(_payload(message).get("state") or "")
+
+
+def request_of(message: Json) -> str:
+    return str(_payload(message).get("request") or "")
+
+
+def _payload(message: Json) -> Json:
+    return (message.get("metadata") or {}).get("event_payload") or {}
+
+
+def texts(slack: FakeSlackServer) -> str:
+    """Everything that a message says or said, and all that a bot sent, as one text to search."""
+    messages = [each.snapshot() for each in slack.world.messages._by_place.values()]
+    return "\n".join(map(str, [*messages, *(call.args for call in slack.world.calls)]))

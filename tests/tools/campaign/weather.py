@@ -1,0 +1,279 @@
+"""What goes wrong, by chance: a seed gives the same weather, as far as the machine keeps pace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.slack import Fault as SlackFault
+from tests.tools.campaign.deck import Deck
+from tests.tools.campaign.met import MetFaults
+from tests.tools.campaign.relay import HARMS, Harm
+
+if TYPE_CHECKING:
+    import random
+
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
+    from bot.sandbox.slack.faults import Kind as SlackKind
+    from tests.support.postgres import PostgresServer
+    from tests.tools.campaign.relay import Relay
+    from tests.tools.campaign.replicas import Replica
+
+Deed = Callable[[], Awaitable[str | None]]
+
+#: Deeds that take time, in seconds; longer than a lease now and then.
+PAUSE_BOT = (0.5, 14.0)
+PAUSE_DATABASE = (0.3, 4.0)
+
+#: How many faults may wait for calls to come; more would meet a bot that starts all at once, and
+#: keep it from starting for as long as the storm lasts.
+MOST_WAIT = 3
+
+ATLAS_KINDS = (
+    Kind.DELAY,
+    Kind.RESET_BEFORE,
+    Kind.RESET_AFTER,
+    Kind.HANG,
+    Kind.HANG_AFTER,
+    Kind.HTML,
+    Kind.TRUNCATED,
+    Kind.WRONG_SHAPE,
+    Kind.EMPTY,
+    Kind.CUT_BODY,
+    Kind.STALE_READ,
+    Kind.FORGET_NONCES,
+)
+STATUSES = (429, 500, 502, 503, 504)
+ATLAS_FAULTS = (
+    *((kind, 500) for kind in ATLAS_KINDS),
+    *((Kind.STATUS, status) for status in STATUSES),
+)
+SLACK_KINDS: tuple[SlackKind, ...] = (
+    "delay",
+    "reset_before",
+    "reset_after",
+    "ratelimited",
+    "error",
+    "garbage",
+)
+SLACK_FAULTS: tuple[tuple[SlackKind, int], ...] = (
+    *((kind, 500) for kind in SLACK_KINDS),
+    *(("status", status) for status in STATUSES[1:]),  # its 429 has a name of its own
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """One thing that was done: from when until when (wall clock), what, and how in detail."""
+
+    at: float
+    until: float
+    what: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Weather:
+    """Strikes at random until it is told to end."""
+
+    dice: random.Random
+    slack: FakeSlackServer
+    atlas: FakeAtlasServer
+    replicas: list[Replica]
+    to_slack: Relay
+    to_atlas: Relay
+    to_bot: Relay | None  # Slack's way in, in HTTP mode
+    postgres: PostgresServer | None
+    blows: list[Blow] = field(default_factory=list)
+    met: MetFaults = field(default_factory=MetFaults)
+    more: dict[str, tuple[int, Deed]] = field(default_factory=dict)  # what else may happen
+    broken: list[str] = field(default_factory=list)  # deeds that could not be done
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _database_busy: bool = False
+    _slack_faults: Deck[tuple[SlackKind, int]] = field(init=False)
+    _atlas_faults: Deck[tuple[Kind, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slack_faults = Deck(self.dice, SLACK_FAULTS)
+        self._atlas_faults = Deck(self.dice, ATLAS_FAULTS)
+        self.slack.world.faults = self.met
+
+    async def rage(self, mean: float) -> None:
+        """Strike each bot every `mean` seconds, more or less, until cancelled."""
+        deeds = self._deeds() | self.more
+        names, weights = list(deeds), [weight for weight, _ in deeds.values()]
+        while True:
+            await asyncio.sleep(self.dice.expovariate(len(self.replicas) / mean))
+            (name,) = self.dice.choices(names, weights)
+            # A deed may last; others may come meanwhile.
+            task = asyncio.create_task(self._strike(name, deeds[name][1]))
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.broken.append(repr(error))
+
+    async def clear_up(self) -> None:
+        """Let what is under way end, and take every fault back."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
+        self.slack.faults.clear()
+        self.atlas.faults.clear()
+        self.slack.sockets.freeze(frozen=False)
+        for relay in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
+            relay.harms.clear()
+
+    def _deeds(self) -> dict[str, tuple[int, Deed]]:
+        """Return what may happen, each with how often beside the others."""
+        deeds: dict[str, tuple[int, Deed]] = {
+            "bot: killed": (5, self._signal_bot(SIGKILL)),
+            "bot: told to end": (3, self._signal_bot(SIGTERM)),
+            "bot: stopped for a while": (3, self._pause_bot),
+            "slack: odd answer": (10, self._odd_slack),
+            "slack: broken wire": (8, self._break(self.to_slack)),
+            "atlas: odd answer": (12, self._odd_atlas),
+            "atlas: broken wire": (8, self._break(self.to_atlas)),
+        }
+        if self.to_bot:
+            deeds["slack to bot: broken wire"] = (8, self._break(self.to_bot))
+        else:
+            deeds["socket: cut"] = (4, self._cut_socket)
+            deeds["socket: half open"] = (1, self._freeze_socket)
+        if self.postgres:
+            deeds["database: crashed"] = (2, self._restart_database(SIGQUIT))
+            deeds["database: restarted"] = (2, self._restart_database(SIGINT))
+            deeds["database: paused"] = (3, self._pause_database)
+            deeds["database: connections ended"] = (3, self._end_connections)
+        return deeds
+
+    async def _strike(self, name: str, deed: Deed) -> None:
+        at = time.time()
+        detail = await deed()
+        if detail is not None:
+            self.blows.append(Blow(at, time.time(), name, detail))
+
+    def _signal_bot(self, what: Signals) -> Deed:
+        async def deed() -> str | None:
+            replica = self.dice.choice(self.replicas)
+            if replica.paused or (what is SIGTERM and replica.told):
+                return None
+            return replica.name if replica.send(what) else None
+
+        return deed
+
+    async def _pause_bot(self) -> str | None:
+        replica, seconds = self.dice.choice(self.replicas), self.dice.uniform(*PAUSE_BOT)
+        if replica.paused or not await replica.pause(seconds):
+            return None
+        return f"{replica.name} {seconds:.1f} s"
+
+    async def _odd_slack(self) -> str | None:
+        if self.met.waiting >= MOST_WAIT:
+            return None
+        kind, status = self._slack_faults.deal()
+        seconds = self.dice.uniform(0.5, 4.0)
+        fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
+        times = self.dice.randint(1, 4)
+        self.slack.faults.add("*", fault, times)
+        return f"{kind} x{times}"
+
+    async def _odd_atlas(self) -> str | None:
+        if len(self.atlas.faults.active) >= MOST_WAIT:
+            return None
+        kind, status = self._atlas_faults.deal()
+        fault = Fault(
+            kind=kind,
+            method=self.dice.choice(["DELETE", "GET", None]),
+            times=self.dice.randint(1, 3),
+            seconds=self.dice.uniform(0.5, 6.0),
+            status=status,
+            retry_after=self.dice.choice([None, 1, 3]),
+        )
+        self.atlas.faults.add(fault)
+        named = f" {fault.status}" if kind is Kind.STATUS else ""
+        return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
+
+    def _break(self, relay: Relay) -> Deed:
+        kinds = Deck(self.dice, list(HARMS))
+
+        async def deed() -> str | None:
+            if len(relay.harms) >= MOST_WAIT:
+                return None
+            times = self.dice.randint(1, 3)
+            harms = [Harm(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
+            relay.harms.extend(harms)
+            return ", ".join(harm.kind for harm in harms)
+
+        return deed
+
+    async def _cut_socket(self) -> str:
+        how = self.dice.choice(["cut", "closed", "warning", "refresh_requested"])
+        if how in ("cut", "closed"):
+            await self.slack.sockets.cut(abruptly=how == "cut")
+        else:
+            await self.slack.sockets.disconnect(how)
+        return how
+
+    async def _freeze_socket(self) -> str:
+        seconds = self.dice.uniform(1.0, 6.0)
+        self.slack.sockets.freeze()
+        await asyncio.sleep(seconds)
+        self.slack.sockets.freeze(frozen=False)
+        return f"{seconds:.1f} s"
+
+    def _restart_database(self, how: Signals) -> Deed:
+        async def deed() -> str | None:
+            assert self.postgres
+            if self._database_busy:
+                return None
+            self._database_busy = True
+            try:
+                await asyncio.to_thread(self.postgres.stop, how)
+                away = self.dice.uniform(0.0, 3.0)
+                await asyncio.sleep(away)
+                await asyncio.to_thread(self.postgres.start)
+            finally:
+                self._database_busy = False
+            return f"away {away:.1f} s"
+
+        return deed
+
+    async def _pause_database(self) -> str | None:
+        assert self.postgres
+        if self._database_busy:
+            return None
+        self._database_busy = True
+        seconds = self.dice.uniform(*PAUSE_DATABASE)
+        try:
+            self.postgres.pause()
+            await asyncio.sleep(seconds)
+        finally:
+            self.postgres.resume()
+            self._database_busy = False
+        return f"{seconds:.1f} s"
+
+    async def _end_connections(self) -> str | None:
+        assert self.postgres
+        if self._database_busy:
+            return None
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=self.postgres.port, user="bot", database="postgres", timeout=5
+        )
+        try:
+            ended = await connection.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'cancel-restore'"
+            )
+        finally:
+            await connection.close()
+        return f"{len(ended)} of them"
