@@ -1,1 +1,1 @@
-"""What the bot does for people, above the stores: the service, the runner, the sweeper, the search, the watch."""
+"""What runs on top of the stores: the service, the runner, the sweeper, the search, the watch."""

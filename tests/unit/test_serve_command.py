@@ -8,7 +8,7 @@ import sys
 
 def test_the_garbage_collector_does_not_look_through_what_was_imported() -> None:
     said = printed(
-        "import gc, bot.cli, bot.__main__;"
+        "import gc, bot.cli.main, bot.__main__;"
         "bot.cli.main.app = lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000);"
         "bot.__main__.main()"
     )

@@ -46,8 +46,9 @@ def entry(found: CancellableJob) -> Block:
     shown = JobFingerprint.of(found.job)
     taken = mrkdwn.when(shown.snapshot_time) if shown.snapshot_time else "time not given"
     said = (
-        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.line(found.place.project.name)}: restore job "
-        f"{mrkdwn.code(found.job.id)}\nSnapshot {taken}, download link {job_words.link(shown)}"
+        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.line(found.place.project.name)}: "
+        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {taken}, "
+        f"download link {job_words.link(shown)}"
     )
     ref = found.ref
     value = f"{ref.project_id} {ref.cluster_name} {ref.job_id}"

@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 #: What the message says first, by where the job stands.
 HEADLINES: Mapping[WatchedState, str] = {
-    WatchedState.IN_PROGRESS: ":inbox_tray: A download of a backup was started; its link is not there yet",
-    WatchedState.LINK_LIVE: ":warning: A backup can be downloaded by whoever has the link, which is live",
-    WatchedState.FINISHED: ":information_source: The download has finished: there is nothing to cancel",
+    WatchedState.IN_PROGRESS: (
+        ":inbox_tray: A download of a backup was started; its link is not there yet"
+    ),
+    WatchedState.LINK_LIVE: (
+        ":warning: A backup can be downloaded by whoever has the link, which is live"
+    ),
+    WatchedState.FINISHED: (
+        ":information_source: The download has finished: there is nothing to cancel"
+    ),
     WatchedState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas says so",
     WatchedState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
     WatchedState.FAILED: ":information_source: The download has failed: there is nothing to cancel",

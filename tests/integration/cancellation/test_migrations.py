@@ -211,7 +211,7 @@ async def test_a_schema_that_cannot_be_brought_up_leaves_nothing_half_done(
 #: What each replica does first; Alembic knows one database a process.
 STARTS = """
 import asyncio, sys
-from bot.cancellation.database import Database
+from bot.storage.database import Database
 
 async def start():
     database = Database(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Signs a command as Slack does; as a program (`python -m tests.tools.bench.sign`) for wrk and its like.
+"""Signs a command as Slack does; as a program (`python -m tests.tools.bench.sign`).
 
 It writes a signed body, and a script for wrk, into a folder, and prints a line for each program.
 """

@@ -1,6 +1,7 @@
 """Sets the stage: the bot and its peers on one core, Slack, Atlas and the load on the other.
 
-`python -m tests.tools.bench.stage` leaves it up until Ctrl-C, for load that `tests.tools.bench.sign` signs.
+`python -m tests.tools.bench.stage` leaves it up until Ctrl-C, for load that
+`tests.tools.bench.sign` signs.
 """
 
 from __future__ import annotations
