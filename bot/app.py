@@ -30,6 +30,7 @@ from bot.startup_checks import (
 )
 from bot.storage.database import Database
 from bot.tasks import BackgroundTasks
+from bot.timings import Timings
 from bot.tracing import open_tracing
 from bot.web.draining import ShutdownState
 from bot.web.metrics import Metrics
@@ -48,22 +49,6 @@ if TYPE_CHECKING:
     from bot.tracing import Tracing
     from bot.wiring import CoreServices
 
-#: Seconds for each part of an orderly end.
-FINISH_ANSWERS = 2.5
-FINISH_DIALOGS = 1.5
-FINISH_RUNS = 3.0
-FINISH_POSTS = 2.0
-FINISH_CONNECTIONS = 0.5
-FINISH_SPANS = 1.0
-
-#: Seconds in which a load balancer is to notice that `/readyz` says no (HTTP mode).
-DRAIN = 3.0
-
-#: Seconds after which no part gets more than `AT_LEAST`, so that all of them, and a database that
-#: does not answer, stay under the 10 seconds that are promised.
-FINISH_ALL = 6.0
-AT_LEAST = 0.2
-
 log = structlog.get_logger(__name__)
 
 
@@ -72,15 +57,19 @@ class Bot:
 
     Args:
         settings: what it is to run with.
-        drain: seconds at the end, in HTTP mode, in which it takes what a load balancer still sends.
+        timings: intervals, timeouts and leases; tests pass shorter ones.
         tracing: in place of what the settings say, for tests.
     """
 
     def __init__(
-        self, settings: Settings, *, drain: float = DRAIN, tracing: Tracing | None = None
+        self,
+        settings: Settings,
+        *,
+        timings: Timings = Timings(),  # noqa: B008 - it is frozen
+        tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
-        self._drain = drain
+        self._timings = timings
         self._leaving = ShutdownState()
         self.metrics = Metrics()
         # A new name at each start: what the last one held is not ours until its lease runs out.
@@ -93,7 +82,7 @@ class Bot:
         # Closed in the reverse order of opening: intake first, then the database, last the spans.
         self._closing = AsyncExitStack()
         self._stop_by = math.inf
-        self._finish(self._tracing.close, FINISH_SPANS)
+        self._finish(self._tracing.close, self._timings.span_export_timeout)
 
     @property
     def port(self) -> int:
@@ -125,7 +114,7 @@ class Bot:
     async def stop(self) -> None:
         """Stop intake, finish what is in flight or hand it over, close everything: under 10 s."""
         log.info("stopping")
-        self._stop_by = time.monotonic() + FINISH_ALL
+        self._stop_by = time.monotonic() + self._timings.shutdown
         self._leaving.begin()
         await self._closing.aclose()
         log.info("stopped")
@@ -152,6 +141,7 @@ class Bot:
             self.owner,
             told=self._told,
             tracing=self._tracing,
+            timings=self._timings,
         )
         for atlas in domain.clients.values():
             self._closing.push_async_callback(atlas.aclose)
@@ -178,7 +168,7 @@ class Bot:
     ) -> WebServer:
         host, port = self.settings.host, self.settings.port
         site = build_site(self.settings, self.metrics, domain, intake, self._leaving)
-        self._server = WebServer(host, port, site, grace=FINISH_CONNECTIONS)
+        self._server = WebServer(host, port, site, grace=self._timings.connection_stop_timeout)
         self._closing.push_async_callback(self._server.stop)
         return self._server
 
@@ -188,6 +178,7 @@ class Bot:
             domain.leases,
             domain.runner,
             clock=domain.clock,
+            interval=self._timings.sweep_interval,
             swept=self.metrics.pending,
             told=self._told,
         )
@@ -207,11 +198,20 @@ class Bot:
         trail = self._tracing.trail
         # With connections of its own: dialogs that hang hold up nobody's outcome.
         poster = self._open_client()
-        self._deliver(Outbox(domain.posts, poster, self.owner, policy_of, links, trail=trail))
+        outbox = Outbox(
+            domain.posts,
+            poster,
+            self.owner,
+            policy_of,
+            links,
+            trail=trail,
+            interval=self._timings.outbox_poll_interval,
+        )
+        self._deliver(outbox)
         self._watch(domain, client, links)
         # Before the outbox ends, so that the last outcomes are still posted.
         self._closing.push_async_callback(self._end_runs, domain)
-        self._finish(self._background.drain, FINISH_DIALOGS)
+        self._finish(self._background.drain, self._timings.dialog_stop_timeout)
         secret = self.settings.slack.signing_secret
         app = build_app(
             client,
@@ -224,16 +224,18 @@ class Bot:
             on_ack=self.metrics.acked,
             trail=trail,
         )
-        self._finish(intake.stop, FINISH_ANSWERS)
+        self._finish(intake.stop, self._timings.receiver_stop_timeout)
         intake.open(app)
         if not self.settings.socket_mode:
             # What a load balancer still sends until it has noticed is answered as ever.
-            self._closing.push_async_callback(asyncio.sleep, self._drain)
+            self._closing.push_async_callback(asyncio.sleep, self._timings.drain)
 
     def _deliver(self, outbox: Outbox) -> None:
         self._outbox = outbox
         running = asyncio.create_task(outbox.run(), name="outbox")
-        self._finish(lambda seconds: outbox.stop(running, seconds), FINISH_POSTS)
+        self._finish(
+            lambda seconds: outbox.stop(running, seconds), self._timings.outbox_stop_timeout
+        )
 
     def _watch(self, domain: CoreServices, client: AsyncWebClient, links: Links) -> None:
         """Look for new download restores, in the projects that have a channel for them."""
@@ -242,7 +244,9 @@ class Bot:
             return
         announcements = Announcements(domain.sightings, client, channels.get, domain.name_of, links)
         running = asyncio.create_task(announcements.run(), name="announcements")
-        self._finish(lambda seconds: announcements.stop(running, seconds), FINISH_POSTS)
+        self._finish(
+            lambda seconds: announcements.stop(running, seconds), self._timings.outbox_stop_timeout
+        )
         for project_id in channels:
             watch = Watcher(
                 project_id,
@@ -273,7 +277,7 @@ class Bot:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await domain.runner.stop(self._left(FINISH_RUNS))
+        await domain.runner.stop(self._left(self._timings.run_stop_timeout))
 
     def _finish(self, finish: Callable[[float], Coroutine[Any, Any, None]], share: float) -> None:
         """Have `finish` called at the end, with at most `share` seconds for it."""
@@ -284,7 +288,7 @@ class Bot:
         self._closing.push_async_callback(within)
 
     def _left(self, share: float) -> float:
-        return min(share, max(AT_LEAST, self._stop_by - time.monotonic()))
+        return min(share, max(self._timings.late_stop_timeout, self._stop_by - time.monotonic()))
 
 
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:

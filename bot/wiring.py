@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bot.cancellation.lifecycle import State
     from bot.settings import ProjectSettings, Settings
     from bot.storage.database import Database
+    from bot.timings import Timings
     from bot.tracing import Tracing
     from bot.web.metrics import Metrics
 
@@ -73,6 +74,7 @@ def build_core_services(
     *,
     told: Callable[[], None],
     tracing: Tracing,
+    timings: Timings,
 ) -> CoreServices:
     """Wire the floors below Slack."""
     buckets = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
@@ -89,8 +91,14 @@ def build_core_services(
 
     clock = DatabaseClock(database)
     ledger = RequestStore(database, clock, entered)
-    leases = LeaseStore(database, clock, owner, entered=entered)
-    runner = Runner(leases, projects, told=told, trail=tracing.trail)
+    leases = LeaseStore(database, clock, owner, lease=timings.request_lease, entered=entered)
+    runner = Runner(
+        leases,
+        projects,
+        told=told,
+        trail=tracing.trail,
+        renewal_interval=timings.lease_renewal_interval,
+    )
     return CoreServices(
         clock=clock,
         clients=clients,

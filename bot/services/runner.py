@@ -15,6 +15,7 @@ from bot.atlas import AtlasError, AtlasRejected, AtlasUnavailable
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State, Step, next_step
 from bot.cancellation.request_context import bind_to_log
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -40,9 +41,6 @@ FRESH = 0.5
 
 #: Seconds between two looks at a job whose DELETE was accepted, and after a DELETE that failed.
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
-
-#: Seconds between renewals of a lease: a third of it.
-RENEWALS = 3.0
 
 #: Seconds to give leases back at the end; where the database is away they run out by themselves.
 RELEASE_TIMEOUT = 1.0
@@ -247,6 +245,7 @@ class Runner:
         projects: whose key reaches which project.
         told: called after each end, so that the outcome is posted at once.
         trail: follows each run.
+        renewal_interval: seconds between two renewals of a lease.
         sleep: waits seconds.
         monotonic: seconds that never jump.
     """
@@ -258,6 +257,7 @@ class Runner:
         *,
         told: Callable[[], None] = lambda: None,
         trail: RequestTracer = bind_to_log,
+        renewal_interval: float = Timings.lease_renewal_interval,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -265,6 +265,7 @@ class Runner:
         self._projects = projects
         self._told = told
         self._trail = trail
+        self._renewal_interval = renewal_interval
         self._sleep = sleep
         self._monotonic = monotonic
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -358,7 +359,7 @@ class Runner:
 
     async def _renew(self, request_id: str) -> None:
         while True:
-            await self._sleep(RENEWALS)
+            await self._sleep(self._renewal_interval)
             try:
                 if not await self._holds.renew(request_id):
                     return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from bot.cancellation.errors import CancellationError
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from bot.services.service import Runs
     from bot.storage.request_store import RequestStore
-
-#: Seconds between two looks, give or take a half, so that replicas don't march in step.
-INTERVAL = 2.0
 
 #: How long a request is kept after its end, with its buttons; its record is kept for ever.
 KEPT = timedelta(days=90)
@@ -53,6 +51,7 @@ class Sweeper:
         runs: Runs,
         *,
         clock: Clock,
+        interval: float = Timings.sweep_interval,
         swept: Callable[[int], None] = lambda _pending: None,
         told: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -64,6 +63,7 @@ class Sweeper:
         self._told = told
         self._sleep = sleep
         self._clock = clock
+        self._interval = interval
         self._sweeps = 0
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Sweeper:
                 log.warning("sweep interrupted", why=str(error))
             except Exception:
                 log.exception("sweep broke off")
-            await self._sleep(INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            await self._sleep(self._interval * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
     async def sweep(self) -> None:
         """Look once."""

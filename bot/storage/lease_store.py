@@ -10,6 +10,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.storage.queries import requests as request_queries
 from bot.storage.unit_of_work import UnitOfWork, read, write
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 T = TypeVar("T")
-
-#: Seconds for which a runner holds a request without renewing.
-LEASE = 10.0
 
 #: A run that is quicker than this needs no drawing between its start and its outcome.
 QUICK = timedelta(seconds=1)
@@ -47,7 +45,7 @@ class LeaseStore:
         now: Callable[[], datetime],
         owner: str,
         *,
-        lease: float = LEASE,
+        lease: float = Timings.request_lease,
         entered: Callable[[State], None] = lambda _state: None,
     ) -> None:
         self._database = database

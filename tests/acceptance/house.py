@@ -11,6 +11,7 @@ from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -191,7 +192,7 @@ async def open_house(
             given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
         given |= environ or {}
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
-        bot = Bot(settings, drain=drain)
+        bot = Bot(settings, timings=Timings(drain=drain))
         house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
         answered = asyncio.Event()
         atlas.wire.subscribe(lambda call: answered.set() if call.status == 200 else None)

@@ -15,6 +15,7 @@ from bot.sandbox.atlas import FakeAtlasServer, Kind
 from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
+from bot.timings import Timings
 from tests.acceptance.house import LIVE, environment, open_house
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
         if http:
             del given["SLACK_APP_TOKEN"]
             given["SLACK_SIGNING_SECRET"] = slack.signing_secret
-        bot = Bot(load_settings(given, tmp_path), drain=0.0)
+        bot = Bot(load_settings(given, tmp_path), timings=Timings(drain=0.0))
         beginning = asyncio.create_task(bot.start())
         try:
             await until_it_listens(bot)

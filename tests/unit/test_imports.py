@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bot.services",
         "bot.settings",
         "bot.storage",
+        "bot.timings",
         "bot.tracing",
         "bot.web",
     },

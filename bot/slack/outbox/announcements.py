@@ -30,8 +30,9 @@ from bot.slack.outbox.delivery import (
 )
 from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.slack.outbox.retry_write import retry_write
-from bot.slack.outbox.wakeup import INTERVAL, Wakeup
+from bot.slack.outbox.wakeup import Wakeup
 from bot.slack.outbox.worker import LONGEST_REST
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -110,7 +111,7 @@ class Announcements:
         name_of: Callable[[str], str],
         links: Links,
         *,
-        interval: float = INTERVAL,
+        interval: float = Timings.outbox_poll_interval,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._sightings = sightings

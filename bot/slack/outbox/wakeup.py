@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-#: Seconds between looks when nobody wakes us: posts of another replica, posts that are due again.
-INTERVAL = 2.0
+from bot.timings import Timings
 
 
 class Wakeup:
@@ -16,7 +15,7 @@ class Wakeup:
         interval: seconds after which a wait ends by itself, give or take a quarter.
     """
 
-    def __init__(self, interval: float = INTERVAL) -> None:
+    def __init__(self, interval: float = Timings.outbox_poll_interval) -> None:
         self._interval = interval
         self._called = asyncio.Event()
 

@@ -25,7 +25,8 @@ from bot.slack.outbox.delivery import (
 )
 from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.slack.outbox.retry_write import retry_write
-from bot.slack.outbox.wakeup import INTERVAL, Wakeup
+from bot.slack.outbox.wakeup import Wakeup
+from bot.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -79,7 +80,7 @@ class Outbox:
         links: Links,
         *,
         trail: RequestTracer = bind_to_log,
-        interval: float = INTERVAL,
+        interval: float = Timings.outbox_poll_interval,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._posts = posts

@@ -12,10 +12,11 @@ import pytest
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage.clock import DatabaseClock, wall_clock
 from bot.storage.database import Database
-from bot.storage.lease_store import LEASE, LeaseStore
+from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.queries.requests import LONGEST_LEASE
 from bot.storage.request_store import RequestStore
+from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
@@ -201,4 +202,4 @@ async def test_the_time_of_a_local_file_is_this_machine_s(tmp_path: Path) -> Non
 
 
 def test_a_lease_is_shorter_than_what_no_lease_can_be() -> None:
-    assert timedelta(seconds=LEASE) < LONGEST_LEASE
+    assert timedelta(seconds=Timings.request_lease) < LONGEST_LEASE

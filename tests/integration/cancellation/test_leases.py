@@ -10,7 +10,8 @@ import pytest
 
 from bot.cancellation.errors import RequestMovedOn
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
-from bot.storage.lease_store import LEASE, LeaseStore
+from bot.storage.lease_store import LeaseStore
+from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def test_a_claim_holds_until_its_lease_runs_out(
 ) -> None:
     request = await claimed(ledger, leases)
     assert await other.claim(request.id) is None
-    clock.forward(LEASE)
+    clock.forward(Timings.request_lease)
 
     taken_over = await other.claim(request.id)
 
@@ -78,9 +79,9 @@ async def test_a_renewed_lease_holds_longer(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
-    clock.forward(LEASE - 1)
+    clock.forward(Timings.request_lease - 1)
     assert await leases.renew(request.id)
-    clock.forward(LEASE - 1)
+    clock.forward(Timings.request_lease - 1)
 
     assert await other.claim(request.id) is None
 
@@ -98,7 +99,7 @@ async def test_nothing_may_be_sent_once_the_lease_has_run_out(
     ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
-    clock.forward(LEASE)
+    clock.forward(Timings.request_lease)
 
     with pytest.raises(RequestMovedOn):
         await leases.cancel_sent(request)
@@ -108,7 +109,7 @@ async def test_nothing_may_be_sent_or_settled_for_another_runner(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
-    clock.forward(LEASE)
+    clock.forward(Timings.request_lease)
     await other.claim(request.id)
 
     with pytest.raises(RequestMovedOn):
@@ -170,7 +171,7 @@ async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
     async with database._unhurried, database._unhurried:
         sending = asyncio.create_task(leases.cancel_sent(request))
         await asyncio.sleep(0.01)
-        clock.forward(LEASE)
+        clock.forward(Timings.request_lease)
 
     with pytest.raises(RequestMovedOn):
         await sending

@@ -42,10 +42,11 @@ from bot.cancellation.lifecycle import (
 from bot.cancellation.posts import PostKind
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.lease_store import LEASE, LeaseStore
+from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, posts, requests
+from bot.timings import Timings
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     # Time, and the sweeper.
 
-    @rule(seconds=st.sampled_from([0.5, 3.0, LEASE, 20.0]))
+    @rule(seconds=st.sampled_from([0.5, 3.0, Timings.request_lease, 20.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.forward(seconds)
 
@@ -284,7 +285,7 @@ class LifeCycle(RuleBasedStateMachine):
         if claimed:
             worker.memory[request_id] = claimed
             held.owner = worker.leases.owner
-            held.lease_until = self.clock.now + timedelta(seconds=LEASE)
+            held.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
             self._moved(held, claimed, State.CANCELLING)
 
     @rule(name=RUNNERS)
@@ -294,7 +295,7 @@ class LifeCycle(RuleBasedStateMachine):
             held = self.held[request_id]
             assert self.do(worker.leases.renew(request_id)) is self._is_held(held, worker)
             if self._is_held(held, worker):
-                held.lease_until = self.clock.now + timedelta(seconds=LEASE)
+                held.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
 
     @rule(name=RUNNERS)
     def crash(self, name: str) -> None:
@@ -313,7 +314,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(
         number=NUMBERS,
-        stalls=st.sampled_from([0.0, 0.0, 0.0, LEASE]),
+        stalls=st.sampled_from([0.0, 0.0, 0.0, Timings.request_lease]),
         looks=st.integers(1, 3),
         fate=st.builds(Fate, st.booleans(), st.booleans(), st.booleans()),
     )

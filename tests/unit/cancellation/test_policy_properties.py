@@ -21,13 +21,14 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, People, Person, Policy
 from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
-from bot.services.runner import RENEWALS, Runner
+from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
+from bot.timings import Timings
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _house(database: Database, policy: Policy) -> House:
     ledger, numbers = RequestStore(database, clock), count(1)
 
     async def sleep(seconds: float) -> None:
-        if seconds >= RENEWALS:
+        if seconds >= Timings.lease_renewal_interval:
             await asyncio.Event().wait()  # no run here is as long as a lease
         clock.forward(seconds)
         await asyncio.sleep(0)
