@@ -29,7 +29,7 @@ from bot.startup_checks import (
     run_steps,
 )
 from bot.storage.database import Database
-from bot.tasks import BackgroundTasks
+from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import Timings
 from bot.tracing import open_tracing
 from bot.web.draining import ShutdownState
@@ -274,9 +274,7 @@ class Bot:
 
     async def _end_runs(self, domain: CoreServices) -> None:
         """Start no more runs, and finish those that are under way or let go of them."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await cancel_and_wait(*self._loops)
         await domain.runner.stop(self._left(self._timings.run_stop_timeout))
 
     def _finish(self, finish: Callable[[float], Coroutine[Any, Any, None]], share: float) -> None:
@@ -291,12 +289,6 @@ class Bot:
         return min(share, max(self._timings.late_stop_timeout, self._stop_by - time.monotonic()))
 
 
-async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
-    """End a task that may be waiting still, whatever came of it."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 async def serve(settings: Settings, stopped: asyncio.Event) -> None:
     """Run the bot until `stopped`; raises what `Bot.start` raises, and `TracingError`."""
     bot = Bot(settings)
@@ -308,7 +300,5 @@ async def serve(settings: Settings, stopped: asyncio.Event) -> None:
             await starting
         await waiting
     finally:
-        starting.cancel()
-        waiting.cancel()
-        await asyncio.gather(starting, waiting, return_exceptions=True)
+        await cancel_and_wait(starting, waiting)
         await bot.stop()

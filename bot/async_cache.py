@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bot.atlas import AtlasUnavailable, TimedOut
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -75,10 +76,7 @@ class AsyncCache(Generic[K, V]):
 
     async def close(self) -> None:
         """Ask no more."""
-        asking = [*self._asking.values()]
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await cancel_and_wait(*self._asking.values())
 
     def _start(self, key: K) -> asyncio.Task[V]:
         at = self._monotonic()

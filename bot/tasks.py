@@ -1,4 +1,4 @@
-"""Work that goes on after an ack: supervised, held, awaited at shutdown."""
+"""Supervised background tasks: errors are logged, shutdown waits, and cancellation is awaited."""
 
 from __future__ import annotations
 
@@ -15,52 +15,59 @@ if TYPE_CHECKING:
 
     from bot.cancellation.request_context import RequestTracer
 
-    #: Tells the person at the other end that it went wrong, and under which reference.
-    Tell = Callable[[str], Awaitable[object]]
+    #: Reports a failed task to the person who waits for it, with the reference of the log line.
+    OnFailure = Callable[[str], Awaitable[object]]
 
-#: Seconds at the end for those whose work is cancelled: a word to the person who waits for it.
-LAST_WORD = 0.8
+#: Seconds at the end of `drain` in which cancelled tasks may still report to their person.
+REPORT_TIMEOUT = 0.8
 
 log = structlog.get_logger(__name__)
 
 
 def new_reference() -> str:
-    """Make up an id that a person can quote and an operator can find in the log."""
+    """Return a random id that a person can quote and an operator can find in the log."""
     return secrets.token_hex(4)
 
 
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until all have ended; their results and errors are discarded."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class BackgroundTasks:
-    """Runs tasks that nobody waits for, and loses none of their errors.
+    """Runs fire-and-forget tasks and logs every error of theirs.
 
     Args:
-        trail: follows each task.
+        tracer: opens a trace around each task.
     """
 
-    def __init__(self, trail: RequestTracer = bind_to_log) -> None:
-        self._trail = trail
-        # asyncio itself holds a task only weakly: one that nobody holds may vanish half done.
+    def __init__(self, tracer: RequestTracer = bind_to_log) -> None:
+        self._tracer = tracer
+        # asyncio keeps weak references only: without this set a task may be garbage-collected.
         self._tasks: set[asyncio.Task[None]] = set()
-        self._given_up: set[asyncio.Task[Any] | None] = set()
+        self._cancelled_by_drain: set[asyncio.Task[Any] | None] = set()
 
     def start(
-        self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None = None
+        self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None = None
     ) -> asyncio.Task[None]:
-        """Begin `work`; if it fails, log the error and `tell` the person its reference."""
-        task = asyncio.create_task(self._supervised(work, name, tell), name=name)
+        """Start `work`; if it fails, log the error and call `on_failure` with its reference."""
+        task = asyncio.create_task(self._supervise(work, name, on_failure), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def drain(self, seconds: float) -> None:
-        """Wait for what is going on, and cancel the rest so that it can have its last word.
+        """Wait up to `seconds` in all for the running tasks; cancel the rest before the end.
 
-        All of it takes `seconds` at most.
+        The last part of that time lets cancelled tasks call their `on_failure`.
         """
-        last = min(LAST_WORD, seconds / 2)
-        for share in (seconds - last, last):
+        last = min(REPORT_TIMEOUT, seconds / 2)
+        for timeout in (seconds - last, last):
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=share)
-            self._given_up |= self._tasks
+                await asyncio.wait(self._tasks, timeout=timeout)
+            self._cancelled_by_drain |= self._tasks
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -69,29 +76,29 @@ class BackgroundTasks:
     def idle(self) -> bool:
         return not self._tasks
 
-    async def _supervised(
-        self, work: Coroutine[Any, Any, Any], name: str, tell: Tell | None
+    async def _supervise(
+        self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None
     ) -> None:
-        with self._trail(name, None):
+        with self._tracer(name, None):
             try:
                 await work
             except asyncio.CancelledError:
-                if asyncio.current_task() not in self._given_up:
-                    raise  # whoever started it wants it no more
+                if asyncio.current_task() not in self._cancelled_by_drain:
+                    raise  # cancelled by its starter, who needs no report
                 reference = new_reference()
                 log.warning("cancelled at shutdown", task=name, reference=reference)
-                await _told(tell, reference)
+                await _report(on_failure, reference)
                 raise
             except Exception:
                 reference = new_reference()
                 log.exception("background work failed", task=name, reference=reference)
-                await _told(tell, reference)
+                await _report(on_failure, reference)
 
 
-async def _told(tell: Tell | None, reference: str) -> None:
-    if tell is None:
+async def _report(on_failure: OnFailure | None, reference: str) -> None:
+    if on_failure is None:
         return
     try:
-        await tell(reference)
+        await on_failure(reference)
     except Exception:
-        log.exception("person could not be told", reference=reference)
+        log.exception("failure not reported", reference=reference)

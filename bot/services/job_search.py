@@ -22,6 +22,7 @@ from bot.services.search_results import (
     not_in_time,
     unseen_at,
 )
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -297,6 +298,4 @@ async def _each(
             for task in done:
                 task.result()
     finally:
-        for task in workers:
-            task.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await cancel_and_wait(*workers)

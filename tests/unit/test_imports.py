@@ -13,7 +13,7 @@ SOURCE = Path("bot")
 RULES = {"bot.atlas", "bot.cancellation", "bot.async_cache", "bot.tasks", "bot.timings"}
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
-    "bot.async_cache": {"bot.atlas", "bot.cancellation"},
+    "bot.async_cache": {"bot.atlas", "bot.cancellation", "bot.tasks"},
     "bot.atlas": set(),
     "bot.cancellation": {"bot.atlas"},
     "bot.log_config": set(),

@@ -22,6 +22,7 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.services.watch.poll_schedule import SPACING, PollSchedule, rest, retry_pause
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
@@ -189,10 +190,7 @@ class Watcher:
         return False
 
     async def _stop_looking(self) -> None:
-        looking = [*self._under_way]
-        for task in looking:
-            task.cancel()
-        await asyncio.gather(*looking, return_exceptions=True)
+        await cancel_and_wait(*self._under_way)
         self._renew_at = self._monotonic()
         self._begin_anew()
 

@@ -24,6 +24,7 @@ from bot.slack.errors import (
 )
 from bot.slack.placement import NowhereToPost, choose, target
 from bot.slack.turns import Turns
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from bot.cancellation.policy import Policy
@@ -76,7 +77,7 @@ class Dialogs:
             if view_id := await opening:
                 await self.show(view_id, await finding, spot)
         finally:
-            await _dropped(finding)
+            await cancel_and_wait(finding)
 
     async def opened(self, view: View, trigger_id: str, spot: ReplyTarget) -> str | None:
         """Open a dialog and return its id; None when that was not to be, and the person told."""
@@ -113,7 +114,7 @@ class Dialogs:
             policy, standing = await self._admit(asked, who)
             return self._view(await looking, asked, policy, standing)
         finally:
-            await _dropped(looking)
+            await cancel_and_wait(looking)
 
     async def show(self, view_id: str, view: View, spot: ReplyTarget) -> None:
         """Update an open dialog; one that was closed meanwhile needs no update."""
@@ -204,9 +205,3 @@ class Dialogs:
         if not sight.job.can_be_cancelled:
             return dialog_views.not_cancellable(sight, asked, self._links)
         return dialog_views.details(sight, asked, policy, standing, self._links)
-
-
-async def _dropped(task: asyncio.Task[object]) -> None:
-    """Stop what is not wanted any more, and look at its error so that nobody logs it."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

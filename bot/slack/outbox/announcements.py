@@ -32,6 +32,7 @@ from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.slack.outbox.retry_write import retry_write
 from bot.slack.outbox.wakeup import Wakeup
 from bot.slack.outbox.worker import LONGEST_REST
+from bot.tasks import cancel_and_wait
 from bot.timings import Timings
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ class Announcements:
         self._stopping = True
         self.wake()
         await asyncio.wait({running}, timeout=seconds)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_and_wait(running)
 
     async def _deliver_next(self) -> bool:
         """Deliver one; False when there is none, or the ledger is away."""

@@ -26,6 +26,7 @@ from bot.slack.outbox.delivery import (
 from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.slack.outbox.retry_write import retry_write
 from bot.slack.outbox.wakeup import Wakeup
+from bot.tasks import cancel_and_wait
 from bot.timings import Timings
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ class Outbox:
         self._stopping = True
         self.wake()
         await asyncio.wait({running}, timeout=seconds)
-        left = [task for task in (running, *self._under_way) if not task.done()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cancel_and_wait(running, *self._under_way)
 
     async def deliver(self, post: Post) -> None:
         """Deliver one claimed post, or note what is to become of it; raises nothing of Slack's."""

@@ -19,6 +19,7 @@ from bot.slack.error_messages import sentence_for
 from bot.slack.errors import DirectoryTrouble
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import Choice
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -99,8 +100,7 @@ class Pickers:
         if view_id := await opening:
             await self._begin(beginning, who, view_id, spot)
         else:
-            beginning.cancel()
-            await asyncio.gather(beginning, return_exceptions=True)
+            await cancel_and_wait(beginning)
 
     async def pick(
         self, choice: Choice, upto: str, who: Actor, view_id: str, spot: ReplyTarget

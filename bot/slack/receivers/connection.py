@@ -14,6 +14,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.errors import NotReachable, SlackTrouble, SocketModeOff, TooManyConnections
 from bot.slack.receivers.base import InFlight
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,8 +115,7 @@ class Connection:
         with suppress(ConnectionError):
             await self._socket.send_frame(WSCloseCode.OK.to_bytes(2, "big"), WSMsgType.CLOSE)
         await asyncio.wait({self._reading}, timeout=CLOSING)
-        self._reading.cancel()
-        await asyncio.gather(self._reading, self._pinging, return_exceptions=True)
+        await cancel_and_wait(self._reading, self._pinging)
 
     async def _ping(self) -> None:
         with suppress(ConnectionError):

@@ -12,6 +12,7 @@ import structlog
 
 from bot.slack.errors import CALL_ERRORS, RateLimited, SlackTrouble, meaning_of
 from bot.slack.receivers.connection import OPENING, SILENCE
+from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,8 +78,7 @@ class ConnectionKeeper:
     async def stop(self) -> None:
         """Open nothing more; what is open stays so."""
         if self._keeping:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+            await cancel_and_wait(self._keeping)
 
     def look_after(self) -> None:
         """Start the line again if its task has died, or has been waiting for too long."""

@@ -1,0 +1,105 @@
+"""Background tasks: kept alive, awaited at shutdown, failures logged and reported."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from bot.tasks import BackgroundTasks, cancel_and_wait
+
+
+async def broken() -> None:
+    raise RuntimeError("no")
+
+
+async def test_failed_task_reports_its_reference_to_the_person() -> None:
+    reported: list[str] = []
+
+    async def report(reference: str) -> None:
+        reported.append(reference)
+
+    background = BackgroundTasks()
+    await background.start(broken(), "broken", report)
+
+    assert len(reported) == 1
+    assert len(reported[0]) == 8
+    assert background.idle
+
+
+async def test_failing_report_raises_nothing() -> None:
+    async def report(_reference: str) -> None:
+        raise RuntimeError("the person cannot be reached")
+
+    await BackgroundTasks().start(broken(), "broken", report)
+
+
+async def test_drain_waits_and_then_cancels() -> None:
+    background = BackgroundTasks()
+    done: list[str] = []
+
+    async def quick() -> None:
+        await asyncio.sleep(0.01)
+        done.append("quick")
+
+    background.start(quick(), "quick")
+    slow = background.start(asyncio.Event().wait(), "slow")
+    await background.drain(0.05)
+
+    assert done == ["quick"]
+    assert slow.cancelled()
+    assert background.idle
+
+
+async def test_task_cancelled_by_drain_reports_its_reference() -> None:
+    reported: list[str] = []
+
+    async def report(reference: str) -> None:
+        await asyncio.sleep(0.01)
+        reported.append(reference)
+
+    background = BackgroundTasks()
+    slow = background.start(asyncio.Event().wait(), "slow", report)
+    await background.drain(0.1)
+
+    assert slow.cancelled()
+    assert len(reported) == 1
+
+
+async def test_drain_ends_in_time_when_the_report_hangs() -> None:
+    async def report(_reference: str) -> None:
+        await asyncio.Event().wait()
+
+    background = BackgroundTasks()
+    background.start(asyncio.Event().wait(), "slow", report)
+    async with asyncio.timeout(1.0):
+        await background.drain(0.1)
+
+    assert background.idle
+
+
+async def test_task_cancelled_by_its_starter_is_not_logged_as_lost() -> None:
+    background = BackgroundTasks()
+    with structlog.testing.capture_logs() as log:
+        loop = background.start(asyncio.Event().wait(), "watchdog")
+        await asyncio.sleep(0)
+        loop.cancel()
+        await background.drain(1.0)
+
+    assert loop.cancelled()
+    assert log == []
+
+
+async def test_drain_without_tasks_returns_at_once() -> None:
+    await BackgroundTasks().drain(0.0)
+
+
+async def test_cancel_and_wait_ends_every_task_and_raises_no_error() -> None:
+    hanging = asyncio.create_task(asyncio.Event().wait())
+    failed = asyncio.create_task(broken())
+    await asyncio.sleep(0)
+
+    await cancel_and_wait(hanging, failed)
+
+    assert hanging.cancelled()
+    assert failed.done()
