@@ -180,7 +180,7 @@ def test_every_link_to_a_heading_leads_to_one() -> None:
 
 def test_the_glossary_has_every_state_and_event() -> None:
     text = page("docs/glossary.md").partition("## States of a request")[2]
-    states, _, events = text.partition("## Events of the record")
+    states, _, events = text.partition("## Events of the audit log")
 
     assert [row[0].strip("`") for row in rows(states)] == [state.value for state in State]
     assert set(re.findall(r"`([\w:]+)`", events)) == {event.value for event in EventName}
