@@ -47,7 +47,7 @@ class AtlasClient:
         pretty: ask for indented answers.
         transport: instead of the network, for tests.
         request_timeout: seconds for one call with its handshake.
-        patience: seconds in all for one read (all pages of a list) with what is tried again.
+        timeout: seconds in all for one read (all pages of a list) with what is tried again.
         observe: told of every HTTP exchange, digest challenges and failures included.
         sleep: waits seconds.
         monotonic: seconds that never jump.
@@ -67,7 +67,7 @@ class AtlasClient:
         pretty: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         request_timeout: float = 8.0,
-        patience: float = 20.0,
+        timeout: float = 20.0,
         observe: Callable[[CallRecord], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -75,7 +75,7 @@ class AtlasClient:
     ) -> None:
         self._dialect = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
         self._request_timeout = request_timeout
-        self._patience = patience
+        self._timeout = timeout
         self._clock = Clock(sleep, monotonic, jitter)
         self._exchange = AtlasHttp(
             credentials,
@@ -102,12 +102,12 @@ class AtlasClient:
         """Close the connections."""
         await self._exchange.aclose()
 
-    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job.
 
         Raises:
             AtlasRejected: Atlas said no.
-            AtlasUnavailable: there was no readable answer within `patience` seconds.
+            AtlasUnavailable: there was no readable answer within `timeout` seconds.
         """
         ask = protocol.get_job(ref)
 
@@ -117,7 +117,7 @@ class AtlasClient:
                 raise self._unreadable(ask, "it is another job than the one asked for")
             return job
 
-        return await self._read(ask, read, self._budget(patience))
+        return await self._read(ask, read, self._budget(timeout))
 
     async def restore_jobs(
         self, project_id: str, cluster_name: str, *, tries: int = MOST_TRIES
@@ -168,8 +168,8 @@ class AtlasClient:
         reply = await self._exchange.send(protocol.cancel_job(ref), self._request_timeout)
         return CancelAccepted(reply.status)
 
-    def _budget(self, patience: float | None, tries: int = MOST_TRIES) -> Deadline:
-        seconds = self._patience if patience is None else patience
+    def _budget(self, timeout: float | None, tries: int = MOST_TRIES) -> Deadline:
+        seconds = self._timeout if timeout is None else timeout
         return Deadline.of(seconds, self._clock, tries)
 
     async def _read(

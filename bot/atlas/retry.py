@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.atlas.errors import AtlasUnavailable
+from bot.backoff import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,16 +50,6 @@ class Deadline:
         return self.until - self.clock.monotonic()
 
 
-def pause(tried: int, retry_after: float | None, jitter: float) -> float:
-    """Return the seconds to wait after `tried` tries: what Atlas asks for, or twice the last.
-
-    Jitter spreads callers that failed together: up to half less of our own pause, up to a tenth
-    more of Atlas's.
-    """
-    own: float = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE) * (1 - jitter / 2)
-    return own if retry_after is None else max(own, retry_after * (1 + jitter / 10))
-
-
 async def retry_until(attempt: Callable[[float], Awaitable[_T]], budget: Deadline) -> _T:
     """Call `attempt` with the seconds left until it succeeds; give up when another pause won't fit.
 
@@ -72,7 +63,13 @@ async def retry_until(attempt: Callable[[float], Awaitable[_T]], budget: Deadlin
         try:
             return await attempt(budget.left())
         except AtlasUnavailable as trouble:
-            wait = pause(tried, trouble.retry_after, budget.clock.jitter())
+            wait = backoff(
+                tried,
+                first=FIRST_PAUSE,
+                longest=LONGEST_PAUSE,
+                jitter=budget.clock.jitter(),
+                retry_after=trouble.retry_after,
+            )
             if tried >= budget.tries or wait >= budget.left():
                 raise
         await budget.clock.sleep(wait)

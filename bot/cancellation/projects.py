@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Atlas(Protocol):
     """What the domain asks of the Administration API; `AtlasClient` is the real one."""
 
-    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job; raises `AtlasRejected` or `AtlasUnavailable`."""
 
     async def restore_jobs(self, project_id: str, cluster_name: str) -> Sequence[RestoreJob]:

@@ -141,7 +141,7 @@ async def examine_project(
         base_url=settings.atlas.base_url,
         version=settings.atlas.version,
         envelope=settings.atlas.envelope,
-        patience=PATIENCE,
+        timeout=PATIENCE,
         observe=wire.saw,
     ) as atlas:
         findings = await ProjectChecks(project, atlas, wire).run()

@@ -254,7 +254,7 @@ class JobFinder:
                 raise error
             try:
                 with self._bucket(place.project.id).call():
-                    await place.project.atlas.restore_job(ref, patience=FOR_ONE)
+                    await place.project.atlas.restore_job(ref, timeout=FOR_ONE)
             except NOT_THERE:
                 return False
         return True

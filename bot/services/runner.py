@@ -167,7 +167,7 @@ class Run:
             return await first
         left = self._deadline - self._monotonic()
         patience = max(left, LAST_READ) if self.request.sent.count else left
-        return await self._atlas.restore_job(self.request.ref, patience=patience)
+        return await self._atlas.restore_job(self.request.ref, timeout=patience)
 
     def _ending(self, job: RestoreJob) -> RunResult | None:
         """Say how the run ends with this look at the job, or None to go on."""
@@ -312,7 +312,7 @@ class Runner:
         if not (ref and project):
             yield None
             return
-        look = asyncio.create_task(project.atlas.restore_job(ref, patience=PATIENCE))
+        look = asyncio.create_task(project.atlas.restore_job(ref, timeout=PATIENCE))
         try:
             yield look
         finally:

@@ -113,7 +113,7 @@ class CancellationService:
             LedgerError: the database did not answer.
         """
         project = self._project(ref.project_id)
-        job = await project.atlas.restore_job(ref, patience=patience)
+        job = await project.atlas.restore_job(ref, timeout=patience)
         return JobDetails(
             ref=ref,
             project_name=project.name,

@@ -44,7 +44,7 @@ class FakeAtlas:
             raise ClusterNotFound
         return self.jobs[cluster_name]
 
-    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         await self._called(ref.cluster_name)
         for job in self.jobs.get(ref.cluster_name, ()):
             if job.id == ref.job_id:

@@ -10,11 +10,19 @@ import pytest
 SOURCE = Path("bot")
 
 #: What a part may import of `bot`, beside itself; for those that are not here see below.
-RULES = {"bot.atlas", "bot.cancellation", "bot.async_cache", "bot.tasks", "bot.timings"}
+RULES = {
+    "bot.atlas",
+    "bot.cancellation",
+    "bot.async_cache",
+    "bot.backoff",
+    "bot.tasks",
+    "bot.timings",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
     "bot.async_cache": {"bot.atlas", "bot.cancellation", "bot.tasks"},
-    "bot.atlas": set(),
+    "bot.atlas": {"bot.backoff"},
+    "bot.backoff": set(),
     "bot.cancellation": {"bot.atlas"},
     "bot.log_config": set(),
     "bot.output": set(),

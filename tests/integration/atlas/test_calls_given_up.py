@@ -36,7 +36,7 @@ async def test_calls_that_are_given_up_at_any_moment_keep_no_connection() -> Non
             for turns in TURNS:
                 await given_up(client, turns)
 
-        reads = (client.restore_job(JOB, patience=5.0) for _ in range(CONNECTIONS))
+        reads = (client.restore_job(JOB, timeout=5.0) for _ in range(CONNECTIONS))
         jobs = await asyncio.gather(*reads)
 
     assert {job.id for job in jobs} == {JOB.job_id}

@@ -279,7 +279,7 @@ async def call(atlas: OddAtlas, given: list[Answer], which: str, *, envelope: bo
         base_url=atlas.url,
         envelope=envelope,
         request_timeout=PATIENCE,
-        patience=PATIENCE,
+        timeout=PATIENCE,
         sleep=no_sleep,
     ) as client:
         outcome = await _outcome(client, which)

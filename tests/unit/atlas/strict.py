@@ -162,7 +162,7 @@ class Options(TypedDict, total=False):
     version: ApiVersion
     envelope: bool
     pretty: bool
-    patience: float
+    timeout: float
     request_timeout: float
     observe: Callable[[CallRecord], None]
 

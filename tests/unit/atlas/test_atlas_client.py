@@ -327,7 +327,7 @@ async def test_the_wait_that_atlas_asks_for_is_kept() -> None:
     assert clock.slept == [4.0]
 
 
-async def test_a_wait_longer_than_the_patience_is_told_at_once() -> None:
+async def test_retry_after_beyond_the_timeout_fails_at_once() -> None:
     clock = HandClock()
     script = Script(httpx.Response(429, headers={"Retry-After": "55"}))
     async with client(script, clock=clock) as atlas:
@@ -337,22 +337,22 @@ async def test_a_wait_longer_than_the_patience_is_told_at_once() -> None:
     assert (caught.value.retry_after, clock.slept, len(script.asked)) == (55.0, [], 1)
 
 
-@pytest.mark.parametrize("patience", [0.0, 1.0, 20.0])
-async def test_lasting_trouble_ends_within_the_patience(patience: float) -> None:
+@pytest.mark.parametrize("timeout", [0.0, 1.0, 20.0])
+async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
     clock = HandClock()
-    async with client(Script(httpx.Response(503)), clock=clock, patience=patience) as atlas:
+    async with client(Script(httpx.Response(503)), clock=clock, timeout=timeout) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF)
 
-    assert sum(clock.slept) <= patience
-    assert sum(clock.slept) >= patience / 3
+    assert sum(clock.slept) <= timeout
+    assert sum(clock.slept) >= timeout / 3
 
 
-async def test_one_call_may_be_given_another_patience() -> None:
+async def test_timeout_of_one_call_replaces_the_default() -> None:
     clock = HandClock()
     async with client(Script(httpx.Response(503)), clock=clock) as atlas:
         with pytest.raises(Unavailable):
-            await atlas.restore_job(REF, patience=0.5)
+            await atlas.restore_job(REF, timeout=0.5)
 
     assert clock.slept == [0.3]
 
@@ -371,12 +371,12 @@ async def test_a_clock_that_stands_still_does_not_make_a_read_endless() -> None:
     assert len(script.asked) == 10
 
 
-async def test_a_hanging_answer_ends_when_the_patience_does() -> None:
+async def test_hanging_answer_ends_at_the_timeout() -> None:
     async def hang(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with client(hang, request_timeout=5.0, patience=0.05) as atlas:
+    async with client(hang, request_timeout=5.0, timeout=0.05) as atlas:
         with pytest.raises(TimedOut) as caught:
             await asyncio.wait_for(atlas.restore_job(REF), 3)
 

@@ -88,7 +88,7 @@ async def test_the_time_of_a_call_begins_with_its_turn() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow, request_timeout=0.1) as atlas:
         before = await full(atlas)
-        waiting = asyncio.create_task(atlas.restore_job(ref(CONNECTIONS), patience=5.0))
+        waiting = asyncio.create_task(atlas.restore_job(ref(CONNECTIONS), timeout=5.0))
         ended = await asyncio.gather(*before, return_exceptions=True)
         slow.go.set()
         job = await waiting

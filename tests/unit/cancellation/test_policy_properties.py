@@ -52,9 +52,9 @@ class OneJob:
     cancelled: bool = False
     limits: bool = False  # the next DELETE is put off for longer than a run has patience
 
-    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         assert ref.job_id == JOB_ID
-        del patience
+        del timeout
         return a_job(snapshotId=self.snapshot_id, cancelled=self.cancelled)
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:

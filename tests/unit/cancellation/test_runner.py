@@ -46,12 +46,12 @@ class Script:
     reads: list[Answer]
     deletes: list[Answer] = field(default_factory=lambda: [ACCEPTED])
     calls: list[str] = field(default_factory=list)
-    patience: list[float | None] = field(default_factory=list)
+    timeouts: list[float | None] = field(default_factory=list)
     seconds: float = 0.1
 
-    async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         self.calls.append("GET")
-        self.patience.append(patience)
+        self.timeouts.append(timeout)
         answer: RestoreJob = self._next(self.reads)
         return answer
 
@@ -315,8 +315,8 @@ async def test_a_fault_after_a_delete_says_that_it_was_sent(clock: Clock) -> Non
 
     assert state is State.FAILED
     assert outcome.sentence.startswith("The cancellation was sent")
-    assert atlas.patience[-1] is not None
-    assert atlas.patience[-1] >= LAST_READ
+    assert atlas.timeouts[-1] is not None
+    assert atlas.timeouts[-1] >= LAST_READ
 
 
 async def test_after_a_crash_a_job_that_reads_cancelled_is_ours(clock: Clock) -> None:
@@ -362,7 +362,7 @@ async def test_stopping_lets_a_run_finish_or_lets_go_of_it() -> None:
     started = asyncio.Event()
 
     class Stuck(Script):
-        async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
             started.set()
             await asyncio.sleep(3600)
             raise AssertionError
@@ -385,10 +385,10 @@ async def test_the_answer_is_written_down_while_the_next_look_is_on_its_way(cloc
     looked = asyncio.Event()
 
     class Looked(Script):
-        async def restore_job(self, ref: JobRef, *, patience: float | None = None) -> RestoreJob:
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
             if "DELETE" in self.calls:
                 looked.set()
-            return await super().restore_job(ref, patience=patience)
+            return await super().restore_job(ref, timeout=timeout)
 
     class Slow(Held):
         async def cancel_answered(
@@ -463,10 +463,8 @@ class Hall:
                 return await Held.claim(self, request_id)
 
         class Far(Script):
-            async def restore_job(
-                self, ref: JobRef, *, patience: float | None = None
-            ) -> RestoreJob:
-                job = await Script.restore_job(self, ref, patience=patience)
+            async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+                job = await Script.restore_job(self, ref, timeout=timeout)
                 try:
                     await hall.looks.wait()
                 except asyncio.CancelledError:
