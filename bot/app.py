@@ -217,7 +217,7 @@ class Bot:
             client,
             identity,
             signing_secret=secret.get_secret_value() if secret else None,
-            desk=domain.desk,
+            service=domain.desk,
             directory=Directory(client, identity),
             background=self._background,
             links=links,

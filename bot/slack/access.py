@@ -1,4 +1,4 @@
-"""Which projects a person may look into, from where they are."""
+"""Which projects a person may use from a channel."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from bot.cancellation.errors import NotAllowed
     from bot.cancellation.projects import Project
     from bot.slack.actor import Actor
-    from bot.slack.context import Services
+    from bot.slack.directory import Directory
 
 
-class AllowedProjects:
-    """Lets people see what they may ask for, and nothing else."""
+async def allowed_projects(
+    directory: Directory, actor: Actor, channel: str, candidates: Iterable[Project]
+) -> list[Project]:
+    """Return the candidates for which this person may request cancellations in this channel.
 
-    def __init__(self, shared: Services) -> None:
-        self._directory = shared.directory
+    Raises:
+        NotAllowed: the person may use none of them; this is the refusal of the first.
+        UnknownProject: there are no candidates.
+        DirectoryTrouble: Slack did not say who the person is.
+    """
+    projects = list(candidates)
+    checks = (_refusal(directory, actor, channel, project) for project in projects)
+    refusals = await asyncio.gather(*checks)
+    allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
+    if not allowed:
+        raise next(filter(None, refusals), UnknownProject())
+    return allowed
 
-    async def admit(self, who: Actor, channel: str, among: Iterable[Project]) -> list[Project]:
-        """Return the projects, of `among`, for which this person may ask in this channel.
 
-        Raises:
-            NotAllowed: there is none; says why not for the first.
-            UnknownProject: `among` is empty.
-            DirectoryTrouble: it could not be found out.
-        """
-        projects = list(among)
-        refusals = await asyncio.gather(*(self._refusal(who, channel, each) for each in projects))
-        admitted = [each for each, no in zip(projects, refusals, strict=True) if no is None]
-        if not admitted:
-            raise next(filter(None, refusals), UnknownProject())
-        return admitted
-
-    async def _refusal(self, who: Actor, channel: str, project: Project) -> NotAllowed | None:
-        policy = project.policy
-        if refusal := rules.may_use_channel(policy, channel):
-            return refusal
-        return rules.may_ask(policy, await self._directory.person(who, policy.requesters))
+async def _refusal(
+    directory: Directory, actor: Actor, channel: str, project: Project
+) -> NotAllowed | None:
+    policy = project.policy
+    if refusal := rules.may_use_channel(policy, channel):
+        return refusal
+    return rules.may_ask(policy, await directory.person(actor, policy.requesters))

@@ -14,10 +14,9 @@ from bot.slack import error_handler, fallbacks
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import without_token
 from bot.slack.command import handlers as command_handlers
-from bot.slack.context import Services
 from bot.slack.deadline import FOR_AN_ACK
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
-from bot.slack.handlers import Handlers
 from bot.slack.home import handlers as home_handlers
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
@@ -83,14 +82,14 @@ def build_app(
     identity: Identity,
     *,
     signing_secret: str | None,
-    desk: Desk,
+    service: Desk,
     directory: Directory,
     background: BackgroundTasks,
     links: Links,
     on_ack: OnAck = lambda _seconds: None,
     trail: RequestTracer = bind_to_log,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    patience: float = FOR_AN_ACK,
+    ack_timeout: float = FOR_AN_ACK,
 ) -> App:
     """Build the app with all its listeners.
 
@@ -98,28 +97,28 @@ def build_app(
         client: the Web API, with the bot's token.
         identity: from one `auth.test` at start.
         signing_secret: for HTTP mode; None in Socket Mode, where nothing is signed.
-        desk: the domain.
+        service: what a person can do with requests.
         directory: who people are.
         background: takes the work that goes on after an ack.
         links: where links lead.
         on_ack: told how many seconds each ack took.
         trail: follows each payload.
         sleep: waits between tries.
-        patience: seconds that an ack may wait for the ledger.
+        ack_timeout: seconds that an ack may wait for the database.
     """
     app = App(client, identity, signing_secret, on_ack, trail)
-    shared = Services(
+    deps = Dependencies(
         client=client,
-        desk=desk,
+        identity=identity,
+        service=service,
         directory=directory,
         channels=Channels(client, identity),
-        telling=PrivateReply(client),
+        replies=PrivateReply(client),
         links=links,
         background=background,
-        patience=patience,
+        ack_timeout=ack_timeout,
         sleep=sleep,
     )
-    floor = Handlers.of(shared, identity)
     # Of several that fit, Bolt takes the first: `others` have what nobody else wants.
     for listeners in (
         command_handlers,
@@ -131,7 +130,7 @@ def build_app(
         fallbacks,
         error_handler,
     ):
-        listeners.register(app, floor)
+        listeners.register(app, deps)
     return app
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
     from slack_bolt.response import BoltResponse
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 log = structlog.get_logger(__name__)
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def failed(error: Exception, body: dict[str, Any], ack: AsyncAck) -> BoltResponse:
         reference = new_reference()
         log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
@@ -30,9 +30,9 @@ def register(app: AsyncApp, floor: Handlers) -> None:
         if "command" in body:
             return await ack(**private(dialog_views.apology(reference)))
         if "user" in body:
-            spot = reply_target_of(body)
-            telling = floor.telling.tell(spot, dialog_views.apology(reference))
-            floor.background.start(telling, "apology")
+            reply_to = reply_target_of(body)
+            telling = deps.replies.send_text(reply_to, dialog_views.apology(reference))
+            deps.background.start(telling, "apology")
         return await ack()
 
     app.error(failed)

@@ -12,21 +12,21 @@ from bot.slack.private_reply import reply_target_of
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 ANYTHING = re.compile(".*", re.DOTALL)
 SHORTCUT = "This shortcut is of another version of the bot. Please type `/cancel-restore`."
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
         name = mrkdwn.escape(str(body["command"])[:100])
         await ack(**private(f"{name} is not known here. Please type `/cancel-restore help`."))
 
     async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        telling = floor.telling.tell(reply_target_of(body), SHORTCUT)
-        floor.background.start(telling, "private answer")
+        telling = deps.replies.send_text(reply_target_of(body), SHORTCUT)
+        deps.background.start(telling, "private answer")
 
     async def options(ack: AsyncAck) -> None:
         await ack(options=[])

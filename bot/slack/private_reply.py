@@ -55,26 +55,26 @@ class PrivateReply:
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
 
-    async def tell(self, spot: ReplyTarget, said: str) -> None:
-        """Say something (mrkdwn of our own making) to one person, if Slack takes it anywhere."""
-        await self.show(spot, private(said))
+    async def send_text(self, target: ReplyTarget, text: str) -> None:
+        """Send one person a sentence, which must be safe mrkdwn."""
+        await self.send(target, private(text))
 
-    async def show(self, spot: ReplyTarget, message: dict[str, Any]) -> None:
-        """Show a private message to one person, if Slack takes it anywhere.
+    async def send(self, target: ReplyTarget, message: dict[str, Any]) -> None:
+        """Send one person a message by the first way that Slack accepts.
 
         Args:
-            spot: where the person is.
+            target: where the person is.
             message: `text` and `blocks`, with `response_type` for the response_url.
         """
-        if spot.response_url and await self._respond(spot.response_url, message):
+        if target.response_url and await self._respond(target.response_url, message):
             return
-        if spot.channel and await self._whisper(spot.channel, spot.user, message):
+        if target.channel and await self._post_ephemeral(target.channel, target.user, message):
             return
-        await self._write_to(spot.user, message)
+        await self._post_direct(target.user, message)
 
-    def apologise(self, spot: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
-        """Make a function that tells the person at `spot` the reference of an error."""
-        return lambda reference: self.tell(spot, apology(reference))
+    def error_callback(self, target: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
+        """Return a function that sends the reference of an unexpected error to `target`."""
+        return lambda reference: self.send_text(target, apology(reference))
 
     async def _respond(self, url: str, message: dict[str, Any]) -> bool:
         webhook = AsyncWebhookClient(
@@ -90,7 +90,7 @@ class PrivateReply:
             log.warning("response_url refused", status=answer.status_code)
         return bool(answer.status_code == OK)
 
-    async def _write_to(self, user: str, message: dict[str, Any]) -> None:
+    async def _post_direct(self, user: str, message: dict[str, Any]) -> None:
         try:
             await self._client.chat_postMessage(
                 channel=user, text=message["text"], blocks=message["blocks"]
@@ -98,7 +98,7 @@ class PrivateReply:
         except CALL_ERRORS as error:
             log.warning("person could not be told", user=user, error=meaning_of(error).sentence)
 
-    async def _whisper(self, channel: str, user: str, message: dict[str, Any]) -> bool:
+    async def _post_ephemeral(self, channel: str, user: str, message: dict[str, Any]) -> bool:
         try:
             await self._client.chat_postEphemeral(
                 channel=channel, user=user, text=message["text"], blocks=message["blocks"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bot.cancellation.projects import Project, Projects
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 log = structlog.get_logger(__name__)
 
@@ -95,26 +95,26 @@ def _barred(project: Project, channel: str) -> str | None:
     return sentence_for(refusal) if refusal else None
 
 
-def dispatch(floor: Handlers, lead: Route, body: Mapping[str, Any], how: str) -> None:
+def dispatch(deps: Dependencies, lead: Route, body: Mapping[str, Any], how: str) -> None:
     """Go where it leads, after the ack.
 
     Args:
-        floor: who does it.
+        deps: who does it.
         lead: where it leads.
         body: has the person, the place and the trigger.
         how: what the person did, for the log.
     """
     note(how, lead, body)
-    spot = reply_target_of(body)
-    work = _work(floor, lead, body)
+    reply_to = reply_target_of(body)
+    work = _work(deps, lead, body)
     name = f"answer with {described(lead)['wants']}"
-    floor.background.start(work, name, floor.telling.apologise(spot))
+    deps.background.start(work, name, deps.replies.error_callback(reply_to))
 
 
 def note(how: str, lead: Route, body: Mapping[str, Any]) -> None:
     """Log what a person did, and where it leads: as it was read, not as it was typed."""
-    spot = reply_target_of(body)
-    log.info(how, actor=spot.user, channel=spot.channel, **described(lead))
+    reply_to = reply_target_of(body)
+    log.info(how, actor=reply_to.user, channel=reply_to.channel, **described(lead))
 
 
 def described(lead: Route) -> dict[str, str]:
@@ -134,19 +134,19 @@ def described(lead: Route) -> dict[str, str]:
             return {"wants": "a sentence"}
 
 
-def _work(floor: Handlers, lead: Route, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
-    spot, who = reply_target_of(body), actor_of(body, floor.identity)
+def _work(deps: Dependencies, lead: Route, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     trigger = str(body.get("trigger_id") or "")
     match lead:
         case JobTarget():
-            return floor.dialogs.open(lead, who, trigger, spot)
+            return deps.dialogs.open(lead, actor, trigger, reply_to)
         case SearchQuery():
-            return floor.searches.open(lead, who, trigger, spot)
+            return deps.searches.open(lead, actor, trigger, reply_to)
         case PickerQuery():
-            return floor.pickers.open(lead, who, trigger, spot)
+            return deps.pickers.open(lead, actor, trigger, reply_to)
         case ShowList(cluster):
-            return floor.listings.show_list(cluster, who, spot)
+            return deps.listings.show_list(cluster, actor, reply_to)
         case ShowHistory(count):
-            return floor.listings.show_history(count, who, spot)
+            return deps.listings.show_history(count, actor, reply_to)
         case str():
-            return floor.telling.tell(spot, lead)
+            return deps.replies.send_text(reply_to, lead)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Policy
     from bot.slack.actor import Actor
-    from bot.slack.context import Services
+    from bot.slack.dependencies import Dependencies
     from bot.slack.identity import Identity
 
     Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
@@ -48,8 +48,8 @@ class Click:
     """
 
     request_id: str
-    who: Actor
-    spot: ReplyTarget
+    actor: Actor
+    reply_to: ReplyTarget
     message: str | None
     trigger_id: str
 
@@ -59,8 +59,8 @@ def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
     container = body.get("container") or {}
     return Click(
         request_id=str(body["actions"][0].get("value") or ""),
-        who=actor_of(body, identity),
-        spot=reply_target_of(body),
+        actor=actor_of(body, identity),
+        reply_to=reply_target_of(body),
         message=None if container.get("is_ephemeral") else container.get("message_ts"),
         trigger_id=str(body.get("trigger_id") or ""),
     )
@@ -69,37 +69,37 @@ def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
 class CardActions:
     """The card's buttons: each click ends in a changed card or in a private sentence."""
 
-    def __init__(self, shared: Services) -> None:
-        self._client = shared.client
-        self._desk = shared.desk
-        self._directory = shared.directory
-        self._telling = shared.telling
-        self._links = shared.links
-        self._background = shared.background
-        self._patience = shared.patience
+    def __init__(self, deps: Dependencies) -> None:
+        self._client = deps.client
+        self._service = deps.service
+        self._directory = deps.directory
+        self._replies = deps.replies
+        self._links = deps.links
+        self._background = deps.background
+        self._ack_timeout = deps.ack_timeout
 
     async def approve(self, click: Click) -> Request:
-        policy = self._policy_of(await self._desk.request(click.request_id))
-        person = await self._directory.acting(click.who, policy.approvers)
-        return await self._desk.approve(click.request_id, person)
+        policy = self._policy_of(await self._service.request(click.request_id))
+        person = await self._directory.acting(click.actor, policy.approvers)
+        return await self._service.approve(click.request_id, person)
 
     async def retry(self, click: Click) -> Request:
-        policy = self._policy_of(await self._desk.request(click.request_id))
-        person = await self._directory.acting(click.who, policy.requesters)
-        return await self._desk.retry(click.request_id, person)
+        policy = self._policy_of(await self._service.request(click.request_id))
+        person = await self._directory.acting(click.actor, policy.requesters)
+        return await self._service.retry(click.request_id, person)
 
     async def withdraw(self, click: Click) -> Request:
         # The requester's id and team decide: Slack need not be asked who that is.
-        kind = Kind.OUTSIDER if click.who.is_outsider else Kind.MEMBER
-        person = Person(id=click.who.id, team=click.who.team, kind=kind)
-        return await self._desk.withdraw(click.request_id, person)
+        kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
+        person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
+        return await self._service.withdraw(click.request_id, person)
 
     async def decide(self, click: Click, decision: Decision) -> None:
         """Make a decision within the time of an ack; tell what came of it afterwards."""
         try:
-            request = await run_until_deadline(decision(click), self._background, self._patience)
+            request = await run_until_deadline(decision(click), self._background, self._ack_timeout)
         except (CancellationError, DirectoryTrouble) as error:
-            log.info("click refused", actor=click.who.id, why=type(error).__name__)
+            log.info("click refused", actor=click.actor.id, why=type(error).__name__)
             self._later(self._tell_loser(click, error), click)
         else:
             if request.card and click.message != request.card.ts:
@@ -111,7 +111,7 @@ class CardActions:
 
     async def _ask_reason(self, click: Click) -> None:
         if refusal := await self._may_not_deny(click):
-            log.info("click refused", actor=click.who.id, why=type(refusal).__name__)
+            log.info("click refused", actor=click.actor.id, why=type(refusal).__name__)
             await self._tell_loser(click, refusal)
             return
         try:
@@ -120,9 +120,9 @@ class CardActions:
             )
         except SlackTrouble as trouble:
             log.warning("dialog could not be opened", error=trouble.sentence)
-            await self._telling.tell(click.spot, sentence_for(trouble))
+            await self._replies.send_text(click.reply_to, sentence_for(trouble))
         else:
-            log.info("dialog opened", asks="why it is denied", actor=click.who.id)
+            log.info("dialog opened", asks="why it is denied", actor=click.actor.id)
 
     async def _may_not_deny(self, click: Click) -> Exception | None:
         try:
@@ -134,30 +134,30 @@ class CardActions:
             return error if isinstance(error, DirectoryTrouble) else None
 
     async def _deny_check(self, click: Click) -> Exception | None:
-        request = await self._desk.request(click.request_id)
+        request = await self._service.request(click.request_id)
         if request.state is not State.AWAITING:
             return RequestMovedOn(request)
         policy = self._policy_of(request)
-        person = await self._directory.acting(click.who, policy.approvers)
+        person = await self._directory.acting(click.actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
 
     def _policy_of(self, request: Request) -> Policy:
-        policy = self._desk.policy_of(request.ref.project_id)
+        policy = self._service.policy_of(request.ref.project_id)
         if policy is None:
             raise UnknownProject
         return policy
 
     def _later(self, work: Any, click: Click) -> None:  # noqa: ANN401 - any coroutine
-        self._background.start(work, "click", self._telling.apologise(click.spot))
+        self._background.start(work, "click", self._replies.error_callback(click.reply_to))
 
     async def _tell_loser(self, click: Click, error: Exception) -> None:
-        await self._telling.tell(click.spot, sentence_for(error, self._links))
+        await self._replies.send_text(click.reply_to, sentence_for(error, self._links))
         if isinstance(error, Overtaken):
             await self._settle_copy(click, error.request)
 
     async def _settle_copy(self, click: Click, request: Request) -> None:
         """Bring a message up to date that no edit of ours reaches: a second copy of the card."""
-        if not click.message or not click.spot.channel or not request.card:
+        if not click.message or not click.reply_to.channel or not request.card:
             return
         is_the_card = click.message == request.card.ts
         if is_the_card and not request.state.ended:
@@ -166,10 +166,12 @@ class CardActions:
             self._drawn(request) if is_the_card else card_views.second_copy(request, self._links)
         )
         try:
-            await self._client.chat_update(channel=click.spot.channel, ts=click.message, **drawn)
+            await self._client.chat_update(
+                channel=click.reply_to.channel, ts=click.message, **drawn
+            )
         except CALL_ERRORS as error:
             log.info("copy of a card not settled", error=meaning_of(error).sentence)
 
     def _drawn(self, request: Request) -> dict[str, Any]:
-        policy = self._desk.policy_of(request.ref.project_id)
+        policy = self._service.policy_of(request.ref.project_id)
         return card_views.message(request, policy.approvers if policy else None, self._links)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
     from bot.slack.card.decisions import Decision
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 UNKNOWN = "This button is of another version of the bot. Please type `/cancel-restore`."
 
@@ -32,35 +32,35 @@ PAGE = r"\d{1,6}"
 ONLY_LINKS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK})
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
-    _decides(app, floor, ids.APPROVE, floor.clicks.approve)
-    _decides(app, floor, ids.WITHDRAW, floor.clicks.withdraw)
-    _decides(app, floor, ids.RETRY, floor.clicks.retry)
+def register(app: AsyncApp, deps: Dependencies) -> None:
+    _decides(app, deps, ids.APPROVE, deps.card_actions.approve)
+    _decides(app, deps, ids.WITHDRAW, deps.card_actions.withdraw)
+    _decides(app, deps, ids.RETRY, deps.card_actions.retry)
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        floor.clicks.ask_reason(read_click(body, floor.identity))
+        deps.card_actions.ask_reason(read_click(body, deps.identity))
 
     async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        dispatch(floor, job_of_button(body, floor), body, "button clicked")
+        dispatch(deps, job_of_button(body, deps), body, "button clicked")
 
     async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _show_more(floor, body)
+        _show_more(deps, body)
 
     async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _draw_home(floor, body)
+        _draw_home(deps, body)
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _look_again(floor, body)
+        _look_again(deps, body)
 
     async def unknown(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         if body["actions"][0].get("action_id") not in ONLY_LINKS:
-            _tell(floor, body, UNKNOWN)
+            _tell(deps, body, UNKNOWN)
 
     app.action(ids.DENY)(deny)
     app.action(ids.OPEN)(open_job)
@@ -70,57 +70,57 @@ def register(app: AsyncApp, floor: Handlers) -> None:
     app.action(re.compile(".*"))(unknown)
 
 
-def _decides(app: AsyncApp, floor: Handlers, action_id: str, decision: Decision) -> None:
+def _decides(app: AsyncApp, deps: Dependencies, action_id: str, decision: Decision) -> None:
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         # What is acknowledged is written down: the ack waits for the ledger, and for no more.
-        await floor.clicks.decide(read_click(body, floor.identity), decision)
+        await deps.card_actions.decide(read_click(body, deps.identity), decision)
         await ack()
         if (body.get("view") or {}).get("type") == "home":
-            _draw_home(floor, body)
+            _draw_home(deps, body)
 
     app.action(action_id)(clicked)
 
 
-def job_of_button(body: Mapping[str, Any], floor: Handlers) -> Route:
+def job_of_button(body: Mapping[str, Any], deps: Dependencies) -> Route:
     """Read which job an "open" button is about: its value is what a person would type."""
     command = parse(str(body["actions"][0].get("value") or ""))
     if not isinstance(command, OpenJob):
         return UNKNOWN
     channel = channel_of(body) or reply_target_of(body).user
-    return route(command, channel, floor.desk.projects)
+    return route(command, channel, deps.service.projects)
 
 
-def _show_more(floor: Handlers, body: Mapping[str, Any]) -> None:
+def _show_more(deps: Dependencies, body: Mapping[str, Any]) -> None:
     """Show the next page of a list: the button's value is where it begins, and its cluster."""
     start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
     if not re.fullmatch(PAGE, start, re.ASCII):
-        _tell(floor, body, UNKNOWN)
+        _tell(deps, body, UNKNOWN)
         return
-    spot, who = reply_target_of(body), actor_of(body, floor.identity)
-    showing = floor.listings.show_list(cluster or None, who, spot, int(start))
-    floor.background.start(showing, "list", floor.telling.apologise(spot))
+    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
+    showing = deps.listings.show_list(cluster or None, actor, reply_to, int(start))
+    deps.background.start(showing, "list", deps.replies.error_callback(reply_to))
 
 
-def _draw_home(floor: Handlers, body: Mapping[str, Any]) -> None:
-    who = actor_of(body, floor.identity)
-    floor.background.start(floor.home.publish(who, drawn=True), "home")
+def _draw_home(deps: Dependencies, body: Mapping[str, Any]) -> None:
+    actor = actor_of(body, deps.identity)
+    deps.background.start(deps.home.publish(actor, drawn=True), "home")
 
 
-def _look_again(floor: Handlers, body: Mapping[str, Any]) -> None:
-    spot = reply_target_of(body)
+def _look_again(deps: Dependencies, body: Mapping[str, Any]) -> None:
+    reply_to = reply_target_of(body)
     view = view_in(body)
     if choice := read_choice(view):
-        pick(floor, choice, ids.JOB, body)
+        pick(deps, choice, ids.JOB, body)
         return
     try:
         asked = read_asked(str(view.get("private_metadata") or ""))
     except UnreadableDialog as error:
-        _tell(floor, body, str(error))
+        _tell(deps, body, str(error))
         return
-    who = actor_of(body, floor.identity)
-    looking = floor.dialogs.look_again(asked, who, str(view["id"]), spot)
-    floor.background.start(looking, "look again", floor.telling.apologise(spot))
+    actor = actor_of(body, deps.identity)
+    looking = deps.dialogs.look_again(asked, actor, str(view["id"]), reply_to)
+    deps.background.start(looking, "look again", deps.replies.error_callback(reply_to))
 
 
-def _tell(floor: Handlers, body: Mapping[str, Any], said: str) -> None:
-    floor.background.start(floor.telling.tell(reply_target_of(body), said), "private answer")
+def _tell(deps: Dependencies, body: Mapping[str, Any], said: str) -> None:
+    deps.background.start(deps.replies.send_text(reply_target_of(body), said), "private answer")

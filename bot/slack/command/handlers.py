@@ -14,21 +14,21 @@ from bot.slack.routing import dispatch, note, route
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 TYPED = "command typed"
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
         typed = str(body.get("text") or "")
         channel = channel_of(body) or reply_target_of(body).user
-        lead = route(parse(typed), channel, floor.desk.projects, typed)
+        lead = route(parse(typed), channel, deps.service.projects, typed)
         if isinstance(lead, str):
             note(TYPED, lead, body)
             await ack(**private(lead))
         else:
             await ack()
-            dispatch(floor, lead, body, TYPED)
+            dispatch(deps, lead, body, TYPED)
 
     app.command(ids.COMMAND)(cancel_restore)

@@ -23,7 +23,6 @@ from bot.slack.errors import (
     meaning_of,
 )
 from bot.slack.placement import NowhereToPost, choose, target
-from bot.slack.turns import Turns
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from bot.services.service import JobDetails
     from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.context import Services
+    from bot.slack.dependencies import Dependencies
     from bot.slack.dialog.metadata import JobTarget
     from bot.slack.placement import Placement
     from bot.slack.private_reply import ReplyTarget
@@ -58,49 +57,49 @@ class Refusal(Exception):
 class Dialogs:
     """The dialog, from the trigger to the details."""
 
-    def __init__(self, shared: Services) -> None:
-        self._client = shared.client
-        self._desk = shared.desk
-        self._directory = shared.directory
-        self._channels = shared.channels
-        self._telling = shared.telling
-        self._links = shared.links
-        self._sleep = shared.sleep
-        self._turns = Turns()
+    def __init__(self, deps: Dependencies) -> None:
+        self._client = deps.client
+        self._service = deps.service
+        self._directory = deps.directory
+        self._channels = deps.channels
+        self._replies = deps.replies
+        self._links = deps.links
+        self._sleep = deps.sleep
 
-    async def open(self, asked: JobTarget, who: Actor, trigger_id: str, spot: ReplyTarget) -> None:
+    async def open(
+        self, asked: JobTarget, actor: Actor, trigger_id: str, reply_to: ReplyTarget
+    ) -> None:
         """Show "Looking up …" with Slack's very next call, then what was found."""
         view = dialog_views.loading(asked)
-        opening = asyncio.create_task(self.opened(view, trigger_id, spot))
-        finding = asyncio.create_task(self.find(asked, who))
+        opening = asyncio.create_task(self.opened(view, trigger_id, reply_to))
+        finding = asyncio.create_task(self.find(asked, actor))
         try:
             if view_id := await opening:
-                await self.show(view_id, await finding, spot)
+                await self.show(view_id, await finding, reply_to)
         finally:
             await cancel_and_wait(finding)
 
-    async def opened(self, view: View, trigger_id: str, spot: ReplyTarget) -> str | None:
+    async def opened(self, view: View, trigger_id: str, reply_to: ReplyTarget) -> str | None:
         """Open a dialog and return its id; None when that was not to be, and the person told."""
         try:
             view_id = await open_dialog(self._client, trigger_id, view)
         except SlackTrouble as trouble:
-            await self._not_opened(trouble, spot)
+            await self._not_opened(trouble, reply_to)
             return None
         log.info("dialog opened", view=view_id)
         return view_id
 
     async def look_again(
-        self, asked: JobTarget, who: Actor, view_id: str, spot: ReplyTarget
+        self, asked: JobTarget, actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> None:
         """Look the job up anew, in the same dialog."""
-        await self.show(view_id, dialog_views.loading(asked), spot)
-        await self.show(view_id, await self.find(asked, who), spot)
+        await self.show(view_id, dialog_views.loading(asked), reply_to)
+        await self.show(view_id, await self.find(asked, actor), reply_to)
 
-    async def find(self, asked: JobTarget, who: Actor) -> View:
+    async def find(self, asked: JobTarget, actor: Actor) -> View:
         """Ask Slack about the person and the channel, and Atlas about the job, all at once."""
         try:
-            async with self._turns.taken():
-                return await self._found(asked, who)
+            return await self._found(asked, actor)
         except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
             log.info("dialog says why not", job=asked.ref.job_id, why=type(error).__name__)
             return self._instead(error, asked)
@@ -108,22 +107,22 @@ class Dialogs:
             # The process is about to end, and leaves time for a last word; another one goes on.
             return dialog_views.trouble(ENDING, asked)
 
-    async def _found(self, asked: JobTarget, who: Actor) -> View:
-        looking = asyncio.create_task(self._desk.look_up(asked.ref, patience=PATIENCE))
+    async def _found(self, asked: JobTarget, actor: Actor) -> View:
+        looking = asyncio.create_task(self._service.look_up(asked.ref, patience=PATIENCE))
         try:
-            policy, standing = await self._admit(asked, who)
+            policy, standing = await self._admit(asked, actor)
             return self._view(await looking, asked, policy, standing)
         finally:
             await cancel_and_wait(looking)
 
-    async def show(self, view_id: str, view: View, spot: ReplyTarget) -> None:
+    async def show(self, view_id: str, view: View, reply_to: ReplyTarget) -> None:
         """Update an open dialog; one that was closed meanwhile needs no update."""
         try:
             await self._update(view_id, view)
         except DialogTooLate:
             log.info("dialog was closed before its update", view=view_id)
         except NotReachable as error:
-            await self._telling.tell(spot, sentence_for(error))
+            await self._replies.send_text(reply_to, sentence_for(error))
 
     async def _update(self, view_id: str, view: View) -> None:
         for pause in (*PAUSES, None):
@@ -137,12 +136,12 @@ class Dialogs:
             else:
                 return
 
-    async def _not_opened(self, trouble: SlackTrouble, spot: ReplyTarget) -> None:
+    async def _not_opened(self, trouble: SlackTrouble, reply_to: ReplyTarget) -> None:
         if trouble.code in USED:
             log.info("dialog is open already", code=trouble.code)
             return
         log.warning("dialog could not be opened", error=trouble.sentence)
-        await self._telling.tell(spot, sentence_for(trouble))
+        await self._replies.send_text(reply_to, sentence_for(trouble))
 
     def _instead(self, error: Exception, asked: JobTarget) -> View:
         """Draw what is shown in place of the job."""
@@ -155,34 +154,34 @@ class Dialogs:
             return dialog_views.trouble(str(error), asked)
         return dialog_views.refused(sentence_for(error, self._links))
 
-    async def _admit(self, asked: JobTarget, who: Actor) -> tuple[Policy, Placement]:
+    async def _admit(self, asked: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
         """Check the person and the place; raises `Refusal`, `NotAllowed` or `DirectoryTrouble`."""
-        policy = self._desk.policy_of(asked.ref.project_id)
+        policy = self._service.policy_of(asked.ref.project_id)
         if policy is None:
             raise UnknownProject
         if refusal := rules.may_use_channel(policy, asked.asked_in):
             raise refusal
         person, standing, members = await asyncio.gather(
-            self._directory.person(who, policy.requesters),
-            self._standing(policy, asked, who),
+            self._directory.person(actor, policy.requesters),
+            self._standing(policy, asked, actor),
             self._members(policy),
         )
         if refusal := rules.may_ask(policy, person):
             raise refusal
         if isinstance(standing, NowhereToPost):
             raise Refusal(standing.sentence)
-        if refusal := rules.can_be_approved(policy, who.id, members):
+        if refusal := rules.can_be_approved(policy, actor.id, members):
             raise refusal
         return policy, standing
 
     async def _standing(
-        self, policy: Policy, asked: JobTarget, who: Actor
+        self, policy: Policy, asked: JobTarget, actor: Actor
     ) -> Placement | NowhereToPost:
         channel = target(policy, asked.asked_in)
         asking = {channel, asked.asked_in}
         places = await asyncio.gather(*(self._channels.place(each) for each in asking))
         found = dict(zip(asking, places, strict=True))
-        return choose(policy, asked.asked_in, found[channel], who.id, found[asked.asked_in])
+        return choose(policy, asked.asked_in, found[channel], actor.id, found[asked.asked_in])
 
     async def _members(self, policy: Policy) -> frozenset[str]:
         if policy.approvals == 0:

@@ -13,19 +13,19 @@ from bot.slack.dialog.submissions import updated
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 UNKNOWN = "This dialog is of another version of the bot. Please type the command again."
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def submitted(ack: AsyncAck, body: dict[str, Any]) -> None:
-        who = actor_of(body, floor.identity)
-        await ack(**await floor.submissions.submit(body["view"], who))
+        actor = actor_of(body, deps.identity)
+        await ack(**await deps.submissions.submit(body["view"], actor))
 
     async def denied(ack: AsyncAck, body: dict[str, Any]) -> None:
-        who = actor_of(body, floor.identity)
-        await ack(**await floor.submissions.deny(body["view"], who))
+        actor = actor_of(body, deps.identity)
+        await ack(**await deps.submissions.deny(body["view"], actor))
 
     async def unknown(ack: AsyncAck) -> None:
         await ack(**updated(dialog_views.refused(UNKNOWN)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
+from bot.slack.access import allowed_projects
 from bot.slack.dialog import search_views
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project
     from bot.services.search_results import ClusterRef, Search
-    from bot.slack.access import AllowedProjects
     from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.context import Services
-    from bot.slack.dialog.flow import Dialogs
+    from bot.slack.dependencies import Dependencies
     from bot.slack.private_reply import ReplyTarget
 
 
@@ -48,34 +47,36 @@ class SearchQuery:
 class Searches:
     """The dialog for a job that must be found first."""
 
-    def __init__(self, shared: Services, admission: AllowedProjects, dialogs: Dialogs) -> None:
-        self._desk = shared.desk
-        self._background = shared.background
-        self._admission = admission
-        self._dialogs = dialogs
+    def __init__(self, deps: Dependencies) -> None:
+        self._service = deps.service
+        self._background = deps.background
+        self._directory = deps.directory
+        self._dialogs = deps.dialogs
 
     async def open(
-        self, wanted: SearchQuery, who: Actor, trigger_id: str, spot: ReplyTarget
+        self, wanted: SearchQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
     ) -> None:
         """Say at once what is searched, then show the job, or where it is not."""
         names = [project.name for project in wanted.among]
         view = search_views.searching(wanted.job_id, names, wanted.cluster)
-        if view_id := await self._dialogs.opened(view, trigger_id, spot):
-            found = await self._find(wanted, who, view_id, spot)
-            await self._dialogs.show(view_id, found, spot)
+        if view_id := await self._dialogs.opened(view, trigger_id, reply_to):
+            found = await self._find(wanted, actor, view_id, reply_to)
+            await self._dialogs.show(view_id, found, reply_to)
 
-    async def _find(self, wanted: SearchQuery, who: Actor, view_id: str, spot: ReplyTarget) -> View:
+    async def _find(
+        self, wanted: SearchQuery, actor: Actor, view_id: str, reply_to: ReplyTarget
+    ) -> View:
         try:
-            among = await self._admission.admit(who, wanted.asked_in, wanted.among)
+            among = await allowed_projects(self._directory, actor, wanted.asked_in, wanted.among)
         except (CancellationError, DirectoryTrouble) as error:
             return dialog_views.refused(sentence_for(error))
-        result, searched = await self._search(wanted, among, view_id, spot)
+        result, searched = await self._search(wanted, among, view_id, reply_to)
         if result.found is None:
             return search_views.nowhere(wanted.job_id, searched, result, wanted.cluster)
-        return await self._dialogs.find(_asked(wanted, result.found), who)
+        return await self._dialogs.find(_asked(wanted, result.found), actor)
 
     async def _search(
-        self, wanted: SearchQuery, among: Sequence[Project], view_id: str, spot: ReplyTarget
+        self, wanted: SearchQuery, among: Sequence[Project], view_id: str, reply_to: ReplyTarget
     ) -> tuple[Search, Sequence[ClusterRef]]:
         """Search while the dialog is told how much there is to search."""
         telling: list[asyncio.Task[None]] = []
@@ -84,10 +85,10 @@ class Searches:
         async def told(places: Sequence[ClusterRef]) -> None:
             searched.extend(places)
             view = search_views.counted(wanted.job_id, places)
-            showing = self._dialogs.show(view_id, view, spot)
+            showing = self._dialogs.show(view_id, view, reply_to)
             telling.append(self._background.start(showing, "search"))
 
-        result = await self._desk.finder.search(
+        result = await self._service.finder.search(
             wanted.job_id, among, cluster=wanted.cluster, hints=wanted.hints, told=told
         )
         # What is shown next must not be overtaken.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
     from bot.slack.actor import Actor
-    from bot.slack.context import Services
+    from bot.slack.dependencies import Dependencies
     from bot.slack.dialog.metadata import DialogState
     from bot.slack.links import Links
 
@@ -51,54 +51,54 @@ LOOKS = (0.3, 0.7, 1.0, 2.0, 4.0)
 class Submissions:
     """Turns submitted views into requests and decisions, within the time of an ack."""
 
-    def __init__(self, shared: Services) -> None:
-        self._client = shared.client
-        self._desk = shared.desk
-        self._directory = shared.directory
-        self._links = shared.links
-        self._background = shared.background
-        self._patience = shared.patience
-        self._sleep = shared.sleep
+    def __init__(self, deps: Dependencies) -> None:
+        self._client = deps.client
+        self._service = deps.service
+        self._directory = deps.directory
+        self._links = deps.links
+        self._background = deps.background
+        self._ack_timeout = deps.ack_timeout
+        self._sleep = deps.sleep
 
-    async def submit(self, view: Mapping[str, Any], who: Actor) -> Answer:
+    async def submit(self, view: Mapping[str, Any], actor: Actor) -> Answer:
         """Write the request down, and answer the dialog."""
         if problem := not_ready(view):
-            log.info("submission refused", actor=who.id, why="not ready")
+            log.info("submission refused", actor=actor.id, why="not ready")
             return {"response_action": "errors", "errors": dict([problem])}
         try:
             seen = read_seen(str(view.get("private_metadata") or ""))
-            request = await self._in_time(self._submit(view, seen, who))
+            request = await self._in_time(self._submit(view, seen, actor))
         except UnreadableDialog as error:
-            log.info("submission refused", actor=who.id, why=type(error).__name__)
+            log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return updated(dialog_views.refused(mrkdwn.escape(str(error))))
         except (CancellationError, DirectoryTrouble) as error:
-            log.info("submission refused", actor=who.id, why=type(error).__name__)
+            log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._links)
         return self._written(request, seen, str(view["id"]))
 
-    async def deny(self, view: Mapping[str, Any], who: Actor) -> Answer:
+    async def deny(self, view: Mapping[str, Any], actor: Actor) -> Answer:
         """End the request by this person's no, and answer the dialog."""
         request_id = str(view.get("private_metadata") or "")
         reason = typed_in(view, ids.REASON)
         try:
-            await self._in_time(self._deny(request_id, who, reason))
+            await self._in_time(self._deny(request_id, actor, reason))
         except (CancellationError, DirectoryTrouble) as error:
-            log.info("denial refused", actor=who.id, why=type(error).__name__)
+            log.info("denial refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._links)
         return CLOSED
 
     async def _in_time(self, work: Coroutine[Any, Any, Request]) -> Request:
-        return await run_until_deadline(work, self._background, self._patience)
+        return await run_until_deadline(work, self._background, self._ack_timeout)
 
-    async def _submit(self, view: Mapping[str, Any], seen: DialogState, who: Actor) -> Request:
-        policy = self._desk.policy_of(seen.asked.ref.project_id)
+    async def _submit(self, view: Mapping[str, Any], seen: DialogState, actor: Actor) -> Request:
+        policy = self._service.policy_of(seen.asked.ref.project_id)
         if policy is None:
             raise UnknownProject
         if barred := rules.may_use_channel(policy, seen.asked.asked_in):
             raise barred
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._directory.acting(who, policy.requesters), self._directory.members_of(groups)
+            self._directory.acting(actor, policy.requesters), self._directory.members_of(groups)
         )
         submission = Submission(
             key=str(view["id"]),
@@ -114,15 +114,15 @@ class Submissions:
             approver_members=members,
             request_id=current_request_id(),
         )
-        return await self._desk.submit(submission)
+        return await self._service.submit(submission)
 
-    async def _deny(self, request_id: str, who: Actor, reason: str) -> Request:
-        request = await self._desk.request(request_id)
-        policy = self._desk.policy_of(request.ref.project_id)
+    async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
+        request = await self._service.request(request_id)
+        policy = self._service.policy_of(request.ref.project_id)
         if policy is None:
             raise UnknownProject
-        person = await self._directory.acting(who, policy.approvers)
-        return await self._desk.deny(request_id, person, reason)
+        person = await self._directory.acting(actor, policy.approvers)
+        return await self._service.deny(request_id, person, reason)
 
     def _written(self, request: Request, seen: DialogState, view_id: str) -> Answer:
         if request.channel == seen.asked.asked_in:
@@ -134,7 +134,7 @@ class Submissions:
         """Put the card's own address into the dialog as soon as the card is posted."""
         for pause in LOOKS:
             await self._sleep(pause)
-            now = await self._desk.request(request.id)
+            now = await self._service.request(request.id)
             if link := self._links.card_of(now):
                 said = f"{where(now)} {mrkdwn.link(link, 'Go to the card')}."
                 await self._show(view_id, dialog_views.posted_elsewhere(said))

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 HOME = "home"
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         event = body["event"]
         person = event.get("user")
         if event.get("tab", HOME) == HOME and isinstance(person, str) and person:
-            who = actor_of(person_in(body), floor.identity)
+            actor = actor_of(person_in(body), deps.identity)
             drawn = bool(event.get("view"))
-            floor.background.start(floor.home.publish(who, drawn=drawn), "home")
+            deps.background.start(deps.home.publish(actor, drawn=drawn), "home")
 
     app.event("app_home_opened")(opened)
 

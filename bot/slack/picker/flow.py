@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids, mrkdwn
+from bot.slack.access import allowed_projects
 from bot.slack.command import views as helping
 from bot.slack.command.grammar import nearest
 from bot.slack.dialog import views as dialog_views
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from bot.cancellation.projects import Project
-    from bot.slack.access import AllowedProjects
     from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.context import Services
-    from bot.slack.dialog.flow import Dialogs
+    from bot.slack.dependencies import Dependencies
     from bot.slack.private_reply import ReplyTarget
 
     Show = Callable[[View, ReplyTarget], Awaitable[None]]
@@ -77,62 +76,62 @@ class Drawing:
 class Pickers:
     """The dialog in which a job is picked."""
 
-    def __init__(self, shared: Services, admission: AllowedProjects, dialogs: Dialogs) -> None:
-        self._desk = shared.desk
-        self._telling = shared.telling
-        self._admission = admission
-        self._dialogs = dialogs
+    def __init__(self, deps: Dependencies) -> None:
+        self._service = deps.service
+        self._replies = deps.replies
+        self._directory = deps.directory
+        self._dialogs = deps.dialogs
         self._latest: dict[str, object] = {}
 
     async def open(
-        self, start: PickerQuery, who: Actor, trigger_id: str, spot: ReplyTarget
+        self, start: PickerQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
     ) -> None:
         """Open the dialog at once, then offer what this person may pick."""
         meant = nearest(start.word) if start.word else None
         if start.word and meant and not await self._is_cluster(start):
             said = f"There is no cluster {mrkdwn.code(start.word)}."
-            await self._telling.tell(spot, helping.type_instead(said, meant))
+            await self._replies.send_text(reply_to, helping.type_instead(said, meant))
             return
         opening = asyncio.create_task(
-            self._dialogs.opened(picker_views.loading(), trigger_id, spot)
+            self._dialogs.opened(picker_views.loading(), trigger_id, reply_to)
         )
-        beginning = asyncio.create_task(self._begun(start, who))
+        beginning = asyncio.create_task(self._begun(start, actor))
         if view_id := await opening:
-            await self._begin(beginning, who, view_id, spot)
+            await self._begin(beginning, actor, view_id, reply_to)
         else:
             await cancel_and_wait(beginning)
 
     async def pick(
-        self, choice: Choice, upto: str, who: Actor, view_id: str, spot: ReplyTarget
+        self, choice: Choice, upto: str, actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> None:
         """Show what follows a pick; a later pick in the same dialog wins.
 
         Args:
             choice: with the pick.
             upto: the last picker whose pick still holds.
-            who: who picked.
+            actor: who picked.
             view_id: in which dialog.
-            spot: where the person is.
+            reply_to: where the person is.
         """
         with self._turn(view_id) as show:
             try:
-                projects = await self._projects(choice, who)
+                projects = await self._projects(choice, actor)
             except (CancellationError, DirectoryTrouble) as error:
-                await show(dialog_views.refused(sentence_for(error)), spot)
+                await show(dialog_views.refused(sentence_for(error)), reply_to)
                 return
             # What was picked for another cluster before is dropped with its picker.
-            await show(self._waiting(choice, projects, upto), spot)
+            await show(self._waiting(choice, projects, upto), reply_to)
             early = choice.ref is None
-            await self._follow(Drawing(choice, projects, ""), who, show, spot, early=early)
+            await self._follow(Drawing(choice, projects, ""), actor, show, reply_to, early=early)
 
     @contextmanager
     def _turn(self, view_id: str) -> Iterator[Show]:
         """Take the dialog over from an earlier turn, which shows nothing any more."""
         turn = self._latest[view_id] = object()
 
-        async def show(view: View, spot: ReplyTarget) -> None:
+        async def show(view: View, reply_to: ReplyTarget) -> None:
             if self._latest.get(view_id) is turn:
-                await self._dialogs.show(view_id, view, spot)
+                await self._dialogs.show(view_id, view, reply_to)
 
         try:
             yield show
@@ -141,34 +140,34 @@ class Pickers:
                 del self._latest[view_id]
 
     async def _begin(
-        self, beginning: asyncio.Task[Drawing], who: Actor, view_id: str, spot: ReplyTarget
+        self, beginning: asyncio.Task[Drawing], actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> None:
         with self._turn(view_id) as show:
             try:
                 drawing = await beginning
             except (CancellationError, DirectoryTrouble) as error:
-                await show(dialog_views.refused(sentence_for(error)), spot)
+                await show(dialog_views.refused(sentence_for(error)), reply_to)
             else:
                 # A cluster that was typed is shown as picked only when it is known to be one.
                 early = drawing.choice.cluster is None
-                await self._follow(drawing, who, show, spot, early=early)
+                await self._follow(drawing, actor, show, reply_to, early=early)
 
     async def _follow(
-        self, drawing: Drawing, who: Actor, show: Show, spot: ReplyTarget, *, early: bool
+        self, drawing: Drawing, actor: Actor, show: Show, reply_to: ReplyTarget, *, early: bool
     ) -> None:
         """Show the pickers with what there is to say; `early` ones without, where that lasts."""
-        drawn = asyncio.create_task(self._drawn(drawing, who))
+        drawn = asyncio.create_task(self._drawn(drawing, actor))
         try:
             done, _ = await asyncio.wait({drawn}, timeout=SOON)
             if early and not done:
-                await show(self._waiting(drawing.choice, drawing.projects, ids.JOB), spot)
-            await show(await drawn, spot)
+                await show(self._waiting(drawing.choice, drawing.projects, ids.JOB), reply_to)
+            await show(await drawn, reply_to)
         finally:
             drawn.cancel()
 
-    async def _begun(self, start: PickerQuery, who: Actor) -> Drawing:
-        among = [start.project] if start.project else self._desk.projects.all
-        projects = await self._admission.admit(who, start.asked_in, among)
+    async def _begun(self, start: PickerQuery, actor: Actor) -> Drawing:
+        among = [start.project] if start.project else self._service.projects.all
+        projects = await allowed_projects(self._directory, actor, start.asked_in, among)
         return await self._placed(start, projects)
 
     async def _placed(self, start: PickerQuery, projects: Sequence[Project]) -> Drawing:
@@ -177,7 +176,7 @@ class Pickers:
         choice = Choice(project_id=only.id if only else None, asked_in=start.asked_in)
         if not start.word:
             return Drawing(choice, projects, "")
-        named = self._desk.projects.find(start.word)
+        named = self._service.projects.find(start.word)
         known = only is not None and named is not only
         having = [] if known else await self._having(projects, start.word)
         if named in projects and named and not having:
@@ -190,7 +189,7 @@ class Pickers:
 
     async def _is_cluster(self, start: PickerQuery) -> bool:
         """Find out, while the trigger lives, whether what looks like a slip is a name after all."""
-        projects = [start.project] if start.project else self._desk.projects.all
+        projects = [start.project] if start.project else self._service.projects.all
         return bool(await self._having(projects, start.word or ""))
 
     async def _having(self, projects: Sequence[Project], cluster: str) -> list[Project]:
@@ -200,7 +199,7 @@ class Pickers:
 
     async def _has(self, project: Project, cluster: str) -> bool:
         try:
-            return cluster in await self._desk.finder.clusters(project.id, patience=FOR_A_HINT)
+            return cluster in await self._service.finder.clusters(project.id, patience=FOR_A_HINT)
         except (AtlasError, CancellationError):
             return False  # the project's own picker says why
 
@@ -208,20 +207,22 @@ class Pickers:
         """Show the pickers while it is looked up what there is to say."""
         what = "the restore job" if choice.ref else "what can be cancelled"
         note = f":hourglass_flowing_sand: Looking up {what} …"
-        policy = self._desk.policy_of(choice.project_id or "")
+        policy = self._service.policy_of(choice.project_id or "")
         return picker_views.view(choice, projects, policy, note, upto=upto)
 
-    async def _projects(self, choice: Choice, who: Actor) -> list[Project]:
-        return await self._admission.admit(who, choice.asked_in, self._desk.projects.all)
+    async def _projects(self, choice: Choice, actor: Actor) -> list[Project]:
+        return await allowed_projects(
+            self._directory, actor, choice.asked_in, self._service.projects.all
+        )
 
-    async def _drawn(self, drawing: Drawing, who: Actor) -> View:
+    async def _drawn(self, drawing: Drawing, actor: Actor) -> View:
         choice, projects, note = drawing.choice, drawing.projects, drawing.note
-        project = self._desk.projects.find(choice.project_id or "")
+        project = self._service.projects.find(choice.project_id or "")
         policy = project.policy if project else None
         if project and choice.ref:
             asked = JobTarget(ref=choice.ref, project_name=project.name, asked_in=choice.asked_in)
             return picker_views.around(
-                await self._dialogs.find(asked, who), choice, projects, policy
+                await self._dialogs.find(asked, actor), choice, projects, policy
             )
         if project is None:
             said = " ".join(filter(None, [note, "Choose a project first."]))
@@ -238,10 +239,10 @@ class Pickers:
     async def _note(self, choice: Choice, project: Project) -> str:
         """Say what there is to pick next; asking for it warms what the select will offer."""
         if choice.cluster is None:
-            clusters = await self._desk.finder.clusters(project.id, patience=FOR_A_NOTE)
+            clusters = await self._service.finder.clusters(project.id, patience=FOR_A_NOTE)
             count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
             return f"{mrkdwn.line(project.name)} has {count}. Choose one."
-        jobs = await self._desk.finder.jobs(project.id, choice.cluster, patience=FOR_A_NOTE)
+        jobs = await self._service.finder.jobs(project.id, choice.cluster, patience=FOR_A_NOTE)
         count = {0: "No restore job", 1: "1 restore job"}.get(
             len(jobs), f"{len(jobs)} restore jobs"
         )
@@ -250,7 +251,7 @@ class Pickers:
     async def _no_cluster(self, choice: Choice, project: Project, error: AtlasError) -> str:
         said = f":warning: {mrkdwn.code(choice.cluster or '')}: {mrkdwn.escape(str(error))}"
         try:
-            clusters = await self._desk.finder.clusters(project.id, patience=FOR_A_HINT)
+            clusters = await self._service.finder.clusters(project.id, patience=FOR_A_HINT)
         except (AtlasError, CancellationError):
             return said
         near = [

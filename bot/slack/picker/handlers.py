@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
     from bot.slack.picker.state import Choice
 
 log = structlog.get_logger(__name__)
@@ -27,14 +27,14 @@ UNKNOWN = "This dialog is of another version of the bot. Please type `/cancel-re
 PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
-        who, typed = actor_of(body, floor.identity), str(body.get("value") or "")
-        await ack(options=await floor.offers.clusters(view_in(body), typed, who))
+        actor, typed = actor_of(body, deps.identity), str(body.get("value") or "")
+        await ack(options=await deps.offers.clusters(view_in(body), typed, actor))
 
     async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
-        who, typed = actor_of(body, floor.identity), str(body.get("value") or "")
-        await ack(options=await floor.offers.jobs(view_in(body), typed, who))
+        actor, typed = actor_of(body, deps.identity), str(body.get("value") or "")
+        await ack(options=await deps.offers.jobs(view_in(body), typed, actor))
 
     async def picked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -44,11 +44,11 @@ def register(app: AsyncApp, floor: Handlers) -> None:
         label = str((option.get("text") or {}).get("text") or "")
         choice = read_choice(view_in(body))
         if choice is None:
-            spot = reply_target_of(body)
-            floor.background.start(floor.telling.tell(spot, UNKNOWN), "private answer")
+            reply_to = reply_target_of(body)
+            deps.background.start(deps.replies.send_text(reply_to, UNKNOWN), "private answer")
             return
         block = str(action["block_id"])
-        pick(floor, with_pick(choice, block, value, label), holding(block, value), body)
+        pick(deps, with_pick(choice, block, value, label), holding(block, value), body)
 
     app.options(ids.CLUSTER)(clusters)
     app.options(ids.JOB)(jobs)
@@ -68,9 +68,9 @@ def holding(block_id: str, value: str) -> str:
     return PICKERS[max(0, place - 1) if value == NOTHING else place]
 
 
-def pick(floor: Handlers, choice: Choice, upto: str, body: Mapping[str, Any]) -> None:
+def pick(deps: Dependencies, choice: Choice, upto: str, body: Mapping[str, Any]) -> None:
     """Show what follows a pick, after the ack."""
-    spot, who = reply_target_of(body), actor_of(body, floor.identity)
+    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     log.info("picked", what=upto, cluster=choice.cluster, job=choice.job_id)
-    showing = floor.pickers.pick(choice, upto, who, str(body["view"]["id"]), spot)
-    floor.background.start(showing, "pick", floor.telling.apologise(spot))
+    showing = deps.pickers.pick(choice, upto, actor, str(body["view"]["id"]), reply_to)
+    deps.background.start(showing, "pick", deps.replies.error_callback(reply_to))

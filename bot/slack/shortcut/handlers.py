@@ -13,14 +13,14 @@ from bot.slack.shortcut.message import lead_in
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.handlers import Handlers
+    from bot.slack.dependencies import Dependencies
 
 
-def register(app: AsyncApp, floor: Handlers) -> None:
+def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         channel = channel_of(body) or reply_target_of(body).user
-        lead = lead_in(body.get("message") or {}, channel, floor.desk.projects)
-        dispatch(floor, lead, body, "shortcut used")
+        lead = lead_in(body.get("message") or {}, channel, deps.service.projects)
+        dispatch(deps, lead, body, "shortcut used")
 
     app.shortcut(ids.SHORTCUT)(cancel_this)

@@ -74,7 +74,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer) -> Start:
                 client,
                 identity,
                 signing_secret=slack.signing_secret if request.param == "http" else None,
-                desk=desk,
+                service=desk,
                 directory=Directory(client, identity),
                 background=background,
                 links=links,

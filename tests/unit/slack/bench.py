@@ -46,13 +46,13 @@ class Bench:
             self.slack,
             IDENTITY,
             signing_secret=None,
-            desk=self.desk,
+            service=self.desk,
             directory=Directory(self.slack, IDENTITY, patience=0.2),
             background=self.background,
             links=LINKS,
             on_ack=self.acks.append,
             sleep=no_sleep,
-            patience=patience,
+            ack_timeout=patience,
         )
 
     async def send(self, payload: dict[str, Any]) -> Answer:

@@ -52,7 +52,7 @@ async def slack() -> AsyncIterator[FakeSlack]:
 async def test_the_response_url_is_the_first_way(
     slack: FakeSlack, response_url: ResponseUrl
 ) -> None:
-    await PrivateReply(slack).tell(
+    await PrivateReply(slack).send_text(
         ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
     )
 
@@ -69,7 +69,7 @@ async def test_a_used_up_response_url_is_replaced_by_an_ephemeral_message(
     slack: FakeSlack, response_url: ResponseUrl
 ) -> None:
     response_url.status = 404
-    await PrivateReply(slack).tell(
+    await PrivateReply(slack).send_text(
         ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
     )
 
@@ -78,21 +78,23 @@ async def test_a_used_up_response_url_is_replaced_by_an_ephemeral_message(
 
 async def test_a_response_url_that_nobody_answers_is_replaced_too(slack: FakeSlack) -> None:
     nobody = "http://127.0.0.1:1/"
-    await PrivateReply(slack).tell(ReplyTarget(user="U1", channel="C1", response_url=nobody), "No.")
+    await PrivateReply(slack).send_text(
+        ReplyTarget(user="U1", channel="C1", response_url=nobody), "No."
+    )
 
     assert slack.methods == ["chat.postEphemeral"]
 
 
 async def test_the_direct_message_is_the_last_way(slack: FakeSlack) -> None:
     slack.says("chat.postEphemeral", "user_not_in_channel")
-    await PrivateReply(slack).tell(ReplyTarget(user="U1", channel="C1"), "No.")
+    await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
 
     assert slack.methods == ["chat.postEphemeral", "chat.postMessage"]
     assert slack.called("chat.postMessage")[0]["channel"] == "U1"
 
 
 async def test_without_a_channel_it_is_the_first_way_left(slack: FakeSlack) -> None:
-    await PrivateReply(slack).tell(ReplyTarget(user="U1"), "No.")
+    await PrivateReply(slack).send_text(ReplyTarget(user="U1"), "No.")
 
     assert slack.methods == ["chat.postMessage"]
 
@@ -101,7 +103,7 @@ async def test_when_no_way_is_left_the_log_says_so_without_an_error(slack: FakeS
     for method in ("chat.postEphemeral", "chat.postMessage"):
         slack.scripts[method].answers.append("user_not_found")
     with capture_logs() as lines:
-        await PrivateReply(slack).tell(ReplyTarget(user="U1", channel="C1"), "No.")
+        await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
 
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("chat.postEphemeral failed", "warning"),
