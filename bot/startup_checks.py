@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
 from bot.slack.identity import read_identity
-from bot.storage.migrate import cause_of, ensure_current
-from bot.storage.schema import SchemaError
+from bot.storage.database import cause_of
+from bot.storage.migrate import SchemaError, ensure_current
 from bot.web.server import WebError
 
 if TYPE_CHECKING:

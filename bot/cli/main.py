@@ -26,7 +26,7 @@ from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.schema import SchemaError, has_tables
+from bot.storage.migrate import SchemaError, has_tables
 from bot.tracing import TracingError
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from bot.doctor.results import CheckResult, Subject
-from bot.storage.postgres_url import for_the_driver
-from bot.storage.schema import NEWEST, SchemaError, is_current, version_of
+from bot.storage.database import cause_of
+from bot.storage.migrate import NEWEST, SchemaError, has_newest_version, version_of
 from bot.storage.tables import metadata
 
 if TYPE_CHECKING:
@@ -92,8 +92,10 @@ async def _look_at_the_server(url: URL) -> CheckResult:
     # Loaded for a server alone, as in the ledger: every start looks at ids with what is here.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
 
+    from bot.storage.postgres import to_asyncpg  # noqa: PLC0415 - see above
+
     settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
-    address, arguments = for_the_driver(url)
+    address, arguments = to_asyncpg(url)
     engine = create_async_engine(
         address,
         poolclass=NullPool,
@@ -114,7 +116,7 @@ def _look(connection: Connection) -> CheckResult:
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        current = is_current(connection)
+        current = has_newest_version(connection)
     except SchemaError as error:
         return SUBJECT.problem(error.why, error.do)
     if not current:
@@ -145,10 +147,8 @@ def _write_nothing(connection: Connection) -> None:
 
 
 def _cannot(error: Exception) -> CheckResult:
-    cause = getattr(error, "orig", None) or error
-    why = " ".join(str(cause).split()) or type(cause).__name__
     return SUBJECT.problem(
-        f"it cannot be used ({why[:200]})",
+        f"it cannot be used ({cause_of(error)[:200]})",
         "Check the address, that it is running, and that this account may write and owns the "
         "tables.",
     )

@@ -130,7 +130,7 @@ class AuditLog:
 
 def _breaks(db: Connection) -> list[ChainBreak]:
     heads = {
-        row.id: Head(events=row.events, hash=row.head)
+        row.id: Head(events=row.event_count, hash=row.head_hash)
         for row in db.execute(request_queries.heads())
     }
     found = [

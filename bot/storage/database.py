@@ -19,7 +19,6 @@ from bot.cancellation.errors import (
     NotRecorded,
     RecordUnreadable,
 )
-from bot.storage import migrate
 from bot.storage.sqlite import WRITES, open_executor
 
 if TYPE_CHECKING:
@@ -84,9 +83,9 @@ class Database:
     """
 
     def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
-        self._url = make_url(database_url)
-        self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._store = open_executor(self._url, patience, ABANDONED_AFTER)
+        url = make_url(database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._store = open_executor(url, patience, ABANDONED_AFTER)
         self._patience = patience
         # SQLite has one writer: a queue of our own is fairer than its busy loop.
         self._turn = asyncio.Lock() if self.is_sqlite else None
@@ -97,10 +96,6 @@ class Database:
     def engine(self) -> Engine:
         """What listeners are hung on."""
         return self._store.engine
-
-    async def migrate(self) -> None:
-        """Bring the schema to the newest version; replicas that start together take turns."""
-        await migrate.migrate(self._url)
 
     async def close(self) -> None:
         """Close every connection; a server that does not answer is not waited for."""
@@ -144,7 +139,7 @@ class Database:
         try:
             return await self._store.run(work, {WRITES: False, **isolation})
         except DATABASE_ERRORS as error:
-            raise RecordUnreadable(migrate.cause_of(error)) from error
+            raise RecordUnreadable(cause_of(error)) from error
 
     async def _bounded(
         self, work: Callable[[Connection], T], patience: float, *, writes: bool
@@ -198,6 +193,12 @@ class Database:
         self._abandoned.discard(task)
         if not task.cancelled() and task.exception():
             log.info("abandoned transaction ended", error=str(task.exception()))
+
+
+def cause_of(error: Exception) -> str:
+    """Return the database's own message in one line."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__
 
 
 def _meaning(error: Exception, *, committing: bool) -> LedgerError:

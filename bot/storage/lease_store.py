@@ -159,7 +159,7 @@ class LeaseStore:
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:
     return {
-        "sent_count": sent.count,
-        "sent_accepted": sent.accepted,
-        "sent_unknown": sent.unknown,
+        "delete_count": sent.count,
+        "delete_accepted": sent.accepted,
+        "delete_unknown": sent.unknown,
     }

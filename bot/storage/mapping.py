@@ -88,7 +88,7 @@ def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: AN
         expires_at=row.expires_at,
         approvals=tuple(Approval(user=each.user, at=each.at) for each in approvals),
         sent=DeleteAttempts(
-            count=row.sent_count, accepted=row.sent_accepted, unknown=row.sent_unknown
+            count=row.delete_count, accepted=row.delete_accepted, unknown=row.delete_unknown
         ),
         outcome=Outcome(**json.loads(row.outcome)),
         card=Card(channel=row.card_channel, ts=row.card_ts) if row.card_ts else None,

@@ -1,119 +1,174 @@
-"""Brings the ledger's schema up at the start: a new database's here, others' in another process.
-
-A process of its own takes Alembic and its memory along when it ends, and can be ended while it
-waits for another replica's turn.
-"""
+"""Reads the version of the database's schema, and upgrades it to the newest one at the start."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from subprocess import PIPE
+import inspect
+import re
+import sqlite3
+import time
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, func, select
+from sqlalchemy import inspect as inspect_database
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
-from bot.storage import schema
 from bot.storage.sqlite import WRITES, keep_private, open_executor
+from bot.storage.tables import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from sqlalchemy import URL, Connection
+    from alembic.config import Config
+    from sqlalchemy import Connection
 
 T = TypeVar("T")
 
-#: Seconds for which a replica waits at its start while another brings the schema up. Nobody waits
-#: in Slack for this: a table of a million rows may take its time.
-TURN = 300
+#: The newest version of the schema, a number of four digits; a test compares it with `migrations`.
+NEWEST = "0001"
 
-#: Seconds for which anything is waited for here, a lock or an answer; for longer, the other process
-#: waits, which can be ended.
-AT_ONCE = 1
+#: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
+ADVISORY_LOCK = 0x5CA1AB1E
+
+#: Seconds for which a replica waits at its start while another one upgrades the schema.
+UPGRADE_TIMEOUT = 300
+
+#: Seconds for which a thread waits for SQLite's lock. It cannot be cancelled meanwhile, so longer
+#: waits are made of several tries.
+LOCK_TIMEOUT = 1
+
+#: Alembic's own table, as Alembic creates it.
+VERSIONS = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
-class NotMigrated(OSError):
-    """The other process could not bring the schema up; the text says why."""
+class SchemaError(Exception):
+    """The database's tables cannot be used; the text says why, and what to do.
+
+    Attributes:
+        why: the first paragraph of the leaf's docstring, as a clause.
+        do: the second.
+    """
+
+    def __init__(self, **facts: str) -> None:
+        text = (inspect.getdoc(type(self)) or "").format(**facts)
+        self.why, self.do = (" ".join(each.split()) for each in text.split("\n\n"))
+        super().__init__(f"{self.why[0].upper()}{self.why[1:]}. {self.do}")
+
+
+class NewerSchema(SchemaError):
+    """a newer program has changed its tables (version {version})
+
+    Update this program, or go back to the backup of its time.
+    """  # noqa: D415 - a clause
+
+
+class ForeignTables(SchemaError):
+    """it has tables of another program ({tables})
+
+    Name a database, or a schema, that this program has for itself.
+    """  # noqa: D415 - a clause
 
 
 async def ensure_current(database_url: str) -> None:
-    """Bring the schema to the newest version where it is not.
+    """Upgrade the schema to the newest version where needed.
 
     Raises:
-        OSError: the database cannot be opened, or refuses the new tables.
+        SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
         SchemaError: its tables are those of a newer program, or of another one.
     """
-    if not await _brought_up_here(make_url(database_url)):
-        await _apart(database_url)
+    if not await is_current(database_url):
+        await _run(database_url, _upgrade, writes=True)
 
 
 async def is_current(database_url: str) -> bool:
-    """Say whether the schema is of the newest version; raises what `ensure_current` raises."""
-    return await _run(make_url(database_url), schema.is_current, writes=False)
+    """Return whether the schema has the newest version; raises what `ensure_current` raises."""
+    return await _run(database_url, has_newest_version, writes=False)
 
 
-async def _brought_up_here(url: URL) -> bool:
-    """Look at the schema, give an empty database its tables, and say whether that is all."""
-    try:
-        return await _run(url, schema.is_current, writes=False, turn=AT_ONCE) or await _run(
-            url, schema.create, writes=True, turn=AT_ONCE
-        )
-    except (SQLAlchemyError, OSError):
-        return False  # the other process can wait, and says what is wrong
-
-
-async def migrate(url: URL) -> None:
-    """Bring the schema to the newest version, here; raises what `ensure_current` raises."""
-    await _run(url, schema.upgrade, writes=True)
-
-
-def cause_of(error: Exception) -> str:
-    """Return in one line what the database itself says."""
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split()) or type(cause).__name__
-
-
-async def _run(url: URL, work: Callable[[Connection], T], *, writes: bool, turn: int = TURN) -> T:
+async def _run(database_url: str, work: Callable[[Connection], T], *, writes: bool) -> T:
+    """Run `work` in a transaction, waiting for a SQLite file that another process has locked."""
+    url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         keep_private(url)
-    store = open_executor(url, turn, turn)
+    executor = open_executor(url, LOCK_TIMEOUT, UPGRADE_TIMEOUT)
+    deadline = time.monotonic() + UPGRADE_TIMEOUT
     try:
-        return await store.run(work, {WRITES: writes})
+        while True:
+            try:
+                return await executor.run(work, {WRITES: writes})
+            except OperationalError as error:
+                if not _is_locked(error) or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0)
     finally:
-        await store.close()
+        await executor.close()
 
 
-async def _apart(database_url: str) -> None:
-    program = (sys.executable, "-P", "-m", __spec__.name)
-    process = await asyncio.create_subprocess_exec(
-        *program, stdin=PIPE, stderr=PIPE, env=_surroundings()
-    )
-    try:
-        # Not as an argument: everybody on a machine can read those.
-        _, said = await process.communicate(database_url.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()  # what it has not committed, the database undoes
-            await process.wait()
-    if process.returncode:
-        why = said.decode(errors="replace").strip().rpartition("\n")[2]
-        raise NotMigrated(why or f"what brings its tables up ended with {process.returncode}")
+def _is_locked(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def _surroundings() -> Mapping[str, str]:
-    """Return the environment; what can be imported here can be imported there."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+def _upgrade(connection: Connection) -> None:
+    """Upgrade to the newest version in one transaction, one replica at a time."""
+    # Imported here because most starts find the newest version: Alembic takes 250 ms and 10 MB.
+    from alembic import command  # noqa: PLC0415 - see above
+
+    # Alembic would commit each version by itself on SQLite: this transaction spans all of them.
+    with connection.begin():
+        if connection.dialect.name == "postgresql":  # SQLite's transaction holds its write lock
+            connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+        command.upgrade(alembic_config(connection), "head")
 
 
-def main() -> None:
-    """Be that process: the address comes on standard input, a failure goes to standard error."""
-    try:
-        asyncio.run(migrate(make_url(sys.stdin.read())))
-    except (SQLAlchemyError, OSError) as error:
-        sys.exit(cause_of(error))
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration; `migrations/env.py` uses the connection."""
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", "bot.storage:migrations")
+    config.attributes["connection"] = connection
+    return config
 
 
-if __name__ == "__main__":
-    main()
+def version_of(connection: Connection) -> str | None:
+    """Return the version of the schema, or None before the first."""
+    if not inspect_database(connection).has_table(VERSIONS.name):
+        return None
+    version = connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
+    return None if version is None else str(version)
+
+
+def has_newest_version(connection: Connection) -> bool:
+    """Return whether the schema has the newest version; raises `SchemaError`."""
+    return _known_version(connection) == NEWEST
+
+
+def has_tables(connection: Connection) -> bool:
+    """Return whether the database has tables of this program; raises `SchemaError`."""
+    return _known_version(connection) is not None
+
+
+def _known_version(connection: Connection) -> str | None:
+    version = version_of(connection)
+    if version is None and (foreign := _existing_tables(connection)):
+        version = version_of(connection)  # another replica may have created them just now
+        if version is None:
+            raise ForeignTables(tables=", ".join(foreign))
+    if version and not re.fullmatch(r"\d{4}", version):
+        raise ForeignTables(tables=VERSIONS.name)
+    if version and version > NEWEST:
+        raise NewerSchema(version=version)
+    return version
+
+
+def _existing_tables(connection: Connection) -> list[str]:
+    """Return the tables of this program's names."""
+    database = inspect_database(connection)
+    return [table.name for table in metadata.sorted_tables if database.has_table(table.name)]

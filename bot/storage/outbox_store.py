@@ -56,8 +56,8 @@ class OutboxStore:
         def work(page: UnitOfWork) -> None:
             values = {
                 "due_at": page.now + timedelta(seconds=seconds),
-                "claimed_by": None,
-                "claimed_until": None,
+                "lease_owner": None,
+                "lease_until": None,
                 "error": error[:ERROR_LENGTH],
             }
             page.run(outbox_queries.change_post(post.id, values))
@@ -80,7 +80,7 @@ class OutboxStore:
 
         def work(page: UnitOfWork) -> None:
             page.run(request_queries.move_card(post.request.id, channel, because))
-            values = {"due_at": page.now, "claimed_by": None, "claimed_until": None}
+            values = {"due_at": page.now, "lease_owner": None, "lease_until": None}
             page.run(outbox_queries.change_post(post.id, values))
             detail = {"from": post.request.channel, "to": channel, "because": because}
             page.record(post.request, EventName.CARD_MOVED, detail=detail)

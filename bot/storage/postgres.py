@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 from weakref import WeakSet
 
 import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
-
-from bot.storage.postgres_url import for_the_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +28,38 @@ STAYING, FOR_A_MOMENT = 5, 5
 #: Seconds for a farewell to the server, before the connections are cut.
 CLOSE_TIMEOUT = 1.0
 
+DRIVER = "postgresql+asyncpg"
+
+#: Parameters of the URL that SQLAlchemy reads; libpq's other parameters are passed to the driver.
+SQLALCHEMY_PARAMETERS = frozenset({"prepared_statement_cache_size"})
+
+#: Parameters that only libpq knows: asyncpg would send them as server settings, and be refused.
+LIBPQ_PARAMETERS = frozenset(
+    {
+        *("channel_binding", "connect_timeout", "fallback_application_name", "gssencmode"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        *("sslcompression", "sslsni", "tcp_user_timeout"),
+    }
+)
+
+#: SQLAlchemy's names of libpq's parameters.
+ALIASES = {"ssl": "sslmode"}
+
 log = structlog.get_logger(__name__)
+
+
+def to_asyncpg(url: URL) -> tuple[URL, Mapping[str, str]]:
+    """Split a PostgreSQL URL into the one for SQLAlchemy and asyncpg's own arguments.
+
+    SQLAlchemy passes the URL's parameters as arguments by name, and asyncpg has none named
+    `sslmode` or `sslrootcert`. In a DSN of its own it reads them all:
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+    """
+    ours = {name: url.query[name] for name in url.query if name in SQLALCHEMY_PARAMETERS}
+    rest = url.query.keys() - ours.keys() - LIBPQ_PARAMETERS
+    theirs = {ALIASES.get(name, name): url.query[name] for name in sorted(rest)}
+    plain = url.set(drivername=DRIVER, query=ours)
+    return plain, {"dsn": f"postgresql://?{urlencode(theirs, doseq=True)}"} if theirs else {}
 
 
 class PostgresExecutor:
@@ -38,7 +68,7 @@ class PostgresExecutor:
     def __init__(self, url: URL, patience: float, ended_after: int) -> None:
         patience = min(patience, CONNECTED)
         ended = f"{ended_after * 1000}"
-        address, arguments = for_the_driver(url)
+        address, arguments = to_asyncpg(url)
         self._engine = create_async_engine(
             address,
             pool_size=STAYING,

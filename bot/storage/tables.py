@@ -1,7 +1,4 @@
-"""The ledger's tables. Ids are text, times milliseconds of Unix time, alike in both databases.
-
-Partial indexes stand in `indexes.py`.
-"""
+"""The database's tables. Ids are text, times are milliseconds of Unix time, in both databases."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ MILLISECONDS = 1000
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, kept as whole milliseconds of Unix time."""
+    """An aware datetime, stored as whole milliseconds of Unix time."""
 
     impl = BigInteger
     cache_ok = True
@@ -39,15 +36,27 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be kept")
+            raise ValueError("a datetime without a time zone cannot be stored")
         return round(value.timestamp() * MILLISECONDS)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
         return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
 
 
-#: SQLite counts rows by itself only in a plain INTEGER primary key.
-Number = BigInteger().with_variant(Integer, "sqlite")
+#: SQLite generates values only for a plain INTEGER primary key.
+SerialNumber = BigInteger().with_variant(Integer, "sqlite")
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Return an index of the rows for which `where` holds."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+OPEN = "state IN ('awaiting', 'approved', 'cancelling')"
+ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling')"
+DUE = "state = 'due'"
+JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 
 metadata = MetaData()
 
@@ -73,17 +82,29 @@ requests = Table(
     Column("expires_at", Instant, nullable=False),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
-    Column("sent_count", Integer, nullable=False, server_default="0"),
-    Column("sent_accepted", Boolean, nullable=False, server_default=text("false")),
-    Column("sent_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("delete_count", Integer, nullable=False, server_default="0"),
+    Column("delete_accepted", Boolean, nullable=False, server_default=text("false")),
+    Column("delete_unknown", Boolean, nullable=False, server_default=text("false")),
     Column("outcome", Text, nullable=False, server_default="{}"),
     Column("card_channel", Text),
     Column("card_ts", Text),
     Column("moved_because", Text),
-    Column("events", Integer, nullable=False, server_default="0"),
-    Column("head", Text, nullable=False, server_default=""),
+    Column("event_count", Integer, nullable=False, server_default="0"),
+    Column("head_hash", Text, nullable=False, server_default=""),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
+    # At most one open request per job: the database decides between concurrent submissions.
+    partial_index(
+        "one_open_request_per_job",
+        "project_id",
+        "cluster_name",
+        "job_id",
+        where=OPEN,
+        unique=True,
+    ),
+    # The sweeper reads only open requests, and pruning only ended ones.
+    partial_index("open_requests", "state", "expires_at", where=OPEN),
+    partial_index("ended_requests", "changed_at", where=ENDED),
 )
 
 approvals = Table(
@@ -97,7 +118,7 @@ approvals = Table(
 posts = Table(
     "posts",
     metadata,
-    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("id", SerialNumber, primary_key=True, autoincrement=True),
     Column(
         "request", Text, ForeignKey("requests.id", ondelete="CASCADE"), nullable=False, index=True
     ),
@@ -110,18 +131,20 @@ posts = Table(
     Column("state", Text, nullable=False),  # due, sent, dropped
     Column("due_at", Instant, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("claimed_by", Text),
-    Column("claimed_until", Instant),
+    Column("lease_owner", Text),
+    Column("lease_until", Instant),
     Column("channel", Text),
     Column("ts", Text),
     Column("error", Text),
+    partial_index("due_posts", "request", "id", where=DUE),
+    partial_index("due_posts_in_order", "id", where=DUE),
 )
 
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("id", Number, primary_key=True, autoincrement=True),
-    Column("request", Text, nullable=False),  # no foreign key: the record outlives the request
+    Column("id", SerialNumber, primary_key=True, autoincrement=True),
+    Column("request", Text, nullable=False),  # no foreign key: events outlive the request
     Column("number", Integer, nullable=False),
     Column("at", Text, nullable=False),
     Column("event", Text, nullable=False),
@@ -130,14 +153,14 @@ audit_events = Table(
     Column("detail", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
-    UniqueConstraint("request", "number", name="one_event_a_number"),
+    UniqueConstraint("request", "number", name="one_event_per_number"),
     Index("audit_events_by_time", "at"),
 )
 
-sightings = Table(
-    "sightings",
+watched_jobs = Table(
+    "watched_jobs",
     metadata,
-    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("id", SerialNumber, primary_key=True, autoincrement=True),
     Column("project_id", Text, nullable=False),
     Column("cluster_name", Text, nullable=False),
     Column("job_id", Text, nullable=False),
@@ -145,15 +168,17 @@ sightings = Table(
     Column("shown", Text, nullable=False),
     Column("first_seen_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
-    Column("version", Integer, nullable=False),  # 0: never to be announced
+    Column("version", Integer, nullable=False),  # 0: never announced
     Column("client_msg_id", Text, nullable=False, unique=True),
-    Column("due_at", Instant),  # when Slack is to be told, or nothing
+    Column("due_at", Instant),  # when an announcement is due, if any
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("claimed_until", Instant),
+    Column("lease_until", Instant),
     Column("channel", Text),
     Column("ts", Text),
     Column("error", Text),
-    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_sighting_a_job"),
+    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
+    partial_index("due_watched_jobs", "due_at", where="due_at IS NOT NULL"),
+    partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
 )
 
 watched_clusters = Table(
@@ -161,13 +186,13 @@ watched_clusters = Table(
     metadata,
     Column("project_id", Text, primary_key=True),
     Column("cluster_name", Text, primary_key=True),
-    Column("looked_at", Instant),  # nothing: not yet, and what is over by then is old news
+    Column("first_read_at", Instant),  # NULL until the cluster's jobs were read once
 )
 
 watch_leases = Table(
     "watch_leases",
     metadata,
     Column("project_id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("until", Instant, nullable=False),
+    Column("lease_owner", Text, nullable=False),
+    Column("lease_until", Instant, nullable=False),
 )

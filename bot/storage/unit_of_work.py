@@ -156,7 +156,7 @@ class UnitOfWork:
 
     def _keep_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
         # Events that this page has gathered are not in the row yet.
-        self._heads.setdefault(row.id, ChainHead(row.events, row.head))
+        self._heads.setdefault(row.id, ChainHead(row.event_count, row.head_hash))
 
     def enter(
         self,
@@ -290,7 +290,7 @@ class UnitOfWork:
 
     def _end(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
-        return {"events": head.number, "head": head.hash}
+        return {"event_count": head.number, "head_hash": head.hash}
 
     def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
         """Hasten the drawing that is due anyway, if there is one; say whether there is none."""

@@ -72,7 +72,7 @@ class WatchStore:
         take = statements.take_lease(project_id, self._owner, page.now, until)
         if not page.run(take).first():
             return False
-        if before.until < page.now - FORGOTTEN:
+        if before.lease_until < page.now - FORGOTTEN:
             page.run(statements.forget_clusters(project_id))
         return True
 
@@ -101,7 +101,7 @@ class WatchStore:
             known = set(page.run(statements.clusters_of(project_id)).scalars())
             looked_at = page.now if known else None
             rows = [
-                {"project_id": project_id, "cluster_name": name, "looked_at": looked_at}
+                {"project_id": project_id, "cluster_name": name, "first_read_at": looked_at}
                 for name in sorted(set(clusters) - known)
             ]
             for some in _batches(rows):

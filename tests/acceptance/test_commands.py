@@ -22,6 +22,7 @@ from bot.cli.audit_format import Format
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.acceptance.house import RUNNING, environment, open_house
 from tests.support.domain import RINA, Clock, a_request
@@ -119,8 +120,8 @@ async def test_wrong_usage_exits_with_2_and_says_what_is_wrong(arguments: tuple[
 
 async def prints(command: str, folder: Path) -> Callable[[int], Awaitable[Ran]]:
     """Return how to run a command that prints something, with a given standard output."""
-    database = Database(url := f"sqlite:///{folder}/ledger.db")
-    await database.migrate()
+    await ensure_current(url := f"sqlite:///{folder}/ledger.db")
+    database = Database(url)
     await RequestStore(database, Clock()).create(a_request(), RINA)
     await database.close()
     return lambda stdout: run_into(stdout, *command.split(), DATABASE_URL=url)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from bot.doctor import Level
 from bot.doctor.database import EMPTY, examine_database
 from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +61,10 @@ async def test_the_ledger_opens_with_such_an_address_too(
     postgres: PostgresServer, options: str
 ) -> None:
     url = f"{await asyncio.to_thread(postgres.new_database)}?{options}"
-    await migrated(url)
+    await ensure_current(url)
     found = await examine_database(url)
 
     assert "has the newest tables" in found.says
-
-
-async def migrated(database_url: str) -> None:
-    database = Database(database_url)
-    await database.migrate()
-    await database.close()
 
 
 async def execute(database_url: str, statement: str) -> None:
@@ -80,7 +75,7 @@ async def execute(database_url: str, statement: str) -> None:
 
 
 async def test_a_database_that_the_bot_has_used_is_well(database_url: str) -> None:
-    await migrated(database_url)
+    await ensure_current(database_url)
     found = await examine_database(database_url)
 
     assert found.level is Level.OK
@@ -93,7 +88,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    await migrated(url)
+    await ensure_current(url)
     before = contents(tmp_path)
     await examine_database(url)
 
@@ -102,17 +97,17 @@ async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
 
 
 async def test_tables_of_an_older_program_are_warned_of(database_url: str) -> None:
-    await migrated(database_url)
-    await execute(database_url, "UPDATE alembic_version SET version_num = '0001'")
+    await ensure_current(database_url)
+    await execute(database_url, "UPDATE alembic_version SET version_num = '0000'")
     found = await examine_database(database_url)
 
     assert found.level is Level.WARNING
-    assert "of version 0001" in found.says
+    assert "of version 0000" in found.says
     assert "`serve` brings them up" in found.do
 
 
 async def test_tables_of_a_newer_program_are_a_problem(database_url: str) -> None:
-    await migrated(database_url)
+    await ensure_current(database_url)
     await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
     found = await examine_database(database_url)
 
@@ -129,7 +124,7 @@ async def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
 
 
 async def test_a_ledger_that_another_program_holds_is_a_problem(tmp_path: Path) -> None:
-    await migrated(f"sqlite:///{tmp_path}/ledger.db")
+    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
@@ -145,7 +140,7 @@ async def test_an_account_that_may_not_write_is_a_problem(
 ) -> None:
     url = await asyncio.to_thread(postgres.new_database)
     reader = f"reader_{uuid.uuid4().hex[:8]}"
-    await migrated(url)
+    await ensure_current(url)
     await execute(url, f"CREATE ROLE {reader} LOGIN")
     await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
     as_reader = url.replace("//bot@", f"//{reader}@")

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
 from bot.storage.tables import audit_events
 from bot.tracing.spans import Spans
 from tests.support.pauses import pause
@@ -40,7 +41,7 @@ class Watched:
 @pytest.fixture
 async def watched(database_url: str) -> AsyncIterator[Watched]:
     watched = Watched(database_url)
-    await watched.database.migrate()
+    await ensure_current(database_url)
     yield watched
     await watched.close()
 

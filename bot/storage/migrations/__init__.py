@@ -1,1 +1,1 @@
-"""The ledger's schema, version by version (Alembic)."""
+"""The database schema, version by version (Alembic)."""

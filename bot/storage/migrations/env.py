@@ -1,11 +1,10 @@
-"""Runs the schema's versions on the connection that the ledger has opened, in its transaction."""
+"""Runs the schema's versions on the connection that `bot.storage.migrate` has opened."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from bot.storage.indexes import whole_schema
+from bot.storage.tables import metadata
 
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=whole_schema(connection.dialect.name))
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -51,7 +51,7 @@ def drawings_due() -> Select[Any]:
             posts.c.request == bindparam("of"),
             posts.c.state == DUE,
             posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
-            posts.c.claimed_until.is_(None),
+            posts.c.lease_until.is_(None),
             unseen,
         )
         .with_for_update()
@@ -78,7 +78,7 @@ def due_posts() -> Select[Any]:
         or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
     )
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
-    free = or_(posts.c.claimed_until.is_(None), is_past(posts.c.claimed_until, now, far))
+    free = or_(posts.c.lease_until.is_(None), is_past(posts.c.lease_until, now, far))
     return (
         select(posts.c.id)
         .where(posts.c.state == DUE, is_past(posts.c.due_at, now, far), free, ~waits)
@@ -103,12 +103,12 @@ def claim_posts() -> Update:
     """Take the posts `ids`, which are locked for delivery; `claim` gives the values."""
     owner, until = (
         bindparam(name, type_=column.type)
-        for name, column in {"owner": posts.c.claimed_by, "until": posts.c.claimed_until}.items()
+        for name, column in {"owner": posts.c.lease_owner, "until": posts.c.lease_until}.items()
     )
     return (
         update(posts)
         .where(posts.c.id.in_(bindparam("ids", expanding=True)))
-        .values(claimed_by=owner, claimed_until=until, attempts=posts.c.attempts + 1)
+        .values(lease_owner=owner, lease_until=until, attempts=posts.c.attempts + 1)
         .returning(posts)
     )
 

@@ -186,8 +186,8 @@ def forget_acceptance(request_id: str) -> Update:
         update(requests)
         .where(requests.c.id == request_id)
         .values(
-            sent_unknown=or_(requests.c.sent_unknown, requests.c.sent_accepted),
-            sent_accepted=false(),
+            delete_unknown=or_(requests.c.delete_unknown, requests.c.delete_accepted),
+            delete_accepted=false(),
         )
     )
 
@@ -210,7 +210,7 @@ def new_approval(request_id: str, user: str, at: datetime) -> Insert:
 def locked_head(request_id: str) -> Select[Any]:
     """Read how far the request's record has come, and keep others from adding to it."""
     return (
-        select(requests.c.id, requests.c.events, requests.c.head)
+        select(requests.c.id, requests.c.event_count, requests.c.head_hash)
         .where(requests.c.id == request_id)
         .with_for_update()
     )
@@ -281,7 +281,9 @@ def chains() -> Select[Any]:
 
 def heads() -> Select[Any]:
     """Read where the ledger says that each chain ends."""
-    return select(requests.c.id, requests.c.events, requests.c.head).order_by(requests.c.id)
+    return select(requests.c.id, requests.c.event_count, requests.c.head_hash).order_by(
+        requests.c.id
+    )
 
 
 def prune_requests(before: datetime) -> Delete:

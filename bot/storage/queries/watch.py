@@ -9,7 +9,7 @@ from sqlalchemy import and_, case, delete, insert, literal_column, null, or_, se
 
 from bot.cancellation.watched_job import OPEN
 from bot.storage.clock import is_past
-from bot.storage.tables import requests, sightings, watch_leases, watched_clusters
+from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef
 
 #: Written out, not bound: a database uses a partial index only for a condition that it can read.
-IS_OPEN = sightings.c.state.in_([literal_column(f"'{seen}'") for seen in sorted(OPEN)])
+IS_OPEN = watched_jobs.c.state.in_([literal_column(f"'{seen}'") for seen in sorted(OPEN)])
 
 
 #: No lease on a project is longer, and no sighting is put off for longer; see `is_past`.
@@ -44,29 +44,29 @@ def clusters_of(project_id: str) -> Select[Any]:
 def not_looked_at(project_id: str, cluster: str) -> Select[Any]:
     """Ask whether a cluster was there before the watch, and was never looked at since."""
     return clusters_of(project_id).where(
-        watched_clusters.c.cluster_name == cluster, watched_clusters.c.looked_at.is_(None)
+        watched_clusters.c.cluster_name == cluster, watched_clusters.c.first_read_at.is_(None)
     )
 
 
 def sightings_in(project_id: str, cluster: str) -> Select[Any]:
     """Read what is on record of a cluster's jobs."""
-    return select(sightings.c.job_id, sightings.c.state, sightings.c.version).where(
-        sightings.c.project_id == project_id, sightings.c.cluster_name == cluster
+    return select(watched_jobs.c.job_id, watched_jobs.c.state, watched_jobs.c.version).where(
+        watched_jobs.c.project_id == project_id, watched_jobs.c.cluster_name == cluster
     )
 
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:
     """List the clusters of which jobs are still open on record."""
     return (
-        select(sightings.c.cluster_name)
-        .where(IS_OPEN, sightings.c.project_id == project_id)
+        select(watched_jobs.c.cluster_name)
+        .where(IS_OPEN, watched_jobs.c.project_id == project_id)
         .distinct()
     )
 
 
 def due_sightings(now: datetime) -> Select[Any]:
     """List what Slack is to be told now, in the order in which it was seen."""
-    return select(sightings.c.id).where(_is_due(now)).order_by(sightings.c.id).limit(1)
+    return select(watched_jobs.c.id).where(_is_due(now)).order_by(watched_jobs.c.id).limit(1)
 
 
 def newest_request_for(ref: JobRef) -> Select[Any]:
@@ -85,25 +85,27 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
 
 def new_lease(project_id: str, owner: str, until: datetime) -> Insert:
     """Look at a project that nobody has ever looked at; the primary key decides between two."""
-    return insert(watch_leases).values(project_id=project_id, owner=owner, until=until)
+    return insert(watch_leases).values(project_id=project_id, lease_owner=owner, lease_until=until)
 
 
 def take_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Look at a project from now on, if it is ours or nobody's."""
-    over = is_past(watch_leases.c.until, now, now + LONGEST_LEASE)
-    free = or_(watch_leases.c.owner == owner, over)
-    return _lease(project_id, free, owner=owner, until=until).returning(watch_leases.c.project_id)
+    over = is_past(watch_leases.c.lease_until, now, now + LONGEST_LEASE)
+    free = or_(watch_leases.c.lease_owner == owner, over)
+    return _lease(project_id, free, lease_owner=owner, lease_until=until).returning(
+        watch_leases.c.project_id
+    )
 
 
 def hold_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Go on looking at a project, only while it is ours."""
-    ours = and_(watch_leases.c.owner == owner, watch_leases.c.until > now)
-    return _lease(project_id, ours, until=until).returning(watch_leases.c.project_id)
+    ours = and_(watch_leases.c.lease_owner == owner, watch_leases.c.lease_until > now)
+    return _lease(project_id, ours, lease_until=until).returning(watch_leases.c.project_id)
 
 
 def end_lease(project_id: str, owner: str, now: datetime) -> Update:
     """Let another replica look at a project at once."""
-    return _lease(project_id, watch_leases.c.owner == owner, until=now)
+    return _lease(project_id, watch_leases.c.lease_owner == owner, lease_until=now)
 
 
 def _lease(project_id: str, condition: ColumnElement[bool], **values: object) -> Update:
@@ -131,25 +133,25 @@ def cluster_looked_at(project_id: str, cluster: str, now: datetime) -> Update:
         .where(
             watched_clusters.c.project_id == project_id,
             watched_clusters.c.cluster_name == cluster,
-            watched_clusters.c.looked_at.is_(None),
+            watched_clusters.c.first_read_at.is_(None),
         )
-        .values(looked_at=now)
+        .values(first_read_at=now)
     )
 
 
 def new_sightings(rows: Sequence[dict[str, Any]]) -> Insert:
     """Write down jobs that were seen for the first time; a job has one row for ever."""
-    return insert(sightings).values(list(rows))
+    return insert(watched_jobs).values(list(rows))
 
 
 def change_sighting(ref: JobRef, values: dict[str, Any]) -> Update:
     """Write down that a job was seen to have become something else."""
     return (
-        update(sightings)
+        update(watched_jobs)
         .where(
-            sightings.c.project_id == ref.project_id,
-            sightings.c.cluster_name == ref.cluster_name,
-            sightings.c.job_id == ref.job_id,
+            watched_jobs.c.project_id == ref.project_id,
+            watched_jobs.c.cluster_name == ref.cluster_name,
+            watched_jobs.c.job_id == ref.job_id,
         )
         .values(**values)
     )
@@ -157,34 +159,34 @@ def change_sighting(ref: JobRef, values: dict[str, Any]) -> Update:
 
 def told_anew(now: datetime) -> dict[str, Any]:
     """Have a sighting told, as the row is then."""
-    return {"version": sightings.c.version + 1, "due_at": now}
+    return {"version": watched_jobs.c.version + 1, "due_at": now}
 
 
 def claim_sighting(sighting_id: int, now: datetime, until: datetime) -> Update:
     """Take one sighting for delivery, if nobody holds it."""
     return (
-        update(sightings)
-        .where(sightings.c.id == sighting_id, _is_due(now))
-        .values(claimed_until=until, attempts=sightings.c.attempts + 1)
-        .returning(*sightings.c)
+        update(watched_jobs)
+        .where(watched_jobs.c.id == sighting_id, _is_due(now))
+        .values(lease_until=until, attempts=watched_jobs.c.attempts + 1)
+        .returning(*watched_jobs.c)
     )
 
 
 def put_back(sighting_id: int, values: dict[str, Any]) -> Update:
     """Note what became of a delivery, and let go of it."""
     return (
-        update(sightings)
-        .where(sightings.c.id == sighting_id)
-        .values(claimed_until=null(), **values)
+        update(watched_jobs)
+        .where(watched_jobs.c.id == sighting_id)
+        .values(lease_until=null(), **values)
     )
 
 
 def nothing_due_but(version: int) -> ColumnElement[Any]:
     """Keep a sighting due only if it was seen to change while `version` was delivered."""
-    return case((sightings.c.version == version, null()), else_=sightings.c.due_at)
+    return case((watched_jobs.c.version == version, null()), else_=watched_jobs.c.due_at)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     far = now + FARTHEST
-    free = or_(sightings.c.claimed_until.is_(None), is_past(sightings.c.claimed_until, now, far))
-    return and_(sightings.c.due_at.is_not(None), is_past(sightings.c.due_at, now, far), free)
+    free = or_(watched_jobs.c.lease_until.is_(None), is_past(watched_jobs.c.lease_until, now, far))
+    return and_(watched_jobs.c.due_at.is_not(None), is_past(watched_jobs.c.due_at, now, far), free)

@@ -16,6 +16,7 @@ import pytest
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
+from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request
 from tests.support.process import Ran, run_command
@@ -35,8 +36,8 @@ def now() -> datetime:
 async def record(tmp_path: Path) -> Path:
     """A ledger with one request that was approved and cancelled, and one that was denied."""
     path = tmp_path / "ledger.db"
+    await ensure_current(f"sqlite:///{path}")
     database = Database(f"sqlite:///{path}")
-    await database.migrate()
     later = now() + timedelta(hours=1)
     ledger = RequestStore(database, now)
     leases = LeaseStore(database, now, "runner-1")

@@ -11,6 +11,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
 from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
 from bot.storage.sqlite import open_executor
 from tests.support.domain import PROJECT_ID
 
@@ -64,8 +65,8 @@ ENDED = "i <= :count - CAST(:waiting AS BIGINT)"
 REQUESTS = """
 INSERT INTO requests (
     id, key, state, project_id, project_name, cluster_name, job_id, team, requester, asked_in,
-    channel, reason, shown, approvals_needed, created_at, changed_at, expires_at, sent_count,
-    sent_accepted, sent_unknown, outcome, card_channel, card_ts, events, head)
+    channel, reason, shown, approvals_needed, created_at, changed_at, expires_at, delete_count,
+    delete_accepted, delete_unknown, outcome, card_channel, card_ts, event_count, head_hash)
 SELECT
     'request-' || {hex}, 'V' || {hex}, CASE WHEN {ended} THEN 'cancelled' ELSE 'awaiting' END,
     :project, 'shop-prod', 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, 'T0HOME', 'U0RINA',
@@ -84,7 +85,7 @@ SELECT 'request-' || {hex}, 'U0ADA', {created} FROM {numbers} WHERE {ended}
 POSTS = """
 INSERT INTO posts (
     id, request, kind, event, actor, at, detail, client_msg_id, state, due_at, attempts,
-    claimed_by, claimed_until, channel, ts)
+    lease_owner, lease_until, channel, ts)
 SELECT
     (i - 1) * 3 + column1, 'request-' || {hex}, column2, column3, NULL, {created}, '{{}}',
     {hex} || '-0000-5000-8000-' || column1, 'sent', {created}, 1, 'a1b2c3d4e5f6', {created},
@@ -114,7 +115,7 @@ WHERE {ended} OR column1 = 1
 """
 
 SIGHTINGS = """
-INSERT INTO sightings (
+INSERT INTO watched_jobs (
     id, project_id, cluster_name, job_id, state, shown, first_seen_at, changed_at, version,
     client_msg_id, attempts, channel, ts)
 SELECT
@@ -132,7 +133,7 @@ PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")
 SETTLED = (
     "SELECT setval(pg_get_serial_sequence('posts', 'id'), max(id)) FROM posts",
     "SELECT setval(pg_get_serial_sequence('audit_events', 'id'), max(id)) FROM audit_events",
-    "SELECT setval(pg_get_serial_sequence('sightings', 'id'), max(id)) FROM sightings",
+    "SELECT setval(pg_get_serial_sequence('watched_jobs', 'id'), max(id)) FROM watched_jobs",
     "VACUUM ANALYZE",
 )
 
@@ -149,7 +150,7 @@ MINUTES = 1800
 async def seed(database_url: str, count: int) -> None:
     """Migrate, and write `count` requests with everything that belongs to them."""
     database = Database(database_url)
-    await database.migrate()
+    await ensure_current(database_url)
     await database.close()
     if database_url.startswith("sqlite"):
         await asyncio.to_thread(_fill_file, database_url, count)

@@ -27,6 +27,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
+from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
@@ -242,9 +243,7 @@ def empty_ledger() -> Iterator[Path]:
 
 
 async def _migrated(path: Path) -> None:
-    database = Database(f"sqlite:///{path}")
-    await database.migrate()
-    await database.close()
+    await ensure_current(f"sqlite:///{path}")
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,1 +1,1 @@
-"""One module a version, numbered; a version that was released is never changed."""
+"""One module for each version, numbered; a released version is never changed."""

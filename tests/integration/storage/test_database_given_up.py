@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +26,11 @@ def open_files(folder: Path) -> list[str]:
 async def test_an_opening_that_is_given_up_at_any_step_leaves_no_file_open(tmp_path: Path) -> None:
     """Newer Pythons also warn of a connection that nobody closed, and warnings are errors here."""
     for steps in range(40):
-        database = Database(f"sqlite:///{tmp_path}/ledger.db")
-        migrating = asyncio.create_task(database.migrate())
+        migrating = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
         for _ in range(steps):
             await asyncio.sleep(0)
         migrating.cancel()
         await asyncio.gather(migrating, return_exceptions=True)
-        await database.close()
     # The driver's threads may be at it still.
     for _ in range(100):
         gc.collect()

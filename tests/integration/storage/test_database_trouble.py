@@ -16,6 +16,7 @@ from sqlalchemy import event, text
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import PATIENCE, Database
+from bot.storage.migrate import ensure_current
 from bot.storage.postgres import CLOSE_TIMEOUT
 from bot.storage.request_store import RequestStore
 from tests.support.domain import RINA, Clock, a_request
@@ -50,8 +51,8 @@ def on_sqlite(tmp_path: Path) -> str:
 
 @asynccontextmanager
 async def opened(url: str, patience: float = PATIENCE) -> AsyncIterator[Database]:
+    await ensure_current(url)
     database = Database(url, patience=patience)
-    await database.migrate()
     try:
         yield database
     finally:
@@ -229,8 +230,8 @@ async def test_a_killed_server_is_found_again_by_itself(
 async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
     server: PostgresServer, on_postgres: str
 ) -> None:
+    await ensure_current(on_postgres)
     database = Database(on_postgres)
-    await database.migrate()
     ledger = RequestStore(database, Clock())
     await asyncio.gather(*(ledger.create(a_request(), RINA) for _ in range(8)))
     async with paused(server):
@@ -346,9 +347,7 @@ async def test_a_short_lock_of_another_process_goes_unnoticed(
 
 
 async def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db")
-    await database.migrate()
-    await database.close()
+    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
 
     assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o600
 
@@ -356,8 +355,8 @@ async def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 async def test_a_farewell_to_a_server_that_stands_still_is_short_and_no_error_in_the_log(
     server: PostgresServer, on_postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    await ensure_current(on_postgres)
     database = Database(on_postgres)
-    await database.migrate()
     await database.read(lambda connection: connection.execute(text("SELECT 1")).all())
     async with paused(server):
         began = time.monotonic()

@@ -43,6 +43,7 @@ from bot.cancellation.posts import PostKind
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
+from bot.storage.migrate import ensure_current
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, posts, requests
@@ -463,12 +464,7 @@ def _allowed(_request: Request) -> None:
 
 
 def test_whatever_happens_in_whatever_order_the_rules_hold(database_url: str) -> None:
-    async def migrate() -> None:
-        database = Database(database_url)
-        await database.migrate()
-        await database.close()
-
-    asyncio.run(migrate())
+    asyncio.run(ensure_current(database_url))
 
     class Here(LifeCycle):
         def __init__(self) -> None:

@@ -1,0 +1,356 @@
+"""The schema: the versions create what the code expects, once, whole, one replica at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from bot.cancellation.lifecycle import State
+from bot.startup_checks import StartError, migrate
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.migrate import (
+    LOCK_TIMEOUT,
+    NEWEST,
+    NewerSchema,
+    alembic_config,
+    ensure_current,
+    is_current,
+)
+from bot.storage.request_store import RequestStore
+from bot.storage.tables import metadata
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+
+VERSIONS = [
+    version.revision for version in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+][::-1]
+
+#: A request as the first version kept it, with its record as it was chained then.
+FIRST_REQUEST = {
+    "id": "old",
+    "key": "V0OLD",
+    "state": "awaiting",
+    "project_id": PROJECT_ID,
+    "project_name": "shop-prod",
+    "cluster_name": "prod-eu",
+    "job_id": JOB_ID,
+    "team": "T0HOME",
+    "requester": "U0RINA",
+    "asked_in": "C0OPS",
+    "channel": "C0OPS",
+    "reason": "wrong cluster",
+    "shown": '{"delivery_type":"download","snapshot_id":"5b622e3587d9d6039faf713f",'
+    '"snapshot_time":null,"cancellable":true,"target":null,"link_is_live":false,'
+    '"expires_at":null}',
+    "approvals_needed": 1,
+    "created_at": 1795608000000,
+    "changed_at": 1795608000000,
+    "expires_at": 1795609800000,
+    "event_count": 1,
+    "head_hash": "fef857c1c8003c30e06ae920189974cb6ee1027d14dfb6fc65835c6f8c967a8f",
+}
+FIRST_EVENT = {
+    "request": "old",
+    "number": 1,
+    "at": "2026-11-25T12:00:00.000+00:00",
+    "event": "request:created",
+    "actor": "U0RINA",
+    "team": "T0HOME",
+    "detail": "{}",
+    "previous": "",
+    "hash": FIRST_REQUEST["head_hash"],
+}
+
+
+@pytest.fixture
+async def empty(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+async def execute(database: Database, statement: str, values: dict[str, Any] | None = None) -> None:
+    await database.write(lambda db: db.execute(text(statement), values or {}).close())
+
+
+async def insert(database: Database, table: str, values: dict[str, Any]) -> None:
+    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+    await execute(database, f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - constants
+
+
+# What the versions create.
+
+
+async def test_versions_create_the_tables_and_columns_of_the_code(
+    empty: Database, database_url: str
+) -> None:
+    await ensure_current(database_url)
+
+    def compare(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    assert await empty.write(compare) == []
+
+
+#: All that a database knows of its tables: SQLite keeps their statements.
+DESCRIPTIONS = {
+    "sqlite": (
+        "SELECT type, name, tbl_name, sql FROM sqlite_master",
+        "SELECT m.name, c.* FROM sqlite_master m, pragma_table_xinfo(m.name) c",
+    ),
+    "postgresql": (
+        "SELECT * FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint",
+        "SELECT * FROM pg_sequences",
+    ),
+}
+
+
+def description(connection: Connection) -> list[str]:
+    """Return all that the database knows of its schema."""
+    queries = DESCRIPTIONS[connection.dialect.name]
+    rows = [row for each in queries for row in connection.exec_driver_sql(each)]
+    return sorted(" | ".join(sorted_lines(str(field)) for field in row) for row in rows)
+
+
+def sorted_lines(field: str) -> str:
+    """Sort the lines of a SQLite statement, which keeps the order of the constraints."""
+    return "\n".join(sorted(line.strip(", \t") for line in field.split("\n")))
+
+
+async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
+    empty: Database, database_url: str
+) -> None:
+    """Alembic's own comparison ignores partial indexes and more."""
+
+    def recreate(connection: Connection) -> None:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+
+    await ensure_current(database_url)
+    from_versions = await empty.write(description)
+    await empty.write(recreate)
+
+    assert await empty.write(description) == from_versions
+
+
+async def test_conditions_of_partial_indexes_reach_the_database(
+    empty: Database, database_url: str
+) -> None:
+    await ensure_current(database_url)
+
+    def partial(connection: Connection) -> set[str]:
+        tables = ("requests", "posts", "audit_events", "watched_jobs")
+        indexes = [index for name in tables for index in inspect(connection).get_indexes(name)]
+        where = f"{connection.dialect.name}_where"
+        return {str(each["name"]) for each in indexes if where in each.get("dialect_options", {})}
+
+    assert await empty.write(partial) == {
+        "one_open_request_per_job",
+        "open_requests",
+        "ended_requests",
+        "due_posts",
+        "due_posts_in_order",
+        "due_watched_jobs",
+        "open_watched_jobs",
+    }
+
+
+def test_newest_is_the_last_version() -> None:
+    assert sorted(VERSIONS) == VERSIONS
+    assert VERSIONS[-1] == NEWEST
+
+
+def test_versions_are_numbers_that_sort_in_order() -> None:
+    assert NEWEST.isdecimal()
+    assert len(NEWEST) == len("0001")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_data_of_an_earlier_version_survives_the_upgrade(
+    empty: Database, database_url: str, version: str
+) -> None:
+    await empty.write(lambda db: command.upgrade(alembic_config(db), version))
+    await insert(empty, "requests", FIRST_REQUEST)
+    await insert(empty, "audit_events", FIRST_EVENT)
+
+    await ensure_current(database_url)
+
+    requests = RequestStore(empty, Clock(NOON))
+    approved = await requests.approve("old", RINA, lambda _request: None)
+    assert approved.state is State.APPROVED
+    assert await AuditLog(empty).breaks() == []
+
+
+# When a start creates or upgrades them.
+
+
+async def test_first_start_creates_the_tables_and_the_next_keeps_the_data(
+    empty: Database, database_url: str
+) -> None:
+    await ensure_current(database_url)
+    request = await RequestStore(empty, Clock()).create(a_request(), RINA)
+
+    await ensure_current(database_url)
+
+    assert await RequestStore(empty, Clock()).request(request.id) == request
+    assert await is_current(database_url)
+
+
+async def test_start_with_the_newest_version_does_not_load_alembic(database_url: str) -> None:
+    """It would take a quarter of a second and 10 MB."""
+    await ensure_current(database_url)
+    program = (
+        "import asyncio, sys; from bot.storage.migrate import ensure_current;"
+        f"asyncio.run(ensure_current({database_url!r})); sys.exit('alembic' in sys.modules)"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", program)
+
+    assert await process.wait() == 0
+
+
+async def test_failed_upgrade_leaves_nothing_half_done(empty: Database, database_url: str) -> None:
+    """Otherwise another replica, or the next start, would begin between two versions."""
+    await execute(empty, "CREATE TABLE open_watched_jobs (id INTEGER)")  # an index has this name
+    with pytest.raises(DBAPIError, match="open_watched_jobs"):
+        await ensure_current(database_url)
+
+    assert await empty.read(lambda db: inspect(db).get_table_names()) == ["open_watched_jobs"]
+    with pytest.raises(StartError, match=r"cannot be opened \(.*open_watched_jobs"):
+        await migrate(database_url)
+
+
+async def test_newer_schema_is_refused(empty: Database, database_url: str) -> None:
+    """An earlier program must not write what the newer one does not expect."""
+    await ensure_current(database_url)
+    await execute(empty, "UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(NewerSchema, match=r"version 9999.*go back to the backup"):
+        await ensure_current(database_url)
+    with pytest.raises(StartError, match=r"DATABASE_URL cannot be used\. A newer program"):
+        await migrate(database_url)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"requests": "CREATE TABLE requests (id INTEGER)"},
+        {"alembic_version": "CREATE TABLE alembic_version AS SELECT 'ae1027d14d' AS version_num"},
+        {"alembic_version": "CREATE TABLE alembic_version AS SELECT 7 AS version_num"},
+    ],
+)
+async def test_tables_of_another_program_are_refused_and_kept(
+    empty: Database, database_url: str, tables: dict[str, str]
+) -> None:
+    ((name, statement),) = tables.items()
+    await execute(empty, statement)
+    with pytest.raises(StartError, match=rf"tables of another program \({name}\)\. Name a"):
+        await migrate(database_url)
+
+    assert await empty.read(lambda db: inspect(db).get_table_names()) == [name]
+
+
+async def test_unrelated_tables_in_the_same_database_are_accepted(
+    empty: Database, database_url: str
+) -> None:
+    await execute(empty, "CREATE TABLE users (id INTEGER)")
+    await ensure_current(database_url)
+
+    assert await is_current(database_url)
+
+
+# Several replicas, and other programs.
+
+
+async def test_concurrent_starts_in_one_process_all_succeed(database_url: str) -> None:
+    await asyncio.gather(*(ensure_current(database_url) for _ in range(6)))
+
+    assert await is_current(database_url)
+
+
+async def test_concurrent_starts_of_several_processes_all_succeed(database_url: str) -> None:
+    program = (
+        "import asyncio; from bot.storage.migrate import ensure_current;"
+        f"asyncio.run(ensure_current({database_url!r}))"
+    )
+    replicas = [
+        await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", program) for _ in range(4)
+    ]
+
+    assert [await replica.wait() for replica in replicas] == [0, 0, 0, 0]
+    assert await is_current(database_url)
+
+
+async def test_concurrent_openings_of_a_new_file_all_succeed(tmp_path: Path) -> None:
+    for number in range(20):
+        url = f"sqlite:///{tmp_path}/ledger-{number}.db"
+
+        current = await asyncio.gather(*(is_current(url) for _ in range(6)))
+
+        assert current == [False] * 6
+
+
+async def test_start_waiting_for_another_migration_can_be_cancelled(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+    engine = create_engine(url)
+    with engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        start = asyncio.create_task(ensure_current(url))
+        done, _ = await asyncio.wait({start}, timeout=LOCK_TIMEOUT + 1.0)
+        assert not done
+        start.cancel()
+        done, _ = await asyncio.wait({start}, timeout=LOCK_TIMEOUT + 1.0)
+
+        assert start in done
+    engine.dispose()
+    await ensure_current(url)
+
+
+async def test_start_waiting_for_an_exclusively_locked_file_can_be_cancelled(
+    tmp_path: Path,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        start = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
+        done, _ = await asyncio.wait({start}, timeout=0.5)
+        assert not done
+        start.cancel()
+        done, _ = await asyncio.wait({start}, timeout=5.0)
+
+        assert start in done
+    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
+
+
+async def test_start_waits_for_another_migration_to_end(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        start = asyncio.create_task(ensure_current(url))
+        await asyncio.sleep(2 * LOCK_TIMEOUT + 0.5)
+        other.execute("ROLLBACK")
+        await start
+
+    assert await is_current(url)
