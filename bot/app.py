@@ -139,7 +139,7 @@ class Bot:
             database,
             self.metrics,
             self.owner,
-            told=self._told,
+            on_change=self._notify_outbox,
             tracing=self._tracing,
             timings=self._timings,
         )
@@ -179,8 +179,8 @@ class Bot:
             domain.runner,
             clock=domain.clock,
             interval=self._timings.sweep_interval,
-            swept=self.metrics.pending,
-            told=self._told,
+            on_sweep=self.metrics.pending,
+            on_change=self._notify_outbox,
         )
         self._closing.push_async_callback(self._end_runs, domain)
         self._loop(sweeper.run(), "sweeper")
@@ -254,7 +254,7 @@ class Bot:
                 domain.buckets[project_id],
                 domain.sightings,
                 interval=self.settings.watch_interval.total_seconds(),
-                told=announcements.wake,
+                on_change=announcements.wake,
             )
             self._loop(watch.run(), f"watch {project_id}")
 
@@ -264,8 +264,8 @@ class Bot:
 
         await warn_of_ids(self.settings, client, identity)
 
-    def _told(self) -> None:
-        """Something was written that Slack should know: deliver it now."""
+    def _notify_outbox(self) -> None:
+        """Deliver at once what was written for Slack."""
         if self._outbox:
             self._outbox.wake()
 

@@ -72,7 +72,7 @@ def build_core_services(
     metrics: Metrics,
     owner: str,
     *,
-    told: Callable[[], None],
+    on_change: Callable[[], None],
     tracing: Tracing,
     timings: Timings,
 ) -> CoreServices:
@@ -95,8 +95,8 @@ def build_core_services(
     runner = Runner(
         leases,
         projects,
-        told=told,
-        trail=tracing.trail,
+        on_change=on_change,
+        tracer=tracing.trail,
         renewal_interval=timings.lease_renewal_interval,
     )
     return CoreServices(
@@ -116,7 +116,7 @@ def build_core_services(
             finder=JobFinder(projects, buckets),
             history=History(database, clock),
             now=clock,
-            told=told,
+            on_change=on_change,
         ),
     )
 

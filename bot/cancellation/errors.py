@@ -8,18 +8,18 @@ CancellationError
 │   ├── NotTheRequester
 │   ├── AlreadyApproved
 │   ├── ChannelNotAllowed
-│   ├── NoteMissing
-│   ├── DenialUnexplained
+│   ├── ReasonMissing
+│   ├── DenialReasonMissing
 │   ├── NameNotTyped
-│   ├── NoOneCanApprove
+│   ├── TooFewApprovers
 │   └── NotCancellableNow
-├── Overtaken                   somebody or something else was first
-│   ├── JobTaken
-│   ├── RequestMovedOn
-│   └── ApprovalRanOut
-├── NoSuchRequest
+├── StateConflict                   somebody or something else was first
+│   ├── JobAlreadyRequested
+│   ├── AlreadyHandled
+│   └── RequestExpired
+├── RequestNotFound
 ├── UnknownProject
-├── KeptForCancelling
+├── RateLimitReserved
 └── LedgerError                 the database did not do its part
     ├── NotRecorded
     │   ├── Conflict
@@ -94,11 +94,11 @@ class ChannelNotAllowed(NotAllowed):
         super().__init__()
 
 
-class NoteMissing(NotAllowed):
+class ReasonMissing(NotAllowed):
     """A reason is needed: say in a few words why the job is to be cancelled."""
 
 
-class DenialUnexplained(NotAllowed):
+class DenialReasonMissing(NotAllowed):
     """A reason is needed: say in a few words why the job is not to be cancelled."""
 
 
@@ -110,7 +110,7 @@ class NameNotTyped(NotAllowed):
         super().__init__()
 
 
-class NoOneCanApprove(NotAllowed):
+class TooFewApprovers(NotAllowed):
     """This needs {needed} approval(s) of other people, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
 
     def __init__(self, needed: int, able: int) -> None:
@@ -122,7 +122,7 @@ class NotCancellableNow(NotAllowed):
     """This restore job cannot be cancelled any more. Nothing was done."""
 
 
-class Overtaken(CancellationError):
+class StateConflict(CancellationError):
     """Somebody or something else was first.
 
     Attributes:
@@ -134,19 +134,19 @@ class Overtaken(CancellationError):
         super().__init__()
 
 
-class JobTaken(Overtaken):
+class JobAlreadyRequested(StateConflict):
     """There is an open request for this restore job already."""
 
 
-class RequestMovedOn(Overtaken):
+class AlreadyHandled(StateConflict):
     """This request has been handled already."""
 
 
-class ApprovalRanOut(Overtaken):
+class RequestExpired(StateConflict):
     """The time for this request has run out. Ask again with /cancel-restore."""
 
 
-class NoSuchRequest(CancellationError):
+class RequestNotFound(CancellationError):
     """This request is not in the ledger. Ask again with /cancel-restore."""
 
 
@@ -154,7 +154,7 @@ class UnknownProject(CancellationError):
     """The bot has no key for this project. Ask an admin of the bot to add it."""
 
 
-class KeptForCancelling(CancellationError):
+class RateLimitReserved(CancellationError):
     """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the restore job."""  # noqa: E501 - one sentence, shown as it stands
 
 

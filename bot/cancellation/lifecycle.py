@@ -83,7 +83,7 @@ class JobFingerprint:
             expires_at=job.expires_at,
         )
 
-    def is_still(self, job: RestoreJob) -> bool:
+    def matches(self, job: RestoreJob) -> bool:
         """Whether `job` is what was shown (design: a link that became live is not a change)."""
         return self.fingerprint == JobFingerprint.of(job).fingerprint
 
@@ -145,7 +145,7 @@ class DeleteAttempts:
     unknown: bool = False
 
     @property
-    def may_have_worked(self) -> bool:
+    def may_have_taken_effect(self) -> bool:
         return self.accepted or self.unknown
 
 
@@ -219,9 +219,9 @@ def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> S
     and a DELETE is sent only when this very answer shows the job there to cancel.
     """
     if job.cancelled:
-        return Step.CANCELLED if sent.may_have_worked else Step.OVER
+        return Step.CANCELLED if sent.may_have_taken_effect else Step.OVER
     if job.is_over:
         return Step.OVER
-    if not shown.is_still(job):
+    if not shown.matches(job):
         return Step.CHANGED
     return Step.WAIT if sent.accepted else Step.SEND

@@ -11,13 +11,13 @@ from bot.cancellation.errors import (
     AlreadyApproved,
     ChannelNotAllowed,
     NameNotTyped,
-    NoOneCanApprove,
     NotAllowed,
     NotAnApprover,
     NotARequester,
-    NoteMissing,
     NotTheRequester,
     OwnRequest,
+    ReasonMissing,
+    TooFewApprovers,
 )
 
 
@@ -100,7 +100,7 @@ class Policy:
         return self.requesters.groups | self.approvers.groups
 
 
-def may_ask(policy: Policy, person: Person) -> NotAllowed | None:
+def may_request(policy: Policy, person: Person) -> NotAllowed | None:
     """Say why `person` may not ask for a cancellation, or nothing."""
     return None if person in policy.requesters else NotARequester(ask=policy.requesters)
 
@@ -143,10 +143,10 @@ def may_withdraw(requester: str, person: Person, team: str | None = None) -> Not
 
 def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
     """Whoever may ask may try a failed request again."""
-    return may_ask(policy, person)
+    return may_request(policy, person)
 
 
-def counts_again(
+def may_approve_once(
     approved_by: frozenset[str], person: Person, approvers: People | None = None
 ) -> NotAllowed | None:
     """One person is one approval, however often they click."""
@@ -155,22 +155,24 @@ def counts_again(
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
     """Refuse an empty reason where the policy wants one."""
-    return NoteMissing() if policy.require_reason and not says_something(reason) else None
+    return ReasonMissing() if policy.require_reason and not has_visible_text(reason) else None
 
 
-def says_something(text: str) -> bool:
+def has_visible_text(text: str) -> bool:
     """Whether there is anything to read: blanks and invisible characters are nothing."""
     return any(unicodedata.category(sign)[0] not in "CZ" for sign in text)
 
 
-def check_typed(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:
+def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:
     """Refuse anything but the cluster's exact name where the policy wants it typed."""
     if policy.confirm_by_typing and typed.strip() != cluster_name:
         return NameNotTyped(cluster_name=cluster_name)
     return None
 
 
-def can_be_approved(policy: Policy, requester: str, members: frozenset[str]) -> NotAllowed | None:
+def check_enough_approvers(
+    policy: Policy, requester: str, members: frozenset[str]
+) -> NotAllowed | None:
     """Refuse a request that nobody could approve.
 
     Args:
@@ -184,5 +186,5 @@ def can_be_approved(policy: Policy, requester: str, members: frozenset[str]) -> 
     if not policy.self_approval:
         able -= {requester}
     if len(able) < policy.approvals:
-        return NoOneCanApprove(needed=policy.approvals, able=len(able))
+        return TooFewApprovers(needed=policy.approvals, able=len(able))
     return None

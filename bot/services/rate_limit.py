@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bot.cancellation.errors import KeptForCancelling
+from bot.cancellation.errors import RateLimitReserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,10 +58,10 @@ class RateLimitBudget:
             keep: the part of the bucket that is not for this kind of call.
 
         Raises:
-            KeptForCancelling: no more than that is left.
+            RateLimitReserved: no more than that is left.
         """
         if not self._may_call(keep):
-            raise KeptForCancelling
+            raise RateLimitReserved
         self._flying += 1
         try:
             yield

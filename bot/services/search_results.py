@@ -17,7 +17,7 @@ from bot.atlas import (
     TimedOut,
     WrongClusterKind,
 )
-from bot.cancellation.errors import KeptForCancelling
+from bot.cancellation.errors import RateLimitReserved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bot.cancellation.projects import Project
 
 #: What says that the whole project cannot be read, whichever cluster was asked for.
-OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, KeptForCancelling)
+OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)
 
 #: Codes that read the same and speak of one cluster: the smallest ones have no backups.
 OF_A_CLUSTER = frozenset({"FEATURE_UNSUPPORTED"})

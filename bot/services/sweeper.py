@@ -1,11 +1,11 @@
-"""One loop a replica: waits that ran out, and requests that nobody runs."""
+"""A periodic job of each replica: expires requests, starts unowned ones, prunes old ones."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,61 +13,60 @@ from bot.cancellation.errors import CancellationError
 from bot.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable
 
-    from bot.services.service import Runs
+    from bot.services.runner import Runner
+    from bot.storage.clock import DatabaseClock
+    from bot.storage.lease_store import LeaseStore
     from bot.storage.request_store import RequestStore
 
-#: How long a request is kept after its end, with its buttons; its record is kept for ever.
-KEPT = timedelta(days=90)
+#: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
+RETENTION = timedelta(days=90)
 
 #: Sweeps between two prunings: about an hour.
-PRUNE_EVERY = 1800
+SWEEPS_PER_PRUNE = 1800
 
 log = structlog.get_logger(__name__)
 
 
-class ToRun(Protocol):
-    """Where the sweeper finds what nobody runs; `Leases` is the real one."""
-
-    async def to_run(self) -> Sequence[str]: ...
-
-
-class Clock(Protocol):
-    """The ledger's time; `LedgerClock` is the real one."""
-
-    def __call__(self) -> datetime: ...
-    async def set(self) -> None: ...
-
-
 class Sweeper:
-    """Finds what time has made due. Losing a race against another replica costs nothing."""
+    """Finds due work in the database. Replicas may race: each change has one winner.
+
+    Args:
+        requests: expires, counts and prunes requests.
+        leases: lists the requests that may be claimed.
+        runner: runs them.
+        clock: the database's time; each sweep adjusts it.
+        interval: mean seconds between two sweeps.
+        on_sweep: called after each sweep with the number of open requests.
+        on_change: called when a request expired, so that its card is edited at once.
+        sleep: waits seconds.
+    """
 
     def __init__(
         self,
-        ledger: RequestStore,
-        to_run: ToRun,
-        runs: Runs,
+        requests: RequestStore,
+        leases: LeaseStore,
+        runner: Runner,
         *,
-        clock: Clock,
+        clock: DatabaseClock,
         interval: float = Timings.sweep_interval,
-        swept: Callable[[int], None] = lambda _pending: None,
-        told: Callable[[], None] = lambda: None,
+        on_sweep: Callable[[int], None] = lambda _pending: None,
+        on_change: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._ledger = ledger
-        self._to_run = to_run
-        self._runs = runs
-        self._swept = swept
-        self._told = told
-        self._sleep = sleep
+        self._requests = requests
+        self._leases = leases
+        self._runner = runner
         self._clock = clock
         self._interval = interval
+        self._on_sweep = on_sweep
+        self._on_change = on_change
+        self._sleep = sleep
         self._sweeps = 0
 
     async def run(self) -> None:
-        """Sweep until cancelled; a database that is away is looked for again."""
+        """Sweep until cancelled; errors are logged and the next sweep tries again."""
         while True:
             try:
                 await self.sweep()
@@ -78,13 +77,13 @@ class Sweeper:
             await self._sleep(self._interval * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
     async def sweep(self) -> None:
-        """Look once."""
+        """Do one sweep."""
         await self._clock.set()
-        if await self._ledger.expire_due():
-            self._told()
-        for request_id in await self._to_run.to_run():
-            self._runs.start(request_id)
-        self._swept(await self._ledger.count_open())
-        if self._sweeps % PRUNE_EVERY == 0:
-            await self._ledger.prune(self._clock() - KEPT)
+        if await self._requests.expire_due():
+            self._on_change()
+        for request_id in await self._leases.to_run():
+            self._runner.start(request_id)
+        self._on_sweep(await self._requests.count_open())
+        if self._sweeps % SWEEPS_PER_PRUNE == 0:
+            await self._requests.prune(self._clock() - RETENTION)
         self._sweeps += 1

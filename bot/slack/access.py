@@ -42,4 +42,4 @@ async def _refusal(
     policy = project.policy
     if refusal := rules.may_use_channel(policy, channel):
         return refusal
-    return rules.may_ask(policy, await directory.person(actor, policy.requesters))
+    return rules.may_request(policy, await directory.person(actor, policy.requesters))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import (
-    ApprovalRanOut,
     CancellationError,
     ChannelNotAllowed,
-    JobTaken,
+    JobAlreadyRequested,
     NotAllowed,
     NotTheRequester,
-    Overtaken,
+    RequestExpired,
+    StateConflict,
 )
 from bot.slack import mrkdwn
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Say what went wrong, and whom or what to ask next."""
-    if isinstance(error, JobTaken):
+    if isinstance(error, JobAlreadyRequested):
         return _taken(error, links)
-    if isinstance(error, ApprovalRanOut):
+    if isinstance(error, RequestExpired):
         return f"{mrkdwn.escape(error.sentence)} It ended {mrkdwn.when(error.request.expires_at)}."
-    if isinstance(error, Overtaken):
+    if isinstance(error, StateConflict):
         return f"{mrkdwn.escape(error.sentence)} {mrkdwn.what_happened(error.request)}"
     if isinstance(error, NotAllowed):
         return " ".join([mrkdwn.escape(error.sentence), *_whom(error)])
@@ -34,7 +34,7 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
     return mrkdwn.escape(str(error))
 
 
-def _taken(error: JobTaken, links: Links | None) -> str:
+def _taken(error: JobAlreadyRequested, links: Links | None) -> str:
     request = error.request
     card = mrkdwn.link(links.card_of(request) if links else None, "its card")
     return (

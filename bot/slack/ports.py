@@ -44,11 +44,11 @@ class Desk(Protocol):
     def policy_of(self, project_id: str) -> Policy | None:
         """Return the rules of a project, or None when the bot does not know it (any more)."""
 
-    async def look_up(self, ref: JobRef, *, patience: float) -> JobDetails:
+    async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         """Read the job as Atlas has it now; raises `AtlasError` or `CancellationError`."""
 
     async def request(self, request_id: str) -> Request:
-        """Read a request; raises `NoSuchRequest` or `LedgerError`."""
+        """Read a request; raises `RequestNotFound` or `LedgerError`."""
 
     async def submit(self, submission: Submission) -> Request:
         """Write the request down and start it; raises `CancellationError`."""

@@ -102,7 +102,7 @@ class LeaseStore:
         From here on its effect is unknown, until `cancel_answered` knows better.
 
         Raises:
-            RequestMovedOn: the request is not ours any more; nothing may be sent.
+            AlreadyHandled: the request is not ours any more; nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
 
@@ -120,7 +120,7 @@ class LeaseStore:
         """Write down what Atlas answered to the DELETE, or that no answer came.
 
         Raises:
-            RequestMovedOn: the request is not ours any more.
+            AlreadyHandled: the request is not ours any more.
         """
 
         def work(page: UnitOfWork) -> Request:
@@ -131,7 +131,7 @@ class LeaseStore:
         return await self._write(work)
 
     async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
-        """End a run; raises `RequestMovedOn` if another runner has taken the request over."""
+        """End a run; raises `AlreadyHandled` if another runner has taken the request over."""
 
         def work(page: UnitOfWork) -> Request:
             return page.enter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bot.cancellation.errors import ApprovalRanOut, Conflict, JobTaken, RequestMovedOn
+from bot.cancellation.errors import AlreadyHandled, Conflict, JobAlreadyRequested, RequestExpired
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.posts import PostKind
@@ -49,7 +49,7 @@ class RequestStore:
         self._entered = entered
 
     async def request(self, request_id: str) -> Request:
-        """Read one request; raises `NoSuchRequest`."""
+        """Read one request; raises `RequestNotFound`."""
         return await self._read(lambda page: page.read(request_id))
 
     async def open_request_for(self, ref: JobRef) -> Request | None:
@@ -71,7 +71,7 @@ class RequestStore:
             the request; the earlier one, as it is now, if its key is in the ledger already.
 
         Raises:
-            JobTaken: another open request is for the same job.
+            JobAlreadyRequested: another open request is for the same job.
             LedgerError: the database did not take it.
         """
 
@@ -125,9 +125,9 @@ class RequestStore:
         """Let a failed request run again; its approvals hold until they would have run out.
 
         Raises:
-            RequestMovedOn: the request has not failed, or runs again already.
-            ApprovalRanOut: its time is over; it must be asked for anew.
-            JobTaken: another open request is for the same job.
+            AlreadyHandled: the request has not failed, or runs again already.
+            RequestExpired: its time is over; it must be asked for anew.
+            JobAlreadyRequested: another open request is for the same job.
         """
 
         def work(page: UnitOfWork) -> Request:
@@ -135,7 +135,7 @@ class RequestStore:
             _still(request, State.FAILED, page.now)
             _allowed(check(request))
             if taken := page.find(request_queries.open_request_for(request.ref)):
-                raise JobTaken(taken)
+                raise JobAlreadyRequested(taken)
             page.note(request, EventName.RETRIED, actor=person)
             # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
             page.run(request_queries.forget_acceptance(request.id))
@@ -161,7 +161,7 @@ class RequestStore:
 
         try:
             return self._told(await self._write(work))
-        except RequestMovedOn:
+        except AlreadyHandled:
             return None  # decided in the same moment, by a person or by another replica
 
     async def prune(self, before: datetime) -> int:
@@ -187,7 +187,7 @@ def _find_or_create(page: UnitOfWork, request: Request, person: Person) -> Reque
     if earlier := page.find(request_queries.made_or_open(), _this(request)):
         if earlier.key == request.key:
             return earlier
-        raise JobTaken(earlier)
+        raise JobAlreadyRequested(earlier)
     page.add(request)
     number = page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
     page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
@@ -226,9 +226,9 @@ def _awaiting(page: UnitOfWork, request_id: str, check: Check) -> Request:
 
 def _still(request: Request, state: State, now: datetime) -> None:
     if request.state is not state:
-        raise RequestMovedOn(request)
+        raise AlreadyHandled(request)
     if request.expires_at <= now:
-        raise ApprovalRanOut(request)
+        raise RequestExpired(request)
 
 
 def _allowed(refusal: NotAllowed | None) -> None:

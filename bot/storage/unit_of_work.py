@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from bot.cancellation.errors import NoSuchRequest, RequestMovedOn
+from bot.cancellation.errors import AlreadyHandled, RequestNotFound
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind, message_id
@@ -114,24 +114,24 @@ class UnitOfWork:
         return self._request(row) if row else None
 
     def read(self, request_id: str) -> Request:
-        """Read one request; raises `NoSuchRequest`."""
+        """Read one request; raises `RequestNotFound`."""
         if request := self.find(request_queries.request_by_id(request_id)):
             return request
-        raise NoSuchRequest
+        raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
-        """Read one request and keep it as it is until the end; raises `NoSuchRequest`."""
+        """Read one request and keep it as it is until the end; raises `RequestNotFound`."""
         row = self.run(request_queries.locked_request(request_id)).first()
         if row is None:
-            raise NoSuchRequest
+            raise RequestNotFound
         self._keep_head(row)
         return self._request(row)
 
     def change(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
-        """Run one conditional UPDATE; raises `RequestMovedOn` when its condition does not hold."""
+        """Run one conditional UPDATE; raises `AlreadyHandled` when its condition does not hold."""
         if changed := self.try_to_change(statement):
             return changed
-        raise RequestMovedOn(self.read(request_id))
+        raise AlreadyHandled(self.read(request_id))
 
     def try_to_change(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; nothing when its condition does not hold."""
@@ -180,7 +180,7 @@ class UnitOfWork:
             said: whether the thread gets a reply.
 
         Raises:
-            RequestMovedOn: the request is in another state by now.
+            AlreadyHandled: the request is in another state by now.
         """
         values = {
             "state": state,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.atlas import CancelAccepted, Cluster, ClusterNotFound, JobNotFound
+from bot.atlas import AtlasClient, CancelAccepted, Cluster, ClusterNotFound, JobNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef, RestoreJob
 
 
-class FakeAtlas:
+class FakeAtlas(AtlasClient):
     """One project's API.
 
     Attributes:
@@ -38,11 +38,13 @@ class FakeAtlas:
         await self._called("")
         return [Cluster(name=name) for name in self.jobs]
 
-    async def restore_jobs(self, project_id: str, cluster_name: str) -> Sequence[RestoreJob]:
+    async def restore_jobs(
+        self, project_id: str, cluster_name: str, *, tries: int = 1
+    ) -> list[RestoreJob]:
         await self._called(cluster_name)
         if cluster_name not in self.jobs:
             raise ClusterNotFound
-        return self.jobs[cluster_name]
+        return list(self.jobs[cluster_name])
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         await self._called(ref.cluster_name)

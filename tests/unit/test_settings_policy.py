@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cancellation.policy import EVERYONE, People, Policy, can_be_approved
+from bot.cancellation.policy import EVERYONE, People, Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.policy_checks import policy_problems
 
@@ -97,7 +97,7 @@ def test_a_policy_is_well_when_the_domain_would_take_a_request_of_somebody(
         approvers=People(users=approvers),
         self_approval=own,
     )
-    possible = any(can_be_approved(policy, user, frozenset()) is None for user in requesters)
+    possible = any(check_enough_approvers(policy, user, frozenset()) is None for user in requesters)
 
     assert (told(policy) == []) is possible
 

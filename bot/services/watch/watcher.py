@@ -106,7 +106,7 @@ class Watcher:
         share: the gauge of the project's rate limit.
         notes: where it is written down.
         interval: seconds between two looks at a cluster.
-        told: called when there is something to announce.
+        on_change: called when there is something to announce.
         monotonic: seconds that never jump.
         sleep: waits seconds.
         jitter: a number from 0 to 1, by chance.
@@ -120,7 +120,7 @@ class Watcher:
         notes: Notes,
         *,
         interval: float,
-        told: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -130,7 +130,7 @@ class Watcher:
         self._share = share
         self._notes = notes
         self._interval = interval
-        self._told = told
+        self._on_change = on_change
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -264,7 +264,7 @@ class Watcher:
             place = {"project": self._project_id, "cluster": name}
             log.info("restore job seen", **place, job=each.job_id, state=str(each.seen))
         if findings:
-            self._told()
+            self._on_change()
 
     def _worked(self, name: str) -> None:
         self._refusals = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, Overtaken, RequestMovedOn, UnknownProject
+from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict, UnknownProject
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, Person
 from bot.slack.actor import actor_of
@@ -136,7 +136,7 @@ class CardActions:
     async def _deny_check(self, click: Click) -> Exception | None:
         request = await self._service.request(click.request_id)
         if request.state is not State.AWAITING:
-            return RequestMovedOn(request)
+            return AlreadyHandled(request)
         policy = self._policy_of(request)
         person = await self._directory.acting(click.actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
@@ -152,7 +152,7 @@ class CardActions:
 
     async def _tell_loser(self, click: Click, error: Exception) -> None:
         await self._replies.send_text(click.reply_to, sentence_for(error, self._links))
-        if isinstance(error, Overtaken):
+        if isinstance(error, StateConflict):
             await self._settle_copy(click, error.request)
 
     async def _settle_copy(self, click: Click, request: Request) -> None:

@@ -108,7 +108,7 @@ class Dialogs:
             return dialog_views.trouble(ENDING, asked)
 
     async def _found(self, asked: JobTarget, actor: Actor) -> View:
-        looking = asyncio.create_task(self._service.look_up(asked.ref, patience=PATIENCE))
+        looking = asyncio.create_task(self._service.look_up(asked.ref, timeout=PATIENCE))
         try:
             policy, standing = await self._admit(asked, actor)
             return self._view(await looking, asked, policy, standing)
@@ -166,11 +166,11 @@ class Dialogs:
             self._standing(policy, asked, actor),
             self._members(policy),
         )
-        if refusal := rules.may_ask(policy, person):
+        if refusal := rules.may_request(policy, person):
             raise refusal
         if isinstance(standing, NowhereToPost):
             raise Refusal(standing.sentence)
-        if refusal := rules.can_be_approved(policy, actor.id, members):
+        if refusal := rules.check_enough_approvers(policy, actor.id, members):
             raise refusal
         return policy, standing
 

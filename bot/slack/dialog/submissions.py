@@ -10,10 +10,10 @@ import structlog
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     CancellationError,
-    DenialUnexplained,
+    DenialReasonMissing,
     LedgerError,
     NameNotTyped,
-    NoteMissing,
+    ReasonMissing,
     UnknownProject,
 )
 from bot.cancellation.request_context import current_request_id
@@ -159,7 +159,7 @@ def refusal(error: Exception, links: Links) -> Answer:
     """Answer a dialog: beside an input where that helps, so that nothing typed is lost."""
     if isinstance(error, NameNotTyped):
         return at_input(ids.TYPED, error)
-    if isinstance(error, (NoteMissing, DenialUnexplained, LedgerError, DirectoryTrouble)):
+    if isinstance(error, (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryTrouble)):
         return at_input(ids.REASON, error)
     return updated(dialog_views.refused(sentence_for(error, links)))
 

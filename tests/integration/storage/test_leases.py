@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.errors import RequestMovedOn
+from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
@@ -101,7 +101,7 @@ async def test_nothing_may_be_sent_once_the_lease_has_run_out(
     request = await claimed(ledger, leases)
     clock.forward(Timings.request_lease)
 
-    with pytest.raises(RequestMovedOn):
+    with pytest.raises(AlreadyHandled):
         await leases.cancel_sent(request)
 
 
@@ -112,9 +112,9 @@ async def test_nothing_may_be_sent_or_settled_for_another_runner(
     clock.forward(Timings.request_lease)
     await other.claim(request.id)
 
-    with pytest.raises(RequestMovedOn):
+    with pytest.raises(AlreadyHandled):
         await leases.cancel_sent(request)
-    with pytest.raises(RequestMovedOn):
+    with pytest.raises(AlreadyHandled):
         await leases.settle(request, State.CANCELLED, Outcome())
     assert not await leases.renew(request.id)
 
@@ -173,5 +173,5 @@ async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
         await asyncio.sleep(0.01)
         clock.forward(Timings.request_lease)
 
-    with pytest.raises(RequestMovedOn):
+    with pytest.raises(AlreadyHandled):
         await sending

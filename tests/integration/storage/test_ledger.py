@@ -10,14 +10,14 @@ import pytest
 
 from bot.cancellation.errors import (
     AlreadyApproved,
-    ApprovalRanOut,
-    JobTaken,
-    NoSuchRequest,
+    AlreadyHandled,
+    JobAlreadyRequested,
     NotAllowed,
-    RequestMovedOn,
+    RequestExpired,
+    RequestNotFound,
 )
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.policy import counts_again
+from bot.cancellation.policy import may_approve_once
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_request, a_waiting_request, job_ref
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def test_a_request_is_read_back_as_it_was_written(ledger: RequestStore) ->
 
 
 async def test_an_unknown_request_is_named_as_such(ledger: RequestStore) -> None:
-    with pytest.raises(NoSuchRequest):
+    with pytest.raises(RequestNotFound):
         await ledger.request("nothing")
 
 
@@ -67,7 +67,7 @@ async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
         ledger.create(one, RINA), ledger.create(two, ADA), return_exceptions=True
     )
 
-    lost = [result for result in results if isinstance(result, JobTaken)]
+    lost = [result for result in results if isinstance(result, JobAlreadyRequested)]
     won = [result for result in results if not isinstance(result, BaseException)]
     assert (len(won), len(lost)) == (1, 1)
     assert lost[0].request == won[0]
@@ -145,7 +145,7 @@ async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Request
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
-        return counts_again(now.approved_by, ADA)
+        return may_approve_once(now.approved_by, ADA)
 
     results = await asyncio.gather(
         *(ledger.approve(request.id, ADA, again) for _ in range(5)), return_exceptions=True
@@ -178,7 +178,7 @@ async def test_a_click_after_the_end_is_told_what_happened(ledger: RequestStore)
     request = await ledger.create(a_waiting_request(), RINA)
     await ledger.deny(request.id, ADA, "no", anybody)
 
-    with pytest.raises(RequestMovedOn) as late:
+    with pytest.raises(AlreadyHandled) as late:
         await ledger.approve(request.id, ABE, anybody)
 
     assert late.value.request.state is State.DENIED
@@ -191,7 +191,7 @@ async def test_an_approval_one_moment_too_late_does_not_count(
     request = await ledger.create(a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA)
     clock.forward(5)
 
-    with pytest.raises(ApprovalRanOut):
+    with pytest.raises(RequestExpired):
         await ledger.approve(request.id, ADA, anybody)
 
 
@@ -220,13 +220,13 @@ async def test_a_failed_request_is_tried_again_until_its_time_is_over(
     again = await ledger.retry(request.id, RINA, anybody)
 
     assert (again.state, again.outcome) == (State.APPROVED, Outcome())
-    with pytest.raises(RequestMovedOn):
+    with pytest.raises(AlreadyHandled):
         await ledger.retry(request.id, RINA, anybody)
     claimed = await leases.claim(request.id)
     assert claimed
     await leases.settle(claimed, State.FAILED, Outcome())
     clock.forward(1800)
-    with pytest.raises(ApprovalRanOut):
+    with pytest.raises(RequestExpired):
         await ledger.retry(request.id, RINA, anybody)
 
 

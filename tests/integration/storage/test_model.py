@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 
 from bot.cancellation.errors import (
     AlreadyApproved,
-    ApprovalRanOut,
+    AlreadyHandled,
     CancellationError,
-    JobTaken,
-    RequestMovedOn,
+    JobAlreadyRequested,
+    RequestExpired,
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import (
@@ -180,7 +180,7 @@ class LifeCycle(RuleBasedStateMachine):
         )
         answer = self.tries(self.ledger.create(request, RINA))
         if taken := self._open_for(job):
-            assert isinstance(answer, JobTaken)
+            assert isinstance(answer, JobAlreadyRequested)
             assert [answer.request.id] == taken
             return
         assert (answer.id, answer.state) == (request.id, state)
@@ -223,16 +223,16 @@ class LifeCycle(RuleBasedStateMachine):
         if self._too_late(answer, held, State.FAILED):
             return
         if self._open_for(held.job):
-            assert isinstance(answer, JobTaken)
+            assert isinstance(answer, JobAlreadyRequested)
             return
         self._moved(held, answer, State.APPROVED)
 
     def _too_late(self, answer: Any, held: Held, needs: State) -> bool:
         if held.state is not needs:
-            assert isinstance(answer, RequestMovedOn)
+            assert isinstance(answer, AlreadyHandled)
             assert answer.request.state is held.state
         elif held.expires_at <= self.clock.now:
-            assert isinstance(answer, ApprovalRanOut)
+            assert isinstance(answer, RequestExpired)
         else:
             return False
         return True
@@ -340,7 +340,7 @@ class LifeCycle(RuleBasedStateMachine):
         held, before = self.held[request.id], request.sent
         may_send = self._is_held(held, worker) and held.lease_until > self.clock.now
         sending = self.tries(worker.leases.cancel_sent(request))
-        assert isinstance(sending, RequestMovedOn) is not may_send
+        assert isinstance(sending, AlreadyHandled) is not may_send
         if not may_send:
             del worker.memory[request.id]
             return
@@ -363,7 +363,7 @@ class LifeCycle(RuleBasedStateMachine):
         answer = self.tries(worker.leases.settle(request, state, Outcome(sentence="so")))
         del worker.memory[request.id]
         if not self._is_held(held, worker):
-            assert isinstance(answer, RequestMovedOn)
+            assert isinstance(answer, AlreadyHandled)
             return
         self._moved(held, answer, state)
 

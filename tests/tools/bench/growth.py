@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import event, text
 
 from bot.cancellation.lifecycle import Outcome, State
-from bot.services.sweeper import KEPT
+from bot.services.sweeper import RETENTION
 from bot.slack.home import views as home_views
 from bot.storage.database import Database
 from bot.storage.history import History
@@ -95,7 +95,7 @@ class Desk:
         request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
-            "forgetting, nothing due": lambda: self.ledger.prune(now() - KEPT),
+            "forgetting, nothing due": lambda: self.ledger.prune(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim_posts(OWNER, 8),
             "history 10": lambda: self.history.last(10, PROJECTS),
             "Home": self.home,

@@ -27,7 +27,7 @@ def test_every_leaf_is_drawn_in_the_tree_and_says_a_sentence(
 
 
 def test_a_sentence_is_filled_in() -> None:
-    assert str(errors.NoOneCanApprove(needed=2, able=1)).startswith("This needs 2 approval(s)")
+    assert str(errors.TooFewApprovers(needed=2, able=1)).startswith("This needs 2 approval(s)")
 
 
 def test_a_conflict_says_what_not_recorded_says() -> None:

@@ -8,12 +8,12 @@ from bot.cancellation.errors import (
     AlreadyApproved,
     ChannelNotAllowed,
     NameNotTyped,
-    NoOneCanApprove,
     NotAnApprover,
     NotARequester,
-    NoteMissing,
     NotTheRequester,
     OwnRequest,
+    ReasonMissing,
+    TooFewApprovers,
 )
 from bot.cancellation.policy import (
     EVERYONE,
@@ -21,12 +21,12 @@ from bot.cancellation.policy import (
     People,
     Person,
     Policy,
-    can_be_approved,
+    check_enough_approvers,
     check_reason,
-    check_typed,
-    counts_again,
-    may_ask,
+    check_typed_name,
+    may_approve_once,
     may_decide,
+    may_request,
     may_retry,
     may_use_channel,
     may_withdraw,
@@ -38,14 +38,14 @@ WITHOUT_RIGHTS = (Kind.GUEST, Kind.BOT, Kind.DEACTIVATED, Kind.OUTSIDER)
 
 
 def test_every_full_member_may_ask_by_default() -> None:
-    assert may_ask(Policy(), RINA) is None
+    assert may_request(Policy(), RINA) is None
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
 def test_guests_bots_deactivated_people_and_outsiders_are_not_everyone(kind: Kind) -> None:
     person = Person(id="U0GUS", team="T1", kind=kind)
 
-    assert isinstance(may_ask(Policy(), person), NotARequester)
+    assert isinstance(may_request(Policy(), person), NotARequester)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
@@ -60,13 +60,13 @@ def test_a_group_gives_no_rights_to_anybody_but_full_members(kind: Kind) -> None
 def test_whoever_is_named_by_id_has_the_right(kind: Kind) -> None:
     policy = Policy(requesters=People(users=frozenset({"U0GUS"})))
 
-    assert may_ask(policy, Person(id="U0GUS", team="T9", kind=kind)) is None
+    assert may_request(policy, Person(id="U0GUS", team="T9", kind=kind)) is None
 
 
 def test_a_refusal_names_whom_to_ask() -> None:
     people = People(users=frozenset({"U0ADA"}))
 
-    refusal = may_ask(Policy(requesters=people), RINA)
+    refusal = may_request(Policy(requesters=people), RINA)
 
     assert refusal is not None
     assert refusal.ask == people
@@ -87,7 +87,7 @@ def test_self_approval_counts_only_where_the_policy_says_so() -> None:
 
 
 def test_one_person_is_one_approval() -> None:
-    assert isinstance(counts_again(frozenset({"U0ADA"}), ADA), AlreadyApproved)
+    assert isinstance(may_approve_once(frozenset({"U0ADA"}), ADA), AlreadyApproved)
 
 
 def test_only_the_requester_withdraws() -> None:
@@ -116,7 +116,7 @@ def test_the_command_works_everywhere_unless_channels_are_named() -> None:
 
 
 def test_a_reason_of_blanks_is_no_reason() -> None:
-    assert isinstance(check_reason(Policy(require_reason=True), "  \n"), NoteMissing)
+    assert isinstance(check_reason(Policy(require_reason=True), "  \n"), ReasonMissing)
     assert check_reason(Policy(require_reason=True), "wrong cluster") is None
     assert check_reason(Policy(), "") is None
 
@@ -124,12 +124,12 @@ def test_a_reason_of_blanks_is_no_reason() -> None:
 def test_the_clusters_name_must_be_typed_exactly() -> None:
     policy = Policy(confirm_by_typing=True)
 
-    refusal = check_typed(policy, "prod-eu", "prod-us")
+    refusal = check_typed_name(policy, "prod-eu", "prod-us")
 
     assert isinstance(refusal, NameNotTyped)
     assert "prod-eu" in str(refusal)
-    assert check_typed(policy, "prod-eu", " prod-eu ") is None
-    assert check_typed(Policy(), "prod-eu", "") is None
+    assert check_typed_name(policy, "prod-eu", " prod-eu ") is None
+    assert check_typed_name(Policy(), "prod-eu", "") is None
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,14 @@ def test_a_request_that_nobody_could_approve_is_refused(
         self_approval=self_approval,
     )
 
-    refusal = can_be_approved(policy, RINA.id, frozenset(members))
+    refusal = check_enough_approvers(policy, RINA.id, frozenset(members))
 
     assert (refusal is None) == possible
-    assert possible or isinstance(refusal, NoOneCanApprove)
+    assert possible or isinstance(refusal, TooFewApprovers)
 
 
 def test_everyone_can_approve_a_request_for_everyone() -> None:
-    assert can_be_approved(Policy(approvals=2, approvers=EVERYONE), RINA.id, frozenset()) is None
+    assert (
+        check_enough_approvers(Policy(approvals=2, approvers=EVERYONE), RINA.id, frozenset())
+        is None
+    )

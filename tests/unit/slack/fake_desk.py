@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
-    ApprovalRanOut,
-    JobTaken,
-    NoSuchRequest,
-    RequestMovedOn,
+    AlreadyHandled,
+    JobAlreadyRequested,
+    RequestExpired,
+    RequestNotFound,
     UnknownProject,
 )
 from bot.cancellation.lifecycle import OPEN, Approval, Card, Outcome, Request, State
@@ -75,7 +75,7 @@ class FakeDesk:
         self.requests[request.id] = request
         return request
 
-    async def look_up(self, ref: JobRef, *, patience: float) -> JobDetails:
+    async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         self.looked_up.append(ref)
         await self._pass_gate()
         project = self._project(ref.project_id)
@@ -86,7 +86,7 @@ class FakeDesk:
 
     async def request(self, request_id: str) -> Request:
         if request_id not in self.requests:
-            raise NoSuchRequest
+            raise RequestNotFound
         return self.requests[request_id]
 
     async def submit(self, submission: Submission) -> Request:
@@ -98,7 +98,7 @@ class FakeDesk:
             if request.key == submission.key:
                 return request
             if request.ref == submission.ref and request.state in OPEN:
-                raise JobTaken(request)
+                raise JobAlreadyRequested(request)
         number = len(self.requests) + 1
         return self.put(new_request(project, submission, f"request-{number}", self._now()))
 
@@ -106,7 +106,7 @@ class FakeDesk:
         request = await self._waiting(request_id)
         policy = self._project(request.ref.project_id).policy
         _allowed(rules.may_decide(policy, request.requester, person))
-        _allowed(rules.counts_again(request.approved_by, person))
+        _allowed(rules.may_approve_once(request.approved_by, person))
         approvals = (*request.approvals, Approval(user=person.id, at=self._now()))
         state = State.AWAITING if request.approvals_missing > 1 else State.APPROVED
         return self._change(request, approvals=approvals, state=state)
@@ -127,7 +127,7 @@ class FakeDesk:
         await self._pass_gate()
         request = await self.request(request_id)
         if request.state is not State.FAILED:
-            raise RequestMovedOn(request)
+            raise AlreadyHandled(request)
         _allowed(rules.may_retry(self._project(request.ref.project_id).policy, person))
         return self._change(request, state=State.APPROVED, outcome=Outcome())
 
@@ -138,9 +138,9 @@ class FakeDesk:
         await self._pass_gate()
         request = await self.request(request_id)
         if request.state is not State.AWAITING:
-            raise RequestMovedOn(request)
+            raise AlreadyHandled(request)
         if request.expires_at <= self._now():
-            raise ApprovalRanOut(request)
+            raise RequestExpired(request)
         return request
 
     async def _pass_gate(self) -> None:

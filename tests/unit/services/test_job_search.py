@@ -8,7 +8,7 @@ import pytest
 
 from bot.async_cache import AsyncCache
 from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClusterKind
-from bot.cancellation.errors import KeptForCancelling
+from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import AT_ONCE, JobFinder
@@ -205,7 +205,7 @@ async def test_looking_around_stops_at_a_fifth_of_the_bucket() -> None:
     asked = [cluster for cluster in around.atlas.calls if cluster]
 
     assert 0 < len(asked) <= 10
-    assert [each.why for each in search.unseen] == [str(KeptForCancelling())]
+    assert [each.why for each in search.unseen] == [str(RateLimitReserved())]
 
 
 def test_a_bucket_goes_by_what_atlas_says() -> None:
@@ -213,7 +213,7 @@ def test_a_bucket_goes_by_what_atlas_says() -> None:
     bucket = RateLimitBudget(clock)
     bucket.seen(250, 1200)
 
-    with pytest.raises(KeptForCancelling), bucket.call():
+    with pytest.raises(RateLimitReserved), bucket.call():
         pass
     clock.now += PAUSE
     with bucket.call():
@@ -230,7 +230,7 @@ def test_a_bucket_of_which_atlas_says_nothing_goes_by_the_documents() -> None:
         try:
             with bucket.call():
                 bucket.seen(None)
-        except KeptForCancelling:
+        except RateLimitReserved:
             break
         made += 1
     clock.now += 60

@@ -20,7 +20,7 @@ from bot.atlas import (
     Unavailable,
     WrongClusterKind,
 )
-from bot.cancellation.errors import KeptForCancelling, NotRecorded
+from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
 from bot.services.rate_limit import LIMIT, RateLimitBudget
 from bot.services.watch.poll_schedule import LONGEST_REST, SPACING, PollSchedule, rest, retry_pause
@@ -325,7 +325,7 @@ def scene(
         share(clock) if share else Plenty(),
         notes,
         interval=interval,
-        told=lambda: told.append(clock.monotonic()),
+        on_change=lambda: told.append(clock.monotonic()),
         monotonic=clock.monotonic,
         sleep=clock.sleep,
         jitter=lambda: 0.0,
@@ -458,7 +458,7 @@ async def test_what_is_kept_for_people_is_not_used() -> None:
     class Nothing:
         @contextmanager
         def call(self, *, keep: float) -> Iterator[None]:
-            raise KeptForCancelling
+            raise RateLimitReserved
             yield
 
     here = scene(3)

@@ -1,0 +1,469 @@
+"""A run: GET, DELETE, GET; and each way in which Atlas or the database can fail in between."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.atlas import (
+    AtlasClient,
+    CancelAccepted,
+    JobNotFound,
+    NoConnection,
+    NotCancellable,
+    RateLimited,
+    TimedOut,
+    Unavailable,
+)
+from bot.cancellation.errors import AlreadyHandled, NotRecorded
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project, Projects
+from bot.services.runner import FINAL_READ_TIMEOUT, MAX_CONCURRENT_RUNS, RUN_TIMEOUT, Runner
+from bot.storage.lease_store import LeaseStore
+from tests.support.domain import PROJECT_ID, Clock, a_job, a_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.atlas import JobRef, RestoreJob
+
+THERE = a_job()
+CANCELLED = a_job(cancelled=True)
+EXPIRED = a_job(expired=True)
+ACCEPTED = CancelAccepted(status=204)
+
+Answer = Any
+
+
+@dataclass(slots=True)
+class ScriptedAtlas(AtlasClient):
+    """An Atlas that gives the scripted answers in turn; the last one repeats."""
+
+    clock: Clock
+    reads: list[Answer]
+    deletes: list[Answer] = field(default_factory=lambda: [ACCEPTED])
+    calls: list[str] = field(default_factory=list)
+    timeouts: list[float | None] = field(default_factory=list)
+    seconds: float = 0.1
+
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+        self.calls.append("GET")
+        self.timeouts.append(timeout)
+        answer: RestoreJob = self._next(self.reads)
+        return answer
+
+    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+        self.calls.append("DELETE")
+        answer: CancelAccepted = self._next(self.deletes)
+        return answer
+
+    def _next(self, answers: list[Answer]) -> Answer:
+        self.clock.forward(self.seconds)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass(slots=True)
+class FakeLeaseStore(LeaseStore):
+    """A store in memory with one request; it keeps what the runner writes."""
+
+    request: Request
+    written: list[str] = field(default_factory=list)
+    settled: tuple[State, Outcome] | None = None
+    held_by_another: bool = False
+    unavailable: bool = False
+    released: bool = False
+
+    async def claim(self, request_id: str) -> Request | None:
+        return None if self.held_by_another else self.request
+
+    async def renew(self, request_id: str) -> bool:
+        return not self.held_by_another
+
+    async def release(self, request_id: str) -> bool:
+        self.released = True
+        return True
+
+    async def cancel_sent(self, request: Request) -> Request:
+        if self.unavailable:
+            raise NotRecorded
+        self.written.append("sent")
+        sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
+        return replace(request, sent=sent)
+
+    async def cancel_answered(
+        self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
+    ) -> Request:
+        self.written.append(f"answered {answer['status']}")
+        return replace(request, sent=sent)
+
+    async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
+        self.settled = (state, outcome)
+        return replace(request, state=state, outcome=outcome)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outcome]:
+    projects = Projects([Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)])
+    clock = atlas.clock
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
+        await clock.sleep(seconds)
+
+    runner = Runner(store, projects, sleep=sleep, monotonic=clock.monotonic)
+    await runner.run(store.request.id)
+    assert store.settled
+    return store.settled
+
+
+async def test_run_reads_deletes_and_reads_again(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+    store = FakeLeaseStore(a_request())
+
+    state, _ = await run(atlas, store)
+
+    assert state is State.CANCELLED
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+    assert store.written == ["sent", "answered 204"]
+
+
+async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.CANCELLED
+    assert atlas.calls == ["GET", "DELETE", "GET", "GET", "GET"]
+
+
+async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    start = clock.monotonic()
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.FAILED
+    assert "still shows" in outcome.sentence
+    assert atlas.calls.count("DELETE") == 1
+    assert clock.monotonic() - start < RUN_TIMEOUT + FINAL_READ_TIMEOUT
+
+
+async def test_ended_job_gets_no_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[EXPIRED])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.OVER, ["GET"])
+    assert "expired" in outcome.sentence
+
+
+async def test_changed_job_gets_no_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[a_job(snapshotId="f" * 24)])
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.CHANGED, ["GET"])
+
+
+async def test_rejected_delete_is_refused_with_status_and_code(clock: Clock) -> None:
+    rejection = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[rejection])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.REFUSED
+    assert (outcome.status, outcome.code) == (400, "CANNOT_CANCEL_AUTOMATED_RESTORE")
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+
+
+async def test_rejected_delete_of_a_cancelled_job_is_over(clock: Clock) -> None:
+    rejection = NotCancellable(status=400, code="ALREADY")
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
+
+    assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.OVER
+
+
+async def test_rejected_first_read_is_refused_without_delete(clock: Clock) -> None:
+    rejection = JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND")
+    atlas = ScriptedAtlas(clock, reads=[rejection])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, outcome.code, atlas.calls) == (
+        State.REFUSED,
+        "RESTORE_JOB_NOT_FOUND",
+        ["GET"],
+    )
+
+
+async def test_lost_answer_is_settled_by_get_without_second_delete(clock: Clock) -> None:
+    lost = NoConnection(may_have_taken_effect=True)
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[lost])
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
+
+
+async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: Clock) -> None:
+    lost = NoConnection(may_have_taken_effect=True)
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[lost, ACCEPTED])
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.CANCELLED
+    assert atlas.calls == ["GET", "DELETE", "GET", "DELETE", "GET"]
+
+
+async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[Unavailable(status=503)])
+    start = clock.monotonic()
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, outcome.status) == (State.FAILED, 503)
+    assert "still there" in outcome.sentence
+    assert clock.monotonic() - start < RUN_TIMEOUT + FINAL_READ_TIMEOUT
+
+
+async def test_long_rate_limit_fails_at_once(clock: Clock) -> None:
+    limited = RateLimited(status=429, retry_after=55.0)
+    atlas = ScriptedAtlas(clock, reads=[THERE, limited], deletes=[limited])
+    start = clock.monotonic()
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.FAILED
+    assert clock.monotonic() - start < 2
+
+
+async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: Clock) -> None:
+    limited = RateLimited(status=429, retry_after=55.0)
+    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, outcome.status) == (State.FAILED, 429)
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+
+
+@pytest.mark.parametrize("seconds", [4.0, 12.0])
+async def test_short_rate_limit_is_waited_out(clock: Clock, seconds: float) -> None:
+    limited = RateLimited(status=429, retry_after=seconds)
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[limited, ACCEPTED])
+
+    assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.CANCELLED
+    assert seconds in clock.waits
+
+
+async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(
+    clock: Clock,
+) -> None:
+    rejection = NotCancellable(status=405, code="ATLAS_SAYS_NO")
+    atlas = ScriptedAtlas(clock, reads=[THERE, Unavailable(status=503)], deletes=[rejection])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, outcome.status, outcome.code) == (State.REFUSED, 405, "ATLAS_SAYS_NO")
+
+
+async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(
+    clock: Clock,
+) -> None:
+    lost = NoConnection(may_have_taken_effect=True)
+    atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[lost])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.OVER
+    assert "Nothing was sent" not in outcome.sentence
+
+
+async def test_fault_before_any_delete_says_nothing_was_done(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[TimedOut()])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.FAILED
+    assert outcome.sentence.startswith("Nothing was done")
+
+
+async def test_fault_after_a_delete_says_it_was_sent(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert state is State.FAILED
+    assert outcome.sentence.startswith("The cancellation was sent")
+    assert atlas.timeouts[-1] is not None
+    assert atlas.timeouts[-1] >= FINAL_READ_TIMEOUT
+
+
+async def test_cancelled_job_after_a_crash_is_settled_without_delete(
+    clock: Clock,
+) -> None:
+    atlas = ScriptedAtlas(clock, reads=[CANCELLED])
+
+    state, _ = await run(
+        atlas, FakeLeaseStore(a_request(sent=DeleteAttempts(count=1, unknown=True)))
+    )
+
+    assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
+
+
+async def test_unrecorded_attempt_sends_no_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    store = FakeLeaseStore(a_request(), unavailable=True)
+
+    with pytest.raises(NotRecorded):
+        await run(atlas, store)
+
+    assert atlas.calls == ["GET"]
+
+
+async def test_request_of_another_runner_is_not_run(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    store = FakeLeaseStore(a_request(), held_by_another=True)
+
+    with pytest.raises(AssertionError):
+        await run(atlas, store)
+
+    assert atlas.calls == []
+
+
+async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: Clock) -> None:
+    store = FakeLeaseStore(a_request())
+    runner = Runner(store, Projects([]))
+
+    await runner.run(store.request.id)
+
+    assert store.settled
+    assert store.settled[0] is State.FAILED
+    assert "no key for this project" in store.settled[1].sentence
+
+
+async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
+    started = asyncio.Event()
+
+    class Stuck(ScriptedAtlas):
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+            started.set()
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    store = FakeLeaseStore(a_request())
+    project = Project(
+        id=PROJECT_ID, name="shop", policy=Policy(), atlas=Stuck(Clock(), reads=[THERE])
+    )
+    runner = Runner(store, Projects([project]))
+    runner.start(store.request.id)
+    await started.wait()
+
+    await runner.stop(0.01)
+
+    assert store.released
+    assert store.settled is None
+
+
+async def test_unrecorded_answer_settles_nothing(clock: Clock) -> None:
+    class LostLease(FakeLeaseStore):
+        async def cancel_answered(
+            self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
+        ) -> Request:
+            raise AlreadyHandled(request)
+
+    store = LostLease(a_request())
+    project = Project(
+        id=PROJECT_ID,
+        name="shop",
+        policy=Policy(),
+        atlas=ScriptedAtlas(clock, reads=[THERE, CANCELLED]),
+    )
+    with pytest.raises(AlreadyHandled):
+        await Runner(store, Projects([project])).run(store.request.id)
+
+    assert store.settled is None
+
+
+async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> None:
+    claimed: list[str] = []
+    released = asyncio.Event()
+
+    class SlowStore(FakeLeaseStore):
+        async def claim(self, request_id: str) -> Request | None:
+            claimed.append(request_id)
+            await released.wait()
+            return None
+
+    runner = Runner(SlowStore(a_request()), Projects([]))
+    ids = [str(number) for number in range(3 * MAX_CONCURRENT_RUNS)]
+    for request_id in ids:
+        runner.start(request_id)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert claimed == ids[:MAX_CONCURRENT_RUNS]
+
+    released.set()
+    await runner.stop(5)
+
+    assert claimed == ids
+
+
+async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: Clock) -> None:
+    class LostLease(FakeLeaseStore):
+        async def cancel_sent(self, request: Request) -> Request:
+            raise AlreadyHandled(request)
+
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
+    store = LostLease(a_request())
+    runner = Runner(store, Projects([project]))
+
+    runner.start(store.request.id)
+    await runner.stop(5)
+
+    assert atlas.calls == ["GET"]
+    assert store.settled is None
+
+
+async def test_job_is_read_only_after_the_claim(clock: Clock) -> None:
+    """A GET from before the claim may be older than another runner's DELETE."""
+    may_claim = asyncio.Event()
+
+    class SlowStore(FakeLeaseStore):
+        async def claim(self, request_id: str) -> Request | None:
+            await may_claim.wait()
+            return await super().claim(request_id)
+
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
+    store = SlowStore(a_request())
+    runner = Runner(store, Projects([project]), monotonic=clock.monotonic)
+
+    runner.start(store.request.id)
+    await asyncio.sleep(0.01)
+    assert atlas.calls == []
+
+    may_claim.set()
+    await runner.stop(5)
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+
+
+async def test_attempt_and_answer_are_recorded_around_the_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+    store = FakeLeaseStore(a_request(), written=atlas.calls)
+
+    await run(atlas, store)
+
+    assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
