@@ -222,7 +222,7 @@ class Bot:
             background=self._background,
             links=links,
             on_ack=self.metrics.acked,
-            trail=trail,
+            tracer=trail,
         )
         self._finish(intake.stop, self._timings.receiver_stop_timeout)
         intake.open(app)

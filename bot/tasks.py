@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.request_context import bind_to_log
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     #: Reports a failed task to the person who waits for it, with the reference of the log line.
     OnFailure = Callable[[str], Awaitable[object]]
+
+T = TypeVar("T")
 
 #: Seconds at the end of `drain` in which cancelled tasks may still report to their person.
 REPORT_TIMEOUT = 0.8
@@ -102,3 +105,28 @@ async def _report(on_failure: OnFailure | None, reference: str) -> None:
         await on_failure(reference)
     except Exception:
         log.exception("failure not reported", reference=reference)
+
+
+async def run_until_deadline(
+    work: Coroutine[Any, Any, T], background: BackgroundTasks, seconds: float
+) -> T:
+    """Return the result of `work`, or raise its exception.
+
+    Raises:
+        MaybeRecorded: `work` took longer. It continues in the background, as it may be committing.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if done:
+        return task.result()
+    background.start(_wait_for(task), "late answer")
+    raise MaybeRecorded
+
+
+async def _wait_for(task: asyncio.Future[Any]) -> None:
+    """Wait for the task without its error, since the person has an uncertain answer already."""
+    await asyncio.gather(task, return_exceptions=True)

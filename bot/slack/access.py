@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from bot.cancellation.errors import NotAllowed
     from bot.cancellation.projects import Project
-    from bot.slack.actor import Actor
     from bot.slack.directory import Directory
+    from bot.slack.payloads import Actor
 
 
 async def allowed_projects(

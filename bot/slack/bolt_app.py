@@ -1,25 +1,33 @@
-"""Builds the Bolt app: who the bot is, its listeners, and the clock on its acks."""
+"""Builds the Bolt app, its listeners, and the collaborators that they share."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.cancellation.request_context import bind_to_log, new_request_id
-from bot.slack import error_handler, fallbacks
+from bot.slack import fallbacks
 from bot.slack.card import handlers as card_handlers
+from bot.slack.card.decisions import CardActions
 from bot.slack.client import without_token
 from bot.slack.command import handlers as command_handlers
-from bot.slack.deadline import FOR_AN_ACK
-from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
+from bot.slack.dialog.flow import Dialogs
+from bot.slack.dialog.search import Searches
+from bot.slack.dialog.submissions import Submissions
 from bot.slack.home import handlers as home_handlers
+from bot.slack.home.flow import Home
+from bot.slack.lists.flow import Listings
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
+from bot.slack.picker.flow import Pickers
+from bot.slack.picker.options import Offers
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
 from bot.slack.shortcut import handlers as shortcut_handlers
@@ -38,12 +46,15 @@ if TYPE_CHECKING:
     from bot.slack.ports import Desk
     from bot.tasks import BackgroundTasks
 
-    #: Told how many seconds an ack took.
+    #: Called with the seconds that an ack took.
     OnAck = Callable[[float], None]
+
+#: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
+ACK_TIMEOUT = 2.5
 
 
 class App(AsyncApp):
-    """Bolt's app, which also times its acks, and names the request that a payload is about."""
+    """Bolt's app with a timer around each ack and a trace of the request behind each payload."""
 
     def __init__(
         self,
@@ -51,30 +62,90 @@ class App(AsyncApp):
         identity: Identity,
         signing_secret: str | None,
         on_ack: OnAck,
-        trail: RequestTracer,
+        tracer: RequestTracer,
     ) -> None:
         super().__init__(
-            # Without a name Bolt takes that of the file which calls it, and looks through every
-            # module for it.
+            # Without a name Bolt searches all modules for the file that called it.
             name=__name__,
             client=without_token(client),
-            authorize=_as(identity, client.token),
-            # The default runner polls for the ack every 10 ms, and loses one whose listener
-            # fails at once; so the answer is what the listener has done when it returns.
+            authorize=_authorize_as(identity, client.token),
+            # The default runner polls for the ack every 10 ms and loses the ack of a listener that
+            # fails at once. With this flag the response is built when the listener returns.
             process_before_response=True,
             signing_secret=signing_secret,
         )
         self._on_ack = on_ack
-        self._trail = trail
+        self._tracer = tracer
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer one payload."""
         began = time.perf_counter()
         try:
-            with self._trail(name_of(req.body), request_of(req.body)):
+            with self._tracer(name_of(req.body), request_of(req.body)):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """The collaborators of the listeners, and the features built from them.
+
+    Attributes:
+        client: the Web API.
+        identity: the bot's own ids.
+        service: what a person can do with requests.
+        directory: looks up people and user groups.
+        channels: looks up channels.
+        replies: sends private messages.
+        links: builds links to Atlas and to messages.
+        background: runs the work that continues after an ack.
+        ack_timeout: seconds that an ack may wait for the database.
+        sleep: waits between retries.
+    """
+
+    client: AsyncWebClient
+    identity: Identity
+    service: Desk
+    directory: Directory
+    channels: Channels
+    replies: PrivateReply
+    links: Links
+    background: BackgroundTasks
+    ack_timeout: float = ACK_TIMEOUT
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    @cached_property
+    def dialogs(self) -> Dialogs:
+        return Dialogs(self)
+
+    @cached_property
+    def searches(self) -> Searches:
+        return Searches(self)
+
+    @cached_property
+    def pickers(self) -> Pickers:
+        return Pickers(self)
+
+    @cached_property
+    def offers(self) -> Offers:
+        return Offers(self)
+
+    @cached_property
+    def listings(self) -> Listings:
+        return Listings(self)
+
+    @cached_property
+    def home(self) -> Home:
+        return Home(self)
+
+    @cached_property
+    def submissions(self) -> Submissions:
+        return Submissions(self)
+
+    @cached_property
+    def card_actions(self) -> CardActions:
+        return CardActions(self)
 
 
 def build_app(
@@ -87,26 +158,26 @@ def build_app(
     background: BackgroundTasks,
     links: Links,
     on_ack: OnAck = lambda _seconds: None,
-    trail: RequestTracer = bind_to_log,
+    tracer: RequestTracer = bind_to_log,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ack_timeout: float = FOR_AN_ACK,
+    ack_timeout: float = ACK_TIMEOUT,
 ) -> App:
-    """Build the app with all its listeners.
+    """Build the app and register all listeners.
 
     Args:
         client: the Web API, with the bot's token.
         identity: from one `auth.test` at start.
-        signing_secret: for HTTP mode; None in Socket Mode, where nothing is signed.
+        signing_secret: for HTTP mode; None in Socket Mode, whose payloads are not signed.
         service: what a person can do with requests.
-        directory: who people are.
-        background: takes the work that goes on after an ack.
-        links: where links lead.
-        on_ack: told how many seconds each ack took.
-        trail: follows each payload.
-        sleep: waits between tries.
+        directory: looks up people and user groups.
+        background: runs the work that continues after an ack.
+        links: builds links to Atlas and to messages.
+        on_ack: called with the seconds that each ack took.
+        tracer: opens a trace around each payload.
+        sleep: waits between retries.
         ack_timeout: seconds that an ack may wait for the database.
     """
-    app = App(client, identity, signing_secret, on_ack, trail)
+    app = App(client, identity, signing_secret, on_ack, tracer)
     deps = Dependencies(
         client=client,
         identity=identity,
@@ -119,7 +190,7 @@ def build_app(
         ack_timeout=ack_timeout,
         sleep=sleep,
     )
-    # Of several that fit, Bolt takes the first: `others` have what nobody else wants.
+    # Bolt calls the first listener that matches, so the fallbacks come last.
     for listeners in (
         command_handlers,
         dialog_handlers,
@@ -128,27 +199,29 @@ def build_app(
         home_handlers,
         card_handlers,
         fallbacks,
-        error_handler,
     ):
         listeners.register(app, deps)
     return app
 
 
 def request_of(body: Mapping[str, Any]) -> str | None:
-    """Return the id of the request that a payload is about; a new one where one may begin."""
+    """Return the request id of a payload, or a new id where the payload may begin a request."""
     return request_in(body) or (new_request_id() if may_begin(body) else None)
 
 
-def _as(identity: Identity, token: str | None) -> Callable[[], Awaitable[AuthorizeResult]]:
-    """Answer for every payload who we are, without the `auth.test` that Bolt would make first."""
+def _authorize_as(
+    identity: Identity, token: str | None
+) -> Callable[[], Awaitable[AuthorizeResult]]:
+    """Return an `authorize` with a constant result, which saves Bolt's `auth.test` per payload."""
+    result = AuthorizeResult(
+        enterprise_id=identity.enterprise,
+        team_id=identity.team,
+        bot_id=identity.bot,
+        bot_user_id=identity.user,
+        bot_token=token,
+    )
 
     async def authorize() -> AuthorizeResult:
-        return AuthorizeResult(
-            enterprise_id=identity.enterprise,
-            team_id=identity.team,
-            bot_id=identity.bot,
-            bot_user_id=identity.user,
-            bot_token=token,
-        )
+        return result
 
     return authorize

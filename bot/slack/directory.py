@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.policy import People
-    from bot.slack.actor import Actor
     from bot.slack.identity import Identity
+    from bot.slack.payloads import Actor
 
 T = TypeVar("T")
 

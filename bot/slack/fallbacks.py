@@ -1,21 +1,29 @@
-"""Answers what is not for this bot, so that nobody waits and Slack does not send it again."""
+"""Answers payloads without a listener, and errors that no listener handled."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from bot.slack import mrkdwn
 from bot.slack.command.views import private
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.submissions import updated
 from bot.slack.private_reply import reply_target_of
+from bot.tasks import new_reference
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
+    from slack_bolt.response import BoltResponse
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 ANYTHING = re.compile(".*", re.DOTALL)
 SHORTCUT = "This shortcut is of another version of the bot. Please type `/cancel-restore`."
+
+log = structlog.get_logger(__name__)
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -25,8 +33,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        telling = deps.replies.send_text(reply_target_of(body), SHORTCUT)
-        deps.background.start(telling, "private answer")
+        _send_later(deps, body, SHORTCUT)
 
     async def options(ack: AsyncAck) -> None:
         await ack(options=[])
@@ -34,8 +41,26 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def nothing(ack: AsyncAck) -> None:
         await ack()
 
+    async def unhandled_error(
+        error: Exception, body: dict[str, Any], ack: AsyncAck
+    ) -> BoltResponse:
+        reference = new_reference()
+        log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
+        if body.get("type") == "view_submission":
+            return await ack(**updated(dialog_views.broken(reference)))
+        if "command" in body:
+            return await ack(**private(dialog_views.apology(reference)))
+        if "user" in body:
+            _send_later(deps, body, dialog_views.apology(reference))
+        return await ack()
+
     app.command(ANYTHING)(command)
     app.shortcut(ANYTHING)(shortcut)
     app.options(ANYTHING)(options)
     app.view_closed(ANYTHING)(nothing)
     app.event(ANYTHING)(nothing)
+    app.error(unhandled_error)
+
+
+def _send_later(deps: Dependencies, body: dict[str, Any], text: str) -> None:
+    deps.background.start(deps.replies.send_text(reply_target_of(body), text), "private reply")

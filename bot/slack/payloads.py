@@ -1,8 +1,9 @@
-"""Which request a payload is about, and what it is called in spans (pure)."""
+"""Reads Slack's payloads: the actor, the channel, the request, and a name for spans (pure)."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.request_context import is_request_id
@@ -11,35 +12,79 @@ from bot.slack import ids
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bot.slack.identity import Identity
+
 #: The buttons of a card; their value is the request's id.
-OF_A_CARD = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY})
+CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY})
 
-#: The key of a dialog's metadata that holds the id.
-KEY = "request"
+#: The key of a dialog's metadata that holds the request's id.
+REQUEST_KEY = "request"
 
-#: Longer names are not ours.
-LONGEST_NAME = 60
+#: Longer names are cut off.
+MAX_NAME_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The user who caused a payload, by the ids in it.
+
+    Attributes:
+        id: the user's id.
+        team: the workspace that the user belongs to.
+        is_outsider: whether `team` is neither the bot's workspace nor one of its organization.
+    """
+
+    id: str
+    team: str
+    is_outsider: bool
+
+
+def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
+    """Read the user of a slash command (flat fields) or of an interaction (nested fields).
+
+    A channel can be shared with other organizations, whose people can click the bot's buttons
+    (docs.slack.dev, apis/slack-connect). So the user's team is compared with the bot's.
+    """
+    user = body.get("user")
+    if not isinstance(user, dict):
+        team = str(body.get("team_id") or identity.team)
+        known = {team, str(body.get("enterprise_id") or "")}
+        return Actor(id=str(body["user_id"]), team=team, is_outsider=_is_outside(known, identity))
+    installed = _id_of(body, "team")
+    team = str(user.get("team_id") or installed or identity.team)
+    known = {team}
+    if installed in {team, None}:  # the user's own workspace, which may belong to an organization
+        known.add(_id_of(body, "enterprise") or "")
+    return Actor(id=str(user["id"]), team=team, is_outsider=_is_outside(known, identity))
+
+
+def channel_of(body: Mapping[str, Any]) -> str | None:
+    """Return the channel of a payload, or None where the payload has none."""
+    if body.get("channel_id"):
+        return str(body["channel_id"])
+    inside = _part(body, "container").get("channel_id")
+    return _id_of(body, "channel") or (str(inside) if inside else None)
 
 
 def request_in(body: Mapping[str, Any]) -> str | None:
-    """Read the id of the request that a payload is about, or that its dialog may become."""
+    """Return the id of the request that a payload is about, or that its dialog may become."""
     action = _action(body)
-    if action.get("action_id") in OF_A_CARD:
-        return _id(action.get("value"))
+    if action.get("action_id") in CARD_ACTIONS:
+        return _request_id(action.get("value"))
     metadata = str(_part(body, "view").get("private_metadata") or "")
-    return _id(metadata) or _id(_values(metadata).get(KEY))
+    return _request_id(metadata) or _request_id(_values(metadata).get(REQUEST_KEY))
 
 
 def may_begin(body: Mapping[str, Any]) -> bool:
-    """Say whether a payload may open a dialog for a request that there is not yet."""
+    """Return whether a payload may open the dialog of a new request."""
     opens = _action(body).get("action_id") == ids.OPEN
     return opens or "command" in body or body.get("type") == "message_action"
 
 
 def name_of(body: Mapping[str, Any]) -> str:
-    """Name a payload by its kind and its own id: `action cancel_restore_approve`."""
+    """Name a payload by its kind and its own id: `block_actions cancel_restore_approve`."""
     if "command" in body:
-        return f"command {body['command']}"[:LONGEST_NAME]
+        return f"command {body['command']}"[:MAX_NAME_LENGTH]
     kind = str(body.get("type") or "payload")
     own = (
         _action(body).get("action_id")
@@ -48,15 +93,20 @@ def name_of(body: Mapping[str, Any]) -> str:
         or _part(body, "view").get("callback_id")
         or _part(body, "event").get("type")
     )
-    return (f"{kind} {own}" if own else kind)[:LONGEST_NAME]
+    return (f"{kind} {own}" if own else kind)[:MAX_NAME_LENGTH]
 
 
 def with_request(values: dict[str, Any], request: str | None) -> dict[str, Any]:
-    """Add the id to a dialog's metadata."""
-    return values | ({KEY: request} if request else {})
+    """Add the request's id to a dialog's metadata."""
+    return values | ({REQUEST_KEY: request} if request else {})
 
 
-def _id(value: object) -> str | None:
+def _is_outside(known: set[str], identity: Identity) -> bool:
+    # A payload need not name every workspace of an organization: users.info decides there.
+    return not identity.enterprise and not known & identity.homes
+
+
+def _request_id(value: object) -> str | None:
     return value if isinstance(value, str) and is_request_id(value) else None
 
 
@@ -69,6 +119,11 @@ def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = body.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _id_of(body: Mapping[str, Any], name: str) -> str | None:
+    found = _part(body, name).get("id")
+    return str(found) if found else None
 
 
 def _values(metadata: str) -> Mapping[str, Any]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.slack.actor import channel_of
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
 from bot.slack.dialog.views import apology
 from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.payloads import channel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

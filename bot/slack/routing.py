@@ -9,13 +9,13 @@ import structlog
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
 from bot.slack import mrkdwn
-from bot.slack.actor import actor_of
 from bot.slack.command import grammar
 from bot.slack.command import views as helping
 from bot.slack.command.grammar import ShowHistory, ShowList
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.dialog.search import SearchQuery
 from bot.slack.error_messages import sentence_for
+from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import PickerQuery
 from bot.slack.private_reply import reply_target_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bot.cancellation.projects import Project, Projects
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 log = structlog.get_logger(__name__)
 

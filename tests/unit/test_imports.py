@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
     "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,
-    "bot.tasks": {"bot.cancellation.request_context"},
+    "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.timings": set(),
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.web": set(),

@@ -13,7 +13,6 @@ import yaml
 from jsonschema import Draft7Validator
 
 from bot.sandbox.slack.methods import METHODS
-from bot.slack import error_handler
 from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers
 from bot.slack.dialog import handlers as dialog_handlers
@@ -166,7 +165,6 @@ def test_the_manifest_declares_exactly_what_has_a_listener() -> None:
         shortcut_handlers,
         home_handlers,
         card_handlers,
-        error_handler,
     ):
         listeners.register(app, floor)
     given = both()[0]

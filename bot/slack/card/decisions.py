@@ -11,23 +11,23 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict, UnknownProject
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, Person
-from bot.slack.actor import actor_of
 from bot.slack.card import views as card_views
-from bot.slack.deadline import run_until_deadline
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.opening import open_dialog
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, SlackTrouble, meaning_of
+from bot.slack.payloads import actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.tasks import run_until_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Policy
-    from bot.slack.actor import Actor
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
     from bot.slack.identity import Identity
+    from bot.slack.payloads import Actor
 
     Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
 

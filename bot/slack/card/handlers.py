@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import ids
-from bot.slack.actor import actor_of, channel_of
 from bot.slack.card.decisions import read_click
 from bot.slack.command.grammar import OpenJob, parse
 from bot.slack.dialog.metadata import UnreadableDialog, read_asked
+from bot.slack.payloads import actor_of, channel_of
 from bot.slack.picker.handlers import pick, view_in
 from bot.slack.picker.state import read_choice
 from bot.slack.private_reply import reply_target_of
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
+    from bot.slack.bolt_app import Dependencies
     from bot.slack.card.decisions import Decision
-    from bot.slack.dependencies import Dependencies
 
 UNKNOWN = "This button is of another version of the bot. Please type `/cancel-restore`."
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import ids
-from bot.slack.actor import channel_of
 from bot.slack.command.grammar import parse
 from bot.slack.command.views import private
+from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, note, route
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 TYPED = "command typed"
 

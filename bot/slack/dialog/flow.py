@@ -28,10 +28,10 @@ from bot.tasks import cancel_and_wait
 if TYPE_CHECKING:
     from bot.cancellation.policy import Policy
     from bot.services.service import JobDetails
-    from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
     from bot.slack.dialog.metadata import JobTarget
+    from bot.slack.payloads import Actor
     from bot.slack.placement import Placement
     from bot.slack.private_reply import ReplyTarget
 

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import ids
-from bot.slack.actor import actor_of
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.submissions import updated
+from bot.slack.payloads import actor_of
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 UNKNOWN = "This dialog is of another version of the bot. Please type the command again."
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project
     from bot.services.search_results import ClusterRef, Search
-    from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
+    from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
 

@@ -19,22 +19,22 @@ from bot.cancellation.errors import (
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
-from bot.slack.deadline import run_until_deadline
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import UnreadableDialog, read_seen
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
 from bot.slack.picker.state import not_ready
 from bot.slack.placement import is_direct
+from bot.tasks import run_until_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     from bot.cancellation.lifecycle import Request
-    from bot.slack.actor import Actor
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
     from bot.slack.dialog.metadata import DialogState
     from bot.slack.links import Links
+    from bot.slack.payloads import Actor
 
     #: Keyword arguments of Bolt's `ack`.
     Answer = dict[str, Any]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.projects import Project
-    from bot.slack.actor import Actor
     from bot.slack.blockkit import Block, View
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
+    from bot.slack.payloads import Actor
 
 log = structlog.get_logger(__name__)
 

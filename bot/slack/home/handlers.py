@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.slack.actor import actor_of
+from bot.slack.payloads import actor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 HOME = "home"
 

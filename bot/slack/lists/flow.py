@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bot.cancellation.projects import Project
-    from bot.slack.actor import Actor
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
+    from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
 #: Seconds to wait for the names of clusters, for a suggestion only.

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from bot.cancellation.projects import Project
-    from bot.slack.actor import Actor
     from bot.slack.blockkit import View
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
+    from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
     Show = Callable[[View, ReplyTarget], Awaitable[None]]

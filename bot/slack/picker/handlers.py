@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.slack import ids
-from bot.slack.actor import actor_of
+from bot.slack.payloads import actor_of
 from bot.slack.picker.state import NOTHING, read_choice, with_pick
 from bot.slack.private_reply import reply_target_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
     from bot.slack.picker.state import Choice
 
 log = structlog.get_logger(__name__)

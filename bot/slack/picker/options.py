@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bot.cancellation.projects import Project
-    from bot.slack.actor import Actor
     from bot.slack.blockkit import Block
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
+    from bot.slack.payloads import Actor
     from bot.slack.picker.state import Choice
 
     Offer: TypeAlias = Callable[[Project, Choice], Awaitable[list[Block]]]

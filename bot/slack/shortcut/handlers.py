@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import ids
-from bot.slack.actor import channel_of
+from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch
 from bot.slack.shortcut.message import lead_in
@@ -13,7 +13,7 @@ from bot.slack.shortcut.message import lead_in
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.dependencies import Dependencies
+    from bot.slack.bolt_app import Dependencies
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:

@@ -16,11 +16,11 @@ from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
 from bot.atlas.unpacking import PIECE, CannotUnpack, unpacker_for
 from bot.cancellation.projects import Projects
-from bot.slack.actor import actor_of, channel_of
 from bot.slack.command.grammar import Unclear, parse
 from bot.slack.command.views import unclear
 from bot.slack.dialog.metadata import UnreadableDialog, read_asked, read_seen
 from bot.slack.identity import Identity
+from bot.slack.payloads import actor_of, channel_of
 from bot.slack.picker.state import not_ready, read_choice
 from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.connection import read_envelope, read_frame

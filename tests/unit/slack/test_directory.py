@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from bot.cancellation.policy import EVERYONE, Kind, People
-from bot.slack.actor import Actor
 from bot.slack.directory import HOLDS, Directory, kind_of
 from bot.slack.errors import DirectoryTrouble
 from bot.slack.identity import Identity
+from bot.slack.payloads import Actor
 from tests.support.domain import Clock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
