@@ -9,8 +9,8 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.following.collector import Collector
 from tests.acceptance.house import LIVE, House, connected, environment
+from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess
 

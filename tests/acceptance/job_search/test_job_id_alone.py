@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.finding.town import (
+from tests.acceptance.house import RUNNING, House, open_house
+from tests.acceptance.job_search.town import (
     NOWHERE,
     backup_calls,
     job_in,
@@ -19,7 +20,6 @@ from tests.acceptance.finding.town import (
     view_with,
     with_clusters,
 )
-from tests.acceptance.house import RUNNING, House, open_house
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.finding.town import (
+from tests.acceptance.house import LIVE, RUNNING, House, open_house
+from tests.acceptance.job_search.town import (
     backup_calls,
     job_in,
     left,
@@ -18,7 +19,6 @@ from tests.acceptance.finding.town import (
     whisper,
     with_clusters,
 )
-from tests.acceptance.house import LIVE, RUNNING, House, open_house
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.following.collector import Collector
 from tests.acceptance.house import RUNNING, House, connected, environment
+from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:

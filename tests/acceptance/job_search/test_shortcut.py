@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID
-from tests.acceptance.finding.town import backup_calls, view_with
 from tests.acceptance.house import LIVE, RUNNING, House, open_house
+from tests.acceptance.job_search.town import backup_calls, view_with
 
 if TYPE_CHECKING:
     from pathlib import Path

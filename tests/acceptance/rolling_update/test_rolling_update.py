@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.rolling.fleet import sailing
+from tests.acceptance.rolling_update.fleet import sailing
 
 if TYPE_CHECKING:
-    from tests.acceptance.rolling.fleet import Mode, Order
+    from tests.acceptance.rolling_update.fleet import Mode, Order
 
 
 @pytest.mark.timeout(300)  # a busy machine takes its time; nothing here waits for long otherwise

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.rolling.balancer import Balancer
-from tests.acceptance.rolling.crowd import Crowd
+from tests.acceptance.rolling_update.balancer import Balancer
+from tests.acceptance.rolling_update.crowd import Crowd
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from bot.doctor.report import line
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.variables import RULES, ProjectEntry, Variables
-from tests.acceptance.broken.cases import DOCTOR, SERVICES, SETTINGS, Broken
 from tests.acceptance.clinic import Clinic, opened
 from tests.acceptance.durability.house import until
+from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, Broken
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 

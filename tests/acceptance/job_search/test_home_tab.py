@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.acceptance.finding.town import (
+from tests.acceptance.house import LIVE, RUNNING, House, open_house
+from tests.acceptance.job_search.town import (
     Json,
     backup_calls,
     job_in,
@@ -13,7 +14,6 @@ from tests.acceptance.finding.town import (
     view_with,
     with_clusters,
 )
-from tests.acceptance.house import LIVE, RUNNING, House, open_house
 
 if TYPE_CHECKING:
     from pathlib import Path

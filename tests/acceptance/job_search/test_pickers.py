@@ -9,7 +9,8 @@ import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
 from bot.sandbox.slack import CannotDo
-from tests.acceptance.finding.town import (
+from tests.acceptance.house import LIVE, RUNNING, House, open_house
+from tests.acceptance.job_search.town import (
     OTHER_ID,
     Json,
     backup_calls,
@@ -20,7 +21,6 @@ from tests.acceptance.finding.town import (
     view_with,
     with_clusters,
 )
-from tests.acceptance.house import LIVE, RUNNING, House, open_house
 
 if TYPE_CHECKING:
     from pathlib import Path
