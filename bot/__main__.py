@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-import gc
+import io
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bot.output import watched_output
+from bot.cli.exit_codes import FAILED, INTERRUPTED
+from bot.cli.main import app
 
 if TYPE_CHECKING:
-    from typer import Typer
-
-#: structlog and httpx load them wherever they are installed, for boxes around tracebacks and for a
-#: command line that nobody calls here: 60 ms of each start, and 5 MB. Only `audit` and `doctor`
-#: need them, for their tables.
-FOR_TABLES = ("rich", "pygments")
-
-
-#: The exit code of a program that Ctrl-C ended, as a shell has it.
-INTERRUPTED = 130
+    from typing import TextIO
 
 
 def main() -> None:
-    """Load all of it, then run it."""
-    with suppress(KeyboardInterrupt):
-        app = loaded()
-        with watched_output():
+    """Run the command line; an output that cannot be written ends in one sentence."""
+    out = sys.stdout = open_stdout(sys.stdout)
+    try:
+        try:
             app()
-        return
-    sys.exit(INTERRUPTED)
+        finally:
+            out.flush()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        discard_buffer(out)
+        # A reader that closes the pipe, as `head` does, has read enough: this is no error.
+        is_pipe = isinstance(error, BrokenPipeError)
+        sys.exit(FAILED if is_pipe else f"Standard output cannot be written to ({error.strerror}).")
 
 
-def loaded() -> Typer:
-    """Load all of it, and return the program."""
-    # What is loaded stays. To look for garbage in it meanwhile is an eighth of the start, and later
-    # would stop the bot for 50 ms each time that Python looks through everything.
-    gc.disable()
-    for name in FOR_TABLES:
-        sys.modules[name] = None  # type: ignore[assignment] # Python's way to say: not to be found
-    from bot.cli.main import app  # noqa: PLC0415 - see above
+def open_stdout(stdout: TextIO | None) -> TextIO:
+    """Escape characters that the output lacks; a closed output fails at the first write."""
+    if stdout is None:
+        return ClosedOutput()
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")
+    return stdout
 
-    for name in FOR_TABLES:
-        del sys.modules[name]
-    gc.freeze()
-    gc.enable()
-    return app
+
+class ClosedOutput(io.StringIO):
+    """Standard output of a process that was started without one."""
+
+    def write(self, _text: str, /) -> int:
+        raise OSError(None, "it is closed")
+
+
+def discard_buffer(out: TextIO) -> None:
+    """Send buffered text to the null device, else the interpreter tries to write it again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The composition root: from settings to a running bot. The only module that knows everybody."""
+"""The composition root: starts the bot from its settings, and stops it in order."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.doctor import warn_about_ids
 from bot.services.sweeper import Sweeper
 from bot.services.watch.watcher import Watcher
-from bot.site import build_site
 from bot.slack.bolt_app import build_app
 from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory
@@ -25,6 +25,7 @@ from bot.startup_checks import (
     StartError,
     authenticate_slack,
     collect_slack_errors,
+    load_project_names,
     migrate,
     run_steps,
 )
@@ -37,7 +38,7 @@ from bot.web.metrics import Metrics
 from bot.web.payload_schema import what_is_wrong
 from bot.web.server import WebServer
 from bot.web.signature_middleware import payload_of
-from bot.wiring import build_core_services, load_project_names
+from bot.wiring import build_core_services, build_web_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -53,12 +54,16 @@ log = structlog.get_logger(__name__)
 
 
 class Bot:
-    """One running bot, between `start` and `stop`.
+    """One bot process.
 
     Args:
-        settings: what it is to run with.
+        settings: the settings of the bot.
         timings: intervals, timeouts and leases; tests pass shorter ones.
-        tracing: in place of what the settings say, for tests.
+        tracing: replaces the tracing of the settings, for tests.
+
+    Attributes:
+        owner: the name under which this process holds leases, new at each start. Leases of an
+            earlier process expire before this one takes them.
     """
 
     def __init__(
@@ -69,72 +74,75 @@ class Bot:
         tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
-        self._timings = timings
-        self._leaving = ShutdownState()
         self.metrics = Metrics()
-        # A new name at each start: what the last one held is not ours until its lease runs out.
         self.owner = uuid.uuid4().hex[:12]
+        self._timings = timings
+        self._shutdown = ShutdownState()
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trail)
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
-        # Closed in the reverse order of opening: intake first, then the database, last the spans.
-        self._closing = AsyncExitStack()
-        self._stop_by = math.inf
-        self._finish(self._tracing.close, self._timings.span_export_timeout)
+        self._deadline = math.inf
+        # Closed in reverse order of opening: the receiver first, then the database, spans last.
+        self._exit_stack = AsyncExitStack()
+        self._on_shutdown(self._tracing.close, timings.span_export_timeout)
 
     @property
     def port(self) -> int:
-        """Where the HTTP side listens: a free one that was found, where the setting is 0."""
+        """The port of the HTTP side; with the setting 0 the free port that was chosen."""
         return self._server.port if self._server else self.settings.port
 
     async def start(self) -> None:
-        """Start everything. Requests that were left behind go on before Slack is reached.
+        """Start everything. Open requests are resumed before Slack is connected.
 
         Raises:
-            StartError: with all that was found at once: the database cannot be opened, the port
-                cannot be used, Slack refuses a token.
+            StartError: with all errors: the database cannot be opened, the port cannot be used,
+                Slack refuses a token.
         """
-        client = self._open_client()
-        meeting = self._meet(client)
-        database_url = self.settings.database_url.get_secret_value()
-        database = self._open_database(database_url)
-        domain = self._open_domain(database)
-        intake = self._build_intake(client)
-        server = self._build_server(domain, intake)
-        if refused := await run_steps(lambda: migrate(database_url), server.start):
-            raise StartError("\n".join([*refused, *await collect_slack_errors(meeting)]))
-        self._sweep(domain)
-        identity = await meeting
-        self._open_slack(domain, client, identity, intake)
-        self._loop(self._ask_about_ids(client, identity), "ids")
+        client = self._open_slack_client()
+        authentication = self._authenticate(client)
+        services = self._open_services()
+        receiver = self._build_receiver(client)
+        server = self._build_server(services, receiver)
+        url = self.settings.database_url.get_secret_value()
+        if errors := await run_steps(lambda: migrate(url), server.start):
+            raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
+        self._start_sweeper(services)
+        identity = await authentication
+        links = Links(atlas=self.settings.atlas.base_url, identity=identity)
+        self._start_outbox(services, links)
+        self._start_watchers(services, client, links)
+        self._start_receiver(receiver, services, client, identity, links)
+        self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
-        """Stop intake, finish what is in flight or hand it over, close everything: under 10 s."""
+        """Stop intake, finish or release the work in flight, and close everything within 10 s."""
         log.info("stopping")
-        self._stop_by = time.monotonic() + self._timings.shutdown
-        self._leaving.begin()
-        await self._closing.aclose()
+        self._deadline = time.monotonic() + self._timings.shutdown
+        self._shutdown.begin()
+        await self._exit_stack.aclose()
         log.info("stopped")
 
-    def _meet(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
-        """Ask Slack who we are while the rest is opened."""
-        meeting = asyncio.create_task(
-            authenticate_slack(client, self.settings.slack), name="meeting"
-        )
-        self._closing.push_async_callback(cancel_and_wait, meeting)
-        return meeting
+    def _open_slack_client(self) -> AsyncWebClient:
+        """Open a client with a connection pool of its own."""
+        slack = self.settings.slack
+        session = new_session(self._tracing.slack_calls(slack.api_url))
+        self._exit_stack.push_async_callback(session.close)
+        return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
 
-    def _open_database(self, database_url: str) -> Database:
-        database = Database(database_url)
+    def _authenticate(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
+        """Authenticate with Slack while the database and the port are opened."""
+        task = asyncio.create_task(authenticate_slack(client, self.settings.slack))
+        self._exit_stack.push_async_callback(cancel_and_wait, task)
+        return task
+
+    def _open_services(self) -> CoreServices:
+        database = Database(self.settings.database_url.get_secret_value())
         self._tracing.follow_ledger(database.engine)
-        self._closing.push_async_callback(database.close)
-        return database
-
-    def _open_domain(self, database: Database) -> CoreServices:
-        domain = build_core_services(
+        self._exit_stack.push_async_callback(database.close)
+        services = build_core_services(
             self.settings,
             database,
             self.metrics,
@@ -143,158 +151,145 @@ class Bot:
             tracing=self._tracing,
             timings=self._timings,
         )
-        for atlas in domain.clients.values():
-            self._closing.push_async_callback(atlas.aclose)
-        self._closing.push_async_callback(domain.desk.finder.close)
-        return domain
+        for atlas in services.atlas.values():
+            self._exit_stack.push_async_callback(atlas.aclose)
+        self._exit_stack.push_async_callback(services.cancellation.finder.close)
+        return services
 
-    def _open_client(self) -> AsyncWebClient:
-        slack = self.settings.slack
-        session = new_session(self._tracing.slack_calls(slack.api_url))
-        self._closing.push_async_callback(session.close)
-        return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
-
-    def _build_intake(self, client: AsyncWebClient) -> SocketModeReceiver | HttpReceiver:
+    def _build_receiver(self, client: AsyncWebClient) -> SocketModeReceiver | HttpReceiver:
         if token := self.settings.slack.app_token:
-            # Of its own, so that calls that hang take no connection from the sockets.
-            dialler = self._open_client()
-            intake = SocketModeReceiver(token.get_secret_value(), dialler, refuse=what_is_wrong)
-            self.metrics.watch_connections(lambda: intake.live)
-            return intake
+            # A separate client: calls that hang do not keep the sockets from reconnecting.
+            connector = self._open_slack_client()
+            receiver = SocketModeReceiver(token.get_secret_value(), connector, refuse=what_is_wrong)
+            self.metrics.watch_connections(lambda: receiver.live)
+            return receiver
         return HttpReceiver(client, payload_of)
 
     def _build_server(
-        self, domain: CoreServices, intake: SocketModeReceiver | HttpReceiver
+        self, services: CoreServices, receiver: SocketModeReceiver | HttpReceiver
     ) -> WebServer:
-        host, port = self.settings.host, self.settings.port
-        site = build_site(self.settings, self.metrics, domain, intake, self._leaving)
-        self._server = WebServer(host, port, site, grace=self._timings.connection_stop_timeout)
-        self._closing.push_async_callback(self._server.stop)
+        app = build_web_app(self.settings, self.metrics, services, receiver, self._shutdown)
+        self._server = WebServer(
+            self.settings.host, self.settings.port, app, grace=self._timings.connection_stop_timeout
+        )
+        self._exit_stack.push_async_callback(self._server.stop)
         return self._server
 
-    def _sweep(self, domain: CoreServices) -> None:
+    def _start_sweeper(self, services: CoreServices) -> None:
         sweeper = Sweeper(
-            domain.ledger,
-            domain.leases,
-            domain.runner,
-            clock=domain.clock,
+            services.requests,
+            services.leases,
+            services.runner,
+            clock=services.clock,
             interval=self._timings.sweep_interval,
             on_sweep=self.metrics.pending,
             on_change=self._notify_outbox,
         )
-        self._closing.push_async_callback(self._end_runs, domain)
-        self._loop(sweeper.run(), "sweeper")
-        self._loop(load_project_names(domain), "projects")
+        self._exit_stack.push_async_callback(self._stop_runs, services)
+        self._start_loop(sweeper.run(), "sweeper")
+        self._start_loop(load_project_names(services), "projects")
 
-    def _open_slack(
-        self,
-        domain: CoreServices,
-        client: AsyncWebClient,
-        identity: Identity,
-        intake: SocketModeReceiver | HttpReceiver,
-    ) -> None:
-        links = Links(atlas=self.settings.atlas.base_url, identity=identity)
-        policy_of = domain.desk.policy_of
-        trail = self._tracing.trail
-        # With connections of its own: dialogs that hang hold up nobody's outcome.
-        poster = self._open_client()
-        outbox = Outbox(
-            domain.posts,
-            poster,
+    def _start_outbox(self, services: CoreServices, links: Links) -> None:
+        # A separate client: calls of dialogs that hang do not delay the outcomes.
+        client = self._open_slack_client()
+        self._outbox = outbox = Outbox(
+            services.outbox,
+            client,
             self.owner,
-            policy_of,
+            services.cancellation.policy_of,
             links,
-            trail=trail,
+            trail=self._tracing.trail,
             interval=self._timings.outbox_poll_interval,
         )
-        self._deliver(outbox)
-        self._watch(domain, client, links)
-        # Before the outbox ends, so that the last outcomes are still posted.
-        self._closing.push_async_callback(self._end_runs, domain)
-        self._finish(self._background.drain, self._timings.dialog_stop_timeout)
+        task = asyncio.create_task(outbox.run(), name="outbox")
+        self._on_shutdown(
+            lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
+        )
+
+    def _start_watchers(self, services: CoreServices, client: AsyncWebClient, links: Links) -> None:
+        """Watch the projects that have a watch channel."""
+        channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
+        if not channels:
+            return
+        announcements = Announcements(
+            services.watches, client, channels.get, services.name_of, links
+        )
+        task = asyncio.create_task(announcements.run(), name="announcements")
+        self._on_shutdown(
+            lambda seconds: announcements.stop(task, seconds), self._timings.outbox_stop_timeout
+        )
+        for project_id in channels:
+            watcher = Watcher(
+                project_id,
+                services.atlas[project_id],
+                services.rate_limits[project_id],
+                services.watches,
+                interval=self.settings.watch_interval.total_seconds(),
+                on_change=announcements.wake,
+            )
+            self._start_loop(watcher.run(), f"watch {project_id}")
+
+    def _start_receiver(
+        self,
+        receiver: SocketModeReceiver | HttpReceiver,
+        services: CoreServices,
+        client: AsyncWebClient,
+        identity: Identity,
+        links: Links,
+    ) -> None:
+        # Runs stop before the outbox, which still posts their outcomes.
+        self._exit_stack.push_async_callback(self._stop_runs, services)
+        self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
         secret = self.settings.slack.signing_secret
         app = build_app(
             client,
             identity,
             signing_secret=secret.get_secret_value() if secret else None,
-            service=domain.desk,
+            service=services.cancellation,
             directory=Directory(client, identity),
             background=self._background,
             links=links,
             on_ack=self.metrics.acked,
-            tracer=trail,
+            tracer=self._tracing.trail,
         )
-        self._finish(intake.stop, self._timings.receiver_stop_timeout)
-        intake.open(app)
+        self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
+        receiver.open(app)
         if not self.settings.socket_mode:
-            # What a load balancer still sends until it has noticed is answered as ever.
-            self._closing.push_async_callback(asyncio.sleep, self._timings.drain)
+            self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
-    def _deliver(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        running = asyncio.create_task(outbox.run(), name="outbox")
-        self._finish(
-            lambda seconds: outbox.stop(running, seconds), self._timings.outbox_stop_timeout
-        )
-
-    def _watch(self, domain: CoreServices, client: AsyncWebClient, links: Links) -> None:
-        """Look for new download restores, in the projects that have a channel for them."""
-        channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
-        if not channels:
-            return
-        announcements = Announcements(domain.sightings, client, channels.get, domain.name_of, links)
-        running = asyncio.create_task(announcements.run(), name="announcements")
-        self._finish(
-            lambda seconds: announcements.stop(running, seconds), self._timings.outbox_stop_timeout
-        )
-        for project_id in channels:
-            watch = Watcher(
-                project_id,
-                domain.clients[project_id],
-                domain.buckets[project_id],
-                domain.sightings,
-                interval=self.settings.watch_interval.total_seconds(),
-                on_change=announcements.wake,
-            )
-            self._loop(watch.run(), f"watch {project_id}")
-
-    async def _ask_about_ids(self, client: AsyncWebClient, identity: Identity) -> None:
-        # Loaded when Slack is answered already: a start is no slower for it.
-        from bot.doctor.ids import warn_of_ids  # noqa: PLC0415 - see above
-
-        await warn_of_ids(self.settings, client, identity)
+    def _start_loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._loops.add(asyncio.create_task(work, name=name))
 
     def _notify_outbox(self) -> None:
-        """Deliver at once what was written for Slack."""
+        """Deliver new posts now instead of at the next poll."""
         if self._outbox:
             self._outbox.wake()
 
-    def _loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._loops.add(asyncio.create_task(work, name=name))
-
-    async def _end_runs(self, domain: CoreServices) -> None:
-        """Start no more runs, and finish those that are under way or let go of them."""
+    async def _stop_runs(self, services: CoreServices) -> None:
+        """Start no more runs; finish those in progress or release their leases."""
         await cancel_and_wait(*self._loops)
-        await domain.runner.stop(self._left(self._timings.run_stop_timeout))
+        await services.runner.stop(self._time_left(self._timings.run_stop_timeout))
 
-    def _finish(self, finish: Callable[[float], Coroutine[Any, Any, None]], share: float) -> None:
-        """Have `finish` called at the end, with at most `share` seconds for it."""
+    def _on_shutdown(
+        self, close: Callable[[float], Coroutine[Any, Any, None]], timeout: float
+    ) -> None:
+        """Register `close`, which is called at the shutdown with the seconds it may take."""
 
-        async def within() -> None:
-            await finish(self._left(share))
+        async def call() -> None:
+            await close(self._time_left(timeout))
 
-        self._closing.push_async_callback(within)
+        self._exit_stack.push_async_callback(call)
 
-    def _left(self, share: float) -> float:
-        return min(share, max(self._timings.late_stop_timeout, self._stop_by - time.monotonic()))
+    def _time_left(self, timeout: float) -> float:
+        return min(timeout, max(self._timings.late_stop_timeout, self._deadline - time.monotonic()))
 
 
-async def serve(settings: Settings, stopped: asyncio.Event) -> None:
-    """Run the bot until `stopped`; raises what `Bot.start` raises, and `TracingError`."""
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the bot until `stop` is set; raises the errors of `Bot.start` and `TracingError`."""
     bot = Bot(settings)
+    starting = asyncio.create_task(bot.start())
+    waiting = asyncio.create_task(stop.wait())
     try:
-        starting = asyncio.create_task(bot.start())
-        waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting

@@ -1,4 +1,4 @@
-"""What can stand in the way of a start: asked of every service, and told all at once."""
+"""Checks at the start: database, port and Slack; all errors are reported together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.atlas import AtlasError, AtlasRejected
 from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
 from bot.slack.identity import read_identity
 from bot.storage.database import cause_of
@@ -20,85 +21,95 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
+    from bot.cancellation.projects import Project
     from bot.settings import SlackSettings
     from bot.slack.identity import Identity
+    from bot.wiring import CoreServices
 
-#: Seconds between tries to reach a Slack that does not answer.
-SLACK_PAUSE = 2.0
+#: Seconds between two attempts to authenticate while Slack does not answer.
+SLACK_RETRY_INTERVAL = 2.0
 
-#: Seconds that Slack gets for its part of a refusal that is certain already.
-LAST_WORD = 5.0
+#: Seconds between two attempts to read a project from Atlas.
+PROJECT_RETRY_INTERVAL = 60.0
 
-REFUSES_BOT = (
+#: Seconds to wait for Slack's errors when the start has failed already.
+SLACK_ERRORS_TIMEOUT = 5.0
+
+REFUSED_BOT = (
     "Slack refuses SLACK_BOT_TOKEN ({code}): copy the Bot User OAuth Token again, in Slack's app "
     "under OAuth & Permissions."
 )
-REFUSES_APP = (
+REFUSED_APP = (
     "Slack refuses SLACK_APP_TOKEN ({code}): copy the App-Level Token again, in Slack's app under "
     "Basic Information; it needs the scope connections:write."
 )
-#: What else to check, by the kind of database.
-LOOK_AT = {
-    "sqlite": ", and that its folder is there and the bot's user may write in it",
+SLACK_DOES_NOT_ANSWER = "Slack does not answer: check SLACK_API_URL and the network."
+
+#: What to check besides DATABASE_URL, by the kind of database.
+DATABASE_HINTS = {
+    "sqlite": ", and that its folder exists and the bot's user may write in it",
     "postgresql": ", that the server runs, and that this account may log in and owns the tables",
 }
-NO_SLACK = "Slack does not answer: check SLACK_API_URL and the network."
 
 log = structlog.get_logger(__name__)
 
 
 class StartError(Exception):
-    """The bot could not start; each line says why, and what to do now."""
+    """The bot could not start; each line names one cause and the fix."""
 
 
 async def run_steps(*steps: Callable[[], Awaitable[object]]) -> list[str]:
-    """Take every step, one after the other, and return why those that failed did."""
-    why = []
+    """Run every step, one after the other, and return the errors of those that failed."""
+    errors = []
     for step in steps:
         try:
             await step()
         except (StartError, WebError) as error:
-            why.append(str(error))
-    return why
+            errors.append(str(error))
+    return errors
 
 
 async def migrate(database_url: str) -> None:
-    """Bring the schema up; raises `StartError` when the database cannot be opened."""
+    """Update the database schema; raises `StartError` when the database cannot be opened."""
     try:
         await ensure_current(database_url)
     except SchemaError as error:
         raise StartError(f"The database of DATABASE_URL cannot be used. {error}") from error
     except (SQLAlchemyError, OSError) as error:
-        look = LOOK_AT[make_url(database_url).get_backend_name()]
+        hint = DATABASE_HINTS[make_url(database_url).get_backend_name()]
         raise StartError(
-            f"The database cannot be opened ({cause_of(error)}): check DATABASE_URL{look}."
+            f"The database cannot be opened ({cause_of(error)}): check DATABASE_URL{hint}."
         ) from error
 
 
 async def authenticate_slack(client: AsyncWebClient, slack: SlackSettings) -> Identity:
-    """Ask Slack who we are until it answers; raises `StartError` for each token it refuses."""
-    meeting = asyncio.ensure_future(who_we_are(client))
-    refused = await run_steps(lambda: meeting, lambda: check_app_token(client, slack))
-    if refused:
-        raise StartError("\n".join(refused))
-    return meeting.result()
+    """Return the bot's identity; raises `StartError` with each token that Slack refuses."""
+    identity = asyncio.ensure_future(wait_for_identity(client))
+    errors = await run_steps(lambda: identity, lambda: check_app_token(client, slack))
+    if errors:
+        raise StartError("\n".join(errors))
+    return identity.result()
 
 
-async def who_we_are(client: AsyncWebClient) -> Identity:
-    """Ask Slack until it answers; raises `StartError` when it refuses the token."""
+async def wait_for_identity(client: AsyncWebClient) -> Identity:
+    """Retry until Slack answers; raises `StartError` when it refuses the token."""
     while True:
         try:
             return await read_identity(client)
         except CALL_ERRORS as error:
             trouble = meaning_of(error)
             if isinstance(trouble, BadToken):
-                raise StartError(REFUSES_BOT.format(code=trouble.code)) from error
-            log.warning("Slack is not reached yet", why=trouble.sentence, what_to_do=NO_SLACK)
-        await asyncio.sleep(SLACK_PAUSE)
+                raise StartError(REFUSED_BOT.format(code=trouble.code)) from error
+            log.warning(
+                "Slack does not answer, retrying",
+                why=trouble.sentence,
+                what_to_do=SLACK_DOES_NOT_ANSWER,
+            )
+        await asyncio.sleep(SLACK_RETRY_INTERVAL)
 
 
 async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
-    """Refuse at once what would only ever be refused; raises `StartError`."""
+    """Raise `StartError` when Slack refuses the app token; the receiver retries other errors."""
     if slack.app_token is None:
         return
     try:
@@ -106,10 +117,35 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
     except CALL_ERRORS as error:
         trouble = meaning_of(error)
         if isinstance(trouble, BadToken):
-            raise StartError(REFUSES_APP.format(code=trouble.code)) from error
+            raise StartError(REFUSED_APP.format(code=trouble.code)) from error
 
 
-async def collect_slack_errors(meeting: asyncio.Task[Identity]) -> list[str]:
-    """Return what Slack refuses, where the start has failed already."""
-    done, _ = await asyncio.wait({meeting}, timeout=LAST_WORD)
-    return await run_steps(lambda: meeting) if done else [NO_SLACK]
+async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[str]:
+    """Return the errors of the authentication, for a start that has failed already."""
+    done, _ = await asyncio.wait({authentication}, timeout=SLACK_ERRORS_TIMEOUT)
+    return await run_steps(lambda: authentication) if done else [SLACK_DOES_NOT_ANSWER]
+
+
+async def load_project_names(services: CoreServices) -> None:
+    """Read each project once, so that the log shows a wrong key before its first use."""
+    await asyncio.gather(*(_load_name(services, p) for p in services.projects.all))
+
+
+async def _load_name(services: CoreServices, project: Project) -> None:
+    """Rename a project that the settings do not name; until then its id is its name."""
+    while True:
+        try:
+            found = await services.atlas[project.id].project(project.id)
+        except AtlasError as error:
+            log.warning(
+                "project cannot be read: cancel-restore doctor says what to check",
+                project=project.name,
+                why=str(error),
+            )
+            if isinstance(error, AtlasRejected):
+                return
+            await asyncio.sleep(PROJECT_RETRY_INTERVAL)
+        else:
+            if project.name == project.id:
+                services.projects.rename(project.id, found.name)
+            return

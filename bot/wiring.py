@@ -1,26 +1,30 @@
-"""Wires the floors below Slack: the clients of Atlas, the ledger, and who runs requests."""
+"""Builds the services, the Atlas clients and the web application from the settings."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
+from aiohttp import web
 
-from bot.atlas import AtlasClient, AtlasError, AtlasRejected
+from bot.atlas import AtlasClient
+from bot.cancellation.errors import LedgerError
 from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
 from bot.services.rate_limit import RateLimitBudget
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
+from bot.slack.receivers import HttpReceiver
 from bot.storage.clock import DatabaseClock
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
+from bot.web.health import add_health
+from bot.web.metrics import add_metrics
+from bot.web.signature_middleware import BODY_CAP, PATH, verify_slack_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,40 +32,34 @@ if TYPE_CHECKING:
     from bot.atlas import CallRecord
     from bot.cancellation.lifecycle import State
     from bot.settings import ProjectSettings, Settings
+    from bot.slack.receivers import SocketModeReceiver
     from bot.storage.database import Database
     from bot.timings import Timings
     from bot.tracing import Tracing
+    from bot.web.draining import ShutdownState
     from bot.web.metrics import Metrics
 
-#: The paths that share a project's rate limit for backups.
-BACKUPS = "/backup/"
-
-#: What the log says of a project whose key or id may be wrong; `doctor` says more.
-UNREADABLE = "Atlas does not show the project: cancel-restore doctor says what to check"
-
-#: Seconds between tries to read a project; nothing waits for that.
-NAME_PAUSE = 60.0
-
-log = structlog.get_logger(__name__)
+#: All paths that contain this share one rate limit per project.
+BACKUP_PATH = "/backup/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreServices:
-    """The floors below Slack."""
+    """Everything below Slack: Atlas clients, stores, the runner and the cancellation service."""
 
     clock: DatabaseClock
-    clients: dict[str, AtlasClient]
-    buckets: dict[str, RateLimitBudget]
+    atlas: dict[str, AtlasClient]
+    rate_limits: dict[str, RateLimitBudget]
     projects: Projects
-    ledger: RequestStore
+    requests: RequestStore
     leases: LeaseStore
-    posts: OutboxStore
-    sightings: WatchStore
+    outbox: OutboxStore
+    watches: WatchStore
     runner: Runner
-    desk: CancellationService
+    cancellation: CancellationService
 
     def name_of(self, project_id: str) -> str:
-        """Return what people call a project: its id until that is known."""
+        """Return the display name of a project, or its id while the name is not known."""
         project = self.projects.find(project_id)
         return project.name if project else project_id
 
@@ -76,22 +74,35 @@ def build_core_services(
     tracing: Tracing,
     timings: Timings,
 ) -> CoreServices:
-    """Wire the floors below Slack."""
-    buckets = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
-    clients = {
-        p.id: build_atlas(settings, p, metrics, buckets[p.id], tracing) for p in settings.projects
+    """Build the services below Slack.
+
+    Args:
+        settings: the settings of the bot.
+        database: the open database.
+        metrics: counts state changes and Atlas calls.
+        owner: the name under which this process holds leases.
+        on_change: called after a write that Slack should show.
+        tracing: traces requests and Atlas calls.
+        timings: the length of leases, and how often they are renewed.
+    """
+    rate_limits = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
+    atlas = {
+        p.id: build_atlas_client(settings, p, metrics, rate_limits[p.id], tracing)
+        for p in settings.projects
     }
     projects = Projects(
-        Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=clients[p.id])
+        Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=atlas[p.id])
         for p in settings.projects
     )
 
-    def entered(state: State) -> None:
+    def on_state_entered(state: State) -> None:
         metrics.state_entered(state.value)
 
     clock = DatabaseClock(database)
-    ledger = RequestStore(database, clock, entered)
-    leases = LeaseStore(database, clock, owner, lease=timings.request_lease, entered=entered)
+    requests = RequestStore(database, clock, on_state_entered)
+    leases = LeaseStore(
+        database, clock, owner, lease=timings.request_lease, entered=on_state_entered
+    )
     runner = Runner(
         leases,
         projects,
@@ -101,19 +112,19 @@ def build_core_services(
     )
     return CoreServices(
         clock=clock,
-        clients=clients,
-        buckets=buckets,
+        atlas=atlas,
+        rate_limits=rate_limits,
         projects=projects,
-        ledger=ledger,
+        requests=requests,
         leases=leases,
-        posts=OutboxStore(database, clock),
-        sightings=WatchStore(database, clock, owner),
+        outbox=OutboxStore(database, clock),
+        watches=WatchStore(database, clock, owner),
         runner=runner,
-        desk=CancellationService(
-            ledger,
+        cancellation=CancellationService(
+            requests,
             projects,
             runner,
-            finder=JobFinder(projects, buckets),
+            finder=JobFinder(projects, rate_limits),
             history=History(database, clock),
             now=clock,
             on_change=on_change,
@@ -121,20 +132,20 @@ def build_core_services(
     )
 
 
-def build_atlas(
+def build_atlas_client(
     settings: Settings,
     project: ProjectSettings,
     metrics: Metrics,
-    bucket: RateLimitBudget,
+    rate_limit: RateLimitBudget,
     tracing: Tracing,
 ) -> AtlasClient:
-    """Build the client of one project, with its own key; `bucket` is fed with what it is told."""
+    """Build the client of one project; each answer updates `rate_limit`, metrics and traces."""
 
-    def observe(answered: CallRecord) -> None:
-        metrics.atlas_answered(answered.method, answered.status, answered.seconds)
-        tracing.answered(answered)
-        if BACKUPS in answered.path and answered.status and not answered.challenge:
-            bucket.seen(answered.rate_limit_remaining, answered.rate_limit)
+    def observe(call: CallRecord) -> None:
+        metrics.atlas_answered(call.method, call.status, call.seconds)
+        tracing.answered(call)
+        if BACKUP_PATH in call.path and call.status and not call.challenge:
+            rate_limit.seen(call.rate_limit_remaining, call.rate_limit)
 
     return AtlasClient(
         project.credentials,
@@ -145,23 +156,31 @@ def build_atlas(
     )
 
 
-async def load_project_names(domain: CoreServices) -> None:
-    """Read each project once: a wrong key is in the log before somebody needs it."""
-    await asyncio.gather(*(_meet(domain, project) for project in domain.projects.all))
+def build_web_app(
+    settings: Settings,
+    metrics: Metrics,
+    services: CoreServices,
+    receiver: SocketModeReceiver | HttpReceiver,
+    shutdown: ShutdownState,
+) -> web.Application:
+    """Build the web application: health, metrics, and in HTTP mode the route for Slack."""
+    app = web.Application(client_max_size=BODY_CAP)
+    shutdown.watch(app)
+    if isinstance(receiver, HttpReceiver) and settings.slack.signing_secret:
+        app.middlewares.append(verify_slack_requests(settings.slack.signing_secret, time.time))
+        receiver.add_route(app, PATH)
 
-
-async def _meet(domain: CoreServices, project: Project) -> None:
-    """Take the name that Atlas has, where the settings give none; until then the id stands."""
-    while True:
+    async def check_database() -> str | None:
         try:
-            found = await domain.clients[project.id].project(project.id)
-        except AtlasRejected as error:
-            log.warning(UNREADABLE, project=project.name, why=str(error))
-            return
-        except AtlasError as error:
-            log.warning(UNREADABLE, project=project.name, why=str(error))
-            await asyncio.sleep(NAME_PAUSE)
-        else:
-            if project.name == project.id:
-                domain.projects.rename(project.id, found.name)
-            return
+            await services.requests.count_open()
+        except LedgerError:
+            return "The database does not answer: check DATABASE_URL and the server."
+        return None
+
+    async def check_slack() -> str | None:
+        return shutdown.trouble or await receiver.trouble()
+
+    checks = {"slack": check_slack, "database": check_database}
+    add_health(app, checks)
+    add_metrics(app, metrics, checks)
+    return app

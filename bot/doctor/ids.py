@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-async def warn_of_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:
+async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:
     """Ask Slack once about every channel, person and group that is named.
 
     Without this a channel for audits that is not there would only be noticed by who misses its
@@ -29,5 +29,5 @@ async def warn_of_ids(settings: Settings, client: AsyncWebClient, identity: Iden
     for found in await Inside(settings, client, us).examine():
         if found.level is Level.PROBLEM:
             log.warning(
-                "a setting to look at", setting=found.about, why=found.says, what_to_do=found.do
+                "setting needs attention", setting=found.about, why=found.says, what_to_do=found.do
             )

@@ -26,7 +26,7 @@ STYLES = {
 }
 
 
-def settings_findings(problems: Iterable[str]) -> list[CheckResult]:
+def settings_results(problems: Iterable[str]) -> list[CheckResult]:
     """Make findings of what stops the start; each sentence names the variable and the fix."""
     return [
         CheckResult(check="settings", about="settings", level=Level.PROBLEM, says=problem)
@@ -34,7 +34,7 @@ def settings_findings(problems: Iterable[str]) -> list[CheckResult]:
     ]
 
 
-def is_well(findings: Iterable[CheckResult]) -> bool:
+def is_ok(findings: Iterable[CheckResult]) -> bool:
     """Whether the bot can be started with what was found."""
     return all(finding.level is not Level.PROBLEM for finding in findings)
 
@@ -43,7 +43,7 @@ def write_json(findings: Sequence[CheckResult], out: TextIO) -> None:
     """Write one JSON object; its names stay."""
     counts = Counter(finding.level for finding in findings)
     report = {
-        "ok": is_well(findings),
+        "ok": is_ok(findings),
         "counts": {level.value: counts[level] for level in Level},
         "checks": [asdict(_clean(finding)) for finding in findings],
     }

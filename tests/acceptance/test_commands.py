@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, AtlasClient, DigestKey
-from bot.cli.audit_format import Format
+from bot.cli.audit import Format
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
@@ -166,7 +166,7 @@ async def test_an_output_that_is_closed_is_a_sentence() -> None:
     _, err = await process.communicate()
 
     assert process.returncode == 1
-    assert err.decode() == "Standard output is closed: say where to write.\n"
+    assert err.decode() == "Standard output cannot be written to (it is closed).\n"
 
 
 async def test_help_names_the_commands() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from bot.doctor import Level, is_well
+from bot.doctor import Level, is_ok
 from bot.doctor import slack as of_slack
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
@@ -70,7 +70,7 @@ async def test_a_service_account_over_http_is_well_too(clinic: Clinic) -> None:
         }
     )
 
-    assert is_well(findings)
+    assert is_ok(findings)
     assert the(findings, "slack_signing_secret").level is Level.OK
     assert the(findings, "atlas_restore_jobs").level is Level.OK
 
@@ -93,7 +93,7 @@ async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
     findings = await clinic.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
     told = [found.says for found in findings if found.check == "settings"]
 
-    assert is_well(findings)
+    assert is_ok(findings)
     assert any("BOT_APPROVALS" in risk for risk in told)
     assert any("BOT_REQUESTERS" in risk for risk in told)
 
@@ -181,7 +181,7 @@ async def test_channels_and_people_that_are_odd_are_warned_of(clinic: Clinic) ->
     )
     warned = {found.about.split()[-1]: found.says for found in findings if found.do}
 
-    assert is_well(findings)
+    assert is_ok(findings)
     assert "another organization" in warned["C0SHARED01"]
     assert "a guest" in warned["U0GUS00001"]
     assert "of another organization" in warned["U0OLGA0001"]
@@ -309,7 +309,7 @@ async def test_a_port_that_is_taken_may_be_the_bots_own(clinic: Clinic) -> None:
     taken = clinic.slack.base_url.rpartition(":")[2]
     findings = await clinic.examine({"PORT": taken})
 
-    assert is_well(findings)
+    assert is_ok(findings)
     assert the(findings, "http").level is Level.WARNING
     assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").says
 

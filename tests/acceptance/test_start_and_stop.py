@@ -46,7 +46,7 @@ async def until_it_listens(bot: Bot, seconds: float = 10.0) -> None:
 async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, http: bool
 ) -> None:
-    monkeypatch.setattr(startup_checks, "SLACK_PAUSE", 0.05)
+    monkeypatch.setattr(startup_checks, "SLACK_RETRY_INTERVAL", 0.05)
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         slack.faults.add("auth.test", Fault(kind="status", status=503), times=100_000)
         given = environment(slack, atlas, tmp_path)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from bot.atlas import CallRecord
 from bot.cancellation.policy import EVERYONE, People, Policy
-from bot.doctor import CheckResult, Level, is_well, settings_findings, write_json, write_lines
+from bot.doctor import CheckResult, Level, is_ok, settings_results, write_json, write_lines
 from bot.doctor.atlas import judge_rate
 from bot.doctor.clock import compare, http_date
 from bot.doctor.named import channels, groups, users
@@ -357,9 +357,9 @@ def test_programs_get_json() -> None:
 
 
 def test_it_is_well_unless_there_is_a_problem() -> None:
-    assert not is_well(FINDINGS)
-    assert is_well(finding for finding in FINDINGS if finding.level is not Level.PROBLEM)
-    assert not is_well(settings_findings(["SLACK_BOT_TOKEN is not set"]))
+    assert not is_ok(FINDINGS)
+    assert is_ok(finding for finding in FINDINGS if finding.level is not Level.PROBLEM)
+    assert not is_ok(settings_results(["SLACK_BOT_TOKEN is not set"]))
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])

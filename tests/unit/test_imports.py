@@ -25,7 +25,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.backoff": set(),
     "bot.cancellation": {"bot.atlas"},
     "bot.log_config": set(),
-    "bot.output": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
     "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
@@ -35,16 +34,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.timings": set(),
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.web": set(),
-    "bot.wiring": {
-        "bot.atlas",
-        "bot.cancellation",
-        "bot.services",
-        "bot.settings",
-        "bot.storage",
-        "bot.timings",
-        "bot.tracing",
-        "bot.web",
-    },
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {
@@ -53,8 +42,8 @@ KNOW_EVERYBODY = {
     "bot.cli",
     "bot.demo",
     "bot.doctor",
-    "bot.site",
     "bot.startup_checks",
+    "bot.wiring",
 }
 
 #: Libraries that belong to one part of the house.

@@ -136,7 +136,7 @@ async def test_a_table_without_a_line_says_so(record: Path) -> None:
     """An id that is not there looks like one that was mistyped."""
     ran = await audit(record, "--request", "third")
 
-    assert (ran.code, ran.out) == (0, "No event of the record fits.\n")
+    assert (ran.code, ran.out) == (0, "No event of the record matches.\n")
 
 
 async def test_what_is_no_id_of_a_request_is_a_wrong_usage(record: Path) -> None:

@@ -201,7 +201,7 @@ async def test_all_that_services_refuse_is_told_at_once(clinic: Clinic) -> None:
     assert told == [
         (
             "The database cannot be opened (unable to open database file): check DATABASE_URL, and "
-            "that its folder is there and the bot's user may write in it."
+            "that its folder exists and the bot's user may write in it."
         ),
         (
             f"Port {taken} of 127.0.0.1 is taken by another program: stop it, or set PORT to "

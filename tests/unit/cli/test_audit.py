@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli import audit_format
+from bot.cli.audit import Format, write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,13 +23,13 @@ def a_line(**detail: Any) -> Recorded:
     return chain(event, 1, "")
 
 
-async def written(how: audit_format.Format, *lines: Recorded) -> str:
+async def written(how: Format, *lines: Recorded) -> str:
     async def each() -> AsyncIterator[Recorded]:
         for line in lines:
             yield line
 
     out = io.TextIOWrapper(kept := io.BytesIO(), "utf-8", newline="")
-    await audit_format.write(each(), how, out)
+    await write(each(), how, out)
     out.flush()
     return kept.getvalue().decode()
 
@@ -37,7 +37,7 @@ async def written(how: audit_format.Format, *lines: Recorded) -> str:
 async def test_a_json_line_has_the_event_and_what_it_adds() -> None:
     line = a_line(status=204, reason="wrong cluster")
 
-    (text,) = (await written(audit_format.Format.JSONL, line)).splitlines()
+    (text,) = (await written(Format.JSONL, line)).splitlines()
 
     assert json.loads(text) == {
         "at": AT,
@@ -53,13 +53,13 @@ async def test_a_json_line_has_the_event_and_what_it_adds() -> None:
 
 
 async def test_what_an_event_adds_never_hides_its_own_names() -> None:
-    (text,) = (await written(audit_format.Format.JSONL, a_line(actor="U0EVE"))).splitlines()
+    (text,) = (await written(Format.JSONL, a_line(actor="U0EVE"))).splitlines()
 
     assert json.loads(text)["actor"] == "U0RINA"
 
 
 async def test_csv_has_the_same_names_as_columns() -> None:
-    text = await written(audit_format.Format.CSV, a_line(status=204))
+    text = await written(Format.CSV, a_line(status=204))
 
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["at"], row["event"], row["request"]) == (AT, "request:created", "r1")
@@ -68,10 +68,10 @@ async def test_csv_has_the_same_names_as_columns() -> None:
 
 
 async def test_the_table_shows_typed_text_as_it_is() -> None:
-    text = await written(audit_format.Format.TABLE, a_line(reason="[red]x[/red]"))
+    text = await written(Format.TABLE, a_line(reason="[red]x[/red]"))
 
     assert "[red]" in text.replace("\n", "")
 
 
 async def test_an_empty_record_is_an_empty_answer() -> None:
-    assert await written(audit_format.Format.JSONL) == ""
+    assert await written(Format.JSONL) == ""

@@ -1,0 +1,17 @@
+"""The exit codes, and the way a command ends with one sentence on standard error."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+
+FAILED = 1
+WRONG_USAGE = 2  # or wrong settings
+INTERRUPTED = 130  # by Ctrl-C, as shells report it
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Write `message` to standard error and end the command with `code`."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
