@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.request_context import RequestTracer
+    from bot.services.service import CancellationService
     from bot.slack.directory import Directory
     from bot.slack.identity import Identity
     from bot.slack.links import Links
-    from bot.slack.ports import Desk
     from bot.tasks import BackgroundTasks
 
     #: Called with the seconds that an ack took.
@@ -106,7 +106,7 @@ class Dependencies:
 
     client: AsyncWebClient
     identity: Identity
-    service: Desk
+    service: CancellationService
     directory: Directory
     channels: Channels
     replies: PrivateReply
@@ -153,7 +153,7 @@ def build_app(
     identity: Identity,
     *,
     signing_secret: str | None,
-    service: Desk,
+    service: CancellationService,
     directory: Directory,
     background: BackgroundTasks,
     links: Links,

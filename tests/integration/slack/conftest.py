@@ -1,4 +1,4 @@
-"""Fixtures: the real app on the Slack stand-in, in both modes, with a desk in memory."""
+"""Fixtures: the app on the fake Slack server in both modes, over the service on SQLite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from bot.cancellation.policy import Policy
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import build_app
 from bot.slack.client import build_client, new_session
@@ -22,28 +21,27 @@ from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.tasks import BackgroundTasks
 from bot.web.payload_schema import what_is_wrong
 from bot.web.signature_middleware import payload_of, verify_slack_requests
-from tests.unit.slack.fake_desk import FakeDesk
+from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from slack_sdk.web.async_client import AsyncWebClient
 
+    from bot.cancellation.policy import Policy
     from bot.slack.bolt_app import App
 
-    Start = Callable[..., AbstractAsyncContextManager["Floor"]]
-
-
-OPEN_TO_ALL = Policy()
+    Start = Callable[..., AbstractAsyncContextManager["RunningApp"]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Floor:
-    """The bot's Slack side, running against the stand-in."""
+class RunningApp:
+    """The running app, and everything around it."""
 
     slack: FakeSlackServer
-    desk: FakeDesk
+    core: ServiceOnSqlite
     client: AsyncWebClient
     links: Links
     background: BackgroundTasks
@@ -57,24 +55,25 @@ async def slack() -> AsyncIterator[FakeSlackServer]:
 
 
 @pytest.fixture(params=["socket", "http"])
-def start(request: pytest.FixtureRequest, slack: FakeSlackServer) -> Start:
+def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path) -> Start:
     """Start the app with a policy, in Socket Mode and then over HTTP."""
 
     @asynccontextmanager
-    async def started(policy: Policy = OPEN_TO_ALL) -> AsyncIterator[Floor]:
+    async def started(policy: Policy = OPEN_TO_ALL) -> AsyncIterator[RunningApp]:
         async with AsyncExitStack() as stack:
             client = build_client(
                 slack.bot_token, slack.api_url, await stack.enter_async_context(new_session())
             )
             identity = await read_identity(client)
             links = Links(atlas="https://cloud.mongodb.com", identity=identity)
-            desk, background = FakeDesk(policy), BackgroundTasks()
+            core, background = ServiceOnSqlite(tmp_path, policy), BackgroundTasks()
+            stack.push_async_callback(core.close)
             acks: list[float] = []
             app = build_app(
                 client,
                 identity,
                 signing_secret=slack.signing_secret if request.param == "http" else None,
-                service=desk,
+                service=core.service,
                 directory=Directory(client, identity),
                 background=background,
                 links=links,
@@ -83,9 +82,9 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer) -> Start:
             stack.push_async_callback(background.drain, 1.0)
             listen = _over_http if request.param == "http" else _by_socket
             await stack.enter_async_context(listen(app, slack, client))
-            yield Floor(
+            yield RunningApp(
                 slack=slack,
-                desk=desk,
+                core=core,
                 client=client,
                 links=links,
                 background=background,

@@ -11,35 +11,35 @@ from bot.slack.receivers.envelopes import UNREADABLE
 from tests.support.domain import JOB_ID
 
 if TYPE_CHECKING:
-    from tests.integration.slack.conftest import Floor, Start
+    from tests.integration.slack.conftest import RunningApp, Start
 
 
-def command(floor: Floor, **changes: Any) -> dict[str, Any]:
-    space = floor.slack.workspace
+def command(running: RunningApp, **changes: Any) -> dict[str, Any]:
+    space = running.slack.workspace
     person, channel = space.user("rina"), space.channel("ops")
-    whole = floor.slack.payloads.command(person, channel, "/cancel-restore", "help")
+    whole = running.slack.payloads.command(person, channel, "/cancel-restore", "help")
     return whole | changes
 
 
 async def test_a_cluster_may_be_called_payload(start: Start) -> None:
     """Bolt's own reading of a form takes one with this word in it for an interaction."""
-    async with start() as floor:
-        ack = await floor.slack.types("rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}")
-        view = await floor.slack.until(lambda: floor.slack.view_of("rina"))
+    async with start() as running:
+        ack = await running.slack.types("rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}")
+        view = await running.slack.until(lambda: running.slack.view_of("rina"))
 
         assert ack.ok
         assert view
-        assert "payload-1" in floor.slack.text_of(view)
+        assert "payload-1" in running.slack.text_of(view)
 
 
 async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(start: Start) -> None:
-    async with start() as floor:
-        send = floor.slack.http if floor.slack.http.request_url else floor.slack.sockets
+    async with start() as running:
+        send = running.slack.http if running.slack.http.request_url else running.slack.sockets
         odd = {"type": "view_submission", "user": {"id": "U1"}, "view": {"state": []}}
         refused = await send.send("interactive", odd)
-        answered = await send.send("slash_commands", command(floor))
+        answered = await send.send("slash_commands", command(running))
 
-        assert refused.status == (400 if floor.slack.http.request_url else 200)
+        assert refused.status == (400 if running.slack.http.request_url else 200)
         assert answered.ok
         assert answered.body
 
@@ -49,15 +49,15 @@ async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(star
 async def test_a_misshapen_command_over_socket_mode_is_answered(
     start: Start, change: dict[str, Any]
 ) -> None:
-    async with start() as floor:
-        ack = await floor.slack.sockets.send("slash_commands", command(floor, **change))
+    async with start() as running:
+        ack = await running.slack.sockets.send("slash_commands", command(running, **change))
 
         assert ack.body == private(UNREADABLE)
 
 
 @pytest.mark.parametrize("start", ["socket"], indirect=True)
 async def test_an_envelope_of_another_type_is_acknowledged(start: Start) -> None:
-    async with start() as floor:
-        ack = await floor.slack.sockets.send("workflow_things", {})
+    async with start() as running:
+        ack = await running.slack.sockets.send("workflow_things", {})
 
         assert (ack.ok, ack.body) == (True, None)

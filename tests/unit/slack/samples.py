@@ -20,6 +20,7 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.outbox import announcement_views
 from bot.slack.placement import Placement
+from bot.storage.history import Past
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.unit.slack.fake_slack import LINKS
 
@@ -139,6 +140,22 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.CHANGED: {"sentence": "It is another snapshot."},
     EventName.FAILED: {"sentence": "Atlas did not answer."},
 }
+
+
+def past_of(request: Request) -> Past:
+    return Past(
+        request=request.id,
+        project_id=request.ref.project_id,
+        cluster_name=request.ref.cluster_name,
+        job_id=request.ref.job_id,
+        requester=request.requester,
+        reason=request.reason,
+        state=request.state,
+        asked_at=request.created_at,
+        changed_at=request.changed_at,
+        by=request.outcome.by,
+        card=request.card,
+    )
 
 
 def ended(state: State) -> Request:

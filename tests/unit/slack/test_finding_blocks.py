@@ -35,7 +35,6 @@ from bot.slack.picker.state import (
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples
-from tests.unit.slack.fake_desk import past_of
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.samples import NASTY
 
@@ -105,7 +104,7 @@ def test_slack_takes_every_page_of_the_longest_list(start: int) -> None:
 
 
 def test_slack_takes_the_longest_history() -> None:
-    past = [past_of(samples.longest(state)) for state in State] * 5
+    past = [samples.past_of(samples.longest(state)) for state in State] * 5
     message = history_views.message(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
@@ -115,14 +114,14 @@ def test_slack_takes_the_longest_history() -> None:
     ("many", "says"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
 )
 def test_the_history_counts_as_people_do(many: int, says: str) -> None:
-    past = [past_of(samples.longest(State.CANCELLED))] * many
+    past = [samples.past_of(samples.longest(State.CANCELLED))] * many
 
     assert history_views.message(past, {}, LINKS)["text"] == says
 
 
 def test_slack_takes_the_fullest_home_tab() -> None:
     requests = [samples.longest(State.AWAITING)] * 40
-    past = [past_of(request) for request in requests[:5]]
+    past = [samples.past_of(request) for request in requests[:5]]
     view = home_views.view(
         home_views.jobs(FULL, NOON),
         home_views.waiting(requests, LINKS),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
 from bot.atlas import JobNotFound
-from bot.cancellation.errors import NotRecorded
+from bot.cancellation.errors import NotRead
 from bot.cancellation.policy import People, Policy
 from bot.slack import ids
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
+from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.bench import Bench
+
+if TYPE_CHECKING:
+    from tests.unit.slack.harness import NewBolt
+
 
 TYPED = f"prod-eu {JOB_ID}"
 
@@ -23,52 +28,54 @@ def words(view: object) -> str:
     return json.dumps(view, ensure_ascii=False)
 
 
-async def test_the_dialog_opens_first_and_then_shows_the_job() -> None:
-    bench = Bench()
-    answer = await bench.send(payloads.command(TYPED))
+async def test_dialog_opens_first_and_then_shows_the_job(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    answer = await bolt.send(payloads.command(TYPED))
 
     assert (answer.status, answer.body) == (200, {})
-    assert bench.slack.methods[0] == "views.open"
-    assert bench.slack.methods[-1] == "views.update"
-    assert "Looking up" in words(bench.shown[0])
-    assert bench.shown[-1]["submit"]["text"] == "Cancel the job"
-    assert len(bench.acks) == 1
+    assert bolt.slack.methods[0] == "views.open"
+    assert bolt.slack.methods[-1] == "views.update"
+    assert "Looking up" in words(bolt.shown[0])
+    assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
+    assert len(bolt.acks) == 1
 
 
-async def test_the_ack_waits_for_nothing() -> None:
-    bench = Bench()
-    bench.desk.gate = asyncio.Event()
-    answer = await bench.ack(payloads.command(TYPED))
-    bench.desk.gate.set()
-    await bench.background.drain(1.0)
+async def test_ack_of_a_command_does_not_wait_for_atlas(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    gate = bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
+    answer = await bolt.ack(payloads.command(TYPED))
+    gate.set()
+    await bolt.background.drain(1.0)
 
     assert answer.status == 200
 
 
-async def test_a_dialog_says_so_when_the_process_ends_before_the_job_was_found() -> None:
-    bench = Bench()
-    bench.desk.gate = asyncio.Event()
-    await bench.ack(payloads.command(TYPED))
+async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
+    await bolt.ack(payloads.command(TYPED))
     await asyncio.sleep(0.01)
-    await bench.background.drain(0.2)
+    await bolt.background.drain(0.2)
 
-    assert "Looking up" in words(bench.shown[0])
-    assert "The bot is just being restarted: try again in a moment." in words(bench.shown[-1])
-    assert ids.TRY_AGAIN in words(bench.shown[-1])
-    assert bench.background.idle
+    assert "Looking up" in words(bolt.shown[0])
+    assert "The bot is just being restarted: try again in a moment." in words(bolt.shown[-1])
+    assert ids.TRY_AGAIN in words(bolt.shown[-1])
+    assert bolt.background.idle
 
 
-async def test_two_hundred_pending_dialogs_all_report_the_restart_at_shutdown() -> None:
-    bench = Bench()
-    bench.desk.gate = asyncio.Event()
+async def test_two_hundred_pending_dialogs_all_report_the_restart_at_shutdown(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     many = 200
     for _ in range(many):
-        await bench.ack(payloads.command(TYPED))
-    await bench.background.drain(0.2)
+        await bolt.ack(payloads.command(TYPED))
+    await bolt.background.drain(0.2)
 
-    ends = [view for view in bench.shown if "just being restarted" in words(view)]
+    ends = [view for view in bolt.shown if "just being restarted" in words(view)]
     assert len(ends) == many
-    assert bench.background.idle
+    assert bolt.background.idle
 
 
 @pytest.mark.parametrize(
@@ -80,183 +87,192 @@ async def test_two_hundred_pending_dialogs_all_report_the_restart_at_shutdown() 
         ("x" * 3001, "3001 characters"),
     ],
 )
-async def test_everything_else_gets_a_private_sentence_with_an_example(
-    typed: str, said: str
+async def test_other_text_is_answered_in_private_with_an_example(
+    new_bolt: NewBolt, typed: str, said: str
 ) -> None:
-    bench = Bench()
-    answer = await bench.send(payloads.command(typed))
+    bolt = new_bolt()
+    answer = await bolt.send(payloads.command(typed))
 
     assert answer.body["response_type"] == "ephemeral"
     assert said in answer.text
     assert ids.COMMAND in answer.text
     assert "<" not in answer.text
-    assert bench.slack.calls == []
+    assert bolt.slack.calls == []
 
 
-async def test_a_slip_is_told_from_a_cluster_of_that_name() -> None:
-    bench = Bench()
-    await bench.send(payloads.command("hepl"))
-    other = Bench()
-    other.desk.atlas[PROJECT_ID].jobs["lost"] = []
+async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_name(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    await bolt.send(payloads.command("hepl"))
+    other = new_bolt()
+    other.atlas[PROJECT_ID].jobs["lost"] = []
     await other.send(payloads.command("lost"))
 
-    assert f"Did you mean `{ids.COMMAND} help`" in bench.private[0]
-    assert bench.shown == []
+    assert f"Did you mean `{ids.COMMAND} help`" in bolt.private[0]
+    assert bolt.shown == []
     assert "No restore job of `lost` can be cancelled now." in words(other.shown[-1])
 
 
-async def test_with_several_projects_a_named_one_is_taken_in_any_case() -> None:
-    bench = Bench(Policy(), "shop-prod", "shop-dev")
-    unknown = await bench.send(payloads.command(f"nosuch {TYPED}"))
-    await bench.send(payloads.command(f"SHOP-PROD {TYPED}"))
+async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(), "shop-prod", "shop-dev")
+    unknown = await bolt.send(payloads.command(f"nosuch {TYPED}"))
+    await bolt.send(payloads.command(f"SHOP-PROD {TYPED}"))
 
     assert "does not know a project `nosuch`" in unknown.text
     assert "`shop-prod` and `shop-dev`" in unknown.text
-    assert [ref.project_id for ref in bench.desk.looked_up] == [PROJECT_ID]
+    assert [bolt.atlas[each].calls for each in bolt.atlas] == [[CLUSTER], []]
 
 
-async def test_in_another_channel_the_command_does_not_work() -> None:
-    bench = Bench(Policy(channels=frozenset({"C0ONLY"})))
-    answer = await bench.send(payloads.command(TYPED))
+async def test_command_in_another_channel_is_refused(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
+    answer = await bolt.send(payloads.command(TYPED))
 
     assert "<#C0ONLY>" in answer.text
-    assert bench.slack.calls == []
+    assert bolt.slack.calls == []
 
 
-async def test_who_may_not_ask_sees_nothing_of_the_job() -> None:
-    bench = Bench(Policy(requesters=People(users=frozenset({"U0ADA"}))))
-    await bench.send(payloads.command(TYPED))
+async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(requesters=People(users=frozenset({"U0ADA"}))))
+    await bolt.send(payloads.command(TYPED))
 
-    assert "<@U0ADA>" in words(bench.shown[-1])
-    assert "submit" not in bench.shown[-1]
-    assert "Snapshot" not in words(bench.shown[-1])
+    assert "<@U0ADA>" in words(bolt.shown[-1])
+    assert "submit" not in bolt.shown[-1]
+    assert "Snapshot" not in words(bolt.shown[-1])
 
 
-async def test_a_guest_may_not_ask() -> None:
-    bench = Bench()
+async def test_guest_may_not_ask(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     user = {"id": "U0RINA", "team_id": "T0HOME", "is_restricted": True}
-    bench.slack.says("users.info", {"user": user})
-    await bench.send(payloads.command(TYPED))
+    bolt.slack.says("users.info", {"user": user})
+    await bolt.send(payloads.command(TYPED))
 
-    assert "may not ask" in words(bench.shown[-1])
-
-
-async def test_what_nobody_could_approve_is_refused_in_the_dialog() -> None:
-    bench = Bench(Policy(approvals=2, approvers=People(users=frozenset({"U0ADA", "U0RINA"}))))
-    await bench.send(payloads.command(TYPED))
-
-    assert "only 1 could give one" in words(bench.shown[-1])
-    assert "submit" not in bench.shown[-1]
+    assert "may not ask" in words(bolt.shown[-1])
 
 
-async def test_what_cannot_be_cancelled_is_shown_without_a_submit() -> None:
-    bench = Bench()
-    bench.desk.job = a_job(deliveryType="automated", targetClusterName="a")
-    await bench.send(payloads.command(TYPED))
+async def test_request_without_enough_approvers_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(approvals=2, approvers=People(users=frozenset({"U0ADA", "U0RINA"}))))
+    await bolt.send(payloads.command(TYPED))
 
-    assert "Atlas cancels downloads only" in words(bench.shown[-1])
-    assert "submit" not in bench.shown[-1]
-
-
-async def test_a_job_that_somebody_asked_for_shows_who() -> None:
-    bench = Bench()
-    bench.desk.put(samples.waiting(requester="U0ABE"))
-    await bench.send(payloads.command(TYPED))
-
-    assert "<@U0ABE> asked for this already" in words(bench.shown[-1])
-    assert "https://shop.slack.com/archives/C0OPS/p1700000000000100" in words(bench.shown[-1])
+    assert "only 1 could give one" in words(bolt.shown[-1])
+    assert "submit" not in bolt.shown[-1]
 
 
-async def test_what_atlas_refuses_can_be_tried_again_in_the_dialog() -> None:
-    bench = Bench()
-    bench.desk.job = JobNotFound("There is no such job.", asked="GET job", status=404)
-    await bench.send(payloads.command(TYPED))
-    trouble = bench.shown[-1]
-    bench.desk.job = a_job()
-    await bench.send(payloads.view_click(ids.TRY_AGAIN, trouble))
+async def test_job_that_cannot_be_cancelled_is_shown_without_a_submit_button(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    job = a_job(deliveryType="automated", targetClusterName="a")
+    bolt.atlas[PROJECT_ID].jobs[CLUSTER] = [job]
+    await bolt.send(payloads.command(TYPED))
+
+    assert "Atlas cancels downloads only" in words(bolt.shown[-1])
+    assert "submit" not in bolt.shown[-1]
+
+
+async def test_job_with_an_open_request_shows_its_requester(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    await bolt.insert(samples.waiting(requester="U0ABE"))
+    await bolt.send(payloads.command(TYPED))
+
+    assert "<@U0ABE> asked for this already" in words(bolt.shown[-1])
+    assert "https://shop.slack.com/archives/C0OPS/p1700000000000100" in words(bolt.shown[-1])
+
+
+async def test_atlas_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound(
+        "There is no such job.", asked="GET job", status=404
+    )
+    await bolt.send(payloads.command(TYPED))
+    trouble = bolt.shown[-1]
+    bolt.atlas[PROJECT_ID].faults.clear()
+    await bolt.send(payloads.view_click(ids.TRY_AGAIN, trouble))
 
     assert ids.TRY_AGAIN in words(trouble)
     assert "submit" not in trouble
-    assert "Looking up" in words(bench.shown[-2])
-    assert bench.shown[-1]["submit"]["text"] == "Cancel the job"
+    assert "Looking up" in words(bolt.shown[-2])
+    assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
 
 
-async def test_a_ledger_that_is_away_can_be_tried_again_too() -> None:
-    bench = Bench()
-    bench.desk.job = NotRecorded()
-    await bench.send(payloads.command(TYPED))
+async def test_database_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.database.read_error = NotRead()
+    await bolt.send(payloads.command(TYPED))
 
-    assert ids.TRY_AGAIN in words(bench.shown[-1])
+    assert ids.TRY_AGAIN in words(bolt.shown[-1])
 
 
 @pytest.mark.parametrize(
     ("code", "said"),
     [("expired_trigger_id", 1), ("trigger_expired", 1), ("exchanged_trigger_id", 0)],
 )
-async def test_a_trigger_that_came_too_late_is_told_and_a_used_one_is_not(
-    code: str, said: int
+async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
+    new_bolt: NewBolt, code: str, said: int
 ) -> None:
-    bench = Bench()
-    bench.slack.says("views.open", code)
-    await bench.send(payloads.command(TYPED))
+    bolt = new_bolt()
+    bolt.slack.says("views.open", code)
+    await bolt.send(payloads.command(TYPED))
 
-    assert len(bench.private) == said
-    assert bench.slack.called("views.update") == []
+    assert len(bolt.private) == said
+    assert bolt.slack.called("views.update") == []
 
 
 @pytest.mark.parametrize("text", ["", TYPED, JOB_ID])
 @pytest.mark.parametrize("trigger", ["", None])
 async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
-    text: str, trigger: str | None
+    new_bolt: NewBolt, text: str, trigger: str | None
 ) -> None:
-    bench = Bench()
-    await bench.send(payloads.command(text) | {"trigger_id": trigger})
+    bolt = new_bolt()
+    await bolt.send(payloads.command(text) | {"trigger_id": trigger})
 
-    assert bench.slack.called("views.open") == []
-    assert len(bench.private) == 1
-    assert "type the command again" in bench.private[0]
-
-
-async def test_a_dialog_that_was_closed_meanwhile_needs_no_word() -> None:
-    bench = Bench()
-    bench.slack.says("views.update", "not_found")
-    await bench.send(payloads.command(TYPED))
-
-    assert bench.private == []
+    assert bolt.slack.called("views.open") == []
+    assert len(bolt.private) == 1
+    assert "type the command again" in bolt.private[0]
 
 
-async def test_a_lost_update_is_repeated() -> None:
-    bench = Bench()
-    bench.slack.says("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
-    await bench.send(payloads.command(TYPED))
+async def test_update_of_a_closed_dialog_is_ignored(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.slack.says("views.update", "not_found")
+    await bolt.send(payloads.command(TYPED))
 
-    assert len(bench.slack.called("views.update")) == 3
-    assert bench.private == []
-
-
-async def test_when_no_update_arrives_the_person_is_told() -> None:
-    bench = Bench()
-    bench.slack.says("views.update", *["fatal_error"] * 3)
-    await bench.send(payloads.command(TYPED))
-
-    assert len(bench.private) == 1
+    assert bolt.private == []
 
 
-async def test_an_unforeseen_error_after_the_ack_is_told_with_its_reference() -> None:
-    bench = Bench()
-    bench.desk.job = RuntimeError("a mistake of ours")
-    await bench.send(payloads.command(TYPED))
+async def test_failed_view_update_is_retried(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.slack.says("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
+    await bolt.send(payloads.command(TYPED))
 
-    assert len(bench.private) == 1
-    assert "the bot's log has the details under" in bench.private[0]
-    assert "a mistake" not in bench.private[0]
+    assert len(bolt.slack.called("views.update")) == 3
+    assert bolt.private == []
 
 
-async def test_an_unforeseen_error_before_the_ack_is_answered_in_private() -> None:
-    bench = Bench()
+async def test_exhausted_view_updates_are_reported_in_private(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.slack.says("views.update", *["fatal_error"] * 3)
+    await bolt.send(payloads.command(TYPED))
+
+    assert len(bolt.private) == 1
+
+
+async def test_unexpected_error_after_the_ack_is_reported_with_its_reference(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = RuntimeError("a bug")
+    await bolt.send(payloads.command(TYPED))
+
+    assert len(bolt.private) == 1
+    assert "the bot's log has the details under" in bolt.private[0]
+    assert "a bug" not in bolt.private[0]
+
+
+async def test_unexpected_error_before_the_ack_is_answered_in_private(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     broken = payloads.command(TYPED)
     del broken["user_id"]
-    answer = await bench.send(broken)
+    answer = await bolt.send(broken)
 
     assert answer.status == 200
     assert "Something went wrong" in answer.text

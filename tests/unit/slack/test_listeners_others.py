@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,15 +12,18 @@ from bot.slack.card.handlers import UNKNOWN
 from bot.slack.fallbacks import SHORTCUT
 from bot.slack.picker.handlers import UNKNOWN as UNKNOWN_DIALOG
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.bench import Bench
 from tests.unit.slack.fake_slack import HOME
+
+if TYPE_CHECKING:
+    from tests.unit.slack.harness import BoltHarness, NewBolt
+
 
 USER = {"id": "U0RINA", "team_id": HOME}
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bolt(new_bolt: NewBolt) -> BoltHarness:
+    return new_bolt()
 
 
 def suggestion(action_id: str) -> dict[str, Any]:
@@ -34,40 +37,40 @@ def suggestion(action_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action_id", [ids.CLUSTER, ids.JOB])
-async def test_a_list_that_is_opened_outside_of_a_dialog_says_so(
-    bench: Bench, action_id: str
+async def test_suggestion_outside_of_a_dialog_reports_another_version(
+    bolt: BoltHarness, action_id: str
 ) -> None:
-    answer = await bench.send(suggestion(action_id))
+    answer = await bolt.send(suggestion(action_id))
 
     assert "another version" in answer.body["options"][0]["text"]["text"]
 
 
-async def test_a_list_of_somebody_else_offers_nothing(bench: Bench) -> None:
-    answer = await bench.send(suggestion("no_such_action"))
+async def test_unknown_suggestion_returns_no_options(bolt: BoltHarness) -> None:
+    answer = await bolt.send(suggestion("no_such_action"))
 
     assert answer.body == {"options": []}
 
 
-async def test_a_pick_outside_of_a_dialog_is_answered(bench: Bench) -> None:
+async def test_pick_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
     pick = payloads.click(ids.CLUSTER, "prod-eu")
     pick["actions"][0] |= {"block_id": ids.CLUSTER, "type": "external_select"}
-    await bench.send(pick)
+    await bolt.send(pick)
 
-    assert bench.private == [UNKNOWN_DIALOG]
+    assert bolt.private == [UNKNOWN_DIALOG]
 
 
-async def test_another_look_outside_of_a_dialog_is_answered(bench: Bench) -> None:
-    answer = await bench.send(payloads.click(ids.TRY_AGAIN, "x"))
+async def test_try_again_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
+    answer = await bolt.send(payloads.click(ids.TRY_AGAIN, "x"))
 
     assert answer.status == 200
-    assert "another version" in bench.private[0]
+    assert "another version" in bolt.private[0]
 
 
 @pytest.mark.parametrize("start", ["9" * 5000, "١٢٣", "²", "-1", ""])
-async def test_a_page_that_begins_nowhere_is_answered(bench: Bench, start: str) -> None:
-    await bench.send(payloads.click(ids.MORE, start))
+async def test_more_button_with_an_invalid_start_is_answered(bolt: BoltHarness, start: str) -> None:
+    await bolt.send(payloads.click(ids.MORE, start))
 
-    assert bench.private == [UNKNOWN]
+    assert bolt.private == [UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -80,26 +83,26 @@ async def test_a_page_that_begins_nowhere_is_answered(bench: Bench, start: str) 
 )
 @pytest.mark.parametrize("callback_id", [ids.DIALOG, ids.DENY_DIALOG])
 async def test_forged_metadata_is_answered_in_the_dialog(
-    bench: Bench, carried: str, callback_id: str
+    bolt: BoltHarness, carried: str, callback_id: str
 ) -> None:
     view = samples.views()["details"] | {"private_metadata": carried, "callback_id": callback_id}
-    answer = await bench.send(payloads.submission(view))
+    answer = await bolt.send(payloads.submission(view))
 
     assert answer.body["response_action"] in {"update", "errors"}
-    assert bench.desk.requests == {}
+    assert await bolt.requests() == []
 
 
-async def test_another_command_is_answered(bench: Bench) -> None:
-    answer = await bench.send(payloads.command("x") | {"command": "/other<!here>"})
+async def test_unknown_command_is_answered(bolt: BoltHarness) -> None:
+    answer = await bolt.send(payloads.command("x") | {"command": "/other<!here>"})
 
     assert answer.text.startswith("/other&lt;!here&gt; is not known here.")
 
 
-async def test_another_shortcut_is_answered(bench: Bench) -> None:
+async def test_unknown_shortcut_is_answered(bolt: BoltHarness) -> None:
     shortcut = {"type": "shortcut", "user": USER, "callback_id": "other", "trigger_id": "1.2.3"}
-    await bench.send(shortcut)
+    await bolt.send(shortcut)
 
-    assert bench.slack.called("chat.postMessage")[0]["text"] == SHORTCUT
+    assert bolt.slack.called("chat.postMessage")[0]["text"] == SHORTCUT
 
 
 @pytest.mark.parametrize(
@@ -112,15 +115,17 @@ async def test_another_shortcut_is_answered(bench: Bench) -> None:
         {"type": "event_callback", "event": {"type": "app_home_opened"}},
     ],
 )
-async def test_what_nobody_waits_for_is_acknowledged(bench: Bench, payload: dict[str, Any]) -> None:
-    answer = await bench.send(payload)
+async def test_irrelevant_payload_is_acked_without_a_call(
+    bolt: BoltHarness, payload: dict[str, Any]
+) -> None:
+    answer = await bolt.send(payload)
 
     assert (answer.status, answer.body) == (200, {})
-    assert bench.slack.calls == []
+    assert bolt.slack.calls == []
 
 
-async def test_a_command_without_a_channel_counts_as_typed_to_the_bot(bench: Bench) -> None:
+async def test_command_without_a_channel_counts_as_direct_message(bolt: BoltHarness) -> None:
     command = payloads.command(f"prod-eu {'6' * 24}") | {"channel_id": ""}
-    await bench.send(command)
+    await bolt.send(command)
 
-    assert json.loads(bench.shown[-1]["private_metadata"])["asked_in"] == "U0RINA"
+    assert json.loads(bolt.shown[-1]["private_metadata"])["asked_in"] == "U0RINA"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,8 +16,11 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.placement import Placement
 from tests.support.domain import SHOWN
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.bench import Bench
 from tests.unit.slack.fake_slack import LINKS
+
+if TYPE_CHECKING:
+    from tests.unit.slack.harness import NewBolt
+
 
 CLEARED = {"response_action": "clear"}
 DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")
@@ -33,55 +36,68 @@ def words(body: dict[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-async def test_a_submission_becomes_a_request_and_the_dialog_closes() -> None:
-    bench = Bench()
-    answer = await bench.send(payloads.submission(view(), reason="wrong cluster"))
+async def test_submission_creates_a_request_and_closes_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    answer = await bolt.send(payloads.submission(view(), reason="wrong cluster"))
 
-    (given,) = bench.desk.submissions
+    (given,) = await bolt.requests()
     assert answer.body == CLEARED
-    assert (given.key, given.person.id, given.person.team) == ("V1", "U0RINA", "T0HOME")
+    assert (given.key, given.requester, given.team) == ("V1", "U0RINA", "T0HOME")
     assert (given.channel, given.asked_in, given.reason) == ("C0OPS", "C0OPS", "wrong cluster")
     assert given.shown == SHOWN
     assert given.moved_because is None
 
 
-async def test_the_same_submission_twice_is_one_request() -> None:
-    bench = Bench()
-    first = await bench.send(payloads.submission(view()))
-    second = await bench.send(payloads.submission(view()))
+async def test_repeated_submission_creates_one_request(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    first = await bolt.send(payloads.submission(view()))
+    second = await bolt.send(payloads.submission(view()))
 
     assert first.body == second.body == CLEARED
-    assert len(bench.desk.requests) == 1
+    assert len(await bolt.requests()) == 1
 
 
 @pytest.mark.parametrize(
     ("standing", "where"),
     [(DIRECTLY, "direct messages with the bot"), (AUDITED, "<#C0AUDIT>")],
 )
-async def test_a_card_that_stands_elsewhere_is_linked(standing: Placement, where: str) -> None:
-    bench = Bench()
-    answer = await bench.ack(payloads.submission(view(standing)))
-    (request,) = bench.desk.requests.values()
-    bench.desk.post_card(request, "C0AUDIT", "1700000000.000100")
-    await bench.background.drain(1.0)
+async def test_card_in_another_channel_is_linked(
+    new_bolt: NewBolt, standing: Placement, where: str
+) -> None:
+    posted = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        await posted.wait()
+
+    bolt = new_bolt(sleep=sleep)
+    answer = await bolt.ack(payloads.submission(view(standing)))
+    (request,) = await bolt.requests()
+    await bolt.note_card(request, "C0AUDIT", "1700000000.000100")
+    posted.set()
+    await bolt.background.drain(1.0)
 
     assert answer.body["response_action"] == "update"
     assert where in words(answer.body)
-    assert "https://shop.slack.com/archives/C0AUDIT/p1700000000000100" in words(bench.shown[-1])
+    assert "https://shop.slack.com/archives/C0AUDIT/p1700000000000100" in words(bolt.shown[-1])
 
 
-async def test_why_the_card_moved_goes_on_record_with_the_request() -> None:
-    bench = Bench()
-    await bench.send(payloads.submission(view(DIRECTLY)))
+async def test_reason_for_the_other_channel_is_recorded(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    await bolt.send(payloads.submission(view(DIRECTLY)))
 
-    assert bench.desk.submissions[0].moved_because == "The bot cannot post here."
+    (request,) = await bolt.requests()
+    assert request.moved_because == "The bot cannot post here."
 
 
-async def test_the_approvers_of_the_groups_are_counted_at_the_submission() -> None:
-    bench = Bench(Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"}))))
-    await bench.send(payloads.submission(view()))
+async def test_members_of_approver_groups_are_counted_at_the_submission(new_bolt: NewBolt) -> None:
+    group = People(groups=frozenset({"S0APPROVE"}))  # of two members
+    enough, too_few = (new_bolt(Policy(approvals=each, approvers=group)) for each in (2, 3))
+    accepted = await enough.send(payloads.submission(view()))
+    refused = await too_few.send(payloads.submission(view()))
 
-    assert bench.desk.submissions[0].approver_members == {"U0ADA", "U0ABE"}
+    assert accepted.body == CLEARED
+    assert "only 2 could give one" in words(refused.body)
+    assert await too_few.requests() == []
 
 
 @pytest.mark.parametrize(
@@ -91,152 +107,158 @@ async def test_the_approvers_of_the_groups_are_counted_at_the_submission() -> No
         (Policy(confirm_by_typing=True), {"typed": "prod-us"}, "typed"),
     ],
 )
-async def test_what_is_missing_is_said_at_its_input(
-    policy: Policy, typed: dict[str, str], block: str
+async def test_missing_input_is_reported_at_its_block(
+    new_bolt: NewBolt, policy: Policy, typed: dict[str, str], block: str
 ) -> None:
-    bench = Bench(policy)
-    answer = await bench.send(payloads.submission(view(), **typed))
+    bolt = new_bolt(policy)
+    answer = await bolt.send(payloads.submission(view(), **typed))
 
     assert answer.body["response_action"] == "errors"
     assert list(answer.body["errors"]) == [block]
-    assert bench.desk.requests == {}
+    assert await bolt.requests() == []
 
 
 @pytest.mark.parametrize("fault", [NotRecorded(), MaybeRecorded()])
-async def test_what_was_not_recorded_keeps_the_dialog_and_its_inputs(fault: Exception) -> None:
-    bench = Bench()
-    bench.desk.fault = fault
-    answer = await bench.send(payloads.submission(view(), reason="why"))
+async def test_submission_that_was_not_recorded_keeps_the_dialog_open(
+    new_bolt: NewBolt, fault: Exception
+) -> None:
+    bolt = new_bolt()
+    bolt.database.write_error = fault
+    answer = await bolt.send(payloads.submission(view(), reason="why"))
 
     assert answer.body == {"response_action": "errors", "errors": {"reason": str(fault)}}
 
 
-async def test_a_ledger_that_does_not_answer_is_not_waited_for() -> None:
-    bench = Bench(patience=0.02)
-    bench.desk.gate = asyncio.Event()
-    answer = await bench.ack(payloads.submission(view()))
-    bench.desk.gate.set()
-    await bench.background.drain(1.0)
+async def test_slow_database_is_reported_in_the_dialog_as_uncertain(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ack_timeout=0.02)
+    bolt.database.gate = asyncio.Event()
+    answer = await bolt.ack(payloads.submission(view()))
+    bolt.database.gate.set()
+    await bolt.background.drain(1.0)
 
     assert answer.body["errors"] == {"reason": MaybeRecorded().sentence}
-    assert len(bench.desk.requests) == 1
+    assert len(await bolt.requests()) == 1
 
 
-async def test_without_an_answer_about_the_person_nothing_is_recorded() -> None:
-    bench = Bench()
-    bench.slack.says("users.info", "missing_scope")
-    answer = await bench.send(payloads.submission(view()))
+async def test_unreadable_user_blocks_the_submission(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    bolt.slack.says("users.info", "missing_scope")
+    answer = await bolt.send(payloads.submission(view()))
 
     assert "users:read" in answer.body["errors"]["reason"]
-    assert bench.desk.submissions == []
+    assert await bolt.requests() == []
 
 
-async def test_a_job_that_was_taken_meanwhile_names_who_was_first() -> None:
-    bench = Bench()
-    bench.desk.put(samples.waiting(requester="U0ABE"))
-    answer = await bench.send(payloads.submission(view(), view_id="V2"))
+async def test_submission_for_a_taken_job_names_the_first_requester(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    await bolt.insert(samples.waiting(requester="U0ABE"))
+    answer = await bolt.send(payloads.submission(view(), view_id="V2"))
 
     assert answer.body["response_action"] == "update"
     assert "<@U0ABE> asked for this restore job already" in words(answer.body)
     assert "https://shop.slack.com/archives/C0OPS/" in words(answer.body)
 
 
-async def test_rights_are_checked_again_at_the_submission() -> None:
-    bench = Bench(Policy(requesters=People(users=frozenset({"U0ADA"}))))
-    answer = await bench.send(payloads.submission(view()))
+async def test_rights_are_checked_again_at_the_submission(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(requesters=People(users=frozenset({"U0ADA"}))))
+    answer = await bolt.send(payloads.submission(view()))
 
     assert "may not ask" in words(answer.body)
-    assert bench.desk.requests == {}
+    assert await bolt.requests() == []
 
 
-async def test_the_channel_is_checked_again_at_the_submission() -> None:
-    bench = Bench(Policy(channels=frozenset({"C0ONLY"})))
-    answer = await bench.send(payloads.submission(view()))
+async def test_channel_is_checked_again_at_the_submission(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
+    answer = await bolt.send(payloads.submission(view()))
 
     assert "<#C0ONLY>" in words(answer.body)
-    assert bench.desk.submissions == []
+    assert await bolt.requests() == []
 
 
 @pytest.mark.parametrize("carried", ["", "{}", '{"version": 99}'])
-async def test_a_dialog_of_another_version_says_what_to_do(carried: str) -> None:
-    bench = Bench()
-    answer = await bench.send(payloads.submission(view() | {"private_metadata": carried}))
+async def test_dialog_of_another_version_is_refused_with_advice(
+    new_bolt: NewBolt, carried: str
+) -> None:
+    bolt = new_bolt()
+    answer = await bolt.send(payloads.submission(view() | {"private_metadata": carried}))
 
     assert "type the command again" in words(answer.body)
 
 
-async def test_a_project_that_is_gone_is_said() -> None:
-    bench = Bench()
+async def test_submission_for_a_removed_project_is_refused(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     elsewhere = samples.asked()
     other = replace(elsewhere, ref=replace(elsewhere.ref, project_id="f" * 24))
     gone = dialog_views.details(samples.sight(), other, Policy(), samples.HERE, LINKS)
-    answer = await bench.send(payloads.submission(gone))
+    answer = await bolt.send(payloads.submission(gone))
 
     assert "no key for this project" in words(answer.body)
 
 
-async def test_a_denial_ends_the_request_with_its_reason() -> None:
-    bench = Bench(ONE)
-    request = bench.desk.put(samples.waiting(approvals=()))
+async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=()))
     asking = dialog_views.deny_reason(request.id)
-    answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
-    now = bench.desk.requests[request.id]
+    now = await bolt.request(request.id)
     assert answer.body == CLEARED
     assert (now.state, now.outcome.sentence) == (State.DENIED, "needed")
 
 
-async def test_a_denial_without_the_right_is_refused_in_the_dialog() -> None:
-    bench = Bench(ONE)
-    request = bench.desk.put(samples.waiting(approvals=()))
+async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=()))
     asking = dialog_views.deny_reason(request.id)
-    answer = await bench.send(payloads.submission(asking, user="U0ABE", reason="needed"))
+    answer = await bolt.send(payloads.submission(asking, user="U0ABE", reason="needed"))
 
     assert "may not approve or deny" in words(answer.body)
-    assert bench.desk.requests[request.id].state is State.AWAITING
+    assert (await bolt.request(request.id)).state is State.AWAITING
 
 
-async def test_a_denial_that_came_second_is_told_what_happened() -> None:
-    bench = Bench(ONE)
-    request = bench.desk.put(samples.waiting(state=State.EXPIRED))
+async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(state=State.EXPIRED))
     asking = dialog_views.deny_reason(request.id)
-    answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert "was not approved in time" in words(answer.body)
 
 
-async def test_a_denial_that_was_not_recorded_keeps_what_was_typed() -> None:
-    bench = Bench(ONE)
-    request = bench.desk.put(samples.waiting(approvals=()))
-    bench.desk.fault = NotRecorded()
+async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=()))
+    bolt.database.write_error = NotRecorded()
     asking = dialog_views.deny_reason(request.id)
-    answer = await bench.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert answer.body == {"response_action": "errors", "errors": {"reason": str(NotRecorded())}}
 
 
-async def test_a_view_that_we_do_not_know_is_answered() -> None:
-    bench = Bench()
-    answer = await bench.send(payloads.submission(view() | {"callback_id": "other"}))
+async def test_unknown_view_is_answered(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    answer = await bolt.send(payloads.submission(view() | {"callback_id": "other"}))
 
     assert "another version" in words(answer.body)
 
 
-async def test_an_unforeseen_error_is_answered_in_the_dialog_with_its_reference() -> None:
-    bench = Bench()
-    bench.desk.fault = RuntimeError("a mistake of ours")
-    answer = await bench.send(payloads.submission(view()))
+async def test_unexpected_error_is_answered_in_the_dialog_with_its_reference(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    bolt.database.write_error = RuntimeError("a bug")
+    answer = await bolt.send(payloads.submission(view()))
 
     assert answer.status == 200
     assert answer.body["response_action"] == "update"
     assert "Something went wrong" in words(answer.body)
-    assert "a mistake" not in words(answer.body)
+    assert "a bug" not in words(answer.body)
 
 
-async def test_what_nobody_sees_of_a_reason_is_not_kept() -> None:
+async def test_nul_characters_are_removed_from_a_reason(new_bolt: NewBolt) -> None:
     """PostgreSQL takes no NUL: such a reason could never be recorded."""
-    bench = Bench()
-    await bench.send(payloads.submission(view(), reason="by\0 mistake"))
-    (request,) = bench.desk.requests.values()
+    bolt = new_bolt()
+    await bolt.send(payloads.submission(view(), reason="by\0 mistake"))
+    (request,) = await bolt.requests()
 
     assert request.reason == "by mistake"

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project, Projects
 from bot.slack.command.grammar import parse
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.dialog.search import SearchQuery
@@ -15,9 +17,12 @@ from bot.slack.picker.flow import PickerQuery
 from bot.slack.routing import route
 from bot.slack.shortcut.message import NOTHING_FOUND, lead_in
 from tests.support.domain import JOB_ID, PROJECT_ID
-from tests.unit.slack.fake_desk import FakeDesk
+from tests.support.fake_atlas import FakeAtlas
 
-PROJECTS = FakeDesk(names=("shop-prod", "shop dev")).projects
+PROJECTS = Projects(
+    Project(id=each, name=name, policy=Policy(), atlas=FakeAtlas())
+    for each, name in ((PROJECT_ID, "shop-prod"), ("1" * 24, "shop dev"))
+)
 API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu"
 URL = f"{API}/backup/restoreJobs/{JOB_ID}"
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
+from bot.cancellation.request_context import is_request_id
 from bot.slack import ids
 from bot.slack.payloads import may_begin, name_of, request_in
-from tests.support.domain import JOB_ID
+from tests.support.domain import JOB_ID, PROJECT_ID
+from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.bench import Bench
+
+if TYPE_CHECKING:
+    from tests.unit.slack.harness import NewBolt
+
 
 ID = "1d32b111eb0842bd9cbaa67cd741e651"
 TYPED = f"prod-eu {JOB_ID}"
@@ -32,7 +37,7 @@ OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": ID}}
         OF_A_DENIAL,
     ],
 )
-def test_a_payload_is_about_the_request_that_it_names(body: dict[str, Any]) -> None:
+def test_payload_names_its_request(body: dict[str, Any]) -> None:
     assert request_in(body) == ID
 
 
@@ -51,7 +56,7 @@ def test_a_payload_is_about_the_request_that_it_names(body: dict[str, Any]) -> N
         {},
     ],
 )
-def test_what_is_no_id_of_ours_is_none(body: dict[str, Any]) -> None:
+def test_invalid_request_id_is_ignored(body: dict[str, Any]) -> None:
     assert request_in(body) is None
 
 
@@ -65,7 +70,9 @@ def test_what_is_no_id_of_ours_is_none(body: dict[str, Any]) -> None:
         ({"type": "event_callback", "event": {"type": "app_home_opened"}}, False),
     ],
 )
-def test_what_may_open_a_dialog_gets_an_id(body: dict[str, Any], *, begins: bool) -> None:
+def test_payload_that_may_open_a_dialog_gets_a_new_id(
+    body: dict[str, Any], *, begins: bool
+) -> None:
     assert may_begin(body) is begins
 
 
@@ -89,48 +96,47 @@ def test_what_may_open_a_dialog_gets_an_id(body: dict[str, Any], *, begins: bool
         ({"type": "x" * 100}, "x" * 60),
     ],
 )  # fmt: skip
-def test_a_payload_is_named_by_its_kind_and_nothing_that_was_typed(
-    body: dict[str, Any], name: str
-) -> None:
+def test_name_of_a_payload_has_its_kind_and_no_typed_text(body: dict[str, Any], name: str) -> None:
     assert name_of(body) == name
 
 
-async def test_the_id_of_a_command_is_the_one_that_its_dialog_submits() -> None:
-    bench = Bench()
+async def test_dialog_submits_the_id_of_its_command(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     with structlog.testing.capture_logs([merge_contextvars]) as log:
-        await bench.send(payloads.command(TYPED))
-        (shown,) = bench.slack.called("views.update")
-        await bench.send(payloads.submission(shown["view"] | {"callback_id": ids.DIALOG}))
+        await bolt.send(payloads.command(TYPED))
+        (shown,) = bolt.slack.called("views.update")
+        await bolt.send(payloads.submission(shown["view"] | {"callback_id": ids.DIALOG}))
     (typed,) = [line["request"] for line in log if line["event"] == "command typed"]
 
-    assert [each.request_id for each in bench.desk.submissions] == [typed]
+    assert [each.id for each in await bolt.requests()] == [typed]
 
 
-async def test_two_commands_are_two_requests() -> None:
-    bench = Bench()
+async def test_two_commands_get_two_ids(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     with structlog.testing.capture_logs([merge_contextvars]) as log:
         for _ in range(2):
-            await bench.send(payloads.command(TYPED))
+            await bolt.send(payloads.command(TYPED))
 
     assert len({line["request"] for line in log}) == 2
 
 
-async def test_a_dialog_of_an_older_version_leaves_the_id_to_the_desk() -> None:
-    bench = Bench()
-    await bench.send(payloads.submission(samples.views()["details"]))
+async def test_dialog_without_an_id_gets_one_from_the_service(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    await bolt.send(payloads.submission(samples.views()["details"]))
 
-    assert [each.request_id for each in bench.desk.submissions] == [None]
+    (request,) = await bolt.requests()
+    assert is_request_id(request.id)
 
 
-async def test_errors_that_nobody_foresaw_are_on_the_trail_of_their_request() -> None:
-    bench = Bench()
+async def test_unexpected_errors_are_logged_with_their_request(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
     with structlog.testing.capture_logs([merge_contextvars]) as log:
-        bench.desk.job = RuntimeError("a mistake of ours")
-        await bench.send(payloads.command(TYPED))
-        bench.desk.fault = RuntimeError("a mistake of ours")
+        bolt.atlas[PROJECT_ID].faults[CLUSTER] = RuntimeError("a bug")
+        await bolt.send(payloads.command(TYPED))
+        bolt.database.write_error = RuntimeError("a bug")
         view = samples.views()["details"]
         known = json.loads(view["private_metadata"]) | {"request": ID}
-        await bench.send(payloads.submission(view | {"private_metadata": json.dumps(known)}))
+        await bolt.send(payloads.submission(view | {"private_metadata": json.dumps(known)}))
     errors = [line for line in log if line["log_level"] == "error"]
     (typed,) = [line["request"] for line in log if line["event"] == "command typed"]
 

@@ -1,4 +1,4 @@
-"""The whole app on a bench: payloads in, answers and calls out, with no network."""
+"""`BoltHarness`: payloads in, answers and calls out, over the real service and no network."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bot.slack.bolt_app import App, build_app
+from bot.slack.bolt_app import ACK_TIMEOUT, App, build_app
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
-from tests.unit.slack.fake_desk import OPEN_TO_ALL, FakeDesk
+from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
     from bot.cancellation.policy import Policy
+
+    Sleep = Callable[[float], Awaitable[object]]
+    #: Builds a harness from a policy, the names of projects, and keyword arguments.
+    NewBolt = Callable[..., "BoltHarness"]
 
 
 async def no_sleep(_seconds: float) -> None:
@@ -34,47 +41,54 @@ class Answer:
         return str(self.body.get("text", ""))
 
 
-class Bench:
-    """Send a payload, let the work after the ack end, and look at everything."""
+class BoltHarness(ServiceOnSqlite):
+    """Sends payloads to the whole app and records every call to Slack."""
 
-    def __init__(self, policy: Policy = OPEN_TO_ALL, *names: str, patience: float = 2.5) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        policy: Policy = OPEN_TO_ALL,
+        *names: str,
+        ack_timeout: float = ACK_TIMEOUT,
+        sleep: Sleep = no_sleep,
+    ) -> None:
+        super().__init__(directory, policy, *names)
         self.slack = FakeSlack()
-        self.desk = FakeDesk(policy, names=names or ("shop-prod",))
         self.background = BackgroundTasks()
         self.acks: list[float] = []
         self.app: App = build_app(
             self.slack,
             IDENTITY,
             signing_secret=None,
-            service=self.desk,
+            service=self.service,
             directory=Directory(self.slack, IDENTITY, patience=0.2),
             background=self.background,
             links=LINKS,
             on_ack=self.acks.append,
-            sleep=no_sleep,
-            ack_timeout=patience,
+            sleep=sleep,
+            ack_timeout=ack_timeout,
         )
 
     async def send(self, payload: dict[str, Any]) -> Answer:
-        """Send a payload and wait until all is done."""
+        """Send a payload and wait until all its work is done."""
         answer = await self.ack(payload)
         await self.background.drain(2.0)
         return answer
 
     async def ack(self, payload: dict[str, Any]) -> Answer:
-        """Send a payload and wait for its answer alone."""
+        """Send a payload and wait for its answer only."""
         request = AsyncBoltRequest(mode="socket_mode", body=payload)
         response = await self.app.async_dispatch(request)
         return Answer(response.status, json.loads(response.body or "{}"))
 
     @property
     def private(self) -> list[str]:
-        """What was said to one person alone, after the ack."""
+        """The texts of ephemeral messages, sent after the ack."""
         return [call["text"] for call in self.slack.called("chat.postEphemeral")]
 
     @property
     def shown(self) -> list[dict[str, Any]]:
-        """The views that a dialog went through."""
+        """The views of the dialog, in order."""
         calls = [c for c in self.slack.calls if c.method in {"views.open", "views.update"}]
         return [self._view(call.arguments["view"]) for call in calls]
 

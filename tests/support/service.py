@@ -1,0 +1,150 @@
+"""The cancellation service over a SQLite file, with an Atlas in memory and faults on demand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import create_engine, insert, select
+
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project, Projects
+from bot.services.job_search import JobFinder
+from bot.services.runner import Runner
+from bot.services.service import CancellationService
+from bot.storage import tables
+from bot.storage.database import Database
+from bot.storage.history import History
+from bot.storage.mapping import request_to_row
+from bot.storage.queries import requests as queries
+from bot.storage.request_store import RequestStore
+from tests.support.domain import PROJECT_ID, Clock, a_job
+from tests.support.fake_atlas import FakeAtlas
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from bot.cancellation.lifecycle import Request
+
+T = TypeVar("T")
+
+OPEN_TO_ALL = Policy()
+CLUSTER = "prod-eu"
+
+
+class FaultyDatabase(Database):
+    """A database whose transactions wait for a gate, or fail.
+
+    Attributes:
+        gate: when set, every transaction waits for it.
+        read_error: raised by every read.
+        write_error: raised by every write.
+    """
+
+    gate: asyncio.Event | None = None
+    read_error: Exception | None = None
+    write_error: Exception | None = None
+
+    async def read(self, work: Callable[[Connection], T], **options: Any) -> T:
+        await self._interfere(self.read_error)
+        return await super().read(work, **options)
+
+    async def write(self, work: Callable[[Connection], T], **options: Any) -> T:
+        await self._interfere(self.write_error)
+        return await super().write(work, **options)
+
+    async def _interfere(self, error: Exception | None) -> None:
+        if self.gate:
+            await self.gate.wait()
+        if error:
+            raise error
+
+
+class IdleRunner(Runner):
+    """A runner that runs nothing, and records what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start(self, request_id: str) -> None:
+        self.started.append(request_id)
+
+
+class ServiceOnSqlite:
+    """The service, and what a test needs around it.
+
+    Attributes:
+        atlas: the API of each project, by its id. The first project has one job, `JOB_ID`.
+        clock: stands at noon, the time of the requests in `tests.support.domain`.
+    """
+
+    def __init__(self, directory: Path, policy: Policy = OPEN_TO_ALL, *names: str) -> None:
+        names = names or ("shop-prod",)
+        ids = [PROJECT_ID, *(f"{number:024x}" for number in range(1, len(names)))]
+        self.atlas = {each: FakeAtlas({CLUSTER: [a_job()]}) for each in ids}
+        self.projects = Projects(
+            Project(id=each, name=name, policy=policy, atlas=self.atlas[each])
+            for each, name in zip(ids, names, strict=True)
+        )
+        self.clock = Clock()
+        self.runs = IdleRunner()
+        self.database = FaultyDatabase(_new_database(directory))
+        self.service = CancellationService(
+            RequestStore(self.database, self.clock),
+            self.projects,
+            self.runs,
+            finder=JobFinder(self.projects),
+            history=History(self.database, self.clock),
+            now=self.clock,
+        )
+
+    async def insert(self, request: Request) -> Request:
+        """Write a request in any state, without its history."""
+        await self.database.write(lambda db: _insert(db, request))
+        return await self.request(request.id)
+
+    async def request(self, request_id: str) -> Request:
+        return await self.service.request(request_id)
+
+    async def requests(self) -> list[Request]:
+        """Return all requests, in the order of their ids."""
+        ids = select(tables.requests.c.id).order_by(tables.requests.c.id)
+        found = await self.database.read(lambda db: db.execute(ids).scalars().all())
+        return [await self.request(each) for each in found]
+
+    async def note_card(self, request: Request, channel: str, ts: str) -> Request:
+        """Record where the request's card was posted, with the outbox's statement."""
+        place = queries.place_card(request.id, channel, ts)
+        await self.database.write(lambda db: db.execute(place))
+        return await self.request(request.id)
+
+    async def close(self) -> None:
+        await self.service.finder.close()
+        await self.database.close()
+
+
+def _new_database(directory: Path) -> str:
+    number = len(list(directory.glob("*.db")))
+    url = f"sqlite:///{directory}/ledger-{number}.db"
+    engine = create_engine(url)
+    tables.metadata.create_all(engine)
+    engine.dispose()
+    return url
+
+
+def _insert(db: Connection, request: Request) -> None:
+    card = request.card
+    values = request_to_row(request) | {
+        "outcome": json.dumps(asdict(request.outcome)),
+        "card_channel": card.channel if card else None,
+        "card_ts": card.ts if card else None,
+    }
+    db.execute(insert(tables.requests).values(values))
+    for approval in request.approvals:
+        row = {"request": request.id, "user": approval.user, "at": approval.at}
+        db.execute(insert(tables.approvals).values(row))

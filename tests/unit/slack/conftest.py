@@ -1,0 +1,28 @@
+"""The fixture `new_bolt`, which builds harnesses and closes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.slack.harness import BoltHarness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.unit.slack.harness import NewBolt
+
+
+@pytest.fixture
+async def new_bolt(tmp_path: Path) -> AsyncIterator[NewBolt]:
+    opened: list[BoltHarness] = []
+
+    def build(*arguments: Any, **options: Any) -> BoltHarness:
+        opened.append(BoltHarness(tmp_path, *arguments, **options))
+        return opened[-1]
+
+    yield build
+    for bolt in opened:
+        await bolt.close()
