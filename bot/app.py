@@ -33,10 +33,9 @@ from bot.storage.database import Database
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import Timings
 from bot.tracing import open_tracing
-from bot.web.draining import ShutdownState
 from bot.web.metrics import Metrics
-from bot.web.payload_schema import what_is_wrong
-from bot.web.server import WebServer
+from bot.web.payload_schema import envelope_problem
+from bot.web.server import ShutdownState, WebServer
 from bot.web.signature_middleware import payload_of
 from bot.wiring import build_core_services, build_web_app
 
@@ -160,8 +159,10 @@ class Bot:
         if token := self.settings.slack.app_token:
             # A separate client: calls that hang do not keep the sockets from reconnecting.
             connector = self._open_slack_client()
-            receiver = SocketModeReceiver(token.get_secret_value(), connector, refuse=what_is_wrong)
-            self.metrics.watch_connections(lambda: receiver.live)
+            receiver = SocketModeReceiver(
+                token.get_secret_value(), connector, refuse=envelope_problem
+            )
+            self.metrics.track_connections(lambda: receiver.live)
             return receiver
         return HttpReceiver(client, payload_of)
 
@@ -182,7 +183,7 @@ class Bot:
             services.runner,
             clock=services.clock,
             interval=self._timings.sweep_interval,
-            on_sweep=self.metrics.pending,
+            on_sweep=self.metrics.set_pending,
             on_change=self._notify_outbox,
         )
         self._exit_stack.push_async_callback(self._stop_runs, services)
@@ -249,7 +250,7 @@ class Bot:
             directory=Directory(client, identity),
             background=self._background,
             links=links,
-            on_ack=self.metrics.acked,
+            on_ack=self.metrics.observe_ack,
             tracer=self._tracing.trail,
         )
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)

@@ -24,7 +24,7 @@ from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.web.health import add_health
 from bot.web.metrics import add_metrics
-from bot.web.signature_middleware import BODY_CAP, PATH, verify_slack_requests
+from bot.web.signature_middleware import MAX_BODY_BYTES, PATH, verify_slack_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
     from bot.timings import Timings
     from bot.tracing import Tracing
-    from bot.web.draining import ShutdownState
     from bot.web.metrics import Metrics
+    from bot.web.server import ShutdownState
 
 #: All paths that contain this share one rate limit per project.
 BACKUP_PATH = "/backup/"
@@ -96,7 +96,7 @@ def build_core_services(
     )
 
     def on_state_entered(state: State) -> None:
-        metrics.state_entered(state.value)
+        metrics.count_state(state.value)
 
     clock = DatabaseClock(database)
     requests = RequestStore(database, clock, on_state_entered)
@@ -142,7 +142,7 @@ def build_atlas_client(
     """Build the client of one project; each answer updates `rate_limit`, metrics and traces."""
 
     def observe(call: CallRecord) -> None:
-        metrics.atlas_answered(call.method, call.status, call.seconds)
+        metrics.observe_atlas_call(call.method, call.status, call.seconds)
         tracing.answered(call)
         if BACKUP_PATH in call.path and call.status and not call.challenge:
             rate_limit.seen(call.rate_limit_remaining, call.rate_limit)
@@ -164,7 +164,7 @@ def build_web_app(
     shutdown: ShutdownState,
 ) -> web.Application:
     """Build the web application: health, metrics, and in HTTP mode the route for Slack."""
-    app = web.Application(client_max_size=BODY_CAP)
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     shutdown.watch(app)
     if isinstance(receiver, HttpReceiver) and settings.slack.signing_secret:
         app.middlewares.append(verify_slack_requests(settings.slack.signing_secret, time.time))
@@ -178,7 +178,7 @@ def build_web_app(
         return None
 
     async def check_slack() -> str | None:
-        return shutdown.trouble or await receiver.trouble()
+        return shutdown.problem or await receiver.trouble()
 
     checks = {"slack": check_slack, "database": check_database}
     add_health(app, checks)

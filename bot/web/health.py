@@ -1,4 +1,4 @@
-"""Tells a supervisor whether the process lives and whether it can work."""
+"""Serves `/healthz` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
-#: Returns None when all is well, else a sentence that says what is not.
+#: Returns None on success, otherwise a sentence that names the problem.
 Check: TypeAlias = Callable[[], Awaitable[str | None]]
 
-#: Seconds for each check: probes usually wait a little longer than that.
-PATIENCE = 2.0
+#: Seconds for each check; probes usually have a slightly longer timeout.
+CHECK_TIMEOUT = 2.0
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 def add_health(
-    app: web.Application, checks: Mapping[str, Check], patience: float = PATIENCE
+    app: web.Application, checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT
 ) -> None:
-    """Serve `/healthz`, and `/readyz` with the result of every check by its name."""
+    """Serve `/healthz`, and `/readyz` with the result of each check by its name."""
 
-    async def alive(_request: web.Request) -> web.Response:
+    async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
-    async def ready(_request: web.Request) -> web.Response:
-        troubles = await find_troubles(checks, patience)
-        body = {"ready": not troubles, "checks": dict.fromkeys(checks, "ok") | troubles}
-        return web.json_response(body, status=503 if troubles else 200)
+    async def readyz(_request: web.Request) -> web.Response:
+        failed = await run_checks(checks, timeout)
+        body = {"ready": not failed, "checks": dict.fromkeys(checks, "ok") | failed}
+        return web.json_response(body, status=503 if failed else 200)
 
-    app.router.add_get("/healthz", alive)
-    app.router.add_get("/readyz", ready)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
 
 
-async def find_troubles(checks: Mapping[str, Check], patience: float) -> dict[str, str]:
-    """Run every check at the same time; return the sentences of those that are not well."""
-    results = await asyncio.gather(*(_run(name, c, patience) for name, c in checks.items()))
+async def run_checks(checks: Mapping[str, Check], timeout: float) -> dict[str, str]:
+    """Run all checks concurrently; return the sentences of those that failed."""
+    results = await asyncio.gather(*(_run(name, c, timeout) for name, c in checks.items()))
     return {name: why for name, why in zip(checks, results, strict=True) if why is not None}
 
 
-async def _run(name: str, check: Check, patience: float) -> str | None:
+async def _run(name: str, check: Check, timeout: float) -> str | None:
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             return await check()
     except TimeoutError:
-        return f"No answer within {patience:g} seconds."
+        return f"No answer within {timeout:g} seconds."
     except Exception as error:
         log.exception("health check failed", check=name)
         return f"The check itself failed ({type(error).__name__}); the log has the details."

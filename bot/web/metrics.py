@@ -1,4 +1,4 @@
-"""The figures that `/metrics` shows."""
+"""Collects metrics and serves them at `/metrics`."""
 
 from __future__ import annotations
 
@@ -9,115 +9,106 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from bot.web.health import PATIENCE, find_troubles
+from bot.web.health import CHECK_TIMEOUT, run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from bot.web.health import Check
 
-#: The states of a request. They are named here too, so that each counter exists at 0 before
-#: anything happens; alert rules need that. This package knows nothing of the domain.
+#: The states of a request, repeated here because this package does not import the rules. Each
+#: counter exists at 0 from the start: Prometheus sees no increase in a series that begins at 1.
 STATES = (
-    "awaiting",
-    "approved",
-    "cancelling",
-    "cancelled",
-    "over",
-    "refused",
-    "changed",
-    "failed",
-    "denied",
-    "expired",
-    "withdrawn",
+    *("awaiting", "approved", "cancelling", "cancelled", "over", "refused", "changed", "failed"),
+    *("denied", "expired", "withdrawn"),
 )
 
-#: The answers of Atlas that alert rules wait for the first of: these exist at 0 too.
+#: Atlas responses whose first occurrence raises an alert; their counters exist at 0 too.
 METHODS = ("GET", "DELETE")
-AWAITED = ("403", "429")
+ALERT_STATUSES = ("403", "429")
+#: The status of a call without a response.
+NO_RESPONSE = "none"
 
-#: Seconds. Slack gives three for an acknowledgement, Atlas is given more.
+#: Seconds. Slack expires an acknowledgement after three.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-#: The status of a call that got no answer at all.
-NO_ANSWER = "none"
-
 
 class Metrics:
-    """Counts what happens, in a registry of its own."""
+    """The bot's metrics, in a registry of their own."""
 
-    def __init__(self, states: Iterable[str] = STATES) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
         self._requests = Counter(
             "cancel_restore_requests",
             "Requests that entered a state.",
             ["state"],
-            registry=self._registry,
+            registry=registry,
         )
         self._atlas_requests = Counter(
             "cancel_restore_atlas_requests",
-            f"Calls of the Atlas Administration API; status {NO_ANSWER} means no answer.",
+            f"Calls of the Atlas Administration API; status {NO_RESPONSE} means no response.",
             ["method", "status"],
-            registry=self._registry,
+            registry=registry,
         )
         self._atlas_seconds = Histogram(
             "cancel_restore_atlas_request_seconds",
             "Duration of calls of the Atlas Administration API.",
             buckets=ATLAS_BUCKETS,
-            registry=self._registry,
+            registry=registry,
         )
         self._ack_seconds = Histogram(
             "cancel_restore_ack_seconds",
             "Time until Slack had its acknowledgement.",
             buckets=ACK_BUCKETS,
-            registry=self._registry,
+            registry=registry,
         )
         self._pending = Gauge(
             "cancel_restore_pending_requests",
             "Requests that have not ended.",
-            registry=self._registry,
+            registry=registry,
         )
         self._ready = Gauge(
             "cancel_restore_ready",
-            "Whether each check of /readyz is well, 1 or 0.",
+            "Whether each check of /readyz succeeds, 1 or 0.",
             ["check"],
-            registry=self._registry,
+            registry=registry,
         )
         self._connections = Gauge(
             "cancel_restore_slack_connections",
             "Open connections of Socket Mode; 0 in HTTP mode.",
-            registry=self._registry,
+            registry=registry,
         )
-        for state in states:
+        for state in STATES:
             self._requests.labels(state=state)
-        for method, status in product(METHODS, (*AWAITED, NO_ANSWER)):
+        for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
             self._atlas_requests.labels(method=method, status=status)
 
-    def state_entered(self, state: str) -> None:
+    def count_state(self, state: str) -> None:
+        """Count a request that entered `state`."""
         self._requests.labels(state=state).inc()
 
-    def atlas_answered(self, method: str, status: int | None, seconds: float) -> None:
-        """Count one call; `status` is None where no answer came."""
-        shown = NO_ANSWER if status is None else str(status)
+    def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
+        """Count one call; `status` is None without a response."""
+        shown = NO_RESPONSE if status is None else str(status)
         self._atlas_requests.labels(method=method, status=shown).inc()
         self._atlas_seconds.observe(seconds)
 
-    def acked(self, seconds: float) -> None:
+    def observe_ack(self, seconds: float) -> None:
         self._ack_seconds.observe(seconds)
 
-    def pending(self, count: int) -> None:
+    def set_pending(self, count: int) -> None:
         self._pending.set(count)
 
-    def checked(self, check: str, *, well: bool) -> None:
-        self._ready.labels(check=check).set(well)
+    def set_ready(self, check: str, *, ready: bool) -> None:
+        self._ready.labels(check=check).set(ready)
 
-    def watch_connections(self, count: Callable[[], int]) -> None:
-        """Ask `count`, at each look, how many connections of Socket Mode there are."""
+    def track_connections(self, count: Callable[[], int]) -> None:
+        """Call `count` at each scrape for the number of Socket Mode connections."""
         self._connections.set_function(count)
 
     def render(self) -> bytes:
-        """Return everything in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
@@ -125,17 +116,17 @@ def add_metrics(
     app: web.Application,
     metrics: Metrics,
     checks: Mapping[str, Check] | None = None,
-    patience: float = PATIENCE,
+    timeout: float = CHECK_TIMEOUT,
 ) -> None:
-    """Serve `metrics` at `/metrics`; each time with what `checks`, those of `/readyz`, say."""
-    asked = checks or {}
+    """Serve `metrics` at `/metrics`; each scrape runs `checks`, those of `/readyz`."""
+    all_checks = checks or {}
 
-    async def show(_request: web.Request) -> web.Response:
-        troubles = await find_troubles(asked, patience)
-        for name in asked:
-            metrics.checked(name, well=name not in troubles)
+    async def scrape(_request: web.Request) -> web.Response:
+        failed = await run_checks(all_checks, timeout)
+        for name in all_checks:
+            metrics.set_ready(name, ready=name not in failed)
         return web.Response(
             body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         )
 
-    app.router.add_get("/metrics", show)
+    app.router.add_get("/metrics", scrape)

@@ -1,4 +1,9 @@
-"""Starts and stops the HTTP side."""
+"""Starts, drains and stops the HTTP server.
+
+WebError
+├── PortTaken      another program listens on the port
+└── CannotListen   the address does not belong to this machine, or may not be used
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,13 @@ import os
 
 from aiohttp import web
 
-# The errors of this package:
-#
-#   WebError
-#   ├── PortTaken      another program listens there
-#   └── CannotListen   the address is not ours, or may not be used
-
 
 class WebError(Exception):
-    """The HTTP side could not start."""
+    """The HTTP server could not start."""
 
 
 class PortTaken(WebError):
-    """Another program already listens there."""
+    """Another program already listens on the port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
@@ -28,10 +27,39 @@ class PortTaken(WebError):
 
 
 class CannotListen(WebError):
-    """The address is not one of this machine's, or may not be used."""
+    """The address does not belong to this machine, or may not be used."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(f"Cannot listen on {host}, port {port} ({why}): check HOST and PORT.")
+
+
+class ShutdownState:
+    """Whether shutdown has begun. From then on `/readyz` fails and each response closes.
+
+    The failing readiness removes the replica from a load balancer. A connection that the balancer
+    keeps open closes with its current response, so that the next request goes to another replica.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def begin(self) -> None:
+        self._begun = True
+
+    @property
+    def problem(self) -> str | None:
+        """The sentence for `/readyz`, or None while the bot runs."""
+        return "The bot is stopping: another replica takes over." if self._begun else None
+
+    def watch(self, app: web.Application) -> None:
+        """Close the connections of `app` with their next response, once shutdown has begun."""
+
+        async def close(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+            if self._begun:
+                response.force_close()
+                response.headers["Connection"] = "close"
+
+        app.on_response_prepare.append(close)
 
 
 class WebServer:
@@ -39,9 +67,9 @@ class WebServer:
 
     Args:
         host: a name or an address of this machine.
-        port: 0 takes a free one.
-        app: what to serve.
-        grace: seconds that requests in flight get to end when the server stops.
+        port: 0 selects a free port.
+        app: the application.
+        grace: seconds for requests in flight to finish when the server stops.
     """
 
     def __init__(self, host: str, port: int, app: web.Application, *, grace: float = 10.0) -> None:
@@ -53,7 +81,7 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """The port it really listens on, once started."""
+        """The port in use, once started."""
         for address in self._runner.addresses:
             return int(address[1])
         return self._port
@@ -62,32 +90,31 @@ class WebServer:
         """Listen.
 
         Raises:
-            PortTaken: another program listens there.
+            PortTaken: another program listens on the port.
             CannotListen: the address cannot be used.
         """
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
-            if error.errno == errno.EADDRINUSE:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise PortTaken(self._host, self._port) from error
             raise CannotListen(self._host, self._port, _reason(error)) from error
-        except UnicodeError as error:
-            await self._runner.cleanup()
-            raise CannotListen(self._host, self._port, "it is not a name of a host") from error
 
     async def stop(self) -> None:
-        """Stop listening, let requests in flight end, and close."""
+        """Stop listening, wait for requests in flight, and close."""
         await self._runner.cleanup()
 
 
-def _reason(error: OSError) -> str:
-    """Return the reason without the address that asyncio repeats in its own words.
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return the reason without the address that asyncio repeats in its message.
 
-    Newer versions of Python pass over addresses that are not of this machine, and raise
-    an error without a number when none is left.
+    Newer versions of Python skip addresses that do not belong to this machine, and raise an error
+    without a number when none is left.
     """
+    if isinstance(error, UnicodeError):
+        return "it is not a name of a host"
     if error.errno is None or error.errno == errno.EADDRNOTAVAIL:
         return "it is not an address of this machine"
     if error.errno > 0:

@@ -1,7 +1,7 @@
-"""Stands before Bolt at `/slack/events`: what Slack did not sign, or did not shape, ends here.
+"""Verifies signature and form of each request to `/slack/events` before Bolt reads it.
 
-Bolt answers such requests with a 500 and a traceback, so that anybody could fill the log. What
-passes is read here, once, and handed on as it was read.
+Bolt answers a malformed request with a 500 and a traceback, which would let anyone fill the log.
+The middleware parses the payload once and passes it on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import web
 
-from bot.web.payload_schema import Misshapen, read_body
-from bot.web.repeats import Repeats
+from bot.web.payload_schema import InvalidPayload, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 PATH = "/slack/events"
-#: Where the guard leaves what it has read.
+#: Key of the parsed payload in the request.
 PAYLOAD = web.RequestKey("PAYLOAD", dict)
-#: Seconds. Slack says so: https://docs.slack.dev/authentication/verifying-requests-from-slack
-WINDOW = 300
-#: Bytes. A view may have 250 kB, and percent-encoding triples the most of it.
-BODY_CAP = 1024 * 1024
+#: Seconds, from https://docs.slack.dev/authentication/verifying-requests-from-slack
+MAX_SIGNATURE_AGE = 300
+#: The application's `client_max_size`: a view may have 250 kB, which percent-encoding may triple.
+MAX_BODY_BYTES = 1024 * 1024
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNATURE = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
@@ -43,70 +42,47 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def verify_slack_requests(
-    signing_secret: SecretStr,
-    clock: Callable[[], float],
-    *,
-    path: str = PATH,
-    body_cap: int = BODY_CAP,
+    signing_secret: SecretStr, clock: Callable[[], float], *, path: str = PATH
 ) -> Middleware:
-    """Make the middleware.
+    """Return the middleware.
 
-    It answers 405 to other methods than POST, 413 to bodies that are too big, 401 to what is not
-    signed by Slack within five minutes, 400 to what is signed but makes no sense, and to the very
-    same request again what it has answered before.
+    It answers 405 to methods other than POST, 401 to requests that Slack did not sign within five
+    minutes, and 400 to signed requests that are malformed. aiohttp answers 413 to bodies larger
+    than the application's `client_max_size`.
 
     Args:
         signing_secret: the app's.
         clock: seconds since 1970.
-        path: the only one that is guarded; every other passes.
-        body_cap: the most bytes of a body.
+        path: the path that is verified; requests to other paths pass.
     """
     key = signing_secret.get_secret_value().encode()
-    repeats = Repeats()
 
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def verify(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != path:
             return await handler(request)
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
         try:
-            body = await _capped_body(request, body_cap)
+            body = await request.read()
         except web.RequestPayloadError:
             return _refuse(400, "The body of this request cannot be read.")
         if not is_signed(key, request.headers, body, clock()):
             log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")
-        signature = request.headers["X-Slack-Signature"]
-        return await repeats.answer(signature, lambda: _read_and_answer(request, body, handler))
+        try:
+            request[PAYLOAD] = read_body(request.content_type, request.charset, body)
+        except InvalidPayload as error:
+            return _refuse(400, str(error))
+        return await handler(request)
 
-    return guard
-
-
-async def _read_and_answer(
-    request: web.Request, body: bytes, handler: Handler
-) -> web.StreamResponse:
-    try:
-        request[PAYLOAD] = read_body(request.content_type, request.charset, body)
-    except Misshapen as error:
-        return _refuse(400, str(error))
-    return await handler(request)
+    return verify
 
 
 def payload_of(request: web.Request) -> dict[str, Any]:
-    """Return what the guard has read; raises `KeyError` for a request that it has not let pass."""
+    """Return the parsed payload; raises `KeyError` for a request that was not verified."""
     payload: dict[str, Any] = request[PAYLOAD]
     return payload
-
-
-async def _capped_body(request: web.Request, cap: int) -> bytes:
-    """Read the body, which aiohttp keeps for Bolt; it stops by itself at the app's own limit."""
-    if (request.content_length or 0) > cap:
-        raise web.HTTPRequestEntityTooLarge(cap, request.content_length or 0)
-    body = await request.read()
-    if len(body) > cap:
-        raise web.HTTPRequestEntityTooLarge(cap, len(body))
-    return body
 
 
 def is_signed(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> bool:
@@ -115,7 +91,7 @@ def is_signed(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -
     signature = headers.get("X-Slack-Signature", "")
     if not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(signature):
         return False
-    if abs(now - int(timestamp)) > WINDOW:
+    if abs(now - int(timestamp)) > MAX_SIGNATURE_AGE:
         return False
     digest = hmac.new(key, b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(f"v0={digest}", signature)

@@ -22,7 +22,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServ
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.variables import DefaultRules, Variables
-from bot.web.metrics import AWAITED, STATES, Metrics
+from bot.web.metrics import ALERT_STATUSES, STATES, Metrics
 from tests.packaging.dockerfile import read_stages
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
@@ -373,9 +373,9 @@ JOB = 'job="cancel-restore"'
 def series() -> set[str]:
     """Return the name of every series that `/metrics` shows once everything has happened."""
     metrics = Metrics()
-    metrics.atlas_answered("GET", 200, 0.1)
-    metrics.acked(0.1)
-    metrics.checked("slack", well=True)
+    metrics.observe_atlas_call("GET", 200, 0.1)
+    metrics.observe_ack(0.1)
+    metrics.set_ready("slack", ready=True)
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 
@@ -409,7 +409,7 @@ def test_a_status_that_an_alert_waits_for_is_there_before_the_first() -> None:
     waits = [rule["expr"] for rule in RULES if "increase(" in rule["expr"]]
     statuses = {status for expr in waits for status in re.findall(r'status="(\w+)"', expr)}
 
-    assert statuses == set(AWAITED)
+    assert statuses == set(ALERT_STATUSES)
 
 
 def test_no_alert_is_named_twice() -> None:

@@ -19,7 +19,7 @@ from bot.slack.identity import read_identity
 from bot.slack.links import Links
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.tasks import BackgroundTasks
-from bot.web.payload_schema import what_is_wrong
+from bot.web.payload_schema import envelope_problem
 from bot.web.signature_middleware import payload_of, verify_slack_requests
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 
@@ -117,7 +117,7 @@ async def _over_http(
 async def _by_socket(
     app: App, slack: FakeSlackServer, client: AsyncWebClient
 ) -> AsyncIterator[None]:
-    intake = SocketModeReceiver(slack.app_token, client, refuse=what_is_wrong)
+    intake = SocketModeReceiver(slack.app_token, client, refuse=envelope_problem)
     intake.open(app)
     try:
         await slack.until(lambda: slack.sockets.connections)

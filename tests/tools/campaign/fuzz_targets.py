@@ -27,7 +27,7 @@ from bot.slack.receivers.connection import read_envelope, read_frame
 from bot.slack.receivers.requests import Misread, bolt_request
 from bot.slack.routing import route
 from bot.slack.shortcut.message import lead_in
-from bot.web.payload_schema import Misshapen, read_body, what_is_wrong
+from bot.web.payload_schema import InvalidPayload, envelope_problem, read_body
 from tests.tools.campaign import fuzz_atlas
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def body(data: bytes) -> None:
         try:
             payload = read_body(content_type, None, data)
             bolt_request(payload, {})
-        except (Misshapen, Misread):
+        except (InvalidPayload, Misread):
             continue
         if "user" in payload or "user_id" in payload:
             _read_as_listeners_do(payload)
@@ -88,7 +88,7 @@ def _read_as_listeners_do(payload: dict[str, Any]) -> None:
 def frame(data: bytes) -> None:
     """A frame of Socket Mode."""
     envelope = read_envelope(read_frame(data))
-    if envelope is not None and what_is_wrong(envelope.type, envelope.payload) is None:
+    if envelope is not None and envelope_problem(envelope.type, envelope.payload) is None:
         try:
             bolt_request(envelope.payload, {})
         except Misread:

@@ -1,4 +1,4 @@
-"""What probes see."""
+"""`/healthz`, `/readyz`, and the checks at `/metrics`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from tests.unit.web.conftest import Serve
 
 
-def app_with(checks: dict[str, Check], patience: float = 2.0) -> web.Application:
+def app_with(checks: dict[str, Check], timeout: float = 2.0) -> web.Application:
     app = web.Application()
-    add_health(app, checks, patience)
+    add_health(app, checks, timeout)
     return app
 
 
-async def well() -> str | None:
+async def succeeding() -> str | None:
     return None
 
 
-async def unwell() -> str | None:
+async def failing() -> str | None:
     return "The database does not answer."
 
 
@@ -41,16 +41,16 @@ async def broken() -> str | None:
     raise KeyError("xoxb-1-secret")
 
 
-async def test_the_process_lives_whatever_the_checks_say(serve: Serve) -> None:
-    client = await serve(app_with({"database": unwell}))
+async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
+    client = await serve(app_with({"database": failing}))
     async with client.get("/healthz") as answer:
         status = answer.status
 
     assert status == 200
 
 
-async def test_ready_when_every_check_is_well(serve: Serve) -> None:
-    client = await serve(app_with({"slack": well, "database": well}))
+async def test_readyz_is_200_when_all_checks_succeed(serve: Serve) -> None:
+    client = await serve(app_with({"slack": succeeding, "database": succeeding}))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
@@ -58,8 +58,8 @@ async def test_ready_when_every_check_is_well(serve: Serve) -> None:
     assert body == {"ready": True, "checks": {"slack": "ok", "database": "ok"}}
 
 
-async def test_not_ready_names_what_is_not(serve: Serve) -> None:
-    client = await serve(app_with({"slack": well, "database": unwell}))
+async def test_readyz_is_503_and_names_the_failed_check(serve: Serve) -> None:
+    client = await serve(app_with({"slack": succeeding, "database": failing}))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
@@ -70,8 +70,8 @@ async def test_not_ready_names_what_is_not(serve: Serve) -> None:
     }
 
 
-async def test_a_check_that_hangs_is_given_up(serve: Serve) -> None:
-    client = await serve(app_with({"slack": hanging, "database": well}, patience=0.05))
+async def test_hanging_check_fails_after_its_timeout(serve: Serve) -> None:
+    client = await serve(app_with({"slack": hanging, "database": succeeding}, timeout=0.05))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
@@ -79,7 +79,7 @@ async def test_a_check_that_hangs_is_given_up(serve: Serve) -> None:
     assert body["checks"] == {"slack": "No answer within 0.05 seconds.", "database": "ok"}
 
 
-async def test_a_check_that_breaks_is_not_ready_and_tells_no_details(serve: Serve) -> None:
+async def test_raising_check_fails_without_details(serve: Serve) -> None:
     client = await serve(app_with({"slack": broken}))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
@@ -91,8 +91,8 @@ async def test_a_check_that_breaks_is_not_ready_and_tells_no_details(serve: Serv
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-async def test_probes_may_ask_with_head_but_not_post(serve: Serve, path: str) -> None:
-    app = app_with({"slack": well})
+async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
+    app = app_with({"slack": succeeding})
     add_metrics(app, Metrics())
     client = await serve(app)
     async with client.head(path) as head, client.post(path) as post:
@@ -112,7 +112,7 @@ async def test_metrics_are_prometheus_text(serve: Serve) -> None:
     assert 'cancel_restore_requests_total{state="awaiting"} 0.0' in text
 
 
-async def test_metrics_have_what_each_check_of_readiness_says_now(serve: Serve) -> None:
+async def test_metrics_show_the_current_result_of_each_check(serve: Serve) -> None:
     """A replica that lives but cannot work raises an alert too."""
     said: dict[str, str | None] = {"slack": None, "database": "It does not answer."}
 

@@ -1,16 +1,20 @@
-"""Starting and stopping the HTTP side."""
+"""Start, drain and stop of the HTTP server."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
-from bot.web.server import CannotListen, PortTaken, WebServer
+from bot.web.server import CannotListen, PortTaken, ShutdownState, WebServer
+
+if TYPE_CHECKING:
+    from tests.unit.web.conftest import Serve
 
 
-async def test_port_zero_takes_a_free_port_and_tells_it() -> None:
+async def test_port_zero_selects_a_free_port() -> None:
     server = WebServer("127.0.0.1", 0, web.Application())
     await server.start()
     port = server.port
@@ -22,7 +26,7 @@ async def test_port_zero_takes_a_free_port_and_tells_it() -> None:
     assert status == 404
 
 
-async def test_a_taken_port_is_told_in_a_sentence() -> None:
+async def test_taken_port_is_reported_in_a_sentence() -> None:
     first = WebServer("127.0.0.1", 0, web.Application())
     await first.start()
     second = WebServer("127.0.0.1", first.port, web.Application())
@@ -36,7 +40,7 @@ async def test_a_taken_port_is_told_in_a_sentence() -> None:
     )
 
 
-async def test_a_foreign_address_is_told_in_a_sentence() -> None:
+async def test_address_of_another_machine_is_reported_in_a_sentence() -> None:
     server = WebServer("192.0.2.1", 0, web.Application())
     with pytest.raises(CannotListen) as caught:
         await server.start()
@@ -47,7 +51,7 @@ async def test_a_foreign_address_is_told_in_a_sentence() -> None:
     )
 
 
-async def test_a_host_that_cannot_be_one_is_told_in_a_sentence() -> None:
+async def test_invalid_host_name_is_reported_in_a_sentence() -> None:
     server = WebServer("a..b", 0, web.Application())
     with pytest.raises(CannotListen) as caught:
         await server.start()
@@ -57,7 +61,7 @@ async def test_a_host_that_cannot_be_one_is_told_in_a_sentence() -> None:
     )
 
 
-async def test_stopping_lets_a_request_in_flight_end() -> None:
+async def test_stop_waits_for_a_request_in_flight() -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: web.Request) -> web.Response:
@@ -81,7 +85,7 @@ async def test_stopping_lets_a_request_in_flight_end() -> None:
     assert text == "done"
 
 
-async def test_after_stopping_nobody_listens() -> None:
+async def test_port_is_closed_after_stop() -> None:
     server = WebServer("127.0.0.1", 0, web.Application())
     await server.start()
     url = f"http://127.0.0.1:{server.port}/"
@@ -94,3 +98,45 @@ async def test_after_stopping_nobody_listens() -> None:
 async def _text(client: ClientSession) -> str:
     async with client.get("/") as answer:
         return await answer.text()
+
+
+# Draining
+
+
+async def ok(_request: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def refused(_request: web.Request) -> web.Response:
+    raise web.HTTPUnauthorized
+
+
+def site(shutdown: ShutdownState) -> web.Application:
+    app = web.Application()
+    shutdown.watch(app)
+    app.router.add_get("/ok", ok)
+    app.router.add_get("/refused", refused)
+    return app
+
+
+async def connection_after(client: ClientSession, path: str) -> str | None:
+    async with client.get(path) as answer:
+        return answer.headers.get("Connection")
+
+
+async def test_connections_stay_open_before_shutdown(serve: Serve) -> None:
+    shutdown = ShutdownState()
+    client = await serve(site(shutdown))
+
+    assert shutdown.problem is None
+    assert await connection_after(client, "/ok") is None
+
+
+async def test_each_response_closes_its_connection_after_shutdown_began(serve: Serve) -> None:
+    shutdown = ShutdownState()
+    client = await serve(site(shutdown))
+    shutdown.begin()
+
+    assert shutdown.problem == "The bot is stopping: another replica takes over."
+    for path in ("/ok", "/refused", "/nowhere"):
+        assert await connection_after(client, path) == "close"

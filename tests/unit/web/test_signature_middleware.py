@@ -1,4 +1,4 @@
-"""What reaches Bolt at `/slack/events`, and what ends before it."""
+"""Requests to `/slack/events` are verified before Bolt reads them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "message_action": {"user": USER, "message": {"ts": "1.2"}, "callback_id": "s"},
     "shortcut": {"user": USER, "callback_id": "s"},
 }
-HALVES = "The body has halves of characters."
+SURROGATES = "The body has unpaired surrogates."
 ODD: list[object] = [None, 1, "x", "", [], [1], [None], {}, {"id": 1}, {"id": None}, [{}]]
 
 
@@ -57,14 +57,14 @@ def signed(body: bytes, content_type: str = FORM, **headers: str) -> dict[str, A
 
 
 async def echo(request: web.Request) -> web.Response:
-    """Stand where Bolt stands, and read as Bolt reads."""
+    """Read the body again, as Bolt does."""
     return web.Response(text=await request.text())
 
 
 @pytest.fixture
 async def slack(serve: Serve) -> ClientSession:
-    guard = verify_slack_requests(SecretStr(SECRET), lambda: NOW, body_cap=2000)
-    app = web.Application(middlewares=[guard])
+    middleware = verify_slack_requests(SecretStr(SECRET), lambda: NOW)
+    app = web.Application(middlewares=[middleware], client_max_size=2000)
     app.router.add_post(PATH, echo)
     app.router.add_get("/healthz", echo)
     return await serve(app)
@@ -75,7 +75,7 @@ async def ask(client: ClientSession, **request: Any) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def test_a_signed_request_reaches_bolt_with_its_body(slack: ClientSession) -> None:
+async def test_signed_request_reaches_bolt_with_its_body(slack: ClientSession) -> None:
     assert await ask(slack, **signed(COMMAND)) == (200, COMMAND.decode())
 
 
@@ -94,15 +94,13 @@ async def test_a_signed_request_reaches_bolt_with_its_body(slack: ClientSession)
         {"X_Slack_Request_Timestamp": "١٧٠٠٠٠٠٠٠٠"},
     ],
 )
-async def test_what_slack_did_not_sign_is_refused(
-    slack: ClientSession, headers: dict[str, str]
-) -> None:
+async def test_invalid_signature_gets_401(slack: ClientSession, headers: dict[str, str]) -> None:
     status, _ = await ask(slack, **signed(COMMAND, **headers))
 
     assert status == 401
 
 
-async def test_a_request_without_any_signature_is_refused(slack: ClientSession) -> None:
+async def test_missing_signature_gets_401(slack: ClientSession) -> None:
     status, _ = await ask(slack, data=COMMAND, headers={"Content-Type": FORM})
 
     assert status == 401
@@ -111,7 +109,7 @@ async def test_a_request_without_any_signature_is_refused(slack: ClientSession) 
 @pytest.mark.parametrize(
     ("age", "expected"), [(0, 200), (300, 200), (-300, 200), (301, 401), (-301, 401)]
 )
-async def test_a_signature_counts_for_five_minutes(
+async def test_signature_is_valid_for_five_minutes(
     slack: ClientSession, age: int, expected: int
 ) -> None:
     then = str(NOW - age)
@@ -121,13 +119,15 @@ async def test_a_signature_counts_for_five_minutes(
     assert status == expected
 
 
-async def test_the_body_is_capped_before_its_signature_is_looked_at(slack: ClientSession) -> None:
+async def test_too_large_body_gets_413_before_verification(
+    slack: ClientSession,
+) -> None:
     status, _ = await ask(slack, data=b"x" * 2001)
 
     assert status == 413
 
 
-async def test_a_body_of_unknown_length_is_capped_too(slack: ClientSession) -> None:
+async def test_too_large_body_of_unknown_length_gets_413(slack: ClientSession) -> None:
     async def pieces() -> Any:
         for _ in range(3):
             yield b"x" * 1000
@@ -137,20 +137,20 @@ async def test_a_body_of_unknown_length_is_capped_too(slack: ClientSession) -> N
     assert status == 413
 
 
-async def test_a_body_that_cannot_be_decompressed_is_refused(slack: ClientSession) -> None:
+async def test_body_with_invalid_compression_gets_400(slack: ClientSession) -> None:
     request = signed(b"abc", Content_Encoding="gzip")
 
     assert await ask(slack, **request) == (400, "The body of this request cannot be read.")
 
 
-async def test_other_methods_than_post_are_refused(slack: ClientSession) -> None:
+async def test_other_methods_than_post_get_405(slack: ClientSession) -> None:
     async with slack.get(PATH) as get, slack.put(PATH, data=b"") as put:
         answers = [(a.status, a.headers["Allow"]) for a in (get, put)]
 
     assert answers == [(405, "POST"), (405, "POST")]
 
 
-async def test_other_paths_are_not_guarded(slack: ClientSession) -> None:
+async def test_other_paths_need_no_signature(slack: ClientSession) -> None:
     async with slack.get("/healthz") as answer:
         status = answer.status
 
@@ -163,17 +163,17 @@ async def test_other_paths_are_not_guarded(slack: ClientSession) -> None:
         (FORM, b"payload=notjson", "The payload is not JSON."),
         (FORM, b"payload=" + b"%5B" * 500, "The payload is not JSON."),
         (FORM, b"payload=[1]", "The payload is not a JSON object."),
-        (FORM, b"payload={}", "The payload is of no type that is known here."),
+        (FORM, b"payload={}", "The payload has an unknown type."),
         (
             FORM,
             b"payload=%7B%22type%22%3A%5B%5D%7D",
-            "The payload is of no type that is known here.",
+            "The payload has an unknown type.",
         ),
         (FORM, b"payload=%FF", "The payload is not JSON."),
         (FORM, b"\xff\xfe", "The body is not UTF-8."),
         (FORM, b"", "The form has neither a command nor a payload."),
         (FORM, b"command=", "The form has neither a command nor a payload."),
-        (FORM, b"command=/x", "The form has no user_id."),
+        (FORM, b"command=/x", "The form has a missing or invalid user_id."),
         # Bolt reads the last of several.
         (FORM, b"payload=%7B%7D&payload=x", "The payload is not JSON."),
         (FORM + "; charset=utf-16", COMMAND, "The body must be in UTF-8."),
@@ -181,28 +181,32 @@ async def test_other_paths_are_not_guarded(slack: ClientSession) -> None:
         (JSON, b"{", "The body is not JSON."),
         (JSON, b"[" * 1900, "The body is not JSON."),
         (JSON, b'"text"', "The body is not a JSON object."),
-        (JSON, b'{"type": "event_callback", "event": {"type": "\\ud800"}}', HALVES),
-        (JSON, b'{"type": "nonsense"}', "The body is of no type that is known here."),
-        (JSON, b'{"type": "event_callback"}', "The body has no event.type."),
-        (JSON, b'{"type": "event_callback", "event": "x"}', "The body has a misshapen event."),
+        (JSON, b'{"type": "event_callback", "event": {"type": "\\ud800"}}', SURROGATES),
+        (JSON, b'{"type": "nonsense"}', "The body has an unknown type."),
+        (JSON, b'{"type": "event_callback"}', "The body has a missing or invalid event."),
+        (
+            JSON,
+            b'{"type": "event_callback", "event": "x"}',
+            "The body has a missing or invalid event.",
+        ),
         ("text/plain", COMMAND, "The body must be a form or JSON."),
     ],
 )
-async def test_what_is_signed_but_makes_no_sense_is_told_so(
+async def test_signed_malformed_request_gets_400_with_the_reason(
     slack: ClientSession, content_type: str, body: bytes, why: str
 ) -> None:
     assert await ask(slack, **signed(body, content_type)) == (400, why)
 
 
 @pytest.mark.parametrize("kind", PAYLOADS)
-async def test_every_kind_of_payload_passes(slack: ClientSession, kind: str) -> None:
+async def test_each_payload_type_passes(slack: ClientSession, kind: str) -> None:
     body = urlencode({"payload": json.dumps({"type": kind, **PAYLOADS[kind]})}).encode()
     status, _ = await ask(slack, **signed(body))
 
     assert status == 200
 
 
-async def test_the_check_of_an_address_passes(slack: ClientSession) -> None:
+async def test_url_verification_passes(slack: ClientSession) -> None:
     body = b'{"type": "url_verification", "challenge": "abc"}'
     status, _ = await ask(slack, **signed(body, JSON))
 
@@ -222,10 +226,10 @@ def malformed() -> list[bytes]:
     return [urlencode({"payload": json.dumps(body)}).encode() for body in bodies]
 
 
-async def test_no_malformed_payload_makes_bolt_fail(
+async def test_malformed_payload_never_makes_bolt_fail(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Behind the guard, the real Bolt never answers 5xx and logs no traceback."""
+    """Behind the middleware, the real Bolt never answers 5xx and logs no traceback."""
     bolt = bolt_app()
     app = bolt.web_app(PATH)
     app.middlewares.append(verify_slack_requests(SecretStr(SECRET), lambda: NOW))

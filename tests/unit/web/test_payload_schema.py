@@ -1,0 +1,86 @@
+"""Malformed payloads are found before a handler reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.web.payload_schema import envelope_problem
+
+USER = {"id": "U1", "team_id": "T1"}
+VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}
+ACTION = {"action_id": "a", "block_id": "b", "value": "x"}
+
+
+def submission(**view: Any) -> dict[str, Any]:
+    return {"type": "view_submission", "user": USER, "view": {**VIEW, **view}}
+
+
+def click(**changed: Any) -> dict[str, Any]:
+    return {"type": "block_actions", "user": USER, "actions": [ACTION], **changed}
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        (submission(state=[{"values": {}}]), "view.state"),
+        (submission(state={"values": {"reason": "x"}}), "view.state.values.reason"),
+        (submission(state={"values": {"r": {"r": {"value": 1}}}}), "view.state.values.r.r.value"),
+        (submission(blocks=["x"]), "view.blocks.0"),
+        (submission(private_metadata={}), "view.private_metadata"),
+        (submission(id=None), "view.id"),
+        (click(actions=[{**ACTION, "selected_option": "x"}]), "actions.0.selected_option"),
+        (click(actions=[{"action_id": "a"}]), "actions.0.block_id"),
+        (click(actions=[]), "actions"),
+        (click(view={"type": "modal"}), "view.id"),
+        (click(container={"channel_id": 1}), "container.channel_id"),
+        (click(response_url=7), "response_url"),
+        (click(user={"id": ""}), "user.id"),
+        (click(state={"values": "x"}), "state.values"),
+        (submission(callback_id=None), "view.callback_id"),
+        (click(event=None), "event"),
+        (click(user=None), "user"),
+    ],
+)
+def test_malformed_interaction_is_reported_with_its_field(
+    payload: dict[str, Any], field: str
+) -> None:
+    problem = envelope_problem("interactive", payload)
+
+    assert problem == f"The payload has a missing or invalid {field}."
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (click(token="\ud800"), "The payload has unpaired surrogates."),
+        (click(state={"values": "\ud800"}), "The payload has unpaired surrogates."),
+        ({"type": "dialog_submission"}, "The payload has an unknown type."),
+    ],
+)
+def test_unreadable_interaction_is_reported_with_the_reason(
+    payload: dict[str, Any], why: str
+) -> None:
+    assert envelope_problem("interactive", payload) == why
+
+
+def test_null_in_an_optional_field_is_valid() -> None:
+    payload = click(view=None, container=None, state=None, team=None, response_url=None)
+
+    assert envelope_problem("interactive", payload) is None
+
+
+def test_command_needs_its_name_and_a_user() -> None:
+    whole = {"command": "/cancel-restore", "user_id": "U1", "text": ""}
+
+    assert envelope_problem("slash_commands", whole) is None
+    assert envelope_problem("slash_commands", {**whole, "text": 1}) is not None
+    assert (
+        envelope_problem("slash_commands", {"command": "/x"})
+        == "The payload has a missing or invalid user_id."
+    )
+
+
+def test_unknown_envelope_type_is_reported() -> None:
+    assert envelope_problem("nonsense", {}) == "The envelope has an unknown type."
