@@ -101,7 +101,7 @@ def build_core_services(
     clock = DatabaseClock(database)
     requests = RequestStore(database, clock, on_state_entered)
     leases = LeaseStore(
-        database, clock, owner, lease=timings.request_lease, entered=on_state_entered
+        database, clock, owner, lease=timings.request_lease, on_state_entered=on_state_entered
     )
     runner = Runner(
         leases,

@@ -90,7 +90,7 @@ def verify() -> None:
     """Check that no event was changed or removed; exit 1 and name the first that was."""
 
     async def check(log: AuditLog) -> int:
-        breaks = await log.breaks()
+        breaks = await log.verify()
         checked = await log.count()
         for each in breaks:
             typer.echo(f"The record is broken: {each}.", err=True)
@@ -135,7 +135,7 @@ async def with_audit_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
         fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
     database = Database(url)
     try:
-        if await database.survey(has_tables):
+        if await database.read_snapshot(has_tables):
             return await use(AuditLog(database))
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     except RecordUnreadable as error:

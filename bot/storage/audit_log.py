@@ -90,7 +90,7 @@ class AuditLog:
         self._database = database
 
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
-        """Read the record in the order in which it was written; raises what `survey` raises.
+        """Read the record in the order in which it was written; raises what `read_snapshot` raises.
 
         Args:
             since: leave out what is older.
@@ -111,21 +111,21 @@ class AuditLog:
         self, last: int, conditions: Sequence[ColumnElement[bool]]
     ) -> Sequence[Row[Any]]:
         later = request_queries.all_events([*conditions, audit_events.c.id > last]).limit(AT_ONCE)
-        return await self._database.survey(lambda db: db.execute(later).all())
+        return await self._database.read_snapshot(lambda db: db.execute(later).all())
 
     async def count(self) -> int:
-        """Count the events of the whole record; raises what `survey` raises."""
-        return await self._database.survey(
+        """Count the events of the whole record; raises what `read_snapshot` raises."""
+        return await self._database.read_snapshot(
             lambda db: int(db.execute(request_queries.count_events()).scalar_one())
         )
 
-    async def breaks(self) -> list[ChainBreak]:
+    async def verify(self) -> list[ChainBreak]:
         """Check every chain; the list is empty when nothing was changed or removed.
 
         All of it is read as it was at one moment: a bot may be writing meanwhile. Raises what
-        `survey` raises.
+        `read_snapshot` raises.
         """
-        return await self._database.survey(_breaks)
+        return await self._database.read_snapshot(_breaks)
 
 
 def _breaks(db: Connection) -> list[ChainBreak]:

@@ -31,7 +31,7 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def is_past(moment: ColumnElement[Any], now: Any, far: Any) -> ColumnElement[bool]:  # noqa: ANN401 - a moment, or a parameter that stands for one
+def has_passed(moment: ColumnElement[Any], now: Any, far: Any) -> ColumnElement[bool]:  # noqa: ANN401 - a moment, or a parameter that stands for one
     """Ask whether a moment is over.
 
     The ledger writes no moment as far ahead as `far`. One that lies there was written before the
@@ -73,7 +73,7 @@ class DatabaseClock:
         """Ask the server; raises `NotRead` when it does not answer."""
         if self._database.is_sqlite:
             return
-        began, took = await self._database.read(self._ask, unhurried=True)
+        began, took = await self._database.read(self._ask, background=True)
         if self._began is None or took <= QUICK:
             self._take(began)
 

@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds a transaction may take: an answer must reach Slack within 3.
-PATIENCE = 2.0
+TRANSACTION_TIMEOUT = 2.0
 
 #: Seconds that work in the background may take: less than a lease holds.
-UNHURRIED = 5.0
+BACKGROUND_TIMEOUT = 5.0
 
 #: How many writes of the background compete with those for which somebody waits in Slack.
-ABREAST = 2
+MAX_BACKGROUND_WRITES = 2
 
 #: Seconds after which PostgreSQL or its driver ends what we gave up on.
-ABANDONED_AFTER = 10
+SERVER_TIMEOUT = 10
 
 #: Seconds for abandoned transactions at the end.
 CLOSE_TIMEOUT = 1.0
 
 #: What the log says of a transaction that was given up.
-GIVEN_UP = "ledger did not answer in time"
+TIMED_OUT = "ledger did not answer in time"
 
 #: What a database that is away raises, besides SQLAlchemy's own errors.
 DATABASE_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
@@ -77,19 +77,19 @@ class CommitGuard:
 
 
 class Database:
-    """One store, and transactions that end within `patience` seconds, one way or the other.
+    """One store, and transactions that end within `timeout` seconds, one way or the other.
 
     Work is a plain function of a connection: no `await` can hold a transaction open.
     """
 
-    def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, database_url: str, *, timeout: float = TRANSACTION_TIMEOUT) -> None:
         url = make_url(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._store = open_executor(url, patience, ABANDONED_AFTER)
-        self._patience = patience
+        self._store = open_executor(url, timeout, SERVER_TIMEOUT)
+        self._timeout = timeout
         # SQLite has one writer: a queue of our own is fairer than its busy loop.
         self._turn = asyncio.Lock() if self.is_sqlite else None
-        self._unhurried = asyncio.Semaphore(ABREAST)
+        self._background_writes = asyncio.Semaphore(MAX_BACKGROUND_WRITES)
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     @property
@@ -103,32 +103,32 @@ class Database:
             await asyncio.wait(self._abandoned, timeout=CLOSE_TIMEOUT)
         await self._store.close()
 
-    async def write(self, work: Callable[[Connection], T], *, unhurried: bool = False) -> T:
+    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
         """Run `work` in one transaction and commit it.
 
         Args:
             work: what to do on the connection.
-            unhurried: nobody waits in Slack for this, so it lets others go first, and takes longer.
+            background: nobody waits in Slack for this, so it lets others go first, and takes longer.
 
         Raises:
             Conflict: a unique index refused it; look again.
             NotRecorded: certainly not committed.
             MaybeRecorded: the commit was sent, and its answer did not come.
         """
-        if not unhurried:
-            return await self._bounded(work, self._patience, writes=True)
-        async with self._unhurried:
-            return await self._bounded(work, max(self._patience, UNHURRIED), writes=True)
+        if not background:
+            return await self._bounded(work, self._timeout, writes=True)
+        async with self._background_writes:
+            return await self._bounded(work, max(self._timeout, BACKGROUND_TIMEOUT), writes=True)
 
-    async def read(self, work: Callable[[Connection], T], *, unhurried: bool = False) -> T:
+    async def read(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
         """Run `work` in one transaction that changes nothing; raises `NotRead`."""
-        patience = max(self._patience, UNHURRIED) if unhurried else self._patience
+        timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         try:
-            return await self._bounded(work, patience, writes=False)
+            return await self._bounded(work, timeout, writes=False)
         except NotRecorded as error:
             raise NotRead from error
 
-    async def survey(self, work: Callable[[Connection], T]) -> T:
+    async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Read much, for as long as it takes, and all of it as it was at one moment.
 
         Raises:
@@ -141,13 +141,11 @@ class Database:
         except DATABASE_ERRORS as error:
             raise RecordUnreadable(cause_of(error)) from error
 
-    async def _bounded(
-        self, work: Callable[[Connection], T], patience: float, *, writes: bool
-    ) -> T:
+    async def _bounded(self, work: Callable[[Connection], T], timeout: float, *, writes: bool) -> T:
         progress = CommitGuard()
         task = asyncio.create_task(self._transaction(work, progress, writes=writes))
         try:
-            done, _ = await asyncio.wait({task}, timeout=patience)
+            done, _ = await asyncio.wait({task}, timeout=timeout)
         except asyncio.CancelledError:
             self._abandon(task, progress)
             raise
@@ -155,7 +153,7 @@ class Database:
             return task.result()
         self._abandon(task, progress)
         committing = writes and progress.committing
-        log.warning(GIVEN_UP, committing=committing)
+        log.warning(TIMED_OUT, committing=committing)
         raise MaybeRecorded if committing else NotRecorded
 
     async def _transaction(

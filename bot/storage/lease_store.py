@@ -36,7 +36,7 @@ class LeaseStore:
         now: the clock, aware datetimes.
         owner: the name of this process, different at each start.
         lease: seconds for which a claim holds.
-        entered: told of every state that a request enters, after the commit.
+        on_state_entered: told of every state that a request enters, after the commit.
     """
 
     def __init__(
@@ -46,39 +46,39 @@ class LeaseStore:
         owner: str,
         *,
         lease: float = Timings.request_lease,
-        entered: Callable[[State], None] = lambda _state: None,
+        on_state_entered: Callable[[State], None] = lambda _state: None,
     ) -> None:
         self._database = database
         self._now = now
-        self._entered = entered
+        self._on_state_entered = on_state_entered
         self._lease = timedelta(seconds=lease)
         self.owner = owner
 
     async def to_run(self, limit: int = 100) -> Sequence[str]:
         """List what may be claimed: approved, or held by a runner whose lease has run out."""
 
-        def work(page: UnitOfWork) -> list[str]:
-            return list(page.run(request_queries.requests_to_run(page.now, limit)).scalars())
+        def work(uow: UnitOfWork) -> list[str]:
+            return list(uow.execute(request_queries.requests_to_run(uow.now, limit)).scalars())
 
-        return await read(self._database, self._now, work, unhurried=True)
+        return await read(self._database, self._now, work, background=True)
 
     async def claim(self, request_id: str) -> Request | None:
         """Take a request to its end; nothing if it has ended or somebody alive holds it."""
-        claimed = await self._write(lambda page: self._claim(page, request_id))
+        claimed = await self._write(lambda uow: self._claim(uow, request_id))
         if claimed and not claimed.sent.count:
-            self._entered(State.CANCELLING)
+            self._on_state_entered(State.CANCELLING)
         return claimed
 
-    def _claim(self, page: UnitOfWork, request_id: str) -> Request | None:
-        lease = (request_id, self.owner, page.now, page.now + self._lease)
+    def _claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
+        lease = (request_id, self.owner, uow.now, uow.now + self._lease)
         name = EventName.CLAIMED
-        claimed = page.try_to_change(request_queries.claim_approved(*lease))
+        claimed = uow.update_or_none(request_queries.claim_approved(*lease))
         if claimed is None:
             name = EventName.TAKEN_OVER
-            claimed = page.try_to_change(request_queries.claim_abandoned(*lease))
+            claimed = uow.update_or_none(request_queries.claim_abandoned(*lease))
         if claimed:
-            number = page.record(claimed, name, detail={"runner": self.owner})
-            page.draw(claimed, name, number, later=QUICK)
+            number = uow.record(claimed, name, detail={"runner": self.owner})
+            uow.enqueue_card_update(claimed, name, number, delay=QUICK)
         return claimed
 
     async def renew(self, request_id: str) -> bool:
@@ -90,9 +90,9 @@ class LeaseStore:
         return await self._hold(request_id, timedelta())
 
     async def _hold(self, request_id: str, lease: timedelta) -> bool:
-        def work(page: UnitOfWork) -> bool:
-            values = {"lease_until": page.now + lease}
-            return page.run(self._ours(request_id, values)).first() is not None
+        def work(uow: UnitOfWork) -> bool:
+            values = {"lease_until": uow.now + lease}
+            return uow.execute(self._ours(request_id, values)).first() is not None
 
         return await self._write(work)
 
@@ -106,10 +106,10 @@ class LeaseStore:
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
 
-        def work(page: UnitOfWork) -> Request:
-            statement = self._ours(request.id, _columns(sent), request_queries.lease_runs(page.now))
-            noted = page.change(request.id, statement)
-            page.record(noted, EventName.CANCEL_SENT, detail={"try": sent.count})
+        def work(uow: UnitOfWork) -> Request:
+            statement = self._ours(request.id, _columns(sent), request_queries.lease_runs(uow.now))
+            noted = uow.update(request.id, statement)
+            uow.record(noted, EventName.CANCEL_SENT, detail={"try": sent.count})
             return noted
 
         return await self._write(work)
@@ -123,9 +123,9 @@ class LeaseStore:
             AlreadyHandled: the request is not ours any more.
         """
 
-        def work(page: UnitOfWork) -> Request:
-            noted = page.change(request.id, self._ours(request.id, _columns(sent)))
-            page.record(noted, EventName.CANCEL_ANSWERED, detail=answer)
+        def work(uow: UnitOfWork) -> Request:
+            noted = uow.update(request.id, self._ours(request.id, _columns(sent)))
+            uow.record(noted, EventName.CANCEL_ANSWERED, detail=answer)
             return noted
 
         return await self._write(work)
@@ -133,8 +133,8 @@ class LeaseStore:
     async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
         """End a run; raises `AlreadyHandled` if another runner has taken the request over."""
 
-        def work(page: UnitOfWork) -> Request:
-            return page.enter(
+        def work(uow: UnitOfWork) -> Request:
+            return uow.transition(
                 request,
                 State.CANCELLING,
                 state,
@@ -143,7 +143,7 @@ class LeaseStore:
             )
 
         settled = await self._write(work)
-        self._entered(settled.state)
+        self._on_state_entered(settled.state)
         return settled
 
     def _ours(
@@ -154,7 +154,7 @@ class LeaseStore:
         )
 
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work, unhurried=True)
+        return await write(self._database, self._now, work, background=True)
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:

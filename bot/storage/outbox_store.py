@@ -37,68 +37,68 @@ class OutboxStore:
 
     async def claim_posts(self, owner: str, limit: int) -> Sequence[Post]:
         """Take up to `limit` posts that are due, in order within each request."""
-        return await self._write(lambda page: _claim(page, owner, limit))
+        return await self._write(lambda uow: _claim(uow, owner, limit))
 
     async def post_sent(self, post: Post, channel: str, ts: str) -> None:
         """Note where the message stands now; a card's place becomes its request's."""
 
-        def work(page: UnitOfWork) -> None:
+        def work(uow: UnitOfWork) -> None:
             values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
-            page.run(outbox_queries.change_post(post.id, values))
+            uow.execute(outbox_queries.change_post(post.id, values))
             if post.kind is PostKind.CARD:
-                page.run(request_queries.place_card(post.request.id, channel, ts))
+                uow.execute(request_queries.place_card(post.request.id, channel, ts))
 
         await self._write(work)
 
     async def post_again(self, post: Post, seconds: float, error: str) -> None:
         """Put the post back, due again in `seconds`."""
 
-        def work(page: UnitOfWork) -> None:
+        def work(uow: UnitOfWork) -> None:
             values = {
-                "due_at": page.now + timedelta(seconds=seconds),
+                "due_at": uow.now + timedelta(seconds=seconds),
                 "lease_owner": None,
                 "lease_until": None,
                 "error": error[:ERROR_LENGTH],
             }
-            page.run(outbox_queries.change_post(post.id, values))
+            uow.execute(outbox_queries.change_post(post.id, values))
 
         await self._write(work)
 
     async def post_dropped(self, post: Post, error: str) -> None:
         """Give the post up, for good and on record."""
 
-        def work(page: UnitOfWork) -> None:
+        def work(uow: UnitOfWork) -> None:
             values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
-            page.run(outbox_queries.change_post(post.id, values))
+            uow.execute(outbox_queries.change_post(post.id, values))
             detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
-            page.record(post.request, EventName.POST_DROPPED, detail=detail)
+            uow.record(post.request, EventName.POST_DROPPED, detail=detail)
 
         await self._write(work)
 
     async def move_card(self, post: Post, channel: str, because: str) -> None:
         """Send the request's card, and all that follows it, to `channel` instead, on record."""
 
-        def work(page: UnitOfWork) -> None:
-            page.run(request_queries.move_card(post.request.id, channel, because))
-            values = {"due_at": page.now, "lease_owner": None, "lease_until": None}
-            page.run(outbox_queries.change_post(post.id, values))
+        def work(uow: UnitOfWork) -> None:
+            uow.execute(request_queries.move_card(post.request.id, channel, because))
+            values = {"due_at": uow.now, "lease_owner": None, "lease_until": None}
+            uow.execute(outbox_queries.change_post(post.id, values))
             detail = {"from": post.request.channel, "to": channel, "because": because}
-            page.record(post.request, EventName.CARD_MOVED, detail=detail)
+            uow.record(post.request, EventName.CARD_MOVED, detail=detail)
 
         await self._write(work)
 
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work, unhurried=True)
+        return await write(self._database, self._now, work, background=True)
 
 
-def _claim(page: UnitOfWork, owner: str, limit: int) -> list[Post]:
-    bounds = outbox_queries.bounds(page.now, limit)
-    due = page.run(outbox_queries.lock_due_posts(), bounds).scalars().all()
+def _claim(uow: UnitOfWork, owner: str, limit: int) -> list[Post]:
+    bounds = outbox_queries.bounds(uow.now, limit)
+    due = uow.execute(outbox_queries.lock_due_posts(), bounds).scalars().all()
     if not due:
         return []
-    mine = outbox_queries.claim(due, owner, page.now + LEASE)
-    rows = page.run(outbox_queries.claim_posts(), mine).all()
-    requests = page.read_all({row.request for row in rows})
+    mine = outbox_queries.claim(due, owner, uow.now + LEASE)
+    rows = uow.execute(outbox_queries.claim_posts(), mine).all()
+    requests = uow.get_many({row.request for row in rows})
     # In the order in which they were written, which an UPDATE does not keep.
     return [_post(row, requests[row.request]) for row in sorted(rows, key=lambda row: row.id)]
 

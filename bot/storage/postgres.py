@@ -65,20 +65,20 @@ def to_asyncpg(url: URL) -> tuple[URL, Mapping[str, str]]:
 class PostgresExecutor:
     """A PostgreSQL database, in the event loop."""
 
-    def __init__(self, url: URL, patience: float, ended_after: int) -> None:
-        patience = min(patience, CONNECTED)
-        ended = f"{ended_after * 1000}"
+    def __init__(self, url: URL, timeout: float, server_timeout: int) -> None:
+        timeout = min(timeout, CONNECTED)
+        ended = f"{server_timeout * 1000}"
         address, arguments = to_asyncpg(url)
         self._engine = create_async_engine(
             address,
             pool_size=STAYING,
             max_overflow=FOR_A_MOMENT,
-            pool_timeout=patience,
+            pool_timeout=timeout,
             pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
             connect_args={
                 **arguments,
-                "timeout": patience,
-                "command_timeout": ended_after,
+                "timeout": timeout,
+                "command_timeout": server_timeout,
                 "server_settings": {
                     "application_name": "cancel-restore",
                     # A replica that hangs with a row locked must not hold up the others for ever.

@@ -35,32 +35,32 @@ class RequestStore:
     Args:
         database: where they are kept.
         now: the clock, aware datetimes.
-        entered: told of every state that a request enters, after the commit.
+        on_state_entered: told of every state that a request enters, after the commit.
     """
 
     def __init__(
         self,
         database: Database,
         now: Callable[[], datetime],
-        entered: Callable[[State], None] = lambda _state: None,
+        on_state_entered: Callable[[State], None] = lambda _state: None,
     ) -> None:
         self._database = database
         self._now = now
-        self._entered = entered
+        self._on_state_entered = on_state_entered
 
     async def request(self, request_id: str) -> Request:
         """Read one request; raises `RequestNotFound`."""
-        return await self._read(lambda page: page.read(request_id))
+        return await self._read(lambda uow: uow.get(request_id))
 
     async def open_request_for(self, ref: JobRef) -> Request | None:
         """Find the open request for a job."""
-        return await self._read(lambda page: page.find(request_queries.open_request_for(ref)))
+        return await self._read(lambda uow: uow.get_or_none(request_queries.open_request_for(ref)))
 
     async def count_open(self) -> int:
         """Count the requests that have not ended."""
 
-        def work(page: UnitOfWork) -> int:
-            return int(page.run(request_queries.count_open_requests()).scalar_one())
+        def work(uow: UnitOfWork) -> int:
+            return int(uow.execute(request_queries.count_open_requests()).scalar_one())
 
         return await self._read(work)
 
@@ -75,31 +75,31 @@ class RequestStore:
             LedgerError: the database did not take it.
         """
 
-        def work(page: UnitOfWork) -> Request:
-            return _find_or_create(page, request, person)
+        def work(uow: UnitOfWork) -> Request:
+            return _find_or_create(uow, request, person)
 
         try:
             created = await self._write(work)
         except Conflict:
             created = await self._write(work)  # somebody wrote between our look and our insert
         if created.id == request.id:
-            self._entered(created.state)
+            self._on_state_entered(created.state)
         return created
 
     async def approve(self, request_id: str, person: Person, check: Check) -> Request:
         """Count one person's yes; the last one that is needed lets the request run."""
 
-        def work(page: UnitOfWork) -> Request:
-            request = _awaiting(page, request_id, check)
-            page.run(request_queries.new_approval(request.id, person.id, page.now))
+        def work(uow: UnitOfWork) -> Request:
+            request = _awaiting(uow, request_id, check)
+            uow.execute(request_queries.new_approval(request.id, person.id, uow.now))
             if request.approvals_missing > 1:
-                page.note(request, EventName.APPROVAL_GIVEN, actor=person)
-                return page.read(request_id)
-            return page.enter(request, State.AWAITING, State.APPROVED, actor=person)
+                uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
+                return uow.get(request_id)
+            return uow.transition(request, State.AWAITING, State.APPROVED, actor=person)
 
         request = await self._write(work)
         if request.state is State.APPROVED:
-            self._entered(request.state)
+            self._on_state_entered(request.state)
         return request
 
     async def deny(self, request_id: str, person: Person, reason: str, check: Check) -> Request:
@@ -115,9 +115,9 @@ class RequestStore:
     async def _end_waiting(
         self, request_id: str, state: State, outcome: Outcome, person: Person, check: Check
     ) -> Request:
-        def work(page: UnitOfWork) -> Request:
-            request = _awaiting(page, request_id, check)
-            return page.enter(request, State.AWAITING, state, actor=person, outcome=outcome)
+        def work(uow: UnitOfWork) -> Request:
+            request = _awaiting(uow, request_id, check)
+            return uow.transition(request, State.AWAITING, state, actor=person, outcome=outcome)
 
         return self._told(await self._write(work))
 
@@ -130,17 +130,17 @@ class RequestStore:
             JobAlreadyRequested: another open request is for the same job.
         """
 
-        def work(page: UnitOfWork) -> Request:
-            request = page.lock(request_id)
-            _still(request, State.FAILED, page.now)
+        def work(uow: UnitOfWork) -> Request:
+            request = uow.lock(request_id)
+            _still(request, State.FAILED, uow.now)
             _allowed(check(request))
-            if taken := page.find(request_queries.open_request_for(request.ref)):
+            if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
                 raise JobAlreadyRequested(taken)
-            page.note(request, EventName.RETRIED, actor=person)
+            uow.record_and_notify(request, EventName.RETRIED, actor=person)
             # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
-            page.run(request_queries.forget_acceptance(request.id))
+            uow.execute(request_queries.forget_acceptance(request.id))
             # By the bot itself: whoever tries again has approved nothing.
-            return page.enter(request, State.FAILED, State.APPROVED, said=False)
+            return uow.transition(request, State.FAILED, State.APPROVED, notify=False)
 
         return self._told(await self._write(work))
 
@@ -148,16 +148,16 @@ class RequestStore:
         """End the requests that nobody approved in time."""
         due = request_queries.requests_past_their_time(self._now(), limit)
 
-        def work(page: UnitOfWork) -> list[str]:
-            return list(page.run(due).scalars())
+        def work(uow: UnitOfWork) -> list[str]:
+            return list(uow.execute(due).scalars())
 
         expired = [await self._expire(request_id) for request_id in await self._read(work)]
         return [request for request in expired if request]
 
     async def _expire(self, request_id: str) -> Request | None:
-        def work(page: UnitOfWork) -> Request:
-            request = page.lock(request_id)
-            return page.enter(request, State.AWAITING, State.EXPIRED)
+        def work(uow: UnitOfWork) -> Request:
+            request = uow.lock(request_id)
+            return uow.transition(request, State.AWAITING, State.EXPIRED)
 
         try:
             return self._told(await self._write(work))
@@ -167,13 +167,13 @@ class RequestStore:
     async def prune(self, before: datetime) -> int:
         """Forget what ended before then and is told; its record stays. Returns how many."""
 
-        def work(page: UnitOfWork) -> int:
-            return int(page.run(request_queries.prune_requests(before)).rowcount)
+        def work(uow: UnitOfWork) -> int:
+            return int(uow.execute(request_queries.prune_requests(before)).rowcount)
 
         return await self._write(work)
 
     def _told(self, request: Request) -> Request:
-        self._entered(request.state)
+        self._on_state_entered(request.state)
         return request
 
     async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
@@ -183,17 +183,17 @@ class RequestStore:
         return await write(self._database, self._now, work)
 
 
-def _find_or_create(page: UnitOfWork, request: Request, person: Person) -> Request:
-    if earlier := page.find(request_queries.made_or_open(), _this(request)):
+def _find_or_create(uow: UnitOfWork, request: Request, person: Person) -> Request:
+    if earlier := uow.get_or_none(request_queries.made_or_open(), _this(request)):
         if earlier.key == request.key:
             return earlier
         raise JobAlreadyRequested(earlier)
-    page.add(request)
-    number = page.record(request, EventName.CREATED, actor=person, detail=_asked(request))
-    page.post(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+    uow.add(request)
+    number = uow.record(request, EventName.CREATED, actor=person, detail=_asked(request))
+    uow.enqueue_message(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.state is State.APPROVED:
         unasked = {"because": "no approval was needed"}
-        page.record(request, EventName.APPROVED, detail=unasked)
+        uow.record(request, EventName.APPROVED, detail=unasked)
     return request
 
 
@@ -216,10 +216,10 @@ def _asked(request: Request) -> dict[str, Any]:
     }
 
 
-def _awaiting(page: UnitOfWork, request_id: str, check: Check) -> Request:
+def _awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:
     """Lock a request that waits for approval, and judge the decision against it."""
-    request = page.lock(request_id)
-    _still(request, State.AWAITING, page.now)
+    request = uow.lock(request_id)
+    _still(request, State.AWAITING, uow.now)
     _allowed(check(request))
     return request
 

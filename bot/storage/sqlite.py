@@ -52,28 +52,28 @@ class TransactionExecutor(Protocol):
         """Close every connection, whether or not the database answers."""
 
 
-def open_executor(url: URL, patience: float, ended_after: int) -> TransactionExecutor:
+def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionExecutor:
     """Make a store; nothing is opened yet.
 
     Args:
         url: which database.
-        patience: seconds for a connection, or for the turn to write.
-        ended_after: seconds after which PostgreSQL or its driver end a statement by themselves.
+        timeout: seconds for a connection, or for the turn to write.
+        server_timeout: seconds after which PostgreSQL or its driver end a statement by themselves.
     """
     if url.get_backend_name() == "sqlite":
-        return SqliteExecutor(url, patience)
+        return SqliteExecutor(url, timeout)
     # Loaded for those who use it: SQLAlchemy's async side brings its ORM along, 6 MB of memory.
     from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
 
-    return PostgresExecutor(url, patience, ended_after)
+    return PostgresExecutor(url, timeout, server_timeout)
 
 
 class SqliteExecutor:
     """A SQLite file, in threads of its own."""
 
-    def __init__(self, url: URL, patience: float) -> None:
+    def __init__(self, url: URL, timeout: float) -> None:
         self.engine = create_engine(url, connect_args={"factory": _Closing})
-        event.listen(self.engine, "connect", partial(_set_up, patience))
+        event.listen(self.engine, "connect", partial(_set_up, timeout))
         event.listen(self.engine, "begin", _begin)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
 
@@ -93,7 +93,7 @@ class SqliteExecutor:
         await asyncio.shield(asyncio.to_thread(self._close))
 
     def _close(self) -> None:
-        # What runs still, SQLite itself ends when the patience for its lock is over.
+        # What runs still, SQLite itself ends when the timeout for its lock is over.
         self._threads.shutdown(cancel_futures=True)
         self.engine.dispose()
 
@@ -106,10 +106,10 @@ class _Closing(sqlite3.Connection):
             self.close()
 
 
-def _set_up(patience: float, connection: sqlite3.Connection, _record: object) -> None:
+def _set_up(timeout: float, connection: sqlite3.Connection, _record: object) -> None:
     # The driver's implicit BEGIN is off: ours says which transactions write.
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}").close()
+    connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}").close()
     _write_ahead(connection)
     for pragma in (
         "synchronous = FULL",  # an acknowledged request survives a power cut

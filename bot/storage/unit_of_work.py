@@ -51,7 +51,7 @@ async def write(
     clock: Callable[[], datetime],
     work: Callable[[UnitOfWork], T],
     *,
-    unhurried: bool = False,
+    background: bool = False,
 ) -> T:
     """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises.
 
@@ -59,12 +59,12 @@ async def write(
     """
 
     def whole(db: Connection) -> tuple[T, Sequence[Event]]:
-        page = UnitOfWork(db, clock())
-        result = work(page)
-        page.write_out()
-        return result, page.recorded
+        uow = UnitOfWork(db, clock())
+        result = work(uow)
+        uow.flush()
+        return result, uow.recorded
 
-    result, recorded = await database.write(whole, unhurried=unhurried)
+    result, recorded = await database.write(whole, background=background)
     for event in recorded:  # only now has it happened
         log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
     return result
@@ -75,10 +75,10 @@ async def read(
     clock: Callable[[], datetime],
     work: Callable[[UnitOfWork], T],
     *,
-    unhurried: bool = False,
+    background: bool = False,
 ) -> T:
     """Do `work`, which changes nothing, in one transaction; raises `NotRead`."""
-    return await database.read(lambda db: work(UnitOfWork(db, clock())), unhurried=unhurried)
+    return await database.read(lambda db: work(UnitOfWork(db, clock())), background=background)
 
 
 def whole_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
@@ -105,37 +105,37 @@ class UnitOfWork:
         self._posts: list[dict[str, Any]] = []
         self._drawings: dict[str, dict[str, Any]] = {}  # one a request is enough: the last
 
-    def run(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
+    def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
 
-    def find(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
+    def get_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
         """Read the request that `statement` selects, if there is one."""
-        row = self.run(statement, values).first()
+        row = self.execute(statement, values).first()
         return self._request(row) if row else None
 
-    def read(self, request_id: str) -> Request:
+    def get(self, request_id: str) -> Request:
         """Read one request; raises `RequestNotFound`."""
-        if request := self.find(request_queries.request_by_id(request_id)):
+        if request := self.get_or_none(request_queries.request_by_id(request_id)):
             return request
         raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
         """Read one request and keep it as it is until the end; raises `RequestNotFound`."""
-        row = self.run(request_queries.locked_request(request_id)).first()
+        row = self.execute(request_queries.locked_request(request_id)).first()
         if row is None:
             raise RequestNotFound
         self._keep_head(row)
         return self._request(row)
 
-    def change(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
+    def update(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; raises `AlreadyHandled` when its condition does not hold."""
-        if changed := self.try_to_change(statement):
+        if changed := self.update_or_none(statement):
             return changed
-        raise AlreadyHandled(self.read(request_id))
+        raise AlreadyHandled(self.get(request_id))
 
-    def try_to_change(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+    def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; nothing when its condition does not hold."""
-        row = self.run(statement).first()
+        row = self.execute(statement).first()
         if row is None:
             return None
         self._keep_head(row)
@@ -146,9 +146,9 @@ class UnitOfWork:
         self._new[request.id] = request
         self._heads[request.id] = ChainHead()
 
-    def read_all(self, request_ids: Iterable[str]) -> dict[str, Request]:
+    def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Read several requests by their ids, as far as they were not forgotten."""
-        rows = self.run(request_queries.requests_among(), {"ids": list(request_ids)}).all()
+        rows = self.execute(request_queries.requests_among(), {"ids": list(request_ids)}).all()
         return {request.id: request for request in whole_requests(self._db, rows)}
 
     def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
@@ -158,7 +158,7 @@ class UnitOfWork:
         # Events that this page has gathered are not in the row yet.
         self._heads.setdefault(row.id, ChainHead(row.event_count, row.head_hash))
 
-    def enter(
+    def transition(
         self,
         request: Request,
         expected: State,
@@ -166,7 +166,7 @@ class UnitOfWork:
         *conditions: ColumnElement[bool],
         actor: Person | None = None,
         outcome: Outcome | None = None,
-        said: bool = True,
+        notify: bool = True,
     ) -> Request:
         """Make one transition, with its record and its posts.
 
@@ -177,7 +177,7 @@ class UnitOfWork:
             conditions: what else must hold.
             actor: who did it, or None for the bot itself.
             outcome: how the request ended, for a state that ends it.
-            said: whether the thread gets a reply.
+            notify: whether the thread gets a reply.
 
         Raises:
             AlreadyHandled: the request is in another state by now.
@@ -187,28 +187,28 @@ class UnitOfWork:
             "changed_at": self.now,
             "outcome": json.dumps(asdict(outcome or Outcome())),
         }
-        entered = self.change(
+        entered = self.update(
             request.id, request_queries.change_request(request.id, [expected], values, *conditions)
         )
         detail = {k: v for k, v in asdict(outcome or Outcome()).items() if v}
         name = EventName.entering(state)
-        self.note(entered, name, actor=actor, detail=detail, said=said)
+        self.record_and_notify(entered, name, actor=actor, detail=detail, notify=notify)
         return entered
 
-    def note(
+    def record_and_notify(
         self,
         request: Request,
         name: EventName,
         *,
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
-        said: bool = True,
+        notify: bool = True,
     ) -> None:
-        """Record an event, have the card drawn anew, and where `said` tell it in the thread."""
+        """Record an event, have the card drawn anew, and where `notify` tell it in the thread."""
         number = self.record(request, name, actor=actor, detail=detail)
-        if said:
-            self.post(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
-        self.draw(request, name, number)
+        if notify:
+            self.enqueue_message(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
+        self.enqueue_card_update(request, name, number)
 
     def record(
         self,
@@ -236,10 +236,10 @@ class UnitOfWork:
 
     def _head(self, request_id: str) -> ChainHead:
         if request_id not in self._heads:
-            self._keep_head(self.run(request_queries.locked_head(request_id)).one())
+            self._keep_head(self.execute(request_queries.locked_head(request_id)).one())
         return self._heads[request_id]
 
-    def post(
+    def enqueue_message(
         self,
         request: Request,
         kind: PostKind,
@@ -255,14 +255,14 @@ class UnitOfWork:
             | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
         )
 
-    def draw(
-        self, request: Request, name: EventName, number: int, *, later: timedelta = AT_ONCE
+    def enqueue_card_update(
+        self, request: Request, name: EventName, number: int, *, delay: timedelta = AT_ONCE
     ) -> None:
         """Have the card drawn anew, unless a drawing that nobody has begun is due anyway."""
-        self._drawings[request.id] = self._message(request, PostKind.EDIT, name, number, later)
+        self._drawings[request.id] = self._message(request, PostKind.EDIT, name, number, delay)
 
     def _message(
-        self, request: Request, kind: PostKind, name: EventName, number: int, later: timedelta
+        self, request: Request, kind: PostKind, name: EventName, number: int, delay: timedelta
     ) -> dict[str, Any]:
         return {
             "request": request.id,
@@ -272,21 +272,23 @@ class UnitOfWork:
             "at": self.now,
             "detail": "{}",
             "state": "due",
-            "due_at": self.now + later,
+            "due_at": self.now + delay,
             "client_msg_id": message_id(request.id, f"{kind}:{name}", number),
         }
 
-    def write_out(self) -> None:
+    def flush(self) -> None:
         """Write what was gathered: new requests, the record, how far it has come, the posts."""
         for request in self._new.values():
-            self.run(request_queries.new_request(), request_to_row(request) | self._end(request.id))
+            self.execute(
+                request_queries.new_request(), request_to_row(request) | self._end(request.id)
+            )
         if self._events:
-            self.run(request_queries.new_events(), self._events)
+            self.execute(request_queries.new_events(), self._events)
         for request_id in {event["request"] for event in self._events} - self._new.keys():
-            self.run(request_queries.move_head(), {"of": request_id, **self._end(request_id)})
+            self.execute(request_queries.move_head(), {"of": request_id, **self._end(request_id)})
         needed = [drawing for drawing in self._drawings.values() if self._is_needed(drawing)]
         if posts := self._posts + needed:
-            self.run(outbox_queries.new_posts(), posts)
+            self.execute(outbox_queries.new_posts(), posts)
 
     def _end(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
@@ -294,8 +296,8 @@ class UnitOfWork:
 
     def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
         """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
-        due = self.run(outbox_queries.drawings_due(), {"of": drawing["request"]}).all()
+        due = self.execute(outbox_queries.drawings_due(), {"of": drawing["request"]}).all()
         late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
         if late:
-            self.run(outbox_queries.hasten_posts(late, drawing["due_at"]))
+            self.execute(outbox_queries.hasten_posts(late, drawing["due_at"]))
         return not due

@@ -59,28 +59,28 @@ class WatchStore:
     async def hold(self, project_id: str) -> bool:
         """Take or renew the lease of a project; False while another replica has it."""
         try:
-            return await self._write(lambda page: self._hold(page, project_id))
+            return await self._write(lambda uow: self._hold(uow, project_id))
         except Conflict:
             return False  # another replica wrote the project's first lease
 
-    def _hold(self, page: UnitOfWork, project_id: str) -> bool:
-        until = page.now + LEASE
-        before = page.run(statements.lease_of(project_id)).first()
+    def _hold(self, uow: UnitOfWork, project_id: str) -> bool:
+        until = uow.now + LEASE
+        before = uow.execute(statements.lease_of(project_id)).first()
         if before is None:
-            page.run(statements.new_lease(project_id, self._owner, until))
+            uow.execute(statements.new_lease(project_id, self._owner, until))
             return True
-        take = statements.take_lease(project_id, self._owner, page.now, until)
-        if not page.run(take).first():
+        take = statements.take_lease(project_id, self._owner, uow.now, until)
+        if not uow.execute(take).first():
             return False
-        if before.lease_until < page.now - FORGOTTEN:
-            page.run(statements.forget_clusters(project_id))
+        if before.lease_until < uow.now - FORGOTTEN:
+            uow.execute(statements.forget_clusters(project_id))
         return True
 
     async def release(self, project_id: str) -> None:
         """Let another replica look at once."""
 
-        def work(page: UnitOfWork) -> None:
-            page.run(statements.end_lease(project_id, self._owner, page.now))
+        def work(uow: UnitOfWork) -> None:
+            uow.execute(statements.end_lease(project_id, self._owner, uow.now))
 
         await self._write(work)
 
@@ -95,18 +95,18 @@ class WatchStore:
             project is not ours any more.
         """
 
-        def work(page: UnitOfWork) -> list[str] | None:
-            if not self._ours(page, project_id):
+        def work(uow: UnitOfWork) -> list[str] | None:
+            if not self._ours(uow, project_id):
                 return None
-            known = set(page.run(statements.clusters_of(project_id)).scalars())
-            looked_at = page.now if known else None
+            known = set(uow.execute(statements.clusters_of(project_id)).scalars())
+            looked_at = uow.now if known else None
             rows = [
                 {"project_id": project_id, "cluster_name": name, "first_read_at": looked_at}
                 for name in sorted(set(clusters) - known)
             ]
             for some in _batches(rows):
-                page.run(statements.new_clusters(some))
-            open_in = page.run(statements.clusters_with_open_jobs(project_id)).scalars()
+                uow.execute(statements.new_clusters(some))
+            open_in = uow.execute(statements.clusters_with_open_jobs(project_id)).scalars()
             return sorted(set(open_in) - set(clusters))
 
         return await self._write(work)
@@ -120,36 +120,36 @@ class WatchStore:
             what people are to be told of; None if the project is not ours any more.
         """
 
-        def work(page: UnitOfWork) -> list[JobChange] | None:
-            if not self._ours(page, project_id):
+        def work(uow: UnitOfWork) -> list[JobChange] | None:
+            if not self._ours(uow, project_id):
                 return None
-            first = page.run(statements.not_looked_at(project_id, cluster)).first()
-            known = _known(page, project_id, cluster)
+            first = uow.execute(statements.not_looked_at(project_id, cluster)).first()
+            known = _known(uow, project_id, cluster)
             findings = compare(jobs, known, first=first is not None)
-            _write_down(page, project_id, cluster, findings)
+            _write_down(uow, project_id, cluster, findings)
             if first:
-                page.run(statements.cluster_looked_at(project_id, cluster, page.now))
+                uow.execute(statements.cluster_looked_at(project_id, cluster, uow.now))
             return [finding for finding in findings if finding.told]
 
         return await self._write(work)
 
-    def _ours(self, page: UnitOfWork, project_id: str) -> bool:
+    def _ours(self, uow: UnitOfWork, project_id: str) -> bool:
         # Locks the lease's row, so that nobody takes the project over in the midst of this.
-        hold = statements.hold_lease(project_id, self._owner, page.now, page.now + LEASE)
-        return page.run(hold).first() is not None
+        hold = statements.hold_lease(project_id, self._owner, uow.now, uow.now + LEASE)
+        return uow.execute(hold).first() is not None
 
     async def claim(self) -> WatchedJob | None:
         """Take the next sighting that Slack is to be told of, if there is one."""
         if await self._read(_next_due) is None:
             return None  # the usual case costs one read, and no write lock
 
-        def work(page: UnitOfWork) -> WatchedJob | None:
-            found = _next_due(page)
+        def work(uow: UnitOfWork) -> WatchedJob | None:
+            found = _next_due(uow)
             if found is None:
                 return None
-            claim = statements.claim_sighting(found, page.now, page.now + CLAIM)
-            row = page.run(claim).first()
-            return _sighting(page, row) if row else None
+            claim = statements.claim_sighting(found, uow.now, uow.now + CLAIM)
+            row = uow.execute(claim).first()
+            return _sighting(uow, row) if row else None
 
         return await self._write(work)
 
@@ -163,8 +163,8 @@ class WatchStore:
                 not, it is due again at once.
         """
 
-        def work(page: UnitOfWork) -> None:
-            due_at = statements.nothing_due_but(sighting.version) if current else page.now
+        def work(uow: UnitOfWork) -> None:
+            due_at = statements.nothing_due_but(sighting.version) if current else uow.now
             values = {
                 "channel": message.channel,
                 "ts": message.ts,
@@ -172,27 +172,27 @@ class WatchStore:
                 "attempts": 0,
                 "error": None,
             }
-            page.run(statements.put_back(sighting.id, values))
+            uow.execute(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
     async def again(self, sighting: WatchedJob, seconds: float, error: str) -> None:
         """Put the sighting back, due again in `seconds`."""
 
-        def work(page: UnitOfWork) -> None:
-            due_at = page.now + timedelta(seconds=seconds)
+        def work(uow: UnitOfWork) -> None:
+            due_at = uow.now + timedelta(seconds=seconds)
             values = {"due_at": due_at, "error": error[:ERROR_LENGTH]}
-            page.run(statements.put_back(sighting.id, values))
+            uow.execute(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
     async def given_up(self, sighting: WatchedJob, error: str) -> None:
         """Tell this no more, and keep why."""
 
-        def work(page: UnitOfWork) -> None:
+        def work(uow: UnitOfWork) -> None:
             due_at = statements.nothing_due_but(sighting.version)
             values = {"due_at": due_at, "error": error[:ERROR_LENGTH]}
-            page.run(statements.put_back(sighting.id, values))
+            uow.execute(statements.put_back(sighting.id, values))
 
         await self._write(work)
 
@@ -208,8 +208,8 @@ def _batches(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
     return [rows[begin : begin + AT_ONCE] for begin in range(0, len(rows), AT_ONCE)]
 
 
-def _known(page: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, RecordedJob]:
-    rows = page.run(statements.sightings_in(project_id, cluster)).all()
+def _known(uow: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, RecordedJob]:
+    rows = uow.execute(statements.sightings_in(project_id, cluster)).all()
     return {
         row.job_id: RecordedJob(seen=WatchedState(row.state), announced=row.version > 0)
         for row in rows
@@ -217,16 +217,16 @@ def _known(page: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, Reco
 
 
 def _write_down(
-    page: UnitOfWork, project_id: str, cluster: str, findings: Sequence[JobChange]
+    uow: UnitOfWork, project_id: str, cluster: str, findings: Sequence[JobChange]
 ) -> None:
-    new = [_new_row(page.now, project_id, cluster, each) for each in findings if each.is_new]
+    new = [_new_row(uow.now, project_id, cluster, each) for each in findings if each.is_new]
     for some in _batches(new):
-        page.run(statements.new_sightings(some))
+        uow.execute(statements.new_sightings(some))
     for finding in findings:
         if not finding.is_new:
             ref = JobRef(project_id, cluster, finding.job_id)
-            values = _changes(page.now, finding)
-            page.run(statements.change_sighting(ref, values))
+            values = _changes(uow.now, finding)
+            uow.execute(statements.change_sighting(ref, values))
 
 
 def _new_row(now: datetime, project_id: str, cluster: str, finding: JobChange) -> dict[str, Any]:
@@ -252,12 +252,12 @@ def _changes(now: datetime, finding: JobChange) -> dict[str, Any]:
     return values | (statements.told_anew(now) if finding.told else {})
 
 
-def _next_due(page: UnitOfWork) -> int | None:
-    found: int | None = page.run(statements.due_sightings(page.now)).scalar()
+def _next_due(uow: UnitOfWork) -> int | None:
+    found: int | None = uow.execute(statements.due_sightings(uow.now)).scalar()
     return found
 
 
-def _sighting(page: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a database row
+def _sighting(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a database row
     ref = JobRef(row.project_id, row.cluster_name, row.job_id)
     return WatchedJob(
         id=row.id,
@@ -270,5 +270,5 @@ def _sighting(page: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a dat
         client_msg_id=row.client_msg_id,
         attempts=row.attempts,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
-        request=page.find(statements.newest_request_for(ref)),
+        request=uow.get_or_none(statements.newest_request_for(ref)),
     )

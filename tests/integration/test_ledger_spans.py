@@ -29,7 +29,7 @@ class Watched:
     def __init__(self, database_url: str) -> None:
         self.exporter = InMemorySpanExporter()
         self.spans = Spans(self.exporter, Resource({}))
-        self.database = Database(database_url, patience=0.5)
+        self.database = Database(database_url, timeout=0.5)
         self.spans.follow_ledger(self.database.engine)
 
     async def close(self) -> tuple[ReadableSpan, ...]:

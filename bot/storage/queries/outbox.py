@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, bindparam, exists, insert, literal_column, or_, select, update
 
 from bot.cancellation.posts import PostKind
-from bot.storage.clock import is_past
+from bot.storage.clock import has_passed
 from bot.storage.tables import posts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DUE: ColumnElement[str] = literal_column("'due'")
 
 
-#: No post is put off, or claimed, for longer; see `is_past`.
+#: No post is put off, or claimed, for longer; see `has_passed`.
 FARTHEST = timedelta(minutes=2)
 
 
@@ -78,10 +78,10 @@ def due_posts() -> Select[Any]:
         or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
     )
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
-    free = or_(posts.c.lease_until.is_(None), is_past(posts.c.lease_until, now, far))
+    free = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
     return (
         select(posts.c.id)
-        .where(posts.c.state == DUE, is_past(posts.c.due_at, now, far), free, ~waits)
+        .where(posts.c.state == DUE, has_passed(posts.c.due_at, now, far), free, ~waits)
         .order_by(posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
-from bot.storage.clock import is_past
+from bot.storage.clock import has_passed
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.tables import approvals, audit_events, posts, requests
 
@@ -49,7 +49,7 @@ HAS_ENDED = requests.c.state.not_in(_OPEN)
 #: What names a job, as `JobRef` does.
 _JOB = (requests.c.project_id, requests.c.cluster_name, requests.c.job_id)
 
-#: No lease on a request is longer; see `is_past`.
+#: No lease on a request is longer; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=20)
 
 
@@ -100,7 +100,7 @@ def free_to_run(now: datetime) -> ColumnElement[bool]:
 
 def lease_is_over(now: datetime) -> ColumnElement[bool]:
     """Only when the lease has run out, or is one that nobody can have: the clock was set back."""
-    return is_past(requests.c.lease_until, now, now + LONGEST_LEASE)
+    return has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
 
 
 def requests_to_run(now: datetime, limit: int) -> Select[Any]:

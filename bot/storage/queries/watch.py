@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, delete, insert, literal_column, null, or_, select, update
 
 from bot.cancellation.watched_job import OPEN
-from bot.storage.clock import is_past
+from bot.storage.clock import has_passed
 from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 IS_OPEN = watched_jobs.c.state.in_([literal_column(f"'{seen}'") for seen in sorted(OPEN)])
 
 
-#: No lease on a project is longer, and no sighting is put off for longer; see `is_past`.
+#: No lease on a project is longer, and no sighting is put off for longer; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=40)
 FARTHEST = timedelta(minutes=2)
 
@@ -90,7 +90,7 @@ def new_lease(project_id: str, owner: str, until: datetime) -> Insert:
 
 def take_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Look at a project from now on, if it is ours or nobody's."""
-    over = is_past(watch_leases.c.lease_until, now, now + LONGEST_LEASE)
+    over = has_passed(watch_leases.c.lease_until, now, now + LONGEST_LEASE)
     free = or_(watch_leases.c.lease_owner == owner, over)
     return _lease(project_id, free, lease_owner=owner, lease_until=until).returning(
         watch_leases.c.project_id
@@ -188,5 +188,9 @@ def nothing_due_but(version: int) -> ColumnElement[Any]:
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     far = now + FARTHEST
-    free = or_(watched_jobs.c.lease_until.is_(None), is_past(watched_jobs.c.lease_until, now, far))
-    return and_(watched_jobs.c.due_at.is_not(None), is_past(watched_jobs.c.due_at, now, far), free)
+    free = or_(
+        watched_jobs.c.lease_until.is_(None), has_passed(watched_jobs.c.lease_until, now, far)
+    )
+    return and_(
+        watched_jobs.c.due_at.is_not(None), has_passed(watched_jobs.c.due_at, now, far), free
+    )

@@ -214,7 +214,7 @@ class House:
         """What `audit verify` checks, without another process for each house."""
         database = Database(self.database_url)
         try:
-            assert await AuditLog(database).breaks() == []
+            assert await AuditLog(database).verify() == []
         finally:
             await database.close()
 

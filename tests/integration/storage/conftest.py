@@ -46,7 +46,7 @@ def ledger(database: Database, clock: Clock, entered: list[State]) -> RequestSto
 
 @pytest.fixture
 def leases(database: Database, clock: Clock, entered: list[State]) -> LeaseStore:
-    return LeaseStore(database, clock, "runner-1", entered=entered.append)
+    return LeaseStore(database, clock, "runner-1", on_state_entered=entered.append)
 
 
 @pytest.fixture

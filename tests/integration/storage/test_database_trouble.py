@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.storage.audit_log import AuditLog
-from bot.storage.database import PATIENCE, Database
+from bot.storage.database import TRANSACTION_TIMEOUT, Database
 from bot.storage.migrate import ensure_current
 from bot.storage.postgres import CLOSE_TIMEOUT
 from bot.storage.request_store import RequestStore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-#: Seconds that an answer may take beside the database's own patience, on a busy machine.
+#: Seconds that an answer may take beside the database's own timeout, on a busy machine.
 SLACK = 0.8
 
 
@@ -50,9 +50,9 @@ def on_sqlite(tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, patience: float = PATIENCE) -> AsyncIterator[Database]:
+async def opened(url: str, timeout: float = TRANSACTION_TIMEOUT) -> AsyncIterator[Database]:
     await ensure_current(url)
-    database = Database(url, patience=patience)
+    database = Database(url, timeout=timeout)
     try:
         yield database
     finally:
@@ -95,7 +95,7 @@ async def recovered(ledger: RequestStore, within: float = 6.0) -> None:
 
 
 async def whole(database: Database) -> bool:
-    return await AuditLog(database).breaks() == []
+    return await AuditLog(database).verify() == []
 
 
 async def count(database: Database) -> int:
@@ -124,7 +124,7 @@ async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_no
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert isinstance(answers[-1], NotRead)
-        assert took < PATIENCE + SLACK
+        assert took < TRANSACTION_TIMEOUT + SLACK
         assert stalls.longest < 0.5
         assert await count(database) == 2
         assert await whole(database)
@@ -133,7 +133,7 @@ async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_no
 async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
     server: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres, patience=1.0) as database:
+    async with opened(on_postgres, timeout=1.0) as database:
         ledger = RequestStore(database, Clock())
         async with paused(server):
             for _ in range(6):
@@ -186,7 +186,7 @@ def linger(db: Connection) -> None:
 async def test_what_was_given_up_is_never_committed_even_if_its_cancellation_is_swallowed(
     database_url: str,
 ) -> None:
-    async with opened(database_url, patience=0.3) as database:
+    async with opened(database_url, timeout=0.3) as database:
         swallowed: list[BaseException] = []
         written, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -223,7 +223,7 @@ async def test_a_killed_server_is_found_again_by_itself(
             await asyncio.to_thread(server.start)
         await recovered(ledger)
 
-        assert took < PATIENCE + SLACK
+        assert took < TRANSACTION_TIMEOUT + SLACK
         assert await count(database) == 2
 
 
@@ -327,7 +327,7 @@ async def test_a_lock_of_another_process_is_waited_for_in_vain_no_longer_than_pe
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert answers[-1] == 0  # readers do not wait for writers
-        assert took < PATIENCE + SLACK
+        assert took < TRANSACTION_TIMEOUT + SLACK
         assert await count(database) == 1
 
 

@@ -168,7 +168,7 @@ async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
 ) -> None:
     """Another runner may take the request over from then on."""
     request = await claimed(ledger, leases)
-    async with database._unhurried, database._unhurried:
+    async with database._background_writes, database._background_writes:
         sending = asyncio.create_task(leases.cancel_sent(request))
         await asyncio.sleep(0.01)
         clock.forward(Timings.request_lease)

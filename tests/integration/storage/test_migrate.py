@@ -199,7 +199,7 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
     requests = RequestStore(empty, Clock(NOON))
     approved = await requests.approve("old", RINA, lambda _request: None)
     assert approved.state is State.APPROVED
-    assert await AuditLog(empty).breaks() == []
+    assert await AuditLog(empty).verify() == []
 
 
 # When a start creates or upgrades them.

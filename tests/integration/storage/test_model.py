@@ -107,7 +107,7 @@ class LifeCycle(RuleBasedStateMachine):
         super().__init__()
         self._runner = asyncio.Runner()
         self.clock = Clock()
-        self.database = Database(url, patience=20)
+        self.database = Database(url, timeout=20)
         self.ledger = RequestStore(self.database, self.clock)
         self.postbox = OutboxStore(self.database, self.clock)
         self.held: dict[str, Held] = {}
@@ -440,7 +440,7 @@ class LifeCycle(RuleBasedStateMachine):
                 recorded[row.request].append(names[row.event])
         for key, held in self.held.items():
             assert recorded[key] == [state for state in held.seen if state is not State.AWAITING]
-        assert self.do(AuditLog(self.database).breaks()) == []
+        assert self.do(AuditLog(self.database).verify()) == []
 
     @invariant()
     def the_card_came_first_and_nothing_overtook_its_own_kind(self) -> None:

@@ -48,7 +48,7 @@ async def test_an_untouched_record_has_no_break(
     await ended(ledger, leases)
     await ledger.create(a_waiting_request(), RINA)
 
-    assert await record.breaks() == []
+    assert await record.verify() == []
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_a_changed_event_is_named(
 
     await tamper(database, update(audit_events).where(*event(request, 1)).values(**values))
 
-    assert [str(found) for found in await record.breaks()] == [
+    assert [str(found) for found in await record.verify()] == [
         f"event 1 of request {request.id} was changed"
     ]
 
@@ -88,7 +88,7 @@ async def test_a_removed_event_is_named(
 
     await tamper(database, delete(audit_events).where(*event(request, number)))
 
-    assert [str(found) for found in await record.breaks()] == [
+    assert [str(found) for found in await record.verify()] == [
         f"event {number} of request {request.id} is missing"
     ]
 
@@ -100,7 +100,7 @@ async def test_a_record_that_was_removed_whole_is_missed(
 
     await tamper(database, delete(audit_events).where(*event(request, 1)))
 
-    assert [found.number for found in await record.breaks()] == [1]
+    assert [found.number for found in await record.verify()] == [1]
 
 
 async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
@@ -108,11 +108,11 @@ async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
 ) -> None:
     request = await ended(ledger, leases)
     await tamper(database, delete(requests).where(requests.c.id == request.id))
-    assert await record.breaks() == []
+    assert await record.verify() == []
 
     await tamper(database, delete(audit_events).where(*event(request, 5)))
 
-    assert [found.number for found in await record.breaks()] == [5]
+    assert [found.number for found in await record.verify()] == [5]
 
 
 async def test_pruning_forgets_only_what_ended_long_ago(

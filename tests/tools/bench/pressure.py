@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bot.storage.database import GIVEN_UP
+from bot.storage.database import TIMED_OUT
 from tests.tools.bench.footprint import channel_id, open_house
 from tests.tools.bench.report import Goal, Row, Table, median
 
@@ -38,7 +38,7 @@ COLUMNS = (
 
 NOTES = (
     "Everybody types the command at once, and submits as soon as the dialog has the job's details.",
-    f"Cut off: how often the log says “{GIVEN_UP}”. Whatever is cut off is tried again or told.",
+    f"Cut off: how often the log says “{TIMED_OUT}”. Whatever is cut off is tried again or told.",
     "The busy loops take their share from the bot and from the stand-ins of Slack and Atlas alike.",
 )
 
@@ -65,7 +65,7 @@ class Rush:
         )
         await asyncio.gather(*(self._asks(who, at) for at, who in enumerate(people)))
         await told
-        self.cut_off = self.house.bot.log.count(GIVEN_UP)
+        self.cut_off = self.house.bot.log.count(TIMED_OUT)
 
     async def _asks(self, person: str, number: int) -> None:
         job = self.house.job()

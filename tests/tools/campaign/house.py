@@ -161,7 +161,7 @@ class House:
         try:
             record = AuditLog(database)
             events = [event async for event in record.events()]
-            return events, [str(each) for each in await record.breaks()]
+            return events, [str(each) for each in await record.verify()]
         finally:
             await database.close()
 
