@@ -139,7 +139,7 @@ class Run:
     async def _send_delete(self) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self._store.cancel_sent(self.request)
+        self.request = await self._store.record_delete_sent(self.request)
         sent = replace(self.request.sent, unknown=unknown_before)
         self._delete_error = None
         try:
@@ -152,7 +152,7 @@ class Run:
         else:
             sent = replace(sent, accepted=True)
             answer = {"status": accepted.status, "code": None}
-        self.request = await self._store.cancel_answered(self.request, sent, answer)
+        self.request = await self._store.record_delete_answer(self.request, sent, answer)
 
     async def _wait_before_read(self) -> None:
         """Wait for the backoff, or for Atlas's Retry-After if that ends before the deadline."""

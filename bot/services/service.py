@@ -112,7 +112,7 @@ class CancellationService:
 
     async def request(self, request_id: str) -> Request:
         """Read a request; raises `RequestNotFound`."""
-        return await self._requests.request(request_id)
+        return await self._requests.get(request_id)
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request.

@@ -81,7 +81,7 @@ class Sweeper:
         await self._clock.set()
         if await self._requests.expire_due():
             self._on_change()
-        for request_id in await self._leases.to_run():
+        for request_id in await self._leases.list_runnable():
             self._runner.start(request_id)
         self._on_sweep(await self._requests.count_open())
         if self._sweeps % SWEEPS_PER_PRUNE == 0:

@@ -108,7 +108,7 @@ class Database:
 
         Args:
             work: what to do on the connection.
-            background: nobody waits in Slack for this, so it lets others go first, and takes longer.
+            background: whether it may wait for other writes, and take longer.
 
         Raises:
             Conflict: a unique index refused it; look again.

@@ -28,7 +28,7 @@ MOST_AWAITING = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PastRequest:
     """One request as far as it is still known.
 
     Attributes:
@@ -64,10 +64,10 @@ class History:
         self._database = database
         self._now = now
 
-    async def last(self, count: int, project_ids: Collection[str]) -> list[Past]:
+    async def recent(self, count: int, project_ids: Collection[str]) -> list[PastRequest]:
         """Return the last `count` requests of these projects, newest first; raises `NotRead`."""
 
-        def work(db: Connection) -> list[Past]:
+        def work(db: Connection) -> list[PastRequest]:
             created = _created(db, count, project_ids)
             ids = [row.request for row in created]
             events = db.execute(request_queries.events_among(ids)).all()
@@ -99,13 +99,13 @@ def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[A
     return found[:count]
 
 
-def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> Past:  # noqa: ANN401 - database rows
+def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequest:  # noqa: ANN401 - database rows
     """Put together what the record and, while there is one, the request's row say."""
     detail = json.loads(created.detail)
     state, last = _last_state(created, events)
     row = rows.get(created.request)
     by = Outcome(**json.loads(row.outcome)).by if row else last.actor
-    return Past(
+    return PastRequest(
         request=created.request,
         project_id=detail["project"],
         cluster_name=detail["cluster"],

@@ -54,7 +54,7 @@ class LeaseStore:
         self._lease = timedelta(seconds=lease)
         self.owner = owner
 
-    async def to_run(self, limit: int = 100) -> Sequence[str]:
+    async def list_runnable(self, limit: int = 100) -> Sequence[str]:
         """List what may be claimed: approved, or held by a runner whose lease has run out."""
 
         def work(uow: UnitOfWork) -> list[str]:
@@ -96,10 +96,10 @@ class LeaseStore:
 
         return await self._write(work)
 
-    async def cancel_sent(self, request: Request) -> Request:
+    async def record_delete_sent(self, request: Request) -> Request:
         """Write down that a DELETE is about to be sent, only while the lease runs.
 
-        From here on its effect is unknown, until `cancel_answered` knows better.
+        From here on its effect is unknown, until `record_delete_answer` knows better.
 
         Raises:
             AlreadyHandled: the request is not ours any more; nothing may be sent.
@@ -114,7 +114,7 @@ class LeaseStore:
 
         return await self._write(work)
 
-    async def cancel_answered(
+    async def record_delete_answer(
         self, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
         """Write down what Atlas answered to the DELETE, or that no answer came.

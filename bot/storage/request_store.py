@@ -48,7 +48,7 @@ class RequestStore:
         self._now = now
         self._on_state_entered = on_state_entered
 
-    async def request(self, request_id: str) -> Request:
+    async def get(self, request_id: str) -> Request:
         """Read one request; raises `RequestNotFound`."""
         return await self._read(lambda uow: uow.get(request_id))
 

@@ -69,7 +69,7 @@ class Home:
             return refusal
         names = {project.id: project.name for project in projects}
         try:
-            last = await self._service.history.last(home_views.LAST, names)
+            last = await self._service.history.recent(home_views.LAST, names)
         except CancellationError as error:
             return home_views.saying(f":warning: {sentence_for(error)}")
         return home_views.past(last, names, self._links)

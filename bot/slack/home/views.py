@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bot.services.search_results import Listing
     from bot.slack.blockkit import Block, View
     from bot.slack.links import Links
-    from bot.storage.history import Past
+    from bot.storage.history import PastRequest
 
 #: How much of each is shown: a Home tab has 100 blocks.
 MOST_JOBS = 20
@@ -68,7 +68,7 @@ def waiting(requests: Sequence[Request], links: Links) -> list[Block]:
     return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
 
 
-def past(requests: Sequence[Past], projects: Mapping[str, str], links: Links) -> list[Block]:
+def past(requests: Sequence[PastRequest], projects: Mapping[str, str], links: Links) -> list[Block]:
     """Show the last requests."""
     return history_views.sections(requests, projects, links) or saying("Nothing was asked for yet.")
 

@@ -57,7 +57,7 @@ class Listings:
         try:
             admitted = await self._admitted(actor, reply_to)
             names = {project.id: project.name for project in admitted}
-            past = await self._service.history.last(count, names)
+            past = await self._service.history.recent(count, names)
         except (CancellationError, DirectoryTrouble) as error:
             await self._replies.send_text(reply_to, sentence_for(error))
         else:

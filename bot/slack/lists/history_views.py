@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
     from bot.slack.blockkit import Block
     from bot.slack.links import Links
-    from bot.storage.history import Past
+    from bot.storage.history import PastRequest
 
 
-def message(past: Sequence[Past], projects: Mapping[str, str], links: Links) -> dict[str, Any]:
+def message(
+    past: Sequence[PastRequest], projects: Mapping[str, str], links: Links
+) -> dict[str, Any]:
     """Render the last requests.
 
     Args:
@@ -32,7 +34,10 @@ def message(past: Sequence[Past], projects: Mapping[str, str], links: Links) -> 
 
 
 def sections(
-    past: Iterable[Past], projects: Mapping[str, str], links: Links, limit: int = blockkit.TEXT
+    past: Iterable[PastRequest],
+    projects: Mapping[str, str],
+    links: Links,
+    limit: int = blockkit.TEXT,
 ) -> list[Block]:
     """Put as many requests into a block as fit: a message has 50 blocks."""
     texts = [""]
@@ -44,7 +49,7 @@ def sections(
     return [blockkit.section(part) for part in texts if part]
 
 
-def line(past: Past, projects: Mapping[str, str], links: Links) -> str:
+def line(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
     """Say who asked for what, and what became of it."""
     project = mrkdwn.line(projects.get(past.project_id, past.project_id))
     by = f" by {mrkdwn.person(past.by)}" if past.by else ""

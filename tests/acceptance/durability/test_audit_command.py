@@ -46,7 +46,7 @@ async def record(tmp_path: Path) -> Path:
     await ledger.approve("first", ADA, lambda _request: None)
     claimed = await leases.claim("first")
     assert claimed
-    await leases.cancel_sent(claimed)
+    await leases.record_delete_sent(claimed)
     await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done", status=204))
     await ledger.create(a_waiting_request(id="second", reason="Größe", expires_at=later), RINA)
     await ledger.deny("second", ABE, "not now", lambda _request: None)

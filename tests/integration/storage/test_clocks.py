@@ -59,7 +59,7 @@ async def test_a_lease_holds_against_a_replica_whose_clock_is_off(
     request = await right.ledger.create(a_request(), RINA)
     assert await right.leases.claim(request.id)
 
-    assert await wrong.leases.to_run() == []
+    assert await wrong.leases.list_runnable() == []
     assert await wrong.leases.claim(request.id) is None
 
 
@@ -74,7 +74,7 @@ async def test_a_dead_replica_whose_clock_was_off_is_followed_when_its_lease_has
 
     await asyncio.sleep(0.7)
 
-    assert await right.leases.to_run() == [request.id]
+    assert await right.leases.list_runnable() == [request.id]
     assert await right.leases.claim(request.id)
 
 
@@ -88,7 +88,7 @@ async def test_a_replica_whose_clock_is_off_lets_nobody_wait_longer_or_shorter(
     request = await right.ledger.create(a_waiting_request(expires_at=soon), RINA)
 
     assert await wrong.ledger.expire_due() == []
-    assert (await wrong.ledger.request(request.id)).state is State.AWAITING
+    assert (await wrong.ledger.get(request.id)).state is State.AWAITING
     assert len(await wrong.posts.claim_posts("wrong", 5)) == 1  # and what is due, is due at once
 
 
@@ -104,7 +104,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
 
     clock.forward(24)
 
-    assert await other.to_run() == [request.id]
+    assert await other.list_runnable() == [request.id]
     assert await other.claim(request.id)
 
 
@@ -119,7 +119,7 @@ async def test_a_runner_goes_on_when_the_clock_was_set_back(
 
     assert await leases.renew(request.id)
     settled = await leases.settle(
-        await leases.cancel_sent(running), State.CANCELLED, Outcome(sentence="done")
+        await leases.record_delete_sent(running), State.CANCELLED, Outcome(sentence="done")
     )
 
     assert settled.state is State.CANCELLED

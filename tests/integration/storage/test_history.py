@@ -46,7 +46,7 @@ async def test_the_newest_request_comes_first_with_what_became_of_it(
     first = await asked(ledger, clock)
     second = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
     await ledger.deny(second.id, ABE, "no", allowed)
-    past = await history.last(10, [PROJECT_ID])
+    past = await history.recent(10, [PROJECT_ID])
 
     assert [(each.request, each.state, each.by) for each in past] == [
         (second.id, State.DENIED, ABE.id),
@@ -60,7 +60,7 @@ async def test_there_are_no_more_than_were_asked_for(
     history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     made = [await asked(ledger, clock) for _ in range(5)]
-    past = await history.last(3, [PROJECT_ID])
+    past = await history.recent(3, [PROJECT_ID])
 
     assert [each.request for each in past] == [each.id for each in reversed(made)][:3]
 
@@ -72,7 +72,7 @@ async def test_requests_of_other_projects_are_left_out(
     for _ in range(120):
         made = a_request()
         await ledger.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
-    past = await history.last(1, [PROJECT_ID])
+    past = await history.recent(1, [PROJECT_ID])
 
     assert [each.request for each in past] == [kept.id]
 
@@ -86,9 +86,9 @@ async def test_what_was_forgotten_is_told_from_the_record(
     while posts := await postbox.claim_posts("me", 10):
         for post in posts:
             await postbox.post_sent(post, "C0OPS", "1.2")
-    before = await history.last(10, [PROJECT_ID])
+    before = await history.recent(10, [PROJECT_ID])
     pruned = await ledger.prune(clock() + timedelta(days=1))
-    (past,) = await history.last(10, [PROJECT_ID])
+    (past,) = await history.recent(10, [PROJECT_ID])
 
     assert pruned == 1
     assert (past.state, past.by, past.card) == (State.DENIED, ABE.id, None)

@@ -51,13 +51,13 @@ async def test_a_waiting_request_cannot_be_claimed(
     request = await ledger.create(a_waiting_request(), RINA)
 
     assert await leases.claim(request.id) is None
-    assert await leases.to_run() == []
+    assert await leases.list_runnable() == []
 
 
 async def test_approved_requests_are_found_to_run(ledger: RequestStore, leases: LeaseStore) -> None:
     request = await ledger.create(a_request(), RINA)
 
-    assert await leases.to_run() == [request.id]
+    assert await leases.list_runnable() == [request.id]
 
 
 async def test_a_claim_holds_until_its_lease_runs_out(
@@ -102,7 +102,7 @@ async def test_nothing_may_be_sent_once_the_lease_has_run_out(
     clock.forward(Timings.request_lease)
 
     with pytest.raises(AlreadyHandled):
-        await leases.cancel_sent(request)
+        await leases.record_delete_sent(request)
 
 
 async def test_nothing_may_be_sent_or_settled_for_another_runner(
@@ -113,7 +113,7 @@ async def test_nothing_may_be_sent_or_settled_for_another_runner(
     await other.claim(request.id)
 
     with pytest.raises(AlreadyHandled):
-        await leases.cancel_sent(request)
+        await leases.record_delete_sent(request)
     with pytest.raises(AlreadyHandled):
         await leases.settle(request, State.CANCELLED, Outcome())
     assert not await leases.renew(request.id)
@@ -124,8 +124,8 @@ async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
 ) -> None:
     request = await claimed(ledger, leases)
 
-    sending = await leases.cancel_sent(request)
-    answered = await leases.cancel_answered(
+    sending = await leases.record_delete_sent(request)
+    answered = await leases.record_delete_answer(
         sending, replace(sending.sent, accepted=True, unknown=False), {"status": 204}
     )
 
@@ -154,8 +154,10 @@ async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
     ledger: RequestStore, leases: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
-    sending = await leases.cancel_sent(request)
-    await leases.cancel_answered(sending, DeleteAttempts(count=1, accepted=True), {"status": 204})
+    sending = await leases.record_delete_sent(request)
+    await leases.record_delete_answer(
+        sending, DeleteAttempts(count=1, accepted=True), {"status": 204}
+    )
     await leases.settle(request, State.FAILED, Outcome())
 
     again = await ledger.retry(request.id, RINA, lambda _request: None)
@@ -169,7 +171,7 @@ async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
     """Another runner may take the request over from then on."""
     request = await claimed(ledger, leases)
     async with database._background_writes, database._background_writes:
-        sending = asyncio.create_task(leases.cancel_sent(request))
+        sending = asyncio.create_task(leases.record_delete_sent(request))
         await asyncio.sleep(0.01)
         clock.forward(Timings.request_lease)
 

@@ -41,12 +41,12 @@ async def test_a_request_is_read_back_as_it_was_written(ledger: RequestStore) ->
     created = await ledger.create(request, RINA)
 
     assert created == request
-    assert await ledger.request(request.id) == request
+    assert await ledger.get(request.id) == request
 
 
 async def test_an_unknown_request_is_named_as_such(ledger: RequestStore) -> None:
     with pytest.raises(RequestNotFound):
-        await ledger.request("nothing")
+        await ledger.get("nothing")
 
 
 async def test_the_same_key_is_the_same_request(ledger: RequestStore, entered: list[State]) -> None:
@@ -138,7 +138,7 @@ async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
         ledger.approve(request.id, ADA, anybody), ledger.approve(request.id, ABE, anybody)
     )
 
-    assert (await ledger.request(request.id)).state is State.APPROVED
+    assert (await ledger.get(request.id)).state is State.APPROVED
 
 
 async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: RequestStore) -> None:
@@ -152,7 +152,7 @@ async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Request
     )
 
     assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
-    assert (await ledger.request(request.id)).approved_by == {ADA.id}
+    assert (await ledger.get(request.id)).approved_by == {ADA.id}
 
 
 async def test_a_refused_decision_changes_nothing(ledger: RequestStore, record: AuditLog) -> None:
@@ -161,7 +161,7 @@ async def test_a_refused_decision_changes_nothing(ledger: RequestStore, record: 
     with pytest.raises(NotAllowed):
         await ledger.approve(request.id, RINA, lambda _request: AlreadyApproved())
 
-    assert await ledger.request(request.id) == request
+    assert await ledger.get(request.id) == request
     assert await names(record, request) == ["request:created"]
 
 
@@ -205,7 +205,7 @@ async def test_a_wait_ends_without_anyone_clicking(
     first, second = await asyncio.gather(ledger.expire_due(), ledger.expire_due())
 
     assert len(first) + len(second) == 1
-    assert (await ledger.request(request.id)).state is State.EXPIRED
+    assert (await ledger.get(request.id)).state is State.EXPIRED
     assert entered == [State.AWAITING, State.EXPIRED]
 
 

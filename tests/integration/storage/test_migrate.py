@@ -213,7 +213,7 @@ async def test_first_start_creates_the_tables_and_the_next_keeps_the_data(
 
     await ensure_current(database_url)
 
-    assert await RequestStore(empty, Clock()).request(request.id) == request
+    assert await RequestStore(empty, Clock()).get(request.id) == request
     assert await is_current(database_url)
 
 

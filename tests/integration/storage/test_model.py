@@ -261,7 +261,7 @@ class LifeCycle(RuleBasedStateMachine):
         assert {request.id for request in expired} == due
         for request in expired:
             self._moved(self.held[request.id], request, State.EXPIRED)
-        free = self.do(self.workers["one"].leases.to_run())
+        free = self.do(self.workers["one"].leases.list_runnable())
         assert set(free) == {key for key, held in self.held.items() if self._is_free(held)}
 
     def _is_free(self, held: Held) -> bool:
@@ -339,7 +339,7 @@ class LifeCycle(RuleBasedStateMachine):
     def _send(self, worker: Worker, request: Request, fate: Fate) -> None:
         held, before = self.held[request.id], request.sent
         may_send = self._is_held(held, worker) and held.lease_until > self.clock.now
-        sending = self.tries(worker.leases.cancel_sent(request))
+        sending = self.tries(worker.leases.record_delete_sent(request))
         assert isinstance(sending, AlreadyHandled) is not may_send
         if not may_send:
             del worker.memory[request.id]
@@ -354,7 +354,7 @@ class LifeCycle(RuleBasedStateMachine):
             accepted=fate.has_effect and fate.is_answered,
             unknown=before.unknown or not fate.is_answered,
         )
-        noted = self.do(worker.leases.cancel_answered(sending, sent, {"status": None}))
+        noted = self.do(worker.leases.record_delete_answer(sending, sent, {"status": None}))
         assert noted.sent == sent
         worker.memory[request.id] = noted
 

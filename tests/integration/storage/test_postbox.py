@@ -73,7 +73,7 @@ async def test_the_cards_place_becomes_the_requests(
 ) -> None:
     card = await post_card(ledger, postbox)
 
-    assert (await ledger.request(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
+    assert (await ledger.get(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
 async def test_a_post_renders_the_request_as_it_is_when_claimed(

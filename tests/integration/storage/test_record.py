@@ -34,7 +34,7 @@ async def ended(ledger: RequestStore, leases: LeaseStore) -> Request:
     request = await ledger.create(a_request(), RINA)
     claimed = await leases.claim(request.id)
     assert claimed
-    await leases.cancel_sent(claimed)
+    await leases.record_delete_sent(claimed)
     return await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"))
 
 
@@ -132,7 +132,7 @@ async def test_pruning_forgets_only_what_ended_long_ago(
 
     await database.write(deliver)
     assert await ledger.prune(before) == 1
-    assert (await ledger.request(waiting.id)).state is State.DENIED
+    assert (await ledger.get(waiting.id)).state is State.DENIED
 
 
 async def test_the_record_can_be_read_by_request_actor_and_time(

@@ -327,7 +327,7 @@ async def test_a_sighting_knows_our_newest_request_for_its_job(
     await begun(mine, job)
     await ledger.create(request, RINA)
 
-    assert (await claimed(mine)).request == await ledger.request(request.id)
+    assert (await claimed(mine)).request == await ledger.get(request.id)
 
 
 async def test_a_job_that_is_listed_no_more_and_comes_back_is_told_twice(mine: WatchStore) -> None:

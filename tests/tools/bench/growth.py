@@ -83,12 +83,12 @@ class Desk:
 
     async def sweep(self) -> None:
         await self.ledger.expire_due()
-        await self.leases.to_run()
+        await self.leases.list_runnable()
         await self.ledger.count_open()
 
     async def home(self) -> None:
         await self.history.awaiting()
-        await self.history.last(home_views.LAST, PROJECTS)
+        await self.history.recent(home_views.LAST, PROJECTS)
 
     async def everything(self) -> dict[str, float]:
         """Do each kind of work once, and return how long each took, in seconds."""
@@ -97,7 +97,7 @@ class Desk:
             "sweep": self.sweep,
             "forgetting, nothing due": lambda: self.ledger.prune(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim_posts(OWNER, 8),
-            "history 10": lambda: self.history.last(10, PROJECTS),
+            "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,
             "open request for a job": lambda: self.ledger.open_request_for(request.ref),
             "submission": lambda: self.ledger.create(request, RINA),
@@ -112,13 +112,13 @@ class Desk:
         return taken
 
     async def _sent(self, request_id: str) -> None:
-        request = await self.ledger.request(request_id)
-        await self.leases.cancel_sent(request)
+        request = await self.ledger.get(request_id)
+        await self.leases.record_delete_sent(request)
 
     async def _ended(self, request_id: str) -> None:
-        request = await self.ledger.request(request_id)
+        request = await self.ledger.get(request_id)
         answered = replace(request.sent, accepted=True, unknown=False)
-        await self.leases.cancel_answered(request, answered, {"status": 204})
+        await self.leases.record_delete_answer(request, answered, {"status": 204})
         await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))
 
     async def _posted(self) -> None:

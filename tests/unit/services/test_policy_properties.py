@@ -398,7 +398,7 @@ async def _retry(house: House, person: Person) -> None:
 async def _state(house: House) -> State | None:
     if house.world.requester is None:
         return None
-    return (await house.ledger.request(house.request_id)).state
+    return (await house.ledger.get(house.request_id)).state
 
 
 async def _is_consistent(house: House) -> None:

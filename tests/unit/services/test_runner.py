@@ -90,14 +90,14 @@ class FakeLeaseStore(LeaseStore):
         self.released = True
         return True
 
-    async def cancel_sent(self, request: Request) -> Request:
+    async def record_delete_sent(self, request: Request) -> Request:
         if self.unavailable:
             raise NotRecorded
         self.written.append("sent")
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         return replace(request, sent=sent)
 
-    async def cancel_answered(
+    async def record_delete_answer(
         self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
     ) -> Request:
         self.written.append(f"answered {answer['status']}")
@@ -378,7 +378,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
 
 async def test_unrecorded_answer_settles_nothing(clock: Clock) -> None:
     class LostLease(FakeLeaseStore):
-        async def cancel_answered(
+        async def record_delete_answer(
             self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
         ) -> Request:
             raise AlreadyHandled(request)
@@ -422,7 +422,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
 
 async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: Clock) -> None:
     class LostLease(FakeLeaseStore):
-        async def cancel_sent(self, request: Request) -> Request:
+        async def record_delete_sent(self, request: Request) -> Request:
             raise AlreadyHandled(request)
 
     atlas = ScriptedAtlas(clock, reads=[THERE])
