@@ -20,7 +20,7 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.outbox import announcement_views
 from bot.slack.placement import Placement
-from bot.storage.history import Past
+from bot.storage.history import PastRequest
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.unit.slack.fake_slack import LINKS
 
@@ -142,8 +142,8 @@ DETAILS: dict[EventName, dict[str, Any]] = {
 }
 
 
-def past_of(request: Request) -> Past:
-    return Past(
+def past_of(request: Request) -> PastRequest:
+    return PastRequest(
         request=request.id,
         project_id=request.ref.project_id,
         cluster_name=request.ref.cluster_name,
