@@ -31,7 +31,7 @@ from bot.startup_checks import (
 )
 from bot.storage.database import Database
 from bot.tasks import BackgroundTasks, cancel_and_wait
-from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS
 from bot.tracing import open_tracing
 from bot.web.metrics import Metrics
 from bot.web.payload_schema import envelope_problem
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from bot.settings import Settings
     from bot.slack.identity import Identity
+    from bot.timings import Timings
     from bot.tracing import Tracing
     from bot.wiring import CoreServices
 
@@ -69,7 +70,7 @@ class Bot:
         self,
         settings: Settings,
         *,
-        timings: Timings = Timings(),  # noqa: B008 - it is frozen
+        timings: Timings = DEFAULT_TIMINGS,
         tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
@@ -200,7 +201,7 @@ class Bot:
             services.cancellation.policy_of,
             links,
             trail=self._tracing.trail,
-            interval=self._timings.outbox_poll_interval,
+            timings=self._timings,
         )
         task = asyncio.create_task(outbox.run(), name="outbox")
         self._on_shutdown(
@@ -213,7 +214,12 @@ class Bot:
         if not channels:
             return
         announcements = Announcements(
-            services.watches, client, channels.get, services.name_of, links
+            services.watches,
+            client,
+            channels.get,
+            services.name_of,
+            links,
+            timings=self._timings,
         )
         task = asyncio.create_task(announcements.run(), name="announcements")
         self._on_shutdown(
@@ -226,6 +232,7 @@ class Bot:
                 services.rate_limits[project_id],
                 services.watches,
                 interval=self.settings.watch_interval.total_seconds(),
+                timings=self._timings,
                 on_change=announcements.wake,
             )
             self._start_loop(watcher.run(), f"watch {project_id}")

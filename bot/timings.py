@@ -16,9 +16,24 @@ class Timings:
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
+    run_timeout: float = 15.0  # after which a run starts no new attempt: a lasting fault of Atlas,
+    # with one DELETE and one GET in flight at that moment, is reported within 30 seconds
+    final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
+    lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
     # Outbox
     outbox_poll_interval: float = 2.0  # between two reads of the outbox without a notification
+    message_interval: float = 1.0  # between two messages of a channel, as Slack documents, after
+    # a burst
+
+    # Watch of new restore jobs
+    watch_read_interval: float = 0.145  # between the starts of two reads of a project: below the
+    # 500 calls a minute that its rate limit gets back, with however many clusters
+    watch_lease_renewal_interval: float = 6.0  # between two renewals of the lease of a project
+    watch_idle_interval: float = 0.5  # longest pause until the next check of what is due
+    cluster_list_max_age: float = 15.0  # of the list of clusters, where the interval is shorter
+    rate_limit_pause: float = 2.5  # when the watch's share of the rate limit is used up
+    key_refused_pause: float = 60.0  # when Atlas refuses the key of a project
 
     # Shutdown, in the order in which the parts stop
     drain: float = 3.0  # in which a load balancer must notice that `/readyz` answers 503
@@ -30,3 +45,6 @@ class Timings:
     span_export_timeout: float = 1.0  # for spans that were not exported yet
     shutdown: float = 6.0  # for all of these; a part that begins later gets `late_stop_timeout`
     late_stop_timeout: float = 0.2
+
+
+DEFAULT_TIMINGS = Timings()

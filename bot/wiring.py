@@ -108,7 +108,7 @@ def build_core_services(
         projects,
         on_change=on_change,
         tracer=tracing.trail,
-        renewal_interval=timings.lease_renewal_interval,
+        timings=timings,
     )
     return CoreServices(
         clock=clock,

@@ -14,7 +14,7 @@ from bot.atlas import AtlasError, AtlasRejected, AtlasUnavailable
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State, Step, next_step
 from bot.cancellation.request_context import bind_to_log
-from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
     from bot.cancellation.projects import Projects
     from bot.cancellation.request_context import RequestTracer
     from bot.storage.lease_store import LeaseStore
-
-#: Seconds after which a run starts no new attempt. One DELETE and one GET may be in flight then,
-#: so that a lasting fault is reported within 30 s.
-RUN_TIMEOUT = 15.0
-
-#: Seconds for the GET after a DELETE, even past `RUN_TIMEOUT`: the outcome depends on it.
-FINAL_READ_TIMEOUT = 8.0
+    from bot.timings import Timings
 
 #: Seconds before each GET after a DELETE; the first one follows at once.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -38,9 +32,6 @@ READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
-
-#: Seconds to release leases at shutdown; without the database they run out by themselves.
-RELEASE_TIMEOUT = 1.0
 
 NOTHING_DONE = "Nothing was done."
 SENT_BUT_UNREADABLE = (
@@ -87,6 +78,7 @@ class Run:
         atlas: AtlasClient,
         store: LeaseStore,
         *,
+        timings: Timings,
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
     ) -> None:
@@ -95,7 +87,8 @@ class Run:
         self._store = store
         self._sleep = sleep
         self._monotonic = monotonic
-        self._deadline = monotonic() + RUN_TIMEOUT
+        self._deadline = monotonic() + timings.run_timeout
+        self._final_read_timeout = timings.final_read_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._delete_error: AtlasError | None = None  # of the last DELETE
         self._retry_at = monotonic()  # earliest moment that Atlas's Retry-After allows
@@ -122,7 +115,7 @@ class Run:
     async def _read_job(self) -> RestoreJob:
         timeout = self._deadline - self._monotonic()
         if self.request.sent.count:
-            timeout = max(timeout, FINAL_READ_TIMEOUT)
+            timeout = max(timeout, self._final_read_timeout)
         return await self._atlas.restore_job(self.request.ref, timeout=timeout)
 
     def _result(self, step: Step, job: RestoreJob) -> RunResult | None:
@@ -220,7 +213,7 @@ class Runner:
         projects: the projects with their Atlas clients.
         on_change: called after each run, so that its outcome is posted at once.
         tracer: opens a trace around each run.
-        renewal_interval: seconds between two renewals of a lease.
+        timings: the timeouts of a run, and the interval of renewals.
         sleep: waits seconds.
         monotonic: a monotonic clock, in seconds.
     """
@@ -232,7 +225,7 @@ class Runner:
         *,
         on_change: Callable[[], None] = lambda: None,
         tracer: RequestTracer = bind_to_log,
-        renewal_interval: float = Timings.lease_renewal_interval,
+        timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -240,7 +233,7 @@ class Runner:
         self._projects = projects
         self._on_change = on_change
         self._tracer = tracer
-        self._renewal_interval = renewal_interval
+        self._timings = timings
         self._sleep = sleep
         self._monotonic = monotonic
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -262,7 +255,7 @@ class Runner:
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=RELEASE_TIMEOUT)
+            await asyncio.wait(late, timeout=self._timings.lease_release_timeout)
 
     async def _supervise(self, request_id: str) -> None:
         with self._tracer("run", request_id):
@@ -297,13 +290,20 @@ class Runner:
             outcome = Outcome(sentence=UNKNOWN_PROJECT)
             await self._store.settle(request, State.FAILED, outcome)
             return
-        run = Run(request, project.atlas, self._store, sleep=self._sleep, monotonic=self._monotonic)
+        run = Run(
+            request,
+            project.atlas,
+            self._store,
+            timings=self._timings,
+            sleep=self._sleep,
+            monotonic=self._monotonic,
+        )
         result = await run.execute()
         await self._store.settle(run.request, result.state, result.outcome)
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:
-            await self._sleep(self._renewal_interval)
+            await self._sleep(self._timings.lease_renewal_interval)
             try:
                 if not await self._store.renew(request_id):
                     return

@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Seconds between the starts of two looks at least: below the 500 calls a minute that come back
-#: into a project's bucket, however short the interval and however many the clusters.
-SPACING = 0.145
-
 #: Seconds after which a cluster that could not be read is tried again, at most and at least.
 RETRY_LATEST = 60.0
 RETRY_GROWS_TO = 15.0

@@ -21,8 +21,9 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, LedgerError
-from bot.services.watch.poll_schedule import SPACING, PollSchedule, rest, retry_pause
+from bot.services.watch.poll_schedule import PollSchedule, rest, retry_pause
 from bot.tasks import cancel_and_wait
+from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
@@ -31,29 +32,16 @@ if TYPE_CHECKING:
 
     from bot.atlas import Cluster, RestoreJob
     from bot.cancellation.watched_job import JobChange
+    from bot.timings import Timings
 
-#: Seconds between two renewals of the lease, and between two tries to get it.
-RENEW = 6.0
-
-#: Seconds between two glances at what is due, at least and at most: the list of clusters may
-#: have come meanwhile.
-GLANCE = 0.005
-IDLE = 0.5
+#: Seconds until the next check of what is due, at least.
+SHORTEST_PAUSE = 0.005
 
 #: Looks at one project that are under way at once: a cluster that hangs holds up no other.
 AT_ONCE = 8
 
-#: Seconds for which the names of the clusters are good, where the interval is shorter.
-CLUSTERS_HOLD = 15.0
-
 #: The part of a project's rate limit that the watch leaves to people and their cancels.
 KEEP = 0.5
-
-#: Seconds of rest when only that part is left; to ask the gauge again costs no call.
-KEPT_REST = 2.5
-
-#: Seconds of rest when the key is refused: somebody has to mend it first.
-MENDING = 60.0
 
 #: What says that the whole project cannot be read, whichever cluster was asked for.
 OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
@@ -106,6 +94,7 @@ class Watcher:
         share: the gauge of the project's rate limit.
         notes: where it is written down.
         interval: seconds between two looks at a cluster.
+        timings: the other intervals and pauses of the watch.
         on_change: called when there is something to announce.
         monotonic: seconds that never jump.
         sleep: waits seconds.
@@ -120,6 +109,7 @@ class Watcher:
         notes: Notes,
         *,
         interval: float,
+        timings: Timings = DEFAULT_TIMINGS,
         on_change: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -130,6 +120,7 @@ class Watcher:
         self._share = share
         self._notes = notes
         self._interval = interval
+        self._timings = timings
         self._on_change = on_change
         self._monotonic = monotonic
         self._sleep = sleep
@@ -163,28 +154,28 @@ class Watcher:
             log.warning("watch waits for the ledger", project=self._project_id, why=str(error))
         except Exception:
             log.exception("watch stumbled", project=self._project_id)
-        return RENEW
+        return self._timings.watch_lease_renewal_interval
 
     async def _turn(self) -> float:
         now = self._monotonic()
         if now >= self._renew_at and not await self._hold(now):
-            return RENEW
+            return self._timings.watch_lease_renewal_interval
         if now < self._rest_until:
-            return min(self._rest_until - now, RENEW)
+            return min(self._rest_until - now, self._timings.watch_lease_renewal_interval)
         if now >= self._list_at:
-            self._list_at = now + max(self._interval, CLUSTERS_HOLD)
+            self._list_at = now + max(self._interval, self._timings.cluster_list_max_age)
             self._start(self._list_clusters())
         if len(self._under_way) >= AT_ONCE:
-            return SPACING
+            return self._timings.watch_read_interval
         if name := self._rota.take(now):
             self._start(self._look(name))
-            return SPACING
+            return self._timings.watch_read_interval
         soonest = min(self._rota.next_due, self._list_at, self._renew_at)
-        return min(max(soonest - now, GLANCE), IDLE)
+        return min(max(soonest - now, SHORTEST_PAUSE), self._timings.watch_idle_interval)
 
     async def _hold(self, now: float) -> bool:
         if await self._notes.hold(self._project_id):
-            self._renew_at = now + RENEW
+            self._renew_at = now + self._timings.watch_lease_renewal_interval
             return True
         await self._stop_looking()
         return False
@@ -290,5 +281,5 @@ class Watcher:
         if isinstance(error, LedgerError):
             return 0.0
         if isinstance(error, CancellationError):
-            return KEPT_REST
-        return MENDING if isinstance(error, OF_THE_PROJECT) else 0.0
+            return self._timings.rate_limit_pause
+        return self._timings.key_refused_pause if isinstance(error, OF_THE_PROJECT) else 0.0

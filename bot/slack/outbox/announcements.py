@@ -33,7 +33,7 @@ from bot.slack.outbox.retry_write import retry_write
 from bot.slack.outbox.wakeup import Wakeup
 from bot.slack.outbox.worker import LONGEST_REST
 from bot.tasks import cancel_and_wait
-from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bot.cancellation.watched_job import WatchedJob
     from bot.slack.errors import SlackTrouble
     from bot.slack.links import Links
+    from bot.timings import Timings
 
 #: Seconds until a refusal that lasts is put to the test again: somebody may invite the bot.
 LATER = 60.0
@@ -100,7 +101,7 @@ class Announcements:
         channel_of: where the jobs of a project are announced, or None where nobody wants that.
         name_of: what people call a project.
         links: where links lead.
-        interval: seconds between looks when nobody wakes us.
+        timings: the interval of polls, and that of messages in a channel.
         sleep: waits between tries.
     """
 
@@ -112,7 +113,7 @@ class Announcements:
         name_of: Callable[[str], str],
         links: Links,
         *,
-        interval: float = Timings.outbox_poll_interval,
+        timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._sightings = sightings
@@ -121,10 +122,10 @@ class Announcements:
         self._name_of = name_of
         self._links = links
         self._sleep = sleep
-        self._wake = Wakeup(interval)
+        self._wake = Wakeup(timings.outbox_poll_interval)
         self._stopping = False
         # Its own, and a small one: a card never waits behind announcements.
-        self._pace = ChannelRateLimiter(burst=BURST)
+        self._pace = ChannelRateLimiter(burst=BURST, interval=timings.message_interval)
 
     def wake(self) -> None:
         """Look at once: something was seen."""

@@ -27,7 +27,7 @@ from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.slack.outbox.retry_write import retry_write
 from bot.slack.outbox.wakeup import Wakeup
 from bot.tasks import cancel_and_wait
-from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bot.slack.errors import SlackTrouble
     from bot.slack.links import Links
     from bot.slack.outbox.delivery import Verdict
+    from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ class Outbox:
         policy_of: the rules of a project, for the approvers on its cards.
         links: where links lead.
         trail: follows each post.
-        interval: seconds between looks when nobody wakes us.
+        timings: the interval of polls, and that of messages in a channel.
         sleep: waits between tries.
     """
 
@@ -81,7 +82,7 @@ class Outbox:
         links: Links,
         *,
         trail: RequestTracer = bind_to_log,
-        interval: float = Timings.outbox_poll_interval,
+        timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._posts = posts
@@ -91,10 +92,10 @@ class Outbox:
         self._links = links
         self._trail = trail
         self._sleep = sleep
-        self._wake = Wakeup(interval)
+        self._wake = Wakeup(timings.outbox_poll_interval)
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._pace = ChannelRateLimiter()
+        self._pace = ChannelRateLimiter(interval=timings.message_interval)
 
     def wake(self) -> None:
         """Look at once: something was written."""

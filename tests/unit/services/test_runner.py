@@ -22,8 +22,9 @@ from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.services.runner import FINAL_READ_TIMEOUT, MAX_CONCURRENT_RUNS, RUN_TIMEOUT, Runner
+from bot.services.runner import MAX_CONCURRENT_RUNS, Runner
 from bot.storage.lease_store import LeaseStore
+from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, Clock, a_job, a_request
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Cl
     assert state is State.FAILED
     assert "still shows" in outcome.sentence
     assert atlas.calls.count("DELETE") == 1
-    assert clock.monotonic() - start < RUN_TIMEOUT + FINAL_READ_TIMEOUT
+    assert clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
 
 
 async def test_ended_job_gets_no_delete(clock: Clock) -> None:
@@ -234,7 +235,7 @@ async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: Clock
 
     assert (state, outcome.status) == (State.FAILED, 503)
     assert "still there" in outcome.sentence
-    assert clock.monotonic() - start < RUN_TIMEOUT + FINAL_READ_TIMEOUT
+    assert clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
 
 
 async def test_long_rate_limit_fails_at_once(clock: Clock) -> None:
@@ -307,7 +308,7 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: Clock) -> None:
     assert state is State.FAILED
     assert outcome.sentence.startswith("The cancellation was sent")
     assert atlas.timeouts[-1] is not None
-    assert atlas.timeouts[-1] >= FINAL_READ_TIMEOUT
+    assert atlas.timeouts[-1] >= Timings.final_read_timeout
 
 
 async def test_cancelled_job_after_a_crash_is_settled_without_delete(

@@ -23,8 +23,9 @@ from bot.atlas import (
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
 from bot.services.rate_limit import LIMIT, RateLimitBudget
-from bot.services.watch.poll_schedule import LONGEST_REST, SPACING, PollSchedule, rest, retry_pause
-from bot.services.watch.watcher import AT_ONCE, MENDING, RENEW, Watcher
+from bot.services.watch.poll_schedule import LONGEST_REST, PollSchedule, rest, retry_pause
+from bot.services.watch.watcher import AT_ONCE, Watcher
+from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, Clock, a_job
 
 if TYPE_CHECKING:
@@ -354,7 +355,10 @@ async def test_no_interval_is_so_short_that_the_bucket_would_be_drained() -> Non
 
     assert 700 < len(here.atlas.looks) < 1000
     times = [at for _, at in here.atlas.looks]
-    assert min(after - before for before, after in pairwise(times)) > SPACING * 0.99
+    assert (
+        min(after - before for before, after in pairwise(times))
+        > Timings.watch_read_interval * 0.99
+    )
     assert max(Counter(name for name, _ in here.atlas.looks).values()) <= 3
 
 
@@ -438,8 +442,8 @@ async def test_after_a_429_the_whole_project_is_left_alone() -> None:
 
     first, second, third = (at - here.began for at in here.atlas.times_of("c001")[:3])
     times = sorted(at - here.began for _, at in here.atlas.looks)
-    assert 30 <= second - first < 30 + RENEW
-    assert 20 <= third - second < 20 + RENEW
+    assert 30 <= second - first < 30 + Timings.watch_lease_renewal_interval
+    assert 20 <= third - second < 20 + Timings.watch_lease_renewal_interval
     assert [at for at in times if first < at < first + 30] == []
 
 
@@ -449,7 +453,7 @@ async def test_a_refused_key_is_not_tried_with_every_cluster(error: Exception) -
     for name in here.atlas.jobs:
         here.atlas.faults[name] = [error] * 100
 
-    await here.goes_on(MENDING * 2.5)
+    await here.goes_on(Timings.key_refused_pause * 2.5)
 
     assert len(here.atlas.looks) <= 3 * AT_ONCE
 
@@ -521,7 +525,7 @@ async def test_without_the_lease_nothing_is_asked() -> None:
     await here.goes_on(60)
 
     assert (here.atlas.looks, here.atlas.lists) == ([], 0)
-    assert here.notes.holds == pytest.approx(60 / RENEW, abs=1)
+    assert here.notes.holds == pytest.approx(60 / Timings.watch_lease_renewal_interval, abs=1)
 
 
 async def test_a_lost_lease_ends_the_looking_and_a_new_one_begins_it_anew() -> None:
@@ -537,7 +541,11 @@ async def test_a_lost_lease_ends_the_looking_and_a_new_one_begins_it_anew() -> N
     await here.goes_on(40)
 
     looks = [at - here.began for at in here.atlas.times_of("c000")]
-    assert [at for at in looks if RENEW < at < 2 * RENEW] == []
+    assert [
+        at
+        for at in looks
+        if Timings.watch_lease_renewal_interval < at < 2 * Timings.watch_lease_renewal_interval
+    ] == []
     assert here.notes.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
 
 

@@ -25,6 +25,7 @@ from bot.slack.errors import (
 from bot.slack.outbox.announcements import LATER, MOST_TRIES, Announcements, next_action
 from bot.slack.outbox.delivery import LONGEST_PAUSE, MENDING, TRIES, Delivered, Drop, RetryLater
 from bot.slack.outbox.retry_write import PAUSES as NOTE_PAUSES
+from bot.timings import Timings
 from tests.support.domain import JOB_ID, PROJECT_ID, Clock
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
 from tests.unit.slack.samples import announcements as messages_of_the_watch
@@ -90,7 +91,7 @@ def announcements(slack: FakeSlack, sightings: FakeSightings, clock: Clock) -> A
         lambda project: WATCH if project == PROJECT_ID else None,
         lambda _project: "shop-prod",
         LINKS,
-        interval=0.01,
+        timings=Timings(outbox_poll_interval=0.01),
         sleep=clock.sleep,
     )
 

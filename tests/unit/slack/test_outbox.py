@@ -17,6 +17,7 @@ from bot.cancellation.posts import Post, PostKind
 from bot.slack.outbox.rate_limiter import BURST
 from bot.slack.outbox.retry_write import PAUSES as NOTE_PAUSES
 from bot.slack.outbox.worker import AT_ONCE, Outbox
+from bot.timings import Timings
 from tests.support.domain import RINA, Clock
 from tests.unit.slack import samples
 from tests.unit.slack.fake_posts import FakePosts
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TS = "1700000000.000100"
+
+
+FAST = Timings(outbox_poll_interval=0.01)
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def clock() -> Clock:
 @pytest.fixture
 def outbox(slack: FakeSlack, posts: FakePosts, clock: Clock) -> Outbox:
     return Outbox(
-        posts, slack, "me", lambda _project: Policy(), LINKS, interval=0.01, sleep=clock.sleep
+        posts, slack, "me", lambda _project: Policy(), LINKS, timings=FAST, sleep=clock.sleep
     )
 
 
@@ -347,7 +351,9 @@ async def test_a_ledger_that_is_away_is_asked_again(
 
 
 async def test_waking_looks_at_once(slack: FakeSlack, posts: FakePosts) -> None:
-    patient = Outbox(posts, slack, "me", lambda _project: None, LINKS, interval=60.0)
+    patient = Outbox(
+        posts, slack, "me", lambda _project: None, LINKS, timings=Timings(outbox_poll_interval=60.0)
+    )
     task = await running(patient)
     await asyncio.sleep(0)
     posts.due = [a_card()]
@@ -364,7 +370,7 @@ async def test_a_post_that_cannot_be_drawn_does_not_stop_the_others(
     def broken(project: str) -> Policy:
         raise RuntimeError(project)
 
-    outbox = Outbox(posts, slack, "me", broken, LINKS, interval=0.01)
+    outbox = Outbox(posts, slack, "me", broken, LINKS, timings=FAST)
     posts.due = [a_card(1), a_reply(2)]
     task = await running(outbox)
     await outbox.stop(task, 2.0)
