@@ -1,4 +1,4 @@
-"""The few Block Kit objects that the bot uses, kept within Slack's limits."""
+"""Builds Block Kit objects within Slack's limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ FIELDS = 10
 ALERT = 200
 CONFIRM = 300
 METADATA = 3000
-#: `chat.update` refuses more; a fallback text needs far less.
+OPTION_TEXT = 75
+OPTION_VALUE = 150
+#: `chat.update` accepts 4,000; a notification needs far less.
 FALLBACK = 2000
 
 ELLIPSIS = "…"
@@ -30,18 +32,18 @@ def plain(text: str) -> Block:
 
 
 def mrkdwn(text: str) -> Block:
-    # Verbatim: names from outside turn into no link and no mention by themselves.
+    # Verbatim: Slack does not turn names from outside into links or mentions.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def section(text: str, *, block_id: str | None = None) -> Block:
-    return _named({"type": "section", "text": mrkdwn(text)}, block_id)
+    return _with_block_id({"type": "section", "text": mrkdwn(text)}, block_id)
 
 
 def fields(pairs: list[tuple[str, str]], *, block_id: str | None = None) -> Block:
     """Build a section of labelled values."""
     shown = [mrkdwn(f"*{label}*\n{value}") for label, value in pairs[:FIELDS]]
-    return _named({"type": "section", "fields": shown}, block_id)
+    return _with_block_id({"type": "section", "fields": shown}, block_id)
 
 
 def context(text: str) -> Block:
@@ -77,12 +79,12 @@ def button(
     return {name: part for name, part in built.items() if part is not None}
 
 
-def confirm(title: str, text: str, yes: str, *, style: str = "primary") -> Block:
-    """Build the question that a button asks before it acts."""
+def confirm(title: str, text: str, label: str, *, style: str = "primary") -> Block:
+    """Build the confirmation dialog of a button."""
     return {
         "title": plain(title),
         "text": plain(cut(text, CONFIRM)),
-        "confirm": plain(yes),
+        "confirm": plain(label),
         "deny": plain("Go back"),
         "style": style,
     }
@@ -91,7 +93,7 @@ def confirm(title: str, text: str, yes: str, *, style: str = "primary") -> Block
 def text_input(
     block_id: str, label: str, *, hint: str, optional: bool, multiline: bool = False
 ) -> Block:
-    """Build a text input; its action id is its block id, so a redrawn view keeps what was typed."""
+    """Build a text input; its action id is its block id, so an updated view keeps its text."""
     element = {
         "type": "plain_text_input",
         "action_id": block_id,
@@ -117,7 +119,7 @@ def modal(
     submit: str | None = None,
     private_metadata: str = "",
 ) -> View:
-    """Build a modal; Slack wants a submit button only where there is something to submit."""
+    """Build a modal; without `submit` it has no submit button."""
     view: View = {
         "type": "modal",
         "callback_id": callback_id,
@@ -129,5 +131,5 @@ def modal(
     return view | ({"submit": plain(submit)} if submit else {})
 
 
-def _named(block: Block, block_id: str | None) -> Block:
+def _with_block_id(block: Block, block_id: str | None) -> Block:
     return block | ({"block_id": block_id} if block_id else {})

@@ -18,16 +18,16 @@ from bot.slack.card.decisions import CardActions
 from bot.slack.client import without_token
 from bot.slack.command import handlers as command_handlers
 from bot.slack.dialog import handlers as dialog_handlers
-from bot.slack.dialog.flow import Dialogs
-from bot.slack.dialog.search import Searches
-from bot.slack.dialog.submissions import Submissions
+from bot.slack.dialog.flow import Dialogs, Searches
+from bot.slack.dialog.handlers import Submissions
 from bot.slack.home import handlers as home_handlers
-from bot.slack.home.flow import Home
-from bot.slack.lists.flow import Listings
+from bot.slack.home.handlers import HomeTab
+from bot.slack.lists import handlers as list_handlers
+from bot.slack.lists.handlers import Lists
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.picker.flow import Pickers
-from bot.slack.picker.options import Offers
+from bot.slack.picker.handlers import PickerOptions
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
 from bot.slack.shortcut import handlers as shortcut_handlers
@@ -128,16 +128,16 @@ class Dependencies:
         return Pickers(self)
 
     @cached_property
-    def offers(self) -> Offers:
-        return Offers(self)
+    def picker_options(self) -> PickerOptions:
+        return PickerOptions(self)
 
     @cached_property
-    def listings(self) -> Listings:
-        return Listings(self)
+    def lists(self) -> Lists:
+        return Lists(self)
 
     @cached_property
-    def home(self) -> Home:
-        return Home(self)
+    def home(self) -> HomeTab:
+        return HomeTab(self)
 
     @cached_property
     def submissions(self) -> Submissions:
@@ -196,6 +196,7 @@ def build_app(
         dialog_handlers,
         picker_handlers,
         shortcut_handlers,
+        list_handlers,
         home_handlers,
         card_handlers,
         fallbacks,

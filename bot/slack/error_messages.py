@@ -18,15 +18,19 @@ from bot.slack import mrkdwn
 if TYPE_CHECKING:
     from bot.slack.links import Links
 
+UNKNOWN_BUTTON = "This button is of another version of the bot. Please type `/cancel-restore`."
+UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type `/cancel-restore`."
+UNKNOWN_SHORTCUT = "This shortcut is of another version of the bot. Please type `/cancel-restore`."
+
 
 def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Say what went wrong, and whom or what to ask next."""
     if isinstance(error, JobAlreadyRequested):
         return _taken(error, links)
     if isinstance(error, RequestExpired):
-        return f"{mrkdwn.escape(error.sentence)} It ended {mrkdwn.when(error.request.expires_at)}."
+        return f"{mrkdwn.escape(error.sentence)} It ended {mrkdwn.date(error.request.expires_at)}."
     if isinstance(error, StateConflict):
-        return f"{mrkdwn.escape(error.sentence)} {mrkdwn.what_happened(error.request)}"
+        return f"{mrkdwn.escape(error.sentence)} {mrkdwn.request_status(error.request)}"
     if isinstance(error, NotAllowed):
         return " ".join([mrkdwn.escape(error.sentence), *_whom(error)])
     if isinstance(error, CancellationError):
@@ -39,13 +43,13 @@ def _taken(error: JobAlreadyRequested, links: Links | None) -> str:
     card = mrkdwn.link(links.card_of(request) if links else None, "its card")
     return (
         f"{mrkdwn.person(request.requester)} asked for this restore job already, "
-        f"{mrkdwn.when(request.created_at)}. {mrkdwn.what_happened(request)} See {card}."
+        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)} See {card}."
     )
 
 
 def _whom(error: NotAllowed) -> list[str]:
     if isinstance(error, ChannelNotAllowed):
-        places = mrkdwn.listed(map(mrkdwn.channel, sorted(error.channels)))
+        places = mrkdwn.join(map(mrkdwn.channel, sorted(error.channels)))
         return [f"It works in {places}."]
     if isinstance(error, NotTheRequester):
         return [f"That is {mrkdwn.person(error.requester)}."]

@@ -1,4 +1,4 @@
-"""The addresses that messages and dialogs point to: Atlas's own pages, and our cards."""
+"""Builds links to Atlas's web interface and to messages in Slack."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Makes links.
+    """Builds the links.
 
     Attributes:
-        atlas: the host of Atlas's pages, such as `https://cloud.mongodb.com`.
-        identity: whose workspace the cards are in.
+        atlas: the base URL of Atlas's web interface, such as `https://cloud.mongodb.com`.
+        identity: the workspace of the messages.
     """
 
     atlas: str
     identity: Identity
 
     def cluster_page(self, ref: JobRef) -> str:
-        """Return the address of the cluster's page in Atlas, where its restores are listed."""
+        """Return the URL of the cluster's page in Atlas, which lists its restore jobs."""
         base = self.atlas.rstrip("/")
         return f"{base}/v2/{quote(ref.project_id)}#/clusters/detail/{quote(ref.cluster_name)}"
 
     def card_of(self, request: Request) -> str | None:
-        """Return the address of a request's card, or None while it is not posted."""
+        """Return the URL of a request's card, or None until it is posted."""
         return self.message(request.card) if request.card else None
 
     def message(self, card: Card) -> str | None:
-        """Return the address of a card by where it stands."""
+        """Return the URL of a card's message."""
         return self.identity.link_to(card.channel, card.ts)

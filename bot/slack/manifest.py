@@ -1,7 +1,6 @@
-"""Prints the Slack app's manifest: for Socket Mode as it stands, or for HTTP with an address in it.
+"""Renders the Slack app's manifest, for Socket Mode or for HTTP with the bot's URL.
 
-`manifest.yml` in the sources is what this prints for Socket Mode. The text is here, so that the
-installed program has it too.
+`manifest.yml` in the repository is the manifest for Socket Mode.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What the bot may do in Slack, each with its reason: the least with which everything works.
+#: The OAuth scopes of the bot, each with its reason.
 SCOPES: Final[Mapping[str, str]] = {
     "commands": "the slash command",
     "chat:write": "the card of a request, its thread, and direct messages",
@@ -23,10 +22,10 @@ SCOPES: Final[Mapping[str, str]] = {
     "groups:read": "the same for private channels",
 }
 
-#: Where Slack's payloads arrive in HTTP mode.
+#: The path of Slack's payloads in HTTP mode.
 PATH: Final = "/slack/events"
 
-#: What Slack can post to, and what means nothing else in YAML.
+#: URLs that Slack accepts and that need no quoting in YAML.
 _ADDRESS: Final = re.compile(
     r"https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
 )
@@ -101,18 +100,18 @@ oauth_config:
 
 
 class AddressError(ValueError):
-    """The address cannot be one of a Slack app; the text says what to do."""
+    """Slack does not accept this URL; the message says what to do."""
 
 
 def manifest(address: str | None = None) -> str:
     """Return the manifest as YAML with comments.
 
     Args:
-        address: where the bot is reached in HTTP mode; with or without the path of the events.
-            None is for Socket Mode.
+        address: the URL of the bot in HTTP mode, with or without the path of the events;
+            None for Socket Mode.
 
     Raises:
-        AddressError: Slack would not take the address.
+        AddressError: Slack does not accept the URL.
     """
     scopes = "".join(f"      # {why}\n      - {scope}\n" for scope, why in SCOPES.items())
     text = _MANIFEST.replace("{{scopes}}", scopes)
@@ -124,7 +123,7 @@ def manifest(address: str | None = None) -> str:
 
 
 def events_address(address: str) -> str:
-    """Return the address to which Slack posts; raises `AddressError`."""
+    """Return the URL of the events; raises `AddressError`."""
     base = address.strip().rstrip("/")
     if not _ADDRESS.fullmatch(base):
         raise AddressError(

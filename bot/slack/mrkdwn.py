@@ -1,4 +1,4 @@
-"""Words for people: untrusted text made harmless, times, mentions, states."""
+"""Formats Slack mrkdwn: escaped text, dates, mentions, links, and the state of a request."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from bot.atlas import JobRef
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import People
 
-#: Control characters but the newline, and those that turn the direction of writing around.
-HIDDEN = re.compile(
+#: Control characters except newline, zero-width characters, and direction overrides.
+INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]"
 )
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-#: How each state reads on a card; only one of them says "cancelled".
-STATES: Mapping[State, str] = {
+#: The label of each state; only one of them says "cancelled".
+STATE_LABELS: Mapping[State, str] = {
     State.AWAITING: ":hourglass_flowing_sand: Waits for approval",
     State.APPROVED: ":arrow_forward: About to be sent to Atlas",
     State.CANCELLING: ":gear: Asking Atlas to cancel the job",
@@ -37,8 +38,8 @@ STATES: Mapping[State, str] = {
     State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn; nothing was done",
 }
 
-#: The same within a sentence: "This request … "
-WHAT_HAPPENED: Mapping[State, str] = {
+#: The predicate of each state, after "This request".
+STATE_PREDICATES: Mapping[State, str] = {
     State.AWAITING: "waits for approval",
     State.APPROVED: "was approved{by} and is about to run",
     State.CANCELLING: "was approved{by} and is running",
@@ -53,18 +54,18 @@ WHAT_HAPPENED: Mapping[State, str] = {
 }
 
 
-def clean(text: str) -> str:
-    """Remove what cannot be seen and could mislead."""
-    return HIDDEN.sub("", text)
+def strip_invisible(text: str) -> str:
+    """Remove characters that a reader cannot see and that could mislead."""
+    return INVISIBLE.sub("", text)
 
 
 def escape(text: str, limit: int = 3000) -> str:
-    """Make text from outside harmless in mrkdwn: no mention, no channel call, no made-up link.
+    """Escape untrusted text: it can contain no mention and no link.
 
-    Source: docs.slack.dev, messaging/formatting-message-text. Whatever is longer than `limit`
-    after escaping is cut, and never in the middle of an escape.
+    Source: docs.slack.dev, messaging/formatting-message-text. The result has at most `limit`
+    characters and never ends in the middle of an escape.
     """
-    parts = [_ESCAPES.get(character, character) for character in clean(text)]
+    parts = [_ESCAPES.get(character, character) for character in strip_invisible(text)]
     if sum(map(len, parts)) <= limit:
         return "".join(parts)
     kept, room = [], limit - len(ELLIPSIS)
@@ -76,34 +77,31 @@ def escape(text: str, limit: int = 3000) -> str:
     return "".join([*kept, ELLIPSIS])
 
 
-def line(text: str, limit: int = 200) -> str:
-    """Show a name of other people's making on one line."""
+def one_line(text: str, limit: int = 200) -> str:
+    """Escape an untrusted name and put it on one line."""
     return escape(" ".join(text.split()), limit)
 
 
 def code(text: str) -> str:
-    """Show a name as it is, in a fixed font."""
+    """Format an untrusted name as inline code."""
     return f"`{escape(text.replace('`', ''), 300) or '-'}`"
 
 
 def quote(text: str, limit: int = 1500) -> str:
-    """Show what somebody wrote so that none of its lines can pass for ours."""
-    return "\n".join(f">{line}" for line in _lines(text, limit))
+    """Quote untrusted text; every line is marked as part of the quotation."""
+    # Without repeated line breaks, so that the quote marks cannot exceed the limit.
+    lines = escape(re.sub(r"\n{2,}", "\n", text.strip()), limit).split("\n")
+    return "\n".join(f">{line}" for line in lines)
 
 
-def _lines(text: str, limit: int) -> list[str]:
-    # A text of nothing but line breaks must not outgrow the limit by its quote marks.
-    return escape(re.sub(r"\n{2,}", "\n", text.strip()), limit).split("\n")
-
-
-def when(moment: datetime) -> str:
-    """Write a time that every reader sees in their own zone."""
+def date(moment: datetime) -> str:
+    """Format a date token, which each reader sees in their own time zone."""
     fallback = moment.strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} at {{time}}|{fallback}>"
 
 
 def person(user: str | None) -> str:
-    """Mention a person by id."""
+    """Mention a user; None is the bot."""
     return f"<@{user}>" if user else "the bot"
 
 
@@ -116,53 +114,53 @@ def group(group_id: str) -> str:
     return f"<!subteam^{group_id}>"
 
 
-def people(who: People, most: int = 30) -> str:
-    """Name a set of people, as short as a setting names it."""
+def people(who: People, limit: int = 30) -> str:
+    """Format a set of people as the settings name it."""
     if who.everyone:
         return "every full member of this workspace"
     named = [*map(group, sorted(who.groups)), *map(person, sorted(who.users))]
-    shown = named if len(named) <= most else [*named[:most], f"{len(named) - most} more"]
-    return listed(shown) or "nobody"
+    shown = named if len(named) <= limit else [*named[:limit], f"{len(named) - limit} more"]
+    return join(shown) or "nobody"
 
 
-def listed(items: Iterable[str]) -> str:
-    """Join as in a sentence: `a, b and c`."""
-    *most, last = [*items] or [""]
-    return f"{', '.join(most)} and {last}" if most else last
+def join(items: Iterable[str]) -> str:
+    """Join items as in a sentence: `a, b and c`."""
+    *first, last = [*items] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def link(url: str | None, label: str) -> str:
-    """Link to an address of our own making; without one, just the label."""
+    """Link to a trusted URL; without one, return the label."""
     return f"<{escape(url)}|{label}>" if url else label
 
 
-def what_happened(request: Request) -> str:
-    """Tell a latecomer what became of a request, by whom and when."""
+def request_status(request: Request) -> str:
+    """Describe the state of a request: what happened, by whom and when."""
     approved = approved_by(request)
-    said = WHAT_HAPPENED[request.state].format(by=f" by {approved}" if approved else "")
+    predicate = STATE_PREDICATES[request.state].format(by=f" by {approved}" if approved else "")
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
-    return f"This request {said}{ended} ({when(request.changed_at)}).{after}"
+    return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"
 
 
 def approved_by(request: Request) -> str:
-    """Name who approved, first yes first, or nothing."""
-    return listed(person(approval.user) for approval in request.approvals)
+    """Mention the approvers in the order of their approvals; empty without approvals."""
+    return join(person(approval.user) for approval in request.approvals)
 
 
-def answer_of_atlas(status: object, code: object) -> str:
-    """Give Atlas's own terms for an outcome, for whoever looks further, or nothing."""
-    terms = [f"HTTP {status}" if status else "", code_or_nothing(code)]
-    said = ", ".join(term for term in terms if term)
-    return f"\nAtlas answered {said}." if said else ""
+def atlas_answer(status: object, error_code: object) -> str:
+    """Format Atlas's HTTP status and error code as a line to append; empty without either."""
+    parts = [f"HTTP {status}"] if status else []
+    parts += [code(str(error_code))] if error_code else []
+    return f"\nAtlas answered {', '.join(parts)}." if parts else ""
 
 
-def code_or_nothing(word: object) -> str:
-    return code(str(word)) if word else ""
+def job(ref: JobRef, project_name: str) -> str:
+    """Name a restore job within a sentence."""
+    project = one_line(project_name)
+    return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"
 
 
 def summary(request: Request) -> str:
-    """Say in a few words which job this is about."""
-    ref = request.ref
-    project = line(request.project_name)
-    return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"
+    """Name the job of a request within a sentence."""
+    return job(request.ref, request.project_name)

@@ -1,4 +1,4 @@
-"""Reads Slack's payloads: the actor, the channel, the request, and a name for spans (pure)."""
+"""Reads Slack's payloads: actor, channel, request, span name, and `private_metadata`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.cancellation.request_context import is_request_id
+from bot.cancellation.request_context import current_request_id, is_request_id
 from bot.slack import ids
+from bot.slack.blockkit import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +72,7 @@ def request_in(body: Mapping[str, Any]) -> str | None:
     action = _action(body)
     if action.get("action_id") in CARD_ACTIONS:
         return _request_id(action.get("value"))
-    metadata = str(_part(body, "view").get("private_metadata") or "")
-    return _request_id(metadata) or _request_id(_values(metadata).get(REQUEST_KEY))
+    return _request_id(decode_metadata(_part(body, "view")).get(REQUEST_KEY))
 
 
 def may_begin(body: Mapping[str, Any]) -> bool:
@@ -96,9 +96,27 @@ def name_of(body: Mapping[str, Any]) -> str:
     return (f"{kind} {own}" if own else kind)[:MAX_NAME_LENGTH]
 
 
-def with_request(values: dict[str, Any], request: str | None) -> dict[str, Any]:
-    """Add the request's id to a dialog's metadata."""
-    return values | ({REQUEST_KEY: request} if request else {})
+def encode_metadata(values: Mapping[str, Any]) -> str:
+    """Encode a view's `private_metadata`, with the id of the current request.
+
+    Raises:
+        ValueError: the text is longer than Slack accepts.
+    """
+    request = current_request_id()
+    known = {REQUEST_KEY: request} if request else {}
+    text = json.dumps({**known, **values}, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > METADATA:
+        raise ValueError(f"{len(text)} characters do not fit into private_metadata")
+    return text
+
+
+def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
+    """Decode a view's `private_metadata`; empty if it is not a JSON object."""
+    try:
+        values = json.loads(str(view.get("private_metadata") or ""))
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _is_outside(known: set[str], identity: Identity) -> bool:
@@ -124,11 +142,3 @@ def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _id_of(body: Mapping[str, Any], name: str) -> str | None:
     found = _part(body, name).get("id")
     return str(found) if found else None
-
-
-def _values(metadata: str) -> Mapping[str, Any]:
-    try:
-        values = json.loads(metadata)
-    except (ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -10,7 +10,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
-from bot.slack.dialog.views import apology
+from bot.slack.dialog.views import internal_error_text
 from bot.slack.errors import CALL_ERRORS, meaning_of
 from bot.slack.payloads import channel_of
 
@@ -74,7 +74,7 @@ class PrivateReply:
 
     def error_callback(self, target: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Return a function that sends the reference of an unexpected error to `target`."""
-        return lambda reference: self.send_text(target, apology(reference))
+        return lambda reference: self.send_text(target, internal_error_text(reference))
 
     async def _respond(self, url: str, message: dict[str, Any]) -> bool:
         webhook = AsyncWebhookClient(

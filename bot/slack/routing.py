@@ -1,4 +1,4 @@
-"""Where a command, a button or a message leads: to a dialog, a list, or a sentence."""
+"""Routes commands, job buttons and message shortcuts to a dialog, a list or a text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
 from bot.slack import mrkdwn
 from bot.slack.command import grammar
-from bot.slack.command import views as helping
+from bot.slack.command import views as command_views
 from bot.slack.command.grammar import ShowHistory, ShowList
+from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.dialog.search import SearchQuery
 from bot.slack.error_messages import sentence_for
 from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import PickerQuery
@@ -23,130 +23,126 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from typing import Any
 
-    from bot.cancellation.projects import Project, Projects
+    from bot.cancellation.projects import Projects
     from bot.slack.bolt_app import Dependencies
 
 log = structlog.get_logger(__name__)
 
-#: A string is a private sentence (mrkdwn of our own making).
+#: A string is the text of a private reply (trusted mrkdwn).
 Route: TypeAlias = JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | str
 
 
 def route(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Route:
-    """Decide what a command leads to (pure).
+    """Choose the route of a command (pure).
 
     Args:
-        command: what was typed, read.
-        channel: where.
-        projects: those that the bot knows.
-        typed: as it was typed, for names of projects that no other grammar has.
+        command: the parsed command.
+        channel: the channel of the command.
+        projects: the known projects.
+        typed: the text itself, which may be a project's name that the grammar rejects.
     """
     match command:
         case grammar.OpenJob():
-            return _job(command, channel, projects)
+            return _route_job(command, channel, projects)
         case grammar.FindJob(job_id):
-            return SearchQuery(job_id=job_id, among=projects.all, asked_in=channel)
+            return SearchQuery(job_id=job_id, projects=projects.all, asked_in=channel)
         case grammar.OpenPicker():
-            return _pickers(command, channel, projects)
+            return _route_picker(command, channel, projects)
         case ShowList() | ShowHistory():
             return command
         case grammar.Help():
-            return helping.help_text(project.name for project in projects.all)
-        case grammar.Unclear():
-            named = projects.find(grammar.normalise(typed)) if typed else None
-            return (
-                PickerQuery(project=named, asked_in=channel) if named else helping.unclear(command)
-            )
+            return command_views.help_text(project.name for project in projects.all)
+        case grammar.InvalidCommand():
+            return _route_project(typed, channel, projects) or command_views.invalid(command)
 
 
-def _job(command: grammar.OpenJob, channel: str, projects: Projects) -> Route:
+def _route_job(command: grammar.OpenJob, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     if project is None and command.project:
-        return _which(command.project, projects)
+        return _unknown_project(command.project, projects)
     if project is None:
         return SearchQuery(
             job_id=command.job_id,
-            among=projects.all,
+            projects=projects.all,
             cluster=command.cluster,
             asked_in=channel,
         )
     try:
         ref = JobRef(project_id=project.id, cluster_name=command.cluster, job_id=command.job_id)
     except InvalidName as error:
-        return helping.type_instead(mrkdwn.escape(str(error)))
-    return _barred(project, channel) or JobTarget(
-        ref=ref, project_name=project.name, asked_in=channel
-    )
+        return command_views.with_example(mrkdwn.escape(str(error)))
+    if refusal := may_use_channel(project.policy, channel):
+        return sentence_for(refusal)
+    return JobTarget(ref=ref, project_name=project.name, asked_in=channel)
 
 
-def _pickers(command: grammar.OpenPicker, channel: str, projects: Projects) -> Route:
+def _route_picker(command: grammar.OpenPicker, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     if project is None and command.project:
-        return _which(command.project, projects)
+        return _unknown_project(command.project, projects)
     return PickerQuery(project=project, word=command.cluster, asked_in=channel)
 
 
-def _which(given: str, projects: Projects) -> str:
-    return helping.which_project(given, [each.name for each in projects.all])
+def _route_project(typed: str, channel: str, projects: Projects) -> PickerQuery | None:
+    project = projects.find(grammar.normalise(typed)) if typed else None
+    return PickerQuery(project=project, asked_in=channel) if project else None
 
 
-def _barred(project: Project, channel: str) -> str | None:
-    refusal = may_use_channel(project.policy, channel)
-    return sentence_for(refusal) if refusal else None
+def _unknown_project(name: str, projects: Projects) -> str:
+    return command_views.unknown_project(name, [project.name for project in projects.all])
 
 
-def dispatch(deps: Dependencies, lead: Route, body: Mapping[str, Any], how: str) -> None:
-    """Go where it leads, after the ack.
+def dispatch(deps: Dependencies, to: Route, body: Mapping[str, Any], event: str) -> None:
+    """Start the work of a route in the background, after the ack.
 
     Args:
-        deps: who does it.
-        lead: where it leads.
-        body: has the person, the place and the trigger.
-        how: what the person did, for the log.
+        deps: the features.
+        to: the route.
+        body: the payload, with the person, the channel and the trigger.
+        event: what the person did, for the log.
     """
-    note(how, lead, body)
+    log_route(event, to, body)
     reply_to = reply_target_of(body)
-    work = _work(deps, lead, body)
-    name = f"answer with {described(lead)['wants']}"
-    deps.background.start(work, name, deps.replies.error_callback(reply_to))
+    name = f"dispatch {log_fields(to)['route']}"
+    deps.background.start(_work(deps, to, body), name, deps.replies.error_callback(reply_to))
 
 
-def note(how: str, lead: Route, body: Mapping[str, Any]) -> None:
-    """Log what a person did, and where it leads: as it was read, not as it was typed."""
+def log_route(event: str, to: Route, body: Mapping[str, Any]) -> None:
+    """Log what a person did and its route; never the typed text."""
     reply_to = reply_target_of(body)
-    log.info(how, actor=reply_to.user, channel=reply_to.channel, **described(lead))
+    log.info(event, actor=reply_to.user, channel=reply_to.channel, **log_fields(to))
 
 
-def described(lead: Route) -> dict[str, str]:
-    """Say where it leads, for the log (pure)."""
-    match lead:
+def log_fields(to: Route) -> dict[str, str]:
+    """Describe a route for the log (pure)."""
+    match to:
         case JobTarget(ref=ref):
-            return {"wants": "a job", "cluster": ref.cluster_name, "job": ref.job_id}
+            return {"route": "job", "cluster": ref.cluster_name, "job": ref.job_id}
         case SearchQuery(job_id=job_id):
-            return {"wants": "a job to be found", "job": job_id}
+            return {"route": "search", "job": job_id}
         case PickerQuery():
-            return {"wants": "jobs to pick from"}
+            return {"route": "picker"}
         case ShowList():
-            return {"wants": "the list"}
+            return {"route": "list"}
         case ShowHistory():
-            return {"wants": "the history"}
+            return {"route": "history"}
         case str():
-            return {"wants": "a sentence"}
+            return {"route": "text"}
 
 
-def _work(deps: Dependencies, lead: Route, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+def _work(deps: Dependencies, to: Route, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
     reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     trigger = str(body.get("trigger_id") or "")
-    match lead:
+    match to:
         case JobTarget():
-            return deps.dialogs.open(lead, actor, trigger, reply_to)
+            return deps.dialogs.open(to, actor, trigger, reply_to)
         case SearchQuery():
-            return deps.searches.open(lead, actor, trigger, reply_to)
+            return deps.searches.open(to, actor, trigger, reply_to)
         case PickerQuery():
-            return deps.pickers.open(lead, actor, trigger, reply_to)
+            return deps.pickers.open(to, actor, trigger, reply_to)
         case ShowList(cluster):
-            return deps.listings.show_list(cluster, actor, reply_to)
+            return deps.lists.show_jobs(cluster, actor, reply_to)
         case ShowHistory(count):
-            return deps.listings.show_history(count, actor, reply_to)
+            return deps.lists.show_history(count, actor, reply_to)
         case str():
-            return deps.replies.send_text(reply_to, lead)
+            return deps.replies.send_text(reply_to, to)

@@ -108,7 +108,7 @@ async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(house: House
     await house.bot.stop()
     view = house.slack.view_of("rina")
 
-    assert "The bot is just being restarted: try again in a moment." in str(view)
+    assert "The bot is being restarted: try again in a moment." in str(view)
     assert "Try again" in str(view)
 
 

@@ -17,7 +17,7 @@ from bot.settings import load_settings, table
 from bot.slack import errors as slack_errors
 from bot.slack.command.grammar import FORMS
 from bot.slack.manifest import SCOPES
-from bot.slack.mrkdwn import STATES
+from bot.slack.mrkdwn import STATE_LABELS
 from bot.web.metrics import Metrics
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
@@ -136,7 +136,7 @@ def test_troubleshooting_has_every_sentence_that_people_see(leaf: type[Exception
 
 def test_troubleshooting_calls_the_states_as_the_card_does() -> None:
     table = page("docs/troubleshooting.md").partition("## On a card")[2].partition("\n## ")[0]
-    on_cards = {re.sub(r"^:\w+: ", "", words) for words in STATES.values()}
+    on_cards = {re.sub(r"^:\w+: ", "", words) for words in STATE_LABELS.values()}
 
     assert {row[0] for row in rows(table)} - on_cards == set()
 

@@ -17,6 +17,7 @@ from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.home import handlers as home_handlers
+from bot.slack.lists import handlers as list_handlers
 from bot.slack.manifest import SCOPES, manifest
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.shortcut import handlers as shortcut_handlers
@@ -163,6 +164,7 @@ def test_the_manifest_declares_exactly_what_has_a_listener() -> None:
         dialog_handlers,
         picker_handlers,
         shortcut_handlers,
+        list_handlers,
         home_handlers,
         card_handlers,
     ):

@@ -1,4 +1,4 @@
-"""From a click on a card to the ledger, and what the person is told."""
+"""Carries out the decisions of a card's buttons: approve, deny, withdraw, try again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, Person
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.opening import open_dialog
+from bot.slack.dialog.flow import open_dialog
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, SlackTrouble, meaning_of
 from bot.slack.payloads import actor_of
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds to find out whether a person may deny, before the dialog is opened anyway: its
-#: trigger lives 3 seconds, and the rights are checked again when it is submitted.
-BEFORE_A_DIALOG = 1.0
+#: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
+#: The rights are checked again at the submission.
+DENY_CHECK_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Click:
-    """A click on a card.
+    """A click on a card's button.
 
     Attributes:
         request_id: the button's value.
-        message: the timestamp of the message with the button, if all can see one.
+        message: the timestamp of the message; None in the Home tab and in private messages.
     """
 
     request_id: str
@@ -67,7 +67,7 @@ def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
 
 
 class CardActions:
-    """The card's buttons: each click ends in a changed card or in a private sentence."""
+    """The decisions; each click ends in an updated card or in a private reply."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._client = deps.client
@@ -89,51 +89,51 @@ class CardActions:
         return await self._service.retry(click.request_id, person)
 
     async def withdraw(self, click: Click) -> Request:
-        # The requester's id and team decide: Slack need not be asked who that is.
+        # The ids of user and team decide, so Slack is not asked about the person.
         kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
         person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
         return await self._service.withdraw(click.request_id, person)
 
     async def decide(self, click: Click, decision: Decision) -> None:
-        """Make a decision within the time of an ack; tell what came of it afterwards."""
+        """Carry out a decision before the ack, and report its result afterwards."""
         try:
             request = await run_until_deadline(decision(click), self._background, self._ack_timeout)
         except (CancellationError, DirectoryTrouble) as error:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
-            self._later(self._tell_loser(click, error), click)
+            self._start(self._report_refusal(click, error), click)
         else:
             if request.card and click.message != request.card.ts:
-                self._later(self._settle_copy(click, request), click)
+                self._start(self._update_clicked(click, request), click)
 
     def ask_reason(self, click: Click) -> None:
-        """Ask in a dialog why it is denied."""
-        self._later(self._ask_reason(click), click)
+        """Open the dialog for the reason of a denial, in the background."""
+        self._start(self._ask_reason(click), click)
 
     async def _ask_reason(self, click: Click) -> None:
-        if refusal := await self._may_not_deny(click):
+        if refusal := await self._deny_refusal(click):
             log.info("click refused", actor=click.actor.id, why=type(refusal).__name__)
-            await self._tell_loser(click, refusal)
+            await self._report_refusal(click, refusal)
             return
+        view = dialog_views.deny_reason(click.request_id)
         try:
-            await open_dialog(
-                self._client, click.trigger_id, dialog_views.deny_reason(click.request_id)
-            )
-        except SlackTrouble as trouble:
-            log.warning("dialog could not be opened", error=trouble.sentence)
-            await self._replies.send_text(click.reply_to, sentence_for(trouble))
+            await open_dialog(self._client, click.trigger_id, view)
+        except SlackTrouble as error:
+            log.warning("dialog could not be opened", error=error.sentence)
+            await self._replies.send_text(click.reply_to, sentence_for(error))
         else:
-            log.info("dialog opened", asks="why it is denied", actor=click.actor.id)
+            log.info("denial dialog opened", actor=click.actor.id)
 
-    async def _may_not_deny(self, click: Click) -> Exception | None:
+    async def _deny_refusal(self, click: Click) -> Exception | None:
+        """Return why this person may not deny, if that is known in time."""
         try:
             return await run_until_deadline(
-                self._deny_check(click), self._background, BEFORE_A_DIALOG
+                self._check_deny(click), self._background, DENY_CHECK_TIMEOUT
             )
         except (CancellationError, DirectoryTrouble) as error:
             log.info("denial not checked before its dialog", error=str(error))
             return error if isinstance(error, DirectoryTrouble) else None
 
-    async def _deny_check(self, click: Click) -> Exception | None:
+    async def _check_deny(self, click: Click) -> Exception | None:
         request = await self._service.request(click.request_id)
         if request.state is not State.AWAITING:
             return AlreadyHandled(request)
@@ -147,31 +147,29 @@ class CardActions:
             raise UnknownProject
         return policy
 
-    def _later(self, work: Any, click: Click) -> None:  # noqa: ANN401 - any coroutine
+    def _start(self, work: Coroutine[Any, Any, None], click: Click) -> None:
         self._background.start(work, "click", self._replies.error_callback(click.reply_to))
 
-    async def _tell_loser(self, click: Click, error: Exception) -> None:
+    async def _report_refusal(self, click: Click, error: Exception) -> None:
         await self._replies.send_text(click.reply_to, sentence_for(error, self._links))
         if isinstance(error, StateConflict):
-            await self._settle_copy(click, error.request)
+            await self._update_clicked(click, error.request)
 
-    async def _settle_copy(self, click: Click, request: Request) -> None:
-        """Bring a message up to date that no edit of ours reaches: a second copy of the card."""
+    async def _update_clicked(self, click: Click, request: Request) -> None:
+        """Update the clicked message if the outbox does not: an ended card, or a second copy."""
         if not click.message or not click.reply_to.channel or not request.card:
             return
-        is_the_card = click.message == request.card.ts
-        if is_the_card and not request.state.ended:
-            return  # the outbox draws it; a drawing of ours could come late
-        drawn = (
-            self._drawn(request) if is_the_card else card_views.second_copy(request, self._links)
-        )
+        if click.message != request.card.ts:
+            message = card_views.second_copy(request, self._links)
+        elif request.state.ended:
+            policy = self._service.policy_of(request.ref.project_id)
+            approvers = policy.approvers if policy else None
+            message = card_views.message(request, approvers, self._links)
+        else:
+            return  # the outbox updates it; an update from here could arrive late
         try:
             await self._client.chat_update(
-                channel=click.reply_to.channel, ts=click.message, **drawn
+                channel=click.reply_to.channel, ts=click.message, **message
             )
         except CALL_ERRORS as error:
-            log.info("copy of a card not settled", error=meaning_of(error).sentence)
-
-    def _drawn(self, request: Request) -> dict[str, Any]:
-        policy = self._service.policy_of(request.ref.project_id)
-        return card_views.message(request, policy.approvers if policy else None, self._links)
+            log.info("clicked message not updated", error=meaning_of(error).sentence)

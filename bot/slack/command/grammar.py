@@ -1,4 +1,4 @@
-"""The grammar of what people type after /cancel-restore (pure; it never raises)."""
+"""Parses the text of /cancel-restore, and the values of job buttons (pure; never raises)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from bot.atlas import is_cluster_name, is_object_id
-from bot.slack.command.urls import Named, read_url
+from bot.slack.command.urls import UrlParts, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bot.atlas import JobRef
+
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
-LONGEST = 3000
-HISTORY = 10
-MOST_HISTORY = 50
+MAX_LENGTH = 3000
+DEFAULT_HISTORY = 10
+MAX_HISTORY = 50
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """One job is named: its dialog. The project may be left out where there is one only."""
+    """Open the dialog of one job; the project is optional if the bot knows only one."""
 
     project: str | None
     cluster: str
@@ -32,7 +34,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class OpenPicker:
-    """No job is named: a dialog to pick one."""
+    """Open the picker dialog."""
 
     project: str | None = None
     cluster: str | None = None
@@ -40,105 +42,117 @@ class OpenPicker:
 
 @dataclass(frozen=True, slots=True)
 class FindJob:
-    """A job without its cluster."""
+    """Find the cluster of a job, then open its dialog."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShowList:
-    """The jobs that can still be cancelled, of one cluster or of all."""
+    """List the jobs that can be cancelled, of one cluster or of all."""
 
     cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ShowHistory:
-    """The last `count` requests."""
+    """List the last `count` requests."""
 
-    count: int = HISTORY
+    count: int = DEFAULT_HISTORY
 
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """What can be typed."""
+    """Show the help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unclear:
-    """Something else.
+class InvalidCommand:
+    """Explain what is wrong with any other text.
 
     Attributes:
-        problem: what was wrong, in plain text; it may repeat what was typed.
-        nearest: the command that was perhaps meant.
-        example: one that works.
+        problem: what is wrong, in plain text; it may quote the typed text.
+        suggestion: a similar command that is valid.
     """
 
     problem: str
-    nearest: str | None = None
-    example: str = EXAMPLE
+    suggestion: str | None = None
 
 
-Command: TypeAlias = OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | Help | Unclear
+Command: TypeAlias = OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | Help | InvalidCommand
 
 KEYWORDS = ("help", "list", "history")
 
-#: What people put before a job, though the command says it already.
+#: Verbs that people type before a job; the command itself is the verb.
 VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete", "/cancel-restore"})
 
-#: What phones and web pages make of plain characters.
+#: Typographic characters that phones and web pages substitute, and the plain ones.
 _PLAIN = str.maketrans(
     dict.fromkeys("‐‑‒–−", "-") | {"—": "--"} | dict.fromkeys("“”„‟«»‘’‚‛`", "'")
 )
 _QUOTES = "'\""
 _LINK = re.compile(r"<((?:https?|slack)://[^|>\s]+)(?:\|[^>]*)?>")
 _MENTION = re.compile(r"<[@#!][^|>]*\|([^>]*)>")
-_NAMELESS = re.compile(r"<[@#!]([^|>]*)>")
-_NEARLY_AN_ID = re.compile(r"(?=.*\d)[0-9a-fA-F]{16,40}")
+_BARE_MENTION = re.compile(r"<[@#!]([^|>]*)>")
+_ALMOST_OBJECT_ID = re.compile(r"(?=.*\d)[0-9a-fA-F]{16,40}")
 
 
 def parse(text: str) -> Command:
-    """Read what was typed after the command."""
-    if len(text) > LONGEST:
-        return Unclear(f"That is {len(text)} characters long, more than any command.")
+    """Parse the text after the command."""
+    if len(text) > MAX_LENGTH:
+        return InvalidCommand(f"That is {len(text)} characters long, more than any command.")
     words = normalise(text).split()
     if not words:
         return OpenPicker()
-    if named := next(filter(None, map(read_url, words)), None):
-        return _from_url(named, words)
+    if url := next(filter(None, map(parse_url, words)), None):
+        return _from_url(url, words)
     return _from_keyword(words) or _from_names(words)
 
 
+def job_value(ref: JobRef) -> str:
+    """Encode the value of a button or an option for a job: what a person would type.
+
+    It holds the project's id, because its name may change.
+    """
+    return f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
+
+
+def parse_job_value(value: str) -> OpenJob | None:
+    """Decode what `job_value` encoded; None for any other text."""
+    command = parse(value)
+    return command if isinstance(command, OpenJob) else None
+
+
 def normalise(text: str) -> str:
-    """Undo what phones, Slack and copied pages do to a command."""
+    """Undo typographic substitution, Slack's link and mention markup, and HTML escapes."""
     text = _LINK.sub(r" \1 ", text)
-    text = _NAMELESS.sub(r"\1", _MENTION.sub(r"\1", text))
+    text = _BARE_MENTION.sub(r"\1", _MENTION.sub(r"\1", text))
     text = html.unescape(text).translate(_PLAIN)
-    visible = (_visible(character) for character in text)
-    words = (word.strip(_QUOTES) for word in "".join(visible).split())
+    printable = (_printable(character) for character in text)
+    words = (word.strip(_QUOTES) for word in "".join(printable).split())
     return " ".join(word for word in words if word)
 
 
-def _visible(character: str) -> str:
-    """Drop what takes no room; whatever else is no character becomes a space."""
+def _printable(character: str) -> str:
+    """Drop format characters; turn control characters and separators into spaces."""
     category = unicodedata.category(character)
     if category == "Cf":  # zero-width and direction marks
         return ""
     return " " if category[0] in "CZ" else character
 
 
-def _from_url(named: Named, words: Sequence[str]) -> Command:
+def _from_url(url: UrlParts, words: Sequence[str]) -> Command:
     loose = [word.lower() for word in words if is_object_id(word.lower())]
-    job_id = named.job_id or next(iter(loose), None)
-    if named.cluster and not is_cluster_name(named.cluster):
-        return _no_cluster(named.cluster)
-    if named.cluster and job_id:
-        return OpenJob(named.project, named.cluster, job_id)
+    job_id = url.job_id or next(iter(loose), None)
+    if url.cluster and not is_cluster_name(url.cluster):
+        return _not_a_cluster(url.cluster)
+    if url.cluster and job_id:
+        return OpenJob(url.project, url.cluster, job_id)
     if job_id:
         return FindJob(job_id)
-    if named.cluster or named.project:
-        return OpenPicker(named.project, named.cluster)
-    return Unclear("That link names no project, cluster or restore job of Atlas.")
+    if url.cluster or url.project:
+        return OpenPicker(url.project, url.cluster)
+    return InvalidCommand("That link names no project, cluster or restore job of Atlas.")
 
 
 def _from_keyword(words: Sequence[str]) -> Command | None:
@@ -151,53 +165,66 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
         case "history", ([] | [_]):
             return _history(*rest)
         case ("list" | "history") as word, _ if not is_object_id(rest[-1].lower()):
-            return Unclear(f"There is too much after “{word}”.", nearest=word)
+            return InvalidCommand(f"There is too much after “{word}”.", suggestion=word)
     return None
 
 
 def _list(cluster: str | None = None) -> Command:
-    known = cluster is None or is_cluster_name(cluster)
-    return ShowList(cluster) if known else _no_cluster(str(cluster))
+    valid = cluster is None or is_cluster_name(cluster)
+    return ShowList(cluster) if valid else _not_a_cluster(str(cluster))
 
 
-def _history(count: str = str(HISTORY)) -> Command:
-    if count.isascii() and count.isdigit() and len(count) <= len(str(LONGEST)) and int(count) > 0:
-        return ShowHistory(min(int(count), MOST_HISTORY))
-    why = f"“{_short(count)}” is not a number of requests from 1 to {MOST_HISTORY}."
-    return Unclear(why, nearest=f"history {HISTORY}")
+def _history(count: str = str(DEFAULT_HISTORY)) -> Command:
+    if (
+        count.isascii()
+        and count.isdigit()
+        and len(count) <= len(str(MAX_LENGTH))
+        and int(count) > 0
+    ):
+        return ShowHistory(min(int(count), MAX_HISTORY))
+    why = f"“{_shorten(count)}” is not a number of requests from 1 to {MAX_HISTORY}."
+    return InvalidCommand(why, suggestion=f"history {DEFAULT_HISTORY}")
 
 
 def _from_names(words: Sequence[str]) -> Command:
     *before, last = words
     if is_object_id(last.lower()):
-        return _with_verb(words) or _job_of(before, last.lower())
+        return _superfluous_verb(words) or _job_of(before, last.lower())
     if before and is_object_id(words[0].lower()):
-        return _swapped(words)
-    if wrong := next((word for word in words if _NEARLY_AN_ID.fullmatch(word)), None):
-        return _no_job_id(wrong)
+        return _wrong_order(words)
+    if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
+        return _not_a_job_id(almost_id)
     if before:
-        return _too_many(words)
-    return OpenPicker(*_place(words)) if is_cluster_name(_place(words)[1]) else _no_cluster(last)
+        return _not_a_command(words)
+    return (
+        OpenPicker(*_split_project(words))
+        if is_cluster_name(_split_project(words)[1])
+        else _not_a_cluster(last)
+    )
 
 
 def _job_of(before: Sequence[str], job_id: str) -> Command:
     if not before:
         return FindJob(job_id)
-    project, cluster = _place(before)
+    project, cluster = _split_project(before)
     return (
-        OpenJob(project, cluster, job_id) if is_cluster_name(cluster) else _mended(cluster, job_id)
+        OpenJob(project, cluster, job_id)
+        if is_cluster_name(cluster)
+        else _suggest_hyphens(cluster, job_id)
     )
 
 
-def _with_verb(words: Sequence[str]) -> Unclear | None:
+def _superfluous_verb(words: Sequence[str]) -> InvalidCommand | None:
     verb, *rest = words
     if verb.lower() not in VERBS:
         return None
-    return Unclear(f"Leave “{verb}” out: the command says it already.", nearest=" ".join(rest))
+    return InvalidCommand(
+        f"Leave “{verb}” out: the command says it already.", suggestion=" ".join(rest)
+    )
 
 
-def _place(words: Sequence[str]) -> tuple[str | None, str]:
-    """Split `CLUSTER`, `PROJECT CLUSTER` or `PROJECT/CLUSTER`; a project's name may have spaces."""
+def _split_project(words: Sequence[str]) -> tuple[str | None, str]:
+    """Split `CLUSTER`, `PROJECT CLUSTER` or `PROJECT/CLUSTER`; project names may contain spaces."""
     joined = " ".join(words)
     separator = "/" if "/" in joined else " "
     project, _, cluster = joined.rpartition(separator)
@@ -208,57 +235,57 @@ def _unquoted(text: str) -> str:
     return text.strip().strip(_QUOTES).strip()
 
 
-def _swapped(words: Sequence[str]) -> Command:
+def _wrong_order(words: Sequence[str]) -> Command:
     job_id, *rest = words
-    return Unclear(
+    return InvalidCommand(
         "The job's id stands last, after its cluster.",
-        nearest=_short(f"{' '.join(rest)} {job_id.lower()}"),
+        suggestion=_shorten(f"{' '.join(rest)} {job_id.lower()}"),
     )
 
 
-def _no_job_id(word: str) -> Unclear:
-    return Unclear(
-        f"“{_short(word)}” is not a restore job's id: it has {len(word)} characters, "
+def _not_a_job_id(word: str) -> InvalidCommand:
+    return InvalidCommand(
+        f"“{_shorten(word)}” is not a restore job's id: it has {len(word)} characters, "
         "and an id has 24, each 0-9 or a-f."
     )
 
 
-def _no_cluster(word: str) -> Unclear:
+def _not_a_cluster(word: str) -> InvalidCommand:
     if not word:
-        return Unclear("The cluster's name is missing.")
-    return Unclear(
-        f"“{_short(word)}” is not a cluster's name: one has letters, digits and hyphens only, "
+        return InvalidCommand("The cluster's name is missing.")
+    return InvalidCommand(
+        f"“{_shorten(word)}” is not a cluster's name: one has letters, digits and hyphens only, "
         "and begins with a letter or a digit.",
-        nearest=nearest(word),
+        suggestion=closest_keyword(word),
     )
 
 
-def _mended(cluster: str, job_id: str) -> Unclear:
-    """Guess the name that was meant: hyphens where something else stands."""
+def _suggest_hyphens(cluster: str, job_id: str) -> InvalidCommand:
+    """Suggest a valid name: hyphens in place of every other character."""
     guess = re.sub(r"[^A-Za-z0-9]+", "-", cluster).strip("-")
-    meant = f"{guess} {job_id}" if is_cluster_name(guess) else None
-    return replace(_no_cluster(cluster), nearest=meant)
+    suggestion = f"{guess} {job_id}" if is_cluster_name(guess) else None
+    return replace(_not_a_cluster(cluster), suggestion=suggestion)
 
 
-def _too_many(words: Sequence[str]) -> Unclear:
-    return Unclear(
-        f"“{_short(' '.join(words))}” is not a command: after a cluster comes a job's id, "
+def _not_a_command(words: Sequence[str]) -> InvalidCommand:
+    return InvalidCommand(
+        f"“{_shorten(' '.join(words))}” is not a command: after a cluster comes a job's id, "
         "24 characters 0-9 or a-f.",
-        nearest=nearest(words[0]),
+        suggestion=closest_keyword(words[0]),
     )
 
 
-def nearest(word: str) -> str | None:
-    """Return the keyword that was perhaps meant."""
-    close = difflib.get_close_matches(_short(word).lower(), KEYWORDS, n=1, cutoff=0.7)
+def closest_keyword(word: str) -> str | None:
+    """Return the keyword that is spelled like `word`, if any."""
+    close = difflib.get_close_matches(_shorten(word).lower(), KEYWORDS, n=1, cutoff=0.7)
     return close[0] if close else None
 
 
-def _short(text: str, limit: int = 60) -> str:
+def _shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-#: For the help: what can be typed, and what it does.
+#: The forms of the command, as the help shows them.
 FORMS: Mapping[str, str] = {
     "": "lets you pick a cluster and one of its restore jobs",
     "CLUSTER": "the same, with the cluster picked",

@@ -1,4 +1,4 @@
-"""Answers /cancel-restore: a dialog, a private list, or a private sentence."""
+"""Handles /cancel-restore: opens a dialog, or answers with a list or a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.slack.command.grammar import parse
 from bot.slack.command.views import private
 from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
-from bot.slack.routing import dispatch, note, route
+from bot.slack.routing import dispatch, log_route, route
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -23,12 +23,12 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
         typed = str(body.get("text") or "")
         channel = channel_of(body) or reply_target_of(body).user
-        lead = route(parse(typed), channel, deps.service.projects, typed)
-        if isinstance(lead, str):
-            note(TYPED, lead, body)
-            await ack(**private(lead))
+        to = route(parse(typed), channel, deps.service.projects, typed)
+        if isinstance(to, str):
+            log_route(TYPED, to, body)
+            await ack(**private(to))
         else:
             await ack()
-            dispatch(deps, lead, body, TYPED)
+            dispatch(deps, to, body, TYPED)
 
     app.command(ids.COMMAND)(cancel_restore)

@@ -1,1 +1,1 @@
-"""The dialog with the details of a job, and its submission."""
+"""The dialog of one restore job, and its submission."""

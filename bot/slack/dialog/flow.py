@@ -1,18 +1,20 @@
-"""Opens the dialog at once, finds out what it is to show, and keeps it up to date."""
+"""Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.atlas import AtlasError
+from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError, UnknownProject
 from bot.slack import mrkdwn
+from bot.slack.access import allowed_projects
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.opening import open_dialog
+from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import (
     CALL_ERRORS,
@@ -26,36 +28,70 @@ from bot.slack.placement import NowhereToPost, choose, target
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
     from bot.cancellation.policy import Policy
+    from bot.cancellation.projects import Project
+    from bot.services.search_results import ClusterRef, Search
     from bot.services.service import JobDetails
     from bot.slack.blockkit import View
     from bot.slack.bolt_app import Dependencies
-    from bot.slack.dialog.metadata import JobTarget
     from bot.slack.payloads import Actor
     from bot.slack.placement import Placement
     from bot.slack.private_reply import ReplyTarget
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that Atlas may take: somebody waits in front of the dialog, and can try again in it.
-PATIENCE = 12.0
+#: Seconds for reading a job; the dialog then offers to try again.
+ATLAS_TIMEOUT = 12.0
 
-#: Seconds between the tries to update a dialog; the update may be repeated, it changes nothing.
-PAUSES = (0.5, 2.0)
+#: Seconds before each retry of a view's update, which is idempotent.
+UPDATE_BACKOFF = (0.5, 2.0)
 
-#: What a dialog says that has not found out what to show when the process ends.
-ENDING = "The bot is just being restarted: try again in a moment."
+#: What a dialog shows if the process stops before the job was read.
+STOPPING = "The bot is being restarted: try again in a moment."
 
-#: Codes of a trigger that was used: the first delivery of this payload has opened the dialog.
-USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
+#: Slack's codes for a trigger that was used: an earlier delivery of the payload opened the dialog.
+TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 
 
 class Refusal(Exception):
-    """This person cannot go on here; the text is mrkdwn of our own making."""
+    """This person cannot continue; the text is trusted mrkdwn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """A job whose cluster or project is not known.
+
+    Attributes:
+        projects: the projects to search.
+        cluster: its cluster's name, if known.
+        hints: words that may be its cluster's name.
+        asked_in: the channel of the command.
+    """
+
+    job_id: str
+    projects: tuple[Project, ...]
+    asked_in: str
+    cluster: str | None = None
+    hints: tuple[str, ...] = ()
+
+
+async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> str:
+    """Open a dialog and return its id; raises `SlackTrouble`."""
+    if not trigger_id:
+        raise DialogTooLate  # Slack would report an invalid argument
+    try:
+        response = await client.views_open(trigger_id=trigger_id, view=view)
+    except CALL_ERRORS as error:
+        raise meaning_of(error) from error
+    return str((response.get("view") or {})["id"])
 
 
 class Dialogs:
-    """The dialog, from the trigger to the details."""
+    """The dialog, from the trigger to a job's details."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._client = deps.client
@@ -67,56 +103,56 @@ class Dialogs:
         self._sleep = deps.sleep
 
     async def open(
-        self, asked: JobTarget, actor: Actor, trigger_id: str, reply_to: ReplyTarget
+        self, job: JobTarget, actor: Actor, trigger_id: str, reply_to: ReplyTarget
     ) -> None:
-        """Show "Looking up …" with Slack's very next call, then what was found."""
-        view = dialog_views.loading(asked)
-        opening = asyncio.create_task(self.opened(view, trigger_id, reply_to))
-        finding = asyncio.create_task(self.find(asked, actor))
+        """Open the dialog with the next call to Slack, while the job is being read."""
+        loading = dialog_views.loading(job)
+        opening = asyncio.create_task(self.open_view(loading, trigger_id, reply_to))
+        reading = asyncio.create_task(self.job_view(job, actor))
         try:
             if view_id := await opening:
-                await self.show(view_id, await finding, reply_to)
+                await self.update(view_id, await reading, reply_to)
         finally:
-            await cancel_and_wait(finding)
+            await cancel_and_wait(reading)
 
-    async def opened(self, view: View, trigger_id: str, reply_to: ReplyTarget) -> str | None:
-        """Open a dialog and return its id; None when that was not to be, and the person told."""
+    async def open_view(self, view: View, trigger_id: str, reply_to: ReplyTarget) -> str | None:
+        """Open a view and return its id; None if it could not be opened, which is reported."""
         try:
             view_id = await open_dialog(self._client, trigger_id, view)
-        except SlackTrouble as trouble:
-            await self._not_opened(trouble, reply_to)
+        except SlackTrouble as error:
+            await self._report_not_opened(error, reply_to)
             return None
         log.info("dialog opened", view=view_id)
         return view_id
 
-    async def look_again(
-        self, asked: JobTarget, actor: Actor, view_id: str, reply_to: ReplyTarget
+    async def reload(
+        self, job: JobTarget, actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> None:
-        """Look the job up anew, in the same dialog."""
-        await self.show(view_id, dialog_views.loading(asked), reply_to)
-        await self.show(view_id, await self.find(asked, actor), reply_to)
+        """Read the job again, and update the same dialog."""
+        await self.update(view_id, dialog_views.loading(job), reply_to)
+        await self.update(view_id, await self.job_view(job, actor), reply_to)
 
-    async def find(self, asked: JobTarget, actor: Actor) -> View:
-        """Ask Slack about the person and the channel, and Atlas about the job, all at once."""
+    async def job_view(self, job: JobTarget, actor: Actor) -> View:
+        """Build the view of a job; asks Atlas about the job and Slack about rights concurrently."""
         try:
-            return await self._found(asked, actor)
+            return await self._job_view(job, actor)
         except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
-            log.info("dialog says why not", job=asked.ref.job_id, why=type(error).__name__)
-            return self._instead(error, asked)
+            log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
+            return self._error_view(error, job)
         except asyncio.CancelledError:
-            # The process is about to end, and leaves time for a last word; another one goes on.
-            return dialog_views.trouble(ENDING, asked)
+            # The process is stopping; there is time left for one more update.
+            return dialog_views.error(STOPPING, job)
 
-    async def _found(self, asked: JobTarget, actor: Actor) -> View:
-        looking = asyncio.create_task(self._service.look_up(asked.ref, timeout=PATIENCE))
+    async def _job_view(self, job: JobTarget, actor: Actor) -> View:
+        reading = asyncio.create_task(self._service.look_up(job.ref, timeout=ATLAS_TIMEOUT))
         try:
-            policy, standing = await self._admit(asked, actor)
-            return self._view(await looking, asked, policy, standing)
+            policy, placement = await self._check_access(job, actor)
+            return self._details_view(await reading, job, policy, placement)
         finally:
-            await cancel_and_wait(looking)
+            await cancel_and_wait(reading)
 
-    async def show(self, view_id: str, view: View, reply_to: ReplyTarget) -> None:
-        """Update an open dialog; one that was closed meanwhile needs no update."""
+    async def update(self, view_id: str, view: View, reply_to: ReplyTarget) -> None:
+        """Update an open dialog, unless it was closed."""
         try:
             await self._update(view_id, view)
         except DialogTooLate:
@@ -125,7 +161,7 @@ class Dialogs:
             await self._replies.send_text(reply_to, sentence_for(error))
 
     async def _update(self, view_id: str, view: View) -> None:
-        for pause in (*PAUSES, None):
+        for pause in (*UPDATE_BACKOFF, None):
             try:
                 await self._client.views_update(view_id=view_id, view=view)
             except CALL_ERRORS as error:
@@ -136,71 +172,134 @@ class Dialogs:
             else:
                 return
 
-    async def _not_opened(self, trouble: SlackTrouble, reply_to: ReplyTarget) -> None:
-        if trouble.code in USED:
-            log.info("dialog is open already", code=trouble.code)
+    async def _report_not_opened(self, error: SlackTrouble, reply_to: ReplyTarget) -> None:
+        if error.code in TRIGGER_USED:
+            log.info("dialog is open already", code=error.code)
             return
-        log.warning("dialog could not be opened", error=trouble.sentence)
-        await self._replies.send_text(reply_to, sentence_for(trouble))
+        log.warning("dialog could not be opened", error=error.sentence)
+        await self._replies.send_text(reply_to, sentence_for(error))
 
-    def _instead(self, error: Exception, asked: JobTarget) -> View:
-        """Draw what is shown in place of the job."""
+    def _error_view(self, error: Exception, job: JobTarget) -> View:
         if isinstance(error, Refusal):
             return dialog_views.refused(str(error))
         if isinstance(error, AtlasError):
-            terms = mrkdwn.answer_of_atlas(error.status, error.code)
-            return dialog_views.trouble(str(error), asked, terms)
+            answer = mrkdwn.atlas_answer(error.status, error.code)
+            return dialog_views.error(str(error), job, answer)
         if isinstance(error, (LedgerError, DirectoryTrouble)):
-            return dialog_views.trouble(str(error), asked)
+            return dialog_views.error(str(error), job)
         return dialog_views.refused(sentence_for(error, self._links))
 
-    async def _admit(self, asked: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
-        """Check the person and the place; raises `Refusal`, `NotAllowed` or `DirectoryTrouble`."""
-        policy = self._service.policy_of(asked.ref.project_id)
+    async def _check_access(self, job: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
+        """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryTrouble`."""
+        policy = self._service.policy_of(job.ref.project_id)
         if policy is None:
             raise UnknownProject
-        if refusal := rules.may_use_channel(policy, asked.asked_in):
+        if refusal := rules.may_use_channel(policy, job.asked_in):
             raise refusal
-        person, standing, members = await asyncio.gather(
+        person, placement, members = await asyncio.gather(
             self._directory.person(actor, policy.requesters),
-            self._standing(policy, asked, actor),
-            self._members(policy),
+            self._placement(policy, job, actor),
+            self._approvers(policy),
         )
         if refusal := rules.may_request(policy, person):
             raise refusal
-        if isinstance(standing, NowhereToPost):
-            raise Refusal(standing.sentence)
+        if isinstance(placement, NowhereToPost):
+            raise Refusal(placement.sentence)
         if refusal := rules.check_enough_approvers(policy, actor.id, members):
             raise refusal
-        return policy, standing
+        return policy, placement
 
-    async def _standing(
-        self, policy: Policy, asked: JobTarget, actor: Actor
+    async def _placement(
+        self, policy: Policy, job: JobTarget, actor: Actor
     ) -> Placement | NowhereToPost:
-        channel = target(policy, asked.asked_in)
-        asking = {channel, asked.asked_in}
-        places = await asyncio.gather(*(self._channels.place(each) for each in asking))
-        found = dict(zip(asking, places, strict=True))
-        return choose(policy, asked.asked_in, found[channel], actor.id, found[asked.asked_in])
+        channel = target(policy, job.asked_in)
+        ids = {channel, job.asked_in}
+        found = await asyncio.gather(*(self._channels.place(each) for each in ids))
+        channels = dict(zip(ids, found, strict=True))
+        return choose(policy, job.asked_in, channels[channel], actor.id, channels[job.asked_in])
 
-    async def _members(self, policy: Policy) -> frozenset[str]:
+    async def _approvers(self, policy: Policy) -> frozenset[str]:
         if policy.approvals == 0:
             return frozenset()
-        # One more than needed, for the requester may be among them.
+        # One more than needed, because the requester may be one of them.
         return await self._directory.able_in(policy.approvers.groups, policy.approvals + 1)
 
-    def _view(
-        self, sight: JobDetails, asked: JobTarget, policy: Policy, standing: Placement
+    def _details_view(
+        self, details: JobDetails, job: JobTarget, policy: Policy, placement: Placement
     ) -> View:
+        taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
         log.info(
             "job looked up",
-            job=asked.ref.job_id,
-            state=sight.job.state.value,
-            can_be_cancelled=sight.job.can_be_cancelled,
-            **({"taken_by": sight.open_request.id} if sight.open_request else {}),
+            job=job.ref.job_id,
+            state=details.job.state.value,
+            can_be_cancelled=details.job.can_be_cancelled,
+            **taken_by,
         )
-        if sight.open_request:
-            return dialog_views.taken(sight.open_request, asked, self._links)
-        if not sight.job.can_be_cancelled:
-            return dialog_views.not_cancellable(sight, asked, self._links)
-        return dialog_views.details(sight, asked, policy, standing, self._links)
+        if details.open_request:
+            return dialog_views.taken(details.open_request, job, self._links)
+        if not details.job.can_be_cancelled:
+            return dialog_views.not_cancellable(details.job, job, self._links)
+        return dialog_views.details(details, job, policy, placement, self._links)
+
+
+class Searches:
+    """The dialog of a job whose cluster must be found first."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._service = deps.service
+        self._background = deps.background
+        self._directory = deps.directory
+        self._dialogs = deps.dialogs
+
+    async def open(
+        self, query: SearchQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
+    ) -> None:
+        """Show that the search starts, then the job, or that it was not found."""
+        names = [project.name for project in query.projects]
+        view = dialog_views.searching(query.job_id, names, query.cluster)
+        if view_id := await self._dialogs.open_view(view, trigger_id, reply_to):
+            result = await self._result_view(query, actor, view_id, reply_to)
+            await self._dialogs.update(view_id, result, reply_to)
+
+    async def _result_view(
+        self, query: SearchQuery, actor: Actor, view_id: str, reply_to: ReplyTarget
+    ) -> View:
+        try:
+            projects = await allowed_projects(
+                self._directory, actor, query.asked_in, query.projects
+            )
+        except (CancellationError, DirectoryTrouble) as error:
+            return dialog_views.refused(sentence_for(error))
+        result, searched = await self._search(query, projects, view_id, reply_to)
+        if result.found is None:
+            return dialog_views.not_found(query.job_id, searched, result, query.cluster)
+        return await self._dialogs.job_view(_job_target(query, result.found), actor)
+
+    async def _search(
+        self,
+        query: SearchQuery,
+        projects: Sequence[Project],
+        view_id: str,
+        reply_to: ReplyTarget,
+    ) -> tuple[Search, Sequence[ClusterRef]]:
+        """Search, and show in the dialog how many clusters are searched."""
+        updates: list[asyncio.Task[None]] = []
+        searched: list[ClusterRef] = []
+
+        async def show_scope(clusters: Sequence[ClusterRef]) -> None:
+            searched.extend(clusters)
+            view = dialog_views.search_scope(query.job_id, clusters)
+            update = self._dialogs.update(view_id, view, reply_to)
+            updates.append(self._background.start(update, "search"))
+
+        result = await self._service.finder.search(
+            query.job_id, projects, cluster=query.cluster, hints=query.hints, told=show_scope
+        )
+        # The next update must come last.
+        await asyncio.gather(*updates, return_exceptions=True)
+        return result, searched
+
+
+def _job_target(query: SearchQuery, found: ClusterRef) -> JobTarget:
+    ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
+    return JobTarget(ref=ref, project_name=found.project.name, asked_in=query.asked_in)

@@ -1,35 +1,237 @@
-"""Answers submitted dialogs."""
+"""Handles the buttons that open a job's dialog, and the submissions of dialogs."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from bot.slack import ids
+import structlog
+
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import (
+    CancellationError,
+    DenialReasonMissing,
+    LedgerError,
+    NameNotTyped,
+    ReasonMissing,
+    UnknownProject,
+)
+from bot.cancellation.request_context import current_request_id
+from bot.services.service import Submission
+from bot.slack import ids, mrkdwn
+from bot.slack.command.grammar import parse_job_value
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.submissions import updated
-from bot.slack.payloads import actor_of
+from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
+from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
+from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.payloads import REQUEST_KEY, actor_of, channel_of, decode_metadata
+from bot.slack.picker.handlers import update_picker
+from bot.slack.picker.state import read_picker, submit_problem
+from bot.slack.placement import is_direct
+from bot.slack.private_reply import reply_target_of
+from bot.slack.routing import dispatch, route
+from bot.tasks import run_until_deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
+    from bot.cancellation.lifecycle import Request
     from bot.slack.bolt_app import Dependencies
+    from bot.slack.dialog.metadata import DialogState
+    from bot.slack.links import Links
+    from bot.slack.payloads import Actor
 
-UNKNOWN = "This dialog is of another version of the bot. Please type the command again."
+    #: Keyword arguments of Bolt's `ack`.
+    Response = dict[str, Any]
+
+log = structlog.get_logger(__name__)
+
+UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type the command again."
+
+#: Closes all views of the dialog.
+CLOSE: Response = {"response_action": "clear"}
+
+#: Seconds between the reads of a request until its card is posted.
+CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def submitted(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        job = parse_job_value(str(body["actions"][0].get("value") or ""))
+        channel = channel_of(body) or reply_target_of(body).user
+        to = route(job, channel, deps.service.projects) if job else UNKNOWN_BUTTON
+        dispatch(deps, to, body, "button clicked")
+
+    async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _reload(deps, body)
+
+    async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
         await ack(**await deps.submissions.submit(body["view"], actor))
 
-    async def denied(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
         await ack(**await deps.submissions.deny(body["view"], actor))
 
     async def unknown(ack: AsyncAck) -> None:
-        await ack(**updated(dialog_views.refused(UNKNOWN)))
+        await ack(**update_with(dialog_views.refused(UNKNOWN_DIALOG)))
 
-    app.view(ids.DIALOG)(submitted)
-    app.view(ids.DENY_DIALOG)(denied)
+    app.action(ids.OPEN)(open_job)
+    app.action(ids.TRY_AGAIN)(try_again)
+    app.view(ids.DIALOG)(submit)
+    app.view(ids.DENY_DIALOG)(deny)
     app.view(re.compile(".*"))(unknown)
+
+
+def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
+    """Read the job of the dialog again, after the ack."""
+    view: Mapping[str, Any] = body.get("view") or {}
+    if picker := read_picker(view):
+        update_picker(deps, picker, ids.JOB, body)
+        return
+    reply_to = reply_target_of(body)
+    try:
+        job = read_target(view)
+    except UnreadableDialog as error:
+        deps.background.start(deps.replies.send_text(reply_to, str(error)), "private reply")
+        return
+    reloading = deps.dialogs.reload(job, actor_of(body, deps.identity), str(view["id"]), reply_to)
+    deps.background.start(reloading, "reload", deps.replies.error_callback(reply_to))
+
+
+class Submissions:
+    """Turns submitted views into requests and denials before the ack."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._client = deps.client
+        self._service = deps.service
+        self._directory = deps.directory
+        self._links = deps.links
+        self._background = deps.background
+        self._ack_timeout = deps.ack_timeout
+        self._sleep = deps.sleep
+
+    async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
+        """Record a request, and answer the dialog."""
+        if problem := submit_problem(view):
+            log.info("submission refused", actor=actor.id, why="no job selected and shown")
+            return {"response_action": "errors", "errors": dict([problem])}
+        try:
+            state = read_state(view)
+            request = await self._before_ack(self._submit(view, state, actor))
+        except UnreadableDialog as error:
+            log.info("submission refused", actor=actor.id, why=type(error).__name__)
+            return update_with(dialog_views.refused(mrkdwn.escape(str(error))))
+        except (CancellationError, DirectoryTrouble) as error:
+            log.info("submission refused", actor=actor.id, why=type(error).__name__)
+            return refusal(error, self._links)
+        return self._recorded(request, state, str(view["id"]))
+
+    async def deny(self, view: Mapping[str, Any], actor: Actor) -> Response:
+        """Record a denial, and answer the dialog."""
+        request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
+        reason = typed_text(view, ids.REASON)
+        try:
+            await self._before_ack(self._deny(request_id, actor, reason))
+        except (CancellationError, DirectoryTrouble) as error:
+            log.info("denial refused", actor=actor.id, why=type(error).__name__)
+            return refusal(error, self._links)
+        return CLOSE
+
+    async def _before_ack(self, work: Coroutine[Any, Any, Request]) -> Request:
+        return await run_until_deadline(work, self._background, self._ack_timeout)
+
+    async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
+        job = state.target
+        policy = self._service.policy_of(job.ref.project_id)
+        if policy is None:
+            raise UnknownProject
+        if not_allowed := rules.may_use_channel(policy, job.asked_in):
+            raise not_allowed
+        groups = policy.approvers.groups if policy.approvals else ()
+        person, members = await asyncio.gather(
+            self._directory.acting(actor, policy.requesters), self._directory.members_of(groups)
+        )
+        submission = Submission(
+            key=str(view["id"]),
+            person=person,
+            ref=job.ref,
+            project_name=job.project_name,
+            asked_in=job.asked_in,
+            channel=state.card_channel,
+            shown=state.shown,
+            reason=typed_text(view, ids.REASON),
+            typed=typed_text(view, ids.TYPED),
+            moved_because=state.because,
+            approver_members=members,
+            request_id=current_request_id(),
+        )
+        return await self._service.submit(submission)
+
+    async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
+        request = await self._service.request(request_id)
+        policy = self._service.policy_of(request.ref.project_id)
+        if policy is None:
+            raise UnknownProject
+        person = await self._directory.acting(actor, policy.approvers)
+        return await self._service.deny(request_id, person, reason)
+
+    def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
+        if request.channel == state.target.asked_in:
+            return CLOSE
+        self._background.start(self._link_card(request, view_id), "link to the card")
+        return update_with(dialog_views.posted_elsewhere(card_location(request)))
+
+    async def _link_card(self, request: Request, view_id: str) -> None:
+        """Add a link to the card to the dialog, once the card is posted."""
+        for interval in CARD_POLL_INTERVALS:
+            await self._sleep(interval)
+            current = await self._service.request(request.id)
+            if url := self._links.card_of(current):
+                text = f"{card_location(current)} {mrkdwn.link(url, 'Go to the card')}."
+                await self._update(view_id, dialog_views.posted_elsewhere(text))
+                return
+
+    async def _update(self, view_id: str, view: dict[str, Any]) -> None:
+        try:
+            await self._client.views_update(view_id=view_id, view=view)
+        except CALL_ERRORS as error:
+            # The dialog was closed or Slack is unavailable; it already shows the channel.
+            log.info("card could not be linked", error=meaning_of(error).sentence)
+
+
+def card_location(request: Request) -> str:
+    """Say in which channel the card is."""
+    if is_direct(request.channel):
+        return "Its card is in your direct messages with the bot."
+    return f"Its card is in {mrkdwn.channel(request.channel)}."
+
+
+def refusal(error: Exception, links: Links) -> Response:
+    """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
+    if isinstance(error, NameNotTyped):
+        return input_error(ids.TYPED, error)
+    if isinstance(error, (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryTrouble)):
+        return input_error(ids.REASON, error)
+    return update_with(dialog_views.refused(sentence_for(error, links)))
+
+
+def input_error(block_id: str, error: Exception) -> Response:
+    """Keep the dialog open with a plain-text error below an input."""
+    return {"response_action": "errors", "errors": {block_id: str(error)}}
+
+
+def update_with(view: dict[str, Any]) -> Response:
+    return {"response_action": "update", "view": view}
+
+
+def typed_text(view: Mapping[str, Any], block_id: str) -> str:
+    """Read a text input whose action id is its block id; without NUL, which PostgreSQL rejects."""
+    values = (view.get("state") or {}).get("values") or {}
+    element = (values.get(block_id) or {}).get(block_id) or {}
+    return str(element.get("value") or "").replace("\0", "")

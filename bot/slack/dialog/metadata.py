@@ -1,27 +1,26 @@
-"""What a dialog carries in `private_metadata`, written and read strictly."""
+"""What a dialog keeps in `private_metadata`: the job, and what was shown of it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.lifecycle import JobFingerprint
-from bot.cancellation.request_context import current_request_id
-from bot.slack.blockkit import METADATA, cut
-from bot.slack.payloads import with_request
+from bot.slack.blockkit import cut
+from bot.slack.payloads import encode_metadata
 
-#: Rises when the meaning of a field changes: dialogs that are open during an update are told.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Rises when the meaning of a field changes: dialogs opened by an earlier version are refused.
 VERSION = 1
 
-#: Longer names are cut; the ids say which project it is.
-LONGEST_NAME = 200
-LONGEST_REASON = 300
-
-#: Characters of any text in it: all of them together must fit in again.
-LONGEST_TEXT = 400
+#: Longer project names are cut; the ids identify the project.
+MAX_NAME_LENGTH = 200
+MAX_REASON_LENGTH = 300
 
 
 class UnreadableDialog(ValueError):
@@ -33,11 +32,11 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTarget:
-    """Which job was asked for, and where.
+    """The job to cancel, and where it was requested.
 
     Attributes:
         ref: the job.
-        project_name: what people call its project.
+        project_name: the display name of its project.
         asked_in: the channel of the command.
     """
 
@@ -51,90 +50,114 @@ class DialogState:
     """What the dialog showed: enough to submit it.
 
     Attributes:
-        asked: which job.
+        target: the job.
         shown: its fingerprint.
-        card_channel: where the card is to stand.
-        because: why that is not where it should be, if it is not.
+        card_channel: the channel for the card.
+        because: why the card goes to another channel than configured, if it does.
     """
 
-    asked: JobTarget
+    target: JobTarget
     shown: JobFingerprint
     card_channel: str
     because: str | None = None
 
 
-def write_asked(asked: JobTarget) -> str:
-    return _write(_asked_values(asked))
+class _Strict(BaseModel):
+    # All texts together must fit into METADATA when they are encoded again.
+    model_config = ConfigDict(strict=True, str_max_length=400)
 
 
-def write_seen(seen: DialogState) -> str:
-    values = {
-        "shown": _shown_values(seen.shown),
-        "card": seen.card_channel,
-        "because": cut(seen.because, LONGEST_REASON) if seen.because else None,
-    }
-    return _write(_asked_values(seen.asked) | values)
+class _Target(_Strict):
+    version: Literal[1]
+    project: str
+    cluster: str
+    job: str
+    name: str
+    asked_in: str
+
+    def to_target(self) -> JobTarget:
+        ref = JobRef(project_id=self.project, cluster_name=self.cluster, job_id=self.job)
+        return JobTarget(ref=ref, project_name=self.name, asked_in=self.asked_in)
 
 
-def read_asked(text: str) -> JobTarget:
-    """Read either kind; raises `UnreadableDialog`."""
-    return _asked(_read(text))
+class _Shown(_Strict):
+    type: str
+    snapshot: str
+    taken: AwareDatetime | None
+    cancellable: bool
+    target: str | None
+    live: bool
+    expires: AwareDatetime | None
 
-
-def read_seen(text: str) -> DialogState:
-    """Read what `write_seen` wrote; raises `UnreadableDialog`."""
-    values = _read(text)
-    try:
-        return DialogState(
-            asked=_asked(values),
-            shown=_shown(values["shown"]),
-            card_channel=_text(values["card"]),
-            because=_maybe(values["because"]),
+    def to_fingerprint(self) -> JobFingerprint:
+        return JobFingerprint(
+            delivery_type=self.type,
+            snapshot_id=self.snapshot,
+            snapshot_time=self.taken,
+            cancellable=self.cancellable,
+            target=self.target,
+            link_is_live=self.live,
+            expires_at=self.expires,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableDialog from error
 
 
-def _write(values: dict[str, Any]) -> str:
-    values = with_request(values, current_request_id())
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > METADATA:
-        raise ValueError(f"{len(text)} characters do not fit into private_metadata")
-    return text
+class _State(_Target):
+    shown: _Shown
+    card: str
+    because: str | None
 
 
-def _read(text: str) -> dict[str, Any]:
+def encode_target(target: JobTarget) -> str:
+    return encode_metadata(_target_values(target))
+
+
+def encode_state(state: DialogState) -> str:
+    return encode_metadata(
+        _target_values(state.target)
+        | {
+            "shown": _shown_values(state.shown),
+            "card": state.card_channel,
+            "because": cut(state.because, MAX_REASON_LENGTH) if state.because else None,
+        }
+    )
+
+
+def read_target(view: Mapping[str, Any]) -> JobTarget:
+    """Read the job of a view; raises `UnreadableDialog`."""
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return _Target.model_validate_json(_metadata(view)).to_target()
+    except (ValidationError, InvalidName) as error:
         raise UnreadableDialog from error
-    if not isinstance(values, dict) or values.get("version") != VERSION:
-        raise UnreadableDialog
-    return values
 
 
-def _asked_values(asked: JobTarget) -> dict[str, Any]:
+def read_state(view: Mapping[str, Any]) -> DialogState:
+    """Read the state of a view with a job's details; raises `UnreadableDialog`."""
+    try:
+        values = _State.model_validate_json(_metadata(view))
+        target = values.to_target()
+    except (ValidationError, InvalidName) as error:
+        raise UnreadableDialog from error
+    return DialogState(
+        target=target,
+        shown=values.shown.to_fingerprint(),
+        card_channel=values.card,
+        because=values.because,
+    )
+
+
+def _metadata(view: Mapping[str, Any]) -> str:
+    return str(view.get("private_metadata") or "")
+
+
+def _target_values(target: JobTarget) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "project": asked.ref.project_id,
-        "cluster": asked.ref.cluster_name,
-        "job": asked.ref.job_id,
-        "name": cut(asked.project_name, LONGEST_NAME),
-        "asked_in": asked.asked_in,
+        "project": target.ref.project_id,
+        "cluster": target.ref.cluster_name,
+        "job": target.ref.job_id,
+        "name": cut(target.project_name, MAX_NAME_LENGTH),
+        "asked_in": target.asked_in,
     }
-
-
-def _asked(values: dict[str, Any]) -> JobTarget:
-    try:
-        ref = JobRef(
-            project_id=_text(values["project"]),
-            cluster_name=_text(values["cluster"]),
-            job_id=_text(values["job"]),
-        )
-        name, asked_in = _text(values["name"]), _text(values["asked_in"])
-    except (KeyError, TypeError, ValueError, InvalidName) as error:
-        raise UnreadableDialog from error
-    return JobTarget(ref=ref, project_name=name, asked_in=asked_in)
 
 
 def _shown_values(shown: JobFingerprint) -> dict[str, Any]:
@@ -147,42 +170,3 @@ def _shown_values(shown: JobFingerprint) -> dict[str, Any]:
         "live": shown.link_is_live,
         "expires": shown.expires_at.isoformat() if shown.expires_at else None,
     }
-
-
-def _shown(values: dict[str, Any]) -> JobFingerprint:
-    return JobFingerprint(
-        delivery_type=_text(values["type"]),
-        snapshot_id=_text(values["snapshot"]),
-        snapshot_time=_moment(values["taken"]),
-        cancellable=_flag(values["cancellable"]),
-        target=_maybe(values["target"]),
-        link_is_live=_flag(values["live"]),
-        expires_at=_moment(values["expires"]),
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    if len(value) > LONGEST_TEXT:
-        raise ValueError("longer than any text of ours")
-    return value
-
-
-def _maybe(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("not yes or no")
-    return value
-
-
-def _moment(value: object) -> datetime | None:
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(_text(value))
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment

@@ -1,18 +1,23 @@
-"""The dialog: one view for each answer to "what about this job?"."""
+"""Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import JobFingerprint
-from bot.slack import blockkit, ids, mrkdwn
-from bot.slack import job_facts as job_words
-from bot.slack.dialog.metadata import DialogState, write_asked, write_seen
+from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.dialog.metadata import DialogState, encode_state, encode_target
+from bot.slack.lists.views import unavailable_blocks
+from bot.slack.payloads import REQUEST_KEY, encode_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from bot.atlas import JobRef, RestoreJob
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Policy
+    from bot.services.search_results import ClusterRef, Search
     from bot.services.service import JobDetails
     from bot.slack.blockkit import Block, View
     from bot.slack.dialog.metadata import JobTarget
@@ -21,88 +26,95 @@ if TYPE_CHECKING:
 
 TITLE = "Cancel a restore job"
 SUBMIT = "Cancel the job"
-#: Never two buttons that both say "cancel".
+#: A dialog never has two buttons that both say "cancel".
 KEEP = "Keep it"
 CLOSE = "Close"
 
+#: Projects that one sentence names.
+MAX_PROJECTS = 10
 
-def loading(asked: JobTarget) -> View:
-    """Show at once, while Atlas is asked."""
-    said = f":hourglass_flowing_sand: Looking up {_which(asked)} …"
-    return _view([blockkit.section(said)], close=KEEP, private_metadata=write_asked(asked))
+HOURGLASS = ":hourglass_flowing_sand:"
+NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
+
+
+def loading(target: JobTarget) -> View:
+    """Show which job is being read."""
+    return _view(
+        [blockkit.section(f"{HOURGLASS} Looking up {_name(target)} …")],
+        close=KEEP,
+        private_metadata=encode_target(target),
+    )
 
 
 def details(
-    sight: JobDetails, asked: JobTarget, policy: Policy, standing: Placement, links: Links
+    details: JobDetails, target: JobTarget, policy: Policy, placement: Placement, links: Links
 ) -> View:
-    """Show the job as Atlas has it now, with what is asked of the requester."""
-    seen = DialogState(
-        asked=asked,
-        shown=JobFingerprint.of(sight.job),
-        card_channel=standing.channel,
-        because=standing.because,
+    """Show the job as Atlas has it now, and the inputs that the policy requires."""
+    state = DialogState(
+        target=target,
+        shown=JobFingerprint.of(details.job),
+        card_channel=placement.channel,
+        because=placement.because,
     )
     blocks = [
-        *_job(sight.job, asked, links),
-        *_warning(sight.job),
-        *_inputs(policy, asked.ref),
-        *_notes(policy, standing),
+        *_job(details.job, target, links),
+        *_live_link_alert(details.job),
+        *_inputs(policy, target.ref),
+        *_notes(policy, placement),
     ]
-    return _view(blocks, close=KEEP, submit=SUBMIT, private_metadata=write_seen(seen))
+    return _view(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
 
 
-def not_cancellable(sight: JobDetails, asked: JobTarget, links: Links) -> View:
-    """Show the same details, and one sentence why nothing can be done."""
-    why = blockkit.alert(why_not(sight.job), "info")
-    return _view([*_job(sight.job, asked, links), why], private_metadata=write_asked(asked))
+def not_cancellable(job: RestoreJob, target: JobTarget, links: Links) -> View:
+    """Show the details of a job, and why it cannot be cancelled."""
+    why = blockkit.alert(why_not_cancellable(job), "info")
+    return _view([*_job(job, target, links), why], private_metadata=encode_target(target))
 
 
-def taken(request: Request, asked: JobTarget, links: Links) -> View:
-    """Say who has asked for this job already, and where to follow it."""
-    card = mrkdwn.link(links.card_of(request), "its card") if request.card else "its card"
-    said = (
+def taken(request: Request, target: JobTarget, links: Links) -> View:
+    """Name the person who requested the cancellation of this job before, and link to the card."""
+    card = mrkdwn.link(links.card_of(request), "its card")
+    text = (
         f"{mrkdwn.person(request.requester)} asked for this already, "
-        f"{mrkdwn.when(request.created_at)}. {mrkdwn.what_happened(request)} See {card}."
+        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)} See {card}."
     )
-    return _view([blockkit.section(f"{_heading(asked)}\n{said}", block_id=ids.JOB)])
+    return _view([blockkit.section(f"{_heading(target)}\n{text}", block_id=ids.JOB)])
 
 
-def trouble(sentence: str, asked: JobTarget, terms: str = "") -> View:
-    """Say why the job could not be read, with a button to look again.
+def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
+    """Show why the job could not be read, with a button to try again.
 
     Args:
         sentence: what went wrong, in plain text.
-        asked: which job.
-        terms: Atlas's own terms for it (mrkdwn of our own making), or nothing.
+        target: the job.
+        atlas_answer: the HTTP status and code of Atlas, as trusted mrkdwn.
     """
-    again = blockkit.button("Try again", ids.TRY_AGAIN, asked.ref.job_id, style="primary")
+    again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
     blocks = [
-        blockkit.section(_heading(asked), block_id=ids.JOB),
-        blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{terms}"),
+        blockkit.section(_heading(target), block_id=ids.JOB),
+        blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
         blockkit.context("Nothing was done."),
         blockkit.actions(again),
     ]
-    return _view(blocks, private_metadata=write_asked(asked))
+    return _view(blocks, private_metadata=encode_target(target))
 
 
-def refused(sentence: str) -> View:
-    """Say why this person cannot go on here; `sentence` is mrkdwn of our own making."""
-    return _view(
-        [blockkit.section(f":no_entry: {sentence}"), blockkit.context("Nothing was done.")]
-    )
+def refused(text: str) -> View:
+    """Show why this person cannot continue; `text` is trusted mrkdwn."""
+    return _view([blockkit.section(f":no_entry: {text}"), blockkit.context("Nothing was done.")])
 
 
-def posted_elsewhere(said: str) -> View:
-    """Confirm a submission whose card stands in another channel."""
-    return _view([blockkit.section(f":white_check_mark: The request is written down. {said}")])
+def posted_elsewhere(text: str) -> View:
+    """Confirm a submission whose card is in another channel; `text` is trusted mrkdwn."""
+    return _view([blockkit.section(f":white_check_mark: The request is recorded. {text}")])
 
 
-def broken(reference: str) -> View:
-    """Say that it went wrong, with what to quote to an admin."""
-    return _view([blockkit.section(f":warning: {apology(reference)}")])
+def internal_error(reference: str) -> View:
+    """Show the reference of an unexpected error."""
+    return _view([blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
-def apology(reference: str) -> str:
+def internal_error_text(reference: str) -> str:
     return (
         f"Something went wrong, and the bot's log has the details under {mrkdwn.code(reference)}. "
         "If a card is in the channel, it shows what was done; otherwise please try again."
@@ -110,26 +122,78 @@ def apology(reference: str) -> str:
 
 
 def deny_reason(request_id: str) -> View:
-    """Ask an approver why not."""
+    """Ask an approver for the reason of a denial."""
     hint = "The person who asked will read this in the thread."
-    ask = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
+    reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
     return blockkit.modal(
-        [blockkit.section("The request ends, and nothing is done to the restore job."), ask],
+        [blockkit.section("The request ends, and nothing is done to the restore job."), reason],
         callback_id=ids.DENY_DIALOG,
         title="Deny the request",
         close="Go back",
         submit="Deny",
-        private_metadata=request_id,
+        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
     )
 
 
-def why_not(job: RestoreJob) -> str:
-    """Say in one sentence why a job cannot be cancelled."""
+def why_not_cancellable(job: RestoreJob) -> str:
+    """Explain in one plain-text sentence why a job cannot be cancelled."""
     if job.delivery_type != "download":
-        kind = job_words.with_article(str(job.delivery_type))
+        kind = job_facts.with_article(str(job.delivery_type))
         return f"Atlas cancels downloads only, and this is {kind}."
-    said = job.state.sentence
-    return f"There is nothing left to cancel: {said[0].lower()}{said[1:]}"
+    sentence = job.state.sentence
+    return f"There is nothing left to cancel: {sentence[0].lower()}{sentence[1:]}"
+
+
+def searching(job_id: str, projects: Sequence[str], cluster: str | None) -> View:
+    """Show that a search starts."""
+    where = f"cluster {mrkdwn.code(cluster)} in " if cluster else "the clusters of "
+    return _search_progress(job_id, f"{where}{_projects(projects)}")
+
+
+def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
+    """Show how many clusters are searched."""
+    counts = Counter(each.project.name for each in clusters)
+    names = [f"{_clusters(n)} of {mrkdwn.one_line(name)}" for name, n in counts.most_common()]
+    return _search_progress(job_id, mrkdwn.join(_first_projects(names)))
+
+
+def not_found(
+    job_id: str, searched: Iterable[ClusterRef], result: Search, cluster: str | None
+) -> View:
+    """Show that a job was not found, and what could not be searched."""
+    where = f"in {mrkdwn.code(cluster)}" if cluster else f"in {_clusters(result.looked)}"
+    projects = _projects(sorted({each.project.name for each in searched}))
+    text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
+    note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
+    blocks = [
+        _search_section(f"{text}{f' of {projects}' if projects else ''}."),
+        *unavailable_blocks(result.unseen),
+        blockkit.context(note),
+    ]
+    return _view(blocks)
+
+
+def _search_progress(job_id: str, where: str) -> View:
+    text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
+    return _view([_search_section(text)], close=KEEP)
+
+
+def _search_section(text: str) -> Block:
+    return blockkit.section(blockkit.cut(text, blockkit.TEXT), block_id=ids.JOB)
+
+
+def _clusters(count: int) -> str:
+    return "1 cluster" if count == 1 else f"{count} clusters"
+
+
+def _projects(names: Sequence[str]) -> str:
+    return mrkdwn.join(_first_projects([mrkdwn.one_line(name) for name in names]))
+
+
+def _first_projects(names: Sequence[str]) -> list[str]:
+    if len(names) <= MAX_PROJECTS:
+        return [*names]
+    return [*names[:MAX_PROJECTS], f"{len(names) - MAX_PROJECTS} more projects"]
 
 
 def _view(
@@ -149,64 +213,69 @@ def _view(
     )
 
 
-def _which(asked: JobTarget) -> str:
-    ref = asked.ref
-    project = mrkdwn.line(asked.project_name)
-    return f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)} in {project}"
+def _name(target: JobTarget) -> str:
+    return mrkdwn.job(target.ref, target.project_name)
 
 
-def _heading(asked: JobTarget) -> str:
-    which = _which(asked)
-    return f"{which[0].upper()}{which[1:]}"
+def _heading(target: JobTarget) -> str:
+    name = _name(target)
+    return f"{name[0].upper()}{name[1:]}"
 
 
-def _job(job: RestoreJob, asked: JobTarget, links: Links) -> list[Block]:
-    shown = JobFingerprint.of(job)
+def _job(job: RestoreJob, target: JobTarget, links: Links) -> list[Block]:
     facts = [
-        ("Project", mrkdwn.line(asked.project_name) or "-"),
-        ("Cluster", mrkdwn.code(asked.ref.cluster_name)),
-        ("Restore job", mrkdwn.code(asked.ref.job_id)),
+        ("Project", mrkdwn.one_line(target.project_name) or "-"),
+        ("Cluster", mrkdwn.code(target.ref.cluster_name)),
+        ("Restore job", mrkdwn.code(target.ref.job_id)),
         ("State", job.state.sentence),
-        *job_words.facts(shown),
+        *job_facts.facts(JobFingerprint.of(job)),
         *_times(job),
     ]
-    page = mrkdwn.link(links.cluster_page(asked.ref), "Open in Atlas")
+    page = mrkdwn.link(links.cluster_page(target.ref), "Open in Atlas")
     return [blockkit.fields(facts, block_id=ids.JOB), blockkit.context(page)]
 
 
 def _times(job: RestoreJob) -> list[tuple[str, str]]:
+    # The fact about a live link says until when it is valid.
+    expires_at = job.expires_at if not job.link_is_live else None
+    expires = [("Expires", mrkdwn.date(expires_at))] if expires_at else []
+    finished = [("Finished", mrkdwn.date(job.finished_at))] if job.finished_at else []
     shards = [("Parts", f"{job.shards}, one for each shard")] if job.shards else []
-    # A live link says itself until when.
-    expires = job.expires_at if not job.link_is_live else None
-    ends = [("Expires", mrkdwn.when(expires))] if expires else []
-    done = [("Finished", mrkdwn.when(job.finished_at))] if job.finished_at else []
-    return [*ends, *done, *shards]
+    return [*expires, *finished, *shards]
 
 
-def _warning(job: RestoreJob) -> list[Block]:
+def _live_link_alert(job: RestoreJob) -> list[Block]:
     if not job.link_is_live:
         return []
-    # No date token here: an alert may be plain text only, and the details have the time.
-    said = (
+    # An alert is plain text, which has no date tokens; the details show the time.
+    text = (
         "The download link is live: somebody may have fetched the backup already. "
-        "Cancelling ends the link, but brings nothing back that was fetched."
+        "Cancelling ends the link, but cannot undo a download."
     )
-    return [blockkit.alert(said, "warning")]
+    return [blockkit.alert(text, "warning")]
+
+
+def reason_input(policy: Policy | None) -> Block:
+    return blockkit.text_input(
+        ids.REASON,
+        "Reason",
+        hint="It is shown on the card, to everybody in the channel.",
+        optional=policy is None or not policy.require_reason,
+        multiline=True,
+    )
 
 
 def _inputs(policy: Policy, ref: JobRef) -> list[Block]:
-    hint = "It stands on the card, for everybody in the channel."
-    optional = not policy.require_reason
-    reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=optional, multiline=True)
     if not policy.confirm_by_typing:
-        return [reason]
-    exactly = f"Exactly as it stands: {ref.cluster_name}"
+        return [reason_input(policy)]
     label = "Type the cluster's name to confirm"
-    return [reason, blockkit.text_input(ids.TYPED, label, hint=exactly, optional=False)]
+    hint = f"Exactly as shown: {ref.cluster_name}"
+    typed = blockkit.text_input(ids.TYPED, label, hint=hint, optional=False)
+    return [reason_input(policy), typed]
 
 
-def _notes(policy: Policy, standing: Placement) -> list[Block]:
-    notes = [standing.note] if standing.note else []
+def _notes(policy: Policy, placement: Placement) -> list[Block]:
+    notes = [placement.note] if placement.note else []
     if policy.approvals:
         people = "person" if policy.approvals == 1 else "people"
         notes.append(

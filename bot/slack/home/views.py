@@ -1,4 +1,4 @@
-"""The Home tab: what can be cancelled, what waits for the reader's approval, the last requests."""
+"""Builds the Home tab: cancellable jobs, requests to approve, and the last requests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.card import views as card_views
 from bot.slack.command.views import command
-from bot.slack.lists import history_views
-from bot.slack.lists import views as lists
+from bot.slack.lists import views as list_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,18 +19,18 @@ if TYPE_CHECKING:
     from bot.slack.links import Links
     from bot.storage.history import PastRequest
 
-#: How much of each is shown: a Home tab has 100 blocks.
-MOST_JOBS = 20
-MOST_WAITING = 10
-LAST = 5
+#: Entries of each part; a Home tab has at most 100 blocks.
+MAX_JOBS = 20
+MAX_WAITING = 10
+MAX_PAST = 5
 
 
 def view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
-    """Put the three parts together."""
+    """Build the tab from its three parts."""
     blocks = [
         _header("What can be cancelled now"),
         *jobs,
-        blockkit.actions(blockkit.button("Look again", ids.REFRESH, "home")),
+        blockkit.actions(blockkit.button("Refresh", ids.REFRESH, "home")),
         _header("Waits for your approval"),
         *waiting,
         _header("The last requests"),
@@ -40,51 +39,57 @@ def view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block])
     return {"type": "home", "blocks": blocks}
 
 
-def saying(sentence: str) -> list[Block]:
-    """Show a sentence instead of a part (mrkdwn of our own making)."""
-    return [blockkit.section(blockkit.cut(sentence, blockkit.TEXT))]
+def message(text: str) -> list[Block]:
+    """Show a message instead of a part; `text` is trusted mrkdwn."""
+    return [blockkit.section(blockkit.cut(text, blockkit.TEXT))]
 
 
-LOOKING = saying(":hourglass_flowing_sand: Looking …")
+LOADING = message(":hourglass_flowing_sand: Looking …")
 
 
 def jobs(listing: Listing, now: datetime) -> list[Block]:
-    """Show the newest of what can be cancelled."""
-    shown = [lists.entry(found) for found in listing.jobs[:MOST_JOBS]]
+    """Show the newest jobs that can be cancelled."""
+    shown = [list_views.job_entry(found) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
-        shown = saying("Nothing, as far as can be seen." if listing.unseen else "Nothing.")
+        shown = message("Nothing, as far as can be seen." if listing.unseen else "Nothing.")
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command('list')} shows all."))
-    return [*shown, *lists.unseen(listing.unseen), blockkit.context(f"As of {mrkdwn.when(now)}")]
+    return [
+        *shown,
+        *list_views.unavailable_blocks(listing.unseen),
+        blockkit.context(f"As of {mrkdwn.date(now)}"),
+    ]
 
 
 def waiting(requests: Sequence[Request], links: Links) -> list[Block]:
-    """Show the requests that the reader may approve, oldest first."""
+    """Show the requests that the viewer may approve, oldest first."""
     if not requests:
-        return saying("Nothing.")
-    shown = [part for each in requests[:MOST_WAITING] for part in _request(each, links)]
-    more = len(requests) - MOST_WAITING
+        return message("Nothing.")
+    shown = [part for each in requests[:MAX_WAITING] for part in _request(each, links)]
+    more = len(requests) - MAX_WAITING
     return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
 
 
 def past(requests: Sequence[PastRequest], projects: Mapping[str, str], links: Links) -> list[Block]:
     """Show the last requests."""
-    return history_views.sections(requests, projects, links) or saying("Nothing was asked for yet.")
+    return list_views.history_sections(requests, projects, links) or message(
+        "There are no requests yet."
+    )
 
 
 def _request(request: Request, links: Links) -> list[Block]:
-    there = mrkdwn.link(links.card_of(request), "its card")
+    card = mrkdwn.link(links.card_of(request), "its card")
     reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
-    said = (
+    text = (
         f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}, "
-        f"until {mrkdwn.when(request.expires_at)}: see {there}.{reason}"
+        f"until {mrkdwn.date(request.expires_at)}: see {card}.{reason}"
     )
     return [
-        blockkit.section(blockkit.cut(said, blockkit.TEXT)),
-        blockkit.actions(*card_views.decisions(request)),
+        blockkit.section(blockkit.cut(text, blockkit.TEXT)),
+        blockkit.actions(*card_views.approver_buttons(request)),
     ]
 
 
-def _header(words: str) -> dict[str, Any]:
-    return {"type": "header", "text": blockkit.plain(words)}
+def _header(text: str) -> dict[str, Any]:
+    return {"type": "header", "text": blockkit.plain(text)}

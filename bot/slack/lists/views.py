@@ -1,82 +1,82 @@
-"""The private list of what can be cancelled now, a page at a time."""
+"""Builds the private lists: the jobs that can be cancelled, and the last requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.lifecycle import JobFingerprint
-from bot.slack import blockkit, ids, mrkdwn
-from bot.slack import job_facts as job_words
+from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bot.services.search_results import CancellableJob, Listing, Unavailable
     from bot.slack.blockkit import Block
+    from bot.slack.links import Links
+    from bot.storage.history import PastRequest
 
-#: Jobs on one page: with everything around them well below the 50 blocks of a message.
-PAGE = 20
+#: Jobs on one page; a message has at most 50 blocks.
+PAGE_SIZE = 20
 
-#: What could not be seen is named up to so many clusters a project, and reasons.
-MOST_NAMED = 30
-MOST_REASONS = 8
+#: Unavailable clusters that one line names, and lines.
+MAX_CLUSTERS = 30
+MAX_REASONS = 8
 
 
-def message(listing: Listing, cluster: str | None, start: int = 0) -> dict[str, Any]:
-    """Render one page.
+def job_list(listing: Listing, cluster: str | None, start: int = 0) -> dict[str, Any]:
+    """Build one page of the jobs that can be cancelled.
 
     Args:
-        listing: everything.
-        cluster: the cluster that was asked for, or None for all.
-        start: how many jobs were on the pages before.
+        listing: all jobs.
+        cluster: the requested cluster, or None for all.
+        start: the number of jobs on the pages before.
 
     Returns:
         `response_type`, `text` and `blocks` of a private message.
     """
-    page = listing.jobs[start : start + PAGE]
-    said = _headline(listing, cluster, start, len(page))
-    blocks = [blockkit.section(said), *map(entry, page), *_more(listing, cluster, start)]
-    blocks += unseen(listing.unseen)
-    return {"response_type": "ephemeral", "text": said, "blocks": blocks}
+    page = listing.jobs[start : start + PAGE_SIZE]
+    headline = _headline(listing, cluster, start, len(page))
+    blocks = [blockkit.section(headline), *map(job_entry, page), *_more(listing, cluster, start)]
+    blocks += unavailable_blocks(listing.unseen)
+    return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
-def entry(found: CancellableJob) -> Block:
+def job_entry(found: CancellableJob) -> Block:
     """Show one job, with the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
-    taken = mrkdwn.when(shown.snapshot_time) if shown.snapshot_time else "time not given"
-    said = (
-        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.line(found.place.project.name)}: "
-        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {taken}, "
-        f"download link {job_words.link(shown)}"
+    text = (
+        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}: "
+        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {job_facts.snapshot_time(shown)}, "
+        f"download link {job_facts.download_link(shown)}"
     )
-    ref = found.ref
-    value = f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
-    button = blockkit.button("Cancel this job", ids.OPEN, value)
-    return blockkit.section(said) | {"accessory": button}
+    button = blockkit.button("Cancel this job", ids.OPEN, job_value(found.ref))
+    return blockkit.section(text) | {"accessory": button}
 
 
-def unseen(missing: Iterable[Unavailable]) -> list[Block]:
-    """Name what could not be seen, by reason."""
-    lines = reasons(missing)
+def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
+    """Show what could not be read, and why."""
+    lines = unavailable_lines(unavailable)
     return [blockkit.section(blockkit.cut("\n".join(lines), blockkit.TEXT))] if lines else []
 
 
-def reasons(missing: Iterable[Unavailable]) -> list[str]:
-    """Say a line for each reason why something could not be seen (mrkdwn)."""
+def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:
+    """Return one line (mrkdwn) for each project and reason."""
     grouped: dict[tuple[str, str], list[str | None]] = {}
-    for each in missing:
+    for each in unavailable:
         grouped.setdefault((each.project, each.why), []).append(each.cluster)
-    lines = [_reason(*key, sorted(filter(None, which))) for key, which in grouped.items()]
-    more = len(lines) - MOST_REASONS
-    return lines[:MOST_REASONS] + ([f":warning: and {more} reasons more."] if more > 0 else [])
+    lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
+    more = len(lines) - MAX_REASONS
+    return lines[:MAX_REASONS] + ([f":warning: and {more} reasons more."] if more > 0 else [])
 
 
 def _reason(project: str, why: str, clusters: Sequence[str]) -> str:
-    named = [mrkdwn.code(cluster) for cluster in clusters[:MOST_NAMED]]
-    if len(clusters) > MOST_NAMED:
-        named.append(f"{len(clusters) - MOST_NAMED} more")
-    where = f"{mrkdwn.listed(named)} in {mrkdwn.line(project)}" if named else mrkdwn.line(project)
+    names = [mrkdwn.code(cluster) for cluster in clusters[:MAX_CLUSTERS]]
+    if len(clusters) > MAX_CLUSTERS:
+        names.append(f"{len(clusters) - MAX_CLUSTERS} more")
+    project = mrkdwn.one_line(project)
+    where = f"{mrkdwn.join(names)} in {project}" if names else project
     return f":warning: Not seen: {where}. {mrkdwn.escape(why, 300)}"
 
 
@@ -87,21 +87,71 @@ def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> 
         seen = " in what could be seen" if listing.unseen else ""
         return f"No restore job{where} can be cancelled now{seen}."
     jobs = "restore job" if total == 1 else "restore jobs"
-    pages = f" ({start + 1} to {start + shown})" if total > PAGE else ""
+    pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""
     return f"*{total} {jobs}{where} can be cancelled now{pages}*"
 
 
 def _more(listing: Listing, cluster: str | None, start: int) -> list[Block]:
-    following = start + PAGE
+    following = start + PAGE_SIZE
     left = len(listing.jobs) - following
     if left <= 0:
         return []
-    button = blockkit.button(f"{min(left, PAGE)} more", ids.MORE, f"{following} {cluster or ''}")
+    button = blockkit.button(
+        f"{min(left, PAGE_SIZE)} more", ids.MORE, f"{following} {cluster or ''}"
+    )
     return [blockkit.actions(button)]
 
 
-def no_such_cluster(cluster: str, near: Iterable[str]) -> str:
-    """Say that a cluster is nowhere, and which was perhaps meant (mrkdwn)."""
-    close = [mrkdwn.code(name) for name in near]
-    meant = f" Did you mean {mrkdwn.listed(close)}?" if close else ""
+def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
+    """Say that no project has this cluster, and suggest similar names (mrkdwn)."""
+    names = [mrkdwn.code(name) for name in similar]
+    meant = f" Did you mean {mrkdwn.join(names)}?" if names else ""
     return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command('list')} shows all."
+
+
+def history(
+    past: Sequence[PastRequest], projects: Mapping[str, str], links: Links
+) -> dict[str, Any]:
+    """Build the list of the last requests.
+
+    Args:
+        past: the requests, newest first.
+        projects: project names by id.
+        links: builds the links to the threads.
+
+    Returns:
+        `response_type`, `text` and `blocks` of a private message.
+    """
+    last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
+    headline = f"*{last}*" if past else "There are no requests yet."
+    blocks = [blockkit.section(headline), *history_sections(past, projects, links)]
+    return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
+
+
+def history_sections(
+    past: Iterable[PastRequest],
+    projects: Mapping[str, str],
+    links: Links,
+    limit: int = blockkit.TEXT,
+) -> list[Block]:
+    """Put as many requests into each block as fit; a message has at most 50 blocks."""
+    texts = [""]
+    for each in past:
+        text = _past_request(each, projects, links)
+        if len(texts[-1]) + len(text) + 2 > limit:
+            texts.append("")
+        texts[-1] = f"{texts[-1]}\n\n{text}".strip()
+    return [blockkit.section(part) for part in texts if part]
+
+
+def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
+    """Say who requested which cancellation, and its state."""
+    project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
+    by = f" by {mrkdwn.person(past.by)}" if past.by else ""
+    card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
+    reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
+    return (
+        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)}){card}\n"
+        f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
+        f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
+    )

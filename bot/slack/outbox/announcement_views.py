@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.watched_job import WatchedState
 from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.command.grammar import job_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,7 @@ def fallback(sighting: WatchedJob, project_name: str) -> str:
     """Say in one line what notifications and screen readers get."""
     ref = sighting.ref
     which = f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)}"
-    said = f"{HEADLINES[sighting.seen]} - {which} in {mrkdwn.line(project_name)}"
+    said = f"{HEADLINES[sighting.seen]} - {which} in {mrkdwn.one_line(project_name)}"
     return blockkit.cut(said, blockkit.FALLBACK)
 
 
@@ -88,24 +89,21 @@ def blocks(sighting: WatchedJob, project_name: str, links: Links) -> list[Block]
 def _facts(sighting: WatchedJob, project_name: str) -> list[tuple[str, str]]:
     shown = sighting.shown
     return [
-        ("Project", mrkdwn.line(project_name) or "-"),
+        ("Project", mrkdwn.one_line(project_name) or "-"),
         ("Cluster", mrkdwn.code(sighting.ref.cluster_name)),
         ("Restore job", mrkdwn.code(sighting.ref.job_id)),
         ("Snapshot", job_facts.snapshot(shown)),
-        ("First seen", mrkdwn.when(sighting.first_seen_at)),
-        ("Ended", f"seen {mrkdwn.when(sighting.changed_at)}")
+        ("First seen", mrkdwn.date(sighting.first_seen_at)),
+        ("Ended", f"seen {mrkdwn.date(sighting.changed_at)}")
         if sighting.seen.is_over
-        else ("Download link", job_facts.link(shown)),
+        else ("Download link", job_facts.download_link(shown)),
     ]
 
 
 def _cancel(sighting: WatchedJob) -> Block:
-    ref = sighting.ref
-    # What a person would type after the command; the project's id, for its name may change.
-    value = f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
-    return blockkit.button("Cancel this job", ids.OPEN, value, style="danger")
+    return blockkit.button("Cancel this job", ids.OPEN, job_value(sighting.ref), style="danger")
 
 
 def _asked(request: Request, links: Links) -> str:
     card = mrkdwn.link(links.card_of(request), "The request")
-    return f"*{card}* of {mrkdwn.person(request.requester)}: {mrkdwn.STATES[request.state]}"
+    return f"*{card}* of {mrkdwn.person(request.requester)}: {mrkdwn.STATE_LABELS[request.state]}"

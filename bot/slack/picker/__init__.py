@@ -1,1 +1,1 @@
-"""The dialog with pickers for project, cluster, and job."""
+"""The dialog with pickers for project, cluster and job."""

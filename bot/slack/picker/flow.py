@@ -1,4 +1,4 @@
-"""Drives the dialog with pickers: what can be picked, and what follows a pick."""
+"""Opens the picker dialog, and updates it after each selection."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids, mrkdwn
 from bot.slack.access import allowed_projects
-from bot.slack.command import views as helping
-from bot.slack.command.grammar import nearest
+from bot.slack.command import views as command_views
+from bot.slack.command.grammar import closest_keyword
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import DirectoryTrouble
 from bot.slack.picker import views as picker_views
-from bot.slack.picker.state import Choice
+from bot.slack.picker.state import PickerState
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
-    Show = Callable[[View, ReplyTarget], Awaitable[None]]
+    Update = Callable[[View], Awaitable[None]]
 
-#: Seconds for what is only a suggestion, or must be known while a trigger lives.
-FOR_A_HINT = 1.5
+#: Seconds for reading clusters for a suggestion, or before a trigger is used.
+SUGGESTION_TIMEOUT = 1.5
 
-#: Seconds after which the pickers are shown while Atlas is still asked.
-SOON = 0.7
+#: Seconds after which the pickers are shown before Atlas has answered.
+LOADING_DELAY = 0.7
 
-#: Seconds that Atlas may take for what the dialog says below the selects.
-FOR_A_NOTE = 15.0
+#: Seconds for reading what the dialog says below the pickers.
+NOTE_TIMEOUT = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickerQuery:
-    """With what a dialog with pickers begins.
+    """The initial selection of a picker dialog.
 
     Attributes:
-        project: the project, where it was named or there is one only.
-        word: a cluster's name, or a project's.
+        project: the project, if it was typed or the bot knows only one.
+        word: the name of a cluster or of a project.
         asked_in: the channel of the command.
     """
 
@@ -59,210 +59,214 @@ class PickerQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """What a dialog with pickers is to show.
+class PickerContent:
+    """What a picker dialog shows.
 
     Attributes:
-        choice: what was picked.
-        projects: what can be picked.
-        note: what to say (mrkdwn of our own making), where that is known already.
+        state: what is selected.
+        projects: the projects to select from.
+        note: trusted mrkdwn below the pickers; if empty, it is read from Atlas.
     """
 
-    choice: Choice
+    state: PickerState
     projects: Sequence[Project]
-    note: str
+    note: str = ""
 
 
 class Pickers:
-    """The dialog in which a job is picked."""
+    """The dialog in which a person selects a job."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._service = deps.service
         self._replies = deps.replies
         self._directory = deps.directory
         self._dialogs = deps.dialogs
-        self._latest: dict[str, object] = {}
+        self._latest_update: dict[str, object] = {}
 
     async def open(
-        self, start: PickerQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
+        self, query: PickerQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
     ) -> None:
-        """Open the dialog at once, then offer what this person may pick."""
-        meant = nearest(start.word) if start.word else None
-        if start.word and meant and not await self._is_cluster(start):
-            said = f"There is no cluster {mrkdwn.code(start.word)}."
-            await self._replies.send_text(reply_to, helping.type_instead(said, meant))
+        """Open the dialog, then show what this person may select."""
+        keyword = closest_keyword(query.word) if query.word else None
+        if query.word and keyword and not await self._is_cluster(query):
+            problem = f"There is no cluster {mrkdwn.code(query.word)}."
+            answer = command_views.with_example(problem, keyword)
+            await self._replies.send_text(reply_to, answer)
             return
-        opening = asyncio.create_task(
-            self._dialogs.opened(picker_views.loading(), trigger_id, reply_to)
-        )
-        beginning = asyncio.create_task(self._begun(start, actor))
+        loading = self._dialogs.open_view(picker_views.loading(), trigger_id, reply_to)
+        opening = asyncio.create_task(loading)
+        reading = asyncio.create_task(self._initial_content(query, actor))
         if view_id := await opening:
-            await self._begin(beginning, actor, view_id, reply_to)
+            await self._show_initial(reading, actor, view_id, reply_to)
         else:
-            await cancel_and_wait(beginning)
+            await cancel_and_wait(reading)
 
-    async def pick(
-        self, choice: Choice, upto: str, actor: Actor, view_id: str, reply_to: ReplyTarget
+    async def select(
+        self, state: PickerState, last: str, actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> None:
-        """Show what follows a pick; a later pick in the same dialog wins.
+        """Update the dialog after a selection; a later selection supersedes this update.
 
         Args:
-            choice: with the pick.
-            upto: the last picker whose pick still holds.
-            actor: who picked.
-            view_id: in which dialog.
-            reply_to: where the person is.
+            state: with the selection.
+            last: the last picker whose selection is still valid.
+            actor: who selected.
+            view_id: the dialog.
+            reply_to: where errors are reported.
         """
-        with self._turn(view_id) as show:
+        with self._superseding(view_id, reply_to) as update:
             try:
-                projects = await self._projects(choice, actor)
+                projects = await self._allowed(state, actor)
             except (CancellationError, DirectoryTrouble) as error:
-                await show(dialog_views.refused(sentence_for(error)), reply_to)
+                await update(dialog_views.refused(sentence_for(error)))
                 return
-            # What was picked for another cluster before is dropped with its picker.
-            await show(self._waiting(choice, projects, upto), reply_to)
-            early = choice.ref is None
-            await self._follow(Drawing(choice, projects, ""), actor, show, reply_to, early=early)
+            # This also removes the pickers after `last`, with their selections.
+            content = PickerContent(state, projects)
+            await update(self._loading_view(content, last))
+            await self._show(content, actor, update, show_loading=state.ref is None)
 
     @contextmanager
-    def _turn(self, view_id: str) -> Iterator[Show]:
-        """Take the dialog over from an earlier turn, which shows nothing any more."""
-        turn = self._latest[view_id] = object()
+    def _superseding(self, view_id: str, reply_to: ReplyTarget) -> Iterator[Update]:
+        """Supersede earlier updates of a dialog: their views are dropped."""
+        token = self._latest_update[view_id] = object()
 
-        async def show(view: View, reply_to: ReplyTarget) -> None:
-            if self._latest.get(view_id) is turn:
-                await self._dialogs.show(view_id, view, reply_to)
+        async def update(view: View) -> None:
+            if self._latest_update.get(view_id) is token:
+                await self._dialogs.update(view_id, view, reply_to)
 
         try:
-            yield show
+            yield update
         finally:
-            if self._latest.get(view_id) is turn:
-                del self._latest[view_id]
+            if self._latest_update.get(view_id) is token:
+                del self._latest_update[view_id]
 
-    async def _begin(
-        self, beginning: asyncio.Task[Drawing], actor: Actor, view_id: str, reply_to: ReplyTarget
+    async def _show_initial(
+        self,
+        reading: asyncio.Task[PickerContent],
+        actor: Actor,
+        view_id: str,
+        reply_to: ReplyTarget,
     ) -> None:
-        with self._turn(view_id) as show:
+        with self._superseding(view_id, reply_to) as update:
             try:
-                drawing = await beginning
+                content = await reading
             except (CancellationError, DirectoryTrouble) as error:
-                await show(dialog_views.refused(sentence_for(error)), reply_to)
+                await update(dialog_views.refused(sentence_for(error)))
             else:
-                # A cluster that was typed is shown as picked only when it is known to be one.
-                early = drawing.choice.cluster is None
-                await self._follow(drawing, actor, show, reply_to, early=early)
+                # A typed cluster is shown as selected only once it is known to exist.
+                unselected = content.state.cluster is None
+                await self._show(content, actor, update, show_loading=unselected)
 
-    async def _follow(
-        self, drawing: Drawing, actor: Actor, show: Show, reply_to: ReplyTarget, *, early: bool
+    async def _show(
+        self, content: PickerContent, actor: Actor, update: Update, *, show_loading: bool
     ) -> None:
-        """Show the pickers with what there is to say; `early` ones without, where that lasts."""
-        drawn = asyncio.create_task(self._drawn(drawing, actor))
+        """Show the content; before it a loading view, if Atlas is slow and `show_loading`."""
+        building = asyncio.create_task(self._view(content, actor))
         try:
-            done, _ = await asyncio.wait({drawn}, timeout=SOON)
-            if early and not done:
-                await show(self._waiting(drawing.choice, drawing.projects, ids.JOB), reply_to)
-            await show(await drawn, reply_to)
+            done, _ = await asyncio.wait({building}, timeout=LOADING_DELAY)
+            if show_loading and not done:
+                await update(self._loading_view(content, ids.JOB))
+            await update(await building)
         finally:
-            drawn.cancel()
+            building.cancel()
 
-    async def _begun(self, start: PickerQuery, actor: Actor) -> Drawing:
-        among = [start.project] if start.project else self._service.projects.all
-        projects = await allowed_projects(self._directory, actor, start.asked_in, among)
-        return await self._placed(start, projects)
+    async def _initial_content(self, query: PickerQuery, actor: Actor) -> PickerContent:
+        candidates = [query.project] if query.project else self._service.projects.all
+        projects = await allowed_projects(self._directory, actor, query.asked_in, candidates)
+        return await self._resolve_word(query, projects)
 
-    async def _placed(self, start: PickerQuery, projects: Sequence[Project]) -> Drawing:
-        """Find out what the word is that the dialog begins with, and what to say about it."""
+    async def _resolve_word(self, query: PickerQuery, projects: Sequence[Project]) -> PickerContent:
+        """Find out whether the typed word names a project or a cluster, and select it."""
         only = projects[0] if len(projects) == 1 else None
-        choice = Choice(project_id=only.id if only else None, asked_in=start.asked_in)
-        if not start.word:
-            return Drawing(choice, projects, "")
-        named = self._service.projects.find(start.word)
-        known = only is not None and named is not only
-        having = [] if known else await self._having(projects, start.word)
-        if named in projects and named and not having:
-            return Drawing(replace(choice, project_id=named.id), projects, "")
-        if only or len(having) == 1:
-            place = only or having[0]
-            placed = replace(choice, project_id=place.id, cluster=start.word)
-            return Drawing(placed, projects, "")
-        return Drawing(choice, projects, _which(start.word, having))
+        state = PickerState(project_id=only.id if only else None, asked_in=query.asked_in)
+        if not query.word:
+            return PickerContent(state, projects)
+        named = self._service.projects.find(query.word)
+        is_cluster = only is not None and named is not only
+        owners = [] if is_cluster else await self._with_cluster(projects, query.word)
+        if named in projects and named and not owners:
+            return PickerContent(replace(state, project_id=named.id), projects)
+        if only or len(owners) == 1:
+            project = only or owners[0]
+            state = replace(state, project_id=project.id, cluster=query.word)
+            return PickerContent(state, projects)
+        return PickerContent(state, projects, _ambiguous_cluster(query.word, owners))
 
-    async def _is_cluster(self, start: PickerQuery) -> bool:
-        """Find out, while the trigger lives, whether what looks like a slip is a name after all."""
-        projects = [start.project] if start.project else self._service.projects.all
-        return bool(await self._having(projects, start.word or ""))
+    async def _is_cluster(self, query: PickerQuery) -> bool:
+        """Check, while the trigger is valid, whether a word like a keyword is a cluster's name."""
+        projects = [query.project] if query.project else self._service.projects.all
+        return bool(await self._with_cluster(projects, query.word or ""))
 
-    async def _having(self, projects: Sequence[Project], cluster: str) -> list[Project]:
-        """Return the projects that have a cluster of this name, as far as can be told soon."""
-        having = await asyncio.gather(*(self._has(each, cluster) for each in projects))
-        return [project for project, has in zip(projects, having, strict=True) if has]
+    async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
+        """Return the projects that have this cluster and answer within the timeout."""
+        results = await asyncio.gather(*(self._has_cluster(each, cluster) for each in projects))
+        return [project for project, found in zip(projects, results, strict=True) if found]
 
-    async def _has(self, project: Project, cluster: str) -> bool:
+    async def _has_cluster(self, project: Project, cluster: str) -> bool:
         try:
-            return cluster in await self._service.finder.clusters(project.id, patience=FOR_A_HINT)
+            return cluster in await self._clusters(project, SUGGESTION_TIMEOUT)
         except (AtlasError, CancellationError):
-            return False  # the project's own picker says why
+            return False  # the cluster picker of this project shows the error
 
-    def _waiting(self, choice: Choice, projects: Sequence[Project], upto: str) -> View:
-        """Show the pickers while it is looked up what there is to say."""
-        what = "the restore job" if choice.ref else "what can be cancelled"
-        note = f":hourglass_flowing_sand: Looking up {what} …"
-        policy = self._service.policy_of(choice.project_id or "")
-        return picker_views.view(choice, projects, policy, note, upto=upto)
+    async def _clusters(self, project: Project, timeout: float) -> Sequence[str]:
+        return await self._service.finder.clusters(project.id, patience=timeout)
 
-    async def _projects(self, choice: Choice, actor: Actor) -> list[Project]:
+    def _loading_view(self, content: PickerContent, last: str) -> View:
+        state = content.state
+        what = "the restore job" if state.ref else "what can be cancelled"
+        note = f"{dialog_views.HOURGLASS} Looking up {what} …"
+        policy = self._service.policy_of(state.project_id or "")
+        return picker_views.view(state, content.projects, policy, note, last=last)
+
+    async def _allowed(self, state: PickerState, actor: Actor) -> list[Project]:
         return await allowed_projects(
-            self._directory, actor, choice.asked_in, self._service.projects.all
+            self._directory, actor, state.asked_in, self._service.projects.all
         )
 
-    async def _drawn(self, drawing: Drawing, actor: Actor) -> View:
-        choice, projects, note = drawing.choice, drawing.projects, drawing.note
-        project = self._service.projects.find(choice.project_id or "")
+    async def _view(self, content: PickerContent, actor: Actor) -> View:
+        state, projects = content.state, content.projects
+        project = self._service.projects.find(state.project_id or "")
         policy = project.policy if project else None
-        if project and choice.ref:
-            asked = JobTarget(ref=choice.ref, project_name=project.name, asked_in=choice.asked_in)
-            return picker_views.around(
-                await self._dialogs.find(asked, actor), choice, projects, policy
-            )
+        if project and state.ref:
+            job = JobTarget(ref=state.ref, project_name=project.name, asked_in=state.asked_in)
+            details = await self._dialogs.job_view(job, actor)
+            return picker_views.with_details(details, state, projects, policy)
         if project is None:
-            said = " ".join(filter(None, [note, "Choose a project first."]))
-            return picker_views.view(choice, projects, policy, said)
+            note = " ".join(filter(None, [content.note, "Choose a project first."]))
+            return picker_views.view(state, projects, policy, note)
         try:
-            said = note or await self._note(choice, project)
+            note = content.note or await self._note(state, project)
         except (ClusterNotFound, WrongClusterKind) as error:
-            said = await self._no_cluster(choice, project, error)
-            choice = replace(choice, cluster=None)
+            note = await self._no_cluster(state, project, error)
+            state = replace(state, cluster=None)
         except (AtlasError, CancellationError) as error:
-            said = f":warning: {mrkdwn.escape(str(error))}"
-        return picker_views.view(choice, projects, policy, said)
+            note = f":warning: {mrkdwn.escape(str(error))}"
+        return picker_views.view(state, projects, policy, note)
 
-    async def _note(self, choice: Choice, project: Project) -> str:
-        """Say what there is to pick next; asking for it warms what the select will offer."""
-        if choice.cluster is None:
-            clusters = await self._service.finder.clusters(project.id, patience=FOR_A_NOTE)
+    async def _note(self, state: PickerState, project: Project) -> str:
+        """Count what can be selected next; reading it fills the cache for the options."""
+        if state.cluster is None:
+            clusters = await self._clusters(project, NOTE_TIMEOUT)
             count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
-            return f"{mrkdwn.line(project.name)} has {count}. Choose one."
-        jobs = await self._service.finder.jobs(project.id, choice.cluster, patience=FOR_A_NOTE)
-        count = {0: "No restore job", 1: "1 restore job"}.get(
-            len(jobs), f"{len(jobs)} restore jobs"
-        )
-        return f"{count} of {mrkdwn.code(choice.cluster)} can be cancelled now."
+            return f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
+        jobs = await self._service.finder.jobs(project.id, state.cluster, patience=NOTE_TIMEOUT)
+        counts = {0: "No restore job", 1: "1 restore job"}
+        count = counts.get(len(jobs), f"{len(jobs)} restore jobs")
+        return f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
 
-    async def _no_cluster(self, choice: Choice, project: Project, error: AtlasError) -> str:
-        said = f":warning: {mrkdwn.code(choice.cluster or '')}: {mrkdwn.escape(str(error))}"
+    async def _no_cluster(self, state: PickerState, project: Project, error: AtlasError) -> str:
+        name = state.cluster or ""
+        problem = f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}"
         try:
-            clusters = await self._service.finder.clusters(project.id, patience=FOR_A_HINT)
+            clusters = await self._clusters(project, SUGGESTION_TIMEOUT)
         except (AtlasError, CancellationError):
-            return said
-        near = [
-            mrkdwn.code(name) for name in difflib.get_close_matches(choice.cluster or "", clusters)
-        ]
-        return f"{said} Did you mean {mrkdwn.listed(near)}?" if near else said
+            return problem
+        similar = [mrkdwn.code(each) for each in difflib.get_close_matches(name, clusters)]
+        return f"{problem} Did you mean {mrkdwn.join(similar)}?" if similar else problem
 
 
-def _which(word: str, having: Sequence[Project]) -> str:
-    """Say in which projects a cluster is, where that is not one (mrkdwn)."""
-    if not having:
-        return f":warning: No project has a cluster {mrkdwn.code(word)}."
-    projects = mrkdwn.listed(mrkdwn.line(project.name) for project in having)
-    return f"Several projects have a cluster {mrkdwn.code(word)}: {projects}."
+def _ambiguous_cluster(cluster: str, owners: Sequence[Project]) -> str:
+    """Say that no project or several have this cluster (mrkdwn)."""
+    if not owners:
+        return f":warning: No project has a cluster {mrkdwn.code(cluster)}."
+    projects = mrkdwn.join(mrkdwn.one_line(project.name) for project in owners)
+    return f"Several projects have a cluster {mrkdwn.code(cluster)}: {projects}."

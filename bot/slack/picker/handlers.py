@@ -1,76 +1,157 @@
-"""Answers the pickers: what they offer, and what is picked."""
+"""Handles the pickers: loads their options, and updates the dialog after a selection."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
+from bot.atlas import AtlasError, JobRef, is_cluster_name
+from bot.cancellation.errors import CancellationError
 from bot.slack import ids
+from bot.slack.access import allowed_projects
+from bot.slack.error_messages import UNKNOWN_DIALOG
+from bot.slack.errors import DirectoryTrouble
 from bot.slack.payloads import actor_of
-from bot.slack.picker.state import NOTHING, read_choice, with_pick
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.state import MESSAGE_VALUE, read_picker, selected_value, with_selection
 from bot.slack.private_reply import reply_target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
+    from bot.cancellation.projects import Project
+    from bot.slack.blockkit import Block
     from bot.slack.bolt_app import Dependencies
-    from bot.slack.picker.state import Choice
+    from bot.slack.picker.state import PickerState
+
+    Load: TypeAlias = Callable[[Project, PickerState], Awaitable[list[Block]]]
 
 log = structlog.get_logger(__name__)
-
-UNKNOWN = "This dialog is of another version of the bot. Please type `/cancel-restore`."
 
 #: The pickers, each after the one that it depends on.
 PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)
 
+#: Seconds for loading options; Slack waits 3.
+OPTIONS_TIMEOUT = 2.0
+
+TIMED_OUT = "Atlas has not answered yet: open this list again in a moment"
+
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor, typed = actor_of(body, deps.identity), str(body.get("value") or "")
-        await ack(options=await deps.offers.clusters(view_in(body), typed, actor))
+        await ack(options=await deps.picker_options.clusters(body))
 
     async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor, typed = actor_of(body, deps.identity), str(body.get("value") or "")
-        await ack(options=await deps.offers.jobs(view_in(body), typed, actor))
+        await ack(options=await deps.picker_options.jobs(body))
 
-    async def picked(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def selected(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        action = body["actions"][0]
-        option = action.get("selected_option") or {}
-        value = str(option.get("value") or NOTHING)
-        label = str((option.get("text") or {}).get("text") or "")
-        choice = read_choice(view_in(body))
-        if choice is None:
-            reply_to = reply_target_of(body)
-            deps.background.start(deps.replies.send_text(reply_to, UNKNOWN), "private answer")
-            return
-        block = str(action["block_id"])
-        pick(deps, with_pick(choice, block, value, label), holding(block, value), body)
+        _select(deps, body)
 
     app.options(ids.CLUSTER)(clusters)
     app.options(ids.JOB)(jobs)
     for block_id in PICKERS:
-        app.action({"block_id": block_id, "action_id": block_id})(picked)
+        app.action({"block_id": block_id, "action_id": block_id})(selected)
 
 
-def view_in(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a payload's view; an empty one where it is of a message."""
-    view: Mapping[str, Any] = body.get("view") or {}
-    return view
+def _select(deps: Dependencies, body: Mapping[str, Any]) -> None:
+    state = read_picker(body.get("view") or {})
+    if state is None:
+        reply = deps.replies.send_text(reply_target_of(body), UNKNOWN_DIALOG)
+        deps.background.start(reply, "private reply")
+        return
+    action = body["actions"][0]
+    option = action.get("selected_option") or {}
+    block_id, value = str(action["block_id"]), str(option.get("value") or MESSAGE_VALUE)
+    label = str((option.get("text") or {}).get("text") or "")
+    state = with_selection(state, block_id, value, label)
+    update_picker(deps, state, last_valid_picker(block_id, value), body)
 
 
-def holding(block_id: str, value: str) -> str:
-    """Return the last picker whose pick still holds after a pick in `block_id` (pure)."""
-    place = PICKERS.index(block_id)
-    return PICKERS[max(0, place - 1) if value == NOTHING else place]
+def last_valid_picker(block_id: str, value: str) -> str:
+    """Return the last picker whose selection is valid after a selection in `block_id` (pure)."""
+    position = PICKERS.index(block_id)
+    return PICKERS[max(0, position - 1) if value == MESSAGE_VALUE else position]
 
 
-def pick(deps: Dependencies, choice: Choice, upto: str, body: Mapping[str, Any]) -> None:
-    """Show what follows a pick, after the ack."""
+def update_picker(
+    deps: Dependencies, state: PickerState, last: str, body: Mapping[str, Any]
+) -> None:
+    """Update the dialog after a selection, in the background."""
     reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
-    log.info("picked", what=upto, cluster=choice.cluster, job=choice.job_id)
-    showing = deps.pickers.pick(choice, upto, actor, str(body["view"]["id"]), reply_to)
-    deps.background.start(showing, "pick", deps.replies.error_callback(reply_to))
+    log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
+    updating = deps.pickers.select(state, last, actor, str(body["view"]["id"]), reply_to)
+    deps.background.start(updating, "picker", deps.replies.error_callback(reply_to))
+
+
+class PickerOptions:
+    """Loads the options of the cluster and the job picker."""
+
+    def __init__(
+        self,
+        deps: Dependencies,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._service = deps.service
+        self._directory = deps.directory
+        self._identity = deps.identity
+        self._now = now
+
+    async def clusters(self, body: Mapping[str, Any]) -> list[Block]:
+        """Return the clusters of the selected project."""
+
+        async def load(project: Project, _state: PickerState) -> list[Block]:
+            clusters = await self._service.finder.clusters(project.id, patience=OPTIONS_TIMEOUT)
+            if not clusters:
+                return picker_views.message_option("This project has no cluster")
+            return picker_views.cluster_options(clusters, _typed(body))
+
+        return await self._options(body, load)
+
+    async def jobs(self, body: Mapping[str, Any]) -> list[Block]:
+        """Return the jobs of the selected cluster that can be cancelled."""
+
+        async def load(project: Project, state: PickerState) -> list[Block]:
+            cluster = selected_value(body.get("view") or {}, ids.CLUSTER) or state.cluster
+            if not cluster or not is_cluster_name(cluster):
+                return picker_views.message_option("Choose a cluster first")
+            jobs = await self._service.finder.jobs(project.id, cluster, patience=OPTIONS_TIMEOUT)
+            if not jobs:
+                return picker_views.message_option(
+                    "No restore job of this cluster can be cancelled now"
+                )
+            found = [(JobRef(project.id, cluster, job.id), job) for job in jobs]
+            return picker_views.job_options(found, _typed(body), self._now())
+
+        return await self._options(body, load)
+
+    async def _options(self, body: Mapping[str, Any], load: Load) -> list[Block]:
+        try:
+            async with asyncio.timeout(OPTIONS_TIMEOUT):
+                return await self._load(body, load)
+        except TimeoutError:
+            return picker_views.message_option(TIMED_OUT)
+        except (AtlasError, CancellationError, DirectoryTrouble) as error:
+            return picker_views.message_option(str(error))
+
+    async def _load(self, body: Mapping[str, Any], load: Load) -> list[Block]:
+        view: Mapping[str, Any] = body.get("view") or {}
+        state = read_picker(view)
+        if state is None:
+            return picker_views.message_option("This dialog is of another version of the bot")
+        selected = selected_value(view, ids.PROJECT) or state.project_id
+        project = self._service.projects.find(selected) if selected else None
+        if project is None:
+            return picker_views.message_option("Choose a project first")
+        actor = actor_of(body, self._identity)
+        await allowed_projects(self._directory, actor, state.asked_in, [project])
+        return await load(project, state)
+
+
+def _typed(body: Mapping[str, Any]) -> str:
+    return str(body.get("value") or "")

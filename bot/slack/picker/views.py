@@ -1,4 +1,4 @@
-"""The dialog with pickers: project, cluster, restore job; and the options that they offer."""
+"""Builds the picker dialog, and the options of its pickers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.dialog.views import KEEP, SUBMIT, TITLE
-from bot.slack.picker.state import LABEL, NOTHING, Choice, job_value, write_choice
+from bot.slack.command.grammar import job_value
+from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, TITLE, reason_input
+from bot.slack.payloads import decode_metadata
+from bot.slack.picker.state import MESSAGE_VALUE, encode_picker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,52 +20,55 @@ if TYPE_CHECKING:
     from bot.cancellation.policy import Policy
     from bot.cancellation.projects import Project
     from bot.slack.blockkit import Block, View
+    from bot.slack.picker.state import PickerState
 
 #: Slack's limit of options in a list.
-OPTIONS = 100
+MAX_OPTIONS = 100
 
-#: How long a download link lives (recorded from Atlas: one hour from when it is made).
-LINK_LIVES = timedelta(hours=1)
+#: How long a download link is valid (recorded from Atlas).
+LINK_LIFETIME = timedelta(hours=1)
 
 
 def view(
-    choice: Choice,
+    state: PickerState,
     projects: Sequence[Project],
     policy: Policy | None,
     note: str,
     *,
-    upto: str = ids.JOB,
+    last: str = ids.JOB,
 ) -> View:
-    """Show the pickers, before a job's details.
+    """Build the dialog without a job's details.
 
     Args:
-        choice: what was picked.
-        projects: those that can be picked.
-        policy: the rules of the picked project, if one is.
-        note: what there is to say (mrkdwn of our own making).
-        upto: the last picker to show; what was picked in one that is left out is forgotten.
+        state: what is selected.
+        projects: the projects to select from.
+        policy: the policy of the selected project, if any.
+        note: trusted mrkdwn below the pickers.
+        last: the last picker to show; the selections of later ones are lost.
     """
     blocks = [
-        *pickers(choice, projects, upto=upto),
+        *pickers(state, projects, last=last),
         blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS),
-        reason(policy),
+        reason_input(policy),
     ]
-    return _view(blocks, write_choice(choice))
+    return _view(blocks, encode_picker(state))
 
 
-def around(shown: View, choice: Choice, projects: Sequence[Project], policy: Policy | None) -> View:
-    """Put the pickers around the dialog of one job, so that another can be picked."""
-    inside = [_moved(block) for block in shown["blocks"]]
-    if not any(block.get("block_id") == ids.REASON for block in inside):
-        inside.append(reason(policy))  # what was typed in it is not lost
-    metadata = write_choice(choice, shown["private_metadata"] if "submit" in shown else "")
-    return _view([*pickers(choice, projects), *inside], metadata)
+def with_details(
+    details: View, state: PickerState, projects: Sequence[Project], policy: Policy | None
+) -> View:
+    """Add the pickers to a job's dialog, so that another job can be selected."""
+    blocks = [_rename_job_block(block) for block in details["blocks"]]
+    if not any(block.get("block_id") == ids.REASON for block in blocks):
+        blocks.append(reason_input(policy))  # keeps the text that was typed
+    metadata = encode_picker(state, decode_metadata(details) if "submit" in details else None)
+    return _view([*pickers(state, projects), *blocks], metadata)
 
 
 def loading() -> View:
-    """Show at once, while it is found out what may be picked."""
-    said = ":hourglass_flowing_sand: Looking up what can be cancelled …"
-    return blockkit.modal([blockkit.section(said)], callback_id=ids.DIALOG, title=TITLE, close=KEEP)
+    """Show that the projects are being looked up."""
+    section = blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")
+    return blockkit.modal([section], callback_id=ids.DIALOG, title=TITLE, close=KEEP)
 
 
 def _view(blocks: list[Block], metadata: str) -> View:
@@ -72,153 +77,147 @@ def _view(blocks: list[Block], metadata: str) -> View:
         callback_id=ids.DIALOG,
         title=TITLE,
         close=KEEP,
-        submit=SUBMIT,  # Slack wants one wherever there is an input; it acts only on details
+        # Slack requires it for inputs; a submission is accepted only with a job's details.
+        submit=SUBMIT,
         private_metadata=metadata,
     )
 
 
-def _moved(block: Block) -> Block:
-    moved = block.get("block_id") == ids.JOB
-    return block | {"block_id": ids.DETAILS} if moved else block
+def _rename_job_block(block: Block) -> Block:
+    """Give the details another block id than the job picker has."""
+    return block | {"block_id": ids.DETAILS} if block.get("block_id") == ids.JOB else block
 
 
-def reason(policy: Policy | None) -> Block:
-    hint = "It stands on the card, for everybody in the channel."
-    optional = policy is None or not policy.require_reason
-    return blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=optional, multiline=True)
-
-
-def pickers(choice: Choice, projects: Sequence[Project], *, upto: str = ids.JOB) -> list[Block]:
-    """Build the selects, each with what is picked in it."""
-    selects = [_project(choice, projects)] if len(projects) > 1 else []
-    if choice.project_id and upto != ids.PROJECT:
-        selects.append(_cluster(choice))
-    if choice.project_id and choice.cluster and upto == ids.JOB:
-        selects.append(_job(choice))
+def pickers(state: PickerState, projects: Sequence[Project], *, last: str = ids.JOB) -> list[Block]:
+    """Build the pickers, with the selected options."""
+    selects = [_project(state, projects)] if len(projects) > 1 else []
+    if state.project_id and last != ids.PROJECT:
+        selects.append(_cluster(state))
+    if state.project_id and state.cluster and last == ids.JOB:
+        selects.append(_job(state))
     return selects
 
 
-def _cluster(choice: Choice) -> Block:
-    picked = option(choice.cluster, choice.cluster) if choice.cluster else None
-    return _external(ids.CLUSTER, "Cluster", "Type a part of its name", picked)
+def _cluster(state: PickerState) -> Block:
+    selected = option(state.cluster, state.cluster) if state.cluster else None
+    return _external(ids.CLUSTER, "Cluster", "Type a part of its name", selected)
 
 
-def _job(choice: Choice) -> Block:
-    picked = None
-    if ref := choice.ref:
-        picked = option(choice.label or _short_id(ref.job_id), job_value(ref))
-    return _external(ids.JOB, "Restore job", "Choose a restore job", picked)
+def _job(state: PickerState) -> Block:
+    selected = None
+    if ref := state.ref:
+        selected = option(state.label or _short_id(ref.job_id), job_value(ref))
+    return _external(ids.JOB, "Restore job", "Choose a restore job", selected)
 
 
-def _project(choice: Choice, projects: Sequence[Project]) -> Block:
-    offered = [option(project.name, project.id) for project in projects]
-    groups = [offered[at : at + OPTIONS] for at in range(0, len(offered), OPTIONS)]
+def _project(state: PickerState, projects: Sequence[Project]) -> Block:
+    options = [option(project.name, project.id) for project in projects]
+    groups = [options[at : at + MAX_OPTIONS] for at in range(0, len(options), MAX_OPTIONS)]
     element: dict[str, Any] = {"type": "static_select", "placeholder": blockkit.plain("Choose one")}
     if len(groups) == 1:
-        element["options"] = offered
+        element["options"] = options
     else:
         element["option_groups"] = [
-            {"label": blockkit.plain(f"{number + 1}"), "options": group}
-            for number, group in enumerate(groups)
+            {"label": blockkit.plain(f"{number}"), "options": group}
+            for number, group in enumerate(groups, start=1)
         ]
-    return _input(ids.PROJECT, "Project", element, _offered(offered, choice.project_id))
+    selected = next((each for each in options if each["value"] == state.project_id), None)
+    return _input(ids.PROJECT, "Project", element, selected)
 
 
-def _offered(options: Iterable[Block], value: str | None) -> Block | None:
-    return next((each for each in options if each["value"] == value), None)
-
-
-def _external(block_id: str, label: str, placeholder: str, picked: Block | None) -> Block:
+def _external(block_id: str, label: str, placeholder: str, selected: Block | None) -> Block:
     element = {
         "type": "external_select",
         "placeholder": blockkit.plain(placeholder),
         "min_query_length": 0,
     }
-    return _input(block_id, label, element, picked)
+    return _input(block_id, label, element, selected)
 
 
-def _input(block_id: str, label: str, element: dict[str, Any], picked: Block | None) -> Block:
-    chosen = {"initial_option": picked} if picked else {}
+def _input(block_id: str, label: str, element: dict[str, Any], selected: Block | None) -> Block:
+    initial = {"initial_option": selected} if selected else {}
     return {
         "type": "input",
         "block_id": block_id,
         "label": blockkit.plain(label),
-        "dispatch_action": True,  # a pick is told at once, not only with the submit
-        "element": {**element, "action_id": block_id, **chosen},
+        "dispatch_action": True,  # Slack sends each selection at once
+        "element": {**element, "action_id": block_id, **initial},
     }
 
 
 def option(label: str, value: str, description: str = "") -> Block:
     built: Block = {
-        "text": blockkit.plain(blockkit.cut(mrkdwn.clean(label), LABEL) or "-"),
+        "text": blockkit.plain(
+            blockkit.cut(mrkdwn.strip_invisible(label), blockkit.OPTION_TEXT) or "-"
+        ),
         "value": value,
     }
     if description:
-        built["description"] = blockkit.plain(blockkit.cut(description, LABEL))
+        built["description"] = blockkit.plain(blockkit.cut(description, blockkit.OPTION_TEXT))
     return built
 
 
-def saying(sentence: str) -> list[Block]:
-    """Offer nothing but a sentence; picking it picks nothing."""
-    return [option(sentence, NOTHING)]
+def message_option(text: str) -> list[Block]:
+    """Build an option that is only a message; selecting it clears the picker."""
+    return [option(text, MESSAGE_VALUE)]
 
 
 def cluster_options(clusters: Sequence[str], typed: str) -> list[Block]:
-    """Offer the clusters that fit what was typed, those that begin with it first."""
-    fitting = matching(clusters, typed)
-    return _limited([option(name, name) for name in fitting])
+    """Return the clusters that match what was typed, those that start with it first."""
+    return _limited([option(name, name) for name in matching(clusters, typed)])
 
 
 def job_options(
-    refs: Sequence[tuple[JobRef, RestoreJob]], typed: str, now: datetime
+    jobs: Iterable[tuple[JobRef, RestoreJob]], typed: str, now: datetime
 ) -> list[Block]:
-    """Offer the jobs of a cluster that fit what was typed, newest first."""
-    offered = [option(label(job, now), job_value(ref), age(job, now)) for ref, job in refs]
-    wanted = _plain(typed).split()
-    return _limited([each for each in offered if _fits(json.dumps(each).casefold(), wanted)])
+    """Return the jobs that match what was typed, in the given order."""
+    options = [option(label(job, now), job_value(ref), age(job, now)) for ref, job in jobs]
+    words = _normalise(typed).split()
+    return _limited([each for each in options if _has_all(json.dumps(each).casefold(), words)])
 
 
 def matching(clusters: Iterable[str], typed: str) -> list[str]:
-    """Return the names that have every word of `typed` in them (pure)."""
-    wanted = _plain(typed).split()
-    fitting = [name for name in clusters if _fits(name.casefold(), wanted)]
-    first = wanted[0] if wanted else ""
-    return sorted(fitting, key=lambda name: not name.casefold().startswith(first))
+    """Return the names that contain every word of `typed` (pure)."""
+    words = _normalise(typed).split()
+    names = [name for name in clusters if _has_all(name.casefold(), words)]
+    first = words[0] if words else ""
+    return sorted(names, key=lambda name: not name.casefold().startswith(first))
 
 
-def _fits(name: str, wanted: Iterable[str]) -> bool:
-    return all(word in name for word in wanted)
+def _has_all(text: str, words: Iterable[str]) -> bool:
+    return all(word in text for word in words)
 
 
-def _plain(typed: str) -> str:
-    return mrkdwn.clean(unicodedata.normalize("NFKC", typed)).casefold()
+def _normalise(typed: str) -> str:
+    return mrkdwn.strip_invisible(unicodedata.normalize("NFKC", typed)).casefold()
 
 
 def _limited(options: list[Block]) -> list[Block]:
-    if len(options) <= OPTIONS:
+    if len(options) <= MAX_OPTIONS:
         return options
-    kept = options[: OPTIONS - 1]
-    return [*kept, *saying(f"… and {len(options) - len(kept)} more: type a part of the name")]
+    kept = options[: MAX_OPTIONS - 1]
+    more = len(options) - len(kept)
+    return [*kept, *message_option(f"… and {more} more: type a part of the name")]
 
 
 def label(job: RestoreJob, now: datetime) -> str:
-    """Name a job so that a person recognises it; an option's text has no date tokens."""
+    """Describe a job in plain text, which has no date tokens."""
     state = "link live" if job.link_is_live else "no link yet"
     return f"{_snapshot(job.snapshot_time, now)} · {state} · {_short_id(job.id)}"
 
 
 def age(job: RestoreJob, now: datetime) -> str:
-    """Say how old a job's link is, or when the job was started, as far as that is known."""
+    """Say how long a job's link is live, or when the job was started; empty if unknown."""
     if job.link_is_live and job.expires_at:
-        return f"link live for {_span(now - (job.expires_at - LINK_LIVES))}"
+        return f"link live for {_span(now - (job.expires_at - LINK_LIFETIME))}"
     began = started(job, now)
     return f"started {_span(now - began)} ago" if began else ""
 
 
 def started(job: RestoreJob, now: datetime) -> datetime | None:
-    """Read a job's start out of its id: MongoDB's ids begin with the second they were made in.
+    """Derive the start of a job from its id: an ObjectId starts with the time of its creation.
 
-    Atlas promises no such thing of its restore jobs, so it counts only where it is plausible.
+    Atlas does not document this for restore jobs, so an implausible time is None.
     """
     began = datetime.fromtimestamp(int(job.id[:8], 16), UTC)
     earliest = job.snapshot_time or now - timedelta(days=30)

@@ -1,26 +1,99 @@
-"""Answers the shortcut in the menu of messages: the dialog for the job that a message names."""
+"""Handles the message shortcut: finds the restore job that a message names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bot.atlas import is_cluster_name, is_object_id
 from bot.slack import ids
+from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
+from bot.slack.command.urls import parse_url
+from bot.slack.dialog.flow import SearchQuery
 from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
-from bot.slack.routing import dispatch
-from bot.slack.shortcut.message import lead_in
+from bot.slack.routing import dispatch, route
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
+    from bot.cancellation.projects import Projects
     from bot.slack.bolt_app import Dependencies
+    from bot.slack.routing import Route
+
+NO_JOB_IN_MESSAGE = (
+    "This message names no restore job of Atlas: it contains no link to one, and no id "
+    "(24 characters 0-9 or a-f). `/cancel-restore list` shows what can be cancelled now."
+)
+
+#: Keys of messages, blocks and attachments that hold text.
+TEXT_KEYS = ("text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url")
+
+#: Keys that hold nested objects.
+NESTED_KEYS = (
+    "blocks", "elements", "fields", "attachments", "rows", "accessory", "element", "message"
+)  # fmt: skip
+
+#: Characters around names and ids in prose.
+PUNCTUATION = "*_~.,;:!?()[]{}'\""
+
+#: Words of a message that are tried as the cluster's name.
+MAX_HINTS = 400
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         channel = channel_of(body) or reply_target_of(body).user
-        lead = lead_in(body.get("message") or {}, channel, deps.service.projects)
-        dispatch(deps, lead, body, "shortcut used")
+        to = route_message(body.get("message") or {}, channel, deps.service.projects)
+        dispatch(deps, to, body, "shortcut used")
 
     app.shortcut(ids.SHORTCUT)(cancel_this)
+
+
+def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:
+    """Choose the route of a message by its first URL, or else by its first job id (pure).
+
+    Any word may be the name of the id's cluster, so all words are hints for the search.
+    """
+    words = [word for text in _texts(message) for word in _words(text)]
+    object_ids = [word.lower() for word in words if is_object_id(word)]
+    job_ids = [each for each in object_ids if projects.find(each) is None]
+    for word in words:
+        if url := parse_url(word):
+            command = parse(" ".join([word, *job_ids[:1]]) if url.cluster else word)
+            if isinstance(command, (OpenJob, FindJob, OpenPicker)):
+                return route(command, channel, projects)
+    if not job_ids:
+        return NO_JOB_IN_MESSAGE
+    hints = tuple(dict.fromkeys(_cluster_names(words)))[:MAX_HINTS]
+    return SearchQuery(job_id=job_ids[0], projects=projects.all, hints=hints, asked_in=channel)
+
+
+def _cluster_names(words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        yield from (part for part in word.split("/") if is_cluster_name(part))
+
+
+def _words(text: str) -> Iterator[str]:
+    for word in normalise(text).split():
+        if bare := word.strip(PUNCTUATION):
+            yield bare
+
+
+def _texts(part: object, depth: int = 8) -> Iterator[str]:
+    """Yield every text of a message, its blocks and its attachments."""
+    if isinstance(part, list) and depth:
+        for each in part:
+            yield from _texts(each, depth - 1)
+    if not isinstance(part, dict) or not depth:
+        return
+    for key in TEXT_KEYS:
+        value = part.get(key)
+        if isinstance(value, str):
+            yield value
+        else:
+            yield from _texts(value, depth - 1)
+    for key in NESTED_KEYS:
+        yield from _texts(part.get(key), depth - 1)

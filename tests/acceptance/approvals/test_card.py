@@ -243,7 +243,7 @@ async def test_another_job_than_was_shown_is_not_cancelled(tmp_path: Path, chang
         assert ending.state == "changed"
         assert "@Rina" in ending.reply
         assert "Approved by @Ada" in ending.reply
-        assert "To ask anew" in ending.reply
+        assert "To ask again" in ending.reply
         assert buttons_of(ending.message) == {}
         assert house.wire(job_of(card)).count("DELETE") == 0
 

@@ -112,7 +112,7 @@ async def test_what_the_ledger_knows_is_there_while_atlas_is_slow(tmp_path: Path
         first = await home_with(house, "rina", "Looking …")
         await home_with(house, "rina", "As of", 20)
 
-        assert "Nothing was asked for yet." in house.slack.text_of(first)
+        assert "There are no requests yet." in house.slack.text_of(first)
 
 
 async def test_who_may_not_ask_sees_no_jobs(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ async def test_a_pick_whose_details_are_not_on_show_yet_does_nothing(house: Hous
     await view_with(house, RUNNING[1])
 
     assert ack.errors == {
-        "job": "Its details are not on show yet. Wait a moment, look at them, then submit again."
+        "job": "The details of this restore job are not shown yet. "
+        "Wait until they are, then submit again."
     }
     assert house.atlas.deletes() == []
 

@@ -171,7 +171,11 @@ async def test_a_dialog_that_says_why_not_is_on_the_trail_too(
         await house.looks_up(RUNNING)
     trail = [x for x in lines(log) if "request" in x]
 
-    assert [x["event"] for x in trail] == ["command typed", "dialog opened", "dialog says why not"]
+    assert [x["event"] for x in trail] == [
+        "command typed",
+        "dialog opened",
+        "dialog shows an error",
+    ]
     assert len({x["request"] for x in trail}) == 1
 
 
@@ -190,11 +194,11 @@ async def test_the_line_of_a_command_tells_what_was_read_and_not_what_was_typed(
     typed = by_event(log, "command typed")
 
     assert typed == [
-        {"actor": "U0RINA0001", "channel": "C0OPS00001", "wants": "a sentence"},
+        {"actor": "U0RINA0001", "channel": "C0OPS00001", "route": "text"},
         {
             "actor": "U0RINA0001",
             "channel": "C0OPS00001",
-            "wants": "a job",
+            "route": "job",
             "cluster": "prod-eu",
             "job": RUNNING[1],
         },

@@ -71,7 +71,7 @@ async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
     assert code == 0
     assert trail >= {
         "command /cancel-restore",
-        "answer with a job",
+        "dispatch job",
         "Slack views.open",
         "view_submission cancel_restore",
         "ledger",

@@ -88,7 +88,7 @@ class Desk:
 
     async def home(self) -> None:
         await self.history.awaiting()
-        await self.history.recent(home_views.LAST, PROJECTS)
+        await self.history.recent(home_views.MAX_PAST, PROJECTS)
 
     async def everything(self) -> dict[str, float]:
         """Do each kind of work once, and return how long each took, in seconds."""

@@ -16,17 +16,17 @@ from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
 from bot.atlas.unpacking import PIECE, CannotUnpack, unpacker_for
 from bot.cancellation.projects import Projects
-from bot.slack.command.grammar import Unclear, parse
-from bot.slack.command.views import unclear
-from bot.slack.dialog.metadata import UnreadableDialog, read_asked, read_seen
+from bot.slack.command.grammar import InvalidCommand, parse
+from bot.slack.command.views import invalid
+from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
 from bot.slack.identity import Identity
 from bot.slack.payloads import actor_of, channel_of
-from bot.slack.picker.state import not_ready, read_choice
+from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.connection import read_envelope, read_frame
 from bot.slack.receivers.requests import Misread, bolt_request
 from bot.slack.routing import route
-from bot.slack.shortcut.message import lead_in
+from bot.slack.shortcut.handlers import route_message
 from bot.web.payload_schema import InvalidPayload, envelope_problem, read_body
 from tests.tools.campaign import fuzz_atlas
 
@@ -46,8 +46,8 @@ def command(data: bytes) -> None:
     text = data.decode(errors="replace")
     found = parse(text)
     route(found, "C1", NOBODY, text)
-    if isinstance(found, Unclear):
-        assert unclear(found)
+    if isinstance(found, InvalidCommand):
+        assert invalid(found)
 
 
 def challenge(data: bytes) -> None:
@@ -81,8 +81,8 @@ def _read_as_listeners_do(payload: dict[str, Any]) -> None:
     assert actor_of(payload, IDENTITY).id
     channel_of(payload)
     view = payload.get("view") or {}
-    read_choice(view)
-    not_ready(view)
+    read_picker(view)
+    submit_problem(view)
 
 
 def frame(data: bytes) -> None:
@@ -115,22 +115,22 @@ def answer(data: bytes) -> None:
 
 def metadata(data: bytes) -> None:
     """What a dialog carries."""
-    text = data.decode(errors="replace")
-    for read in (read_asked, read_seen):
+    view = {"private_metadata": data.decode(errors="replace")}
+    for read in (read_target, read_state):
         try:
-            read(text)
+            read(view)
         except UnreadableDialog:
             continue
-    not_ready({"private_metadata": text})
+    submit_problem(view)
 
 
 def message(data: bytes) -> None:
     """A message of which somebody uses the shortcut."""
     text = data.decode(errors="replace")
-    lead_in({"text": text}, "C1", NOBODY)
+    route_message({"text": text}, "C1", NOBODY)
     found = parse_body(data)
     if isinstance(found, dict):
-        lead_in(found, "C1", NOBODY)
+        route_message(found, "C1", NOBODY)
 
 
 def unpacked(data: bytes) -> None:

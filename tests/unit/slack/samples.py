@@ -11,17 +11,24 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.policy import EVERYONE, People, Policy
 from bot.cancellation.posts import Post, PostKind
+from bot.cancellation.projects import Project
 from bot.cancellation.watched_job import WatchedJob, WatchedState
+from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
+from bot.slack.home import views as home_views
+from bot.slack.lists import views as list_views
 from bot.slack.outbox import announcement_views
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.state import PickerState
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
+from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
 
 if TYPE_CHECKING:
@@ -112,22 +119,22 @@ def views() -> dict[str, dict[str, Any]]:
         "details_longest": dialog_views.details(
             sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
         ),
-        "not_cancellable_type": dialog_views.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
-        "not_cancellable_over": dialog_views.not_cancellable(sight(**OVER), asked(), LINKS),
+        "not_cancellable_type": dialog_views.not_cancellable(a_job(**AUTOMATED), asked(), LINKS),
+        "not_cancellable_over": dialog_views.not_cancellable(a_job(**OVER), asked(), LINKS),
         "not_cancellable_new": dialog_views.not_cancellable(
-            sight(deliveryType="o" * 64), asked(), LINKS
+            a_job(deliveryType="o" * 64), asked(), LINKS
         ),
         "taken": dialog_views.taken(taken, asked(), LINKS),
-        "trouble": dialog_views.trouble("Atlas did not answer.", asked()),
-        "trouble_refused": dialog_views.trouble(
-            "Atlas said no.", asked(), mrkdwn.answer_of_atlas(403, "ACCESS_FORBIDDEN")
+        "error": dialog_views.error("Atlas did not answer.", asked()),
+        "error_refused": dialog_views.error(
+            "Atlas said no.", asked(), mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")
         ),
-        "trouble_longest": dialog_views.trouble(
-            LONG_REASON, longest_asked(), mrkdwn.answer_of_atlas(503, "X" * 100)
+        "error_longest": dialog_views.error(
+            LONG_REASON, longest_asked(), mrkdwn.atlas_answer(503, "X" * 100)
         ),
         "refused": dialog_views.refused("You may not ask."),
         "posted_elsewhere": dialog_views.posted_elsewhere("Its card is in <#C0AUDIT>."),
-        "broken": dialog_views.broken("1a2b3c4d"),
+        "internal_error": dialog_views.internal_error("1a2b3c4d"),
         "deny_reason": dialog_views.deny_reason("0" * 32),
     }
 
@@ -232,3 +239,45 @@ def _told() -> dict[EventName, str | None]:
         EventName.CARD_MOVED,
     )
     return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(by_bot)
+
+
+def finding() -> dict[str, dict[str, Any]]:
+    """The picker dialog, the Home tab, the lists, and the search."""
+    project = Project(id=PROJECT_ID, name="shop-prod", policy=STRICT, atlas=FakeAtlas())
+    other = replace(project, id="1" * 24, name="shop-dev")
+    cluster = ClusterRef(project=project, cluster="prod-eu")
+    unseen = Unavailable(project="shop-dev", cluster="eu", why="Atlas did not answer.")
+    listing = Listing(jobs=(CancellableJob(place=cluster, job=a_job(**LIVE)),), unseen=(unseen,))
+    ref = asked().ref
+    state = PickerState(
+        project_id=ref.project_id,
+        cluster=ref.cluster_name,
+        job_id=ref.job_id,
+        label="snapshot 25 Nov 09:00 UTC",
+        asked_in="C0OPS",
+    )
+    details = dialog_views.details(sight(), asked(), Policy(), HERE, LINKS)
+    past = [past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA")))]
+    names = {PROJECT_ID: "shop-prod"}
+    nothing = Search(places=[cluster], looked=1, unseen=[unseen])
+    return {
+        "picker": picker_views.with_details(details, state, [project, other], Policy()),
+        "picker_loading": picker_views.loading(),
+        "picker_note": picker_views.view(
+            replace(state, job_id=None), [project], STRICT, "1 restore job can be cancelled now."
+        ),
+        "home": home_views.view(
+            home_views.jobs(listing, NOON),
+            home_views.waiting([waiting()], LINKS),
+            home_views.past(past, names, LINKS),
+        ),
+        "home_empty": home_views.view(
+            home_views.LOADING, home_views.waiting([], LINKS), home_views.past([], names, LINKS)
+        ),
+        "list": list_views.job_list(listing, None),
+        "list_empty": list_views.job_list(Listing(jobs=(), unseen=()), "prod-eu"),
+        "history": list_views.history(past, names, LINKS),
+        "searching": dialog_views.searching(JOB_ID, ["shop-prod", "shop-dev"], None),
+        "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
+        "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),
+    }

@@ -10,12 +10,12 @@ from bot.slack.command.grammar import (
     Command,
     FindJob,
     Help,
+    InvalidCommand,
     OpenJob,
     OpenPicker,
     ShowHistory,
     ShowList,
-    Unclear,
-    nearest,
+    closest_keyword,
     parse,
 )
 
@@ -49,7 +49,7 @@ WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
         ("history 3", ShowHistory(3)),
         (
             "history 100000",
-            Unclear("“100000” is not a number of requests from 1 to 50.", "history 10"),
+            InvalidCommand("“100000” is not a number of requests from 1 to 50.", "history 10"),
         ),
         ("history 51", ShowHistory(50)),
         ("help", Help()),
@@ -79,11 +79,11 @@ def test_each_form_has_its_meaning(typed: str, meaning: Command) -> None:
         (f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT}/clusters", OpenPicker(PROJECT)),
         (
             "https://example.com/",
-            Unclear("That link names no project, cluster or restore job of Atlas."),
+            InvalidCommand("That link names no project, cluster or restore job of Atlas."),
         ),
         (
             "https://[",
-            Unclear("That link names no project, cluster or restore job of Atlas."),
+            InvalidCommand("That link names no project, cluster or restore job of Atlas."),
         ),
     ],
 )
@@ -138,15 +138,14 @@ def test_anything_else_says_what_was_wrong(
 ) -> None:
     answer = parse(typed)
 
-    assert isinstance(answer, Unclear)
+    assert isinstance(answer, InvalidCommand)
     assert problem in answer.problem
-    assert answer.nearest == suggestion
-    assert answer.example
+    assert answer.suggestion == suggestion
 
 
 def test_a_slip_of_the_fingers_finds_its_keyword() -> None:
-    assert nearest("hepl") == "help"
-    assert nearest("prod-eu") is None
+    assert closest_keyword("hepl") == "help"
+    assert closest_keyword("prod-eu") is None
 
 
 ANYTHING = st.one_of(
@@ -165,7 +164,7 @@ ANYTHING = st.one_of(
 def test_nothing_that_can_be_typed_raises(typed: str) -> None:
     answer = parse(typed)
 
-    if isinstance(answer, Unclear):
+    if isinstance(answer, InvalidCommand):
         assert answer.problem
         assert len(answer.problem) < 400
 

@@ -17,15 +17,21 @@ from bot.cancellation.request_context import new_request_id
 from bot.slack.dialog.metadata import (
     DialogState,
     UnreadableDialog,
-    read_asked,
-    read_seen,
-    write_asked,
-    write_seen,
+    encode_state,
+    encode_target,
+    read_state,
+    read_target,
 )
 from tests.support.domain import SHOWN
 from tests.unit.slack.samples import asked, longest_asked
 
-SEEN = DialogState(asked=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
+SEEN = DialogState(target=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
+
+
+def view(metadata: str) -> dict[str, str]:
+    return {"private_metadata": metadata}
+
+
 MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))
 
 
@@ -45,18 +51,18 @@ SHOWNS = st.builds(
 def test_what_was_shown_comes_back_as_it_was(shown: JobFingerprint) -> None:
     seen = replace(SEEN, shown=shown)
 
-    assert read_seen(write_seen(seen)) == seen
+    assert read_state(view(encode_state(seen))) == seen
 
 
 def test_either_kind_says_which_job_it_is() -> None:
-    assert read_asked(write_asked(asked())) == asked()
-    assert read_asked(write_seen(SEEN)) == asked()
+    assert read_target(view(encode_target(asked()))) == asked()
+    assert read_target(view(encode_state(SEEN))) == asked()
 
 
 def test_the_longest_names_fit() -> None:
-    longest = replace(SEEN, asked=longest_asked(), because="x" * 4000)
+    longest = replace(SEEN, target=longest_asked(), because="x" * 4000)
     with bound_contextvars(request=new_request_id()):
-        written = write_seen(longest)
+        written = encode_state(longest)
 
     assert "request" in json.loads(written)
     assert len(written) < 3000
@@ -80,30 +86,30 @@ def test_the_longest_names_fit() -> None:
     ],
 )
 def test_anything_else_is_not_read(change: dict[str, Any]) -> None:
-    values = json.loads(write_seen(SEEN)) | change
+    values = json.loads(encode_state(SEEN)) | change
 
     with pytest.raises(UnreadableDialog, match="type the command again"):
-        read_seen(json.dumps(values))
+        read_state(view(json.dumps(values)))
 
 
 @pytest.mark.parametrize("field", ["type", "snapshot", "taken", "cancellable", "live"])
 def test_a_fingerprint_of_other_types_is_not_read(field: str) -> None:
-    values = json.loads(write_seen(SEEN))
+    values = json.loads(encode_state(SEEN))
     values["shown"][field] = 7
 
     with pytest.raises(UnreadableDialog):
-        read_seen(json.dumps(values))
+        read_state(view(json.dumps(values)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null"])
 def test_what_is_no_object_is_not_read(text: str) -> None:
     with pytest.raises(UnreadableDialog):
-        read_asked(text)
+        read_target(view(text))
 
 
 def test_a_time_without_a_zone_is_not_read() -> None:
-    values = json.loads(write_seen(SEEN))
+    values = json.loads(encode_state(SEEN))
     values["shown"]["taken"] = "2026-11-25T12:00:00"
 
     with pytest.raises(UnreadableDialog):
-        read_seen(json.dumps(values))
+        read_state(view(json.dumps(values)))

@@ -16,21 +16,19 @@ from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.slack import ids
-from bot.slack.dialog import search_views
+from bot.slack.command.grammar import job_value
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import read_seen
+from bot.slack.dialog.metadata import read_state
 from bot.slack.home import views as home_views
-from bot.slack.lists import history_views
-from bot.slack.lists import views as lists
+from bot.slack.lists import views as list_views
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import (
-    OUTDATED,
-    UNCHOSEN,
-    Choice,
-    job_value,
-    not_ready,
-    read_choice,
-    with_pick,
+    DETAILS_NOT_SHOWN,
+    NO_JOB_SELECTED,
+    PickerState,
+    read_picker,
+    submit_problem,
+    with_selection,
 )
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request
 from tests.support.fake_atlas import FakeAtlas
@@ -61,7 +59,7 @@ FULL = Listing(
     jobs=tuple(found(number) for number in range(90)),
     unseen=tuple(unseen(number) for number in range(400)),
 )
-CHOSEN = Choice(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
+CHOSEN = PickerState(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
 
 
 def views() -> dict[str, dict[str, Any]]:
@@ -71,20 +69,20 @@ def views() -> dict[str, dict[str, Any]]:
     result = Search(places=places, looked=3, unseen=[*FULL.unseen])
     return {
         "loading": picker_views.loading(),
-        "nothing picked": picker_views.view(Choice(asked_in="C0OPS"), many, None, NASTY),
+        "nothing picked": picker_views.view(PickerState(asked_in="C0OPS"), many, None, NASTY),
         "one project": picker_views.view(
-            Choice(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
+            PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
         ),
         "all picked": picker_views.view(CHOSEN, many, Policy(require_reason=True), "note"),
-        "around details": picker_views.around(details, CHOSEN, many, Policy()),
-        "around trouble": picker_views.around(
-            samples.views()["trouble_longest"], CHOSEN, many, None
+        "around details": picker_views.with_details(details, CHOSEN, many, Policy()),
+        "around trouble": picker_views.with_details(
+            samples.views()["error_longest"], CHOSEN, many, None
         ),
-        "around refusal": picker_views.around(dialog_views.refused("no"), CHOSEN, many, None),
-        "searching": search_views.searching(JOB_ID, [each.name for each in many], None),
-        "counted": search_views.counted(JOB_ID, places),
-        "nowhere": search_views.nowhere(JOB_ID, places, result, None),
-        "nowhere in one": search_views.nowhere(JOB_ID, [], Search(), LONG),
+        "around refusal": picker_views.with_details(dialog_views.refused("no"), CHOSEN, many, None),
+        "searching": dialog_views.searching(JOB_ID, [each.name for each in many], None),
+        "counted": dialog_views.search_scope(JOB_ID, places),
+        "nowhere": dialog_views.not_found(JOB_ID, places, result, None),
+        "nowhere in one": dialog_views.not_found(JOB_ID, [], Search(), LONG),
     }
 
 
@@ -97,7 +95,7 @@ def test_slack_takes_every_view(name: str) -> None:
 
 @pytest.mark.parametrize("start", [0, 20, 80])
 def test_slack_takes_every_page_of_the_longest_list(start: int) -> None:
-    message = lists.message(FULL, LONG, start)
+    message = list_views.job_list(FULL, LONG, start)
 
     assert problems(message["blocks"], "message") == []
     assert len(message["text"]) < 4000
@@ -105,7 +103,7 @@ def test_slack_takes_every_page_of_the_longest_list(start: int) -> None:
 
 def test_slack_takes_the_longest_history() -> None:
     past = [samples.past_of(samples.longest(state)) for state in State] * 5
-    message = history_views.message(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = list_views.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
@@ -116,7 +114,7 @@ def test_slack_takes_the_longest_history() -> None:
 def test_the_history_counts_as_people_do(many: int, says: str) -> None:
     past = [samples.past_of(samples.longest(State.CANCELLED))] * many
 
-    assert history_views.message(past, {}, LINKS)["text"] == says
+    assert list_views.history(past, {}, LINKS)["text"] == says
 
 
 def test_slack_takes_the_fullest_home_tab() -> None:
@@ -141,8 +139,8 @@ def test_names_of_other_peoples_making_are_harmless(name: str) -> None:
 
 
 def test_what_is_not_seen_is_named_by_reason_and_never_without_end() -> None:
-    (block,) = lists.unseen(FULL.unseen)
-    few = lists.reasons([unseen(1), unseen(13)])
+    (block,) = list_views.unavailable_blocks(FULL.unseen)
+    few = list_views.unavailable_lines([unseen(1), unseen(13)])
 
     assert len(block["text"]["text"]) <= 3000
     assert len(few) == 1
@@ -203,19 +201,19 @@ def test_clusters_that_begin_with_what_was_typed_come_first() -> None:
     assert picker_views.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]
 
 
-def shown(choice: Choice, **selected: str) -> dict[str, Any]:
+def shown(choice: PickerState, **selected: str) -> dict[str, Any]:
     """A dialog with a job's details and what is picked in its selects."""
     details = samples.views()["details"]
-    view = picker_views.around(details, choice, [project(), project(1)], Policy())
+    view = picker_views.with_details(details, choice, [project(), project(1)], Policy())
     values = {
         block: {block: {"selected_option": {"value": value}}} for block, value in selected.items()
     }
     return {**view, "state": {"values": values}}
 
 
-def chosen() -> Choice:
-    ref = read_seen(samples.views()["details"]["private_metadata"]).asked.ref
-    return Choice(
+def chosen() -> PickerState:
+    ref = read_state(samples.views()["details"]).target.ref
+    return PickerState(
         project_id=ref.project_id, cluster=ref.cluster_name, job_id=ref.job_id, asked_in="C0OPS"
     )
 
@@ -224,18 +222,21 @@ def test_a_job_with_its_details_on_show_may_be_submitted() -> None:
     choice = chosen()
     assert choice.ref
 
-    assert not_ready(shown(choice, job=job_value(choice.ref), cluster=choice.cluster or "")) is None
-    assert not_ready(samples.views()["details"]) is None
+    assert (
+        submit_problem(shown(choice, job=job_value(choice.ref), cluster=choice.cluster or ""))
+        is None
+    )
+    assert submit_problem(samples.views()["details"]) is None
 
 
 @pytest.mark.parametrize(
     ("selected", "why"),
     [
-        ({}, UNCHOSEN),
-        ({"job": "-"}, UNCHOSEN),
-        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, OUTDATED),
-        ({"job": "OK", "cluster": "other"}, OUTDATED),
-        ({"job": "OK", "project": "0" * 24}, OUTDATED),
+        ({}, NO_JOB_SELECTED),
+        ({"job": "-"}, NO_JOB_SELECTED),
+        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, DETAILS_NOT_SHOWN),
+        ({"job": "OK", "cluster": "other"}, DETAILS_NOT_SHOWN),
+        ({"job": "OK", "project": "0" * 24}, DETAILS_NOT_SHOWN),
     ],
 )
 def test_whatever_is_not_both_picked_and_on_show_may_not(
@@ -245,20 +246,20 @@ def test_whatever_is_not_both_picked_and_on_show_may_not(
     assert choice.ref
     picked = {name: value.replace("OK", job_value(choice.ref)) for name, value in selected.items()}
 
-    assert not_ready(shown(choice, **picked)) == (ids.JOB, why)
+    assert submit_problem(shown(choice, **picked)) == (ids.JOB, why)
 
 
 def test_without_a_job_to_pick_the_first_input_is_named() -> None:
-    view = picker_views.view(Choice(asked_in="C0OPS"), [project(), project(1)], None, "note")
+    view = picker_views.view(PickerState(asked_in="C0OPS"), [project(), project(1)], None, "note")
 
-    assert not_ready(view) == (ids.PROJECT, UNCHOSEN)
+    assert submit_problem(view) == (ids.PROJECT, NO_JOB_SELECTED)
 
 
 def test_a_pick_forgets_what_hung_on_the_one_before() -> None:
     choice = chosen()
-    cluster = with_pick(choice, ids.CLUSTER, "other")
-    other = with_pick(choice, ids.PROJECT, "1" * 24)
-    nothing = with_pick(choice, ids.JOB, "-")
+    cluster = with_selection(choice, ids.CLUSTER, "other")
+    other = with_selection(choice, ids.PROJECT, "1" * 24)
+    nothing = with_selection(choice, ids.JOB, "-")
 
     assert (cluster.cluster, cluster.job_id) == ("other", None)
     assert (other.project_id, other.cluster, other.job_id) == ("1" * 24, None, None)
@@ -269,23 +270,23 @@ def test_what_slack_never_sends_does_not_make_a_dialog_that_slack_refuses() -> N
     """Metadata may have 3,000 characters, and a signed payload whatever somebody bent it to."""
     long = "a" * 4000
     bent = {"picker": True, "cluster": long, "label": long, "asked_in": "C0OPS"}
-    read = read_choice({"private_metadata": json.dumps(bent)})
+    read = read_picker({"private_metadata": json.dumps(bent)})
 
     assert read
     assert (read.cluster, read.label) == (None, None)
-    assert with_pick(CHOSEN, ids.CLUSTER, long).cluster is None
-    assert with_pick(CHOSEN, ids.JOB, long).job_id is None
+    assert with_selection(CHOSEN, ids.CLUSTER, long).cluster is None
+    assert with_selection(CHOSEN, ids.JOB, long).job_id is None
     assert CHOSEN.ref
-    picked = with_pick(CHOSEN, ids.JOB, job_value(CHOSEN.ref), long)
+    picked = with_selection(CHOSEN, ids.JOB, job_value(CHOSEN.ref), long)
     assert picked.label == "a" * 74 + "…"
 
 
 def test_the_choice_is_read_back_from_the_dialog() -> None:
     view = picker_views.view(CHOSEN, [project()], None, "note")
 
-    assert read_choice(view) == CHOSEN
-    assert read_choice(samples.views()["details"]) is None
-    assert read_choice({"private_metadata": "garbage"}) is None
+    assert read_picker(view) == CHOSEN
+    assert read_picker(samples.views()["details"]) is None
+    assert read_picker({"private_metadata": "garbage"}) is None
 
 
 def test_the_home_tab_has_the_buttons_of_a_card() -> None:

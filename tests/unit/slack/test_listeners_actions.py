@@ -13,7 +13,7 @@ from bot.cancellation.errors import MaybeRecorded, NotRecorded
 from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
 from bot.cancellation.policy import People, Policy
 from bot.slack import ids
-from bot.slack.card.handlers import UNKNOWN
+from bot.slack.error_messages import UNKNOWN_BUTTON
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
 
@@ -213,7 +213,7 @@ async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
 
     (view,) = bolt.shown
     assert view["callback_id"] == ids.DENY_DIALOG
-    assert view["private_metadata"] == request.id
+    assert json.loads(view["private_metadata"])["request"] == request.id
     assert [b["block_id"] for b in view["blocks"] if b["type"] == "input"] == ["reason"]
 
 
@@ -274,7 +274,7 @@ async def test_unknown_button_is_answered(new_bolt: NewBolt) -> None:
     answer = await bolt.send(payloads.click("cancel_restore_new", "x"))
 
     assert answer.status == 200
-    assert bolt.private == [UNKNOWN]
+    assert bolt.private == [UNKNOWN_BUTTON]
 
 
 async def test_link_button_is_acked_without_a_message(new_bolt: NewBolt) -> None:

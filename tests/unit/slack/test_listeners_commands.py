@@ -58,7 +58,7 @@ async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt)
     await bolt.background.drain(0.2)
 
     assert "Looking up" in words(bolt.shown[0])
-    assert "The bot is just being restarted: try again in a moment." in words(bolt.shown[-1])
+    assert "The bot is being restarted: try again in a moment." in words(bolt.shown[-1])
     assert ids.TRY_AGAIN in words(bolt.shown[-1])
     assert bolt.background.idle
 
@@ -73,7 +73,7 @@ async def test_two_hundred_pending_dialogs_all_report_the_restart_at_shutdown(
         await bolt.ack(payloads.command(TYPED))
     await bolt.background.drain(0.2)
 
-    ends = [view for view in bolt.shown if "just being restarted" in words(view)]
+    ends = [view for view in bolt.shown if "being restarted" in words(view)]
     assert len(ends) == many
     assert bolt.background.idle
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.slack import ids
-from bot.slack.card.handlers import UNKNOWN
-from bot.slack.fallbacks import SHORTCUT
-from bot.slack.picker.handlers import UNKNOWN as UNKNOWN_DIALOG
+from bot.slack.error_messages import UNKNOWN_BUTTON, UNKNOWN_DIALOG, UNKNOWN_SHORTCUT
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
 
@@ -70,7 +68,7 @@ async def test_try_again_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> N
 async def test_more_button_with_an_invalid_start_is_answered(bolt: BoltHarness, start: str) -> None:
     await bolt.send(payloads.click(ids.MORE, start))
 
-    assert bolt.private == [UNKNOWN]
+    assert bolt.private == [UNKNOWN_BUTTON]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ async def test_unknown_shortcut_is_answered(bolt: BoltHarness) -> None:
     shortcut = {"type": "shortcut", "user": USER, "callback_id": "other", "trigger_id": "1.2.3"}
     await bolt.send(shortcut)
 
-    assert bolt.slack.called("chat.postMessage")[0]["text"] == SHORTCUT
+    assert bolt.slack.called("chat.postMessage")[0]["text"] == UNKNOWN_SHORTCUT
 
 
 @pytest.mark.parametrize(

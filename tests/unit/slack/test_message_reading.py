@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
 from bot.slack.command.grammar import parse
+from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.dialog.search import SearchQuery
 from bot.slack.picker.flow import PickerQuery
 from bot.slack.routing import route
-from bot.slack.shortcut.message import NOTHING_FOUND, lead_in
+from bot.slack.shortcut.handlers import NO_JOB_IN_MESSAGE, route_message
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
@@ -28,7 +28,7 @@ URL = f"{API}/backup/restoreJobs/{JOB_ID}"
 
 
 def read(message: dict[str, Any]) -> Any:
-    return lead_in(message, "C0OPS", PROJECTS)
+    return route_message(message, "C0OPS", PROJECTS)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def read(message: dict[str, Any]) -> Any:
     ],
 )
 def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
-    lead = read(message)
+    found = read(message)
 
-    assert isinstance(lead, JobTarget)
-    assert (lead.ref.project_id, lead.ref.cluster_name, lead.ref.job_id) == (
+    assert isinstance(found, JobTarget)
+    assert (found.ref.project_id, found.ref.cluster_name, found.ref.job_id) == (
         PROJECT_ID,
         "prod-eu",
         JOB_ID,
@@ -65,22 +65,22 @@ def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
 
 
 def test_without_an_address_the_words_are_hints_for_a_search() -> None:
-    lead = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
+    found = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
 
-    assert isinstance(lead, SearchQuery)
-    assert lead.job_id == JOB_ID
-    assert {"shop-prod", "prod-eu"} <= set(lead.hints)
+    assert isinstance(found, SearchQuery)
+    assert found.job_id == JOB_ID
+    assert {"shop-prod", "prod-eu"} <= set(found.hints)
 
 
 def test_a_projects_id_is_no_jobs_id() -> None:
-    assert read({"text": f"project {PROJECT_ID}"}) == NOTHING_FOUND
+    assert read({"text": f"project {PROJECT_ID}"}) == NO_JOB_IN_MESSAGE
 
 
 def test_an_address_of_something_else_is_passed_over() -> None:
-    lead = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
+    found = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
 
-    assert isinstance(lead, SearchQuery)
-    assert lead.job_id == JOB_ID
+    assert isinstance(found, SearchQuery)
+    assert found.job_id == JOB_ID
 
 
 @given(

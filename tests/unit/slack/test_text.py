@@ -21,9 +21,9 @@ def test_escaped_text_has_no_bracket_and_reads_back(given_text: str) -> None:
 
     assert "<" not in escaped
     assert ">" not in escaped
-    assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == mrkdwn.clean(
-        given_text
-    )
+    assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace(
+        "&amp;", "&"
+    ) == mrkdwn.strip_invisible(given_text)
 
 
 @given(st.text(alphabet="&<>ab\n"), st.integers(min_value=2, max_value=60))
@@ -58,7 +58,7 @@ def test_a_name_in_code_cannot_leave_it() -> None:
 def test_a_time_is_a_date_token_with_a_fallback() -> None:
     moment = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
-    assert mrkdwn.when(moment) == (
+    assert mrkdwn.date(moment) == (
         "<!date^1795608000^{date_short_pretty} at {time}|2026-11-25 12:00 UTC>"
     )
 
@@ -79,7 +79,7 @@ def test_many_people_are_counted() -> None:
 
 @pytest.mark.parametrize("state", sorted(State))
 def test_each_state_has_its_words(state: State) -> None:
-    said = mrkdwn.what_happened(a_request(state=state, outcome=Outcome(by="U0ADA")))
+    said = mrkdwn.request_status(a_request(state=state, outcome=Outcome(by="U0ADA")))
 
     assert said.startswith("This request ")
     assert ("cancelled" in said) == (state is State.CANCELLED)
@@ -88,8 +88,8 @@ def test_each_state_has_its_words(state: State) -> None:
 def test_a_latecomer_is_told_who_and_when() -> None:
     denied = a_request(state=State.DENIED, outcome=Outcome(by="U0ADA"))
 
-    assert mrkdwn.what_happened(denied) == (
-        f"This request was denied by <@U0ADA> ({mrkdwn.when(denied.changed_at)})."
+    assert mrkdwn.request_status(denied) == (
+        f"This request was denied by <@U0ADA> ({mrkdwn.date(denied.changed_at)})."
     )
 
 
@@ -98,5 +98,5 @@ def test_a_latecomer_is_told_who_approved() -> None:
     running = a_request(state=State.CANCELLING, approvals=approved)
     failed = a_request(state=State.FAILED, approvals=approved)
 
-    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in mrkdwn.what_happened(running)
-    assert mrkdwn.what_happened(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")
+    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in mrkdwn.request_status(running)
+    assert mrkdwn.request_status(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")

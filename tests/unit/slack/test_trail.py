@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ID = "1d32b111eb0842bd9cbaa67cd741e651"
 TYPED = f"prod-eu {JOB_ID}"
 IN_A_DIALOG = {"view": {"private_metadata": json.dumps({"version": 1, "request": ID})}}
-OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": ID}}
+OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": json.dumps({"request": ID})}}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ def test_payload_names_its_request(body: dict[str, Any]) -> None:
         payloads.click(ids.APPROVE, ID.upper()),
         {"type": "view_submission", "view": {"private_metadata": json.dumps({"request": 7})}},
         {"type": "view_submission", "view": {"private_metadata": "[1]"}},
+        {"type": "view_submission", "view": {"private_metadata": ID}},
         {"type": "view_submission", "view": "odd"},
         {"type": "block_actions", "actions": ["odd"]},
         {"type": "block_actions", "actions": []},
