@@ -1,1 +1,1 @@
-"""The domain: a request to cancel a restore job, its rules, ledger and runner. No Slack."""
+"""The rules of a cancellation request: states, policy, events, errors. No I/O, no Slack."""

@@ -1,7 +1,7 @@
-"""What can go wrong with a request, as a tree; each leaf's docstring is the sentence people see.
+"""Errors of a request, as a tree; each leaf's docstring is the sentence that people see.
 
 CancellationError
-├── NotAllowed                  the policy says no
+├── NotAllowed                  the policy refuses it
 │   ├── NotARequester
 │   ├── NotAnApprover
 │   ├── OwnRequest
@@ -13,14 +13,14 @@ CancellationError
 │   ├── NameNotTyped
 │   ├── TooFewApprovers
 │   └── NotCancellableNow
-├── StateConflict                   somebody or something else was first
+├── StateConflict               the request changed before
 │   ├── JobAlreadyRequested
 │   ├── AlreadyHandled
 │   └── RequestExpired
 ├── RequestNotFound
 ├── UnknownProject
 ├── RateLimitReserved
-└── LedgerError                 the database did not do its part
+└── LedgerError                 the database failed
     ├── NotRecorded
     │   ├── Conflict
     │   └── NotRead
@@ -46,7 +46,7 @@ class CancellationError(Exception):
 
     @property
     def sentence(self) -> str:
-        """What the person reads: the leaf's own docstring, filled in."""
+        """The docstring of the class, with its attributes filled in."""
         return (inspect.getdoc(type(self)) or "").replace("\n", " ").format(**vars(self))
 
 
@@ -54,7 +54,7 @@ class NotAllowed(CancellationError):
     """The policy does not allow this.
 
     Attributes:
-        ask: the people who may do it, so that the refusal can name them.
+        ask: the people who may do it, so that the message can name them.
     """
 
     def __init__(self, ask: People | None = None) -> None:
@@ -123,10 +123,10 @@ class NotCancellableNow(NotAllowed):
 
 
 class StateConflict(CancellationError):
-    """Somebody or something else was first.
+    """The request changed before.
 
     Attributes:
-        request: the request as it is now, so that the loser can be told who won.
+        request: the request as it is now, so that the message can say who decided.
     """
 
     def __init__(self, request: Request) -> None:
@@ -159,7 +159,7 @@ class RateLimitReserved(CancellationError):
 
 
 class LedgerError(CancellationError):
-    """The database did not do its part."""
+    """The database failed."""
 
 
 class NotRecorded(LedgerError):
@@ -167,7 +167,7 @@ class NotRecorded(LedgerError):
 
 
 class Conflict(NotRecorded):
-    # Two writers met at a unique index; whoever lost looks again. Says what its parent says.
+    # A unique index refused the row; the caller reads again. Same sentence as the parent.
     __doc__ = NotRecorded.__doc__
 
 

@@ -1,4 +1,4 @@
-"""The record's vocabulary: a closed list of audit events, chained by hash within each request."""
+"""Audit events: a closed list of names, chained by hash within each request."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
 
 
 class EventName(StrEnum):
-    """What happened, as `subject:what`; each state of a request has the event that entered it."""
+    """What happened, as `subject:verb`; each state has the event that entered it."""
 
-    CREATED = "request:created"  #: written down; the detail holds what was shown
-    APPROVAL_GIVEN = "request:approval_given"  #: one person's yes that did not complete the quorum
-    APPROVED = "request:approved"  #: the quorum is complete, or none was needed
-    DENIED = "request:denied"  #: an approver said no
-    WITHDRAWN = "request:withdrawn"  #: the requester took it back
-    EXPIRED = "request:expired"  #: nobody approved in time
-    RETRIED = "request:retried"  #: a person wants a failed request tried again
-    CLAIMED = "request:cancelling"  #: a runner took it
-    TAKEN_OVER = "request:taken_over"  #: another runner took it when the lease had run out
-    CANCEL_SENT = "atlas:cancel_sent"  #: written before each DELETE
-    CANCEL_ANSWERED = "atlas:cancel_answered"  #: what Atlas answered, or that no answer came
-    CANCELLED = "request:cancelled"  #: Atlas's own read-back says so
+    CREATED = "request:created"  #: recorded; the detail holds what was shown
+    APPROVAL_GIVEN = "request:approval_given"  #: an approval that did not complete the quorum
+    APPROVED = "request:approved"  #: the quorum is complete, or no approval was required
+    DENIED = "request:denied"  #: an approver denied it
+    WITHDRAWN = "request:withdrawn"  #: the requester withdrew it
+    EXPIRED = "request:expired"  #: its approvals did not come in time
+    RETRIED = "request:retried"  #: a person retried a failed request
+    CLAIMED = "request:cancelling"  #: a runner claimed it
+    TAKEN_OVER = "request:taken_over"  #: another runner claimed it after the lease ran out
+    CANCEL_SENT = "atlas:cancel_sent"  #: recorded before each DELETE
+    CANCEL_ANSWERED = "atlas:cancel_answered"  #: Atlas's answer, or that none came
+    CANCELLED = "request:cancelled"  #: Atlas's read-back shows it
     OVER = "request:over"  #: the job had ended already
-    REFUSED = "request:refused"  #: Atlas said no
-    CHANGED = "request:changed"  #: not the job that was shown
-    FAILED = "request:failed"  #: could not be settled
-    CARD_MOVED = "slack:card_moved"  #: the channel could not be posted in
+    REFUSED = "request:refused"  #: Atlas rejected it
+    CHANGED = "request:changed"  #: the job differs from what was shown
+    FAILED = "request:failed"  #: not settled
+    CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 
     @classmethod
     def entering(cls, state: State) -> EventName:
-        """Return the event that tells of entering `state`."""
+        """Return the event that records the entry into `state`."""
         return cls(f"request:{state}")
 
 
-#: After one of these nothing more is expected: a chain that ends elsewhere has lost its end.
+#: The last event of a complete chain; a chain that ends otherwise was cut off.
 CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of the record, before it is chained.
+    """An audit event, before it is chained.
 
     Attributes:
         name: what happened.
         request: the request's id.
         at: ISO 8601, UTC.
-        actor: the Slack user id, or None for the bot itself.
-        team: the actor's workspace, or the request's for the bot itself.
-        detail: what the event adds; JSON values, ids not names.
+        actor: the Slack user id, or None for the bot.
+        team: the actor's workspace; the request's workspace for the bot.
+        detail: further facts as JSON values, ids instead of names.
     """
 
     name: EventName
@@ -69,7 +69,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One line of the record as it is kept: plain values, so that a changed one can be told.
+    """An audit event as it is stored: plain values, so that every change is detectable.
 
     Attributes:
         number: the event's place in its request, from 1.
@@ -90,7 +90,7 @@ class Recorded:
 
     @property
     def expected_hash(self) -> str:
-        """The hash that these very values should have."""
+        """The hash of the stored values."""
         values = [
             self.previous, self.request, self.number, self.at,
             self.event, self.actor, self.team, self.detail,
@@ -100,7 +100,7 @@ class Recorded:
 
 def chain(event: Event, number: int, previous: str) -> Recorded:
     """Chain `event` as the `number`th of its request, after the one whose hash is `previous`."""
-    loose = Recorded(
+    unhashed = Recorded(
         request=event.request,
         number=number,
         at=event.at,
@@ -111,5 +111,5 @@ def chain(event: Event, number: int, previous: str) -> Recorded:
         previous=previous,
         hash="",
     )
-    values = {name: getattr(loose, name) for name in loose.__slots__}
-    return Recorded(**values | {"hash": loose.expected_hash})
+    values = {name: getattr(unhashed, name) for name in unhashed.__slots__}
+    return Recorded(**values | {"hash": unhashed.expected_hash})

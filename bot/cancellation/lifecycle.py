@@ -1,4 +1,4 @@
-"""A request's life: its states, what follows what, and what a look at the job means (pure)."""
+"""The life cycle of a request: states, transitions, and the next step of a run (pure)."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """Where a request stands; each member with the sentence that explains it."""
+    """The state of a request."""
 
-    AWAITING = "awaiting"  #: waits for the approvals of other people
-    APPROVED = "approved"  #: may run, and nobody has taken it yet
-    CANCELLING = "cancelling"  #: a runner holds it by a lease
-    CANCELLED = "cancelled"  #: Atlas itself says that the job is cancelled
-    OVER = "over"  #: the job had ended before we could cancel it
-    REFUSED = "refused"  #: Atlas said no, with its code
-    CHANGED = "changed"  #: the job is not the one that was shown
-    FAILED = "failed"  #: could not be settled; a person must look
-    DENIED = "denied"  #: an approver said no
-    EXPIRED = "expired"  #: nobody approved in time
-    WITHDRAWN = "withdrawn"  #: the requester took it back
+    AWAITING = "awaiting"  #: waits for approvals
+    APPROVED = "approved"  #: ready to run, not claimed yet
+    CANCELLING = "cancelling"  #: claimed by a runner with a lease
+    CANCELLED = "cancelled"  #: Atlas's read-back shows the job cancelled
+    OVER = "over"  #: the job ended by other means
+    REFUSED = "refused"  #: Atlas rejected the DELETE or the GET before it
+    CHANGED = "changed"  #: the job differs from what was shown
+    FAILED = "failed"  #: not settled; a person must check the job in Atlas
+    DENIED = "denied"  #: an approver denied it
+    EXPIRED = "expired"  #: its approvals did not come in time
+    WITHDRAWN = "withdrawn"  #: the requester withdrew it
 
     @property
     def ended(self) -> bool:
-        """Whether nothing follows by itself."""
+        """Whether the bot does nothing more by itself."""
         return self not in OPEN
 
 
-#: What may follow a state; `failed` can be tried again by a person.
+#: The allowed transitions; a person may retry a failed request.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
     State.APPROVED: frozenset({State.CANCELLING}),
@@ -44,22 +44,22 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.FAILED: frozenset({State.APPROVED}),
 }
 
-#: The states in which a request keeps others from asking for the same job.
+#: The states that block a second request for the same job.
 OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFingerprint:
-    """The job as the requester saw it: what the fingerprint compares, and what the card repeats.
+    """The job as it was shown: the compared fields, and what the card repeats.
 
     Attributes:
-        delivery_type: Atlas's word: `download`, `automated`, `pointInTime`.
+        delivery_type: `download`, `automated` or `pointInTime`.
         snapshot_id: 24 hex digits.
-        snapshot_time: when the snapshot was taken, or None where Atlas gave none.
+        snapshot_time: when the snapshot was taken, or None if Atlas gave no time.
         cancellable: whether the job could be cancelled when it was shown.
-        target: where the restore writes to (`project/cluster`), or None for a download.
-        link_is_live: whether the download link existed; becoming live later is not a change.
-        expires_at: when the link ends, or None.
+        target: the target of the restore (`project/cluster`), or None for a download.
+        link_is_live: whether the download link existed; not compared.
+        expires_at: when the link expires, or None; not compared.
     """
 
     delivery_type: str
@@ -72,7 +72,7 @@ class JobFingerprint:
 
     @classmethod
     def of(cls, job: RestoreJob) -> JobFingerprint:
-        """Take the fingerprint of a job that Atlas has just answered."""
+        """Return the fingerprint of a job."""
         return cls(
             delivery_type=str(job.delivery_type),
             snapshot_id=job.snapshot_id,
@@ -84,12 +84,12 @@ class JobFingerprint:
         )
 
     def matches(self, job: RestoreJob) -> bool:
-        """Whether `job` is what was shown (design: a link that became live is not a change)."""
-        return self.fingerprint == JobFingerprint.of(job).fingerprint
+        """Whether `job` is what was shown; a link that became live is not a change."""
+        return self.compared == JobFingerprint.of(job).compared
 
     @property
-    def fingerprint(self) -> tuple[object, ...]:
-        """What must not have changed; the job's id is part of the request itself."""
+    def compared(self) -> tuple[object, ...]:
+        """The fields that must not change; the job's id is part of the request itself."""
         return (
             self.delivery_type,
             self.snapshot_id,
@@ -107,7 +107,7 @@ def _target(job: RestoreJob) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """One person's yes."""
+    """One person's approval."""
 
     user: str
     at: datetime
@@ -115,13 +115,13 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a request ended, in words and in Atlas's terms.
+    """How a request ended, for people and in Atlas's terms.
 
     Attributes:
-        sentence: what happened and what to do now, for people.
-        status: the HTTP status of Atlas's last word, if it had one.
+        sentence: what happened, and what to do now.
+        status: the HTTP status of Atlas's last answer, if there was one.
         code: Atlas's `errorCode`, if it gave one.
-        by: the user id of whoever ended it, or None for the bot itself.
+        by: the user id of the person who ended it, or None for the bot.
     """
 
     sentence: str = ""
@@ -132,12 +132,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteAttempts:
-    """What is known of the DELETEs that this request has sent.
+    """What is known about the DELETEs of a request.
 
     Attributes:
-        count: how many were begun.
+        count: how many were started.
         accepted: whether Atlas accepted one (2xx).
-        unknown: whether the answer to one is not known: it may have taken effect.
+        unknown: whether the answer to one is missing, so that it may have taken effect.
     """
 
     count: int = 0
@@ -151,7 +151,7 @@ class DeleteAttempts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """Where the card stands in Slack."""
+    """The message in Slack that shows a request."""
 
     channel: str
     ts: str
@@ -159,17 +159,17 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One person's wish to cancel one restore job, as the ledger has it now.
+    """A person's request to cancel one restore job, as the database has it now.
 
     Attributes:
-        id: the request's id, the value of its buttons.
-        key: what makes a second submission the same request (the view's id).
-        channel: where the card goes.
-        asked_in: where the command was typed.
+        id: the request's id, which is the value of its buttons.
+        key: the idempotency key (the view's id): a second delivery gives the same request.
+        channel: the channel of the card.
+        asked_in: the channel in which the command was typed.
         approvals_needed: how many other people must approve.
-        expires_at: until when it may be approved, or tried again.
+        expires_at: until when it may be approved or retried.
         changed_at: when the state was entered.
-        sent: what is known of its DELETEs.
+        sent: what is known about its DELETEs.
     """
 
     id: str
@@ -203,20 +203,20 @@ class Request:
 
 
 class Step(StrEnum):
-    """What a runner does next with the job it has just read."""
+    """The next step of a run, after a GET."""
 
     SEND = "send"  #: send the DELETE
-    WAIT = "wait"  #: Atlas accepted it; read again until it shows
+    WAIT = "wait"  #: Atlas accepted a DELETE; read again until the job reads cancelled
     CANCELLED = "cancelled"  #: settle as cancelled
     OVER = "over"  #: settle as over
     CHANGED = "changed"  #: settle as changed
 
 
 def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> Step:
-    """Decide from a fresh answer of Atlas, and from nothing else.
+    """Decide from a fresh GET, and from nothing else.
 
-    The order matters: a job that reads cancelled is ours only if a DELETE of ours may have worked;
-    and a DELETE is sent only when this very answer shows the job there to cancel.
+    The order matters. A cancelled job counts as cancelled by this request only if one of its
+    DELETEs may have taken effect. A DELETE is sent only if this GET shows the job unchanged.
     """
     if job.cancelled:
         return Step.CANCELLED if sent.may_have_taken_effect else Step.OVER

@@ -1,4 +1,4 @@
-"""Who may ask, who may approve, and what must be typed: pure functions over frozen values."""
+"""Policy checks: who may request, approve, deny, withdraw and retry (pure)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from bot.cancellation.errors import (
 
 
 class Kind(StrEnum):
-    """What a person is in the workspace where the bot is installed."""
+    """The kind of a user in the workspace where the bot is installed."""
 
-    MEMBER = "member"  #: a full member: the only kind with rights that nobody named
+    MEMBER = "member"  #: a full member: the only kind that has rights without being named
     GUEST = "guest"  #: invited to a few channels
     BOT = "bot"  #: an app, not a person
-    DEACTIVATED = "deactivated"  #: an account that was switched off
-    OUTSIDER = "outsider"  #: somebody of another organization (Slack Connect)
+    DEACTIVATED = "deactivated"  #: a deactivated account
+    OUTSIDER = "outsider"  #: a user of another organization (Slack Connect)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who clicked, by ids alone: names never decide.
+    """A person, by ids only: names grant no rights.
 
     Attributes:
         id: the user's id (`U…` or `W…`).
         team: the id of the workspace that the user belongs to.
-        kind: what the user is in our workspace.
-        groups: ids of the user groups, among those that the policy names, that have this user.
+        kind: the kind of the user in the bot's workspace.
+        groups: the ids of the policy's user groups that contain this user.
     """
 
     id: str
@@ -50,14 +50,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """A set of people as a setting names it: users, user groups, or every full member."""
+    """A set of people as a setting lists it: users, user groups, or every full member."""
 
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     everyone: bool = False
 
     def __contains__(self, person: object) -> bool:
-        """Whoever is named by id belongs; others only as full members."""
+        """Whether the person is listed by id, or is a full member that a group or `*` covers."""
         if not isinstance(person, Person):
             return False
         if person.id in self.users:
@@ -70,16 +70,16 @@ EVERYONE = People(everyone=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of one project.
+    """The policy of one project.
 
     Attributes:
-        requesters: who may ask.
-        approvals: how many other people must approve, 0 to 5.
-        approvers: who may approve and deny.
+        requesters: who may request a cancellation.
+        approvals: how many people must approve, 0 to 5.
+        approvers: who may approve or deny.
         self_approval: whether the requester's own approval counts.
         approval_ttl: how long a request waits for its approvals.
         channels: ids of the channels in which the command works; empty means everywhere.
-        audit_channel: where every card goes, instead of the channel of the command.
+        audit_channel: the channel for every card, instead of the command's.
         require_reason: whether a reason must be given.
         confirm_by_typing: whether the cluster's name must be typed.
     """
@@ -101,19 +101,19 @@ class Policy:
 
 
 def may_request(policy: Policy, person: Person) -> NotAllowed | None:
-    """Say why `person` may not ask for a cancellation, or nothing."""
+    """Return why `person` may not request a cancellation, or None."""
     return None if person in policy.requesters else NotARequester(ask=policy.requesters)
 
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
-    """Say why the command does not work in `channel`; a direct message is a channel like others."""
+    """Return why the command does not work in `channel`; direct messages are channels too."""
     if not policy.channels or channel in policy.channels:
         return None
     return ChannelNotAllowed(channels=policy.channels)
 
 
 def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
-    """Say why `person` may not approve the request of `requester`, or nothing."""
+    """Return why `person` may not approve the request of `requester`, or None."""
     if person not in policy.approvers:
         return NotAnApprover(ask=policy.approvers)
     if person.id == requester and not policy.self_approval:
@@ -122,18 +122,18 @@ def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | N
 
 
 def may_deny(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
-    """Say why `person` may not deny: any approver may, the requester withdraws instead."""
+    """Return why `person` may not deny, or None: the same people as may approve."""
     return may_decide(policy, requester, person)
 
 
 def may_withdraw(requester: str, person: Person, team: str | None = None) -> NotAllowed | None:
-    """Only the person who asked may withdraw.
+    """Return why `person` may not withdraw, or None: only the requester may.
 
     Args:
-        requester: the user id of who asked.
-        person: who wants to withdraw.
-        team: the workspace of who asked; an outsider must be of the same. Within our own
-            organization a person can appear under several, so that the id decides.
+        requester: the user id of the requester.
+        person: the person who clicked.
+        team: the requester's workspace; an outsider must be of the same. Within the bot's own
+            organization a user may appear under several workspaces, so the id decides.
     """
     elsewhere = person.kind is Kind.OUTSIDER and team is not None and person.team != team
     if person.id == requester and not elsewhere:
@@ -142,29 +142,29 @@ def may_withdraw(requester: str, person: Person, team: str | None = None) -> Not
 
 
 def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
-    """Whoever may ask may try a failed request again."""
+    """Return why `person` may not retry, or None: every requester may."""
     return may_request(policy, person)
 
 
 def may_approve_once(
     approved_by: frozenset[str], person: Person, approvers: People | None = None
 ) -> NotAllowed | None:
-    """One person is one approval, however often they click."""
+    """Return a refusal if `person` has approved before: each person counts once."""
     return AlreadyApproved(ask=approvers) if person.id in approved_by else None
 
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
-    """Refuse an empty reason where the policy wants one."""
+    """Return a refusal if the policy requires a reason and there is none."""
     return ReasonMissing() if policy.require_reason and not has_visible_text(reason) else None
 
 
 def has_visible_text(text: str) -> bool:
-    """Whether there is anything to read: blanks and invisible characters are nothing."""
-    return any(unicodedata.category(sign)[0] not in "CZ" for sign in text)
+    """Whether the text has a visible character: separators and controls are invisible."""
+    return any(unicodedata.category(sign)[0] not in {"C", "Z"} for sign in text)
 
 
 def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:
-    """Refuse anything but the cluster's exact name where the policy wants it typed."""
+    """Return a refusal if the policy requires the cluster's exact name and it was not typed."""
     if policy.confirm_by_typing and typed.strip() != cluster_name:
         return NameNotTyped(cluster_name=cluster_name)
     return None
@@ -173,12 +173,12 @@ def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowe
 def check_enough_approvers(
     policy: Policy, requester: str, members: frozenset[str]
 ) -> NotAllowed | None:
-    """Refuse a request that nobody could approve.
+    """Return a refusal if there are fewer possible approvers than required approvals.
 
     Args:
-        policy: the rules of the project.
-        requester: the user id of who asks.
-        members: the user ids of everybody in the approving groups.
+        policy: the policy of the project.
+        requester: the user id of the requester.
+        members: the user ids of all members of the approving groups.
     """
     if policy.approvals == 0 or policy.approvers.everyone:
         return None

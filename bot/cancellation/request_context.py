@@ -1,7 +1,7 @@
-"""The trail of a request: one id leads from the command to the outcome.
+"""The request id of the current context: on every log line from the command to the outcome.
 
-The id is made at the command, kept in the dialog, and taken by the request that comes of it. It is
-on every line that is logged meanwhile, by the libraries too, in whatever task.
+The command creates the id, the dialog's metadata keeps it, and the request takes it. Log lines of
+libraries and of child tasks have it too.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class RequestTracer(Protocol):
-    """Follows what is done for a request; whoever traces gives another than `bind_to_log`."""
+    """Traces work for a request: `bind_to_log`, or the tracer with spans."""
 
     def __call__(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
-        """Follow `name` until the end of the context.
+        """Trace an operation until the context ends.
 
         Args:
-            name: what is done.
-            request: the request's id; None stays with the one at hand.
+            name: the operation.
+            request: the request's id; None keeps the current one.
         """
 
 
 @contextmanager
 def bind_to_log(_name: str, request: str | None) -> Iterator[None]:
-    """Put the request's id on every line that is logged meanwhile."""
+    """Bind the request's id to every log line within the context."""
     with bound_contextvars(**({"request": request} if request else {})):
         yield
 
 
 def current_request_id() -> str | None:
-    """Return the id of the request for which something is done here."""
+    """Return the request id of the current context."""
     return get_contextvars().get("request")
 
 
 def new_request_id() -> str:
-    """Make up the id of a request: 128 random bits in hex, as good for the id of a trace."""
+    """Return a new request id: 128 random bits in hex, which is a valid trace id too."""
     return secrets.token_hex(16)
 
 
 def is_request_id(value: object) -> bool:
-    """Say whether this may become the id of a request."""
+    """Whether `value` has the form of a request id."""
     return isinstance(value, str) and bool(_ID.fullmatch(value))

@@ -1,1 +1,1 @@
-"""What runs on top of the stores: the service, the runner, the sweeper, the search, the watch."""
+"""Application services on top of the stores: requests, runner, sweeper, search, watch."""

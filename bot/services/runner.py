@@ -90,7 +90,7 @@ class Run:
         self._deadline = monotonic() + timings.run_timeout
         self._final_read_timeout = timings.final_read_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
-        self._delete_error: AtlasError | None = None  # of the last DELETE
+        self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self._retry_at = monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> RunResult:
@@ -134,7 +134,6 @@ class Run:
         unknown_before = self.request.sent.unknown
         self.request = await self._store.record_delete_sent(self.request)
         sent = replace(self.request.sent, unknown=unknown_before)
-        self._delete_error = None
         try:
             accepted = await self._atlas.cancel_restore_job(self.request.ref)
         except AtlasError as error:
@@ -244,7 +243,7 @@ class Runner:
         if request_id not in self._tasks:
             task = asyncio.create_task(self._supervise(request_id), name=f"run {request_id}")
             self._tasks[request_id] = task
-            task.add_done_callback(lambda _task: self._tasks.pop(request_id, None))
+            task.add_done_callback(lambda _task: self._tasks.pop(request_id))
 
     async def stop(self, seconds: float) -> None:
         """Wait up to `seconds` for the runs; cancel the rest and release their leases."""

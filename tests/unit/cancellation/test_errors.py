@@ -19,16 +19,16 @@ def leaves() -> list[type[errors.CancellationError]]:
 
 
 @pytest.mark.parametrize("leaf", leaves())
-def test_every_leaf_is_drawn_in_the_tree_and_says_a_sentence(
+def test_every_leaf_is_in_the_tree_and_has_a_sentence(
     leaf: type[errors.CancellationError],
 ) -> None:
     assert f"── {leaf.__name__}" in (errors.__doc__ or "")
     assert (inspect.getdoc(leaf) or "").endswith(".")
 
 
-def test_a_sentence_is_filled_in() -> None:
+def test_sentence_contains_the_attributes() -> None:
     assert str(errors.TooFewApprovers(needed=2, able=1)).startswith("This needs 2 approval(s)")
 
 
-def test_a_conflict_says_what_not_recorded_says() -> None:
+def test_conflict_has_the_sentence_of_not_recorded() -> None:
     assert str(errors.Conflict()) == str(errors.NotRecorded())

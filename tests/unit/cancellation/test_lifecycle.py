@@ -1,4 +1,4 @@
-"""What a fresh look at the job means for a request."""
+"""The next step of a run after a GET, the fingerprint, and the transitions."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ UNKNOWN = DeleteAttempts(count=1, unknown=True)
 REFUSED = DeleteAttempts(count=1)
 
 
-def test_a_job_that_is_still_what_was_shown_is_cancelled() -> None:
+def test_unchanged_job_gets_the_delete() -> None:
     assert next_step(SHOWN, UNSENT, a_job()) is Step.SEND
 
 
 @pytest.mark.parametrize("sent", [UNSENT, REFUSED])
-def test_a_job_that_somebody_else_cancelled_is_over(sent: DeleteAttempts) -> None:
+def test_job_cancelled_by_other_means_is_over(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.OVER
 
 
 @pytest.mark.parametrize("sent", [ACCEPTED, UNKNOWN])
-def test_a_job_reads_cancelled_after_a_delete_that_may_have_worked(sent: DeleteAttempts) -> None:
+def test_cancelled_job_after_an_effective_delete_is_cancelled(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.CANCELLED
 
 
-def test_an_accepted_delete_is_waited_for_and_not_repeated() -> None:
+def test_accepted_delete_is_awaited_and_not_repeated() -> None:
     assert next_step(SHOWN, ACCEPTED, a_job()) is Step.WAIT
 
 
 @pytest.mark.parametrize("sent", [UNKNOWN, REFUSED])
-def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(
+def test_delete_is_resent_when_the_job_is_still_there(
     sent: DeleteAttempts,
 ) -> None:
     assert next_step(SHOWN, sent, a_job()) is Step.SEND
@@ -58,11 +58,11 @@ def test_a_delete_may_be_sent_again_when_a_look_shows_the_job_still_there(
     "end", [{"expired": True}, {"failed": True}, {"finishedAt": "2026-11-25T11:00:00Z"}]
 )
 @pytest.mark.parametrize("sent", [UNSENT, UNKNOWN, ACCEPTED, REFUSED])
-def test_a_job_that_ended_by_itself_is_over(end: dict[str, object], sent: DeleteAttempts) -> None:
+def test_job_that_ended_by_itself_is_over(end: dict[str, object], sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(**end)) is Step.OVER
 
 
-def test_a_link_that_became_live_is_not_a_change() -> None:
+def test_link_that_became_live_is_not_a_change() -> None:
     job = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
 
     assert job.link_is_live
@@ -80,11 +80,11 @@ def test_a_link_that_became_live_is_not_a_change() -> None:
         replace(SHOWN, target="p/other"),
     ],
 )
-def test_anything_else_than_was_shown_is_a_change(shown: JobFingerprint) -> None:
+def test_each_compared_field_is_a_change(shown: JobFingerprint) -> None:
     assert next_step(shown, UNSENT, a_job()) is Step.CHANGED
 
 
-def test_a_job_that_became_automated_is_a_change() -> None:
+def test_job_that_became_automated_is_a_change() -> None:
     job = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
 
     assert next_step(SHOWN, UNSENT, job) is Step.CHANGED
@@ -93,7 +93,7 @@ def test_a_job_that_became_automated_is_a_change() -> None:
 @pytest.mark.parametrize(
     ("cancelled", "over", "same", "accepted", "unknown"), list(product([False, True], repeat=5))
 )
-def test_a_delete_is_sent_only_for_a_job_that_this_look_shows_as_shown(
+def test_delete_is_sent_only_for_an_unchanged_open_job(
     *, cancelled: bool, over: bool, same: bool, accepted: bool, unknown: bool
 ) -> None:
     shown = SHOWN if same else replace(SHOWN, snapshot_id="f" * 24)
@@ -106,14 +106,25 @@ def test_a_delete_is_sent_only_for_a_job_that_this_look_shows_as_shown(
     assert (step is Step.CANCELLED) == (cancelled and (accepted or unknown))
 
 
-def test_what_was_shown_is_taken_from_the_job() -> None:
+def test_fingerprint_is_taken_from_the_job() -> None:
     job: RestoreJob = a_job()
 
     assert JobFingerprint.of(job) == SHOWN
     assert SHOWN.snapshot_time == NOON - timedelta(hours=3)
 
 
-def test_every_state_is_reached_and_only_open_ones_and_failed_go_on() -> None:
+def test_fingerprint_has_target_and_link_of_the_job() -> None:
+    live = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
+    restore = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
+    elsewhere = a_job(deliveryType="automated", targetClusterName="x")
+
+    shown = JobFingerprint.of(live)
+    assert (shown.link_is_live, shown.expires_at) == (True, NOON + timedelta(hours=1))
+    assert JobFingerprint.of(restore).target == "p/x"
+    assert JobFingerprint.of(elsewhere).target == "?/x"
+
+
+def test_transitions_reach_every_state_and_leave_open_ones_and_failed() -> None:
     reached = {state for after in TRANSITIONS.values() for state in after}
 
     assert reached == set(State) - {State.AWAITING}

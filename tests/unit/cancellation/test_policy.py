@@ -1,4 +1,4 @@
-"""Who may ask, approve, deny, withdraw and retry."""
+"""Who may request, approve, deny, withdraw and retry."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from bot.cancellation.policy import (
     check_typed_name,
     may_approve_once,
     may_decide,
+    may_deny,
     may_request,
     may_retry,
     may_use_channel,
@@ -37,19 +38,19 @@ ADA = Person(id="U0ADA", team="T1", groups=frozenset({"S0APPROVE"}))
 WITHOUT_RIGHTS = (Kind.GUEST, Kind.BOT, Kind.DEACTIVATED, Kind.OUTSIDER)
 
 
-def test_every_full_member_may_ask_by_default() -> None:
+def test_full_members_may_request_by_default() -> None:
     assert may_request(Policy(), RINA) is None
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
-def test_guests_bots_deactivated_people_and_outsiders_are_not_everyone(kind: Kind) -> None:
+def test_everyone_excludes_guests_bots_deactivated_users_and_outsiders(kind: Kind) -> None:
     person = Person(id="U0GUS", team="T1", kind=kind)
 
     assert isinstance(may_request(Policy(), person), NotARequester)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
-def test_a_group_gives_no_rights_to_anybody_but_full_members(kind: Kind) -> None:
+def test_group_grants_rights_to_full_members_only(kind: Kind) -> None:
     policy = Policy(approvers=People(groups=frozenset({"S0APPROVE"})), approvals=1)
     person = Person(id="U0GUS", team="T1", kind=kind, groups=frozenset({"S0APPROVE"}))
 
@@ -57,71 +58,93 @@ def test_a_group_gives_no_rights_to_anybody_but_full_members(kind: Kind) -> None
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
-def test_whoever_is_named_by_id_has_the_right(kind: Kind) -> None:
+def test_user_listed_by_id_has_the_right(kind: Kind) -> None:
     policy = Policy(requesters=People(users=frozenset({"U0GUS"})))
 
     assert may_request(policy, Person(id="U0GUS", team="T9", kind=kind)) is None
 
 
-def test_a_refusal_names_whom_to_ask() -> None:
+def test_refusal_has_the_people_who_may() -> None:
     people = People(users=frozenset({"U0ADA"}))
 
-    refusal = may_request(Policy(requesters=people), RINA)
+    refusals = [
+        may_request(Policy(requesters=people), RINA),
+        may_decide(Policy(approvers=people), ADA.id, RINA),
+        may_decide(Policy(approvers=People(users=frozenset({"U0RINA"}))), RINA.id, RINA),
+        may_approve_once(frozenset({RINA.id}), RINA, people),
+    ]
 
-    assert refusal is not None
-    assert refusal.ask == people
+    own = People(users=frozenset({"U0RINA"}))
+    assert [refusal.ask for refusal in refusals if refusal] == [people, people, own, people]
 
 
-def test_a_member_of_an_approving_group_may_decide() -> None:
+def test_member_of_an_approving_group_may_decide() -> None:
     policy = Policy(approvers=People(groups=frozenset({"S0APPROVE"})), approvals=1)
 
     assert may_decide(policy, RINA.id, ADA) is None
 
 
-def test_nobody_decides_on_their_own_request() -> None:
+def test_requester_may_not_decide_the_own_request() -> None:
     assert isinstance(may_decide(Policy(approvals=1), RINA.id, RINA), OwnRequest)
 
 
-def test_self_approval_counts_only_where_the_policy_says_so() -> None:
+def test_self_approval_policy_lets_the_requester_decide() -> None:
     assert may_decide(Policy(approvals=1, self_approval=True), RINA.id, RINA) is None
 
 
-def test_one_person_is_one_approval() -> None:
+def test_second_approval_of_a_person_is_refused() -> None:
     assert isinstance(may_approve_once(frozenset({"U0ADA"}), ADA), AlreadyApproved)
+    assert may_approve_once(frozenset({"U0ABE"}), ADA) is None
 
 
-def test_only_the_requester_withdraws() -> None:
+def test_deny_has_the_rules_of_approve() -> None:
+    policy = Policy(approvals=1, approvers=People(users=frozenset({ADA.id, RINA.id})))
+
+    assert may_deny(policy, RINA.id, ADA) is None
+    assert isinstance(may_deny(policy, RINA.id, RINA), OwnRequest)
+    assert isinstance(may_deny(policy, RINA.id, Person(id="U0ABE", team="T1")), NotAnApprover)
+
+
+def test_people_contain_persons_only() -> None:
+    assert "U0ADA" not in People(users=frozenset({"U0ADA"}), everyone=True)
+
+
+def test_only_the_requester_may_withdraw() -> None:
     assert may_withdraw(RINA.id, RINA) is None
-    assert isinstance(may_withdraw(RINA.id, ADA), NotTheRequester)
+    refusal = may_withdraw(RINA.id, ADA)
+    assert isinstance(refusal, NotTheRequester)
+    assert refusal.requester == RINA.id
 
 
-def test_an_id_of_the_requester_in_another_organization_is_not_the_requester() -> None:
+def test_outsider_with_the_requesters_id_may_not_withdraw() -> None:
     stranger = Person(id=RINA.id, team="T9", kind=Kind.OUTSIDER)
 
     assert isinstance(may_withdraw(RINA.id, stranger, RINA.team), NotTheRequester)
     assert may_withdraw(RINA.id, stranger, "T9") is None
 
 
-def test_only_requesters_retry() -> None:
+def test_only_requesters_may_retry() -> None:
     policy = Policy(requesters=People(users=frozenset({RINA.id})))
 
     assert may_retry(policy, RINA) is None
     assert isinstance(may_retry(policy, ADA), NotARequester)
 
 
-def test_the_command_works_everywhere_unless_channels_are_named() -> None:
+def test_command_works_everywhere_unless_channels_are_listed() -> None:
     assert may_use_channel(Policy(), "C1") is None
     assert may_use_channel(Policy(channels=frozenset({"C1"})), "C1") is None
-    assert isinstance(may_use_channel(Policy(channels=frozenset({"C1"})), "C2"), ChannelNotAllowed)
+    refusal = may_use_channel(Policy(channels=frozenset({"C1"})), "C2")
+    assert isinstance(refusal, ChannelNotAllowed)
+    assert refusal.channels == frozenset({"C1"})
 
 
-def test_a_reason_of_blanks_is_no_reason() -> None:
+def test_blank_reason_is_refused_where_required() -> None:
     assert isinstance(check_reason(Policy(require_reason=True), "  \n"), ReasonMissing)
     assert check_reason(Policy(require_reason=True), "wrong cluster") is None
     assert check_reason(Policy(), "") is None
 
 
-def test_the_clusters_name_must_be_typed_exactly() -> None:
+def test_cluster_name_must_be_typed_exactly() -> None:
     policy = Policy(confirm_by_typing=True)
 
     refusal = check_typed_name(policy, "prod-eu", "prod-us")
@@ -144,7 +167,7 @@ def test_the_clusters_name_must_be_typed_exactly() -> None:
         (2, {"U0ADA"}, {"U0ADA"}, False, False),
     ],
 )
-def test_a_request_that_nobody_could_approve_is_refused(
+def test_request_without_enough_approvers_is_refused(
     *, approvals: int, users: set[str], members: set[str], self_approval: bool, possible: bool
 ) -> None:
     policy = Policy(
@@ -156,10 +179,13 @@ def test_a_request_that_nobody_could_approve_is_refused(
     refusal = check_enough_approvers(policy, RINA.id, frozenset(members))
 
     assert (refusal is None) == possible
-    assert possible or isinstance(refusal, TooFewApprovers)
+    if not possible:
+        able = (users | members) if self_approval else (users | members) - {RINA.id}
+        assert isinstance(refusal, TooFewApprovers)
+        assert (refusal.needed, refusal.able) == (approvals, len(able))
 
 
-def test_everyone_can_approve_a_request_for_everyone() -> None:
+def test_everyone_as_approvers_is_always_enough() -> None:
     assert (
         check_enough_approvers(Policy(approvals=2, approvers=EVERYONE), RINA.id, frozenset())
         is None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from bot.atlas import (
     AtlasClient,
@@ -22,13 +24,22 @@ from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.services.runner import MAX_CONCURRENT_RUNS, Runner
+from bot.services.runner import (
+    ACCEPTED_BUT_NOT_CANCELLED,
+    ANOTHER_JOB,
+    CONFIRMED,
+    ENDED_BEFORE,
+    MAX_CONCURRENT_RUNS,
+    READ_BACKOFF,
+    SENT_BUT_UNREADABLE,
+    Runner,
+)
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, Clock, a_job, a_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bot.atlas import JobRef, RestoreJob
 
@@ -49,16 +60,19 @@ class ScriptedAtlas(AtlasClient):
     deletes: list[Answer] = field(default_factory=lambda: [ACCEPTED])
     calls: list[str] = field(default_factory=list)
     timeouts: list[float | None] = field(default_factory=list)
+    refs: list[JobRef] = field(default_factory=list)
     seconds: float = 0.1
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         self.calls.append("GET")
         self.timeouts.append(timeout)
+        self.refs.append(ref)
         answer: RestoreJob = self._next(self.reads)
         return answer
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         self.calls.append("DELETE")
+        self.refs.append(ref)
         answer: CancelAccepted = self._next(self.deletes)
         return answer
 
@@ -76,10 +90,11 @@ class FakeLeaseStore(LeaseStore):
 
     request: Request
     written: list[str] = field(default_factory=list)
+    answers: list[Mapping[str, object]] = field(default_factory=list)
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
     unavailable: bool = False
-    released: bool = False
+    released: str | None = None
 
     async def claim(self, request_id: str) -> Request | None:
         return None if self.held_by_another else self.request
@@ -88,7 +103,7 @@ class FakeLeaseStore(LeaseStore):
         return not self.held_by_another
 
     async def release(self, request_id: str) -> bool:
-        self.released = True
+        self.released = request_id
         return True
 
     async def record_delete_sent(self, request: Request) -> Request:
@@ -102,6 +117,7 @@ class FakeLeaseStore(LeaseStore):
         self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
     ) -> Request:
         self.written.append(f"answered {answer['status']}")
+        self.answers.append(answer)
         return replace(request, sent=sent)
 
     async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
@@ -132,11 +148,13 @@ async def test_run_reads_deletes_and_reads_again(clock: Clock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
 
-    state, _ = await run(atlas, store)
+    state, outcome = await run(atlas, store)
 
-    assert state is State.CANCELLED
+    assert (state, outcome.sentence) == (State.CANCELLED, CONFIRMED)
     assert atlas.calls == ["GET", "DELETE", "GET"]
+    assert atlas.refs == [store.request.ref] * 3
     assert store.written == ["sent", "answered 204"]
+    assert store.answers == [{"status": 204, "code": None}]
 
 
 async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: Clock) -> None:
@@ -149,15 +167,16 @@ async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock:
 
 
 async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Clock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE])
+    atlas = ScriptedAtlas(clock, reads=[THERE], seconds=0.3)
     start = clock.monotonic()
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
-    assert "still shows" in outcome.sentence
+    assert outcome.sentence == ACCEPTED_BUT_NOT_CANCELLED.format(state="in progress")
     assert atlas.calls.count("DELETE") == 1
-    assert clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
+    # The last wait ends at the deadline, and one read follows.
+    assert clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
 
 
 async def test_ended_job_gets_no_delete(clock: Clock) -> None:
@@ -166,15 +185,16 @@ async def test_ended_job_gets_no_delete(clock: Clock) -> None:
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.OVER, ["GET"])
-    assert "expired" in outcome.sentence
+    assert outcome.sentence == ENDED_BEFORE.format(state="expired")
 
 
 async def test_changed_job_gets_no_delete(clock: Clock) -> None:
     atlas = ScriptedAtlas(clock, reads=[a_job(snapshotId="f" * 24)])
 
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.CHANGED, ["GET"])
+    assert outcome.sentence == ANOTHER_JOB
 
 
 async def test_rejected_delete_is_refused_with_status_and_code(clock: Clock) -> None:
@@ -185,6 +205,7 @@ async def test_rejected_delete_is_refused_with_status_and_code(clock: Clock) -> 
 
     assert state is State.REFUSED
     assert (outcome.status, outcome.code) == (400, "CANNOT_CANCEL_AUTOMATED_RESTORE")
+    assert outcome.sentence == str(rejection)
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
@@ -215,6 +236,7 @@ async def test_lost_answer_is_settled_by_get_without_second_delete(clock: Clock)
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
+    assert clock.waits == [0.0]
 
 
 async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: Clock) -> None:
@@ -373,7 +395,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
 
     await runner.stop(0.01)
 
-    assert store.released
+    assert store.released == store.request.id
     assert store.settled is None
 
 
@@ -468,3 +490,171 @@ async def test_attempt_and_answer_are_recorded_around_the_delete(clock: Clock) -
     await run(atlas, store)
 
     assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
+
+
+async def test_reads_after_the_delete_follow_the_backoff(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE] * 7 + [CANCELLED])
+
+    await run(atlas, FakeLeaseStore(a_request()))
+
+    assert clock.waits == [*READ_BACKOFF, READ_BACKOFF[-1]]
+    assert atlas.timeouts[0] == pytest.approx(Timings.run_timeout)
+
+
+async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock: Clock) -> None:
+    limited = RateLimited(status=429, retry_after=Timings.run_timeout)
+    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited], seconds=0.0)
+
+    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.FAILED, ["GET", "DELETE", "GET"])
+    assert clock.waits == [0.0]
+
+
+async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[Unavailable(status=503)])
+    store = FakeLeaseStore(a_request())
+
+    await run(atlas, store)
+
+    assert store.answers == [{"status": 503, "code": None, "error": "Unavailable"}]
+
+
+async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: Clock) -> None:
+    """The earlier DELETE, whose answer was lost, may have cancelled the job."""
+    rejection = NotCancellable(status=400, code="ALREADY")
+    unknown = DeleteAttempts(count=1, unknown=True)
+
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
+    state, _ = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+    assert state is State.CANCELLED
+
+    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()], deletes=[rejection])
+    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+    assert state is State.FAILED
+    assert outcome.sentence.startswith(SENT_BUT_UNREADABLE)
+
+
+async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE], seconds=Timings.run_timeout + 1)
+    unknown = DeleteAttempts(count=1, unknown=True)
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+
+    assert (state, atlas.calls) == (State.FAILED, ["GET"])
+    assert "still shows the job" in outcome.sentence
+
+
+def runner_with(store: FakeLeaseStore, atlas: AtlasClient, **values: Any) -> Runner:
+    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
+    return Runner(store, Projects([project]), **values)
+
+
+async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: Clock) -> None:
+    renewals: list[str] = []
+    waits: list[float] = []
+    lost = asyncio.Event()
+
+    class ExpiringStore(FakeLeaseStore):
+        async def renew(self, request_id: str) -> bool:
+            renewals.append(request_id)
+            if len(renewals) == 2:
+                raise NotRecorded
+            if len(renewals) == 3:
+                lost.set()
+            return len(renewals) < 3
+
+    class WaitingAtlas(ScriptedAtlas):
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+            await lost.wait()
+            await asyncio.sleep(0.01)
+            return await super().restore_job(ref, timeout=timeout)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    store = ExpiringStore(a_request())
+    atlas = WaitingAtlas(clock, reads=[EXPIRED])
+    runner = runner_with(store, atlas, timings=Timings(lease_renewal_interval=7.0), sleep=sleep)
+    with structlog.testing.capture_logs() as log:
+        await runner.run(store.request.id)
+
+    assert renewals == [store.request.id] * 3
+    assert waits == [7.0] * 3
+    assert log == [
+        {"event": "lease not renewed", "why": str(NotRecorded()), "log_level": "warning"}
+    ]
+
+
+async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: Clock) -> None:
+    traces: list[tuple[str, str | None]] = []
+    names: list[str] = []
+
+    class CountingStore(FakeLeaseStore):
+        async def claim(self, request_id: str) -> Request | None:
+            task = asyncio.current_task()
+            names.append(task.get_name() if task else "")
+            return None
+
+    @contextmanager
+    def tracer(name: str, request: str | None, /) -> Iterator[None]:
+        traces.append((name, request))
+        yield
+
+    runner = runner_with(CountingStore(a_request()), ScriptedAtlas(clock, [THERE]), tracer=tracer)
+    runner.start("one")
+    runner.start("one")
+    await runner.stop(5)
+    assert names == ["run one"]
+
+    runner.start("one")
+    await runner.stop(5)
+    assert names == ["run one"] * 2
+    assert traces == [("run", "one")] * 2
+
+
+async def test_stop_does_not_wait_for_a_database_that_hangs(clock: Clock) -> None:
+    class HangingStore(FakeLeaseStore):
+        async def claim(self, request_id: str) -> Request | None:
+            return self.request
+
+        async def release(self, request_id: str) -> bool:
+            await asyncio.sleep(3600)
+            return True
+
+    class HangingAtlas(ScriptedAtlas):
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    timings = Timings(lease_release_timeout=0.01)
+    atlas = HangingAtlas(clock, [THERE])
+    runner = runner_with(HangingStore(a_request()), atlas, timings=timings)
+    runner.start("one")
+    await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(0.5):
+        await runner.stop(0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotRecorded(), ("run interrupted", "warning", str(NotRecorded()))),
+        (RuntimeError("bug"), ("run broke off", "error", None)),
+    ],
+)
+async def test_error_of_a_run_is_logged(
+    clock: Clock, error: Exception, expected: tuple[str, str, str | None]
+) -> None:
+    class BrokenStore(FakeLeaseStore):
+        async def claim(self, request_id: str) -> Request | None:
+            raise error
+
+    runner = runner_with(BrokenStore(a_request()), ScriptedAtlas(clock, [THERE]))
+    with structlog.testing.capture_logs() as log:
+        runner.start("one")
+        await runner.stop(5)
+
+    assert [(each["event"], each["log_level"], each.get("why")) for each in log] == [expected]
