@@ -1,12 +1,12 @@
-"""Keeps answers for a while: one question in flight a key, and the last answer while it is slow."""
+"""Caches results of async loads: one load per key at a time, failures are not stored."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bot.atlas import AtlasUnavailable, TimedOut
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -16,88 +16,89 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: Seconds after which an answer is of no use to anybody.
-TOO_OLD = 600.0
-
-#: Answers to keep at most; beyond that the old ones go.
-MANY = 5000
+#: Entries above which those older than `EXPIRY` seconds are removed.
+MAX_ENTRIES = 5000
+EXPIRY = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Generic[V]):
-    """An answer, and when the question was asked."""
+class Entry(Generic[V]):
+    """A loaded value, and when its load began."""
 
     value: V
-    at: float
+    loaded_at: float
 
 
 class AsyncCache(Generic[K, V]):
-    """Answers by key; failures are not kept.
+    """Values by key.
 
     Args:
-        ask: asks for a key's answer.
-        monotonic: seconds that never jump.
+        load: loads a key's value.
+        monotonic: a monotonic clock, in seconds.
+        keep_on: errors of `load` that leave an older value in the cache; others remove it.
     """
 
     def __init__(
-        self, ask: Callable[[K], Coroutine[Any, Any, V]], monotonic: Callable[[], float]
+        self,
+        load: Callable[[K], Coroutine[Any, Any, V]],
+        monotonic: Callable[[], float],
+        *,
+        keep_on: type[BaseException] = Exception,
     ) -> None:
-        self._ask = ask
+        self._load = load
         self._monotonic = monotonic
-        self._kept: dict[K, Kept[V]] = {}
-        self._asking: dict[K, asyncio.Task[V]] = {}
+        self._keep_on = keep_on
+        self._entries: dict[K, Entry[V]] = {}
+        self._loads: dict[K, asyncio.Task[V]] = {}
 
-    async def get(self, key: K, *, age: float, patience: float, stale: bool = False) -> V:
-        """Return an answer that is at most `age` seconds old.
+    async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
+        """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
 
-        Args:
-            key: what is asked.
-            age: seconds.
-            patience: seconds to wait; the question goes on, and the next one finds its answer.
-            stale: return an older answer rather than none.
+        The load goes on after a timeout, so that the next call finds its value.
 
         Raises:
-            TimedOut: there is no answer yet.
-            AtlasError, CancellationError: what asking raised.
+            TimeoutError: there was no value within `timeout` seconds.
+            Exception: what `load` raised.
         """
-        if (kept := self._kept.get(key)) and self._monotonic() - kept.at <= age:
-            return kept.value
-        try:
-            async with asyncio.timeout(patience):
-                return await asyncio.shield(self._asking.get(key) or self._start(key))
-        except (TimeoutError, AtlasUnavailable) as error:
-            if stale and (old := self._kept.get(key)):
-                return old.value
-            raise TimedOut if isinstance(error, TimeoutError) else error from error
+        entry = self._entries.get(key)
+        if entry and self._monotonic() - entry.loaded_at <= max_age and entry.loaded_at >= since:
+            return entry.value
+        async with asyncio.timeout(timeout):
+            return await asyncio.shield(self._loads.get(key) or self._start(key))
 
-    def known(self) -> Iterator[tuple[K, V]]:
-        """Go through what is kept, however old."""
-        yield from ((key, kept.value) for key, kept in self._kept.items())
+    def get_stored(self, key: K, *, max_age: float = math.inf) -> V | None:
+        """Return the stored value without loading, or None if it is older than `max_age`."""
+        entry = self._entries.get(key)
+        fresh = entry and self._monotonic() - entry.loaded_at <= max_age
+        return entry.value if entry and fresh else None
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Iterate over the stored values, however old."""
+        yield from ((key, entry.value) for key, entry in self._entries.items())
 
     async def close(self) -> None:
-        """Ask no more."""
-        await cancel_and_wait(*self._asking.values())
+        """Cancel all loads."""
+        await cancel_and_wait(*self._loads.values())
 
     def _start(self, key: K) -> asyncio.Task[V]:
-        at = self._monotonic()
-        task = asyncio.create_task(self._ask(key))
-        self._asking[key] = task
-        task.add_done_callback(lambda done: self._done(key, done, at))
+        began = self._monotonic()
+        task = asyncio.create_task(self._load(key))
+        self._loads[key] = task
+        task.add_done_callback(lambda done: self._store(key, done, began))
         return task
 
-    def _done(self, key: K, task: asyncio.Task[V], at: float) -> None:
-        self._asking.pop(key, None)
+    def _store(self, key: K, task: asyncio.Task[V], began: float) -> None:
+        self._loads.pop(key, None)
         if task.cancelled():
             return
         if error := task.exception():
-            if not isinstance(error, AtlasUnavailable):
-                self._kept.pop(key, None)  # a definite no: the old answer is wrong now
+            if not isinstance(error, self._keep_on):
+                self._entries.pop(key, None)
             return
-        self._forget_old()
-        self._kept[key] = Kept(task.result(), at)
+        if len(self._entries) >= MAX_ENTRIES:
+            self._remove_expired()
+        self._entries[key] = Entry(task.result(), began)
 
-    def _forget_old(self) -> None:
-        if len(self._kept) < MANY:
-            return
-        now = self._monotonic()
-        self._kept = {key: kept for key, kept in self._kept.items() if now - kept.at < TOO_OLD}
+    def _remove_expired(self) -> None:
+        oldest = self._monotonic() - EXPIRY
+        self._entries = {k: entry for k, entry in self._entries.items() if entry.loaded_at > oldest}

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.atlas import AtlasError, ClusterNotFound, JobRef, TimedOut
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, TimedOut
 from bot.cancellation.errors import CancellationError, UnknownProject
 from bot.services.rate_limit import REFILL, RateLimitBudget
 from bot.services.search_results import (
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     #: Told once how many clusters of which projects are searched.
     Told = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
 
+K = TypeVar("K")
 T = TypeVar("T")
+V = TypeVar("V")
 
 #: Calls to Atlas that one bot has under way for looking around, at most.
 AT_ONCE = 8
@@ -78,11 +80,11 @@ class JobFinder:
         self._monotonic = monotonic
         self._patience = patience
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._clusters = AsyncCache(self._read_clusters, monotonic)
-        self._jobs = AsyncCache(self._read_jobs, monotonic)
+        self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
+        self._jobs = AsyncCache(self._read_jobs, monotonic, keep_on=AtlasUnavailable)
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Cancel the loads of the caches."""
         await self._clusters.close()
         await self._jobs.close()
 
@@ -93,17 +95,13 @@ class JobFinder:
             AtlasError: Atlas refused, or did not answer in `patience` seconds.
             UnknownProject: the bot has no key for it.
         """
-        return await self._clusters.get(
-            project_id, age=CLUSTERS_HOLD, patience=patience, stale=True
-        )
+        return await _get_or_stale(self._clusters, project_id, CLUSTERS_HOLD, patience)
 
     async def jobs(
         self, project_id: str, cluster: str, *, patience: float
     ) -> tuple[RestoreJob, ...]:
         """Return a cluster's jobs that can be cancelled, newest first; raises as `clusters`."""
-        return await self._jobs.get(
-            (project_id, cluster), age=JOBS_HOLD, patience=patience, stale=True
-        )
+        return await _get_or_stale(self._jobs, (project_id, cluster), JOBS_HOLD, patience)
 
     async def search(
         self,
@@ -182,7 +180,10 @@ class JobFinder:
             if error := broken.get(place.project.id):
                 raise error
             key = (place.project.id, place.cluster)
-            return await self._jobs.get(key, age=age, patience=FOR_ONE)
+            try:
+                return await self._jobs.get(key, max_age=age, timeout=FOR_ONE)
+            except TimeoutError as error:
+                raise TimedOut from error
 
     async def _places(
         self, among: Sequence[Project], cluster: str | None
@@ -218,7 +219,7 @@ class JobFinder:
     ) -> ClusterRef | None:
         """Find the job in what was listed before: a job never moves to another cluster."""
         projects = {project.id: project for project in among}
-        for (project_id, name), jobs in self._jobs.known():
+        for (project_id, name), jobs in self._jobs.items():
             fits = project_id in projects and cluster in (None, name)
             if fits and any(job.id == job_id for job in jobs):
                 return ClusterRef(project=projects[project_id], cluster=name)
@@ -276,6 +277,17 @@ class JobFinder:
         if project := self._projects.find(project_id):
             return project
         raise UnknownProject
+
+
+async def _get_or_stale(cache: AsyncCache[K, V], key: K, max_age: float, timeout: float) -> V:
+    """Return the cache's value; an older one when Atlas does not answer."""
+    try:
+        return await cache.get(key, max_age=max_age, timeout=timeout)
+    except (TimeoutError, AtlasUnavailable) as error:
+        stored = cache.get_stored(key)
+        if stored is not None:
+            return stored
+        raise TimedOut if isinstance(error, TimeoutError) else error from error
 
 
 async def _each(

@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bot.async_cache import AsyncCache
 from bot.cancellation.policy import Kind, Person
-from bot.slack.cache import Cache
 from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, RateLimited, meaning_of
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Directory:
         self._identity = identity
         self._patience = patience
         self._clock = clock
-        self._kinds = Cache(self._read_kind, HOLDS, clock)
-        self._members = Cache(self._read_members, HOLDS, clock)
+        self._kinds = AsyncCache(self._read_kind, clock)
+        self._members = AsyncCache(self._read_members, clock)
 
     async def person(self, who: Actor, people: People) -> Person:
         """Say who somebody is, as far as it matters for being one of `people`.
@@ -154,14 +154,15 @@ class Directory:
         lists = await asyncio.gather(*asking)
         return frozenset(group for group, have in zip(groups, lists, strict=True) if user in have)
 
-    async def _ask(self, cache: Cache[str, T], key: str, since: float = -math.inf) -> T:
+    async def _ask(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
-            return await cache.get(key, self._patience, since=since)
+            return await cache.get(key, max_age=HOLDS, timeout=self._patience, since=since)
         except CALL_ERRORS as error:
-            kept = cache.kept(key) if isinstance(meaning_of(error), RateLimited) else None
-            if kept is None:
+            limited = isinstance(meaning_of(error), RateLimited)
+            stored = cache.get_stored(key, max_age=HOLDS) if limited else None
+            if stored is None:
                 raise _trouble(error) from error
-            return kept
+            return stored
 
     async def _read_kind(self, user: str) -> Kind:
         answer = await self._client.users_info(user=user)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.slack.cache import Cache
+from bot.async_cache import AsyncCache
 from bot.slack.errors import CALL_ERRORS, meaning_of
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Channels:
         self._identity = identity
         self._patience = patience
         self._clock = clock
-        self._places = Cache(self._read, HOLDS, clock)
+        self._places = AsyncCache(self._read, clock)
 
     async def place(self, channel: str, channel_name: str = "") -> ChannelInfo:
         """Describe a channel; what Slack does not say is unknown, never an error."""
@@ -177,9 +177,11 @@ class Channels:
             return ChannelInfo(is_direct=True, is_shared=False)
         began = self._clock()
         try:
-            place = await self._places.get(channel, self._patience)
+            place = await self._places.get(channel, max_age=HOLDS, timeout=self._patience)
             if not place.can_post:  # somebody may have invited the bot since
-                place = await self._places.get(channel, self._patience, since=began)
+                place = await self._places.get(
+                    channel, max_age=HOLDS, timeout=self._patience, since=began
+                )
         except CALL_ERRORS as error:
             return _unknown(error)
         return place

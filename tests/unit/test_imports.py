@@ -20,7 +20,7 @@ RULES = {
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
-    "bot.async_cache": {"bot.atlas", "bot.cancellation", "bot.tasks"},
+    "bot.async_cache": {"bot.tasks"},
     "bot.atlas": {"bot.backoff"},
     "bot.backoff": set(),
     "bot.cancellation": {"bot.atlas"},

@@ -6,12 +6,11 @@ import asyncio
 
 import pytest
 
-from bot.async_cache import AsyncCache
 from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.services.job_search import AT_ONCE, JobFinder
+from bot.services.job_search import AT_ONCE, CLUSTERS_HOLD, JobFinder
 from bot.services.rate_limit import LIMIT, MARGIN, PAUSE, SHARE, RateLimitBudget
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
@@ -240,65 +239,32 @@ def test_a_bucket_of_which_atlas_says_nothing_goes_by_the_documents() -> None:
     assert made == LIMIT - LIMIT // SHARE - MARGIN
 
 
-async def test_a_shelf_asks_once_for_many_and_keeps_what_came() -> None:
-    asked: list[str] = []
-    gate = asyncio.Event()
-
-    async def ask(key: str) -> int:
-        asked.append(key)
-        await gate.wait()
-        return len(asked)
-
-    clock = Clock()
-    shelf = AsyncCache(ask, clock)
-    asking = [asyncio.create_task(shelf.get("a", age=10, patience=1)) for _ in range(5)]
-    await asyncio.sleep(0)
-    gate.set()
-
-    assert await asyncio.gather(*asking) == [1] * 5
-    assert await shelf.get("a", age=10, patience=1) == 1
-    clock.now += 11
-    assert await shelf.get("a", age=10, patience=1) == 2
-
-
-async def test_while_an_answer_is_slow_a_shelf_gives_the_last_one() -> None:
-    gate = asyncio.Event()
-    gate.set()
-
-    async def ask(_key: str) -> float:
-        await gate.wait()
-        return clock.now
-
-    clock = Clock()
-    shelf = AsyncCache(ask, clock)
-    first = await shelf.get("a", age=10, patience=1)
-    gate.clear()
-    clock.now += 11
-    stale = await shelf.get("a", age=10, patience=0.01, stale=True)
+async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None:
+    around = Around("prod-eu")
+    around.atlas.gates[""] = asyncio.Event()
     with pytest.raises(TimedOut):
-        await shelf.get("a", age=10, patience=0.01)
-    gate.set()
-    fresh = await shelf.get("a", age=10, patience=1)
+        await around.finder.clusters(PROJECT_ID, patience=0.01)
+    around.atlas.gates[""].set()
+    assert await around.finder.clusters(PROJECT_ID, patience=1) == ("prod-eu",)
+    around.clock.now += CLUSTERS_HOLD + 1
 
-    assert (first, stale, fresh) == (1000.0, 1000.0, 1011.0)
+    around.atlas.gates[""].clear()
+    assert await around.finder.clusters(PROJECT_ID, patience=0.01) == ("prod-eu",)
+    around.atlas.gates[""].set()
+    await asyncio.sleep(0)
+    around.clock.now += CLUSTERS_HOLD + 1
+    around.atlas.faults[""] = Unavailable()
+    assert await around.finder.clusters(PROJECT_ID, patience=1) == ("prod-eu",)
 
 
-async def test_a_definite_no_takes_the_old_answer_off_the_shelf() -> None:
-    faults: list[Exception] = []
+async def test_refused_key_removes_the_last_known_clusters() -> None:
+    around = Around("prod-eu")
+    await around.finder.clusters(PROJECT_ID, patience=1)
+    around.clock.now += CLUSTERS_HOLD + 1
 
-    async def ask(_key: str) -> int:
-        if faults:
-            raise faults[0]
-        return 1
-
-    clock = Clock()
-    shelf = AsyncCache(ask, clock)
-    await shelf.get("a", age=10, patience=1)
-    clock.now += 11
-    faults.append(Unavailable())
-    assert await shelf.get("a", age=10, patience=1, stale=True) == 1
-    faults[0] = KeyRefused()
+    around.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
-        await shelf.get("a", age=10, patience=1, stale=True)
-
-    assert list(shelf.known()) == []
+        await around.finder.clusters(PROJECT_ID, patience=1)
+    around.atlas.faults[""] = Unavailable()
+    with pytest.raises(Unavailable):
+        await around.finder.clusters(PROJECT_ID, patience=1)

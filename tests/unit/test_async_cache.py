@@ -1,0 +1,131 @@
+"""The cache loads a key once at a time, and keeps values as long as they are valid."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.async_cache import EXPIRY, MAX_ENTRIES, AsyncCache
+
+
+class Loader:
+    """Loads a counter, slowly or not at all when told so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.loads = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.cache = AsyncCache(self.load, lambda: self.seconds, keep_on=ConnectionError)
+
+    async def load(self, _key: str) -> int:
+        self.loads += 1
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return self.loads
+
+    async def get(self, key: str = "a", *, timeout: float = 1, since: float = 0.0) -> int:
+        return await self.cache.get(key, max_age=10, timeout=timeout, since=since)
+
+
+async def test_concurrent_calls_share_one_load() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    calls = [asyncio.create_task(loader.get()) for _ in range(5)]
+    await asyncio.sleep(0)
+    loader.gate.set()
+
+    assert await asyncio.gather(*calls) == [1] * 5
+
+
+async def test_value_is_loaded_again_once_it_is_too_old() -> None:
+    loader = Loader()
+
+    assert await loader.get() == 1
+    loader.seconds += 10
+    assert await loader.get() == 1
+    loader.seconds += 1
+    assert await loader.get() == 2
+
+
+async def test_value_loaded_before_since_is_loaded_again() -> None:
+    loader = Loader()
+    await loader.get()
+    loader.seconds += 1
+
+    assert await loader.get(since=1000.0) == 1
+    assert await loader.get(since=1001.0) == 2
+
+
+async def test_age_counts_from_the_begin_of_the_load() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    call = asyncio.create_task(loader.get())
+    await asyncio.sleep(0)
+    loader.seconds += 11
+    loader.gate.set()
+
+    assert await call == 1
+    assert await loader.get() == 2
+
+
+async def test_load_goes_on_after_a_timeout_and_the_next_call_finds_its_value() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    with pytest.raises(TimeoutError):
+        await loader.get(timeout=0.01)
+    loader.gate.set()
+
+    assert await loader.get() == 1
+    assert loader.loads == 1
+
+
+async def test_failures_are_not_stored() -> None:
+    loader = Loader()
+    loader.error = ValueError()
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no text
+        await loader.get()
+    loader.error = None
+
+    assert await loader.get() == 2
+
+
+async def test_stored_value_survives_an_unavailable_source_and_no_other_error() -> None:
+    loader = Loader()
+    await loader.get()
+    loader.seconds += 11
+    loader.error = ConnectionError()
+    with pytest.raises(ConnectionError):
+        await loader.get()
+    assert loader.cache.get_stored("a") == 1
+    assert loader.cache.get_stored("a", max_age=10) is None
+
+    loader.error = ValueError()
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no text
+        await loader.get()
+
+    assert list(loader.cache.items()) == []
+
+
+async def test_expired_entries_are_removed_when_there_are_too_many() -> None:
+    loader = Loader()
+    for number in range(MAX_ENTRIES):
+        await loader.get(f"old-{number}")
+    loader.seconds += EXPIRY + 1
+    await loader.get("new")
+
+    assert [key for key, _ in loader.cache.items()] == ["new"]
+
+
+async def test_close_cancels_the_loads() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    call = asyncio.create_task(loader.get())
+    await asyncio.sleep(0)
+    await loader.cache.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
