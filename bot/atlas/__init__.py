@@ -1,17 +1,17 @@
-'''The client of the MongoDB Atlas Administration API, usable by itself.
+'''A client for the MongoDB Atlas Administration API, usable without the bot.
 
     from pydantic import SecretStr
     from bot.atlas import AtlasClient, DigestKey, JobRef
 
     async def cancel(project: str, cluster: str, job: str, key: DigestKey) -> bool:
-        """Cancel a download restore job; true once Atlas shows it cancelled."""
+        """Cancel a download restore job; return whether Atlas shows it as cancelled."""
         async with AtlasClient(key) as atlas:
             ref = JobRef(project, cluster, job)
             if (await atlas.restore_job(ref)).can_be_cancelled:
                 await atlas.cancel_restore_job(ref)
             return (await atlas.restore_job(ref)).cancelled
 
-Every failure of a call is an `AtlasError` whose text is a sentence for people.
+Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
 from bot.atlas.client import AtlasClient

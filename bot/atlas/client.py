@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from pydantic import ValidationError
 
 from bot.atlas import protocol
-from bot.atlas.errors import Facts, UnreadableAnswer
+from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp
-from bot.atlas.models import Answer, CancelAccepted, Cluster, Project, RestoreJob
-from bot.atlas.retry import MOST_TRIES, Clock, Deadline, retry_until
+from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, Project, RestoreJob
+from bot.backoff import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,36 +25,42 @@ if TYPE_CHECKING:
 
     from bot.atlas.credentials import Credentials
     from bot.atlas.models import JobRef
+    from bot.atlas.protocol import ApiCall
     from bot.atlas.transport import CallRecord
 
 _T = TypeVar("_T")
-_A = TypeVar("_A", bound=Answer)
+_M = TypeVar("_M", bound=AtlasModel)
 
-#: Pages of one list that are read at most; a list without an end is no list of Atlas.
-MOST_PAGES = 200
+#: Pages of one list; Atlas has no list as long as that.
+MAX_PAGES = 200
+#: Attempts of one read, even if the clock stands still.
+MAX_ATTEMPTS = 10
+#: Seconds between the first two attempts, and at most between later ones.
+FIRST_BACKOFF = 0.3
+LONGEST_BACKOFF = 5.0
 
 
 class AtlasClient:
-    """Speaks the Administration API with one pool of connections and one login.
+    """Calls the Administration API with one connection pool and one login.
 
-    Safe for many calls at once in one event loop. Close it: it is an async context manager.
+    Safe for concurrent calls in one event loop. An async context manager, or call `aclose`.
 
     Args:
         credentials: an API key pair or a service account.
-        base_url: where Atlas is; Atlas for Government is https://cloud.mongodbgov.com.
-        version: which API to speak.
-        envelope: ask for enveloped answers, for gateways that hide statuses or headers.
-        pretty: ask for indented answers.
-        transport: instead of the network, for tests.
+        base_url: the address of Atlas; Atlas for Government has https://cloud.mongodbgov.com.
+        version: the API version.
+        envelope: request enveloped responses, for gateways that hide statuses or headers.
+        pretty: request indented responses.
+        transport: replaces the network, for tests.
         request_timeout: seconds for one call with its handshake.
-        timeout: seconds in all for one read (all pages of a list) with what is tried again.
-        observe: told of every HTTP exchange, digest challenges and failures included.
-        sleep: waits seconds.
-        monotonic: seconds that never jump.
-        jitter: a number from 0 to 1, by chance.
+        timeout: seconds for one read (all pages of a list) with its retries.
+        observe: called with each HTTP exchange, including digest challenges and failures.
+        sleep: sleeps for seconds.
+        monotonic: a monotonic clock, in seconds.
+        jitter: a random number from 0 to 1.
 
     Raises:
-        ValueError: `base_url` is no address.
+        ValueError: `base_url` is not a valid address.
     """
 
     def __init__(
@@ -73,14 +79,16 @@ class AtlasClient:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._dialect = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
+        self._options = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
         self._request_timeout = request_timeout
         self._timeout = timeout
-        self._clock = Clock(sleep, monotonic, jitter)
-        self._exchange = AtlasHttp(
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._http = AtlasHttp(
             credentials,
             base_url=base_url,
-            dialect=self._dialect,
+            options=self._options,
             transport=transport,
             request_timeout=request_timeout,
             observe=observe,
@@ -100,120 +108,138 @@ class AtlasClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._exchange.aclose()
+        await self._http.aclose()
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job.
 
         Raises:
-            AtlasRejected: Atlas said no.
-            AtlasUnavailable: there was no readable answer within `timeout` seconds.
+            AtlasRejected: Atlas refused.
+            AtlasUnavailable: there was no readable response within `timeout` seconds.
         """
-        ask = protocol.get_job(ref)
+        call = protocol.get_job(ref)
 
-        def read(payload: object) -> RestoreJob:
-            job = self._one(RestoreJob, ask, payload)
+        def parse(payload: object) -> RestoreJob:
+            job = self._parse(RestoreJob, call, payload)
             if job.id != ref.job_id:
-                raise self._unreadable(ask, "it is another job than the one asked for")
+                raise self._unreadable(call, "it is another job than the requested one")
             return job
 
-        return await self._read(ask, read, self._budget(timeout))
+        return await self._read(call, parse, self._deadline(timeout))
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, tries: int = MOST_TRIES
+        self, project_id: str, cluster_name: str, *, max_attempts: int = MAX_ATTEMPTS
     ) -> list[RestoreJob]:
-        """Read all restore jobs of a cluster, newest first; cancelled and old ones are among them.
+        """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
         Args:
             project_id: 24 hex digits.
             cluster_name: the cluster.
-            tries: of each page, at most; 1 for whoever looks again later anyway.
+            max_attempts: of each page; 1 for a caller that polls.
 
         Raises:
             InvalidName: before anything is sent.
-            AtlasRejected: Atlas said no.
-            AtlasUnavailable: there was no readable answer in time.
+            AtlasRejected: Atlas refused.
+            AtlasUnavailable: there was no readable response in time.
         """
-        ask = protocol.list_jobs(project_id, cluster_name)
-        jobs = await self._all(RestoreJob, ask, tries)
-        # A job that is created while pages are read moves one job to the next page: seen twice.
+        call = protocol.list_jobs(project_id, cluster_name)
+        jobs = await self._read_all(RestoreJob, call, max_attempts)
+        # A job created between two pages moves another one to the next page, which repeats it.
         return list({job.id: job for job in jobs}.values())
 
     async def clusters(self, project_id: str) -> list[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
-        clusters = await self._all(Cluster, protocol.list_clusters(project_id))
+        clusters = await self._read_all(Cluster, protocol.list_clusters(project_id))
         return list({cluster.name: cluster for cluster in clusters}.values())
 
     async def projects(self) -> list[Project]:
-        """Read all projects that the credentials can see; raises as `restore_jobs` does."""
-        projects = await self._all(Project, protocol.list_projects())
+        """Read all projects that the credentials can access; raises as `restore_jobs` does."""
+        projects = await self._read_all(Project, protocol.list_projects())
         return list({project.id: project for project in projects}.values())
 
     async def project(self, project_id: str) -> Project:
         """Read one project; raises as `restore_jobs` does."""
-        ask = protocol.get_project(project_id)
+        call = protocol.get_project(project_id)
         return await self._read(
-            ask, lambda payload: self._one(Project, ask, payload), self._budget(None)
+            call, lambda payload: self._parse(Project, call, payload), self._deadline()
         )
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
-        """Send one DELETE, never a second one by itself.
+        """Send exactly one DELETE, without retries.
 
-        Any 2xx is taken, with any body. Only a read of the job tells whether it is cancelled.
+        Any 2xx is accepted, with any body. Only a read of the job shows whether it is cancelled.
 
         Raises:
-            AtlasRejected: Atlas said no; nothing was changed.
-            AtlasUnavailable: not settled; see its `may_have_taken_effect`, and read the job.
+            AtlasRejected: Atlas refused; nothing was changed.
+            AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
-        reply = await self._exchange.send(protocol.cancel_job(ref), self._request_timeout)
-        return CancelAccepted(reply.status)
+        response = await self._http.send(protocol.cancel_job(ref), self._request_timeout)
+        return CancelAccepted(response.status)
 
-    def _budget(self, timeout: float | None, tries: int = MOST_TRIES) -> Deadline:
-        seconds = self._timeout if timeout is None else timeout
-        return Deadline.of(seconds, self._clock, tries)
+    def _deadline(self, timeout: float | None = None) -> float:
+        return self._monotonic() + (self._timeout if timeout is None else timeout)
 
     async def _read(
-        self, ask: protocol.ApiCall, read: Callable[[object], _T], budget: Deadline
+        self,
+        call: ApiCall,
+        parse: Callable[[object], _T],
+        deadline: float,
+        max_attempts: int = MAX_ATTEMPTS,
     ) -> _T:
-        async def attempt(seconds: float) -> _T:
-            return read((await self._exchange.send(ask, seconds)).payload)
+        """Send a read until it succeeds; stop when the next pause would pass the deadline.
 
-        return await retry_until(attempt, budget)
+        Raises:
+            AtlasRejected: at once.
+            AtlasUnavailable: from the last attempt.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return parse((await self._http.send(call, deadline - self._monotonic())).payload)
+            except AtlasUnavailable as error:
+                pause = backoff(
+                    attempt,
+                    first=FIRST_BACKOFF,
+                    longest=LONGEST_BACKOFF,
+                    jitter=self._jitter(),
+                    retry_after=error.retry_after,
+                )
+                if attempt >= max_attempts or pause >= deadline - self._monotonic():
+                    raise
+            await self._sleep(pause)
 
-    async def _all(
-        self, model: type[_A], ask: protocol.ApiCall, tries: int = MOST_TRIES
-    ) -> list[_A]:
-        """Read page after page until one has no next."""
-        budget = self._budget(None, tries)
-        items: list[_A] = []
-        for number in range(1, MOST_PAGES + 1):
-            page = replace(ask, page=number)
+    async def _read_all(
+        self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
+    ) -> list[_M]:
+        """Read all pages of a list."""
+        deadline = self._deadline()
+        items: list[_M] = []
+        for number in range(1, MAX_PAGES + 1):
+            page = replace(call, page=number)
 
-            def read(payload: object, page: protocol.ApiCall = page) -> tuple[list[_A], bool]:
-                return self._page(model, page, payload)
+            def parse(payload: object, page: ApiCall = page) -> tuple[list[_M], bool]:
+                return self._parse_page(model, page, payload)
 
-            more, goes_on = await self._read(page, read, budget)
+            more, has_next = await self._read(page, parse, deadline, max_attempts)
             items += more
-            if not goes_on:
+            if not has_next:
                 return items
-        raise self._unreadable(ask, "the list has no end")
+        raise self._unreadable(call, "the list has no end")
 
-    def _page(
-        self, model: type[_A], ask: protocol.ApiCall, payload: object
-    ) -> tuple[list[_A], bool]:
+    def _parse_page(self, model: type[_M], call: ApiCall, payload: object) -> tuple[list[_M], bool]:
         results = payload.get("results") if isinstance(payload, Mapping) else None
         if not isinstance(payload, Mapping) or not isinstance(results, list):
-            raise self._unreadable(ask, "it is not a page of a list")
-        return [self._one(model, ask, item) for item in results], protocol.has_next(payload)
+            raise self._unreadable(call, "it is not a page of a list")
+        return [self._parse(model, call, item) for item in results], protocol.has_next(payload)
 
-    def _one(self, model: type[_A], ask: protocol.ApiCall, payload: object) -> _A:
+    def _parse(self, model: type[_M], call: ApiCall, payload: object) -> _M:
         try:
             return model.model_validate(payload)
         except ValidationError as error:
-            # Not the error itself: it carries what was read, a download link perhaps.
-            wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
-        raise self._unreadable(ask, f"unreadable: {wrong or model.__name__}"[:200])
+            # Without the error itself: it may contain a download link.
+            fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
-    def _unreadable(self, ask: protocol.ApiCall, why: str) -> UnreadableAnswer:
-        asked = f"{ask.method} {ask.target(self._dialect)}"
-        return UnreadableAnswer(**Facts(status=200, detail=why, asked=asked))
+    def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:
+        return UnreadableAnswer(status=200, detail=why, call=call.name(self._options))

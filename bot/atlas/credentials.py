@@ -1,4 +1,4 @@
-"""What opens Atlas: an API key pair, or a service account."""
+"""The credentials for Atlas: an API key pair, or a service account."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DigestKey:
     """An API key pair, used with HTTP Digest.
 
     Raises:
-        ValueError: a half is empty, or has a character that no key of Atlas has.
+        ValueError: a part is empty, or has a character that keys of Atlas do not have.
     """
 
     public_key: str
@@ -33,7 +33,7 @@ class ServiceAccount:
     """A service account, used with OAuth 2 client credentials.
 
     Raises:
-        ValueError: a half is empty, or has a character that no service account of Atlas has.
+        ValueError: a part is empty, or has a character that service accounts do not have.
     """
 
     client_id: str
@@ -48,7 +48,7 @@ Credentials = DigestKey | ServiceAccount
 
 
 def _check(what: str, value: str) -> None:
-    """Refuse what could not be sent in a header; the value itself is not repeated."""
+    """Reject a value that a header cannot hold; the error does not quote it."""
     if not _VISIBLE.fullmatch(value) or '"' in value:
         raise ValueError(
             f"the {what} must be of visible ASCII characters, without spaces and quotation marks"

@@ -1,132 +1,204 @@
-"""HTTP Digest with the nonce reused: one handshake, then a rising count, for many calls at once."""
+"""HTTP Digest with reused nonces: one handshake, then a rising count, for concurrent calls."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING
+from urllib.request import parse_http_list
 
 import httpx
 
-from bot.atlas.challenge import Challenge, Unanswerable, is_stale, select_challenge
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from bot.atlas.credentials import DigestKey
 
-#: Nonces remembered at most; more calls than this in flight make a handshake each.
-KEPT = 64
+#: Pooled nonces; further concurrent calls make a handshake each.
+MAX_NONCES = 64
+
+#: The algorithms of RFC 7616 that httpx computes.
+ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
+
+_SENDABLE = re.compile(r"[ !#-\[\]-~]*")
+
+
+class UnsupportedChallenge(Exception):
+    """The 401 asks for a login that an API key cannot give; the text says which."""
 
 
 class Nonce:
     """One nonce of the server and the count of its uses.
 
-    It is lent to one call at a time, so counts reach the server in order: some servers refuse
-    others. `httpx.DigestAuth` computes; it is given one challenge for life, and only one that it
-    can answer, because it keeps whatever it is given and fails on it ever after.
+    `httpx.DigestAuth` computes the header. It gets one challenge, which it keeps: after a
+    challenge that it cannot answer it would fail each later call.
 
     Attributes:
-        challenge: what the server gave.
-        lent: held by the call that uses the nonce.
-        fit: whether the server took it the last time.
+        challenge: the server's challenge, from `select_challenge`.
+        lock: held by the call that uses the nonce, so that counts reach the server in order.
+        valid: whether the server accepted the last use.
     """
 
-    def __init__(self, key: DigestKey, challenge: Challenge) -> None:
+    def __init__(self, key: DigestKey, challenge: str) -> None:
         self.challenge = challenge
-        self.lent = asyncio.Lock()
-        self.fit = False
+        self.lock = asyncio.Lock()
+        self.valid = False
         self._digest = httpx.DigestAuth(key.public_key, key.private_key.get_secret_value())
         self._challenged = False
 
     def sign(self, request: httpx.Request) -> None:
-        """Write the next Authorization header; not fit again until the server has taken it."""
-        self.fit = False
+        """Set the next Authorization header; the nonce is not valid until the server accepts it."""
+        self.valid = False
         flow = self._digest.auth_flow(request)
         next(flow)
         if not self._challenged:
-            headers = {"WWW-Authenticate": str(self.challenge)}
+            headers = {"WWW-Authenticate": self.challenge}
             flow.send(httpx.Response(401, headers=headers, request=request))
             self._challenged = True
         flow.close()
 
 
 class PooledDigestAuth(httpx.Auth):
-    """Signs calls with an API key: warm ones at once, others after one handshake.
+    """Signs calls with an API key, from a pool of nonces.
 
-    A refused nonce is answered with one new handshake, never with a second one.
+    A call takes a free nonce, or makes a handshake. A refused nonce leads to one new handshake,
+    never to a second one.
 
     Args:
         key: the key pair.
-        refused: says whether an answer is a 401, wherever its status is written.
+        is_unauthorized: whether a response is a 401, which an envelope may hide.
     """
 
     def __init__(
-        self, key: DigestKey, refused: Callable[[httpx.Response], Awaitable[bool]]
+        self, key: DigestKey, is_unauthorized: Callable[[httpx.Response], Awaitable[bool]]
     ) -> None:
         self._key = key
-        self._refused = refused
-        # Oldest use first. Keyed by challenge: where a server gives the same nonce to several
-        # calls, they take turns, and its count goes on instead of beginning again.
-        self._nonces: dict[Challenge, Nonce] = {}
+        self._is_unauthorized = is_unauthorized
+        # Ordered by last use. Calls that get the same challenge share its nonce, one at a time.
+        self._nonces: dict[str, Nonce] = {}
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign, and answer one challenge (httpx calls this for every request).
+        """Sign the request and answer one challenge; httpx calls this for each request.
 
         Raises:
-            Unanswerable: the server asks for something else than a digest with this key.
+            UnsupportedChallenge: the server does not ask for a digest of this key.
         """
-        nonce = self._warm()
+        nonce = self._free_nonce()
         for attempt in (1, 2):
-            async with nonce.lent if nonce else nullcontext():
+            async with nonce.lock if nonce else nullcontext():
                 if nonce:
                     nonce.sign(request)
                 response = yield request
-                if not await self._refused(response):
-                    self._keep(nonce)
+                if not await self._is_unauthorized(response):
+                    self._accept(nonce)
                     return
-            nonce = self._next(response, nonce, attempt)
+            nonce = self._next_nonce(response, nonce, attempt)
             if nonce is None:
                 return
-            # Where a balancer spreads the calls, the answer belongs to the server that asked.
+            # Behind a load balancer, the answer belongs to the server that sent the challenge.
             httpx.Cookies(response.cookies).set_cookie_header(request)
 
-    def _warm(self) -> Nonce | None:
-        """Return the nonce used last that is fit and free, for it lives longest."""
-        free = (n for n in reversed(self._nonces.values()) if n.fit and not n.lent.locked())
+    def _free_nonce(self) -> Nonce | None:
+        """Return the most recently used nonce that is valid and free: it expires last."""
+        free = (n for n in reversed(self._nonces.values()) if n.valid and not n.lock.locked())
         return next(free, None)
 
-    def _keep(self, nonce: Nonce | None) -> None:
-        """Note that the server took the nonce."""
-        if nonce is None:
-            return
-        nonce.fit = True
-        self._nonces.pop(nonce.challenge, None)
-        self._nonces[nonce.challenge] = nonce
+    def _accept(self, nonce: Nonce | None) -> None:
+        if nonce is not None:
+            nonce.valid = True
+            self._nonces.pop(nonce.challenge, None)
+            self._nonces[nonce.challenge] = nonce
 
-    def _next(self, response: httpx.Response, nonce: Nonce | None, attempt: int) -> Nonce | None:
-        """Return the nonce to try after a refusal; None where the refusal is the last word."""
-        offered = response.headers.get_list("WWW-Authenticate")
+    def _next_nonce(
+        self, response: httpx.Response, nonce: Nonce | None, attempt: int
+    ) -> Nonce | None:
+        """Return the nonce to try after a refusal, or None where the refusal is final."""
+        headers = response.headers.get_list("WWW-Authenticate")
         if attempt > 1:
-            if is_stale(offered):
-                raise Unanswerable("it calls the nonce stale that it has just given")
+            if is_stale(headers):
+                raise UnsupportedChallenge("it calls a nonce stale that it has just issued")
             return None
-        if nonce is not None and not offered:
-            return None  # the login was good; something else was not
-        return self._of(select_challenge(offered))
+        if nonce is not None and not headers:
+            return None  # the login was accepted; the refusal has another cause
+        return self._nonce_for(select_challenge(headers))
 
-    def _of(self, challenge: Challenge) -> Nonce:
+    def _nonce_for(self, challenge: str) -> Nonce:
         known = self._nonces.get(challenge)
         if known is None:
-            self._forget_oldest()
+            self._evict()
             known = self._nonces[challenge] = Nonce(self._key, challenge)
         return known
 
-    def _forget_oldest(self) -> None:
+    def _evict(self) -> None:
         for challenge, nonce in list(self._nonces.items()):
-            if len(self._nonces) < KEPT:
+            if len(self._nonces) < MAX_NONCES:
                 return
-            if not nonce.lent.locked():
+            if not nonce.lock.locked():
                 del self._nonces[challenge]
+
+
+def select_challenge(headers: Iterable[str]) -> str:
+    """Return the first digest challenge that can be answered, written in httpx's plain form.
+
+    The server's order is its preference (RFC 7616, 3.7).
+
+    Raises:
+        UnsupportedChallenge: no challenge can be answered.
+    """
+    reasons = []
+    for scheme, parameters in parse_challenges(headers):
+        if (reason := _obstacle(scheme, parameters)) is None:
+            return _plain(parameters)
+        reasons.append(reason)
+    raise UnsupportedChallenge("; ".join(reasons)[:200] or "it names no way to log in")
+
+
+def _plain(parameters: dict[str, str]) -> str:
+    known = parameters | ({"qop": "auth"} if "qop" in parameters else {})
+    names = [name for name in ("realm", "nonce", "opaque", "qop") if name in known]
+    quoted = ", ".join(f'{name}="{known[name]}"' for name in names)
+    return f"Digest {quoted}, algorithm={known.get('algorithm', 'MD5')}"
+
+
+def is_stale(headers: Iterable[str]) -> bool:
+    """Whether a challenge refuses only the age of the nonce."""
+    challenges = parse_challenges(headers)
+    return any(parameters.get("stale", "").lower() == "true" for _, parameters in challenges)
+
+
+def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return each scheme with its parameters; one header may hold several (RFC 9110, 11.6.1)."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for item in chain.from_iterable(map(parse_http_list, headers)):
+        name, equals, value = item.partition("=")
+        words = name.split()
+        if len(words) > 1 or (words and not equals):
+            found.append((words.pop(0), {}))
+        if words and found:
+            found[-1][1].setdefault(words[0].lower(), _unquoted(value.strip()))
+    return found
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _obstacle(scheme: str, parameters: dict[str, str]) -> str | None:
+    """Return why the challenge cannot be answered, or None."""
+    if scheme.lower() != "digest":
+        return f"it asks for {scheme}"
+    if "realm" not in parameters or not parameters.get("nonce"):
+        return "its digest challenge has no realm or no nonce"
+    if not all(
+        _SENDABLE.fullmatch(parameters.get(name, "")) for name in ("realm", "nonce", "opaque")
+    ):
+        return "its digest challenge has characters that cannot be sent back"
+    if parameters.get("algorithm", "MD5").upper() not in ALGORITHMS:
+        return "its digest algorithm is not known"
+    if "auth" not in [qop.strip().lower() for qop in parameters.get("qop", "auth").split(",")]:
+        return "its quality of protection is not auth"
+    return None

@@ -1,4 +1,4 @@
-"""The one table from Atlas's statuses and error codes to our errors (pure)."""
+"""Maps Atlas's statuses and error codes to `AtlasError`s (pure)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bot.atlas.errors import (
 )
 from bot.atlas.protocol import Resource
 
-#: By `errorCode`. UNEXPECTED_ERROR is left out on purpose: it comes with 401, 404 and 500 alike.
+#: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
 _BY_CODE: dict[str, type[AtlasError]] = {
     "USER_UNAUTHORIZED": RoleMissing,
     "NOT_IN_GROUP": RoleMissing,
@@ -53,16 +53,16 @@ _BY_CODE: dict[str, type[AtlasError]] = {
     "RATE_LIMITED_TOKEN_BUCKET": RateLimited,
 }
 
-#: Families of codes, for members that the documentation spells in more than one way.
+#: By a part of the code, where the documentation spells it in several ways.
 _BY_PART: tuple[tuple[str, type[AtlasError]], ...] = (
     ("ACCESS_LIST", NotOnAccessList),
-    ("WHITELIST", NotOnAccessList),  # the documentation's old word
+    ("WHITELIST", NotOnAccessList),  # its former name
     ("SERVERLESS", WrongClusterKind),
     ("WRITES_NOT_ALLOWED", Maintenance),
     ("CANNOT_CANCEL", NotCancellable),
 )
 
-#: By status, where no code decides.
+#: By status, without a known code.
 _BY_STATUS: dict[int, type[AtlasError]] = {
     HTTPStatus.UNAUTHORIZED: KeyRefused,
     HTTPStatus.FORBIDDEN: RoleMissing,
@@ -77,11 +77,11 @@ _NOT_FOUND: dict[Resource, type[AtlasError]] = {
     Resource.PROJECT: ProjectNotFound,
 }
 
-#: What OAuth calls credentials that are no good (RFC 6749, 5.2).
+#: OAuth's codes for wrong credentials (RFC 6749, 5.2).
 _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 
-#: 4xx that say nothing about what was asked; it may pass, like a 5xx.
-_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+#: 4xx that are temporary, like a 5xx.
+_TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _API_PATH = re.compile(r"/api/[\w/{}-]*")
@@ -92,12 +92,12 @@ _DETAIL_LENGTH = 300
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error answer says.
+    """The content of an error response.
 
     Attributes:
-        detail: Atlas's explanation, cleaned and short.
-        parameters: what its text was filled with.
-        in_json: whether it is an object of JSON at all, as Atlas's answers are.
+        detail: Atlas's explanation, from `cleaned`.
+        parameters: the values in that explanation.
+        in_json: whether the body is a JSON object, as Atlas's are.
     """
 
     status: int
@@ -109,38 +109,39 @@ class ErrorBody:
 
 
 def error_for(
-    status: int, headers: Mapping[str, str], payload: object, subject: Resource, asked: str
+    status: int, headers: Mapping[str, str], payload: object, resource: Resource, call: str
 ) -> AtlasError:
-    """Turn an answer that is no success into one of our errors."""
-    said = _said(status, headers, payload)
-    return _error(_leaf(said, subject, asked.startswith("DELETE ")), said, asked)
+    """Return the error for a response other than 2xx."""
+    body = _parse(status, headers, payload)
+    return _error(_leaf(body, resource, call.startswith("DELETE ")), body, call)
 
 
 def token_error_for(
-    status: int, headers: Mapping[str, str], payload: object, asked: str
+    status: int, headers: Mapping[str, str], payload: object, call: str
 ) -> AtlasError:
-    """Turn a refusal of the token endpoint, which speaks OAuth, into one of our errors."""
-    said = _said(status, headers, payload)
-    body = payload if isinstance(payload, Mapping) else {}
-    said = replace(
-        said, code=_code(body.get("error")), detail=cleaned(body.get("error_description"))
+    """Return the error for a refusal of the OAuth token endpoint."""
+    fields = payload if isinstance(payload, Mapping) else {}
+    body = replace(
+        _parse(status, headers, payload),
+        code=_code(fields.get("error")),
+        detail=cleaned(fields.get("error_description")),
     )
-    refused = status == HTTPStatus.UNAUTHORIZED or said.code in _BAD_CLIENT
-    return _error(_trouble(said) or (KeyRefused if refused else OtherRefusal), said, asked)
+    refused = status == HTTPStatus.UNAUTHORIZED or body.code in _BAD_CLIENT
+    return _error(_temporary(body) or (KeyRefused if refused else OtherRefusal), body, call)
 
 
-def _leaf(said: ErrorBody, subject: Resource, is_delete: bool) -> type[AtlasError]:
-    """Decide: what may pass first, then the code, then the status."""
-    settled = _leaf_of_code(said.code) or _leaf_of_status(said, subject, is_delete)
-    return _trouble(said) or settled
+def _leaf(body: ErrorBody, resource: Resource, is_delete: bool) -> type[AtlasError]:
+    """Choose by temporary failures first, then the code, then the status."""
+    refusal = _leaf_of_code(body.code) or _leaf_of_status(body, resource, is_delete)
+    return _temporary(body) or refusal
 
 
-def _trouble(said: ErrorBody) -> type[AtlasError] | None:
-    if said.status == HTTPStatus.TOO_MANY_REQUESTS:
+def _temporary(body: ErrorBody) -> type[AtlasError] | None:
+    if body.status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited
-    if said.status >= HTTPStatus.INTERNAL_SERVER_ERROR or said.status in _PASSING:
+    if body.status >= HTTPStatus.INTERNAL_SERVER_ERROR or body.status in _TEMPORARY:
         return Unavailable
-    return UnreadableAnswer if said.status < HTTPStatus.BAD_REQUEST else None
+    return UnreadableAnswer if body.status < HTTPStatus.BAD_REQUEST else None
 
 
 def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
@@ -150,42 +151,42 @@ def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
     return _BY_CODE.get(code) or next(family, None)
 
 
-def _leaf_of_status(said: ErrorBody, subject: Resource, is_delete: bool) -> type[AtlasError]:
-    if said.status == HTTPStatus.NOT_FOUND:
-        if subject is Resource.PROJECT and not said.in_json:
-            return UnreadableAnswer  # some other server: Atlas says in JSON which project it misses
-        return _NOT_FOUND.get(subject, OtherRefusal)
-    if is_delete and said.status == HTTPStatus.METHOD_NOT_ALLOWED:
+def _leaf_of_status(body: ErrorBody, resource: Resource, is_delete: bool) -> type[AtlasError]:
+    if body.status == HTTPStatus.NOT_FOUND:
+        if resource is Resource.PROJECT and not body.in_json:
+            return UnreadableAnswer  # another server: Atlas answers in JSON
+        return _NOT_FOUND.get(resource, OtherRefusal)
+    if is_delete and body.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
-    return _BY_STATUS.get(said.status, OtherRefusal)
+    return _BY_STATUS.get(body.status, OtherRefusal)
 
 
-def _error(leaf: type[AtlasError], said: ErrorBody, asked: str) -> AtlasError:
-    facts = Facts(status=said.status, code=said.code, detail=said.detail, asked=asked)
+def _error(leaf: type[AtlasError], body: ErrorBody, call: str) -> AtlasError:
+    facts = Facts(status=body.status, code=body.code, detail=body.detail, call=call)
     if issubclass(leaf, RateLimited):
-        return leaf(retry_after=said.retry_after, **facts)
+        return leaf(retry_after=body.retry_after, **facts)
     if issubclass(leaf, NotOnAccessList):
-        return leaf(address=_address(said), **facts)
+        return leaf(address=_address(body), **facts)
     if issubclass(leaf, AtlasUnavailable):
-        applied = asked.startswith("DELETE ")
-        return leaf(may_have_taken_effect=applied, retry_after=said.retry_after, **facts)
+        is_delete = call.startswith("DELETE ")
+        return leaf(may_have_taken_effect=is_delete, retry_after=body.retry_after, **facts)
     if leaf is OtherRefusal:
-        why = f"{said.code}, status {said.status}" if said.code else f"status {said.status}"
+        why = f"{body.code}, status {body.status}" if body.code else f"status {body.status}"
         return leaf(f"Atlas refused what was asked ({why}).", **facts)
     return leaf(**facts)
 
 
-def _said(status: int, headers: Mapping[str, str], payload: object) -> ErrorBody:
-    body = payload if isinstance(payload, Mapping) else {}
-    code = _code(body.get("errorCode")) or _code(headers.get("X-Error-Code"))
-    parameters = body.get("parameters")
-    filled = tuple(parameters[:20]) if isinstance(parameters, list) else ()
+def _parse(status: int, headers: Mapping[str, str], payload: object) -> ErrorBody:
+    fields = payload if isinstance(payload, Mapping) else {}
+    code = _code(fields.get("errorCode")) or _code(headers.get("X-Error-Code"))
+    listed = fields.get("parameters")
+    parameters = tuple(listed[:20]) if isinstance(listed, list) else ()
     return ErrorBody(
         status=status,
         code=code,
-        detail=cleaned(body.get("detail")),
-        parameters=filled,
-        retry_after=_retry_after(headers.get("Retry-After"), code, filled),
+        detail=cleaned(fields.get("detail")),
+        parameters=parameters,
+        retry_after=_retry_after(headers.get("Retry-After"), code, parameters),
         in_json=isinstance(payload, Mapping),
     )
 
@@ -195,7 +196,7 @@ def _code(value: object) -> str | None:
 
 
 def cleaned(detail: object) -> str:
-    """Keep an explanation short, on one line, and without addresses: one might be a download's."""
+    """Return the explanation on one line, shortened, without links: one could be a download's."""
     if not isinstance(detail, str):
         return ""
     words = "".join(c if c.isprintable() else " " for c in detail[:4000]).split()
@@ -204,7 +205,7 @@ def cleaned(detail: object) -> str:
 
 
 def _may_be_a_link(word: str) -> bool:
-    """Whether it has a path behind a host, with whatever scheme; paths of the API are none."""
+    """Whether the word is a host with a path, with or without a scheme; not a path of the API."""
     word = word.rstrip(".,;:!?")
     before, slash, path = word.partition("/")
     deep = "." in before or "." in path or "/" in path
@@ -214,7 +215,7 @@ def _may_be_a_link(word: str) -> bool:
 def _retry_after(
     header: str | None, code: str | None, parameters: tuple[object, ...]
 ) -> float | None:
-    """Return the seconds to wait: from the header, or as the token bucket's error repeats them."""
+    """Return the seconds to wait, from the header or the token bucket's error."""
     if header is not None and _SECONDS.fullmatch(header.strip()):
         return float(header)
     if code == "RATE_LIMITED_TOKEN_BUCKET" and len(parameters) > 1:
@@ -223,10 +224,10 @@ def _retry_after(
     return None
 
 
-def _address(said: ErrorBody) -> str | None:
-    """Find the address that Atlas saw: in the parameters, or else in its sentence."""
-    words = [item for item in said.parameters if isinstance(item, str)]
-    for word in [*words, *_ADDRESS.findall(said.detail)]:
+def _address(body: ErrorBody) -> str | None:
+    """Return the client's address, from the parameters or else the explanation."""
+    words = [item for item in body.parameters if isinstance(item, str)]
+    for word in [*words, *_ADDRESS.findall(body.detail)]:
         try:
             return str(ipaddress.ip_address(word.strip(".")))
         except ValueError:

@@ -1,7 +1,7 @@
-"""What can go wrong with Atlas, as a tree; each leaf's docstring is the sentence people see.
+"""The errors of calls to Atlas; the docstring of each leaf is the sentence for people.
 
 AtlasError
-├── AtlasRejected                a definite no: asking again changes nothing
+├── AtlasRejected                a definite refusal: a retry changes nothing
 │   ├── KeyRefused
 │   ├── RoleMissing
 │   ├── NotOnAccessList
@@ -13,7 +13,7 @@ AtlasError
 │   ├── Maintenance
 │   ├── VersionGone
 │   └── OtherRefusal
-└── AtlasUnavailable                nothing is settled, and it may pass
+└── AtlasUnavailable                not settled, and possibly temporary
     ├── RateLimited
     ├── Unavailable
     ├── UnreadableAnswer
@@ -30,24 +30,24 @@ from typing import TypedDict, Unpack
 
 
 class Facts(TypedDict, total=False):
-    """What every error carries; see `AtlasError`."""
+    """Attributes of each error; see `AtlasError`."""
 
     status: int | None
     code: str | None
     detail: str
-    asked: str
+    call: str
 
 
 class AtlasError(Exception):
-    """Atlas could not do what was asked.
+    """A call to Atlas failed.
 
-    `str(error)` is a sentence for people that says what to do.
+    `str(error)` is a sentence for people, with the fix.
 
     Attributes:
-        status: the HTTP status, or None where no answer came.
-        code: Atlas's `errorCode`, or None where it gave none.
-        detail: Atlas's own explanation, short; text from outside, so escape it before showing it.
-        asked: method and path of the call.
+        status: the HTTP status, or None without a response.
+        code: Atlas's `errorCode`, if given.
+        detail: Atlas's own explanation, short; untrusted text, to be escaped before it is shown.
+        call: method and path.
     """
 
     def __init__(self, sentence: str | None = None, **facts: Unpack[Facts]) -> None:
@@ -55,7 +55,7 @@ class AtlasError(Exception):
         self.status = facts.get("status")
         self.code = facts.get("code")
         self.detail = facts.get("detail", "")
-        self.asked = facts.get("asked", "")
+        self.call = facts.get("call", "")
 
 
 def _own_sentence(leaf: type[AtlasError]) -> str:
@@ -82,7 +82,7 @@ class NotOnAccessList(AtlasRejected):
     """The bot's key may not be used from this address: add the address to its access list.
 
     Attributes:
-        address: the address that Atlas saw, or None where it did not say.
+        address: the address in Atlas's answer, if given.
     """
 
     def __init__(self, *, address: str | None = None, **facts: Unpack[Facts]) -> None:
@@ -124,12 +124,12 @@ class OtherRefusal(AtlasRejected):
 
 
 class AtlasUnavailable(AtlasError):
-    """Atlas could not be asked, or its answer is not certain.
+    """There was no usable response from Atlas.
 
     Attributes:
-        may_have_taken_effect: whether a change that was asked for (the DELETE) may have been made
-            all the same; read the job again before anything else. False for reads.
-        retry_after: seconds that Atlas asks to wait, or None.
+        may_have_taken_effect: whether a DELETE may have been executed all the same; read the job
+            before anything else. False for reads.
+        retry_after: seconds to wait, if Atlas gave them.
     """
 
     def __init__(

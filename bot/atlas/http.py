@@ -1,4 +1,4 @@
-"""Sends one call and gives back its answer, or one of our errors; httpx's stay in here."""
+"""Sends one call and returns its response; exceptions of httpx become `AtlasError`s here."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import httpx
 
-from bot.atlas.challenge import Unanswerable
 from bot.atlas.credentials import DigestKey
-from bot.atlas.digest import PooledDigestAuth
+from bot.atlas.digest import PooledDigestAuth, UnsupportedChallenge
 from bot.atlas.error_mapping import cleaned, error_for
 from bot.atlas.errors import (
     ChallengeNotUnderstood,
@@ -21,11 +20,15 @@ from bot.atlas.errors import (
     TimedOut,
     UnreadableAnswer,
 )
-from bot.atlas.network import CONNECTIONS, checked_base, transport_to
 from bot.atlas.oauth import ClientCredentialsAuth
 from bot.atlas.protocol import TOKEN_PATH, parse_body, unwrap_envelope
-from bot.atlas.transport import AnswerTooLarge, InstrumentedTransport
-from bot.atlas.unpacking import ACCEPTED, CannotUnpack
+from bot.atlas.transport import (
+    MAX_CONNECTIONS,
+    InstrumentedTransport,
+    ResponseTooLarge,
+    check_base_url,
+    open_transport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,162 +40,155 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: The part of a call's seconds that connecting may take.
-CONNECTING = 0.7
+#: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
+#: that it is known that nothing was sent.
+CONNECT_SHARE = 0.7
 
-#: The part of all the seconds in which a connection must be free; the rest is for the call.
-WAITING = 0.7
+#: The share of the timeout for getting a free connection; the rest is for the call.
+POOL_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A success: its status (an envelope's, where one was asked for) and the JSON that came."""
+    """A success: its status, from the envelope if one was requested, and its JSON."""
 
     status: int
     payload: object
 
 
 class AtlasHttp:
-    """One pool of connections, one login, one dialect."""
+    """One connection pool with one login; see `AtlasClient` for the arguments."""
 
     def __init__(
         self,
         credentials: Credentials,
         *,
         base_url: str,
-        dialect: ApiOptions,
+        options: ApiOptions,
         transport: httpx.AsyncBaseTransport | None,
         request_timeout: float,
         observe: Callable[[CallRecord], None] | None,
         monotonic: Callable[[], float],
     ) -> None:
-        self._base = checked_base(base_url)
-        self._dialect = dialect
-        self._timeout = request_timeout
+        self._base_url = check_base_url(base_url)
+        self._options = options
+        self._request_timeout = request_timeout
         self._monotonic = monotonic
-        # Waiting is not left to the pool of httpx: whenever a call comes or goes, it looks through
-        # all connections for each one that waits, and some hundreds would keep the bot busy.
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        self._calls: set[asyncio.Task[httpx.Response]] = set()
-        self._http = httpx.AsyncClient(
+        # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
+        # call whenever a call begins or ends: some hundreds would keep the CPU busy.
+        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._tasks: set[asyncio.Task[httpx.Response]] = set()
+        self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
-                transport or transport_to(self._base), observe, monotonic
+                transport or open_transport(self._base_url), observe, monotonic
             ),
-            auth=self._login(credentials, monotonic),
-            headers={"User-Agent": "cancel-restore", "Accept-Encoding": ACCEPTED},
+            auth=self._auth(credentials, monotonic),
+            headers={"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"},
             follow_redirects=False,
-            trust_env=False,  # the proxy is found by transport_to; a .netrc must not log in
+            trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
 
-    def _login(self, credentials: Credentials, monotonic: Callable[[], float]) -> httpx.Auth:
+    def _auth(self, credentials: Credentials, monotonic: Callable[[], float]) -> httpx.Auth:
         if isinstance(credentials, DigestKey):
             return PooledDigestAuth(credentials, self._is_unauthorized)
-        return ClientCredentialsAuth(credentials, self._base, self._is_unauthorized, monotonic)
+        return ClientCredentialsAuth(credentials, self._base_url, self._is_unauthorized, monotonic)
 
     async def aclose(self) -> None:
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
-        await self._http.aclose()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
 
-    async def send(self, ask: ApiCall, seconds: float) -> ApiResponse:
-        """Send `ask`, with a handshake where one is needed, all within `seconds` at most.
+    async def send(self, call: ApiCall, timeout: float) -> ApiResponse:
+        """Send `call`, with a handshake if needed, within `timeout` seconds.
 
-        The time limit of one call begins once a connection is free.
+        The limit of one call, `request_timeout`, begins once a connection is free.
 
         Raises:
-            AtlasRejected: Atlas said no.
-            AtlasUnavailable: anything else that is no success.
+            AtlasRejected: Atlas refused the call.
+            AtlasUnavailable: any other failure.
         """
-        asked = f"{ask.method} {ask.target(self._dialect)}"
-        left = await self._turn(asked, seconds)
-        response = await self._call(ask, asked, min(self._timeout, left))
-        status, payload = self._unwrapped(response)
+        name = call.name(self._options)
+        left = await self._acquire_connection(name, timeout)
+        response = await self._send_in_task(call, name, min(self._request_timeout, left))
+        status, payload = self._parse(response)
         if not httpx.codes.is_success(status):
-            raise error_for(status, response.headers, payload, ask.subject, asked)
+            raise error_for(status, response.headers, payload, call.resource, name)
         return ApiResponse(status, payload)
 
-    async def _turn(self, asked: str, seconds: float) -> float:
-        """Wait in turn until a connection is free, and take it; returns the seconds left."""
-        until = self._monotonic() + seconds
+    async def _acquire_connection(self, name: str, timeout: float) -> float:
+        """Wait for a free connection and take it; return the seconds left."""
+        until = self._monotonic() + timeout
         try:
-            async with asyncio.timeout(seconds * WAITING):
-                await self._free.acquire()
+            async with asyncio.timeout(timeout * POOL_SHARE):
+                await self._connections.acquire()
         except TimeoutError:
-            facts = Facts(detail="all connections are busy", asked=asked)
-            raise TimedOut(**facts) from None
+            raise TimedOut(detail="all connections are busy", call=name) from None
         return until - self._monotonic()
 
-    async def _call(self, ask: ApiCall, asked: str, seconds: float) -> httpx.Response:
-        """Make a call, and give its turn back; the call ends when nobody waits for it any more.
+    async def _send_in_task(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
+        """Send `call` in a task of its own, which is cancelled together with the caller.
 
-        It is anyio that ends it: a call that asyncio cancels just when its answer ends takes its
-        connection out of httpcore's pool for ever.
+        anyio cancels the task: a call that asyncio cancels while its response ends would leave its
+        connection in httpcore's pool for ever.
         """
         scope = anyio.CancelScope()
-        call = asyncio.create_task(_within(scope, self._response(ask, asked, seconds)))
-        self._calls.add(call)
-        call.add_done_callback(self._ended)
+        task = asyncio.create_task(_run_in(scope, self._send(call, name, timeout)))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
         try:
-            return await asyncio.shield(call)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             scope.cancel()
             raise
 
-    def _ended(self, call: asyncio.Task[httpx.Response]) -> None:
-        self._calls.discard(call)
-        self._free.release()
-        if not call.cancelled():
-            call.exception()  # told to whoever waits; where nobody does, it is no news
+    def _on_done(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._tasks.discard(task)
+        self._connections.release()
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved: a caller that was cancelled does not
 
-    async def _response(self, ask: ApiCall, asked: str, seconds: float) -> httpx.Response:
+    async def _send(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
         try:
-            with anyio.fail_after(seconds):
-                return await self._http.request(
-                    ask.method,
-                    self._base + ask.target(self._dialect),
-                    params=ask.query(self._dialect),
-                    headers={"Accept": ask.accept(self._dialect)},
-                    timeout=_timeouts(max(seconds, 0.0)),
+            with anyio.fail_after(timeout):
+                return await self._client.request(
+                    call.method,
+                    self._base_url + call.path_for(self._options),
+                    params=call.query(self._options),
+                    headers={"Accept": call.accept(self._options)},
+                    timeout=_timeouts(max(timeout, 0.0)),
                 )
-        except (httpx.HTTPError, OSError, *_UNREADABLE, Unanswerable) as error:
-            trouble = _trouble(error, asked)
-        # Raised out here, so that an error of httpx, which knows the request and its headers and
-        # may repeat a piece of the answer, does not travel along as the cause.
-        raise trouble
+        except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:
+            unavailable = _unavailable(error, name)
+        # Raised outside of the handler, so that httpx's error is not its context: it holds the
+        # request with its headers, and may quote the response.
+        raise unavailable
 
-    def _unwrapped(self, response: httpx.Response) -> tuple[int, object]:
-        if (
-            response.is_success
-            and response.request.method == "DELETE"
-            and not self._dialect.envelope
-        ):
-            return response.status_code, None  # whatever its body is
-        payload = parse_body(response.content)
-        if not self._dialect.envelope:
-            return response.status_code, payload
-        return unwrap_envelope(response.status_code, payload)
+    def _parse(self, response: httpx.Response) -> tuple[int, object]:
+        """Return status and payload. The body of a successful DELETE is ignored."""
+        status = response.status_code
+        if self._options.envelope:
+            return unwrap_envelope(status, parse_body(response.content))
+        ignored = response.is_success and response.request.method == "DELETE"
+        return status, None if ignored else parse_body(response.content)
 
     async def _is_unauthorized(self, response: httpx.Response) -> bool:
-        """Say whether the answer is a 401; an envelope may hide it in a 200."""
-        if response.status_code == httpx.codes.UNAUTHORIZED or not self._dialect.envelope:
-            return response.status_code == httpx.codes.UNAUTHORIZED
-        body = await response.aread()
-        return (
-            unwrap_envelope(response.status_code, parse_body(body))[0] == httpx.codes.UNAUTHORIZED
-        )
+        """Whether the response is a 401, which an envelope may hide in a 200."""
+        status = response.status_code
+        if self._options.envelope and status != httpx.codes.UNAUTHORIZED:
+            status, _ = unwrap_envelope(status, parse_body(await response.aread()))
+        return status == httpx.codes.UNAUTHORIZED
 
 
-async def _within(scope: anyio.CancelScope, work: Awaitable[_T]) -> _T:
-    """Do `work` until `scope` is cancelled; the task then ends as a cancelled one does."""
+async def _run_in(scope: anyio.CancelScope, work: Awaitable[_T]) -> _T:
+    """Await `work`; when `scope` is cancelled, end as a cancelled task."""
     with scope:
         return await work
     raise asyncio.CancelledError
 
 
 def _timeouts(seconds: float) -> httpx.Timeout:
-    """Let connecting end before the call does: then it is known that nothing was sent."""
-    return httpx.Timeout(seconds, connect=seconds * CONNECTING, pool=seconds * CONNECTING)
+    return httpx.Timeout(seconds, connect=seconds * CONNECT_SHARE, pool=seconds * CONNECT_SHARE)
 
 
 _BEFORE_SENDING = (
@@ -203,26 +199,23 @@ _BEFORE_SENDING = (
     httpx.UnsupportedProtocol,
 )
 
-#: What comes of a body that is too long or is not packed as it says.
-_UNREADABLE = (AnswerTooLarge, CannotUnpack, httpx.DecodingError)
 
-
-def _trouble(error: Exception, asked: str) -> AtlasUnavailable:
-    """Turn what went wrong on the way into one of our errors."""
-    if isinstance(error, Unanswerable):
-        facts = Facts(status=httpx.codes.UNAUTHORIZED, detail=str(error), asked=asked)
-        return ChallengeNotUnderstood(**facts)
+def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
+    """Map an exception of the HTTP client to an `AtlasUnavailable`."""
+    if isinstance(error, UnsupportedChallenge):
+        status = httpx.codes.UNAUTHORIZED
+        return ChallengeNotUnderstood(status=status, detail=str(error), call=name)
     if isinstance(error, _BEFORE_SENDING):
-        return NoConnection(detail=cleaned(str(error)), asked=asked)
-    sent = asked.startswith("DELETE ") and not _was_for_a_token(error)
-    facts = Facts(detail=type(error).__name__, asked=asked)
+        return NoConnection(detail=cleaned(str(error)), call=name)
+    sent = name.startswith("DELETE ") and not _was_token_call(error)
+    facts = Facts(detail=type(error).__name__, call=name)
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return TimedOut(may_have_taken_effect=sent, **facts)
-    if isinstance(error, _UNREADABLE):
+    if isinstance(error, (ResponseTooLarge, httpx.DecodingError)):
         return UnreadableAnswer(may_have_taken_effect=sent, **facts)
     return ConnectionBroken(may_have_taken_effect=sent, **facts)
 
 
-def _was_for_a_token(error: Exception) -> bool:
-    """Say whether it was the call for a token that failed, so that the call itself was not sent."""
+def _was_token_call(error: Exception) -> bool:
+    """Whether the call for a token failed, so that the API call itself was not sent."""
     return isinstance(error, httpx.RequestError) and error.request.url.path.endswith(TOKEN_PATH)

@@ -1,4 +1,4 @@
-"""What Atlas answers, as frozen values; no value has a field that could hold a download link."""
+"""The API's resources as frozen models; no field can hold a download link."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
-_MARKS = re.compile(r"[^\w .-]")
+_PUNCTUATION = re.compile(r"[^\w .-]")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 FIRST_YEAR, LAST_YEAR = 1, 9999
-_LONGEST = 64  #: characters of an id, a name or a word of Atlas
-_SHOWN = 40  #: characters of a wrong name that are repeated to people
+_MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
+_MAX_QUOTED = 40  #: characters of an invalid name in an error
 
-#: Keys of a job whose values are, or contain, links that give the backup to whoever has them.
+#: Keys of a job that contain download links: a link gives the backup to anyone who has it.
 _LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")
 
 
 class InvalidName(ValueError):
-    """A name or id that cannot be one of Atlas's; its text is a sentence for people."""
+    """An invalid name or id; the text is a sentence for people."""
 
 
 def is_object_id(text: str) -> bool:
-    """Say whether `text` has the form of an id of Atlas: 24 hex digits, in either case."""
+    """Whether `text` has the form of an id: 24 hex digits, in either case."""
     return _OBJECT_ID.fullmatch(text) is not None
 
 
 def is_cluster_name(text: str) -> bool:
-    """Say whether `text` has the form of a cluster's name: letters, digits, hyphens; at most 64."""
+    """Whether `text` has the form of a cluster name: letters, digits, hyphens; at most 64."""
     return _CLUSTER_NAME.fullmatch(text) is not None
 
 
 def object_id(text: str, what: str) -> str:
-    """Return `text` in lower case; raises `InvalidName`, naming `what`, unless it is an id."""
+    """Return the id in lower case; raises `InvalidName`, naming `what`."""
     if not is_object_id(text):
         raise InvalidName(
             f"{_quoted(text)} is not a {what}: that has 24 characters, each 0-9 or a-f, "
@@ -48,7 +48,7 @@ def object_id(text: str, what: str) -> str:
 
 
 def cluster_name(text: str) -> str:
-    """Return `text` as it is; raises `InvalidName` unless it can be a cluster's name."""
+    """Return the cluster name; raises `InvalidName`."""
     if not is_cluster_name(text):
         raise InvalidName(
             f"{_quoted(text)} is not a cluster name: that has letters, digits and hyphens only, "
@@ -58,21 +58,21 @@ def cluster_name(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Show what was given, short and on one line, so that people recognise it."""
+    """Quote the text, shortened and on one line."""
     shown = " ".join("".join(c if c.isprintable() else " " for c in text[:80]).split())
     if not shown:
         return "An empty text"
-    return f"“{shown[:_SHOWN]}…”" if len(text) > _SHOWN else f"“{shown}”"
+    return f"“{shown[:_MAX_QUOTED]}…”" if len(text) > _MAX_QUOTED else f"“{shown}”"
 
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """Which restore job: its project, its cluster, its id.
+    """Identifies a restore job: project, cluster, id.
 
-    Ids are kept in lower case, as Atlas writes them.
+    Ids are converted to lower case, as in Atlas.
 
     Raises:
-        InvalidName: a part does not have the form that Atlas gives it.
+        InvalidName: a part has an invalid form.
     """
 
     project_id: str
@@ -86,7 +86,7 @@ class JobRef:
 
 
 class DeliveryType(StrEnum):
-    """How a restore job delivers the snapshot, in Atlas's own words."""
+    """How a restore job delivers the snapshot; the values are Atlas's."""
 
     AUTOMATED = "automated"  #: into a cluster
     DOWNLOAD = "download"  #: as an archive behind a link; the only type that can be cancelled
@@ -94,7 +94,7 @@ class DeliveryType(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a restore job stands. Atlas has no such word; it is derived from several keys."""
+    """The state of a restore job, derived from several keys of Atlas."""
 
     IN_PROGRESS = "in_progress"
     LINK_LIVE = "link_live"
@@ -105,7 +105,7 @@ class JobState(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """The state in words for people."""
+        """The sentence for people."""
         return _SENTENCES[self]
 
 
@@ -131,32 +131,31 @@ def _null_for_empty(value: object) -> object:
     return None if value == "" else value
 
 
-def _without_marks(text: str) -> str:
-    """Keep what ids, names and words are made of, so that no text of a job can be a link."""
-    return _MARKS.sub("", text)[:_LONGEST]
+def _without_punctuation(text: str) -> str:
+    """Keep the characters of ids and names, so that no text of a job can be a link."""
+    return _PUNCTUATION.sub("", text)[:_MAX_LENGTH]
 
 
 def _aware(moment: datetime) -> datetime:
-    """Return the moment with a zone; raises `ValueError` where other zones would have no date."""
+    """Return the time with a zone; raises `ValueError` if another zone could not represent it."""
     if not FIRST_YEAR < moment.year < LAST_YEAR:
         raise ValueError("a date at the edge of the calendar")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _Flag = Annotated[bool, BeforeValidator(_false_for_null)]
-_Name = Annotated[str, AfterValidator(_without_marks)]
+_Name = Annotated[str, AfterValidator(_without_punctuation)]
 _Text = Annotated[_Name, BeforeValidator(_empty_for_null)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[_Moment | None, BeforeValidator(_null_for_empty)]
 _Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
-# Left to right, or a plain string would win over the enumeration.
-_Delivery = Annotated[
-    DeliveryType | Annotated[_Name, Field(max_length=_LONGEST)], Field(union_mode="left_to_right")
-]
+# Left to right: a plain string would otherwise win over the enumeration.
+_Word = Annotated[_Name, Field(max_length=_MAX_LENGTH)]
+_Delivery = Annotated[DeliveryType | _Word, Field(union_mode="left_to_right")]
 
 
-class Answer(BaseModel):
-    """What is common to all: unknown keys are dropped, and mistakes do not print what was read."""
+class AtlasModel(BaseModel):
+    """Drops unknown keys; validation errors do not quote the input."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -168,20 +167,20 @@ class Answer(BaseModel):
     )
 
 
-class RestoreJob(Answer):
+class RestoreJob(AtlasModel):
     """A cloud-backup restore job of a dedicated cluster.
 
     Attributes:
         id: 24 hex digits, lower case.
-        delivery_type: a `DeliveryType`, or Atlas's own word where that is a newer one.
-        snapshot_id: 24 hex digits; empty where Atlas gave none.
+        delivery_type: a `DeliveryType`, or the text of a type that is not known here.
+        snapshot_id: 24 hex digits, or empty.
         snapshot_time: when the snapshot was taken.
-        finished_at: set for an automated job that is done; a live download has none.
-        expires_at: when the download link ends; set once the link exists.
-        target_cluster_name: where an automated or point-in-time restore writes to.
+        finished_at: set for a finished automated job, not for a live download.
+        expires_at: when the download link expires; set once the link exists.
+        target_cluster_name: the target of an automated or point-in-time restore.
         target_project_id: the project of that cluster.
-        link_is_live: whether Atlas answered a download link. The link itself is dropped in parsing.
-        shards: how many parts a sharded download has; 0 for a replica set.
+        link_is_live: whether there is a download link. Parsing drops the link itself.
+        shards: the number of parts of a sharded download; 0 for a replica set.
     """
 
     id: _Id
@@ -200,8 +199,8 @@ class RestoreJob(Answer):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_links(cls, data: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic hands over anything
-        """Reduce every download link to the fact that there is one, before anything can keep it."""
+    def _without_links(cls, data: Any) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON
+        """Replace the download links by whether there is one, before validation."""
         if not isinstance(data, Mapping):
             return {}
         kept = {key: value for key, value in data.items() if key not in _LINK_KEYS}
@@ -213,10 +212,9 @@ class RestoreJob(Answer):
 
     @property
     def state(self) -> JobState:
-        """Where the job stands.
+        """The state of the job.
 
-        A flag that ends the job wins over what was left standing from before: a cancelled job may
-        still show its old link or its end.
+        Flags that end the job take precedence: a cancelled job may still have its link or an end.
         """
         ended = (
             (self.cancelled, JobState.CANCELLED),
@@ -225,27 +223,27 @@ class RestoreJob(Answer):
             (self.finished_at is not None, JobState.FINISHED),
             (self.link_is_live, JobState.LINK_LIVE),
         )
-        return next((state for is_so, state in ended if is_so), JobState.IN_PROGRESS)
+        return next((state for is_set, state in ended if is_set), JobState.IN_PROGRESS)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it; a live link is not over."""
+        """Whether the job has ended; a job with a live link has not."""
         return self.state not in {JobState.IN_PROGRESS, JobState.LINK_LIVE}
 
     @property
     def can_be_cancelled(self) -> bool:
-        """Whether Atlas takes a cancel: downloads only, and only until they are over."""
+        """Whether Atlas accepts a cancel: only for downloads that have not ended."""
         return self.delivery_type == DeliveryType.DOWNLOAD and not self.is_over
 
 
-#: Where links stand inside the parts of a job.
+#: Keys of links inside the parts of a job.
 _LINKS_IN_PARTS = ("downloadUrl", "deliveryUrl", "privateDownloadDeliveryUrls")
 
 
 def _has_link(value: object, depth: int = 5) -> bool:
-    """Say whether there is a link in it: Atlas gives a string, a list of them, or parts.
+    """Whether the value contains a link: a string, a list of them, or parts.
 
-    The deepest that Atlas goes is components[].privateDownloadDeliveryUrls[].deliveryUrl.
+    The deepest one is components[].privateDownloadDeliveryUrls[].deliveryUrl.
     """
     if isinstance(value, str) or depth == 0:
         return bool(value)
@@ -256,13 +254,13 @@ def _has_link(value: object, depth: int = 5) -> bool:
     return False
 
 
-class Cluster(Answer):
+class Cluster(AtlasModel):
     """A cluster of a project.
 
     Attributes:
         name: unique in its project.
-        cluster_type: Atlas's word: `REPLICASET`, `SHARDED`, `GEOSHARDED`.
-        state_name: Atlas's word: `IDLE`, `UPDATING`, and so on.
+        cluster_type: `REPLICASET`, `SHARDED`, `GEOSHARDED`.
+        state_name: `IDLE`, `UPDATING`, and so on.
         paused: whether it is paused.
     """
 
@@ -272,12 +270,12 @@ class Cluster(Answer):
     paused: _Flag = False
 
 
-class Project(Answer):
-    """A project, which Atlas's API also calls a group.
+class Project(AtlasModel):
+    """A project, also called a group in the API.
 
     Attributes:
         id: 24 hex digits, lower case.
-        name: as people know it; unique in its organization.
+        name: unique in its organization.
     """
 
     id: _Id
@@ -286,7 +284,7 @@ class Project(Answer):
 
 @dataclass(frozen=True, slots=True)
 class CancelAccepted:
-    """Atlas took the DELETE; whether the job is cancelled, only a read of the job can tell.
+    """Atlas accepted the DELETE. Only a read of the job shows whether it is cancelled.
 
     Attributes:
         status: the HTTP status, 2xx.

@@ -1,9 +1,10 @@
-"""OAuth 2 client credentials of a service account: one token for all calls, renewed in time."""
+"""OAuth 2 client credentials of a service account: one token, renewed before it expires."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
 
     from bot.atlas.credentials import ServiceAccount
 
-#: Seconds before its end at which a token is renewed; a tenth of its life where that is less.
-MARGIN = 60.0
-#: Seconds for which a token that was refused right after it came is not renewed again: the cause
-#: is another, and a service account may have at most 100 live tokens.
-NOT_AGAIN = 60.0
+#: Seconds before its expiry at which a token is renewed; at most a tenth of its life.
+RENEWAL_MARGIN = 60.0
+#: Seconds without a renewal after a new token was refused: it has another cause, and a service
+#: account may have at most 100 live tokens.
+RENEWAL_BACKOFF = 60.0
 
-_ASKED = f"POST {TOKEN_PATH}"
+_CALL = f"POST {TOKEN_PATH}"
 
 
-class _Granted(BaseModel):
-    """The token endpoint's answer, as far as it is used."""
+class _Grant(BaseModel):
+    """The fields of the token endpoint's response that are used."""
 
     access_token: str = Field(pattern=r"^[!-~]+$", max_length=16_384)
     expires_in: float = Field(default=3600, gt=0, le=31_536_000)
@@ -37,7 +38,7 @@ class _Granted(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token and the moment (monotonic seconds) from which it is to be renewed."""
+    """A bearer token and when to renew it, in monotonic seconds."""
 
     value: str
     renew_at: float
@@ -52,54 +53,54 @@ class ClientCredentialsAuth(httpx.Auth):
     Args:
         account: the service account.
         base_url: where the token endpoint is.
-        refused: says whether an answer is a 401, wherever its status is written.
-        monotonic: seconds that never jump.
+        is_unauthorized: whether a response is a 401, which an envelope may hide.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(
         self,
         account: ServiceAccount,
         base_url: str,
-        refused: Callable[[httpx.Response], Awaitable[bool]],
+        is_unauthorized: Callable[[httpx.Response], Awaitable[bool]],
         monotonic: Callable[[], float],
     ) -> None:
         self._account = account
         self._url = base_url + TOKEN_PATH
-        self._refused = refused
+        self._is_unauthorized = is_unauthorized
         self._monotonic = monotonic
         self._token: Token | None = None
-        self._renewing = asyncio.Lock()
+        self._renewal = asyncio.Lock()
         self._no_renewal_until = float("-inf")
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign, and renew the token once if it is refused (httpx calls this for every request).
+        """Sign the request, and renew a refused token once; httpx calls this for each request.
 
         Raises:
-            AtlasError: no token could be had.
+            AtlasError: there was no token.
         """
         for attempt in (1, 2):
-            async with self._renewing:
-                token = self._good()
+            async with self._renewal:
+                token = self._valid_token()
                 if token is None:
-                    granted = yield self._token_request(request)
-                    await granted.aread()
-                    token = self._token = read_token(granted, self._monotonic())
+                    response = yield self._token_request(request)
+                    await response.aread()
+                    token = self._token = read_token(response, self._monotonic())
             request.headers["Authorization"] = f"Bearer {token.value}"
             response = yield request
-            if not await self._refused(response) or not self._forget(token, attempt):
+            if not await self._is_unauthorized(response) or not self._discard(token, attempt):
                 return
 
-    def _good(self) -> Token | None:
+    def _valid_token(self) -> Token | None:
         token = self._token
         return token if token and self._monotonic() < token.renew_at else None
 
-    def _forget(self, token: Token, attempt: int) -> bool:
-        """Let go of a refused token; say whether another one is worth a try."""
+    def _discard(self, token: Token, attempt: int) -> bool:
+        """Discard a refused token; return whether to try another one."""
         now = self._monotonic()
         if attempt > 1:
-            self._no_renewal_until = now + NOT_AGAIN
+            self._no_renewal_until = now + RENEWAL_BACKOFF
         if now < self._no_renewal_until:
             return False
         if self._token is token:
@@ -117,29 +118,21 @@ class ClientCredentialsAuth(httpx.Auth):
                 "Authorization": f"Basic {base64.b64encode(account.encode()).decode()}",
                 "User-Agent": cause.headers.get("User-Agent", ""),
             },
-            extensions=cause.extensions,  # its time-outs
+            extensions=cause.extensions,  # its timeouts
         )
 
 
-def read_token(answer: httpx.Response, now: float) -> Token:
-    """Read the token endpoint's answer that came at `now`.
+def read_token(response: httpx.Response, now: float) -> Token:
+    """Return the token from the token endpoint's response, which arrived at `now`.
 
     Raises:
-        AtlasError: it is a refusal, or cannot be read; nothing of a token is in the error.
+        AtlasError: it is a refusal, or cannot be read; the error does not quote the token.
     """
-    if not answer.is_success:
-        raise token_error_for(
-            answer.status_code, answer.headers, parse_body(answer.content), _ASKED
-        )
-    granted = _granted(answer.content)
-    if granted is None:
-        raise UnreadableAnswer(status=answer.status_code, asked=_ASKED, detail="no token in it")
-    margin = min(MARGIN, granted.expires_in / 10)
-    return Token(granted.access_token, now + granted.expires_in - margin)
-
-
-def _granted(body: bytes) -> _Granted | None:
-    try:
-        return _Granted.model_validate(parse_body(body))
-    except ValidationError:
-        return None
+    status, payload = response.status_code, parse_body(response.content)
+    if not response.is_success:
+        raise token_error_for(status, response.headers, payload, _CALL)
+    with suppress(ValidationError):
+        grant = _Grant.model_validate(payload)
+        margin = min(RENEWAL_MARGIN, grant.expires_in / 10)
+        return Token(grant.access_token, now + grant.expires_in - margin)
+    raise UnreadableAnswer(status=status, call=_CALL, detail="no token in it")

@@ -1,4 +1,4 @@
-"""How a call is written and an answer unwrapped: paths, Accept, query, envelope, pages (pure)."""
+"""Builds calls and unwraps responses: paths, Accept, query, envelopes, pages (pure)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from urllib.parse import quote
 from bot.atlas.models import JobRef, cluster_name, object_id
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path, no password
-#: The most that Atlas gives on one page.
+#: The largest page that Atlas returns.
 ITEMS_PER_PAGE: Final = 500
 
 
 class ApiVersion(StrEnum):
-    """Which Administration API is spoken; both answer the same restore jobs."""
+    """A version of the Administration API; both return the same restore jobs."""
 
-    V2 = "v2"  #: versions by media type
-    V1 = "v1.0"  #: the deprecated one
+    V2 = "v2"  #: versioned by media type
+    V1 = "v1.0"  #: deprecated
 
 
 class Resource(StrEnum):
-    """What a path names last, so that a bare 404 can be told apart."""
+    """The resource at the end of a path, which a 404 without a code refers to."""
 
     JOB = "job"
     JOBS = "jobs"
@@ -34,7 +34,7 @@ class Resource(StrEnum):
     PROJECTS = "projects"
 
 
-#: The resource version of each path in v2; restore jobs have had one only.
+#: The version of each resource in v2; restore jobs have only one.
 _RESOURCE_VERSION: Final = {
     Resource.JOB: "2023-01-01",
     Resource.JOBS: "2023-01-01",
@@ -46,7 +46,7 @@ _RESOURCE_VERSION: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """How the API is spoken: its version, and the two query parameters that every call takes."""
+    """The API version, and the two query parameters of every call."""
 
     version: ApiVersion = ApiVersion.V2
     envelope: bool = False
@@ -55,32 +55,36 @@ class ApiOptions:
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call, before its dialect and host are known.
+    """One call, without host and options.
 
     Attributes:
-        path: below the version's root, each part quoted.
-        page: which page of a list, or None for a single thing.
+        path: below the root of the version, each part quoted.
+        page: the number of the page of a list, or None.
     """
 
     method: str
     path: str
-    subject: Resource
+    resource: Resource
     page: int | None = None
 
-    def target(self, dialect: ApiOptions) -> str:
-        """Return the path from the host on."""
-        return f"/api/atlas/{dialect.version}{self.path}"
+    def name(self, options: ApiOptions) -> str:
+        """Return method and path, for errors."""
+        return f"{self.method} {self.path_for(options)}"
 
-    def accept(self, dialect: ApiOptions) -> str:
-        """Return the media type that is asked for."""
-        if dialect.version is ApiVersion.V1:
+    def path_for(self, options: ApiOptions) -> str:
+        """Return the full path."""
+        return f"/api/atlas/{options.version}{self.path}"
+
+    def accept(self, options: ApiOptions) -> str:
+        """Return the requested media type."""
+        if options.version is ApiVersion.V1:
             return "application/json"
-        return f"application/vnd.atlas.{_RESOURCE_VERSION[self.subject]}+json"
+        return f"application/vnd.atlas.{_RESOURCE_VERSION[self.resource]}+json"
 
-    def query(self, dialect: ApiOptions) -> dict[str, str]:
-        """Return the query parameters; those at their default are left out."""
-        switches = {"envelope": dialect.envelope, "pretty": dialect.pretty}
-        query = {name: "true" for name, wanted in switches.items() if wanted}
+    def query(self, options: ApiOptions) -> dict[str, str]:
+        """Return the query parameters that differ from their defaults."""
+        flags = {"envelope": options.envelope, "pretty": options.pretty}
+        query = {name: "true" for name, is_set in flags.items() if is_set}
         if self.page is not None:
             query |= {"pageNum": str(self.page), "itemsPerPage": str(ITEMS_PER_PAGE)}
         return query
@@ -123,26 +127,26 @@ def _job_path(ref: JobRef) -> str:
     return f"{_jobs_path(ref.project_id, ref.cluster_name)}/{ref.job_id}"
 
 
-#: JSON's escapes can spell half of a pair, a character that nobody can write or send on.
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+#: A JSON escape can encode half of a surrogate pair, which cannot be encoded as UTF-8.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse_body(body: bytes) -> object:
-    """Read JSON; None where it is none (an empty body, HTML, nonsense, halves of characters)."""
+    """Parse JSON; None for an invalid body (empty, HTML, unpaired surrogates)."""
     try:
-        found: object = json.loads(body)
-        if _HALF.search(body):
-            json.dumps(found, ensure_ascii=False).encode()
+        payload: object = json.loads(body)
+        if _SURROGATE.search(body):
+            json.dumps(payload, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
-    return found
+    return payload
 
 
 def unwrap_envelope(status: int, payload: object) -> tuple[int, object]:
-    """Take an answer out of its envelope, if it is in one; the envelope's status counts.
+    """Return status and payload from the envelope, if there is one.
 
-    Atlas's pages name the inner key `content` or `envelope`; a list keeps its shape and gains a
-    `status`. What is not in an envelope (a DELETE's bare 204) comes back as it is.
+    The documentation names the inner key both `content` and `envelope`. A list keeps its form and
+    gets a `status`. A response without an envelope (the 204 of a DELETE) is returned unchanged.
     """
     if not isinstance(payload, Mapping):
         return status, payload
@@ -156,7 +160,7 @@ def unwrap_envelope(status: int, payload: object) -> tuple[int, object]:
 
 
 def has_next(page: Mapping[str, object]) -> bool:
-    """Say whether a page links to a next one (`rel` is bare or an address that ends so)."""
+    """Whether a page links to a next one; `rel` is a name, or a URL that ends in it."""
     links = page.get("links")
     found = links if isinstance(links, list) else []
     rels = [link.get("rel") for link in found if isinstance(link, Mapping)]

@@ -39,7 +39,7 @@ class FakeAtlas(AtlasClient):
         return [Cluster(name=name) for name in self.jobs]
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, tries: int = 1
+        self, project_id: str, cluster_name: str, *, max_attempts: int = 1
     ) -> list[RestoreJob]:
         await self._called(cluster_name)
         if cluster_name not in self.jobs:

@@ -59,7 +59,7 @@ class WatchedAtlas(Protocol):
         """Read the project's clusters."""
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, tries: int
+        self, project_id: str, cluster_name: str, *, max_attempts: int
     ) -> Sequence[RestoreJob]:
         """Read every job of a cluster, newest first."""
 
@@ -237,7 +237,7 @@ class Watcher:
     async def _jobs_of(self, name: str) -> Sequence[RestoreJob]:
         with self._share.call(keep=KEEP):
             try:
-                return await self._atlas.restore_jobs(self._project_id, name, tries=1)
+                return await self._atlas.restore_jobs(self._project_id, name, max_attempts=1)
             except (ClusterNotFound, WrongClusterKind):
                 return []  # deleted meanwhile, or a kind of cluster that has no such jobs
 

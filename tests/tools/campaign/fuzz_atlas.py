@@ -296,7 +296,7 @@ async def _outcome(client: AtlasClient, which: str) -> object:
             case "job":
                 return await client.restore_job(REF)
             case "jobs":
-                return await client.restore_jobs(REF.project_id, REF.cluster_name, tries=2)
+                return await client.restore_jobs(REF.project_id, REF.cluster_name, max_attempts=2)
             case "clusters":
                 return await client.clusters(REF.project_id)
             case "project":

@@ -9,12 +9,10 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from bot.atlas import DigestKey
-from bot.atlas.challenge import Unanswerable, is_stale, select_challenge
-from bot.atlas.digest import Nonce
+from bot.atlas.digest import Nonce, UnsupportedChallenge, is_stale, select_challenge
 from bot.atlas.error_mapping import error_for, token_error_for
 from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
-from bot.atlas.unpacking import PIECE, CannotUnpack, unpacker_for
 from bot.cancellation.projects import Projects
 from bot.slack.command.grammar import InvalidCommand, parse
 from bot.slack.command.views import invalid
@@ -56,7 +54,7 @@ def challenge(data: bytes) -> None:
     is_stale([header])
     try:
         chosen = select_challenge([header, header])
-    except Unanswerable as why:
+    except UnsupportedChallenge as why:
         assert str(why)  # noqa: PT017 - any refusal is good, with its reason
         return
     request = httpx.Request("GET", "https://cloud.mongodb.com/api/atlas/v2/groups")
@@ -133,18 +131,6 @@ def message(data: bytes) -> None:
         route_message(found, "C1", NOBODY)
 
 
-def unpacked(data: bytes) -> None:
-    """A packed body, in one piece and in two."""
-    for cut in (0, len(data) // 2):
-        unpacker = unpacker_for("gzip")
-        try:
-            for part in (data[:cut], data[cut:]):
-                assert all(len(piece) <= PIECE for piece in unpacker.pieces(part))
-            unpacker.end()
-        except CannotUnpack:
-            continue
-
-
 #: Each with a few whole inputs to begin with.
 TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
     "command": (
@@ -203,5 +189,4 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
         message,
         (b'{"text":"x","blocks":[{"elements":[{"elements":[{"url":"https://x/clusters/a"}]}]}]}',),
     ),
-    "unpacked": (unpacked, (fuzz_atlas.SPOILT[-1]("{}"), fuzz_atlas.SPOILT[-1]("x" * 5000))),
 }

@@ -229,9 +229,9 @@ class FakeAtlas:
         return [Cluster(name=name) for name in self.jobs]
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, tries: int
+        self, project_id: str, cluster_name: str, *, max_attempts: int
     ) -> list[RestoreJob]:
-        assert tries == 1
+        assert max_attempts == 1
         self.looks.append((cluster_name, self.clock.monotonic()))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -373,11 +373,11 @@ async def test_a_bucket_that_does_not_fill_up_is_left_half_full() -> None:
     left = LIMIT
     plain = here.atlas.restore_jobs
 
-    async def counted(project_id: str, cluster_name: str, *, tries: int) -> list[RestoreJob]:
+    async def counted(project_id: str, cluster_name: str, *, max_attempts: int) -> list[RestoreJob]:
         nonlocal left
         left -= 1
         bucket[0].seen(left, LIMIT)
-        return await plain(project_id, cluster_name, tries=tries)
+        return await plain(project_id, cluster_name, max_attempts=max_attempts)
 
     here.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
     await here.goes_on(300)

@@ -182,7 +182,7 @@ async def test_job_with_an_open_request_shows_its_requester(new_bolt: NewBolt) -
 async def test_atlas_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> None:
     bolt = new_bolt()
     bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound(
-        "There is no such job.", asked="GET job", status=404
+        "There is no such job.", call="GET job", status=404
     )
     await bolt.send(payloads.command(TYPED))
     trouble = bolt.shown[-1]

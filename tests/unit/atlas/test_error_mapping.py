@@ -41,14 +41,14 @@ def of(
     code: str | None = None,
     *,
     method: str = "DELETE",
-    subject: Resource = Resource.JOB,
+    resource: Resource = Resource.JOB,
     headers: dict[str, str] | None = None,
     body: dict[str, object] | None = None,
 ) -> AtlasError:
     payload = (
         {"error": status, "reason": "…"} | (body or {}) | ({"errorCode": code} if code else {})
     )
-    return error_for(status, headers or {}, payload, subject, f"{method} /api/atlas/v2/x")
+    return error_for(status, headers or {}, payload, resource, f"{method} /api/atlas/v2/x")
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,17 @@ def of(
         (302, None, UnreadableAnswer),
     ],
 )
-def test_each_answer_has_its_error(status: int, code: str | None, leaf: type[AtlasError]) -> None:
+def test_status_and_code_map_to_an_error(
+    status: int, code: str | None, leaf: type[AtlasError]
+) -> None:
     error = of(status, code)
 
     assert (type(error), error.status, error.code) == (leaf, status, code)
-    assert error.asked == "DELETE /api/atlas/v2/x"
+    assert error.call == "DELETE /api/atlas/v2/x"
 
 
 @pytest.mark.parametrize(
-    ("subject", "leaf"),
+    ("resource", "leaf"),
     [
         (Resource.JOB, JobNotFound),
         (Resource.JOBS, ClusterNotFound),
@@ -113,19 +115,21 @@ def test_each_answer_has_its_error(status: int, code: str | None, leaf: type[Atl
         (Resource.PROJECTS, OtherRefusal),
     ],
 )
-def test_a_bare_404_is_about_what_the_path_names(subject: Resource, leaf: type[AtlasError]) -> None:
-    assert type(of(404, method="GET", subject=subject)) is leaf
+def test_404_without_a_code_refers_to_the_resource(
+    resource: Resource, leaf: type[AtlasError]
+) -> None:
+    assert type(of(404, method="GET", resource=resource)) is leaf
 
 
 @pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
-def test_a_404_about_the_project_that_is_no_json_is_another_servers(payload: object) -> None:
+def test_404_for_a_project_without_json_is_unreadable(payload: object) -> None:
     """Atlas says which project it does not have; a web server in its place does not."""
     error = error_for(404, {}, payload, Resource.PROJECT, "GET /api/atlas/v2/groups/x")
 
     assert type(error) is UnreadableAnswer
 
 
-def test_the_code_is_taken_from_the_header_where_the_body_has_none() -> None:
+def test_code_is_read_from_the_header_as_a_fallback() -> None:
     error = error_for(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Resource.JOB, "GET /x")
 
     assert (type(error), error.code) == (ClusterNotFound, "CLUSTER_NOT_FOUND")
@@ -139,7 +143,7 @@ def test_the_code_is_taken_from_the_header_where_the_body_has_none() -> None:
         {"parameters": None, "detail": "Not allowed: 203.0.113.7."},
     ],
 )
-def test_the_address_that_atlas_saw_is_found(body: dict[str, object]) -> None:
+def test_client_address_is_found(body: dict[str, object]) -> None:
     error = of(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", body=body)
 
     assert isinstance(error, NotOnAccessList)
@@ -149,7 +153,7 @@ def test_the_address_that_atlas_saw_is_found(body: dict[str, object]) -> None:
     )
 
 
-def test_an_ipv6_address_is_found_too_and_words_are_none() -> None:
+def test_ipv6_address_is_found_and_words_are_not() -> None:
     seen = of(
         403,
         "IP_ADDRESS_NOT_ON_ACCESS_LIST",
@@ -178,7 +182,7 @@ def test_an_ipv6_address_is_found_too_and_words_are_none() -> None:
         ({"Retry-After": "9" * 400}, [], None),
     ],
 )
-def test_the_wait_of_a_rate_limit(
+def test_retry_after_of_a_rate_limit_is_parsed(
     headers: dict[str, str], parameters: list[object], wait: float | None
 ) -> None:
     error = of(429, "RATE_LIMITED_TOKEN_BUCKET", headers=headers, body={"parameters": parameters})
@@ -187,13 +191,13 @@ def test_the_wait_of_a_rate_limit(
     assert error.retry_after == wait
 
 
-def test_a_rate_limit_says_how_long_to_wait() -> None:
+def test_rate_limit_sentence_has_the_seconds() -> None:
     error = of(429, "RATE_LIMITED", headers={"Retry-After": "55"})
 
     assert str(error) == "Atlas limits how often it may be asked: try again in 55 s."
 
 
-def test_a_refusal_without_an_error_of_its_own_names_its_code_and_status() -> None:
+def test_other_refusal_names_code_and_status() -> None:
     error = of(400, "VALIDATION_ERROR", body={"detail": "The name is too long."})
 
     assert str(error) == "Atlas refused what was asked (VALIDATION_ERROR, status 400)."
@@ -204,14 +208,16 @@ def test_a_refusal_without_an_error_of_its_own_names_its_code_and_status() -> No
     ("status", "method", "applied"),
     [(500, "DELETE", True), (429, "DELETE", False), (302, "DELETE", True), (500, "GET", False)],
 )
-def test_whether_a_delete_may_have_worked_is_told(status: int, method: str, applied: bool) -> None:
+def test_error_of_a_delete_reports_whether_it_may_have_taken_effect(
+    status: int, method: str, applied: bool
+) -> None:
     error = of(status, method=method)
 
     assert isinstance(error, AtlasUnavailable)
     assert error.may_have_taken_effect is applied
 
 
-def test_the_detail_is_short_on_one_line_and_without_links() -> None:
+def test_detail_is_short_on_one_line_and_without_links() -> None:
     detail = "No\n\nway \x1b[31m https://restore.example/S3CR3T/a.tar.gz " + "x" * 9999
     error = of(400, body={"detail": detail})
 
@@ -234,12 +240,12 @@ def test_the_detail_is_short_on_one_line_and_without_links() -> None:
         ("The job is over and/or gone. Use v2.", "The job is over and/or gone. Use v2."),
     ],
 )
-def test_what_may_be_a_link_is_left_out_and_the_rest_kept(said: str, kept: str) -> None:
+def test_possible_links_are_removed_from_the_detail(said: str, kept: str) -> None:
     assert of(400, body={"detail": said}).detail == kept
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_every_error_says_a_whole_sentence(leaf: type[AtlasError]) -> None:
+def test_each_error_has_a_whole_sentence(leaf: type[AtlasError]) -> None:
     sentence = str(leaf())
 
     assert sentence[0].isupper()
@@ -247,7 +253,7 @@ def test_every_error_says_a_whole_sentence(leaf: type[AtlasError]) -> None:
     assert "\n" not in sentence
 
 
-def test_the_tree_has_two_branches() -> None:
+def test_each_error_is_a_refusal_or_unavailable() -> None:
     branches = {leaf: issubclass(leaf, AtlasRejected) for leaf in LEAVES if leaf is not AtlasError}
 
     assert all(issubclass(leaf, AtlasUnavailable) is not no for leaf, no in branches.items())
@@ -272,10 +278,10 @@ _json = st.recursive(
     st.dictionaries(st.sampled_from(["Retry-After", "X-Error-Code"]), st.text(max_size=10)),
     st.sampled_from(Resource),
 )
-def test_no_body_whatever_breaks_the_verdict(
-    status: int, payload: object, headers: dict[str, str], subject: Resource
+def test_any_body_maps_to_an_error(
+    status: int, payload: object, headers: dict[str, str], resource: Resource
 ) -> None:
-    error = error_for(status, headers, payload, subject, "DELETE /x")
+    error = error_for(status, headers, payload, resource, "DELETE /x")
 
     assert error.status == status
     assert str(error).endswith(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.atlas.network import checked_base, proxy_for
+from bot.atlas.transport import check_base_url, proxy_for
 
 PROXY = "http://proxy.example:3128"
 
@@ -26,7 +26,7 @@ PROXY = "http://proxy.example:3128"
         ("http://10.0.0.1", {"http_proxy": PROXY}, PROXY),
     ],
 )
-def test_the_proxy_of_the_environment(
+def test_proxy_comes_from_the_environment(
     url: str, environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -38,5 +38,5 @@ def test_the_proxy_of_the_environment(
     assert proxy_for(httpx.URL(url)) == proxy
 
 
-def test_an_address_loses_the_slash_at_its_end() -> None:
-    assert checked_base("https://cloud.mongodb.com/") == "https://cloud.mongodb.com"
+def test_trailing_slash_of_the_base_url_is_removed() -> None:
+    assert check_base_url("https://cloud.mongodb.com/") == "https://cloud.mongodb.com"

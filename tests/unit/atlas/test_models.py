@@ -20,7 +20,7 @@ from bot.atlas import (
     is_cluster_name,
     is_object_id,
 )
-from tests.unit.atlas.strict import CLUSTER, JOB, PROJECT, download_job
+from tests.unit.atlas.strict_server import CLUSTER, JOB, PROJECT, download_job
 
 LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
 
@@ -29,7 +29,7 @@ def read(**changes: object) -> RestoreJob:
     return RestoreJob.model_validate(download_job(**changes))
 
 
-def test_a_download_job_is_read() -> None:
+def test_download_job_is_parsed() -> None:
     assert read(expiresAt="2026-11-01T12:00:00Z") == RestoreJob(
         id=JOB,
         delivery_type=DeliveryType.DOWNLOAD,
@@ -39,7 +39,7 @@ def test_a_download_job_is_read() -> None:
     )
 
 
-def test_an_automated_job_knows_its_target() -> None:
+def test_automated_job_has_its_target() -> None:
     job = read(
         deliveryType="automated",
         targetClusterName="staging",
@@ -52,7 +52,7 @@ def test_an_automated_job_knows_its_target() -> None:
     assert (job.delivery_type, job.state) == (DeliveryType.AUTOMATED, JobState.FINISHED)
 
 
-def test_a_sharded_download_counts_its_parts() -> None:
+def test_parts_of_a_sharded_download_are_counted() -> None:
     parts = [
         {"downloadUrl": LINK, "replicaSetName": "shard-0"},
         {"downloadUrl": None, "replicaSetName": "shard-1"},
@@ -77,7 +77,7 @@ def test_a_sharded_download_counts_its_parts() -> None:
         ({"privateDownloadDeliveryUrls": []}, False),
     ],
 )
-def test_a_link_counts_wherever_atlas_puts_it(changes: dict[str, object], live: bool) -> None:
+def test_link_is_detected_in_each_place(changes: dict[str, object], live: bool) -> None:
     assert read(**changes).link_is_live is live
 
 
@@ -92,7 +92,9 @@ def test_a_link_counts_wherever_atlas_puts_it(changes: dict[str, object], live: 
         ({"cancelled": True, "deliveryUrl": [LINK], "expired": True}, JobState.CANCELLED, True),
     ],
 )
-def test_the_state_is_derived(changes: dict[str, object], state: JobState, over: bool) -> None:
+def test_state_is_derived_from_the_keys(
+    changes: dict[str, object], state: JobState, over: bool
+) -> None:
     job = read(**changes)
 
     assert (job.state, job.is_over, job.can_be_cancelled) == (state, over, not over)
@@ -110,14 +112,14 @@ def test_every_state_has_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("key", ["cancelled", "expired", "failed"])
-def test_null_or_no_flag_is_false(key: str) -> None:
+def test_missing_or_null_flag_is_false(key: str) -> None:
     without = {name: value for name, value in download_job().items() if name != key}
 
     assert read(**{key: None}).state is JobState.IN_PROGRESS
     assert RestoreJob.model_validate(without).state is JobState.IN_PROGRESS
 
 
-def test_times_are_always_aware() -> None:
+def test_times_are_timezone_aware() -> None:
     job = read(timestamp="2026-11-01T10:00:00", expiresAt="")
 
     assert job.snapshot_time == datetime(2026, 11, 1, 10, tzinfo=UTC)
@@ -174,7 +176,7 @@ _places = st.sampled_from(
 
 
 @given(_places, st.dictionaries(_keys, _json, max_size=3))
-def test_a_planted_link_is_nowhere_in_what_is_read(
+def test_planted_link_is_not_in_the_model(
     place: dict[str, object], others: dict[str, object]
 ) -> None:
     try:
@@ -190,14 +192,14 @@ def test_a_planted_link_is_nowhere_in_what_is_read(
 @pytest.mark.parametrize(
     "key", ["snapshotId", "targetClusterName", "targetGroupId", "deliveryType"]
 )
-def test_a_link_in_the_wrong_place_is_none_any_more(key: str) -> None:
+def test_link_in_a_text_field_is_destroyed(key: str) -> None:
     job = read(**{key: "https://a.mongodb.net:27017/S3CR3T"})
 
     assert "/" not in repr(job)
     assert "httpsa.mongodb.net27017S3CR3T" in repr(job)
 
 
-def test_names_and_words_are_kept_as_atlas_writes_them() -> None:
+def test_valid_names_are_unchanged() -> None:
     kept = {"targetClusterName": "prod-eu", "targetGroupId": "6" * 24, "deliveryType": "oplogOnly"}
     job = read(**kept)
 
@@ -205,7 +207,7 @@ def test_names_and_words_are_kept_as_atlas_writes_them() -> None:
     assert job.delivery_type == "oplogOnly"
 
 
-def test_a_planted_link_makes_the_job_live_and_no_more() -> None:
+def test_planted_link_only_makes_the_job_live() -> None:
     job = read(deliveryUrl=[LINK], components=[{"downloadUrl": LINK}])
 
     assert "S3CR3T" not in json.dumps(job.model_dump(mode="json"))
@@ -217,7 +219,7 @@ def test_jobs_are_frozen() -> None:
         setattr(read(), "cancelled", True)  # noqa: B010 - a plain assignment does not pass mypy
 
 
-def test_a_cluster_is_read_from_a_long_description() -> None:
+def test_cluster_is_parsed_from_a_full_response() -> None:
     cluster = Cluster.model_validate(
         {"name": "prod-eu", "clusterType": "SHARDED", "paused": None, "replicationSpecs": [{}]}
     )
@@ -225,7 +227,7 @@ def test_a_cluster_is_read_from_a_long_description() -> None:
     assert cluster == Cluster(name="prod-eu", cluster_type="SHARDED")
 
 
-def test_ids_are_kept_in_lower_case() -> None:
+def test_ids_are_converted_to_lower_case() -> None:
     assert JobRef(PROJECT.upper(), CLUSTER, JOB.upper()) == JobRef(PROJECT, CLUSTER, JOB)
     assert len({JobRef(PROJECT.upper(), CLUSTER, JOB), JobRef(PROJECT, CLUSTER, JOB)}) == 1
 
@@ -235,7 +237,7 @@ BAD_CLUSTERS = ["", " ", "-a", "a b", "a/b", "..", "a%2fb", "a_b", "a" * 65, "a\
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
-def test_what_is_no_id_is_refused_with_a_sentence(bad: str) -> None:
+def test_invalid_id_is_rejected_with_a_sentence(bad: str) -> None:
     with pytest.raises(InvalidName, match=r"is not a restore job id: that has 24 characters"):
         JobRef(PROJECT, CLUSTER, bad)
     with pytest.raises(InvalidName, match=r"is not a project id"):
@@ -245,7 +247,7 @@ def test_what_is_no_id_is_refused_with_a_sentence(bad: str) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_CLUSTERS)
-def test_what_is_no_cluster_name_is_refused_with_a_sentence(bad: str) -> None:
+def test_invalid_cluster_name_is_rejected_with_a_sentence(bad: str) -> None:
     with pytest.raises(InvalidName, match=r"is not a cluster name: .*such as prod-eu\."):
         JobRef(PROJECT, bad, JOB)
 
@@ -253,7 +255,7 @@ def test_what_is_no_cluster_name_is_refused_with_a_sentence(bad: str) -> None:
 
 
 @given(st.text(max_size=3000))
-def test_the_sentence_about_a_wrong_name_is_short_and_on_one_line(text: str) -> None:
+def test_error_of_an_invalid_name_is_short_and_on_one_line(text: str) -> None:
     try:
         JobRef(PROJECT, text, JOB)
     except InvalidName as error:
@@ -266,11 +268,11 @@ def test_the_sentence_about_a_wrong_name_is_short_and_on_one_line(text: str) -> 
 
 
 @pytest.mark.parametrize("name", ["a", "Cluster0", "prod-eu-", "0", "a" * 64])
-def test_names_that_atlas_gives_are_taken(name: str) -> None:
+def test_valid_cluster_names_are_accepted(name: str) -> None:
     assert JobRef(PROJECT, name, JOB).cluster_name == name
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_moment_that_other_zones_have_no_date_for_is_no_moment(moment: str) -> None:
+def test_time_at_the_edge_of_the_calendar_is_invalid(moment: str) -> None:
     with pytest.raises(ValidationError):
         RestoreJob.model_validate({"id": "6" * 24, "deliveryType": "download", "timestamp": moment})

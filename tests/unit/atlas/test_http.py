@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from bot.atlas import AtlasClient, JobRef, TimedOut
-from bot.atlas.network import CONNECTIONS
-from tests.unit.atlas.strict import CLUSTER, KEY, PROJECT, download_job
+from bot.atlas.transport import MAX_CONNECTIONS
+from tests.unit.atlas.strict_server import CLUSTER, KEY, PROJECT, download_job
 
-NEXT = f"{CONNECTIONS:024x}"
+NEXT = f"{MAX_CONNECTIONS:024x}"
 
 
 def ref(number: int) -> JobRef:
@@ -20,7 +20,7 @@ def ref(number: int) -> JobRef:
 
 
 class Slow(httpx.AsyncBaseTransport):
-    """Answers nothing until told."""
+    """Answers nothing until records."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -48,47 +48,48 @@ def ids(count: int) -> list[str]:
     return [f"{number:024x}" for number in range(count)]
 
 
-async def test_no_more_calls_are_under_way_than_there_are_connections() -> None:
+async def test_concurrent_calls_are_limited_to_the_connections() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow) as atlas:
         calls = [
             asyncio.create_task(atlas.cancel_restore_job(ref(number)))
-            for number in range(3 * CONNECTIONS)
+            for number in range(3 * MAX_CONNECTIONS)
         ]
         await settle()
         slow.go.set()
         await asyncio.gather(*calls)
 
-    assert slow.most == CONNECTIONS
-    assert slow.asked == ids(3 * CONNECTIONS)
+    assert slow.most == MAX_CONNECTIONS
+    assert slow.asked == ids(3 * MAX_CONNECTIONS)
 
 
 async def full(atlas: AtlasClient) -> list[asyncio.Task[object]]:
     calls: list[asyncio.Task[object]] = [
-        asyncio.create_task(atlas.cancel_restore_job(ref(number))) for number in range(CONNECTIONS)
+        asyncio.create_task(atlas.cancel_restore_job(ref(number)))
+        for number in range(MAX_CONNECTIONS)
     ]
     await settle()
     return calls
 
 
-async def test_a_cancel_whose_turn_does_not_come_in_time_has_certainly_done_nothing() -> None:
+async def test_cancel_without_a_free_connection_has_not_taken_effect() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow, request_timeout=1.0) as atlas:
         before = await full(atlas)
         with pytest.raises(TimedOut) as caught:
-            await atlas.cancel_restore_job(ref(CONNECTIONS))
+            await atlas.cancel_restore_job(ref(MAX_CONNECTIONS))
         slow.go.set()
-        await asyncio.gather(*before)
+        await asyncio.gather(*before, return_exceptions=True)
 
     assert not caught.value.may_have_taken_effect
     assert NEXT not in slow.asked
 
 
-async def test_the_time_of_a_call_begins_with_its_turn() -> None:
+async def test_request_timeout_begins_when_a_connection_is_free() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow, request_timeout=0.1) as atlas:
         before = await full(atlas)
-        waiting = asyncio.create_task(atlas.restore_job(ref(CONNECTIONS), timeout=5.0))
+        waiting = asyncio.create_task(atlas.restore_job(ref(MAX_CONNECTIONS), timeout=5.0))
         ended = await asyncio.gather(*before, return_exceptions=True)
         slow.go.set()
         job = await waiting
@@ -97,11 +98,11 @@ async def test_the_time_of_a_call_begins_with_its_turn() -> None:
     assert job.id == NEXT
 
 
-async def test_a_call_that_is_cancelled_gives_its_turn_back() -> None:
+async def test_cancelled_call_releases_its_connection() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow) as atlas:
         before = await full(atlas)
-        waiting = asyncio.create_task(atlas.cancel_restore_job(ref(CONNECTIONS)))
+        waiting = asyncio.create_task(atlas.cancel_restore_job(ref(MAX_CONNECTIONS)))
         await settle()
         before[0].cancel()
         await settle()
@@ -112,7 +113,7 @@ async def test_a_call_that_is_cancelled_gives_its_turn_back() -> None:
         await asyncio.gather(waiting, *before, return_exceptions=True)
 
 
-async def test_a_call_that_fails_when_nobody_waits_any_more_is_no_error_of_the_loop() -> None:
+async def test_failure_after_cancellation_is_not_reported_to_the_event_loop() -> None:
     class Breaks(Slow):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             try:

@@ -142,7 +142,7 @@ def _pairs(request: httpx.Request) -> list[re.Match[str]]:
 
 
 @dataclass
-class HandClock:
+class FakeClock:
     """Time that moves only when somebody sleeps."""
 
     now: float = 1000.0
@@ -174,10 +174,10 @@ Handler = (
 
 
 def client(
-    handler: Handler, *, clock: HandClock | None = None, **options: Unpack[Options]
+    handler: Handler, *, clock: FakeClock | None = None, **options: Unpack[Options]
 ) -> AtlasClient:
     """A client whose network is `handler`, whose time is `clock`, and whose jitter is none."""
-    clock = clock or HandClock()
+    clock = clock or FakeClock()
     return AtlasClient(
         KEY,
         transport=httpx.MockTransport(handler),

@@ -129,7 +129,7 @@ class TokenServer:
         return answer("200 OK", json.dumps(body).encode())
 
 
-async def test_a_service_account_looks_cancels_and_looks_with_one_token() -> None:
+async def test_service_account_cancels_with_one_token() -> None:
     server = TokenServer()
     async with listening(server) as url, AtlasClient(ACCOUNT, base_url=url) as atlas:
         await atlas.restore_job(REF)
@@ -140,7 +140,7 @@ async def test_a_service_account_looks_cancels_and_looks_with_one_token() -> Non
     assert server.asked == ["token", "GET", "DELETE", "GET"]
 
 
-async def test_a_revoked_token_is_renewed_once_for_twenty_calls_at_once() -> None:
+async def test_revoked_token_is_renewed_once_for_twenty_concurrent_calls() -> None:
     server = TokenServer()
     async with listening(server) as url, AtlasClient(ACCOUNT, base_url=url) as atlas:
         await atlas.restore_job(REF)
@@ -151,7 +151,7 @@ async def test_a_revoked_token_is_renewed_once_for_twenty_calls_at_once() -> Non
     assert server.asked.count("token") == 2
 
 
-async def test_a_wrong_secret_is_told_after_one_request() -> None:
+async def test_wrong_secret_is_reported_after_one_request() -> None:
     server = TokenServer(secret="Basic another")
     async with listening(server) as url, AtlasClient(ACCOUNT, base_url=url) as atlas:
         with pytest.raises(KeyRefused) as caught:
@@ -210,7 +210,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("talk", "leaf"), FAILURES)
-async def test_a_delete_that_was_sent_may_have_worked_whatever_came_back(
+async def test_sent_delete_may_have_taken_effect_after_any_failure(
     talk: Talk, leaf: type[AtlasUnavailable]
 ) -> None:
     async with (
@@ -232,7 +232,7 @@ async def test_read_ends_within_its_timeout_after_any_failure(talk: Talk) -> Non
     assert caught.value.may_have_taken_effect is False
 
 
-async def test_where_nobody_listens_nothing_was_sent() -> None:
+async def test_refused_connection_means_nothing_was_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -244,7 +244,7 @@ async def test_where_nobody_listens_nothing_was_sent() -> None:
     assert caught.value.may_have_taken_effect is False
 
 
-async def test_a_server_without_tls_is_no_connection_and_nothing_was_sent() -> None:
+async def test_server_without_tls_means_nothing_was_sent() -> None:
     async with (
         listening(silence) as url,
         AtlasClient(KEY, base_url=url.replace("http:", "https:"), request_timeout=0.5) as atlas,
@@ -255,7 +255,7 @@ async def test_a_server_without_tls_is_no_connection_and_nothing_was_sent() -> N
     assert caught.value.may_have_taken_effect is False
 
 
-async def test_a_connection_that_was_closed_while_idle_does_not_fail_the_next_call() -> None:
+async def test_connection_closed_while_idle_does_not_fail_the_next_call() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(answer("200 OK", JOB))

@@ -1,4 +1,4 @@
-"""A service account's token: fetched once, renewed in time and after a 401, told to nobody."""
+"""A service account's token: fetched once, renewed in time and after a 401, records to nobody."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bot.atlas import (
     UnreadableAnswer,
 )
 from bot.atlas.oauth import Token
-from tests.unit.atlas.strict import REF, HandClock, answer_job, refusal
+from tests.unit.atlas.strict_server import REF, FakeClock, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
 BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
@@ -67,8 +67,8 @@ class TokenAtlas:
         return httpx.Response(200, json=body)
 
 
-def speak(atlas: TokenAtlas, clock: HandClock | None = None) -> AtlasClient:
-    clock = clock or HandClock()
+def speak(atlas: TokenAtlas, clock: FakeClock | None = None) -> AtlasClient:
+    clock = clock or FakeClock()
     return AtlasClient(
         ACCOUNT,
         transport=httpx.MockTransport(atlas),
@@ -77,69 +77,69 @@ def speak(atlas: TokenAtlas, clock: HandClock | None = None) -> AtlasClient:
     )
 
 
-async def test_one_token_serves_all_calls() -> None:
+async def test_token_is_reused() -> None:
     atlas = TokenAtlas()
-    async with speak(atlas) as speaking:
-        await speaking.restore_job(REF)
-        await speaking.cancel_restore_job(REF)
-        await speaking.restore_job(REF)
+    async with speak(atlas) as client_:
+        await client_.restore_job(REF)
+        await client_.cancel_restore_job(REF)
+        await client_.restore_job(REF)
 
     assert atlas.asked == ["token", "GET", "DELETE", "GET"]
 
 
-async def test_twenty_calls_at_once_ask_for_one_token() -> None:
+async def test_twenty_concurrent_calls_request_one_token() -> None:
     atlas = TokenAtlas()
-    async with speak(atlas) as speaking:
-        await asyncio.gather(*(speaking.restore_job(REF) for _ in range(20)))
+    async with speak(atlas) as client_:
+        await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
 
     assert atlas.asked.count("token") == 1
 
 
 @pytest.mark.parametrize(("lasts", "kept"), [(3600, 3540), (100, 90)])
-async def test_a_token_is_renewed_before_it_ends(lasts: int, kept: int) -> None:
-    clock = HandClock()
+async def test_token_is_renewed_before_it_expires(lasts: int, kept: int) -> None:
+    clock = FakeClock()
     atlas = TokenAtlas(lasts=lasts)
-    async with speak(atlas, clock) as speaking:
-        await speaking.restore_job(REF)
+    async with speak(atlas, clock) as client_:
+        await client_.restore_job(REF)
         clock.now += kept - 1
-        await speaking.restore_job(REF)
+        await client_.restore_job(REF)
         clock.now += 1
-        await speaking.restore_job(REF)
+        await client_.restore_job(REF)
 
     assert atlas.asked == ["token", "GET", "GET", "token", "GET"]
 
 
-async def test_a_token_that_is_refused_is_renewed_once_before_the_delete() -> None:
+async def test_refused_token_is_renewed_once_before_the_delete() -> None:
     atlas = TokenAtlas()
-    async with speak(atlas) as speaking:
-        await speaking.restore_job(REF)
+    async with speak(atlas) as client_:
+        await client_.restore_job(REF)
         atlas.live.clear()
-        accepted = await speaking.cancel_restore_job(REF)
+        accepted = await client_.cancel_restore_job(REF)
 
     assert accepted.status == 204
     assert atlas.asked == ["token", "GET", "DELETE", "token", "DELETE"]
 
 
-async def test_twenty_calls_whose_token_is_refused_ask_for_one_new_one() -> None:
+async def test_twenty_refused_calls_request_one_new_token() -> None:
     atlas = TokenAtlas()
-    async with speak(atlas) as speaking:
-        await speaking.restore_job(REF)
+    async with speak(atlas) as client_:
+        await client_.restore_job(REF)
         atlas.live.clear()
-        await asyncio.gather(*(speaking.restore_job(REF) for _ in range(20)))
+        await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
 
     assert atlas.asked.count("token") == 2
 
 
-async def test_a_lasting_401_does_not_use_up_tokens() -> None:
-    clock = HandClock()
+async def test_lasting_401_does_not_use_up_tokens() -> None:
+    clock = FakeClock()
     atlas = TokenAtlas(api_answer=refusal(401, "USER_UNAUTHORIZED"))
-    async with speak(atlas, clock) as speaking:
+    async with speak(atlas, clock) as client_:
         for _ in range(5):
             with pytest.raises(RoleMissing):
-                await speaking.restore_job(REF)
+                await client_.restore_job(REF)
         clock.now += 61
         with pytest.raises(RoleMissing):
-            await speaking.restore_job(REF)
+            await client_.restore_job(REF)
 
     assert atlas.asked.count("token") == 3
 
@@ -167,50 +167,50 @@ async def test_a_lasting_401_does_not_use_up_tokens() -> None:
         (httpx.ConnectError("refused"), NoConnection, None),
     ],
 )
-async def test_a_cancel_without_a_token_is_not_sent_and_says_why(
+async def test_cancel_without_a_token_is_not_sent(
     answer: httpx.Response | Exception, leaf: type[AtlasError], code: str | None
 ) -> None:
     atlas = TokenAtlas(token_answer=answer)
-    async with speak(atlas) as speaking:
+    async with speak(atlas) as client_:
         with pytest.raises(AtlasError) as caught:
-            await speaking.cancel_restore_job(REF)
+            await client_.cancel_restore_job(REF)
 
     assert (type(caught.value), caught.value.code) == (leaf, code)
     assert getattr(caught.value, "may_have_taken_effect", False) is False
     assert atlas.asked == ["token"]
 
 
-async def test_after_a_failed_token_the_next_call_asks_again() -> None:
+async def test_next_call_requests_a_token_after_a_failure() -> None:
     atlas = TokenAtlas(token_answer=httpx.Response(500))
-    async with speak(atlas) as speaking:
+    async with speak(atlas) as client_:
         with pytest.raises(Unavailable):
-            await speaking.restore_job(REF)
+            await client_.restore_job(REF)
         atlas.token_answer = None
-        job = await speaking.restore_job(REF)
+        job = await client_.restore_job(REF)
 
     assert job.id == REF.job_id
 
 
-async def test_a_task_cancelled_while_it_renews_lets_others_renew() -> None:
+async def test_cancelled_renewal_does_not_block_others() -> None:
     atlas = TokenAtlas()
-    async with speak(atlas) as speaking:
-        renewing = asyncio.create_task(speaking.restore_job(REF))
+    async with speak(atlas) as client_:
+        renewing = asyncio.create_task(client_.restore_job(REF))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         renewing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await renewing
-        job = await asyncio.wait_for(speaking.restore_job(REF), 5)
+        job = await asyncio.wait_for(client_.restore_job(REF), 5)
 
     assert job.id == REF.job_id
 
 
-async def test_neither_secret_nor_token_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_secret_and_token_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
     atlas = TokenAtlas(api_answer=refusal(401, None))
-    async with speak(atlas) as speaking:
+    async with speak(atlas) as client_:
         with pytest.raises(KeyRefused) as caught:
-            await speaking.restore_job(REF)
+            await client_.restore_job(REF)
         shown = (
             f"{caught.value!r} {vars(caught.value)} {ACCOUNT!r} {caplog.text} {Token('t0k3n', 0)!r}"
         )
@@ -221,7 +221,7 @@ async def test_neither_secret_nor_token_is_shown(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("bad", ["", " ", "a b", "a\nb", "é", 'a"b'])
-def test_credentials_that_cannot_be_sent_are_refused_without_repeating_them(bad: str) -> None:
+def test_invalid_credentials_are_rejected_without_quoting_them(bad: str) -> None:
     with pytest.raises(ValueError, match="client secret must be of visible ASCII") as caught:
         ServiceAccount("mdb_sa_id_123", SecretStr(bad))
 

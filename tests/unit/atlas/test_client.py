@@ -34,16 +34,16 @@ from bot.atlas import (
     Unavailable,
     UnreadableAnswer,
 )
-from bot.atlas.client import MOST_PAGES
-from bot.atlas.transport import MOST_BYTES
-from tests.unit.atlas.strict import (
+from bot.atlas.client import MAX_PAGES
+from bot.atlas.transport import MAX_RESPONSE_BYTES
+from tests.unit.atlas.strict_server import (
     CLUSTER,
     JOB,
     JOB_PATH,
     KEY,
     PROJECT,
     REF,
-    HandClock,
+    FakeClock,
     StrictAtlas,
     client,
     download_job,
@@ -94,7 +94,7 @@ def page(*items: object, rels: tuple[str, ...] = ("self",), **more: object) -> h
         (ApiVersion.V1, "/api/atlas/v1.0", "application/json"),
     ],
 )
-async def test_the_job_is_asked_for_and_cancelled_in_each_version(
+async def test_job_is_read_and_cancelled_in_each_api_version(
     version: ApiVersion, base: str, accept: str
 ) -> None:
     script = Script(job(), httpx.Response(204))
@@ -109,7 +109,7 @@ async def test_the_job_is_asked_for_and_cancelled_in_each_version(
     ]
 
 
-async def test_lists_are_asked_for_at_their_paths_by_their_current_versions() -> None:
+async def test_lists_are_requested_with_their_paths_and_versions() -> None:
     script = Script(page())
     async with client(script) as atlas:
         await atlas.restore_jobs(PROJECT, CLUSTER)
@@ -125,7 +125,7 @@ async def test_lists_are_asked_for_at_their_paths_by_their_current_versions() ->
     assert {str(r.url.query, "ascii") for r in script.asked} == {"pageNum=1&itemsPerPage=500"}
 
 
-async def test_pretty_and_envelope_are_asked_for_when_wanted_and_only_then() -> None:
+async def test_pretty_and_envelope_are_sent_only_when_set() -> None:
     script = Script(job())
     async with client(script) as plain, client(script, envelope=True, pretty=True) as other:
         await plain.restore_job(REF)
@@ -135,7 +135,7 @@ async def test_pretty_and_envelope_are_asked_for_when_wanted_and_only_then() -> 
 
 
 @pytest.mark.parametrize("project", ["", "../" * 8, "x" * 24])
-async def test_a_wrong_name_is_refused_before_anything_is_sent(project: str) -> None:
+async def test_invalid_name_is_rejected_before_anything_is_sent(project: str) -> None:
     script = Script(page())
     async with client(script) as atlas:
         with pytest.raises(InvalidName):
@@ -158,14 +158,14 @@ async def test_a_wrong_name_is_refused_before_anything_is_sent(project: str) -> 
         "h\0",
     ],
 )
-def test_an_address_that_is_none_is_refused_at_once(address: str) -> None:
+def test_invalid_base_url_is_rejected(address: str) -> None:
     with pytest.raises(ValueError, match="address of Atlas") as caught:
         AtlasClient(KEY, base_url=address)
 
     assert "u:p" not in str(caught.value)
 
 
-async def test_an_address_may_have_a_path_of_a_gateway() -> None:
+async def test_base_url_may_have_a_path() -> None:
     script = Script(job())
     async with AtlasClient(
         KEY, base_url="https://gw.example/atlas/", transport=httpx.MockTransport(script)
@@ -179,7 +179,7 @@ async def test_an_address_may_have_a_path_of_a_gateway() -> None:
 
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
-async def test_an_enveloped_job_is_taken_out_under_either_name(key: str) -> None:
+async def test_enveloped_job_is_read_under_either_key(key: str) -> None:
     script = Script(httpx.Response(200, json={"status": 200, key: download_job()}))
     async with client(script, envelope=True) as atlas:
         read = await atlas.restore_job(REF)
@@ -189,7 +189,7 @@ async def test_an_enveloped_job_is_taken_out_under_either_name(key: str) -> None
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
 @pytest.mark.parametrize("http", [200, 404, 500])
-async def test_the_status_in_an_envelope_beats_that_of_http(key: str, http: int) -> None:
+async def test_status_of_the_envelope_overrides_http(key: str, http: int) -> None:
     error = refusal(404, "RESTORE_JOB_NOT_FOUND").json()
     script = Script(httpx.Response(http, json={"status": 404, key: error}))
     async with client(script, envelope=True) as atlas:
@@ -199,7 +199,7 @@ async def test_the_status_in_an_envelope_beats_that_of_http(key: str, http: int)
     assert (caught.value.status, caught.value.code) == (404, "RESTORE_JOB_NOT_FOUND")
 
 
-async def test_an_enveloped_page_keeps_its_shape() -> None:
+async def test_enveloped_page_is_read() -> None:
     script = Script(page(download_job(), status=200, totalCount=1))
     async with client(script, envelope=True) as atlas:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
@@ -216,12 +216,12 @@ async def test_an_enveloped_page_keeps_its_shape() -> None:
         httpx.Response(200, json={"status": 204, "envelope": {}}),
     ],
 )
-async def test_an_enveloped_cancel_is_taken_bare_too(answer: httpx.Response) -> None:
+async def test_cancel_accepts_a_204_with_and_without_envelope(answer: httpx.Response) -> None:
     async with client(Script(answer), envelope=True) as atlas:
         assert await atlas.cancel_restore_job(REF) == CancelAccepted(204)
 
 
-async def test_an_enveloped_refusal_of_a_cancel_is_no_success() -> None:
+async def test_enveloped_refusal_of_a_cancel_is_an_error() -> None:
     error = refusal(400, "CANNOT_CANCEL_AUTOMATED_RESTORE").json()
     script = Script(httpx.Response(200, json={"status": 400, "content": error}))
     async with client(script, envelope=True) as atlas:
@@ -232,7 +232,7 @@ async def test_an_enveloped_refusal_of_a_cancel_is_no_success() -> None:
 # Lists
 
 
-async def test_all_pages_are_read_until_there_is_no_next() -> None:
+async def test_all_pages_of_a_list_are_read() -> None:
     ids = [f"{number:024x}" for number in range(5)]
     script = Script(
         page(*(download_job(id=i) for i in ids[:2]), rels=("next", "self")),
@@ -246,16 +246,16 @@ async def test_all_pages_are_read_until_there_is_no_next() -> None:
     assert [r.url.params["pageNum"] for r in script.asked] == ["1", "2", "3"]
 
 
-async def test_a_list_without_an_end_is_given_up() -> None:
+async def test_endless_list_fails_after_the_page_limit() -> None:
     script = Script(page(rels=("next",)))
     async with client(script) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.projects()
 
-    assert len(script.asked) == MOST_PAGES
+    assert len(script.asked) == MAX_PAGES
 
 
-async def test_clusters_and_projects_are_read() -> None:
+async def test_clusters_and_projects_are_parsed() -> None:
     script = Script(
         page({"name": "prod-eu", "clusterType": "REPLICASET", "paused": False}),
         page({"name": "shop", "id": PROJECT, "orgId": "5" * 24}),
@@ -290,8 +290,10 @@ async def test_clusters_and_projects_are_read() -> None:
         httpx.DecodingError("bad gzip"),
     ],
 )
-async def test_a_read_is_tried_again_after_trouble(trouble: httpx.Response | Exception) -> None:
-    clock = HandClock()
+async def test_read_is_retried_after_a_temporary_failure(
+    trouble: httpx.Response | Exception,
+) -> None:
+    clock = FakeClock()
     script = Script(trouble, trouble, job())
     async with client(script, clock=clock) as atlas:
         read = await atlas.restore_job(REF)
@@ -300,16 +302,16 @@ async def test_a_read_is_tried_again_after_trouble(trouble: httpx.Response | Exc
     assert clock.slept == [0.3, 0.6]
 
 
-async def test_whoever_looks_again_anyway_asks_once_only() -> None:
+async def test_max_attempts_of_one_disables_retries() -> None:
     script = Script(httpx.Response(503), page())
     async with client(script) as atlas:
         with pytest.raises(Unavailable):
-            await atlas.restore_jobs(PROJECT, CLUSTER, tries=1)
+            await atlas.restore_jobs(PROJECT, CLUSTER, max_attempts=1)
 
     assert script.methods == ["GET"]
 
 
-async def test_a_refusal_is_not_tried_again() -> None:
+async def test_refusal_is_not_retried() -> None:
     script = Script(refusal(404, "RESTORE_JOB_NOT_FOUND"))
     async with client(script) as atlas:
         with pytest.raises(JobNotFound):
@@ -318,8 +320,8 @@ async def test_a_refusal_is_not_tried_again() -> None:
     assert len(script.asked) == 1
 
 
-async def test_the_wait_that_atlas_asks_for_is_kept() -> None:
-    clock = HandClock()
+async def test_retry_after_sets_the_pause() -> None:
+    clock = FakeClock()
     script = Script(httpx.Response(429, headers={"Retry-After": "4"}), job())
     async with client(script, clock=clock) as atlas:
         await atlas.restore_job(REF)
@@ -328,7 +330,7 @@ async def test_the_wait_that_atlas_asks_for_is_kept() -> None:
 
 
 async def test_retry_after_beyond_the_timeout_fails_at_once() -> None:
-    clock = HandClock()
+    clock = FakeClock()
     script = Script(httpx.Response(429, headers={"Retry-After": "55"}))
     async with client(script, clock=clock) as atlas:
         with pytest.raises(RateLimited) as caught:
@@ -339,7 +341,7 @@ async def test_retry_after_beyond_the_timeout_fails_at_once() -> None:
 
 @pytest.mark.parametrize("timeout", [0.0, 1.0, 20.0])
 async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
-    clock = HandClock()
+    clock = FakeClock()
     async with client(Script(httpx.Response(503)), clock=clock, timeout=timeout) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF)
@@ -349,7 +351,7 @@ async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
 
 
 async def test_timeout_of_one_call_replaces_the_default() -> None:
-    clock = HandClock()
+    clock = FakeClock()
     async with client(Script(httpx.Response(503)), clock=clock) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF, timeout=0.5)
@@ -357,7 +359,7 @@ async def test_timeout_of_one_call_replaces_the_default() -> None:
     assert clock.slept == [0.3]
 
 
-async def test_a_clock_that_stands_still_does_not_make_a_read_endless() -> None:
+async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> None:
     async def no_sleep(_: float) -> None: ...
 
     script = Script(httpx.Response(503))
@@ -395,7 +397,7 @@ async def test_hanging_answer_ends_at_the_timeout() -> None:
         httpx.Response(200, json={"status": 400, "content": {}}),
     ],
 )
-async def test_any_2xx_is_an_accepted_cancel_whatever_its_body(answer: httpx.Response) -> None:
+async def test_any_2xx_with_any_body_is_an_accepted_cancel(answer: httpx.Response) -> None:
     async with client(Script(answer)) as atlas:
         assert await atlas.cancel_restore_job(REF) == CancelAccepted(answer.status_code)
 
@@ -420,7 +422,7 @@ async def test_any_2xx_is_an_accepted_cancel_whatever_its_body(answer: httpx.Res
         (httpx.Response(502, text="<html>"), Unavailable, True),
     ],
 )
-async def test_a_delete_is_never_sent_twice_and_tells_if_it_may_have_worked(
+async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_taken_effect(
     answer: httpx.Response | Exception, leaf: type[AtlasUnavailable], applied: bool
 ) -> None:
     script = Script(answer)
@@ -430,10 +432,10 @@ async def test_a_delete_is_never_sent_twice_and_tells_if_it_may_have_worked(
 
     assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, applied)
     assert script.methods == ["DELETE"]
-    assert caught.value.asked == f"DELETE /api/atlas/v2{JOB_PATH}"
+    assert caught.value.call == f"DELETE /api/atlas/v2{JOB_PATH}"
 
 
-async def test_a_hanging_delete_ends_and_may_have_worked() -> None:
+async def test_hanging_delete_times_out_and_may_have_taken_effect() -> None:
     async def hang(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
@@ -445,7 +447,7 @@ async def test_a_hanging_delete_ends_and_may_have_worked() -> None:
     assert caught.value.may_have_taken_effect is True
 
 
-async def test_a_cancelled_task_is_cancelled() -> None:
+async def test_cancelled_task_ends_as_cancelled() -> None:
     started = asyncio.Event()
 
     async def hang(_: httpx.Request) -> httpx.Response:
@@ -464,13 +466,13 @@ async def test_a_cancelled_task_is_cancelled() -> None:
 # Answers that cannot be used
 
 
-async def test_another_job_than_the_one_asked_for_is_no_answer() -> None:
+async def test_response_with_another_job_is_unreadable() -> None:
     async with client(Script(job(id="0" * 24))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
-async def test_an_id_in_upper_case_is_the_same_job() -> None:
+async def test_job_id_in_upper_case_matches() -> None:
     async with client(Script(job(id=JOB.upper()))) as atlas:
         assert (await atlas.restore_job(REF)).id == JOB
 
@@ -489,16 +491,16 @@ async def test_an_id_in_upper_case_is_the_same_job() -> None:
         download_job(deliveryType={}),
     ],
 )
-async def test_json_of_another_shape_is_unreadable(payload: object) -> None:
+async def test_json_of_another_form_is_unreadable(payload: object) -> None:
     async with client(Script(httpx.Response(200, json=payload))) as atlas:
         with pytest.raises(UnreadableAnswer) as caught:
             await atlas.restore_job(REF)
 
-    assert caught.value.asked == f"GET /api/atlas/v2{JOB_PATH}"
+    assert caught.value.call == f"GET /api/atlas/v2{JOB_PATH}"
 
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"results": {}}, {"results": [7]}])
-async def test_a_page_of_another_shape_is_unreadable(payload: object) -> None:
+async def test_page_of_another_form_is_unreadable(payload: object) -> None:
     async with client(Script(httpx.Response(200, json=payload))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.clusters(PROJECT)
@@ -511,13 +513,13 @@ async def test_a_page_of_another_shape_is_unreadable(payload: object) -> None:
         json.dumps(download_job(snapshotId="half of a pair: \ud83d")).encode(),
     ],
 )
-async def test_a_body_that_is_no_json_is_unreadable(body: bytes) -> None:
+async def test_body_that_is_not_json_is_unreadable(body: bytes) -> None:
     async with client(Script(httpx.Response(200, content=body))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
-async def test_a_whole_pair_of_escapes_is_a_character() -> None:
+async def test_escaped_surrogate_pair_is_one_character() -> None:
     body = json.dumps({"id": PROJECT, "name": "shop \U0001f6d2"}).encode()
     async with client(Script(httpx.Response(200, content=body))) as atlas:
         read = await atlas.project(PROJECT)
@@ -525,7 +527,7 @@ async def test_a_whole_pair_of_escapes_is_a_character() -> None:
     assert read.name == "shop \U0001f6d2"
 
 
-async def test_a_body_without_an_end_is_cut_off() -> None:
+async def test_endless_body_is_cut_off_at_the_limit() -> None:
     sent: list[int] = []
 
     async def endless() -> AsyncIterator[bytes]:
@@ -538,7 +540,7 @@ async def test_a_body_without_an_end_is_cut_off() -> None:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
-    assert max(sent) <= MOST_BYTES + 1_000_000
+    assert max(sent) <= MAX_RESPONSE_BYTES + 1_000_000
 
 
 def packed(body: bytes, encoding: str = "gzip", status: int = 200) -> httpx.Response:
@@ -549,8 +551,8 @@ def packed(body: bytes, encoding: str = "gzip", status: int = 200) -> httpx.Resp
     return httpx.Response(status, headers={"Content-Encoding": encoding}, content=once())
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
-async def test_a_packed_answer_is_read(encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
+async def test_gzip_response_is_read(encoding: str) -> None:
     body = gzip.compress(json.dumps(download_job()).encode())
     async with client(lambda _: packed(body, encoding)) as atlas:
         read = await atlas.restore_job(REF)
@@ -558,7 +560,7 @@ async def test_a_packed_answer_is_read(encoding: str) -> None:
     assert read.id == REF.job_id
 
 
-async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut_off() -> None:
+async def test_gzip_bomb_is_cut_off_at_the_limit() -> None:
     layer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(layer.compress(b" " * 1_000_000) for _ in range(300)) + layer.flush()
     tracemalloc.start()
@@ -568,23 +570,23 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut_off() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak < 4 * MOST_BYTES
+    assert peak < 4 * MAX_RESPONSE_BYTES
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "klingon"])
-async def test_an_answer_that_is_packed_as_nobody_asked_is_unreadable(encoding: str) -> None:
+async def test_unsupported_encoding_is_unreadable(encoding: str) -> None:
     async with client(lambda _: packed(gzip.compress(b"{}"), encoding)) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
-async def test_a_packed_answer_that_ends_too_soon_is_unreadable() -> None:
+async def test_truncated_gzip_response_is_unreadable() -> None:
     async with client(lambda _: packed(gzip.compress(b"{}")[:-4])) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
-async def test_an_answer_without_a_body_is_packed_in_no_way() -> None:
+async def test_encoding_of_an_empty_body_is_ignored() -> None:
     async with client(lambda _: packed(b"", "br", status=204)) as atlas:
         accepted = await atlas.cancel_restore_job(REF)
 
@@ -594,7 +596,7 @@ async def test_an_answer_without_a_body_is_packed_in_no_way() -> None:
 @pytest.mark.parametrize(
     "date", ["Mon, 01 Jan 99999999999999999999 00:00:00", "Mon, 01 Jan 2026 +99999999999999999"]
 )
-async def test_a_date_that_never_was_does_no_harm(date: str) -> None:
+async def test_invalid_date_header_is_ignored(date: str) -> None:
     answer = httpx.Response(200, headers={"Date": date}, json=download_job())
     async with client(Script(answer)) as atlas:
         read = await atlas.restore_job(REF)
@@ -603,9 +605,7 @@ async def test_a_date_that_never_was_does_no_harm(date: str) -> None:
 
 
 @given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
-def test_no_answer_whatever_raises_anything_but_our_errors(
-    body: bytes, status: int, envelope: bool
-) -> None:
+def test_any_response_raises_only_atlas_errors(body: bytes, status: int, envelope: bool) -> None:
     async def ask() -> None:
         script = Script(httpx.Response(status, content=body))
         async with client(script, envelope=envelope) as atlas:
@@ -639,7 +639,7 @@ _PLANTED: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("planted", _PLANTED)
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
-async def test_a_link_is_in_no_value_no_error_and_no_log(
+async def test_download_link_is_in_no_value_error_or_log(
     planted: dict[str, object], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
@@ -656,35 +656,35 @@ async def test_a_link_is_in_no_value_no_error_and_no_log(
     assert "S3CR3T" not in caplog.text
 
 
-async def test_the_key_is_in_no_error_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
+async def test_private_key_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
     atlas = StrictAtlas(private_key="another")
-    async with client(atlas) as speaking:
+    async with client(atlas) as client_:
         with pytest.raises(AtlasError) as caught:
-            await speaking.restore_job(REF)
-        shown = f"{caught.value!r} {vars(caught.value)} {speaking!r} {KEY!r} {caplog.text}"
+            await client_.restore_job(REF)
+        shown = f"{caught.value!r} {vars(caught.value)} {client_!r} {KEY!r} {caplog.text}"
 
     assert KEY.private_key.get_secret_value() not in shown
 
 
-# Whoever counts is told
+# Whoever counts is records
 
 
-async def test_every_exchange_is_told_challenges_and_failures_too() -> None:
-    told: list[CallRecord] = []
-    clock = HandClock()
+async def test_each_exchange_is_observed_with_challenges_and_failures() -> None:
+    records: list[CallRecord] = []
+    clock = FakeClock()
     atlas = StrictAtlas(
         answer=lambda _: httpx.Response(
             200, json=download_job(), headers={"RateLimit-Remaining": "1199"}
         )
     )
-    async with client(atlas, clock=clock, observe=told.append) as speaking:
-        await speaking.restore_job(REF)
-    async with client(Script(httpx.ReadError("x")), observe=told.append) as speaking:
+    async with client(atlas, clock=clock, observe=records.append) as client_:
+        await client_.restore_job(REF)
+    async with client(Script(httpx.ReadError("x")), observe=records.append) as client_:
         with pytest.raises(AtlasError):
-            await speaking.cancel_restore_job(REF)
+            await client_.cancel_restore_job(REF)
 
-    assert told == [
+    assert records == [
         CallRecord("GET", 401, 0.0, challenge=True),
         CallRecord("GET", 200, 0.0, rate_limit_remaining=1199),
         CallRecord("DELETE", None, 0.0),
@@ -692,14 +692,14 @@ async def test_every_exchange_is_told_challenges_and_failures_too() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "-1", "many", "9" * 50, "1.5"])
-async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
-    told: list[CallRecord] = []
+async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
+    records: list[CallRecord] = []
     answer = job()
     answer.headers["RateLimit-Remaining"] = header
-    async with client(Script(answer), observe=told.append) as atlas:
+    async with client(Script(answer), observe=records.append) as atlas:
         await atlas.restore_job(REF)
 
-    assert told[0].rate_limit_remaining is None
+    assert records[0].rate_limit_remaining is None
 
 
 @pytest.mark.parametrize(
@@ -711,24 +711,24 @@ async def test_a_strange_rate_limit_header_is_passed_over(header: str) -> None:
         ("", None),
     ],
 )
-async def test_the_date_of_an_answer_is_told(header: str, date: datetime | None) -> None:
-    told: list[CallRecord] = []
+async def test_date_header_is_parsed(header: str, date: datetime | None) -> None:
+    records: list[CallRecord] = []
     answer = job()
     answer.headers["Date"] = header
-    async with client(Script(answer), observe=told.append) as atlas:
+    async with client(Script(answer), observe=records.append) as atlas:
         await atlas.restore_job(REF)
 
-    assert told[0].date == date
+    assert records[0].date == date
 
 
 # The example
 
 
-async def test_the_example_of_the_package_works(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_example_in_the_package_docstring_works(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(job(), httpx.Response(204), job(cancelled=True))
     names: dict[str, Callable[..., Awaitable[object]]] = {}
     text = inspect.cleandoc(bot.atlas.__doc__ or "").split("\n\n", 1)[1]
-    example = text.split("\n\nEvery failure")[0]
+    example = text.split("\n\nEach failed call")[0]
     exec(inspect.cleandoc(example), names)  # noqa: S102 - the example of our own docstring
     monkeypatch.setitem(cast("dict[str, object]", names), "AtlasClient", lambda _: client(script))
     cancelled = await names["cancel"](PROJECT, CLUSTER, JOB, KEY)

@@ -7,7 +7,7 @@ import asyncio
 from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, DigestKey, JobRef
-from bot.atlas.network import CONNECTIONS
+from bot.atlas.transport import MAX_CONNECTIONS
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault
 
 KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
@@ -25,24 +25,24 @@ async def given_up(client: AtlasClient, turns: int) -> None:
     await asyncio.gather(call, return_exceptions=True)
 
 
-async def test_calls_that_are_given_up_at_any_moment_keep_no_connection() -> None:
+async def test_calls_cancelled_at_any_moment_release_their_connections() -> None:
     """Above all when the end of the answer is being read."""
     async with (
         FakeAtlasServer() as atlas,
         AtlasClient(KEY, base_url=atlas.url) as client,
     ):
         await client.restore_job(JOB)
-        for _ in range(CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             for turns in TURNS:
                 await given_up(client, turns)
 
-        reads = (client.restore_job(JOB, timeout=5.0) for _ in range(CONNECTIONS))
+        reads = (client.restore_job(JOB, timeout=5.0) for _ in range(MAX_CONNECTIONS))
         jobs = await asyncio.gather(*reads)
 
     assert {job.id for job in jobs} == {JOB.job_id}
 
 
-async def test_a_client_that_is_closed_waits_for_no_call_that_hangs() -> None:
+async def test_close_does_not_wait_for_a_hanging_call() -> None:
     async with FakeAtlasServer() as atlas:
         client = AtlasClient(KEY, base_url=atlas.url)
         await client.restore_job(JOB)

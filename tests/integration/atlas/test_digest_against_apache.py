@@ -36,7 +36,7 @@ def apache() -> Iterator[Starter]:
 
 
 @pytest.mark.parametrize("counts", ["Off", "On"])
-async def test_a_warm_cancel_is_three_requests(apache: Starter, counts: str) -> None:
+async def test_warm_cancel_takes_three_requests(apache: Starter, counts: str) -> None:
     server = apache(counts=counts)
     async with server.client() as atlas:
         await atlas.restore_job(REF)
@@ -49,7 +49,7 @@ async def test_a_warm_cancel_is_three_requests(apache: Starter, counts: str) -> 
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-async def test_a_first_cancel_of_either_version_is_four_requests(
+async def test_first_cancel_takes_four_requests_in_each_version(
     apache: Starter, version: ApiVersion
 ) -> None:
     server = apache()
@@ -62,7 +62,7 @@ async def test_a_first_cancel_of_either_version_is_four_requests(
 
 
 @pytest.mark.parametrize("counts", ["Off", "On"])
-async def test_twenty_calls_at_once_are_refused_only_for_their_first_nonce(
+async def test_twenty_concurrent_calls_make_one_handshake_each(
     apache: Starter, counts: str
 ) -> None:
     server = apache(counts=counts)
@@ -76,7 +76,7 @@ async def test_twenty_calls_at_once_are_refused_only_for_their_first_nonce(
 
 
 @pytest.mark.parametrize("counts", ["Off", "On"])
-async def test_a_nonce_that_expires_before_the_delete_costs_one_handshake(
+async def test_nonce_expired_before_the_delete_costs_one_handshake(
     apache: Starter, counts: str
 ) -> None:
     server = apache(lifetime=1, counts=counts)
@@ -89,7 +89,7 @@ async def test_a_nonce_that_expires_before_the_delete_costs_one_handshake(
     assert server.log(4) == ["GET 401", "GET 200", "DELETE 401", "DELETE 204"]
 
 
-async def test_twenty_expired_nonces_at_once_are_all_renewed(apache: Starter) -> None:
+async def test_twenty_expired_nonces_are_renewed_concurrently(apache: Starter) -> None:
     server = apache(lifetime=1, counts="On")
     async with server.client() as atlas:
         await asyncio.gather(*(atlas.restore_job(REF) for _ in range(20)))
@@ -100,7 +100,7 @@ async def test_twenty_expired_nonces_at_once_are_all_renewed(apache: Starter) ->
     assert server.log(80).count("GET 200") == 40
 
 
-async def test_a_wrong_key_is_two_requests_each_time(apache: Starter) -> None:
+async def test_wrong_key_takes_two_requests_each_time(apache: Starter) -> None:
     server = apache()
     async with server.client(DigestKey("abcdefgh", SecretStr("wrong"))) as atlas:
         with pytest.raises(KeyRefused):
@@ -111,7 +111,7 @@ async def test_a_wrong_key_is_two_requests_each_time(apache: Starter) -> None:
     assert server.log(4) == ["GET 401", "GET 401", "DELETE 401", "DELETE 401"]
 
 
-async def test_a_wrong_key_leaves_other_clients_alone(apache: Starter) -> None:
+async def test_wrong_key_does_not_affect_other_clients(apache: Starter) -> None:
     server = apache(counts="On")
     wrong = server.client(DigestKey("stranger", SecretStr("wrong")))
     async with server.client() as atlas, wrong:
