@@ -150,7 +150,7 @@ def build_atlas_client(
     return AtlasClient(
         project.credentials,
         base_url=settings.atlas.base_url,
-        version=settings.atlas.version,
+        version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         observe=observe,
     )

@@ -139,7 +139,7 @@ async def examine_project(
     async with AtlasClient(
         project.credentials,
         base_url=settings.atlas.base_url,
-        version=settings.atlas.version,
+        version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         timeout=PATIENCE,
         observe=wire.saw,

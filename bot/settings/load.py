@@ -1,4 +1,4 @@
-"""Reads everything once, and refuses with every problem at once."""
+"""Read environment, `.env` and projects file into `Settings`; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,45 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from bot.settings.credentials import DEFAULT_VARIABLES, default_credentials
-from bot.settings.model import AtlasSettings, Settings, SlackSettings, TracingSettings
-from bot.settings.projects import Defaults, projects_of_file, single_project
-from bot.settings.variables import DefaultRules, LedgerVariables, Variables, read
+from bot.settings.credentials import CredentialSettings, read_default_credentials
+from bot.settings.model import (
+    AtlasSettings,
+    DatabaseSettings,
+    DefaultPolicy,
+    Model,
+    Settings,
+    SlackSettings,
+    TracingSettings,
+    read,
+)
+from bot.settings.projects import Defaults, read_projects_file, single_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pydantic.fields import FieldInfo
+
     from bot.settings.model import ProjectSettings
 
-
-#: Every variable that holds for the whole bot, or for projects that do not say otherwise.
-OUR_NAMES = frozenset(
-    {name.upper() for name in Variables.model_fields}
-    | {f"BOT_{name.upper()}" for name in DefaultRules.model_fields}
-    | set(DEFAULT_VARIABLES.values())
+#: The models that read variables, in the order of the table in docs/settings.md.
+MODELS: tuple[type[Model], ...] = (
+    SlackSettings,
+    CredentialSettings,
+    AtlasSettings,
+    DefaultPolicy,
+    Settings,
+    TracingSettings,
 )
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Return the field of every variable that is read."""
+    fields = (field for model in MODELS for field in model.model_fields.values())
+    return {str(field.alias): field for field in fields if field.description}
+
+
+#: Every variable that is read, except those that the projects file names.
+KNOWN_VARIABLES = frozenset(variables())
 
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
@@ -49,69 +71,79 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
 
     Args:
         environ: the environment variables; by default those of this process.
-        folder: where `.env` is, and what a relative `BOT_PROJECTS_FILE` starts from; by default
-            the working directory.
+        folder: the folder of `.env` and of a relative `BOT_PROJECTS_FILE`; by default the
+            working directory.
 
     Raises:
         SettingsError: with every problem that was found.
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
-    given = environment(os.environ if environ is None else environ, folder, problems)
-    given = unquoted(given, OUR_NAMES, problems)
-    variables = read(Variables, given, str, problems)
-    problems.extend(_transport_problems(given))
-    projects = _projects(variables, given, folder, problems)
-    if problems or variables.slack_bot_token is None:
+    given = read_environment(environ, folder, KNOWN_VARIABLES, problems)
+    settings = read(Settings, given, problems)
+    slack = read_slack(given, problems)
+    atlas = read(AtlasSettings, given, problems)
+    tracing = read_tracing(given, problems)
+    projects = read_projects(settings, atlas, given, folder, problems)
+    if problems:
         raise SettingsError(problems)
-    return _settings(variables, _slack(variables, variables.slack_bot_token), projects, given)
+    return settings.model_copy(
+        update={
+            "slack": slack,
+            "atlas": atlas,
+            "projects": projects,
+            "tracing": tracing,
+            "unused": ("MONGODB_ATLAS_PROJECT_ID",)
+            if settings.projects_file and atlas.project_id
+            else (),
+            "unknown": tuple(map(with_nearest, filter(is_unknown, sorted(given)))),
+        }
+    )
 
 
 def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
-    """Read `DATABASE_URL` alone: reading the record needs no key to Slack or Atlas.
+    """Read `DATABASE_URL` alone; other variables are not checked.
 
     Raises:
-        SettingsError: it is not a URL that the ledger can use.
+        SettingsError: it is not the URL of a supported database.
     """
     problems: list[str] = []
-    folder = folder or Path.cwd()
-    given = environment(os.environ if environ is None else environ, folder, problems)
-    given = unquoted(given, {"DATABASE_URL"}, problems)
-    variables = read(LedgerVariables, given, str, problems)
+    given = read_environment(environ, folder or Path.cwd(), {"DATABASE_URL"}, problems)
+    settings = read(DatabaseSettings, given, problems)
     if problems:
         raise SettingsError(problems)
-    return variables.database_url.get_secret_value()
+    return settings.database_url.get_secret_value()
 
 
-def environment(environ: Mapping[str, str], folder: Path, problems: list[str]) -> Mapping[str, str]:
-    """Return the variables that have a value: those of `environ`, and beneath them those of `.env`.
+def read_environment(
+    environ: Mapping[str, str] | None, folder: Path, names: Iterable[str], problems: list[str]
+) -> Mapping[str, str]:
+    """Return the variables that have a value; those of `environ` replace those of `.env`.
 
-    An empty variable is as good as none, and hides the one of `.env`.
+    An empty variable counts as not set, and hides the one of `.env`. Names are upper case.
+
+    Args:
+        environ: the environment variables; by default those of this process.
+        folder: the folder of `.env`.
+        names: the variables in which quotation marks are reported.
+        problems: the list to which problems are added.
     """
     try:
         file = dotenv_values(folder / ".env")
     except (OSError, UnicodeDecodeError):
         problems.append(f"{folder / '.env'} cannot be read: it must be a text file in UTF-8")
         file = {}
-    merged = {**file, **environ}
-    return {name: value.strip() for name, value in merged.items() if value and value.strip()}
+    merged = {**file, **(os.environ if environ is None else environ)}
+    given = {name: (value or "").strip() for name, value in merged.items() if name.isupper()}
+    # `docker run --env-file` passes quotation marks on, unlike a shell and `.env`.
+    for name in sorted(given.keys() & set(names)):
+        if _QUOTED.fullmatch(given[name]):
+            problems.append(f"{name} stands in quotation marks: leave them out")
+            given[name] = given[name][1:-1].strip()
+    return {name: value for name, value in given.items() if value}
 
 
-def unquoted(
-    given: Mapping[str, str], names: Iterable[str], problems: list[str]
-) -> Mapping[str, str]:
-    """Tell which of `names` stand in quotation marks, once, and go on with what is between them.
-
-    A shell and `.env` take the marks away; `docker run --env-file` leaves them.
-    """
-    quoted = sorted(name for name in given.keys() & set(names) if _QUOTED.fullmatch(given[name]))
-    problems.extend(f"{name} stands in quotation marks: leave them out" for name in quoted)
-    bare = {name: given[name][1:-1].strip() for name in quoted}
-    return {name: value for name, value in {**given, **bare}.items() if value}
-
-
-def _transport_problems(given: Mapping[str, str]) -> list[str]:
-    problems = []
+def read_slack(given: Mapping[str, str], problems: list[str]) -> SlackSettings:
     if "SLACK_BOT_TOKEN" not in given:
         problems.append(
             "SLACK_BOT_TOKEN is not set: "
@@ -122,75 +154,42 @@ def _transport_problems(given: Mapping[str, str]) -> list[str]:
             "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: "
             "give the app token (xapp-…) for Socket Mode, or the signing secret for HTTP"
         )
-    return problems
+    return read(SlackSettings, given, problems)
 
 
-def _projects(
-    variables: Variables, given: Mapping[str, str], folder: Path, problems: list[str]
-) -> tuple[ProjectSettings, ...]:
-    of_rules: list[str] = []
-    rules = read(DefaultRules, given, str, of_rules)
-    problems.extend(of_rules)
-    common = Defaults(
-        environ=given,
-        rules=rules,
-        sound=not of_rules,
-        credentials=default_credentials(given, problems),
-    )
-    if variables.bot_projects_file is None:
-        return single_project(variables.mongodb_atlas_project_id, common, problems)
-    return projects_of_file(folder / variables.bot_projects_file, common, problems)
+def read_tracing(given: Mapping[str, str], problems: list[str]) -> TracingSettings | None:
+    otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
+    tracing = read(TracingSettings, {**given, "variables": otel}, problems)
+    return tracing if tracing.exporter else None
 
 
-def _slack(variables: Variables, bot_token: SecretStr) -> SlackSettings:
-    return SlackSettings(
-        bot_token=bot_token,
-        app_token=variables.slack_app_token,
-        signing_secret=variables.slack_signing_secret,
-        api_url=variables.slack_api_url,
-    )
-
-
-def _tracing(variables: Variables, given: Mapping[str, str]) -> TracingSettings | None:
-    if variables.otel_traces_exporter is None:
-        return None
-    named = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
-    return TracingSettings(exporter=variables.otel_traces_exporter, variables=named)
-
-
-def _settings(
-    variables: Variables,
-    slack: SlackSettings,
-    projects: tuple[ProjectSettings, ...],
+def read_projects(
+    settings: Settings,
+    atlas: AtlasSettings,
     given: Mapping[str, str],
-) -> Settings:
-    replaced = {"MONGODB_ATLAS_PROJECT_ID": "BOT_PROJECTS_FILE"}
-    return Settings(
-        slack=slack,
-        atlas=AtlasSettings(
-            base_url=variables.mongodb_atlas_base_url,
-            version=variables.mongodb_atlas_api_version,
-            envelope=variables.mongodb_atlas_envelope,
-        ),
-        projects=projects,
-        database_url=variables.database_url,
-        host=variables.host,
-        port=variables.port,
-        log_level=variables.log_level,
-        log_format=variables.log_format,
-        watch_interval=variables.bot_watch_interval,
-        tracing=_tracing(variables, given),
-        unused=tuple(name for name, by in replaced.items() if name in given and by in given),
-        unknown=tuple(name_with_nearest(name) for name in sorted(given) if is_mistyped(name)),
+    folder: Path,
+    problems: list[str],
+) -> tuple[ProjectSettings, ...]:
+    """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
+    found = len(problems)
+    policy = read(DefaultPolicy, given, problems)
+    defaults = Defaults(
+        environ=given,
+        policy=policy,
+        is_policy_valid=len(problems) == found,
+        credentials=read_default_credentials(given, problems),
     )
+    if settings.projects_file is None:
+        return single_project(atlas.project_id, defaults, problems)
+    return read_projects_file(folder / settings.projects_file, defaults, problems)
 
 
-def is_mistyped(name: str) -> bool:
-    """Say whether a variable begins like ours and is none: a typo in a policy must not pass."""
-    return name.startswith("BOT_") and name not in OUR_NAMES
+def is_unknown(name: str) -> bool:
+    """Return whether a variable is probably a mistyped one of the bot."""
+    return name.startswith("BOT_") and name not in KNOWN_VARIABLES
 
 
-def name_with_nearest(name: str) -> str:
-    """Add the variable that was probably meant (pure)."""
-    nearest = get_close_matches(name, OUR_NAMES, n=1)
+def with_nearest(name: str) -> str:
+    """Add the most similar known variable."""
+    nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)
     return f"{name} (did you mean {nearest[0]}?)" if nearest else name

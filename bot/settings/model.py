@@ -1,141 +1,292 @@
-"""What the rest of the bot sees of its settings: frozen values, secrets that cannot print."""
+"""The settings as frozen pydantic models: names, parsers, defaults and the text of the docs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it at run time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
 
-from pydantic import SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SecretStr,
+    ValidationError,
+)
+from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
 
-from bot.atlas import ApiVersion, Credentials, DigestKey
+from bot.atlas import ApiVersion, DigestKey, ServiceAccount
+from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.settings import parsers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Callable, Iterator
 
-    from bot.cancellation.policy import Policy
-
-#: How the variables end that hold headers, keys for a collector among them.
-HEADERS = "_HEADERS"
+    from pydantic_core import ErrorDetails
 
 LogFormat: TypeAlias = Literal["console", "json"]
+SpanExporter: TypeAlias = Literal["otlp", "console"]
+
+BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
+APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
+
+Flag = Annotated[bool, Parser(parsers.flag)]
+Seconds = Annotated[timedelta, Parser(parsers.seconds)]
+Channel = Annotated[str | None, Parser(parsers.channel)]
+PeopleOrNone = Annotated[People | None, Parser(parsers.people)]
+VariableName = Annotated[str | None, Parser(parsers.variable_name)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlackSettings:
-    """How the bot speaks with Slack.
+def setting(
+    description: str, *, default: object = None, alias: str | None = None, shown: str | None = None
+) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Declare a setting.
 
-    Attributes:
-        bot_token: `xoxb-…`.
-        app_token: `xapp-…`; with it the bot uses Socket Mode.
-        signing_secret: checks what Slack sends over HTTP.
-        api_url: base of the Web API, with a slash at its end.
+    Args:
+        description: its meaning, for the table in docs/settings.md.
+        default: the value when it is not set.
+        alias: the name of the variable; by default the model generates it.
+        shown: the default in the table, where `default` does not say it.
     """
-
-    bot_token: SecretStr
-    app_token: SecretStr | None = None
-    signing_secret: SecretStr | None = None
-    api_url: str = "https://slack.com/api/"
+    return Field(default, description=description, alias=alias, json_schema_extra={"shown": shown})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtlasSettings:
-    """How the bot speaks with Atlas, the same for every project.
+class Model(BaseModel):
+    """A frozen model; other variables than its own are ignored."""
 
-    Attributes:
-        base_url: scheme and host, perhaps with the path of a gateway; no slash at its end.
-        version: which version of the Administration API.
-        envelope: whether enveloped answers are asked for.
-    """
-
-    base_url: str = "https://cloud.mongodb.com"
-    version: ApiVersion = ApiVersion.V2
-    envelope: bool = False
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracingSettings:
-    """Where spans go.
+class SlackSettings(Model):
+    """Access to Slack."""
 
-    Attributes:
-        exporter: `otlp` sends them to a collector, `console` prints them.
-        variables: every `OTEL_…` variable, for the SDK that reads them itself; headers are secret.
-    """
+    model_config = ConfigDict(alias_generator=lambda name: f"SLACK_{name.upper()}")
 
-    exporter: Literal["otlp", "console"]
-    variables: Mapping[str, SecretStr]
-
-    @property
-    def secrets(self) -> tuple[SecretStr, ...]:
-        """The values of the headers, each by itself: `key1=value1,key2=value2`, URL-encoded."""
-        given = [v.get_secret_value() for k, v in self.variables.items() if k.endswith(HEADERS)]
-        pairs = [pair.strip() for text in given for pair in text.split(",")]
-        # Whatever is no pair may be a key that somebody gave without a name.
-        values = [pair.partition("=")[2].strip() or pair for pair in pairs]
-        # The token of `Authorization: Bearer token` is secret without its first word too.
-        whole = [unquote(value) for value in values]
-        words = {*whole, *(value.rpartition(" ")[2] for value in whole)}
-        return tuple(SecretStr(word) for word in sorted(words) if word)
+    bot_token: Annotated[SecretStr, Parser(BOT_TOKEN)] = setting(
+        "Bot User OAuth Token, `xoxb-…`", default=SecretStr(""), shown="required"
+    )
+    app_token: Annotated[SecretStr | None, Parser(APP_TOKEN)] = setting(
+        "App-Level Token, `xapp-…`; with it the bot uses Socket Mode",
+        shown="one of these two",
+    )
+    signing_secret: Annotated[SecretStr | None, Parser(parsers.signing_secret)] = setting(
+        "for HTTP mode, used when there is no app token", shown="one of these two"
+    )
+    api_url: Annotated[str, Parser(parsers.slack_api_url)] = setting(
+        "base of Slack's Web API, for GovSlack and stand-ins", default="https://slack.com/api/"
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectSettings:
+class AtlasSettings(Model):
+    """Access to Atlas, the same for every project."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"MONGODB_ATLAS_{name.upper()}")
+
+    project_id: Annotated[str | None, Parser(parsers.atlas_id)] = setting(
+        "the project (group) id, 24 hexadecimal digits",
+        shown="required without a projects file",
+    )
+    base_url: Annotated[str, Parser(parsers.atlas_url)] = setting(
+        "host of the API, for Atlas for Government and gateways",
+        default="https://cloud.mongodb.com",
+    )
+    api_version: Annotated[ApiVersion, Parser(parsers.api_version)] = setting(
+        "`v2`, or `v1.0` for the older API", default=ApiVersion.V2
+    )
+    envelope: Flag = setting(
+        "ask for enveloped answers, where a gateway hides statuses or headers", default=False
+    )
+
+
+class PolicySettings(Model):
+    """The policy of a project, by the keys of the projects file."""
+
+    requesters: PeopleOrNone = setting(
+        "who may ask: users and user groups, or `*` for every full member", shown="`*`"
+    )
+    approvals: Annotated[int, Parser(parsers.whole(0, parsers.MAX_APPROVALS))] = setting(
+        "how many other people must approve, 0 to 5", default=0
+    )
+    approvers: PeopleOrNone = setting("who may approve and deny", shown="the requesters")
+    self_approval: Flag = setting("whether the requester's own approval counts", default=False)
+    approval_ttl: Seconds = setting(
+        "seconds that a request waits for approval", default=timedelta(minutes=30)
+    )
+    channels: Annotated[frozenset[str], Parser(parsers.channels)] = setting(
+        "channels in which the command works", default=frozenset(), shown="everywhere"
+    )
+    audit_channel: Channel = setting(
+        "every card goes to this channel", shown="the command's channel"
+    )
+    require_reason: Annotated[bool | None, Parser(parsers.flag)] = setting(
+        "whether a reason must be given", shown="`true` with approvals, else `false`"
+    )
+    confirm_by_typing: Flag = setting(
+        "whether the cluster's name must be typed to confirm", default=False
+    )
+    watch_channel: Channel = setting(
+        "the channel in which new download restore jobs are announced", shown="none"
+    )
+
+    def policy(self) -> Policy:
+        """Return the policy; approvers and `require_reason` default to what other rules say."""
+        requesters = self.requesters or EVERYONE
+        is_required = self.approvals > 0 if self.require_reason is None else self.require_reason
+        return Policy(
+            requesters=requesters,
+            approvals=self.approvals,
+            approvers=self.approvers or requesters,
+            self_approval=self.self_approval,
+            approval_ttl=self.approval_ttl,
+            channels=self.channels,
+            audit_channel=self.audit_channel,
+            require_reason=is_required,
+            confirm_by_typing=self.confirm_by_typing,
+        )
+
+
+POLICY_KEYS = tuple(PolicySettings.model_fields)
+
+
+class DefaultPolicy(PolicySettings):
+    """The policy of every project that has no other, by the `BOT_` variables."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")
+
+
+class ProjectEntry(PolicySettings):
+    """One `[[projects]]` table of the projects file; `…_env` keys name variables."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str | None, Parser(parsers.project_name)] = None
+    id: Annotated[str | None, Parser(parsers.atlas_id)] = None
+    public_key_env: VariableName = None
+    private_key_env: VariableName = None
+    client_id_env: VariableName = None
+    client_secret_env: VariableName = None
+
+    def policy_over(self, defaults: PolicySettings) -> PolicySettings:
+        """Return the policy keys of this entry, and `defaults` for the others."""
+        given = {name: getattr(self, name) for name in self.model_fields_set & set(POLICY_KEYS)}
+        return defaults.model_copy(update=given)
+
+
+class ProjectSettings(Model):
     """One Atlas project.
 
     Attributes:
-        name: as people type it; None for the single project of `MONGODB_ATLAS_PROJECT_ID`, whose
-            name is the one Atlas has.
+        name: the name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose
+            name is read from Atlas.
         id: 24 lower-case hexadecimal digits.
-        credentials: what opens it.
-        policy: its rules.
-        watch_channel: where its new download restore jobs are announced, or None.
+        watch_channel: the channel in which its new download restore jobs are announced.
     """
 
     name: str | None
     id: str
-    credentials: Credentials
-    policy: Policy
+    credentials: InstanceOf[DigestKey] | InstanceOf[ServiceAccount]
+    policy: InstanceOf[Policy]
     watch_channel: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything that can be set, checked.
+class TracingSettings(Model):
+    """Export of spans.
 
     Attributes:
-        database_url: `sqlite:///path` or `postgresql://…`; secret, for it may hold a password.
-        port: 0 takes a free one.
-        log_level: Python's name of the level, in capitals.
-        log_format: None decides by terminal.
-        watch_interval: between two looks for new download restore jobs.
-        tracing: where spans go; None is nowhere.
-        unused: variables that are set but count for nothing, because another one is set.
-        unknown: variables that begin like ours and are none, with the nearest that is one.
+        variables: every `OTEL_…` variable, for the SDK that reads them; headers are secret.
     """
 
-    slack: SlackSettings
-    atlas: AtlasSettings
-    projects: tuple[ProjectSettings, ...]
-    database_url: SecretStr
-    host: str
-    port: int
-    log_level: str
-    log_format: LogFormat | None
-    watch_interval: timedelta
+    exporter: Annotated[SpanExporter | None, Parser(parsers.traces_exporter)] = setting(
+        "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
+        alias="OTEL_TRACES_EXPORTER",
+        shown="none",
+    )
+    protocol: Annotated[str, Parser(parsers.otlp_protocol)] = setting(
+        "the protocol of the collector; the only one that is supported",
+        default=parsers.OTLP_PROTOCOL,
+        alias="OTEL_EXPORTER_OTLP_PROTOCOL",
+    )
+    endpoint: Annotated[str | None, Parser(parsers.collector_url)] = setting(
+        "the collector's address, without `/v1/traces`",
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        shown="`http://localhost:4318`",
+    )
+    variables: Mapping[str, SecretStr] = {}
+
+    @property
+    def secrets(self) -> Iterator[SecretStr]:
+        """The values in `…_HEADERS` variables, which are URL-encoded `key=value` pairs."""
+        headers = (v for name, v in self.variables.items() if name.endswith("_HEADERS"))
+        for pair in ",".join(header.get_secret_value() for header in headers).split(","):
+            # A text that is not a pair may be a key without a name.
+            value = unquote(pair.partition("=")[2].strip() or pair.strip())
+            # The token of `Authorization: Bearer token` is a secret by itself too.
+            yield from (SecretStr(text) for text in {value, value.rpartition(" ")[2]} if text)
+
+
+class DatabaseSettings(Model):
+    """The database, for commands that need nothing else."""
+
+    database_url: Annotated[SecretStr, Parser(parsers.database_url)] = setting(
+        "`sqlite:///path`, or `postgresql://user:password@host/name` with the extra `postgres`",
+        default=SecretStr("sqlite:///cancel-restore.db"),
+        alias="DATABASE_URL",
+    )
+
+
+class Settings(DatabaseSettings):
+    """All settings.
+
+    Attributes:
+        port: 0 takes a free port.
+        log_format: None decides by terminal.
+        unused: variables that are set but have no effect beside another one.
+        unknown: variables that begin with `BOT_` and do not exist, with the nearest that does.
+    """
+
+    slack: SlackSettings = SlackSettings()
+    atlas: AtlasSettings = AtlasSettings()
+    projects: tuple[ProjectSettings, ...] = ()
     tracing: TracingSettings | None = None
     unused: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
+    watch_interval: Seconds = setting(
+        "seconds between two reads of the jobs",
+        default=timedelta(seconds=60),
+        alias="BOT_WATCH_INTERVAL",
+    )
+    projects_file: Annotated[str | None, Parser(parsers.text)] = setting(
+        "several projects, in TOML (below)", alias="BOT_PROJECTS_FILE", shown="none"
+    )
+    host: Annotated[str, Parser(parsers.host)] = setting(
+        "where the HTTP side listens; the container sets `0.0.0.0`",
+        default="127.0.0.1",
+        alias="HOST",
+    )
+    port: Annotated[int, Parser(parsers.whole(0, parsers.MAX_PORT))] = setting(
+        "its port", default=3000, alias="PORT"
+    )
+    log_level: Annotated[str, Parser(parsers.log_level)] = setting(
+        "`DEBUG` (with what people type), `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
+        default="INFO",
+        alias="LOG_LEVEL",
+    )
+    log_format: Annotated[LogFormat | None, Parser(parsers.log_format)] = setting(
+        "`console` or `json`", alias="LOG_FORMAT", shown="by terminal"
+    )
+
     @property
     def socket_mode(self) -> bool:
-        """Whether Slack is reached by Socket Mode: as soon as there is an app token."""
+        """Whether payloads arrive by Socket Mode, which needs an app token."""
         return self.slack.app_token is not None
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret, for those who must keep them out of what they write."""
+        """Every secret, for redaction."""
         slack = (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret)
         url = make_url(self.database_url.get_secret_value())
         passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))
@@ -147,7 +298,39 @@ class Settings:
         )
 
 
-def _secret_of(credentials: Credentials) -> SecretStr:
+def _secret_of(credentials: DigestKey | ServiceAccount) -> SecretStr:
     if isinstance(credentials, DigestKey):
         return credentials.private_key
     return credentials.client_secret
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+def read(
+    model: type[ModelT],
+    given: Mapping[str, Any],
+    problems: list[str],
+    label: Callable[[str], str] = str,
+) -> ModelT:
+    """Build `model` from the valid values of `given`, and report the others in `problems`.
+
+    Args:
+        model: a model whose fields all have defaults.
+        given: values by variable or key.
+        problems: the list to which one sentence for each invalid value is added.
+        label: returns the subject of the sentence for a variable or key.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        wrong = {str(e["loc"][0]): e for e in error.errors(include_url=False, include_input=False)}
+    problems.extend(f"{label(name)} {_message(e, model)}" for name, e in wrong.items())
+    return model.model_validate({k: v for k, v in given.items() if k not in wrong})
+
+
+def _message(error: ErrorDetails, model: type[Model]) -> str:
+    """Return what is wrong with a value, without the value."""
+    if error["type"] == "extra_forbidden":
+        return f"is not a known key; the known keys are: {', '.join(model.model_fields)}"
+    return str(error.get("ctx", {}).get("error", error["msg"]))

@@ -1,7 +1,7 @@
-"""One parser a kind of value: of a variable's text, or of what the projects file has.
+"""Parse one value of a variable or of the projects file; one function a kind of value.
 
-Each raises `ValueError` with the end of a sentence that begins with the name of the setting. None
-quotes a value that may be a secret in the wrong place: only short items of lists are repeated.
+Each raises `ValueError` with the rest of a sentence that begins with the name of the setting.
+Values are not quoted, because a secret may stand in the wrong place; short list items are.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
 from bot.cancellation.policy import People
@@ -19,41 +23,46 @@ from bot.cancellation.policy import People
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Longer items of a list may be tokens or keys: they are counted, not quoted.
-QUOTABLE = 20
-#: A hundred years: more overflows dates, and no one waits so long.
-MOST_SECONDS = 100 * 366 * 24 * 3600
-YES = frozenset({"true", "yes", "on", "1"})
-NO = frozenset({"false", "no", "off", "0"})
-#: What tracing needs; other programs may have brought a part of it.
-OTEL = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
-#: The protocol that OpenTelemetry has for all collectors.
+MAX_APPROVALS = 5
+MAX_PORT = 65535
+#: A hundred years: more overflows dates.
+MAX_SECONDS = 100 * 366 * 24 * 3600
+#: Longer items of a list may be tokens or keys and are not quoted.
+MAX_QUOTED_LENGTH = 20
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
+#: The modules that tracing needs; other packages may have installed some of them.
+OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-#: What every token of Slack begins with.
-TOKENS = ("xox", "xapp-")
+#: The prefixes of Slack's tokens.
+TOKEN_PREFIXES = ("xox", "xapp-")
 
-PRINTABLE = re.compile(r"[!#-~]+")  # no quotation mark: a header would end there
+#: The query parameter that poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
+CACHE_SIZE = "prepared_statement_cache_size"
+
+_PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
+_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
 _USER = re.compile(r"[UW][A-Z0-9]+")
 _GROUP = re.compile(r"S[A-Z0-9]+")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
 _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PROJECT_NAME = re.compile(r"[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_TOGETHER = re.compile(r"[\s;]")  # several items, where commas should be
-NUMBER = re.compile(r"[0-9]{1,18}")
+_OTHER_SEPARATOR = re.compile(r"[\s;]")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def text(value: object) -> str:
     given = value.strip() if isinstance(value, str) else ""
     if not given:
-        raise ValueError("must be a text, and not an empty one")
+        raise ValueError("must be text that is not empty")
     return given
 
 
 def variable_name(value: object) -> str:
-    """Accept the name of a variable; a key pasted in its place does not look like one."""
+    """Parse the name of a variable; a key pasted in its place is rejected."""
     given = text(value)
     if not _VARIABLE.fullmatch(given):
         raise ValueError("must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value")
@@ -61,23 +70,23 @@ def variable_name(value: object) -> str:
 
 
 def secret(value: object) -> SecretStr:
-    """Accept any secret that can go into an HTTP header."""
+    """Parse a secret that is sent in an HTTP header."""
     given = text(value)
-    if not PRINTABLE.fullmatch(given):
-        raise ValueError("has spaces or characters that no such secret has: copy it again")
+    if not _PRINTABLE.fullmatch(given):
+        raise ValueError("has spaces or other characters that are not allowed in it: copy it again")
     return SecretStr(given)
 
 
 def signing_secret(value: object) -> SecretStr:
-    """Accept what signs Slack's requests; a token in its place would refuse every one of them."""
+    """Parse the signing secret; a token in its place would make every request fail."""
     given = secret(value)
-    if given.get_secret_value().startswith(TOKENS):
+    if given.get_secret_value().startswith(TOKEN_PREFIXES):
         raise ValueError("is a token: the Signing Secret is in Slack under Basic Information")
     return given
 
 
 def token(prefix: str, where: str) -> Callable[[object], SecretStr]:
-    """Make a parser of Slack's tokens that begin with `prefix`; `where` tells where one is."""
+    """Return a parser of Slack tokens with `prefix`; `where` is the place where it is shown."""
 
     def parse(value: object) -> SecretStr:
         given = secret(value)
@@ -89,11 +98,11 @@ def token(prefix: str, where: str) -> Callable[[object], SecretStr]:
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:
-    """Make a parser of the whole numbers from `least` to `most`."""
+    """Return a parser of whole numbers from `least` to `most`."""
 
     def parse(value: object) -> int:
         given = value
-        if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+        if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
             given = int(value)
         if isinstance(given, int) and not isinstance(given, bool) and least <= given <= most:
             return given
@@ -104,10 +113,10 @@ def whole(least: int, most: int) -> Callable[[object], int]:
 
 def seconds(value: object) -> timedelta:
     try:
-        return timedelta(seconds=whole(1, MOST_SECONDS)(value))
+        return timedelta(seconds=whole(1, MAX_SECONDS)(value))
     except ValueError:
         raise ValueError(
-            f"must be a whole number of seconds, 1 or more (and at most {MOST_SECONDS})"
+            f"must be a whole number of seconds, 1 or more (and at most {MAX_SECONDS})"
         ) from None
 
 
@@ -115,18 +124,18 @@ def flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     given = value.strip().lower() if isinstance(value, str) else ""
-    if given not in YES | NO:
+    if given not in TRUE | FALSE:
         raise ValueError("must be true or false")
-    return given in YES
+    return given in TRUE
 
 
 def people(value: object) -> People:
-    """Read `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
+    """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
     given = items(value)
     known = [i for i in given if i == "*" or _USER.fullmatch(i) or _GROUP.fullmatch(i)]
-    refuse_unknown(given, known, "use ids of users (U…), ids of user groups (S…) or *")
+    _reject_unknown(given, known, "use ids of users (U…), ids of user groups (S…) or *")
     if not known:
-        raise ValueError("names nobody: use ids of users (U…), ids of user groups (S…) or *")
+        raise ValueError("is empty: use ids of users (U…), ids of user groups (S…) or *")
     return People(
         users=frozenset(i for i in known if _USER.fullmatch(i)),
         groups=frozenset(i for i in known if _GROUP.fullmatch(i)),
@@ -137,12 +146,12 @@ def people(value: object) -> People:
 def channels(value: object) -> frozenset[str]:
     given = items(value)
     known = [i for i in given if _CHANNEL.fullmatch(i)]
-    refuse_unknown(given, known, "use ids of channels (C…), at the end of a channel's details")
+    _reject_unknown(given, known, "use ids of channels (C…), at the end of a channel's details")
     return frozenset(known)
 
 
 def channel(value: object) -> str | None:
-    """Read one channel id; an empty text in the projects file means none."""
+    """Parse one channel id; an empty text in the projects file means no channel."""
     if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, str) and _CHANNEL.fullmatch(value.strip()):
@@ -151,21 +160,23 @@ def channel(value: object) -> str | None:
 
 
 def items(value: object) -> list[str]:
-    """Split a comma-separated text, or take a list of texts as it is."""
+    """Split a comma-separated text; a list of texts is taken as it is."""
     given = value.split(",") if isinstance(value, str) else value
     if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
         raise ValueError("must be a list of texts")
     return [item.strip() for item in given if item.strip()]
 
 
-def refuse_unknown(given: list[str], known: list[str], fix: str) -> None:
+def _reject_unknown(given: list[str], known: list[str], fix: str) -> None:
     unknown = [
-        f'"{item}"' if len(item) <= QUOTABLE else f"an item of {len(item)} characters"
+        f'"{item}"' if len(item) <= MAX_QUOTED_LENGTH else f"an item of {len(item)} characters"
         for item in given
         if item not in known
     ]
     if unknown:
-        apart = ", with commas between them" if any(_TOGETHER.search(i) for i in given) else ""
+        apart = (
+            ", with commas between them" if any(_OTHER_SEPARATOR.search(i) for i in given) else ""
+        )
         raise ValueError(f"has {', '.join(unknown)}: {fix}{apart}")
 
 
@@ -179,7 +190,7 @@ def atlas_id(value: object) -> str:
 
 
 def project_name(value: object) -> str:
-    """Accept what can be typed as one word of the command, and is not mistaken for an id."""
+    """Parse a name that is one word of the command, and that is not mistaken for an id."""
     given = text(value)
     if not _PROJECT_NAME.fullmatch(given) or _ATLAS_ID.fullmatch(given):
         raise ValueError(
@@ -196,13 +207,13 @@ def api_version(value: object) -> ApiVersion:
 
 
 def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
-    """Accept where spans go, if the extra that sends them is installed."""
+    """Parse the exporter of spans, which needs the extra `otel`."""
     given = text(value).lower()
     if given == "none":
         return None
     if given not in {"otlp", "console"}:
         raise ValueError("must be otlp, console or none")
-    if not all(_is_installed(part) for part in OTEL):
+    if not all(_is_installed(module) for module in OTEL_MODULES):
         raise ValueError(
             "needs OpenTelemetry, which is not installed: "
             "install the bot with its extra otel, as in pip install '.[otel]'"
@@ -213,7 +224,7 @@ def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even what it is a part of
+    except ModuleNotFoundError:
         return False
 
 
@@ -238,3 +249,95 @@ def log_format(value: object) -> Literal["console", "json"]:
         case "json":
             return "json"
     raise ValueError("must be console or json")
+
+
+def slack_api_url(value: object) -> str:
+    """Parse the base URL of the Web API, and end it with the slash that Slack's client needs."""
+    return _web_address(value, "https://slack.com/api/").geturl().rstrip("/") + "/"
+
+
+def atlas_url(value: object) -> str:
+    """Parse the base URL of Atlas without a slash at its end."""
+    parts = _web_address(value, "https://cloud.mongodb.com")
+    if "/api/" in f"{parts.path}/":
+        raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
+    return parts.geturl().rstrip("/")
+
+
+def collector_url(value: object) -> str:
+    """Parse the base URL of a collector; the SDK appends /v1/traces."""
+    return _web_address(value, "http://localhost:4318").geturl()
+
+
+def _web_address(value: object, example: str) -> SplitResult:
+    parts = split_url(text(value))
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"must be a web address such as {example}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
+    return parts
+
+
+def split_url(url: str) -> SplitResult | None:
+    """Split `url`; return None when it or its port is malformed."""
+    if not _PRINTABLE.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def host(value: object) -> str:
+    """Parse the IP address or name on which a server listens."""
+    given = text(value)
+    if not _is_address(given) and not _HOST.fullmatch(given):
+        raise ValueError(
+            "must be an address or a name of this machine, without scheme and port: 127.0.0.1, "
+            "or 0.0.0.0 for all of its addresses"
+        )
+    return given
+
+
+def _is_address(given: str) -> bool:
+    try:
+        ip_address(given)
+    except ValueError:
+        return False
+    return True
+
+
+def database_url(value: object) -> SecretStr:
+    """Parse the URL of a SQLite file, or of PostgreSQL when its driver is installed."""
+    given = text(value)
+    try:
+        parts = make_url(given)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "must be sqlite:///path or postgresql://user:password@host:port/name, the port a number"
+        ) from None
+    if parts.drivername not in {"sqlite", "postgresql"}:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    if "@" in (parts.host or ""):
+        raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
+    if not _has_database(parts):
+        raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
+    if parts.drivername == "sqlite" and parts.query:
+        raise ValueError("must not have a ? in it: it is sqlite:///path")
+    if not _NUMBER.fullmatch(str(parts.query.get(CACHE_SIZE, 0))):
+        raise ValueError(f"has {CACHE_SIZE}, which must be a whole number")
+    if parts.drivername == "postgresql" and find_spec("asyncpg") is None:
+        raise ValueError(
+            "needs the PostgreSQL driver, which is not installed: "
+            "install the bot with its extra postgres, as in pip install '.[postgres]'"
+        )
+    return SecretStr(given)
+
+
+def _has_database(url: URL) -> bool:
+    """Reject a database in memory: the record would be lost with the process."""
+    if url.drivername == "sqlite" and (url.host or url.database == ":memory:"):
+        return False
+    return bool(url.database) and (url.port is None or url.port <= MAX_PORT)

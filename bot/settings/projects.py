@@ -1,4 +1,4 @@
-"""From variables, or from the projects file, to the projects that the bot knows."""
+"""Build the projects: one from variables, or several from the projects file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.settings.credentials import DEFAULT_VARIABLES, Wanted, find_credentials
-from bot.settings.model import ProjectSettings
-from bot.settings.policy_checks import policy_problems
-from bot.settings.variables import PolicySettings, ProjectEntry, read
+from bot.settings.credentials import DEFAULT_VARIABLES, CredentialSource, read_credentials
+from bot.settings.model import PolicySettings, ProjectEntry, ProjectSettings, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from bot.atlas import Credentials
+    from bot.cancellation.policy import Policy
 
 FILE = "BOT_PROJECTS_FILE"
 NO_CREDENTIALS = (
@@ -27,53 +26,54 @@ NO_CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What holds for every project that does not say otherwise.
+    """The settings of projects that have no others.
 
     Attributes:
-        environ: the variables, in which an entry's `…_env` keys are looked up.
-        rules: by the `BOT_` variables.
-        sound: whether those rules were all readable, so that it makes sense to judge them.
-        credentials: the default ones, or None.
+        environ: the variables, in which the `…_env` keys of entries are looked up.
+        policy: the policy of the `BOT_` variables.
+        is_policy_valid: False when some of them had errors: such a policy is not checked further.
+        credentials: the credentials of the default variables.
     """
 
     environ: Mapping[str, str]
-    rules: PolicySettings
-    sound: bool
+    policy: PolicySettings
+    is_policy_valid: bool
     credentials: Credentials | None
 
     @property
-    def tried(self) -> bool:
-        """Whether default credentials are given at all; if wrong, that has been told already."""
+    def has_credential_variables(self) -> bool:
+        """Whether default credentials are given; errors in them are reported already."""
         return any(name in self.environ for name in DEFAULT_VARIABLES.values())
 
 
 def single_project(
-    project_id: str | None, common: Defaults, problems: list[str]
+    project_id: str | None, defaults: Defaults, problems: list[str]
 ) -> tuple[ProjectSettings, ...]:
-    """Build the one project of `MONGODB_ATLAS_PROJECT_ID`."""
-    if "MONGODB_ATLAS_PROJECT_ID" not in common.environ:
+    """Build the project of `MONGODB_ATLAS_PROJECT_ID`."""
+    if "MONGODB_ATLAS_PROJECT_ID" not in defaults.environ:
         problems.append(
             "MONGODB_ATLAS_PROJECT_ID is not set: give the project's id, "
             "or several projects in a file by BOT_PROJECTS_FILE"
         )
-    if not common.tried:
+    if not defaults.has_credential_variables:
         problems.append(f"The Atlas project {NO_CREDENTIALS}")
-    if common.sound:
-        problems.extend(policy_problems(common.rules.policy(), _caller(common.rules, {}, "")))
-    if project_id is None or common.credentials is None:
+    if defaults.is_policy_valid:
+        label = _rule_label(defaults.policy, {}, "")
+        problems.extend(policy_problems(defaults.policy.policy(), label))
+    if project_id is None or defaults.credentials is None:
         return ()
-    return (_settings(None, project_id, common.credentials, common.rules),)
+    return (_project(None, project_id, defaults.credentials, defaults.policy),)
 
 
-def projects_of_file(
-    path: Path, common: Defaults, problems: list[str]
+def read_projects_file(
+    path: Path, defaults: Defaults, problems: list[str]
 ) -> tuple[ProjectSettings, ...]:
     """Build the projects of the file at `path`."""
     tables = _tables(path, problems)
-    projects = [_project(table, n, common, problems) for n, table in enumerate(tables, 1)]
+    projects = [_read_entry(table, n, defaults, problems) for n, table in enumerate(tables, 1)]
     for key in ("name", "id"):
-        given = (table[key] for table in tables if isinstance(table.get(key), str))
-        problems.extend(_repeated(key, given))
+        values = (table[key] for table in tables if isinstance(table.get(key), str))
+        problems.extend(_duplicates(key, values))
     return tuple(project for project in projects if project is not None)
 
 
@@ -84,11 +84,11 @@ def _tables(path: Path, problems: list[str]) -> list[dict[str, Any]]:
         problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
         return []
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
-        why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is no UTF-8 text"
+        why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         problems.append(f"{FILE} names {path}, which is not valid TOML: {why}")
         return []
-    strangers = [key for key in content if key != "projects"]
-    problems.extend(f"{FILE}: {key} is not a key that is known here" for key in strangers)
+    unknown = [key for key in content if key != "projects"]
+    problems.extend(f"{FILE}: {key} is not a known key" for key in unknown)
     tables = content.get("projects", [])
     if not tables or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         problems.append(f"{FILE} names {path}, which must have one [[projects]] or more")
@@ -96,71 +96,107 @@ def _tables(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     return tables
 
 
-def _project(
-    table: Mapping[str, Any], position: int, common: Defaults, problems: list[str]
+def _read_entry(
+    table: Mapping[str, Any], position: int, defaults: Defaults, problems: list[str]
 ) -> ProjectSettings | None:
     own: list[str] = []
-    where = f"{FILE}, project {_shown_name(table, position)}: "
-    entry = read(ProjectEntry, table, lambda key: f"{where}{key}", own)
-    rules = entry.over(common.rules)
+    name = table.get("name")
+    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
+    where = f"{FILE}, project {called}: "
+    entry = read(ProjectEntry, table, own, lambda key: f"{where}{key}")
+    policy = entry.policy_over(defaults.policy)
     own.extend(f"{where}{key} is missing" for key in ("name", "id") if key not in table)
-    if common.sound and not own:
-        own.extend(policy_problems(rules.policy(), _caller(rules, table, where)))
+    if defaults.is_policy_valid and not own:
+        own.extend(policy_problems(policy.policy(), _rule_label(policy, table, where)))
     named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
-    credentials = _credentials(entry, where, named, common, own)
+    credentials = _credentials(entry, where, named, defaults, own)
     problems.extend(own)
     if entry.name is None or entry.id is None or credentials is None:
         return None
-    return _settings(entry.name, entry.id, credentials, rules)
+    return _project(entry.name, entry.id, credentials, policy)
 
 
 def _credentials(
-    entry: ProjectEntry, where: str, named: list[str], common: Defaults, problems: list[str]
+    entry: ProjectEntry, where: str, named: list[str], defaults: Defaults, problems: list[str]
 ) -> Credentials | None:
     variables = {part: getattr(entry, f"{part}_env") for part in named}
     if None in variables.values():
-        return None  # what was given is not the name of a variable: that has been told
+        return None  # an invalid name of a variable is reported already
     if variables:
-        wanted = Wanted(variables, lambda part: f"{where}{part}_env")
-        return find_credentials(wanted, common.environ, problems)
-    if not common.tried:
+        source = CredentialSource(variables, lambda part: f"{where}{part}_env")
+        return read_credentials(source, defaults.environ, problems)
+    if not defaults.has_credential_variables:
         problems.append(f"{where}{NO_CREDENTIALS}, or name variables by public_key_env and so on")
-    return common.credentials
+    return defaults.credentials
 
 
-def _settings(
-    name: str | None, project_id: str, credentials: Credentials, rules: PolicySettings
+def _project(
+    name: str | None, project_id: str, credentials: Credentials, policy: PolicySettings
 ) -> ProjectSettings:
     return ProjectSettings(
         name=name,
         id=project_id,
         credentials=credentials,
-        policy=rules.policy(),
-        watch_channel=rules.watch_channel,
+        policy=policy.policy(),
+        watch_channel=policy.watch_channel,
     )
 
 
-def _caller(rules: PolicySettings, table: Mapping[str, Any], where: str) -> Callable[[str], str]:
-    """Make the function that names a rule in sentences: by the file's key or by the variable."""
+def _rule_label(
+    policy: PolicySettings, table: Mapping[str, Any], where: str
+) -> Callable[[str], str]:
+    """Return a function that names a rule in sentences: by the file's key or by the variable."""
 
-    def called(rule: str) -> str:
+    def label(rule: str) -> str:
         name = f"{where}{rule}" if rule in table else f"BOT_{rule.upper()}"
-        inherited = rule == "approvers" and rules.approvers is None
-        return f"{name} (by default the requesters)" if inherited else name
+        is_inherited = rule == "approvers" and policy.approvers is None
+        return f"{name} (by default the requesters)" if is_inherited else name
 
-    return called
-
-
-def _shown_name(table: Mapping[str, Any], position: int) -> str:
-    name = table.get("name")
-    return f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
+    return label
 
 
-def _repeated(key: str, given: Iterable[str]) -> list[str]:
-    """People type names in any case, so case does not make two of them."""
-    counts = Counter(value.strip().casefold() for value in given)
+def _duplicates(key: str, values: Iterable[str]) -> list[str]:
+    """Report values that occur several times; names are typed in any case."""
+    counts = Counter(value.strip().casefold() for value in values)
     return [
         f'{FILE} has the {key} "{value}" {count} times: it must be unique'
         for value, count in counts.items()
         if count > 1
     ]
+
+
+def policy_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
+    """Return why no request could be approved under `policy`; an empty list when one could.
+
+    Members of user groups are known to Slack only, so a policy that names a group is accepted.
+
+    Args:
+        policy: the policy of one project.
+        label: returns the name of a rule (`approvals`, `approvers`, …) in sentences.
+    """
+    if policy.approvals == 0 or policy.approvers.everyone or policy.approvers.groups:
+        return []
+    available = len(policy.approvers.users)
+    fix = "name more people there, or a user group, or require fewer"
+    if available < policy.approvals:
+        names = f"{label('approvers')} names {_people(available)}"
+        return [f"{label('approvals')} is {policy.approvals}, but {names}: {fix}"]
+    if _can_any_request_be_approved(policy):
+        return []
+    left = f"which leaves {_people(available - 1)} in {label('approvers')}"
+    fix = f"{fix}, or set {label('self_approval')}"
+    return [
+        f"{label('approvals')} is {policy.approvals}, but requesters cannot approve, {left}: {fix}"
+    ]
+
+
+def _can_any_request_be_approved(policy: Policy) -> bool:
+    """Return whether enough approvers remain beside at least one requester."""
+    if policy.self_approval or policy.requesters.everyone or policy.requesters.groups:
+        return True
+    approvers = policy.approvers.users
+    return any(len(approvers - {user}) >= policy.approvals for user in policy.requesters.users)
+
+
+def _people(count: int) -> str:
+    return {0: "no one", 1: "one person"}.get(count, f"{count} people")

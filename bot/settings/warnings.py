@@ -1,4 +1,4 @@
-"""Tells what is allowed but risky, for the log at start."""
+"""Warnings about settings that are valid but risky, for the log of the start and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from bot.settings.model import ProjectSettings, Settings, SlackSettings
 
-NOT_SLACKS = (
-    "SLACK_SIGNING_SECRET does not look like Slack's, which have 32 hexadecimal digits: compare it "
-    "with Basic Information."
-)
-_SIGNING = re.compile(r"[0-9a-f]{32}")
+_SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 
 
 def warnings(settings: Settings) -> list[str]:
-    """Return one sentence for each risk that `settings` takes."""
+    """Return one sentence for each risk of `settings`."""
     addresses = (
         ("SLACK_API_URL", settings.slack.api_url),
         ("MONGODB_ATLAS_BASE_URL", settings.atlas.base_url),
     )
     return [
         *(f"{name} has no effect here: another setting replaces it." for name in settings.unused),
-        *(f"{name} is no setting of the bot, so it has no effect." for name in settings.unknown),
-        *_odd_signing_secret(settings.slack),
+        *(f"{name} is not a setting of the bot and has no effect." for name in settings.unknown),
+        *_signing_secret_warnings(settings.slack),
         *(
-            f"{name} is plain http: what the bot sends there can be read and changed on the way."
+            f"{name} is plain http: requests can be read and changed on the way."
             for name, url in addresses
-            if _in_the_clear(url)
+            if _is_plain_http(url)
         ),
-        *(f"{_called(p)}: {risk}" for p in settings.projects for risk in _risks(p)),
+        *(f"{_label(p)}: {risk}" for p in settings.projects for risk in _risks(p)),
     ]
 
 
-def _odd_signing_secret(slack: SlackSettings) -> list[str]:
-    """Judge the one secret whose refusal nobody sees before people's commands fail."""
+def _signing_secret_warnings(slack: SlackSettings) -> list[str]:
+    """Check the form of the signing secret: Slack cannot be asked whether it is right."""
     secret = slack.signing_secret
-    if slack.app_token or secret is None or _SIGNING.fullmatch(secret.get_secret_value()):
+    if slack.app_token or secret is None or _SIGNING_SECRET.fullmatch(secret.get_secret_value()):
         return []
-    return [NOT_SLACKS]
+    return [
+        (
+            "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing "
+            "secrets: compare it with Basic Information."
+        )
+    ]
 
 
 def _risks(project: ProjectSettings) -> list[str]:
     policy = project.policy
     risks = {
-        "no approvals are needed: whoever may ask cancels alone (BOT_APPROVALS).": (
+        "no approvals are needed: each requester cancels alone (BOT_APPROVALS).": (
             policy.approvals == 0
         ),
         "every full member of the workspace may ask (BOT_REQUESTERS).": policy.requesters.everyone,
@@ -60,8 +61,8 @@ def _risks(project: ProjectSettings) -> list[str]:
         "approvers are named, but no approvals are needed (BOT_APPROVALS).": (
             policy.approvals == 0 and policy.approvers != policy.requesters
         ),
-        "the watch announces where its buttons do not work: name that channel in BOT_CHANNELS "
-        "too (BOT_WATCH_CHANNEL).": bool(
+        "the buttons of announcements do not work in the watch channel: add it to "
+        "BOT_CHANNELS (BOT_WATCH_CHANNEL).": bool(
             project.watch_channel
             and policy.channels
             and project.watch_channel not in policy.channels
@@ -70,11 +71,11 @@ def _risks(project: ProjectSettings) -> list[str]:
     return [sentence for sentence, holds in risks.items() if holds]
 
 
-def _called(project: ProjectSettings) -> str:
+def _label(project: ProjectSettings) -> str:
     return f"Project {project.name or project.id}"
 
 
-def _in_the_clear(url: str) -> bool:
+def _is_plain_http(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
-from bot.settings.variables import DefaultRules, Variables
+from bot.settings.load import KNOWN_VARIABLES
 from bot.web.metrics import ALERT_STATUSES, STATES, Metrics
 from tests.packaging.dockerfile import read_stages
 from tests.support.postgres import PostgresServer
@@ -40,12 +40,6 @@ USER = FINAL.one("USER").rest.partition(":")[0]
 
 #: Seconds that the bot may take to end, by its own word.
 ORDERLY_END = 10
-
-
-def variables() -> set[str]:
-    """Return the names of everything that can be set."""
-    fields = (f for model in (Variables, DefaultRules) for f in model.model_fields.values())
-    return {str(field.alias) for field in fields} | set(DEFAULT_VARIABLES.values())
 
 
 SECRET = {
@@ -107,7 +101,7 @@ def of_compose(service: str) -> dict[str, str]:
 
 
 def test_compose_sets_what_can_be_set() -> None:
-    assert set(of_compose("bot")) <= variables()
+    assert set(of_compose("bot")) <= KNOWN_VARIABLES
 
 
 def test_compose_builds_the_image_of_the_dockerfile() -> None:
@@ -205,7 +199,7 @@ def test_kubernetes_runs_the_image_of_this_version() -> None:
 
 
 def test_kubernetes_sets_what_can_be_set_and_every_value_is_a_text() -> None:
-    assert (set(CONFIG) | set(REFERENCES)) - variables() == set()
+    assert (set(CONFIG) | set(REFERENCES)) - KNOWN_VARIABLES == set()
     assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
 
 
@@ -298,7 +292,7 @@ def of_unit() -> dict[str, str]:
 
 
 def test_the_unit_sets_what_can_be_set() -> None:
-    assert set(of_unit()) - variables() == {"HOME", "PYTHONDONTWRITEBYTECODE"}
+    assert set(of_unit()) - KNOWN_VARIABLES == {"HOME", "PYTHONDONTWRITEBYTECODE"}
 
 
 def test_the_unit_keeps_everything_in_its_one_folder() -> None:

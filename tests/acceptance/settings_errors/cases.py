@@ -168,7 +168,7 @@ SETTINGS: list[Broken] = [
     *variable(
         "MONGODB_ATLAS_BASE_URL",
         ("without a scheme", "cloud.mongodb.com", "such as https://cloud.mongodb.com"),
-        ("with the path of the API", "https://cloud.mongodb.com/api/atlas/v2", "stop before /api"),
+        ("with the path of the API", "https://cloud.mongodb.com/api/atlas/v2", "end before /api"),
     ),
     *variable("MONGODB_ATLAS_API_VERSION", ("unknown", "v3", "must be one of v2, v1.0")),
     *variable("MONGODB_ATLAS_ENVELOPE", ("no flag", "content", FLAG)),
@@ -182,14 +182,14 @@ SETTINGS: list[Broken] = [
         for how, toml, says in (
             ("no TOML", "projects = [", "is not valid TOML"),
             ("empty", "# nothing yet\n", "must have one [[projects]] or more"),
-            ("an unknown key", f"approvals = 1\n{SHOP}", "approvals is not a key that is known"),
+            ("an unknown key", f"approvals = 1\n{SHOP}", "approvals is not a known key"),
             ("a project twice", SHOP + SHOP.replace("shop", "lab"), "2 times: it must be unique"),
         )
     ),
     *variable(
         "BOT_REQUESTERS",
         ("by name", "@rina", PEOPLE),
-        ("nobody", ",", "names nobody"),
+        ("nobody", ",", "is empty"),
         ("a channel", "C0OPS00001", PEOPLE),
     ),
     *variable(

@@ -13,8 +13,8 @@ from bot.cli import main
 from bot.doctor import Level
 from bot.doctor.report import line
 from bot.sandbox.atlas import PRIVATE_KEY
-from bot.settings.credentials import DEFAULT_VARIABLES
-from bot.settings.variables import RULES, ProjectEntry, Variables
+from bot.settings.load import KNOWN_VARIABLES
+from bot.settings.model import ProjectEntry
 from tests.acceptance.clinic import Clinic, opened
 from tests.acceptance.durability.house import until
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, Broken
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 #: Every setting that the code reads.
 ALL = {
-    *(name.upper() for name in Variables.model_fields),
-    *(f"BOT_{rule.upper()}" for rule in RULES),
-    *DEFAULT_VARIABLES.values(),
+    *KNOWN_VARIABLES,
     *(f"projects.{key}" for key in ProjectEntry.model_fields),
 }
 

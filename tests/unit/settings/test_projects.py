@@ -137,12 +137,12 @@ WHERE = 'BOT_PROJECTS_FILE, project "shop": '
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("aprovals = 1", "aprovals is not a key that is known here; these are: requesters, "),
+        ("aprovals = 1", "aprovals is not a known key; the known keys are: requesters, "),
         ("approvals = 9", "approvals must be a whole number from 0 to 5"),
         ("approvals = 1.5", "approvals must be a whole number from 0 to 5"),
         ("approvals = true", "approvals must be a whole number from 0 to 5"),
         ("approval_ttl = 0", "approval_ttl must be a whole number of seconds, 1 or more"),
-        ("requesters = []", "requesters names nobody"),
+        ("requesters = []", "requesters is empty"),
         ("requesters = [1]", "requesters must be a list of texts"),
         ('approvers = ["@alice"]', 'approvers has "@alice": use ids of users'),
         ('channels = ["#ops"]', 'channels has "#ops": use ids of channels'),
@@ -192,14 +192,14 @@ def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, "", BOT_PROJECTS_FILE="binary.toml") == (
         (
             f"BOT_PROJECTS_FILE names {tmp_path / 'binary.toml'}, which is not valid TOML: "
-            "it is no UTF-8 text"
+            "it is not UTF-8 text"
         ),
     )
 
 
 def test_keys_outside_the_projects_are_named(tmp_path: Path) -> None:
     assert problems(tmp_path, f"colour = 1\n{SHOP_TABLE}") == (
-        "BOT_PROJECTS_FILE: colour is not a key that is known here",
+        "BOT_PROJECTS_FILE: colour is not a known key",
     )
 
 
@@ -253,7 +253,7 @@ def test_a_mistake_in_a_variable_is_told_once_for_all_projects(tmp_path: Path) -
     assert problems(tmp_path, SHOP_TABLE + lab, BOT_APPROVALS="2", BOT_APPROVERS="U1") == (
         (
             "BOT_APPROVALS is 2, but BOT_APPROVERS names one person: "
-            "name more people there, or a user group, or ask for fewer"
+            "name more people there, or a user group, or require fewer"
         ),
     )
 

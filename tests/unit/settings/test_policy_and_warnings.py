@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import EVERYONE, People, Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.policy_checks import policy_problems
+from bot.settings.projects import policy_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def test_fewer_approvers_than_approvals_is_a_problem() -> None:
     assert told(policy) == [
         (
             "APPROVALS is 2, but APPROVERS names one person: "
-            "name more people there, or a user group, or ask for fewer"
+            "name more people there, or a user group, or require fewer"
         )
     ]
 
@@ -71,8 +71,8 @@ def test_one_approver_who_alone_may_ask_is_a_problem() -> None:
 
     assert told(policy) == [
         (
-            "APPROVALS is 1, but who asks cannot approve, which leaves nobody in APPROVERS: "
-            "name more people there, or a user group, or ask for fewer, or set SELF_APPROVAL"
+            "APPROVALS is 1, but requesters cannot approve, which leaves no one in APPROVERS: "
+            "name more people there, or a user group, or require fewer, or set SELF_APPROVAL"
         )
     ]
 
@@ -119,7 +119,8 @@ def careful(tmp_path: Path) -> Settings:
 
 
 def with_policy(settings: Settings, policy: Policy) -> Settings:
-    return replace(settings, projects=(replace(settings.projects[0], policy=policy),))
+    project = settings.projects[0].model_copy(update={"policy": policy})
+    return settings.model_copy(update={"projects": (project,)})
 
 
 def test_a_mistyped_variable_of_the_bot_is_told_with_the_one_that_was_meant(
@@ -130,7 +131,7 @@ def test_a_mistyped_variable_of_the_bot_is_told_with_the_one_that_was_meant(
     settings = load_settings(typed, tmp_path)
 
     assert warnings(settings) == [
-        "BOT_APPROVAL (did you mean BOT_APPROVALS?) is no setting of the bot, so it has no effect."
+        "BOT_APPROVAL (did you mean BOT_APPROVALS?) is not a setting of the bot and has no effect."
     ]
 
 
@@ -143,7 +144,7 @@ def test_careful_settings_have_no_warning(careful: Settings) -> None:
     [
         (
             Policy(requesters=people("S1"), approvers=people("S1")),
-            ["no approvals are needed: whoever may ask cancels alone (BOT_APPROVALS)."],
+            ["no approvals are needed: each requester cancels alone (BOT_APPROVALS)."],
         ),
         (
             Policy(approvals=1),
@@ -162,7 +163,7 @@ def test_careful_settings_have_no_warning(careful: Settings) -> None:
         (
             Policy(requesters=people("S1"), approvers=people("S2")),
             [
-                "no approvals are needed: whoever may ask cancels alone (BOT_APPROVALS).",
+                "no approvals are needed: each requester cancels alone (BOT_APPROVALS).",
                 "approvers are named, but no approvals are needed (BOT_APPROVALS).",
             ],
         ),
@@ -184,9 +185,9 @@ def test_a_watch_channel_in_which_its_buttons_do_not_work_is_told(
 ) -> None:
     (project,) = careful.projects
     policy = replace(project.policy, channels=frozenset(channels))
-    watched = replace(project, policy=policy, watch_channel="C9")
+    watched = project.model_copy(update={"policy": policy, "watch_channel": "C9"})
 
-    told = warnings(replace(careful, projects=(watched,)))
+    told = warnings(careful.model_copy(update={"projects": (watched,)}))
 
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
 
@@ -205,9 +206,11 @@ def test_a_watch_channel_in_which_its_buttons_do_not_work_is_told(
 def test_plain_http_is_risky_but_for_this_machine(
     careful: Settings, url: str, *, risky: bool
 ) -> None:
-    atlas = replace(careful, atlas=replace(careful.atlas, base_url=url))
-    slack = replace(careful, slack=replace(careful.slack, api_url=f"{url}/api/"))
-    rest = "is plain http: what the bot sends there can be read and changed on the way."
+    atlas_settings = careful.atlas.model_copy(update={"base_url": url})
+    slack_settings = careful.slack.model_copy(update={"api_url": f"{url}/api/"})
+    atlas = careful.model_copy(update={"atlas": atlas_settings})
+    slack = careful.model_copy(update={"slack": slack_settings})
+    rest = "is plain http: requests can be read and changed on the way."
 
     assert warnings(atlas) == ([f"MONGODB_ATLAS_BASE_URL {rest}"] if risky else [])
     assert warnings(slack) == ([f"SLACK_API_URL {rest}"] if risky else [])
@@ -227,6 +230,6 @@ def test_a_signing_secret_in_another_form_than_slacks_is_told_where_it_counts(
     settings = load_settings(CAREFUL | {"SLACK_SIGNING_SECRET": secret} | transport, tmp_path)
 
     assert [told.partition(":")[0] for told in warnings(settings)] == [
-        "SLACK_SIGNING_SECRET does not look like Slack's, which have 32 hexadecimal digits"
+        "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing secrets"
     ] * odd
     assert not any(secret in told for told in warnings(settings))
