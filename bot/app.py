@@ -161,7 +161,7 @@ class Bot:
             # A separate client: calls that hang do not keep the sockets from reconnecting.
             connector = self._open_slack_client()
             receiver = SocketModeReceiver(
-                token.get_secret_value(), connector, refuse=envelope_problem
+                token.get_secret_value(), connector, validate=envelope_problem
             )
             self.metrics.track_connections(lambda: receiver.live)
             return receiver
@@ -261,7 +261,7 @@ class Bot:
             tracer=self._tracing.trail,
         )
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
-        receiver.open(app)
+        receiver.start(app)
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 

@@ -178,7 +178,7 @@ def build_web_app(
         return None
 
     async def check_slack() -> str | None:
-        return shutdown.problem or await receiver.trouble()
+        return shutdown.problem or await receiver.problem()
 
     checks = {"slack": check_slack, "database": check_database}
     add_health(app, checks)

@@ -1,4 +1,4 @@
-"""How payloads reach the bot: Socket Mode or HTTP, each with a live check and an orderly end."""
+"""Receivers of Slack's payloads: Socket Mode or HTTP."""
 
 from bot.slack.receivers.base import Receiver
 from bot.slack.receivers.http import HttpReceiver

@@ -1,40 +1,49 @@
-"""What the bot wants of any intake, and the count of what is being answered."""
+"""What HTTP mode and Socket Mode share: the interface, Bolt's requests, answers in flight."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from slack_bolt.request.async_request import AsyncBoltRequest
 
 if TYPE_CHECKING:
-    from slack_bolt.request.async_request import AsyncBoltRequest
+    from collections.abc import Mapping, Sequence
+
     from slack_bolt.response import BoltResponse
 
-#: What readiness says before the first payload may come, and after the last one.
-AWAY = "The bot is starting, or stopping."
+#: The problem that readiness reports before `start` and after `stop`.
+NOT_RUNNING = "The bot is starting, or stopping."
+
+#: What Bolt raises for fields of an unexpected type.
+_UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+
+#: The headers that Bolt may see. Slack's signature covers no header, so all others are dropped.
+RETRY_HEADERS = ("X-Slack-Retry-Num", "X-Slack-Retry-Reason")
 
 
 class App(Protocol):
-    """What answers payloads: Bolt's `AsyncApp`."""
+    """Answers payloads: Bolt's `AsyncApp`."""
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse: ...
 
 
 class Receiver(Protocol):
-    """Where payloads come from."""
+    """Receives payloads from Slack."""
 
-    def open(self, app: App) -> None:
-        """Let payloads in; connecting goes on by itself."""
+    def start(self, app: App) -> None:
+        """Pass payloads to the app; connecting continues in the background."""
 
-    async def trouble(self) -> str | None:
-        """Say why nothing can reach the bot, or nothing when all is well."""
+    async def problem(self) -> str | None:
+        """Return why no payload can arrive, or None."""
 
     async def stop(self, seconds: float) -> None:
-        """Let nothing more in, and wait `seconds` at most for the answers under way."""
+        """Accept no more payloads, and wait up to `seconds` for the answers in flight."""
 
 
 class InFlight:
-    """Counts what is being answered: `with in_flight: …`, or from `begin` to `end`."""
+    """Counts answers in flight: `with in_flight: …`, or from `begin` to `end`."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -56,8 +65,34 @@ class InFlight:
         if not self._count:
             self._idle.set()
 
-    async def idle(self, seconds: float) -> None:
-        """Wait until nothing is in flight, `seconds` at most."""
+    async def wait_until_idle(self, seconds: float) -> None:
+        """Wait up to `seconds` until nothing is in flight."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
+
+
+class UnreadablePayload(ValueError):
+    """Bolt cannot read this payload."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def bolt_request(payload: dict[str, Any], headers: Mapping[str, str]) -> AsyncBoltRequest:
+    """Build Bolt's request from a parsed and verified payload; raises `UnreadablePayload`.
+
+    Bolt must not parse HTTP bodies itself: it takes every form that contains the word "payload"
+    for an interaction, and so loses commands about a cluster with that name.
+
+    Args:
+        payload: what Slack sent.
+        headers: of the HTTP request; only those about retries are kept.
+    """
+    kept: dict[str, str | Sequence[str]] = {
+        name: headers[name] for name in RETRY_HEADERS if name in headers
+    }
+    try:
+        return AsyncBoltRequest(mode="socket_mode", body=payload, headers=kept)
+    except _UNREADABLE as error:
+        raise UnreadablePayload from error

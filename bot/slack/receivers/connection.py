@@ -1,9 +1,10 @@
-"""One WebSocket of Slack's, from its hello to its end."""
+"""Socket Mode's WebSockets: one connection, and the keeper that replaces it when it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,169 +13,198 @@ import structlog
 from aiohttp import ClientWSTimeout, WSCloseCode, WSMessage, WSMsgType
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.errors import NotReachable, SlackTrouble, SocketModeOff, TooManyConnections
+from bot.slack.errors import (
+    CALL_ERRORS,
+    NotReachable,
+    RateLimited,
+    SlackTrouble,
+    SocketModeOff,
+    TooManyConnections,
+    meaning_of,
+)
 from bot.slack.receivers.base import InFlight
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp import ClientWebSocketResponse
     from slack_sdk.web.async_client import AsyncWebClient
 
+    from bot.tasks import BackgroundTasks
+
+    #: Called with each envelope and its connection; must not block.
+    OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
+
 Json: TypeAlias = dict[str, Any]
 
 #: Seconds between pings.
-PING = 0.6
+PING_INTERVAL = 0.6
 
-#: Seconds without a sign of life (three pings unanswered) after which a connection counts as lost.
-#: Below Slack's three, so that another one can still answer what this one should have.
-SILENCE = 2.0
+#: Seconds without a frame, or three unanswered pings, after which a connection counts as lost.
+#: Less than Slack's ack timeout of three seconds: Slack can still repeat an envelope elsewhere.
+IDLE_TIMEOUT = 2.0
 
-#: Seconds in which a connection must be open, and those it may then take to say hello.
-OPENING = 10.0
-HELLO = 3.0
+#: Seconds for opening a connection, and for Slack's hello on it.
+CONNECT_TIMEOUT = 10.0
+HELLO_TIMEOUT = 3.0
 
-#: Seconds for the two halves of a close, and for the answers that are still to go out between them.
-CLOSING = 0.5
+#: Seconds for each half of the close, and for the answers that are sent between them.
+CLOSE_TIMEOUT = 0.5
 
-#: Slack's reasons for a disconnect that another connection does not help against.
-REFUSALS: Mapping[str, type[SlackTrouble]] = {
+#: Seconds that a replaced connection stays open. Slack announces its end ten seconds ahead, and a
+#: close by Slack loses no envelope; a close by the bot may.
+DRAIN_TIMEOUT = 12.0
+
+#: Seconds before the second attempt, doubled with each attempt up to the maximum.
+MIN_BACKOFF = 0.25
+MAX_BACKOFF = 10.0
+
+#: Seconds that a connection must have been open to reset the backoff.
+STABLE_AFTER = 5.0
+
+#: Slack's reasons for a disconnect that a new connection does not help against.
+DISCONNECT_ERRORS: Mapping[str, type[SlackTrouble]] = {
     "link_disabled": SocketModeOff,
     "too_many_websockets": TooManyConnections,
 }
 
-ENDS = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
+END_TYPES = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
 
 log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """One open WebSocket. Reads, pings and ends by itself.
+    """One open WebSocket, which reads and pings until it ends.
 
-    `leaving` is set once Slack has said that it will end this connection, or it is over; until it
-    is over, envelopes may come, and are answered.
+    Attributes:
+        disconnecting: set when Slack announces the end of the connection, and at its end. Until
+            `closed` is set, envelopes still arrive and are answered.
+        closed: set at the end of the connection.
+        reason: why it ends.
+        in_flight: the answers to its envelopes.
 
     Args:
         socket: just opened, with `autoclose` and `autoping` off.
-        take: told of each envelope, and the connection that it came by; must not wait.
+        on_envelope: called with each envelope and this connection.
     """
 
-    def __init__(
-        self,
-        socket: ClientWebSocketResponse,
-        take: Callable[[SocketModeRequest, Connection], None],
-    ) -> None:
+    def __init__(self, socket: ClientWebSocketResponse, on_envelope: OnEnvelope) -> None:
         self._socket = socket
-        self._take = take
+        self._on_envelope = on_envelope
         self._hello = asyncio.Event()
-        self._goodbye = False
-        self.leaving = asyncio.Event()
-        self.over = asyncio.Event()
+        self._close_sent = False
+        self.disconnecting = asyncio.Event()
+        self.closed = asyncio.Event()
         self.reason = "lost"
-        self.answering = InFlight()
-        self.opened_at = self.heard_at = time.monotonic()
+        self.in_flight = InFlight()
+        self.opened_at = self._last_frame_at = time.monotonic()
         self._pinging = asyncio.create_task(self._ping())
         self._reading = asyncio.create_task(self._read())
 
     @property
-    def can_answer(self) -> bool:
+    def can_send(self) -> bool:
         """Whether an ack can be sent here."""
-        return not (self._goodbye or self._socket.closed)
+        return not (self._close_sent or self._socket.closed)
 
     @property
-    def live(self) -> bool:
-        """Whether envelopes can come here, as far as one can know."""
-        heard = time.monotonic() - self.heard_at < 2 * SILENCE
-        return heard and self.can_answer and not self.over.is_set()
+    def is_live(self) -> bool:
+        """Whether envelopes can arrive here, as far as the bot knows."""
+        is_recent = time.monotonic() - self._last_frame_at < 2 * IDLE_TIMEOUT
+        return is_recent and self.can_send and not self.closed.is_set()
 
-    async def greeted(self) -> None:
-        """Wait for Slack's hello; raises `SlackTrouble` where Slack sends us away instead.
+    async def wait_for_hello(self) -> None:
+        """Wait for Slack's hello; raises `SlackTrouble` where Slack disconnects instead.
 
-        A Slack that says no hello, and pings back, is believed all the same.
+        A connection without a hello is kept, since it may still answer pings.
         """
-        waits = [asyncio.create_task(event.wait()) for event in (self._hello, self.leaving)]
+        waits = [asyncio.create_task(event.wait()) for event in (self._hello, self.disconnecting)]
         try:
-            await asyncio.wait(waits, timeout=HELLO, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=HELLO_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for waiting in waits:
                 waiting.cancel()
-        if self.leaving.is_set() and not self._hello.is_set():
-            raise REFUSALS.get(self.reason, NotReachable)(self.reason)
+        if self.disconnecting.is_set() and not self._hello.is_set():
+            raise DISCONNECT_ERRORS.get(self.reason, NotReachable)(self.reason)
 
     async def send(self, text: str) -> None:
-        """Send an ack; raises `ConnectionError` where it cannot be sent here any more."""
-        if not self.can_answer:
+        """Send an ack; raises `ConnectionError` where the connection is closing."""
+        if not self.can_send:
             raise ConnectionResetError("the connection is closing")
         await self._socket.send_str(text)
 
     async def close(self) -> None:
-        """Say goodbye, and go on reading until Slack has said it too; under a second."""
-        self._goodbye = True
+        """Send a close frame and read until Slack's; takes less than a second."""
+        self._close_sent = True
         self._pinging.cancel()
         with suppress(ConnectionError):
             await self._socket.send_frame(WSCloseCode.OK.to_bytes(2, "big"), WSMsgType.CLOSE)
-        await asyncio.wait({self._reading}, timeout=CLOSING)
-        await cancel_and_wait(self._reading, self._pinging)
+        await asyncio.wait({self._reading}, timeout=CLOSE_TIMEOUT)
+        self._reading.cancel()
+        await asyncio.gather(self._reading, self._pinging, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Wait until Slack closes the connection, then close it if Slack has not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                await self.closed.wait()
+        await self.close()
 
     async def _ping(self) -> None:
         with suppress(ConnectionError):
             while True:
                 await self._socket.ping()
-                await asyncio.sleep(PING)
+                await asyncio.sleep(PING_INTERVAL)
 
     async def _read(self) -> None:
         try:
-            while (message := await self._next()).type not in ENDS:
-                self.heard_at = time.monotonic()
+            while (message := await self._receive()).type not in END_TYPES:
+                self._last_frame_at = time.monotonic()
                 if message.type is WSMsgType.PING:
                     await self._socket.pong(message.data)
                 elif message.type is not WSMsgType.PONG:
-                    self._hear(message.data)
+                    self._handle_frame(message.data)
         except TimeoutError:
             self.reason = "silent"
-            self._goodbye = True
+            self._close_sent = True
         except ConnectionError:
             log.debug("the connection broke while a ping was answered")
         except Exception:
-            log.exception("a connection could not be read on")
+            log.exception("a connection could not be read")
         finally:
-            self.over.set()
-            self.leaving.set()
+            self.closed.set()
+            self.disconnecting.set()
             self._pinging.cancel()
-            await self._finish()
+            # Envelopes that arrived before Slack's close frame are answered before the bot's.
+            await self.in_flight.wait_until_idle(CLOSE_TIMEOUT if self.can_send else 0)
+            await self._socket.close()
 
-    async def _finish(self) -> None:
-        """Let what came before Slack's goodbye be answered, then say ours."""
-        await self.answering.idle(CLOSING if self.can_answer else 0)
-        await self._socket.close()
+    async def _receive(self) -> WSMessage:
+        """Wait for the next frame; raises `TimeoutError` after `IDLE_TIMEOUT`.
 
-    async def _next(self) -> WSMessage:
-        """Wait for any frame; raises `TimeoutError` after `SILENCE`.
-
-        In two steps: a process that was stopped for a while hears late what came in time.
+        In two steps: after a pause of the whole process the second one still reads what arrived.
         """
         with suppress(TimeoutError):
-            return await self._socket.receive(SILENCE / 2)
-        return await self._socket.receive(SILENCE / 2)
+            return await self._socket.receive(IDLE_TIMEOUT / 2)
+        return await self._socket.receive(IDLE_TIMEOUT / 2)
 
-    def _hear(self, text: str | bytes) -> None:
+    def _handle_frame(self, text: str | bytes) -> None:
         frame = read_frame(text)
         if frame.get("type") == "hello":
-            log.debug("Slack says hello", connections=frame.get("num_connections"))
+            log.debug("hello received", connections=frame.get("num_connections"))
             self._hello.set()
         elif frame.get("type") == "disconnect":
-            self.reason = str(frame.get("reason") or "asked to leave")
-            self.leaving.set()
+            self.reason = str(frame.get("reason") or "disconnect")
+            self.disconnecting.set()
         elif envelope := read_envelope(frame):
             self._hello.set()
-            self._take(envelope, self)
+            self._on_envelope(envelope, self)
         else:
-            log.warning("Slack sent what is no envelope", keys=sorted(frame))
+            log.warning("ignored a frame that is no envelope", keys=sorted(frame))
 
 
 def read_frame(text: str | bytes) -> Json:
-    """Read one frame; what is no JSON object is an empty one."""
+    """Parse one frame; anything but a JSON object gives an empty one."""
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
@@ -183,22 +213,18 @@ def read_frame(text: str | bytes) -> Json:
 
 
 def read_envelope(frame: Json) -> SocketModeRequest | None:
-    """Read an envelope, or return None where something in it is missing or of a wrong kind."""
+    """Read an envelope, or return None where a field is missing or of another type."""
     if not isinstance(frame.get("envelope_id"), str) or not isinstance(frame.get("payload"), dict):
         return None
     return SocketModeRequest.from_dict(frame)
 
 
-async def connect(
-    client: AsyncWebClient,
-    app_token: str,
-    take: Callable[[SocketModeRequest, Connection], None],
-) -> Connection:
+async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelope) -> Connection:
     """Open a connection and wait for its hello.
 
     Raises:
-        SlackTrouble: Slack sends us away.
-        CALL_ERRORS: Slack cannot be reached, or gives no address.
+        SlackTrouble: Slack disconnects at once.
+        CALL_ERRORS: Slack cannot be reached, or returns no address.
     """
     answer = await client.apps_connections_open(app_token=app_token)
     if client.session is None:
@@ -207,14 +233,91 @@ async def connect(
         str(answer.get("url")),
         autoclose=False,
         autoping=False,
-        timeout=ClientWSTimeout(ws_close=CLOSING),
+        timeout=ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
         proxy=client.proxy,
         ssl=True if client.ssl is None else client.ssl,
     )
-    connection = Connection(socket, take)
+    connection = Connection(socket, on_envelope)
     try:
-        await connection.greeted()
+        await connection.wait_for_hello()
     except BaseException:
         await connection.close()
         raise
     return connection
+
+
+class ConnectionKeeper:
+    """Keeps one connection open: opens the next when Slack announces the end of the current one.
+
+    Attributes:
+        error: why there is no connection, or None.
+        interrupted: set at the first failure or disconnect; the next keeper need not wait then.
+
+    Args:
+        name: for the log.
+        connect: opens a connection.
+        background: drains the replaced connections.
+    """
+
+    def __init__(
+        self, name: str, connect: Callable[[], Awaitable[Connection]], background: BackgroundTasks
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._background = background
+        self._attempts = 0
+        self._task: asyncio.Task[None] | None = None
+        self.error: SlackTrouble | None = None
+        self.interrupted = asyncio.Event()
+
+    def start(self) -> None:
+        self._task = self._background.start(self._keep(), f"connection {self._name}")
+
+    async def stop(self) -> None:
+        """Open no more connections; the open ones stay."""
+        if self._task:
+            await cancel_and_wait(self._task)
+
+    async def _keep(self) -> None:
+        old: Connection | None = None
+        while True:
+            current = await self._open()
+            if old:
+                self._background.start(old.drain(), f"drain of {self._name}")
+            await current.disconnecting.wait()
+            log.info("disconnecting", connection=self._name, reason=current.reason)
+            self.interrupted.set()
+            if time.monotonic() - current.opened_at >= STABLE_AFTER:
+                self._attempts = 0
+            old = current
+
+    async def _open(self) -> Connection:
+        while True:
+            await asyncio.sleep(backoff(self._attempts, self.error))
+            self._attempts += 1
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await self._connect()
+            except (*CALL_ERRORS, SlackTrouble) as error:
+                self._failed(error if isinstance(error, SlackTrouble) else meaning_of(error))
+            except Exception:
+                log.exception("connecting failed unexpectedly", connection=self._name)
+                self._failed(NotReachable())
+            else:
+                self.error = None
+                log.info("connected", connection=self._name)
+                return connection
+
+    def _failed(self, error: SlackTrouble) -> None:
+        self.interrupted.set()
+        self.error = error
+        log.warning(
+            "not connected", connection=self._name, why=error.sentence, attempts=self._attempts
+        )
+
+
+def backoff(attempts: int, error: SlackTrouble | None = None) -> float:
+    """Return the seconds before the next attempt, with jitter that spreads replicas."""
+    longest = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempts - 1, 10)) if attempts else 0.0
+    retry_after = error.seconds if isinstance(error, RateLimited) else 0.0
+    return retry_after + random.uniform(0, longest)  # noqa: S311 - not for security

@@ -1,50 +1,65 @@
-"""Socket Mode: two connections that the bot opens, so that one is there while the other is not."""
+"""Socket Mode: two WebSockets, so that one is open while the other reconnects."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
+from slack_sdk.socket_mode.response import SocketModeResponse
 
-from bot.slack.receivers.base import AWAY
-from bot.slack.receivers.connection import Connection, connect
-from bot.slack.receivers.connection_keeper import ConnectionKeeper
-from bot.slack.receivers.envelopes import EnvelopeDispatcher, Refuse, nothing_is_wrong
-from bot.tasks import BackgroundTasks
+from bot.slack.command.views import private
+from bot.slack.receivers.base import NOT_RUNNING, UnreadablePayload, bolt_request
+from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
+from bot.tasks import BackgroundTasks, cancel_and_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slack_bolt.response import BoltResponse
     from slack_sdk.socket_mode.request import SocketModeRequest
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.slack.receivers.base import App
 
-#: How many connections the bot keeps; Slack allows an app ten, over all replicas.
-LINES = 2
+Json: TypeAlias = dict[str, Any]
 
-#: Seconds between opening the first and the second, so that Slack, which refreshes a connection
-#: after some hours, does not refresh both at once. Nobody waits while the first one is in trouble.
-STAGGER = 15.0
+#: Given an envelope's type and payload, returns what is wrong with it, or None.
+Validate: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
 
-#: Seconds between the watchdog's rounds.
-ROUND = 1.0
+#: Slack allows an app ten connections over all replicas.
+CONNECTION_COUNT = 2
+
+#: Seconds between opening the two connections. Slack refreshes each one after some hours, and so
+#: not both at once. The second one opens immediately if the first one fails.
+CONNECT_STAGGER = 15.0
+
+#: Answers that are kept for repeated envelopes.
+MAX_KEPT_ANSWERS = 1000
+
+OK = 200
 
 NO_ANSWER = "check SLACK_APP_TOKEN and the network."
+UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
 
 log = structlog.get_logger(__name__)
 
 
-class SocketModeReceiver:
-    """Socket Mode, with as many connections as it takes.
+def accept_all(_kind: str, _payload: Mapping[str, Any]) -> None:
+    """Accept every envelope."""
 
-    Slack sends each envelope over any one of them. The ack goes back the way the envelope came,
-    or over another connection where that way is closed.
+
+class SocketModeReceiver:
+    """Receives envelopes over any of its connections.
+
+    An ack is sent over the connection of its envelope, or over another one if that is closed.
 
     Args:
         app_token: `xapp-…`.
-        client: the Web API, with a session; the app token is used for the one call that needs it.
-        refuse: says what is wrong with an envelope, if anything is.
+        client: the Web API, with a session; the app token is used only for opening connections.
+        validate: returns what is wrong with an envelope.
         stagger: seconds between opening the first connection and the second.
     """
 
@@ -53,95 +68,166 @@ class SocketModeReceiver:
         app_token: str,
         client: AsyncWebClient,
         *,
-        refuse: Refuse = nothing_is_wrong,
-        stagger: float = STAGGER,
+        validate: Validate = accept_all,
+        stagger: float = CONNECT_STAGGER,
     ) -> None:
         self._app_token = app_token
-        self._refuse = refuse
+        self._validate = validate
         self._client = client
         self._stagger = stagger
-        self._envelopes: EnvelopeDispatcher | None = None
-        self._answering = BackgroundTasks()
-        self._housework = BackgroundTasks()
+        self._dispatcher: EnvelopeDispatcher | None = None
+        self._answers = BackgroundTasks()
+        self._background = BackgroundTasks()
         self._connections: set[Connection] = set()
-        self.lines = [
-            ConnectionKeeper(str(n + 1), self._dial, self._housework) for n in range(LINES)
+        self._starting: asyncio.Task[None] | None = None
+        self.keepers = [
+            ConnectionKeeper(str(n + 1), self._connect, self._background)
+            for n in range(CONNECTION_COUNT)
         ]
-        self._watching: asyncio.Task[None] | None = None
 
     @property
     def live(self) -> int:
-        """How many connections envelopes can come by."""
-        return sum(connection.live for connection in self._connections)
+        """The number of connections over which envelopes can arrive."""
+        return sum(connection.is_live for connection in self._connections)
 
-    def open(self, app: App) -> None:
-        self._envelopes = EnvelopeDispatcher(app, self._refuse)
-        self._watching = self._housework.start(self._watch(), "watchdog of Socket Mode")
+    def start(self, app: App) -> None:
+        self._dispatcher = EnvelopeDispatcher(app, self._validate)
+        self._starting = self._background.start(self._start_keepers(), "start of Socket Mode")
 
-    async def trouble(self) -> str | None:
-        if self._watching is None:
-            return AWAY
+    async def problem(self) -> str | None:
+        if self._starting is None:
+            return NOT_RUNNING
         if self.live:
             return None
-        said = [line.trouble.sentence for line in self.lines if line.trouble]
-        return " ".join(["Socket Mode is not connected:", *(said[:1] or [NO_ANSWER])])
+        errors = [keeper.error.sentence for keeper in self.keepers if keeper.error]
+        return " ".join(["Socket Mode is not connected:", *(errors[:1] or [NO_ANSWER])])
 
     async def stop(self, seconds: float) -> None:
-        """Close one connection after another, each once what came by it is answered.
+        """Close the connections one by one, each after the answers to its envelopes.
 
-        What reaches a connection after our goodbye is answered over one that is still open. After
-        the goodbye on the last one it gets no ack, so that Slack gives it to another replica.
+        An envelope that arrives after a close frame is answered over a connection that is still
+        open. After the last close frame it gets no ack, and Slack sends it to another replica.
         """
-        if self._watching is None:
+        if self._starting is None:
             return
-        self._watching.cancel()
-        self._watching = None
-        await asyncio.gather(*(line.stop() for line in self.lines))
-        # Those that Slack ends anyway go first.
-        for connection in sorted(self._connections, key=lambda each: not each.leaving.is_set()):
-            await connection.answering.idle(seconds / len(self._connections))
+        await cancel_and_wait(self._starting)
+        self._starting = None
+        await asyncio.gather(*(keeper.stop() for keeper in self.keepers))
+        # Those that Slack is about to close go first.
+        for connection in sorted(self._connections, key=lambda c: not c.disconnecting.is_set()):
+            await connection.in_flight.wait_until_idle(seconds / len(self._connections))
             await connection.close()
-        await self._answering.drain(0)
-        await self._housework.drain(1)
+        await self._answers.drain(0)
+        await self._background.drain(1)
 
-    async def _watch(self) -> None:
-        for line in self.lines:
-            line.start()
+    async def _start_keepers(self) -> None:
+        for keeper in self.keepers:
+            keeper.start()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._stagger):
-                    await line.shaken.wait()
-        while True:
-            for line in self.lines:
-                line.look_after()
-            await asyncio.sleep(ROUND)
+                    await keeper.interrupted.wait()
 
-    async def _dial(self) -> Connection:
-        connection = await connect(self._client, self._app_token, self._take)
-        self._connections = {c for c in self._connections if c.can_answer} | {connection}
+    async def _connect(self) -> Connection:
+        connection = await connect(self._client, self._app_token, self._accept)
+        self._connections = {c for c in self._connections if c.can_send} | {connection}
         return connection
 
-    def _take(self, envelope: SocketModeRequest, connection: Connection) -> None:
-        if not any(way.can_answer for way in (connection, *self._connections)):
+    def _accept(self, envelope: SocketModeRequest, connection: Connection) -> None:
+        if not any(each.can_send for each in (connection, *self._connections)):
             log.info("left without an ack, for another replica", envelope=envelope.envelope_id)
             return
-        connection.answering.begin()
-        answering = self._answering.start(self._answer(envelope, connection), "envelope")
-        answering.add_done_callback(lambda _: connection.answering.end())
+        connection.in_flight.begin()
+        answering = self._answers.start(self._answer(envelope, connection), "envelope")
+        answering.add_done_callback(lambda _: connection.in_flight.end())
 
     async def _answer(self, envelope: SocketModeRequest, connection: Connection) -> None:
-        if self._envelopes is None:
+        if self._dispatcher is None:
             return
-        ack = await self._envelopes.answer(envelope)
+        ack = await self._dispatcher.answer(envelope)
         if ack is None:
-            log.warning("no ack for what the app could not answer", kind=envelope.type)
+            log.warning("no ack: the app could not answer", kind=envelope.type)
         elif not await self._send(ack, connection):
-            log.warning("an ack could not be sent: Slack may send this again", kind=envelope.type)
+            log.warning("an ack could not be sent: Slack may repeat it", kind=envelope.type)
 
     async def _send(self, ack: str, connection: Connection) -> bool:
-        others = self._connections - {connection}
-        for way in (connection, *others):
-            if way.can_answer:
+        for each in (connection, *(self._connections - {connection})):
+            if each.can_send:
                 with suppress(ConnectionError):
-                    await way.send(ack)
+                    await each.send(ack)
                     return True
         return False
+
+
+class EnvelopeDispatcher:
+    """Passes each envelope to the app once, and repeats the answer to a repeated envelope.
+
+    Slack repeats an envelope whose ack it missed, over any connection. A command that is handled
+    twice would use its trigger twice and report that the dialog could not be opened.
+    """
+
+    def __init__(
+        self, app: App, validate: Validate = accept_all, max_kept: int = MAX_KEPT_ANSWERS
+    ) -> None:
+        self._app = app
+        self._validate = validate
+        self._max_kept = max_kept
+        self._answers: dict[str, asyncio.Future[str | None]] = {}
+
+    async def answer(self, envelope: SocketModeRequest) -> str | None:
+        """Return the ack's text, or None where Bolt sends none."""
+        if known := self._answers.get(envelope.envelope_id):
+            return await asyncio.shield(known)
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._keep(envelope.envelope_id, answer)
+        try:
+            answer.set_result(await self._dispatch(envelope))
+        finally:
+            if not answer.done() or answer.result() is None:
+                # It failed, so a repeated envelope is dispatched again.
+                self._answers.pop(envelope.envelope_id, None)
+                answer.cancel()
+        return answer.result()
+
+    def _keep(self, envelope_id: str, answer: asyncio.Future[str | None]) -> None:
+        self._answers[envelope_id] = answer
+        while len(self._answers) > self._max_kept:
+            self._answers.pop(next(iter(self._answers)))
+
+    async def _dispatch(self, envelope: SocketModeRequest) -> str | None:
+        try:
+            if problem := self._validate(envelope.type, envelope.payload):
+                return ack_unread(envelope, problem)
+            request = bolt_request(envelope.payload, retry_headers(envelope))
+        except UnreadablePayload as error:
+            return ack_unread(envelope, str(error))
+        return ack_of(envelope.envelope_id, await self._app.async_dispatch(request))
+
+
+def ack_unread(envelope: SocketModeRequest, problem: str) -> str:
+    """Build the ack of a malformed envelope, so that Slack does not repeat it."""
+    log.info("refused an envelope", envelope=envelope.envelope_id, why=problem)
+    text = private(UNREADABLE) if envelope.type == "slash_commands" else None
+    return _frame(envelope.envelope_id, text)
+
+
+def retry_headers(envelope: SocketModeRequest) -> dict[str, str]:
+    """Express that an envelope is repeated by the headers of HTTP mode, as Bolt does."""
+    values = {
+        "X-Slack-Retry-Num": envelope.retry_attempt,
+        "X-Slack-Retry-Reason": envelope.retry_reason,
+    }
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def ack_of(envelope_id: str, response: BoltResponse) -> str | None:
+    """Build the ack from the app's response; None unless it is 200, as in Bolt's adapters."""
+    if response.status != OK:
+        return None
+    payload: Json | str | None = response.body or None
+    if payload and "application/json" in str(response.headers.get("content-type")):
+        payload = json.loads(response.body)
+    return _frame(envelope_id, payload)
+
+
+def _frame(envelope_id: str, payload: Json | str | None) -> str:
+    return json.dumps(SocketModeResponse(envelope_id=envelope_id, payload=payload).to_dict())

@@ -99,9 +99,9 @@ async def _over_http(
     app: App, slack: FakeSlackServer, client: AsyncWebClient
 ) -> AsyncIterator[None]:
     guard = verify_slack_requests(SecretStr(slack.signing_secret), time.time)
-    intake, site = HttpReceiver(client, payload_of), web.Application(middlewares=[guard])
-    intake.add_route(site, "/slack/events")
-    intake.open(app)
+    receiver, site = HttpReceiver(client, payload_of), web.Application(middlewares=[guard])
+    receiver.add_route(site, "/slack/events")
+    receiver.start(app)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -109,7 +109,7 @@ async def _over_http(
         slack.http.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
         yield
     finally:
-        await intake.stop(1.0)
+        await receiver.stop(1.0)
         await runner.cleanup()
 
 
@@ -117,10 +117,10 @@ async def _over_http(
 async def _by_socket(
     app: App, slack: FakeSlackServer, client: AsyncWebClient
 ) -> AsyncIterator[None]:
-    intake = SocketModeReceiver(slack.app_token, client, refuse=envelope_problem)
-    intake.open(app)
+    receiver = SocketModeReceiver(slack.app_token, client, validate=envelope_problem)
+    receiver.start(app)
     try:
         await slack.until(lambda: slack.sockets.connections)
         yield
     finally:
-        await intake.stop(1.0)
+        await receiver.stop(1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.slack.command.views import private
-from bot.slack.receivers.envelopes import UNREADABLE
+from bot.slack.receivers.socket_mode import UNREADABLE
 from tests.support.domain import JOB_ID
 
 if TYPE_CHECKING:

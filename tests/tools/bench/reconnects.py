@@ -1,4 +1,4 @@
-"""Commands while connections are refreshed, cut or half-open: the bot's intake, and Bolt's own."""
+"""Commands during refreshed, cut or half-open connections: this receiver and Bolt's own."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ def _app(client: AsyncWebClient) -> AsyncApp:
 async def _ours(
     slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
 ) -> AsyncIterator[None]:
-    intake = SocketModeReceiver(slack.app_token, client, stagger=0)
-    intake.open(app)
+    receiver = SocketModeReceiver(slack.app_token, client, stagger=0)
+    receiver.start(app)
     try:
         await slack.until(lambda: slack.sockets.connections == 2)
         yield
     finally:
-        await intake.stop(1)
+        await receiver.stop(1)
 
 
 def _bolt(ping: float) -> Client:

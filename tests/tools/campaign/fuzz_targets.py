@@ -21,8 +21,8 @@ from bot.slack.identity import Identity
 from bot.slack.payloads import actor_of, channel_of
 from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.private_reply import reply_target_of
+from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
-from bot.slack.receivers.requests import Misread, bolt_request
 from bot.slack.routing import route
 from bot.slack.shortcut.handlers import route_message
 from bot.web.payload_schema import InvalidPayload, envelope_problem, read_body
@@ -68,7 +68,7 @@ def body(data: bytes) -> None:
         try:
             payload = read_body(content_type, None, data)
             bolt_request(payload, {})
-        except (InvalidPayload, Misread):
+        except (InvalidPayload, UnreadablePayload):
             continue
         if "user" in payload or "user_id" in payload:
             _read_as_listeners_do(payload)
@@ -89,7 +89,7 @@ def frame(data: bytes) -> None:
     if envelope is not None and envelope_problem(envelope.type, envelope.payload) is None:
         try:
             bolt_request(envelope.payload, {})
-        except Misread:
+        except UnreadablePayload:
             return
 
 

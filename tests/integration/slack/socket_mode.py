@@ -1,4 +1,4 @@
-"""The bot's Socket Mode intake with an app that only greets, on the Slack stand-in."""
+"""The Socket Mode receiver with an app that only greets, on the fake Slack server."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ async def slack_with(**settings: Any) -> AsyncIterator[FakeSlackServer]:
 async def taking(
     slack: FakeSlackServer, app: Greeter | None = None, *, stagger: float = 0.0
 ) -> AsyncIterator[SocketModeReceiver]:
-    """Open an intake of a process of its own, and wait for all its connections."""
+    """Start a receiver, as of a process of its own, and wait for all its connections."""
     async with new_session() as session:
         client = build_client(slack.bot_token, slack.api_url, session)
-        intake = SocketModeReceiver(slack.app_token, client, stagger=stagger)
-        intake.open(app or Greeter())
+        receiver = SocketModeReceiver(slack.app_token, client, stagger=stagger)
+        receiver.start(app or Greeter())
         try:
-            await until(lambda: intake.live == (1 if stagger else 2))
-            yield intake
+            await until(lambda: receiver.live == (1 if stagger else 2))
+            yield receiver
         finally:
-            await intake.stop(1)
+            await receiver.stop(1)
 
 
 async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
-    """Look again and again: what the bot itself knows is no news of the stand-in's."""
+    """Poll `holds`: the fake server reports no change of the bot's own state."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - there is nothing that tells
+        while not holds():  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.005)
 
 
-async def until_ready(intake: SocketModeReceiver) -> None:
-    """Wait until the intake has at least one connection."""
-    await until(lambda: intake.live)
-    assert await intake.trouble() is None
+async def until_ready(receiver: SocketModeReceiver) -> None:
+    """Wait until the receiver has at least one connection."""
+    await until(lambda: receiver.live)
+    assert await receiver.problem() is None

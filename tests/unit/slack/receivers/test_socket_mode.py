@@ -1,4 +1,4 @@
-"""Socket Mode's frames: what is read of them, and what goes back."""
+"""Socket Mode's frames, acks, and repeated envelopes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pytest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.slack.receivers.base import bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
-from bot.slack.receivers.envelopes import UNREADABLE, EnvelopeDispatcher, ack_of, retry_headers
-from bot.slack.receivers.requests import bolt_request
+from bot.slack.receivers.socket_mode import (
+    UNREADABLE,
+    EnvelopeDispatcher,
+    ack_of,
+    retry_headers,
+)
 
 if TYPE_CHECKING:
     from slack_bolt.request.async_request import AsyncBoltRequest
@@ -41,7 +46,7 @@ class Counter:
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "7", "{", b"\xff", '"text"'])
-def test_a_frame_that_is_no_object_is_an_empty_one(text: str | bytes) -> None:
+def test_frame_that_is_no_object_gives_an_empty_one(text: str | bytes) -> None:
     assert read_frame(text) == {}
 
 
@@ -49,11 +54,11 @@ def test_a_frame_that_is_no_object_is_an_empty_one(text: str | bytes) -> None:
     "change",
     [{"envelope_id": None}, {"envelope_id": 7}, {"payload": None}, {"payload": [1]}],
 )
-def test_a_frame_without_id_or_payload_is_no_envelope(change: dict[str, Any]) -> None:
+def test_frame_without_id_or_payload_is_no_envelope(change: dict[str, Any]) -> None:
     assert read_envelope({**FRAME, **change}) is None
 
 
-def test_an_envelope_has_what_bolt_needs() -> None:
+def test_envelope_has_its_payload_and_retry_headers() -> None:
     read = read_envelope({**FRAME, "retry_attempt": 1, "retry_reason": "timeout"})
 
     assert read is not None
@@ -70,7 +75,7 @@ def test_an_envelope_has_what_bolt_needs() -> None:
         ("Hi.", "text/plain", {"payload": {"text": "Hi."}}),
     ],
 )
-def test_an_ack_carries_the_answer_as_bolts_adapters_put_it(
+def test_ack_carries_the_answer_as_in_bolts_adapters(
     body: str, kind: str, payload: dict[str, Any]
 ) -> None:
     response = BoltResponse(status=200, body=body, headers={"content-type": [kind]})
@@ -78,11 +83,11 @@ def test_an_ack_carries_the_answer_as_bolts_adapters_put_it(
     assert json.loads(ack_of("e1", response) or "") == {"envelope_id": "e1", **payload}
 
 
-def test_what_is_not_200_gets_no_ack() -> None:
+def test_response_other_than_200_gets_no_ack() -> None:
     assert ack_of("e1", BoltResponse(status=404, body="")) is None
 
 
-async def test_the_same_envelope_twice_at_the_same_time_is_handled_once() -> None:
+async def test_concurrent_repeated_envelopes_are_dispatched_once() -> None:
     app = Counter()
     envelopes = EnvelopeDispatcher(app)
 
@@ -91,9 +96,9 @@ async def test_the_same_envelope_twice_at_the_same_time_is_handled_once() -> Non
     assert (len(app.asked), len(set(answers))) == (1, 1)
 
 
-async def test_only_so_many_answers_are_remembered() -> None:
+async def test_oldest_answers_are_dropped_beyond_the_maximum() -> None:
     app = Counter()
-    envelopes = EnvelopeDispatcher(app, remembered=2)
+    envelopes = EnvelopeDispatcher(app, max_kept=2)
     for number in range(3):
         await envelopes.answer(envelope(f"e{number}"))
 
@@ -103,7 +108,7 @@ async def test_only_so_many_answers_are_remembered() -> None:
     assert len(app.asked) == 4
 
 
-async def test_an_error_is_not_remembered() -> None:
+async def test_envelope_whose_dispatch_failed_is_dispatched_again() -> None:
     app = Counter(RuntimeError("once"))
     envelopes = EnvelopeDispatcher(app)
     for _ in range(2):
@@ -113,7 +118,7 @@ async def test_an_error_is_not_remembered() -> None:
     assert len(app.asked) == 2
 
 
-async def test_what_nobody_can_read_is_acknowledged_and_goes_no_further() -> None:
+async def test_malformed_envelope_is_acked_and_not_dispatched() -> None:
     app = Counter()
     envelopes = EnvelopeDispatcher(app, lambda kind, payload: f"{kind} has {sorted(payload)}")
     answer = await envelopes.answer(envelope("e1"))
@@ -122,26 +127,26 @@ async def test_what_nobody_can_read_is_acknowledged_and_goes_no_further() -> Non
     assert app.asked == []
 
 
-async def test_a_person_whose_command_nobody_can_read_is_told() -> None:
-    envelopes = EnvelopeDispatcher(Counter(), lambda _kind, _payload: "it is misshapen")
+async def test_malformed_command_is_acked_with_an_explanation() -> None:
+    envelopes = EnvelopeDispatcher(Counter(), lambda _kind, _payload: "it is malformed")
     answer = json.loads(await envelopes.answer(envelope("e1", type="slash_commands")) or "")
 
     assert answer["payload"]["text"] == UNREADABLE
 
 
 @pytest.mark.parametrize("payload", [{"team": 1}, {"user": 7}, {"authorizations": [None]}])
-async def test_what_bolt_cannot_read_is_acknowledged(payload: dict[str, Any]) -> None:
+async def test_payload_that_bolt_cannot_read_is_acked(payload: dict[str, Any]) -> None:
     answer = await EnvelopeDispatcher(Counter()).answer(envelope("e1", payload=payload))
 
     assert json.loads(answer or "") == {"envelope_id": "e1"}
 
 
-def test_a_frame_that_is_too_deep_is_an_empty_one() -> None:
+def test_frame_that_is_nested_too_deeply_gives_an_empty_one() -> None:
     assert read_frame("[" * 100_000) == {}
 
 
-def test_only_the_headers_of_retries_go_through() -> None:
-    """Bolt skips a listener's own work on a header of its own that nothing signs."""
+def test_headers_other_than_retries_are_dropped() -> None:
+    """A header of Bolt's own, which no signature covers, would skip the listener."""
     headers = {"X-Slack-Bolt-Lazy-Only": "1", "X-Slack-Retry-Num": "2"}
 
     assert bolt_request({}, headers).headers == {"x-slack-retry-num": ["2"]}
