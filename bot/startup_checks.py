@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
-from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
+from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.identity import read_identity
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
@@ -97,8 +97,8 @@ async def wait_for_identity(client: AsyncWebClient) -> Identity:
         try:
             return await read_identity(client)
         except CALL_ERRORS as error:
-            trouble = meaning_of(error)
-            if isinstance(trouble, BadToken):
+            trouble = translate_error(error)
+            if isinstance(trouble, InvalidToken):
                 raise StartError(REFUSED_BOT.format(code=trouble.code)) from error
             log.warning(
                 "Slack does not answer, retrying",
@@ -115,8 +115,8 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
     try:
         await client.apps_connections_open(app_token=slack.app_token.get_secret_value())
     except CALL_ERRORS as error:
-        trouble = meaning_of(error)
-        if isinstance(trouble, BadToken):
+        trouble = translate_error(error)
+        if isinstance(trouble, InvalidToken):
             raise StartError(REFUSED_APP.format(code=trouble.code)) from error
 
 

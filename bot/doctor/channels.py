@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bot.doctor.results import CheckResult, Subject
 from bot.doctor.tokens import said
-from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.placement import ABSENT, is_direct, read_place
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def channel_finding(
 
 
 def _unreadable(subject: Subject, error: BaseException) -> CheckResult:
-    code = meaning_of(error).code
+    code = translate_error(error).code
     if code == "missing_scope":
         return subject.unchecked("the scope to look is missing, see above")
     if code in ABSENT:

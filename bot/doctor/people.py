@@ -9,7 +9,7 @@ from bot.doctor.named import called
 from bot.doctor.results import CheckResult, Subject
 from bot.doctor.tokens import said
 from bot.slack.directory import UNKNOWN_USER, kind_of
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ async def user_finding(
     try:
         answer = await client.users_info(user=user.id)
     except CALL_ERRORS as error:
-        if meaning_of(error).code in UNKNOWN_USER:
+        if translate_error(error).code in UNKNOWN_USER:
             kinds[user.id] = Kind.DEACTIVATED  # for the approvers' sake: nobody who could click
         return _unreadable_user(subject, error)
     found = answer.get("user") or {}
@@ -70,7 +70,7 @@ async def user_finding(
 
 
 def _unreadable_user(subject: Subject, error: BaseException) -> CheckResult:
-    code = meaning_of(error).code
+    code = translate_error(error).code
     if code == "missing_scope":
         return subject.unchecked("the scope to look is missing, see above")
     if code in UNKNOWN_USER:
@@ -83,14 +83,14 @@ async def group_finding(directory: Directory, group: Named) -> CheckResult:
     subject = group_subject(group)
     try:
         members = await directory.members_of([group.id])
-    except DirectoryTrouble as error:
+    except DirectoryError as error:
         return _unreadable_group(subject, error)
     if not members:
         return subject.warning("nobody is in it", "Add people to the group, or name another.")
     return subject.ok(f"{len(members)} in it")
 
 
-def _unreadable_group(subject: Subject, error: DirectoryTrouble) -> CheckResult:
+def _unreadable_group(subject: Subject, error: DirectoryError) -> CheckResult:
     match error.code:
         case "missing_scope":
             return subject.unchecked("the scope to look is missing, see above")
@@ -114,7 +114,7 @@ async def approvers_finding(
         able = _able(policy.approvers, kinds)
         able |= await directory.able_in(policy.approvers.groups, policy.approvals + 1)
         askers = await _askers(directory, policy.requesters)
-    except DirectoryTrouble as error:
+    except DirectoryError as error:
         return subject.unchecked(f"the groups could not be read: {error.why}")
     return judge(subject, policy, able, askers)
 

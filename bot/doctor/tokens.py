@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bot.doctor.clock import http_date
 from bot.doctor.results import Subject
-from bot.slack.errors import CALL_ERRORS, BadToken, meaning_of
+from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.identity import Identity
 from bot.slack.manifest import SCOPES
 
@@ -88,15 +88,15 @@ IDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
 
 def _no(error: BaseException) -> CheckResult:
-    meaning = meaning_of(error)
-    if isinstance(meaning, BadToken):
+    meaning = translate_error(error)
+    if isinstance(meaning, InvalidToken):
         return BOT_TOKEN.problem(f"Slack refuses it ({meaning.code})", COPY_BOT)
     return BOT_TOKEN.problem(said(error), TRY_AGAIN)
 
 
 def said(error: BaseException) -> str:
     """Say in a few words what became of a call."""
-    meaning = meaning_of(error)
+    meaning = translate_error(error)
     return f"Slack answered {meaning.code}" if meaning.code else "Slack did not answer"
 
 
@@ -161,10 +161,10 @@ async def app_token_finding(client: AsyncWebClient, token: str, us: Us | None) -
 
 
 def _no_socket(error: BaseException) -> CheckResult:
-    meaning = meaning_of(error)
+    meaning = translate_error(error)
     if meaning.code == "missing_scope":
         return APP_TOKEN.problem("it lacks the scope connections:write", COPY_APP)
-    if isinstance(meaning, BadToken):
+    if isinstance(meaning, InvalidToken):
         return APP_TOKEN.problem(f"Slack refuses it ({meaning.code})", COPY_APP)
     return APP_TOKEN.problem(said(error), TRY_AGAIN)
 

@@ -25,7 +25,7 @@ async def allowed_projects(
     Raises:
         NotAllowed: the person may use none of them; this is the refusal of the first.
         UnknownProject: there are no candidates.
-        DirectoryTrouble: Slack did not say who the person is.
+        DirectoryError: Slack did not say who the person is.
     """
     projects = list(candidates)
     checks = (_refusal(directory, actor, channel, project) for project in projects)

@@ -1,4 +1,4 @@
-"""Builds the Web API clients: one session, a time limit, no repeating behind our back."""
+"""Builds the Web API clients: one shared session, a timeout, and no automatic retries."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ if TYPE_CHECKING:
     from aiohttp import TraceConfig
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-#: Seconds for one call; the SDK's own 30 outlive every trigger and every reader's patience.
+#: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
 TIMEOUT = 10
 
-#: Calls at once; more wait for a free connection. aiohttp uses connections in turn, so those of a
-#: rush stay as long as the bot is busy.
-CONNECTIONS = 32
+#: Connections of a session; further calls wait for a free one. aiohttp uses connections in turn,
+#: so those opened during a burst stay open while the bot is busy.
+MAX_CONNECTIONS = 32
 
 
 def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
-    """Open a session that clients may share; close it when the bot stops."""
+    """Open a session that clients share; the caller closes it."""
     return ClientSession(
-        connector=TCPConnector(limit=CONNECTIONS),
-        # A client that is given a session never applies its own time limit to it.
+        connector=TCPConnector(limit=MAX_CONNECTIONS),
+        # A client with a given session does not apply its own timeout.
         timeout=ClientTimeout(total=TIMEOUT),
         trace_configs=list(traces),
     )
 
 
 class Client(AsyncWebClient):
-    """Slack's own client, which takes a proxy's page for what it is: no answer of Slack's."""
+    """Slack's client, which raises a client error for an answer that is not JSON."""
 
     async def api_call(self, *args: Any, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
         try:
             return await super().api_call(*args, **kwargs)
         except AttributeError as error:
-            # The SDK reads text/plain as an answer, and then looks for "ok" in the text.
+            # The SDK keeps text/plain as a string and then reads "ok" from it.
             raise ClientPayloadError("the answer is not JSON") from error
 
 
 def build_client(token: str | None, base_url: str, session: ClientSession) -> AsyncWebClient:
-    """Build a Web API client.
+    """Build a Web API client without the SDK's retry handlers.
 
-    The SDK's default handlers repeat a call whose connection broke, `chat.postMessage` included:
-    that would be two messages. Who may be repeated, and when, the outbox decides.
+    Those repeat a call after a lost connection, also `chat.postMessage`, which would post twice.
+    The outbox decides which calls are repeated.
 
     Args:
         token: `xoxb-…`, or None for calls that bring their own.
-        base_url: the Web API's address, such as `https://slack.com/api/`.
+        base_url: such as `https://slack.com/api/`.
         session: from `new_session`.
     """
     return Client(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.async_cache import AsyncCache
 from bot.cancellation.policy import Kind, Person
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, RateLimited, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +80,7 @@ class Directory:
         Whoever is named by id needs no look-up, and whoever is not ours has no group.
 
         Raises:
-            DirectoryTrouble: Slack did not say; the person has no rights.
+            DirectoryError: Slack did not say; the person has no rights.
         """
         if who.is_outsider:
             return await self._outsider(who, people)
@@ -97,7 +97,7 @@ class Directory:
         what it said within the last minute counts.
 
         Raises:
-            DirectoryTrouble: Slack did not say; the person has no rights.
+            DirectoryError: Slack did not say; the person has no rights.
         """
         began = self._clock()
         person = await self.person(who, people)
@@ -109,11 +109,11 @@ class Directory:
     async def _outsider(self, who: Actor, people: People) -> Person:
         # Ids alone could be those of somebody of ours: the team that Slack knows must fit.
         if who.id in people.users and await self._kind_of(who.id) is not Kind.OUTSIDER:
-            raise DirectoryTrouble(TWO_TEAMS)
+            raise DirectoryError(TWO_TEAMS)
         return Person(id=who.id, team=who.team, kind=Kind.OUTSIDER)
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
-        """Return the user ids of everybody in these groups; raises `DirectoryTrouble`."""
+        """Return the user ids of everybody in these groups; raises `DirectoryError`."""
         lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
         return frozenset().union(*lists)
 
@@ -123,7 +123,7 @@ class Directory:
         A big group is not asked through: of its later members nothing bad is assumed.
 
         Raises:
-            DirectoryTrouble: the groups could not be read.
+            DirectoryError: the groups could not be read.
         """
         members = sorted(await self.members_of(groups))
         able: set[str] = set()
@@ -137,7 +137,7 @@ class Directory:
     async def _may_be_able(self, user: str) -> bool:
         try:
             return await self._kind_of(user) is Kind.MEMBER
-        except DirectoryTrouble as error:
+        except DirectoryError as error:
             # Rights are checked at the click; who cannot be read now may be read then.
             return error.code not in UNKNOWN_USER
 
@@ -158,7 +158,7 @@ class Directory:
         try:
             return await cache.get(key, max_age=HOLDS, timeout=self._patience, since=since)
         except CALL_ERRORS as error:
-            limited = isinstance(meaning_of(error), RateLimited)
+            limited = isinstance(translate_error(error), RateLimited)
             stored = cache.get_stored(key, max_age=HOLDS) if limited else None
             if stored is None:
                 raise _trouble(error) from error
@@ -193,10 +193,10 @@ def _is_ours(user: Mapping[str, Any], identity: Identity) -> bool:
     return not known or bool(known & identity.homes)
 
 
-def _trouble(error: BaseException) -> DirectoryTrouble:
-    meaning = meaning_of(error)
+def _trouble(error: BaseException) -> DirectoryError:
+    meaning = translate_error(error)
     if meaning.code in WHYS:
-        return DirectoryTrouble(WHYS[meaning.code], meaning.code)
+        return DirectoryError(WHYS[meaning.code], meaning.code)
     if meaning.code:
-        return DirectoryTrouble(f"Slack answered {meaning.code}.", meaning.code)
-    return DirectoryTrouble("Slack did not answer in time.")
+        return DirectoryError(f"Slack answered {meaning.code}.", meaning.code)
+    return DirectoryError("Slack did not answer in time.")

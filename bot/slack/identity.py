@@ -1,4 +1,4 @@
-"""Who the bot is in Slack: the answer of one `auth.test` at start."""
+"""The bot's own ids in Slack, from one `auth.test` at start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Identity:
 
     Attributes:
         team: the workspace in which the bot is installed (`T…`).
-        enterprise: the organization around it (`E…`), on Enterprise Grid only.
+        enterprise: the organization of the workspace (`E…`), on Enterprise Grid only.
         user: the bot's user id.
         bot: the bot's id (`B…`).
-        url: the workspace's address, which the links to messages begin with.
-        posts_anywhere: whether the bot may post in public channels without being in them.
+        url: the workspace's address, the base of links to messages.
+        posts_anywhere: whether the bot may post in public channels that it has not joined.
     """
 
     team: str
@@ -33,7 +33,7 @@ class Identity:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], scopes: str = "") -> Identity:
-        """Read the answer of `auth.test`, and the `x-oauth-scopes` that come with it."""
+        """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
         return cls(
             team=str(answer["team_id"]),
             user=str(answer["user_id"]),
@@ -45,22 +45,22 @@ class Identity:
 
     @property
     def homes(self) -> frozenset[str]:
-        """The ids that a payload may name as our own workspace or organization."""
+        """The ids by which payloads name the bot's workspace or organization."""
         return frozenset(each for each in (self.team, self.enterprise) if each)
 
     def link_to(self, channel: str, ts: str) -> str | None:
-        """Return the address of a message, as Slack's own "Copy link" makes it."""
+        """Return the address of a message, as Slack's "Copy link" builds it."""
         if not self.url:
             return None
         return f"{self.url.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
 
 
 async def read_identity(client: AsyncWebClient) -> Identity:
-    """Ask Slack who we are; raises `SlackApiError` when the token is not good."""
+    """Call `auth.test`; raises `SlackApiError` when the token is invalid."""
     answer = await client.auth_test()
-    known = {name: answer.get(name) for name in _NAMES}
+    fields = {name: answer.get(name) for name in _FIELDS}
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    return Identity.of(known, str(headers.get("x-oauth-scopes", "")))
+    return Identity.of(fields, str(headers.get("x-oauth-scopes", "")))
 
 
-_NAMES = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
+_FIELDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")

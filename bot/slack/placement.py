@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.async_cache import AsyncCache
-from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.errors import CALL_ERRORS, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -212,7 +212,7 @@ def read_place(channel: Mapping[str, Any], *, posts_anywhere: bool = False) -> C
 
 
 def _unknown(error: BaseException) -> ChannelInfo:
-    meaning = meaning_of(error)
+    meaning = translate_error(error)
     if meaning.code in ABSENT:
         return ChannelInfo(can_post=False, why="it is not in this channel")
     return ChannelInfo(

@@ -1,4 +1,4 @@
-"""Tells one person something in private: by response_url, else in the channel, else directly."""
+"""Sends private replies: by response_url, else as ephemeral message, else as direct message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
 from bot.slack.dialog.views import internal_error_text
-from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import channel_of
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ OK = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyTarget:
-    """Where a person is.
+    """Where to reach the user of a payload.
 
     Attributes:
-        user: the person.
-        channel: the channel they look at, if the payload told.
-        response_url: Slack's address for answers: 5 of them within 30 minutes.
+        user: the user's id.
+        channel: the channel of the payload, if it has one.
+        response_url: accepts 5 messages within 30 minutes.
     """
 
     user: str
@@ -40,7 +40,7 @@ class ReplyTarget:
 
 
 def reply_target_of(body: Mapping[str, Any]) -> ReplyTarget:
-    """Read where a payload came from."""
+    """Read the reply target of a payload."""
     user = body.get("user")
     return ReplyTarget(
         user=str(user["id"] if isinstance(user, dict) else body["user_id"]),
@@ -50,22 +50,17 @@ def reply_target_of(body: Mapping[str, Any]) -> ReplyTarget:
 
 
 class PrivateReply:
-    """Private answers, with a way left when the first is barred."""
+    """Sends private messages, and falls back to the next way when one fails."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
 
     async def send_text(self, target: ReplyTarget, text: str) -> None:
-        """Send one person a sentence, which must be safe mrkdwn."""
+        """Send one user a sentence, which must be safe mrkdwn."""
         await self.send(target, private(text))
 
     async def send(self, target: ReplyTarget, message: dict[str, Any]) -> None:
-        """Send one person a message by the first way that Slack accepts.
-
-        Args:
-            target: where the person is.
-            message: `text` and `blocks`, with `response_type` for the response_url.
-        """
+        """Send one user a message: `text`, `blocks`, and `response_type` for the response_url."""
         if target.response_url and await self._respond(target.response_url, message):
             return
         if target.channel and await self._post_ephemeral(target.channel, target.user, message):
@@ -83,20 +78,12 @@ class PrivateReply:
         try:
             answer = await webhook.send_dict(message | {"replace_original": False})
         except CALL_ERRORS as error:
-            log.warning("response_url failed", error=meaning_of(error).sentence)
+            log.warning("response_url failed", error=translate_error(error).sentence)
             return False
-        # Slack refuses by status, and the SDK raises nothing.
+        # A refusal is only a status; the SDK raises no exception for it.
         if answer.status_code != OK:
             log.warning("response_url refused", status=answer.status_code)
         return bool(answer.status_code == OK)
-
-    async def _post_direct(self, user: str, message: dict[str, Any]) -> None:
-        try:
-            await self._client.chat_postMessage(
-                channel=user, text=message["text"], blocks=message["blocks"]
-            )
-        except CALL_ERRORS as error:
-            log.warning("person could not be told", user=user, error=meaning_of(error).sentence)
 
     async def _post_ephemeral(self, channel: str, user: str, message: dict[str, Any]) -> bool:
         try:
@@ -104,6 +91,15 @@ class PrivateReply:
                 channel=channel, user=user, text=message["text"], blocks=message["blocks"]
             )
         except CALL_ERRORS as error:
-            log.warning("chat.postEphemeral failed", error=meaning_of(error).sentence)
+            log.warning("chat.postEphemeral failed", error=translate_error(error).sentence)
             return False
         return True
+
+    async def _post_direct(self, user: str, message: dict[str, Any]) -> None:
+        try:
+            await self._client.chat_postMessage(
+                channel=user, text=message["text"], blocks=message["blocks"]
+            )
+        except CALL_ERRORS as error:
+            why = translate_error(error).sentence
+            log.warning("private reply failed", user=user, error=why)

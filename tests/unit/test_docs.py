@@ -25,7 +25,7 @@ PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
 
 #: Inner nodes of the trees of errors: only their leaves are raised.
 ROOTS = {"AtlasError", "AtlasRejected", "AtlasUnavailable", "CancellationError", "NotAllowed"}
-ROOTS |= {"StateConflict", "LedgerError", "SlackTrouble"}
+ROOTS |= {"StateConflict", "LedgerError", "SlackError"}
 
 
 def page(name: str) -> str:

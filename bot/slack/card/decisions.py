@@ -15,7 +15,7 @@ from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.error_messages import sentence_for
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, SlackTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, translate_error
 from bot.slack.payloads import actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
 from bot.tasks import run_until_deadline
@@ -98,7 +98,7 @@ class CardActions:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
             request = await run_until_deadline(decision(click), self._background, self._ack_timeout)
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
             self._start(self._report_refusal(click, error), click)
         else:
@@ -117,7 +117,7 @@ class CardActions:
         view = dialog_views.deny_reason(click.request_id)
         try:
             await open_dialog(self._client, click.trigger_id, view)
-        except SlackTrouble as error:
+        except SlackError as error:
             log.warning("dialog could not be opened", error=error.sentence)
             await self._replies.send_text(click.reply_to, sentence_for(error))
         else:
@@ -129,9 +129,9 @@ class CardActions:
             return await run_until_deadline(
                 self._check_deny(click), self._background, DENY_CHECK_TIMEOUT
             )
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             log.info("denial not checked before its dialog", error=str(error))
-            return error if isinstance(error, DirectoryTrouble) else None
+            return error if isinstance(error, DirectoryError) else None
 
     async def _check_deny(self, click: Click) -> Exception | None:
         request = await self._service.request(click.request_id)
@@ -172,4 +172,4 @@ class CardActions:
                 channel=click.reply_to.channel, ts=click.message, **message
             )
         except CALL_ERRORS as error:
-            log.info("clicked message not updated", error=meaning_of(error).sentence)
+            log.info("clicked message not updated", error=translate_error(error).sentence)

@@ -18,11 +18,11 @@ from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import (
     CALL_ERRORS,
-    DialogTooLate,
-    DirectoryTrouble,
-    NotReachable,
-    SlackTrouble,
-    meaning_of,
+    DialogExpired,
+    DirectoryError,
+    SlackError,
+    SlackUnavailable,
+    translate_error,
 )
 from bot.slack.placement import NowhereToPost, choose, target
 from bot.tasks import cancel_and_wait
@@ -80,13 +80,13 @@ class SearchQuery:
 
 
 async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> str:
-    """Open a dialog and return its id; raises `SlackTrouble`."""
+    """Open a dialog and return its id; raises `SlackError`."""
     if not trigger_id:
-        raise DialogTooLate  # Slack would report an invalid argument
+        raise DialogExpired  # Slack would report an invalid argument
     try:
         response = await client.views_open(trigger_id=trigger_id, view=view)
     except CALL_ERRORS as error:
-        raise meaning_of(error) from error
+        raise translate_error(error) from error
     return str((response.get("view") or {})["id"])
 
 
@@ -119,7 +119,7 @@ class Dialogs:
         """Open a view and return its id; None if it could not be opened, which is reported."""
         try:
             view_id = await open_dialog(self._client, trigger_id, view)
-        except SlackTrouble as error:
+        except SlackError as error:
             await self._report_not_opened(error, reply_to)
             return None
         log.info("dialog opened", view=view_id)
@@ -136,7 +136,7 @@ class Dialogs:
         """Build the view of a job; asks Atlas about the job and Slack about rights concurrently."""
         try:
             return await self._job_view(job, actor)
-        except (Refusal, AtlasError, CancellationError, DirectoryTrouble) as error:
+        except (Refusal, AtlasError, CancellationError, DirectoryError) as error:
             log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
             return self._error_view(error, job)
         except asyncio.CancelledError:
@@ -155,9 +155,9 @@ class Dialogs:
         """Update an open dialog, unless it was closed."""
         try:
             await self._update(view_id, view)
-        except DialogTooLate:
+        except DialogExpired:
             log.info("dialog was closed before its update", view=view_id)
-        except NotReachable as error:
+        except SlackUnavailable as error:
             await self._replies.send_text(reply_to, sentence_for(error))
 
     async def _update(self, view_id: str, view: View) -> None:
@@ -165,14 +165,14 @@ class Dialogs:
             try:
                 await self._client.views_update(view_id=view_id, view=view)
             except CALL_ERRORS as error:
-                meaning = meaning_of(error)
-                if pause is None or not isinstance(meaning, NotReachable):
+                meaning = translate_error(error)
+                if pause is None or not isinstance(meaning, SlackUnavailable):
                     raise meaning from error
                 await self._sleep(pause)
             else:
                 return
 
-    async def _report_not_opened(self, error: SlackTrouble, reply_to: ReplyTarget) -> None:
+    async def _report_not_opened(self, error: SlackError, reply_to: ReplyTarget) -> None:
         if error.code in TRIGGER_USED:
             log.info("dialog is open already", code=error.code)
             return
@@ -185,12 +185,12 @@ class Dialogs:
         if isinstance(error, AtlasError):
             answer = mrkdwn.atlas_answer(error.status, error.code)
             return dialog_views.error(str(error), job, answer)
-        if isinstance(error, (LedgerError, DirectoryTrouble)):
+        if isinstance(error, (LedgerError, DirectoryError)):
             return dialog_views.error(str(error), job)
         return dialog_views.refused(sentence_for(error, self._links))
 
     async def _check_access(self, job: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
-        """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryTrouble`."""
+        """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryError`."""
         policy = self._service.policy_of(job.ref.project_id)
         if policy is None:
             raise UnknownProject
@@ -268,7 +268,7 @@ class Searches:
             projects = await allowed_projects(
                 self._directory, actor, query.asked_in, query.projects
             )
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             return dialog_views.refused(sentence_for(error))
         result, searched = await self._search(query, projects, view_id, reply_to)
         if result.found is None:

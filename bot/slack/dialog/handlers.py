@@ -24,7 +24,7 @@ from bot.slack.command.grammar import parse_job_value
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.payloads import REQUEST_KEY, actor_of, channel_of, decode_metadata
 from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.state import read_picker, submit_problem
@@ -127,7 +127,7 @@ class Submissions:
         except UnreadableDialog as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return update_with(dialog_views.refused(mrkdwn.escape(str(error))))
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._links)
         return self._recorded(request, state, str(view["id"]))
@@ -138,7 +138,7 @@ class Submissions:
         reason = typed_text(view, ids.REASON)
         try:
             await self._before_ack(self._deny(request_id, actor, reason))
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             log.info("denial refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._links)
         return CLOSE
@@ -202,7 +202,7 @@ class Submissions:
             await self._client.views_update(view_id=view_id, view=view)
         except CALL_ERRORS as error:
             # The dialog was closed or Slack is unavailable; it already shows the channel.
-            log.info("card could not be linked", error=meaning_of(error).sentence)
+            log.info("card could not be linked", error=translate_error(error).sentence)
 
 
 def card_location(request: Request) -> str:
@@ -216,7 +216,7 @@ def refusal(error: Exception, links: Links) -> Response:
     """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
     if isinstance(error, NameNotTyped):
         return input_error(ids.TYPED, error)
-    if isinstance(error, (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryTrouble)):
+    if isinstance(error, (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryError)):
         return input_error(ids.REASON, error)
     return update_with(dialog_views.refused(sentence_for(error, links)))
 

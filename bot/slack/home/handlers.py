@@ -13,7 +13,7 @@ from bot.cancellation.errors import CancellationError
 from bot.slack import ids
 from bot.slack.access import allowed_projects
 from bot.slack.error_messages import sentence_for
-from bot.slack.errors import CALL_ERRORS, DirectoryTrouble, meaning_of
+from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.home import views as home_views
 from bot.slack.payloads import actor_of
 
@@ -90,7 +90,7 @@ class HomeTab:
                 self._directory, actor, actor.id, self._service.projects.all
             )
             refusal = None
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             projects, refusal = [], home_views.message(f":no_entry: {sentence_for(error)}")
         waiting, past = await asyncio.gather(self._waiting(actor), self._past(projects, refusal))
         if refusal is None and not published:
@@ -116,7 +116,7 @@ class HomeTab:
         try:
             waiting = await self._service.history.awaiting()
             own = [request for request in waiting if await self._may_decide(actor, request)]
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             return home_views.message(f":warning: {sentence_for(error)}")
         return home_views.waiting(own, self._links)
 
@@ -132,4 +132,4 @@ class HomeTab:
             await self._client.views_publish(user_id=actor.id, view=view)
         except CALL_ERRORS as error:
             # The tab is published again when it is opened.
-            log.warning("home tab not published", error=meaning_of(error).sentence)
+            log.warning("home tab not published", error=translate_error(error).sentence)

@@ -11,7 +11,7 @@ from bot.cancellation.errors import CancellationError
 from bot.slack import ids
 from bot.slack.access import allowed_projects
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
-from bot.slack.errors import DirectoryTrouble
+from bot.slack.errors import DirectoryError
 from bot.slack.lists import views as list_views
 from bot.slack.payloads import actor_of
 from bot.slack.private_reply import reply_target_of
@@ -64,7 +64,7 @@ class Lists:
         """Show the jobs that can be cancelled, beginning with number `start`."""
         try:
             projects = await self._allowed(actor, reply_to)
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             await self._replies.send_text(reply_to, sentence_for(error))
             return
         listing = await self._service.finder.listing(projects, cluster=cluster)
@@ -83,7 +83,7 @@ class Lists:
             projects = await self._allowed(actor, reply_to)
             names = {project.id: project.name for project in projects}
             past = await self._service.history.recent(count, names)
-        except (CancellationError, DirectoryTrouble) as error:
+        except (CancellationError, DirectoryError) as error:
             await self._replies.send_text(reply_to, sentence_for(error))
         else:
             await self._replies.send(reply_to, list_views.history(past, names, self._links))

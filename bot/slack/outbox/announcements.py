@@ -12,11 +12,11 @@ from bot.cancellation.errors import LedgerError
 from bot.cancellation.lifecycle import Card
 from bot.slack.errors import (
     CALL_ERRORS,
-    BadToken,
-    CannotPostThere,
-    MessageGone,
+    CannotPost,
+    InvalidToken,
+    MessageNotEditable,
     RateLimited,
-    meaning_of,
+    translate_error,
 )
 from bot.slack.outbox import announcement_views
 from bot.slack.outbox.delivery import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.watched_job import WatchedJob
-    from bot.slack.errors import SlackTrouble
+    from bot.slack.errors import SlackError
     from bot.slack.links import Links
     from bot.timings import Timings
 
@@ -73,7 +73,7 @@ class ToAnnounce(Protocol):
 
 
 def next_action(
-    sighting: WatchedJob, trouble: SlackTrouble, jitter: Callable[[], float] = random.random
+    sighting: WatchedJob, trouble: SlackError, jitter: Callable[[], float] = random.random
 ) -> Verdict:
     """Decide what to do with an announcement that Slack did not take (pure).
 
@@ -84,9 +84,9 @@ def next_action(
     """
     if verdict := passing(trouble, sighting.attempts, jitter):
         return verdict
-    if isinstance(trouble, MessageGone) or sighting.attempts >= MOST_TRIES:
+    if isinstance(trouble, MessageNotEditable) or sighting.attempts >= MOST_TRIES:
         return Drop()
-    known = isinstance(trouble, CannotPostThere)
+    known = isinstance(trouble, CannotPost)
     return RetryLater(
         LATER if known or sighting.attempts >= TRIES else pause(sighting.attempts, jitter)
     )
@@ -185,7 +185,7 @@ class Announcements:
         try:
             message = await self._send(sighting, channel)
         except CALL_ERRORS as error:
-            await self._cope(sighting, channel, meaning_of(error))
+            await self._cope(sighting, channel, translate_error(error))
         else:
             # What a repeated post shows may be what the first one did: it is drawn once more.
             current = sighting.message is not None or sighting.attempts == 1
@@ -215,10 +215,10 @@ class Announcements:
         )
         return Card(channel=str(answer.get("channel") or channel), ts=str(answer.get("ts") or ""))
 
-    async def _cope(self, sighting: WatchedJob, channel: str, trouble: SlackTrouble) -> None:
+    async def _cope(self, sighting: WatchedJob, channel: str, trouble: SlackError) -> None:
         verdict = next_action(sighting, trouble)
         _log(sighting, trouble, verdict)
-        if isinstance(verdict, RetryLater) and isinstance(trouble, (RateLimited, CannotPostThere)):
+        if isinstance(verdict, RetryLater) and isinstance(trouble, (RateLimited, CannotPost)):
             self._pace.rest(channel, verdict.seconds)
         match verdict:
             case RetryLater(seconds):
@@ -234,8 +234,8 @@ class Announcements:
         await retry_write(lambda: told(sighting, message, current=current), self._sleep)
 
 
-def _log(sighting: WatchedJob, trouble: SlackTrouble, verdict: Verdict) -> None:
-    lasting = isinstance(trouble, (BadToken, CannotPostThere)) or isinstance(verdict, Drop)
+def _log(sighting: WatchedJob, trouble: SlackError, verdict: Verdict) -> None:
+    lasting = isinstance(trouble, (InvalidToken, CannotPost)) or isinstance(verdict, Drop)
     say = log.error if lasting else log.warning
     ref = sighting.ref
     say(

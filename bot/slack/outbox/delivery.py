@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
 from bot.slack.errors import (
-    BadToken,
-    CannotPostThere,
-    MessageGone,
-    NotReachable,
-    PostedBefore,
+    AlreadyPosted,
+    CannotPost,
+    InvalidToken,
+    MessageNotEditable,
     RateLimited,
-    SlackTrouble,
+    SlackError,
+    SlackUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ Verdict: TypeAlias = RetryLater | Delivered | MoveCard | TellRequester | Drop
 
 
 def next_action(
-    post: Post, trouble: SlackTrouble, jitter: Callable[[], float] = random.random
+    post: Post, trouble: SlackError, jitter: Callable[[], float] = random.random
 ) -> Verdict:
     """Decide by what Slack said, by what kind of post it is, and by how often it was tried.
 
@@ -80,29 +80,29 @@ def next_action(
     """
     if verdict := passing(trouble, post.attempts, jitter):
         return verdict
-    known = isinstance(trouble, (CannotPostThere, MessageGone))
+    known = isinstance(trouble, (CannotPost, MessageNotEditable))
     if not known and post.attempts < TRIES:
         return RetryLater(pause(post.attempts, jitter))
     return _for_good(post)
 
 
 def passing(
-    trouble: SlackTrouble, attempts: int, jitter: Callable[[], float]
+    trouble: SlackError, attempts: int, jitter: Callable[[], float]
 ) -> RetryLater | Delivered | None:
     """Decide where the trouble has nothing to do with the message; None where it has."""
     match trouble:
-        case PostedBefore():
+        case AlreadyPosted():
             return Delivered()
         case RateLimited(seconds=seconds):
             return RetryLater(seconds + jitter())
-        case NotReachable():
+        case SlackUnavailable():
             return RetryLater(pause(attempts, jitter))
-        case BadToken():
+        case InvalidToken():
             return RetryLater(MENDING)
     return None
 
 
-def why_moved(post: Post, trouble: SlackTrouble) -> str:
+def why_moved(post: Post, trouble: SlackError) -> str:
     """Say on the card why it stands in the direct message, and what to do if it waits there."""
     if post.request.state is not State.AWAITING:
         return trouble.sentence

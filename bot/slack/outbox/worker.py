@@ -12,7 +12,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import bind_to_log
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
-from bot.slack.errors import CALL_ERRORS, BadToken, PostedBefore, RateLimited, meaning_of
+from bot.slack.errors import CALL_ERRORS, AlreadyPosted, InvalidToken, RateLimited, translate_error
 from bot.slack.outbox.delivery import (
     LONGEST_PAUSE,
     Delivered,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bot.cancellation.policy import Policy
     from bot.cancellation.posts import Post, Posts
     from bot.cancellation.request_context import RequestTracer
-    from bot.slack.errors import SlackTrouble
+    from bot.slack.errors import SlackError
     from bot.slack.links import Links
     from bot.slack.outbox.delivery import Verdict
     from bot.timings import Timings
@@ -130,7 +130,7 @@ class Outbox:
             await self._sleep(seconds)
             channel, ts = await self._send(post)
         except CALL_ERRORS as error:
-            await self._cope(post, meaning_of(error))
+            await self._cope(post, translate_error(error))
         else:
             await self._note_sent(post, channel, ts)
 
@@ -215,14 +215,14 @@ class Outbox:
         policy = self._policy_of(post.request.ref.project_id)
         return card_views.message(post.request, policy.approvers if policy else None, self._links)
 
-    async def _cope(self, post: Post, trouble: SlackTrouble) -> None:
+    async def _cope(self, post: Post, trouble: SlackError) -> None:
         verdict = next_action(post, trouble)
         _log(post, trouble, verdict)
         if isinstance(trouble, RateLimited):
             self._pace.rest(post.request.channel, trouble.seconds)
         await self._carry_out(post, trouble, verdict)
 
-    async def _carry_out(self, post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:
+    async def _carry_out(self, post: Post, trouble: SlackError, verdict: Verdict) -> None:
         match verdict:
             case RetryLater(seconds):
                 await self._posts.post_again(post, seconds, trouble.sentence)
@@ -241,7 +241,7 @@ class Outbox:
         try:
             channel, ts = await self._post(post.request.requester, card_replies.message(post), None)
         except CALL_ERRORS as error:
-            meaning = meaning_of(error)
+            meaning = translate_error(error)
             verdict = next_action(post, meaning)
             lasting = isinstance(verdict, (TellRequester, Drop))
             final: Verdict = Drop() if lasting else verdict
@@ -249,7 +249,7 @@ class Outbox:
         else:
             await self._note_sent(post, channel, ts)
 
-    async def _posted_before(self, post: Post, trouble: SlackTrouble) -> None:
+    async def _posted_before(self, post: Post, trouble: SlackError) -> None:
         """Note as sent what Slack says it has; but a card is of no use unless we know where."""
         if post.kind is not PostKind.CARD:
             where = post.request.card.channel if post.request.card else post.request.requester
@@ -258,8 +258,8 @@ class Outbox:
         try:
             channel, ts = await self._post(post.request.channel, self._card(post), None)
         except CALL_ERRORS as error:
-            again = meaning_of(error)
-            repeated = trouble if isinstance(again, PostedBefore) else again
+            again = translate_error(error)
+            repeated = trouble if isinstance(again, AlreadyPosted) else again
             await self._posts.post_again(post, LONGEST_PAUSE, repeated.sentence)
         else:
             await self._note_sent(post, channel, ts)
@@ -269,8 +269,8 @@ class Outbox:
         log.info(SAID[post.kind], tells=str(post.event), channel=channel, ts=ts)
 
 
-def _log(post: Post, trouble: SlackTrouble, verdict: Verdict) -> None:
-    level = "error" if isinstance(trouble, BadToken) or isinstance(verdict, Drop) else "warning"
+def _log(post: Post, trouble: SlackError, verdict: Verdict) -> None:
+    level = "error" if isinstance(trouble, InvalidToken) or isinstance(verdict, Drop) else "warning"
     say = log.error if level == "error" else log.warning
     say(
         "post not taken",

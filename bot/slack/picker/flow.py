@@ -17,7 +17,7 @@ from bot.slack.command.grammar import closest_keyword
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
-from bot.slack.errors import DirectoryTrouble
+from bot.slack.errors import DirectoryError
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import PickerState
 from bot.tasks import cancel_and_wait
@@ -116,7 +116,7 @@ class Pickers:
         with self._superseding(view_id, reply_to) as update:
             try:
                 projects = await self._allowed(state, actor)
-            except (CancellationError, DirectoryTrouble) as error:
+            except (CancellationError, DirectoryError) as error:
                 await update(dialog_views.refused(sentence_for(error)))
                 return
             # This also removes the pickers after `last`, with their selections.
@@ -149,7 +149,7 @@ class Pickers:
         with self._superseding(view_id, reply_to) as update:
             try:
                 content = await reading
-            except (CancellationError, DirectoryTrouble) as error:
+            except (CancellationError, DirectoryError) as error:
                 await update(dialog_views.refused(sentence_for(error)))
             else:
                 # A typed cluster is shown as selected only once it is known to exist.

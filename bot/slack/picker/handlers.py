@@ -13,7 +13,7 @@ from bot.cancellation.errors import CancellationError
 from bot.slack import ids
 from bot.slack.access import allowed_projects
 from bot.slack.error_messages import UNKNOWN_DIALOG
-from bot.slack.errors import DirectoryTrouble
+from bot.slack.errors import DirectoryError
 from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import MESSAGE_VALUE, read_picker, selected_value, with_selection
@@ -136,7 +136,7 @@ class PickerOptions:
                 return await self._load(body, load)
         except TimeoutError:
             return picker_views.message_option(TIMED_OUT)
-        except (AtlasError, CancellationError, DirectoryTrouble) as error:
+        except (AtlasError, CancellationError, DirectoryError) as error:
             return picker_views.message_option(str(error))
 
     async def _load(self, body: Mapping[str, Any], load: Load) -> list[Block]:

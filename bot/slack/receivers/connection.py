@@ -15,12 +15,12 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.errors import (
     CALL_ERRORS,
-    NotReachable,
     RateLimited,
-    SlackTrouble,
+    SlackError,
+    SlackUnavailable,
     SocketModeOff,
     TooManyConnections,
-    meaning_of,
+    translate_error,
 )
 from bot.slack.receivers.base import InFlight
 from bot.tasks import cancel_and_wait
@@ -64,7 +64,7 @@ MAX_BACKOFF = 10.0
 STABLE_AFTER = 5.0
 
 #: Slack's reasons for a disconnect that a new connection does not help against.
-DISCONNECT_ERRORS: Mapping[str, type[SlackTrouble]] = {
+DISCONNECT_ERRORS: Mapping[str, type[SlackError]] = {
     "link_disabled": SocketModeOff,
     "too_many_websockets": TooManyConnections,
 }
@@ -114,7 +114,7 @@ class Connection:
         return is_recent and self.can_send and not self.closed.is_set()
 
     async def wait_for_hello(self) -> None:
-        """Wait for Slack's hello; raises `SlackTrouble` where Slack disconnects instead.
+        """Wait for Slack's hello; raises `SlackError` where Slack disconnects instead.
 
         A connection without a hello is kept, since it may still answer pings.
         """
@@ -125,7 +125,7 @@ class Connection:
             for waiting in waits:
                 waiting.cancel()
         if self.disconnecting.is_set() and not self._hello.is_set():
-            raise DISCONNECT_ERRORS.get(self.reason, NotReachable)(self.reason)
+            raise DISCONNECT_ERRORS.get(self.reason, SlackUnavailable)(self.reason)
 
     async def send(self, text: str) -> None:
         """Send an ack; raises `ConnectionError` where the connection is closing."""
@@ -223,7 +223,7 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
     """Open a connection and wait for its hello.
 
     Raises:
-        SlackTrouble: Slack disconnects at once.
+        SlackError: Slack disconnects at once.
         CALL_ERRORS: Slack cannot be reached, or returns no address.
     """
     answer = await client.apps_connections_open(app_token=app_token)
@@ -267,7 +267,7 @@ class ConnectionKeeper:
         self._background = background
         self._attempts = 0
         self._task: asyncio.Task[None] | None = None
-        self.error: SlackTrouble | None = None
+        self.error: SlackError | None = None
         self.interrupted = asyncio.Event()
 
     def start(self) -> None:
@@ -298,17 +298,17 @@ class ConnectionKeeper:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     connection = await self._connect()
-            except (*CALL_ERRORS, SlackTrouble) as error:
-                self._failed(error if isinstance(error, SlackTrouble) else meaning_of(error))
+            except (*CALL_ERRORS, SlackError) as error:
+                self._failed(error if isinstance(error, SlackError) else translate_error(error))
             except Exception:
                 log.exception("connecting failed unexpectedly", connection=self._name)
-                self._failed(NotReachable())
+                self._failed(SlackUnavailable())
             else:
                 self.error = None
                 log.info("connected", connection=self._name)
                 return connection
 
-    def _failed(self, error: SlackTrouble) -> None:
+    def _failed(self, error: SlackError) -> None:
         self.interrupted.set()
         self.error = error
         log.warning(
@@ -316,7 +316,7 @@ class ConnectionKeeper:
         )
 
 
-def backoff(attempts: int, error: SlackTrouble | None = None) -> float:
+def backoff(attempts: int, error: SlackError | None = None) -> float:
     """Return the seconds before the next attempt, with jitter that spreads replicas."""
     longest = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempts - 1, 10)) if attempts else 0.0
     retry_after = error.seconds if isinstance(error, RateLimited) else 0.0

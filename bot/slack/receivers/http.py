@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 
-from bot.slack.errors import CALL_ERRORS, meaning_of
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.receivers.base import NOT_RUNNING, InFlight, UnreadablePayload, bolt_request
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class HttpReceiver:
             await self._client.auth_test()
         except CALL_ERRORS as error:
             self._tested_at = None
-            return meaning_of(error).sentence
+            return translate_error(error).sentence
         self._tested_at = self._clock()
         return None
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import FakeSlackServer, Fault, Settings
-from bot.slack.client import CONNECTIONS
+from bot.slack.client import MAX_CONNECTIONS
 from tests.acceptance.house import RUNNING, SLACK_TIME, open_house
 from tests.support.stream import streaming
 
@@ -64,8 +64,8 @@ async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_lose
 async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         sockets = house.slack.sockets
-        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * CONNECTIONS)
-        commands = (house.types("rina", "prod-eu") for _ in range(2 * CONNECTIONS))
+        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        commands = (house.types("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await sockets.cut()
@@ -76,8 +76,8 @@ async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: 
 async def test_dialogs_that_hang_hold_up_no_outcome(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         view = await house.looks_up(RUNNING)
-        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * CONNECTIONS)
-        commands = (house.types("ada", "prod-eu") for _ in range(2 * CONNECTIONS))
+        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        commands = (house.types("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await house.slack.submits("rina", view, {"reason": "started by mistake"})

@@ -14,13 +14,13 @@ from bot.cancellation.lifecycle import Card
 from bot.cancellation.watched_job import WatchedState
 from bot.slack.command.grammar import OpenJob, parse
 from bot.slack.errors import (
-    BadToken,
-    CannotPostThere,
-    MessageGone,
-    NotReachable,
-    PostedBefore,
+    AlreadyPosted,
+    CannotPost,
+    InvalidToken,
+    MessageNotEditable,
     RateLimited,
-    SlackRefused,
+    SlackRejected,
+    SlackUnavailable,
 )
 from bot.slack.outbox.announcements import LATER, MOST_TRIES, Announcements, next_action
 from bot.slack.outbox.delivery import LONGEST_PAUSE, MENDING, TRIES, Delivered, Drop, RetryLater
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.cancellation.watched_job import WatchedJob
-    from bot.slack.errors import SlackTrouble
+    from bot.slack.errors import SlackError
 
 WATCH = "C0WATCH"
 MESSAGES = messages_of_the_watch()
@@ -273,16 +273,16 @@ async def test_a_delivery_is_noted_though_the_ledger_stumbles(
 @pytest.mark.parametrize(
     ("trouble", "verdict"),
     [
-        (PostedBefore(), Delivered()),
+        (AlreadyPosted(), Delivered()),
         (RateLimited(seconds=7), RetryLater(7)),
-        (NotReachable(), RetryLater(0.5)),
-        (BadToken(), RetryLater(MENDING)),
-        (CannotPostThere(), RetryLater(LATER)),
-        (MessageGone(), Drop()),
-        (SlackRefused("new_error"), RetryLater(0.5)),
+        (SlackUnavailable(), RetryLater(0.5)),
+        (InvalidToken(), RetryLater(MENDING)),
+        (CannotPost(), RetryLater(LATER)),
+        (MessageNotEditable(), Drop()),
+        (SlackRejected("new_error"), RetryLater(0.5)),
     ],
 )
-def test_each_trouble_has_its_way_out(trouble: SlackTrouble, verdict: object) -> None:
+def test_each_trouble_has_its_way_out(trouble: SlackError, verdict: object) -> None:
     assert next_action(sighting(), trouble, lambda: 0.0) == verdict
 
 
@@ -292,11 +292,11 @@ def test_each_trouble_has_its_way_out(trouble: SlackTrouble, verdict: object) ->
 def test_an_unknown_refusal_is_tried_rarely_and_not_for_ever(
     attempts: int, verdict: object
 ) -> None:
-    assert next_action(sighting(attempts=attempts), SlackRefused("x"), lambda: 0.0) == verdict
+    assert next_action(sighting(attempts=attempts), SlackRejected("x"), lambda: 0.0) == verdict
 
 
 def test_slack_may_be_away_for_as_long_as_it_likes() -> None:
-    away = next_action(sighting(attempts=MOST_TRIES * 2), NotReachable(), lambda: 1.0)
+    away = next_action(sighting(attempts=MOST_TRIES * 2), SlackUnavailable(), lambda: 1.0)
 
     assert away == RetryLater(LONGEST_PAUSE)
 

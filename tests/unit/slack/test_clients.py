@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.slack.client import CONNECTIONS, build_client, new_session
-from bot.slack.errors import CALL_ERRORS, NotReachable, meaning_of
+from bot.slack.client import MAX_CONNECTIONS, build_client, new_session
+from bot.slack.errors import CALL_ERRORS, SlackUnavailable, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,7 +45,7 @@ async def test_a_page_of_a_proxy_is_no_answer_of_slack(address_of_a_proxy: str) 
         with pytest.raises(CALL_ERRORS) as refused:
             await client.chat_postMessage(channel="C0OPS", text="hello")
 
-    assert isinstance(meaning_of(refused.value), NotReachable)
+    assert isinstance(translate_error(refused.value), SlackUnavailable)
 
 
 async def test_a_rush_of_calls_opens_so_many_connections_and_no_more() -> None:
@@ -59,6 +59,6 @@ async def test_a_rush_of_calls_opens_so_many_connections_and_no_more() -> None:
 
     async with serving(late) as address, new_session() as session:
         client = build_client("xoxb-1", address, session)
-        await asyncio.gather(*(client.api_test() for _ in range(4 * CONNECTIONS)))
+        await asyncio.gather(*(client.api_test() for _ in range(4 * MAX_CONNECTIONS)))
 
-    assert len(seen) == CONNECTIONS
+    assert len(seen) == MAX_CONNECTIONS

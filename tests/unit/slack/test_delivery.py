@@ -7,14 +7,14 @@ import pytest
 from bot.cancellation.events import EventName
 from bot.cancellation.posts import Post, PostKind
 from bot.slack.errors import (
-    BadToken,
-    CannotPostThere,
-    MessageGone,
-    NotReachable,
-    PostedBefore,
+    AlreadyPosted,
+    CannotPost,
+    InvalidToken,
+    MessageNotEditable,
     RateLimited,
-    SlackRefused,
-    SlackTrouble,
+    SlackError,
+    SlackRejected,
+    SlackUnavailable,
 )
 from bot.slack.outbox.delivery import (
     FIRST_PAUSE,
@@ -47,16 +47,14 @@ def no_jitter() -> float:
 @pytest.mark.parametrize(
     ("trouble", "verdict"),
     [
-        (NotReachable(), RetryLater(FIRST_PAUSE)),
+        (SlackUnavailable(), RetryLater(FIRST_PAUSE)),
         (RateLimited(seconds=9.0), RetryLater(9.0)),
-        (BadToken("invalid_auth"), RetryLater(MENDING)),
-        (PostedBefore(), Delivered()),
-        (SlackRefused("invalid_blocks"), RetryLater(FIRST_PAUSE)),
+        (InvalidToken("invalid_auth"), RetryLater(MENDING)),
+        (AlreadyPosted(), Delivered()),
+        (SlackRejected("invalid_blocks"), RetryLater(FIRST_PAUSE)),
     ],
 )
-def test_what_passes_is_tried_again(
-    kind: PostKind, trouble: SlackTrouble, verdict: Verdict
-) -> None:
+def test_what_passes_is_tried_again(kind: PostKind, trouble: SlackError, verdict: Verdict) -> None:
     assert next_action(a_post(kind), trouble, no_jitter) == verdict
 
 
@@ -69,9 +67,9 @@ def test_what_passes_is_tried_again(
         (PostKind.EDIT, "C0OPS", Drop()),
     ],
 )
-@pytest.mark.parametrize("trouble", [CannotPostThere("is_archived"), MessageGone()])
+@pytest.mark.parametrize("trouble", [CannotPost("is_archived"), MessageNotEditable()])
 def test_what_lasts_goes_to_the_requester(
-    kind: PostKind, channel: str, verdict: Verdict, trouble: SlackTrouble
+    kind: PostKind, channel: str, verdict: Verdict, trouble: SlackError
 ) -> None:
     assert next_action(a_post(kind, channel=channel), trouble, no_jitter) == verdict
 
@@ -79,7 +77,7 @@ def test_what_lasts_goes_to_the_requester(
 def test_a_refusal_that_nobody_knows_is_put_to_the_test_a_few_times() -> None:
     tried = a_post(PostKind.CARD, attempts=TRIES)
 
-    assert next_action(tried, SlackRefused("new_code"), no_jitter) == MoveCard()
+    assert next_action(tried, SlackRejected("new_code"), no_jitter) == MoveCard()
 
 
 def test_pauses_double_up_to_the_longest() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bot.cancellation.policy import EVERYONE, Kind, People
 from bot.slack.directory import HOLDS, Directory, kind_of
-from bot.slack.errors import DirectoryTrouble
+from bot.slack.errors import DirectoryError
 from bot.slack.identity import Identity
 from bot.slack.payloads import Actor
 from tests.support.domain import Clock
@@ -88,7 +88,7 @@ async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
 ) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
 
-    with pytest.raises(DirectoryTrouble, match="another workspace"):
+    with pytest.raises(DirectoryError, match="another workspace"):
         await directory.person(stranger, NAMED)
 
 
@@ -123,7 +123,7 @@ async def test_what_slack_said_a_moment_ago_counts_only_where_it_asks_to_slow_do
     slack.says("usergroups.users.list", "ratelimited", "internal_error")
 
     assert await directory.acting(ada, GROUP) in GROUP
-    with pytest.raises(DirectoryTrouble, match="internal_error"):
+    with pytest.raises(DirectoryError, match="internal_error"):
         await directory.acting(ada, GROUP)
 
 
@@ -220,14 +220,14 @@ async def test_without_an_answer_nobody_has_rights_and_the_sentence_says_why(
 ) -> None:
     slack.says("usergroups.users.list", failure)
 
-    with pytest.raises(DirectoryTrouble, match=sentence) as caught:
+    with pytest.raises(DirectoryError, match=sentence) as caught:
         await directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
 
 
 async def test_a_failure_is_not_remembered(directory: Directory, slack: FakeSlack) -> None:
     slack.says("users.info", "fatal_error")
-    with pytest.raises(DirectoryTrouble):
+    with pytest.raises(DirectoryError):
         await directory.person(RINA, EVERYONE)
 
     assert await directory.person(RINA, EVERYONE) in EVERYONE
@@ -237,7 +237,7 @@ async def test_a_slow_answer_is_not_waited_for_but_found_by_the_next_click(
     directory: Directory, slack: FakeSlack
 ) -> None:
     gate = slack.scripts["users.info"].gate = asyncio.Event()
-    with pytest.raises(DirectoryTrouble, match="did not answer in time"):
+    with pytest.raises(DirectoryError, match="did not answer in time"):
         await directory.person(RINA, EVERYONE)
     gate.set()
     await directory.person(RINA, EVERYONE)

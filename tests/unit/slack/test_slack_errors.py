@@ -8,48 +8,48 @@ import aiohttp
 import pytest
 
 from bot.slack import errors
-from bot.slack.errors import MEANINGS, RateLimited, SlackTrouble, meaning_of
+from bot.slack.errors import ERROR_CODES, RateLimited, SlackError, translate_error
 from tests.unit.slack.fake_slack import REFUSED, api_error
 
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(code, kind) for kind, codes in MEANINGS.items() for code in sorted(codes)],
+    [(code, kind) for kind, codes in ERROR_CODES.items() for code in sorted(codes)],
 )
-def test_each_known_code_has_its_meaning(code: str, kind: type[SlackTrouble]) -> None:
-    meaning = meaning_of(api_error(code))
+def test_each_known_code_has_its_meaning(code: str, kind: type[SlackError]) -> None:
+    meaning = translate_error(api_error(code))
 
     assert type(meaning) is kind
     assert meaning.code == code
 
 
 def test_no_code_means_two_things() -> None:
-    codes = [code for several in MEANINGS.values() for code in several]
+    codes = [code for several in ERROR_CODES.values() for code in several]
 
     assert len(codes) == len(set(codes))
 
 
 def test_an_unknown_code_is_a_refusal_that_names_it() -> None:
-    meaning = meaning_of(api_error("invalid_blocks"))
+    meaning = translate_error(api_error("invalid_blocks"))
 
-    assert type(meaning) is errors.SlackRefused
+    assert type(meaning) is errors.SlackRejected
     assert "invalid_blocks" in meaning.sentence
 
 
 @pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), TimeoutError(), OSError()])
 def test_a_broken_connection_is_no_answer(error: Exception) -> None:
-    assert type(meaning_of(error)) is errors.NotReachable
+    assert type(translate_error(error)) is errors.SlackUnavailable
 
 
 def test_a_server_error_without_a_code_is_no_answer() -> None:
-    assert type(meaning_of(api_error("", status=503))) is errors.NotReachable
+    assert type(translate_error(api_error("", status=503))) is errors.SlackUnavailable
 
 
 def test_an_answer_that_is_no_object_is_no_answer() -> None:
     page = SimpleNamespace(status=502, headers={})
     error = REFUSED("unreadable", page)
 
-    assert type(meaning_of(error)) is errors.NotReachable
+    assert type(translate_error(error)) is errors.SlackUnavailable
 
 
 @pytest.mark.parametrize(
@@ -58,21 +58,21 @@ def test_an_answer_that_is_no_object_is_no_answer() -> None:
         ({"Retry-After": "7"}, 7.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"Retry-After": "-3"}, 0.0),
-        ({"Retry-After": "86400"}, errors.LONGEST_WAIT),
-        ({"Retry-After": "inf"}, errors.LONGEST_WAIT),
-        ({"Retry-After": "soon"}, errors.DEFAULT_WAIT),
-        ({}, errors.DEFAULT_WAIT),
+        ({"Retry-After": "86400"}, errors.MAX_RETRY_AFTER),
+        ({"Retry-After": "inf"}, errors.MAX_RETRY_AFTER),
+        ({"Retry-After": "soon"}, errors.DEFAULT_RETRY_AFTER),
+        ({}, errors.DEFAULT_RETRY_AFTER),
     ],
 )
 def test_how_long_to_wait_is_read_from_the_answer(headers: dict[str, str], seconds: float) -> None:
-    meaning = meaning_of(api_error("ratelimited", 429, headers))
+    meaning = translate_error(api_error("ratelimited", 429, headers))
 
     assert isinstance(meaning, RateLimited)
     assert meaning.seconds == seconds
 
 
 def test_every_kind_of_trouble_is_a_sentence() -> None:
-    kinds: list[type[SlackTrouble]] = [SlackTrouble, *MEANINGS]
+    kinds: list[type[SlackError]] = [SlackError, *ERROR_CODES]
     sentences = [kind().sentence for kind in kinds]
 
     assert [said for said in sentences if not said.endswith(".") or "\n" in said] == []

@@ -107,5 +107,5 @@ async def test_when_no_way_is_left_the_log_says_so_without_an_error(slack: FakeS
 
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("chat.postEphemeral failed", "warning"),
-        ("person could not be told", "warning"),
+        ("private reply failed", "warning"),
     ]
