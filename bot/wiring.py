@@ -145,7 +145,7 @@ def build_atlas_client(
         metrics.observe_atlas_call(call.method, call.status, call.seconds)
         tracing.answered(call)
         if BACKUP_PATH in call.path and call.status and not call.challenge:
-            rate_limit.seen(call.rate_limit_remaining, call.rate_limit)
+            rate_limit.update(call.rate_limit_remaining, call.rate_limit)
 
     return AtlasClient(
         project.credentials,

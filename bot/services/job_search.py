@@ -1,4 +1,4 @@
-"""Finds restore jobs: a job by its id alone, and what can be cancelled now, over many clusters."""
+"""Finds restore jobs in Atlas: one job by its id, and all cancellable jobs of many clusters."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, TypeVar
 from bot.async_cache import AsyncCache
 from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, TimedOut
 from bot.cancellation.errors import CancellationError, UnknownProject
-from bot.services.rate_limit import REFILL, RateLimitBudget
+from bot.services.rate_limit import REFILL_PER_SECOND, RateLimitBudget
 from bot.services.search_results import (
-    NOT_THERE,
+    NOT_FOUND_ERRORS,
     CancellableJob,
     ClusterRef,
     Listing,
     Search,
     Unavailable,
-    judge,
-    newest,
-    not_in_time,
-    unseen_at,
+    by_snapshot_time,
+    record_failure,
+    timed_out,
+    unavailable_at,
 )
 from bot.tasks import cancel_and_wait
 
@@ -30,233 +30,236 @@ if TYPE_CHECKING:
     from bot.atlas import RestoreJob
     from bot.cancellation.projects import Project, Projects
 
-    #: Told once how many clusters of which projects are searched.
-    Told = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
+    #: Called once, with the clusters to search.
+    OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
 
 K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")
 
-#: Calls to Atlas that one bot has under way for looking around, at most.
-AT_ONCE = 8
+#: Calls to Atlas at once, over all searches of one bot.
+MAX_CONCURRENT_CALLS = 8
 
-#: Seconds for which the names of clusters, and the jobs of one, are good enough for a picker.
-CLUSTERS_HOLD = 60.0
-JOBS_HOLD = 10.0
+#: Seconds for which cluster names, and the jobs of a cluster, are served from the cache.
+CLUSTERS_MAX_AGE = 60.0
+JOBS_MAX_AGE = 10.0
 
-#: Clusters that are always asked anew for a list: that is cheap.
-FEW = 20
+#: Up to so many clusters are always read afresh for a listing.
+ALWAYS_FRESH_CLUSTERS = 20
 
-#: Seconds for a whole search or list: whoever waits is told within 30.
-PATIENCE = 22.0
+#: Seconds for a whole search or listing: people get an answer within 30.
+SEARCH_TIMEOUT = 22.0
 
-#: Seconds of that for the names of a project's clusters, so that a slow project hides no other.
-FOR_CLUSTERS = 8.0
-
-#: Seconds of that for one cluster.
-FOR_ONE = 8.0
+#: Seconds of it for the cluster names of one project, and for one cluster.
+CLUSTERS_TIMEOUT = 8.0
+CLUSTER_TIMEOUT = 8.0
 
 
 class JobFinder:
-    """Looks around in Atlas, within bounds.
+    """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit.
 
     Args:
-        projects: whose clusters there are.
-        buckets: the gauge of each project's rate limit, by project id.
-        monotonic: seconds that never jump.
-        patience: seconds for a whole search or list.
+        projects: the configured projects.
+        budgets: the rate-limit budget of each project, by project id.
+        monotonic: a monotonic clock, in seconds.
+        timeout: seconds for a whole search or listing.
     """
 
     def __init__(
         self,
         projects: Projects,
-        buckets: Mapping[str, RateLimitBudget] | None = None,
+        budgets: Mapping[str, RateLimitBudget] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        patience: float = PATIENCE,
+        timeout: float = SEARCH_TIMEOUT,
     ) -> None:
         self._projects = projects
-        self._buckets = dict(buckets or {})
+        self._budgets = dict(budgets or {})
         self._monotonic = monotonic
-        self._patience = patience
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
         self._jobs = AsyncCache(self._read_jobs, monotonic, keep_on=AtlasUnavailable)
 
     async def close(self) -> None:
-        """Cancel the loads of the caches."""
+        """Cancel the calls in flight."""
         await self._clusters.close()
         await self._jobs.close()
 
-    async def clusters(self, project_id: str, *, patience: float) -> tuple[str, ...]:
-        """Return the names of a project's clusters, sorted; the last known ones if Atlas is slow.
+    async def clusters(self, project_id: str, *, timeout: float) -> tuple[str, ...]:
+        """Return a project's cluster names, sorted; cached ones if Atlas is slow.
 
         Raises:
-            AtlasError: Atlas refused, or did not answer in `patience` seconds.
-            UnknownProject: the bot has no key for it.
+            AtlasError: Atlas refused, or did not answer within `timeout` seconds.
+            UnknownProject: the bot has no key for the project.
         """
-        return await _get_or_stale(self._clusters, project_id, CLUSTERS_HOLD, patience)
+        return await _get_or_stale(self._clusters, project_id, CLUSTERS_MAX_AGE, timeout)
 
     async def jobs(
-        self, project_id: str, cluster: str, *, patience: float
+        self, project_id: str, cluster: str, *, timeout: float
     ) -> tuple[RestoreJob, ...]:
-        """Return a cluster's jobs that can be cancelled, newest first; raises as `clusters`."""
-        return await _get_or_stale(self._jobs, (project_id, cluster), JOBS_HOLD, patience)
+        """Return a cluster's cancellable jobs, newest first; raises as `clusters` does."""
+        return await _get_or_stale(self._jobs, (project_id, cluster), JOBS_MAX_AGE, timeout)
 
     async def search(
         self,
         job_id: str,
-        among: Sequence[Project],
+        projects: Sequence[Project],
         *,
         cluster: str | None = None,
         hints: Sequence[str] = (),
-        told: Told | None = None,
+        on_start: OnStart | None = None,
     ) -> Search:
-        """Find the cluster of a job, and stop at the first that has it.
+        """Find the cluster of a job; the first hit ends the search.
 
         Args:
             job_id: 24 hex digits.
-            among: the projects to look into.
-            cluster: look only into clusters of this name.
-            hints: names that may be clusters; those are looked into first.
-            told: called once with the clusters that are about to be searched.
+            projects: the projects to search.
+            cluster: search only clusters of this name.
+            hints: words that may be cluster names; those clusters are searched first.
+            on_start: called once with the clusters to search.
         """
+        if known := self._find_in_cache(job_id, projects, cluster):
+            return Search(found=known)
         search = Search()
-        if place := self._seen_before(job_id, among, cluster):
-            search.found = place
-            return search
         try:
-            async with asyncio.timeout(self._patience):
-                search.places, search.unseen = await self._places(among, cluster)
-                search.places.sort(key=lambda place: place.cluster not in hints)
-                if told and search.places:
-                    await told(search.places)
-                await self._look_for(job_id, search, [*search.places], hints)
+            async with asyncio.timeout(self._timeout):
+                search.pending, search.unavailable = await self._list_clusters(projects, cluster)
+                search.pending.sort(key=lambda ref: ref.cluster not in hints)
+                if on_start and search.pending:
+                    await on_start(search.pending)
+                await self._search_clusters(job_id, search, [*search.pending], hints)
         except TimeoutError:
-            search.unseen += not_in_time(search.places, among)
+            search.unavailable += timed_out(search.pending, projects)
         return search
 
     async def listing(
         self,
-        among: Sequence[Project],
+        projects: Sequence[Project],
         *,
         cluster: str | None = None,
-        freshest: float = JOBS_HOLD,
+        max_age: float = JOBS_MAX_AGE,
     ) -> Listing:
-        """List what can be cancelled now.
+        """List the cancellable jobs.
 
         Args:
-            among: the projects to look into.
+            projects: the projects to read.
             cluster: only clusters of this name.
-            freshest: answers of the last look may be this old at most, in seconds; newer ones
-                are asked for where no number of lists could empty the bucket by it.
+            max_age: maximum age of cached jobs, in seconds. Fresher ones are read as long as
+                repeated listings cannot exhaust the rate limit.
         """
-        places, unseen = await self._places(among, cluster)
-        age = min(freshest, len(places) / REFILL) if len(places) > FEW else 0.0
+        clusters, unavailable = await self._list_clusters(projects, cluster)
+        age = min(max_age, len(clusters) / REFILL_PER_SECOND)
+        age = age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
         jobs: list[CancellableJob] = []
-        todo = dict.fromkeys(places)
-        broken: dict[str, Exception] = {}
+        pending = dict.fromkeys(clusters)
+        failed_projects: dict[str, Exception] = {}
 
-        async def look(place: ClusterRef) -> None:
+        async def read(ref: ClusterRef) -> None:
             try:
-                found = await self._list(place, age, broken)
+                found = await self._list_jobs(ref, age, failed_projects)
             except (AtlasError, CancellationError) as error:
-                judge(place, error, broken, unseen)
+                record_failure(ref, error, failed_projects, unavailable)
             else:
-                jobs.extend(CancellableJob(place=place, job=job) for job in found)
-            del todo[place]
+                jobs.extend(CancellableJob(place=ref, job=job) for job in found)
+            del pending[ref]
 
         try:
-            async with asyncio.timeout(self._patience):
-                await _each(places, look)
+            async with asyncio.timeout(self._timeout):
+                await _for_each(clusters, read)
         except TimeoutError:
-            unseen += [unseen_at(place, TimedOut()) for place in todo]
-        return Listing(jobs=tuple(sorted(jobs, key=newest, reverse=True)), unseen=tuple(unseen))
+            unavailable += timed_out([*pending], ())
+        jobs.sort(key=by_snapshot_time, reverse=True)
+        return Listing(jobs=tuple(jobs), unavailable=tuple(unavailable))
 
-    async def _list(
-        self, place: ClusterRef, age: float, broken: Mapping[str, Exception]
+    async def _list_jobs(
+        self, ref: ClusterRef, age: float, failed_projects: Mapping[str, Exception]
     ) -> tuple[RestoreJob, ...]:
         async with self._slots:
-            if error := broken.get(place.project.id):
+            if error := failed_projects.get(ref.project.id):
                 raise error
-            key = (place.project.id, place.cluster)
+            key = (ref.project.id, ref.cluster)
             try:
-                return await self._jobs.get(key, max_age=age, timeout=FOR_ONE)
+                return await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
             except TimeoutError as error:
                 raise TimedOut from error
 
-    async def _places(
-        self, among: Sequence[Project], cluster: str | None
+    async def _list_clusters(
+        self, projects: Sequence[Project], cluster: str | None
     ) -> tuple[list[ClusterRef], list[Unavailable]]:
-        places: list[ClusterRef] = []
-        unseen: list[Unavailable] = []
+        clusters: list[ClusterRef] = []
+        unavailable: list[Unavailable] = []
 
-        async def look(project: Project) -> None:
+        async def read(project: Project) -> None:
             try:
-                names = await self.clusters(project.id, patience=FOR_CLUSTERS)
+                names = await self.clusters(project.id, timeout=CLUSTERS_TIMEOUT)
+                matching = [name for name in names if cluster in (None, name)]
             except (AtlasError, CancellationError) as error:
-                unseen.append(Unavailable(project=project.name, cluster=None, why=str(error)))
-            else:
-                wanted = [name for name in names if cluster in (None, name)]
-                places.extend(ClusterRef(project=project, cluster=name) for name in wanted)
-                if cluster and not wanted:
-                    await self._look_closer(project, cluster, unseen)
+                unavailable.append(unavailable_at(project, None, error))
+                return
+            clusters.extend(ClusterRef(project=project, cluster=name) for name in matching)
+            if cluster and not matching:
+                unavailable.extend(await self._check_unlisted_cluster(project, cluster))
 
-        await _each(among, look)
-        return places, unseen
+        await _for_each(projects, read)
+        return clusters, unavailable
 
-    async def _look_closer(self, project: Project, cluster: str, unseen: list[Unavailable]) -> None:
-        """Find out whether a name that is in no list is a cluster of another kind."""
+    async def _check_unlisted_cluster(self, project: Project, cluster: str) -> list[Unavailable]:
+        """Return the error of a cluster that no list contains, such as a flex cluster."""
         try:
-            await self.jobs(project.id, cluster, patience=FOR_ONE)
+            await self.jobs(project.id, cluster, timeout=CLUSTER_TIMEOUT)
         except ClusterNotFound:
-            return
+            return []
         except (AtlasError, CancellationError) as error:
-            unseen.append(Unavailable(project=project.name, cluster=cluster, why=str(error)))
+            return [unavailable_at(project, cluster, error)]
+        return []
 
-    def _seen_before(
-        self, job_id: str, among: Sequence[Project], cluster: str | None
+    def _find_in_cache(
+        self, job_id: str, projects: Sequence[Project], cluster: str | None
     ) -> ClusterRef | None:
-        """Find the job in what was listed before: a job never moves to another cluster."""
-        projects = {project.id: project for project in among}
+        """Find the job in cached listings, of any age: a job never moves to another cluster."""
+        by_id = {project.id: project for project in projects}
         for (project_id, name), jobs in self._jobs.items():
-            fits = project_id in projects and cluster in (None, name)
-            if fits and any(job.id == job_id for job in jobs):
-                return ClusterRef(project=projects[project_id], cluster=name)
+            matches = project_id in by_id and cluster in (None, name)
+            if matches and any(job.id == job_id for job in jobs):
+                return ClusterRef(project=by_id[project_id], cluster=name)
         return None
 
-    async def _look_for(
-        self, job_id: str, search: Search, places: Sequence[ClusterRef], hints: Sequence[str]
+    async def _search_clusters(
+        self, job_id: str, search: Search, clusters: Sequence[ClusterRef], hints: Sequence[str]
     ) -> None:
-        broken: dict[str, Exception] = {}
+        failed_projects: dict[str, Exception] = {}
 
-        async def look(place: ClusterRef) -> None:
+        async def read(ref: ClusterRef) -> None:
             try:
-                if await self._has(place, job_id, broken):
-                    search.found = search.found or place
+                if await self._has_job(ref, job_id, failed_projects):
+                    search.found = search.found or ref
                 else:
-                    search.looked += 1
+                    search.searched += 1
             except (AtlasError, CancellationError) as error:
-                judge(place, error, broken, search.unseen)
-            search.places.remove(place)
+                record_failure(ref, error, failed_projects, search.unavailable)
+            search.pending.remove(ref)
 
         def found() -> bool:
             return search.found is not None
 
-        named = [place for place in places if place.cluster in hints]
-        await _each(named, look, until=found)
+        hinted = [ref for ref in clusters if ref.cluster in hints]
+        await _for_each(hinted, read, until=found)
         if not found():
-            await _each(places[len(named) :], look, until=found)
+            await _for_each(clusters[len(hinted) :], read, until=found)
 
-    async def _has(self, place: ClusterRef, job_id: str, broken: Mapping[str, Exception]) -> bool:
-        ref = JobRef(project_id=place.project.id, cluster_name=place.cluster, job_id=job_id)
+    async def _has_job(
+        self, cluster: ClusterRef, job_id: str, failed_projects: Mapping[str, Exception]
+    ) -> bool:
+        project = cluster.project
+        ref = JobRef(project_id=project.id, cluster_name=cluster.cluster, job_id=job_id)
         async with self._slots:
-            if error := broken.get(place.project.id):
+            if error := failed_projects.get(project.id):
                 raise error
             try:
-                with self._bucket(place.project.id).call():
-                    await place.project.atlas.restore_job(ref, timeout=FOR_ONE)
-            except NOT_THERE:
+                with self._budget(project.id).call():
+                    await project.atlas.restore_job(ref, timeout=CLUSTER_TIMEOUT)
+            except NOT_FOUND_ERRORS:
                 return False
         return True
 
@@ -266,12 +269,12 @@ class JobFinder:
 
     async def _read_jobs(self, key: tuple[str, str]) -> tuple[RestoreJob, ...]:
         project_id, cluster = key
-        with self._bucket(project_id).call():
+        with self._budget(project_id).call():
             jobs = await self._project(project_id).atlas.restore_jobs(project_id, cluster)
         return tuple(job for job in jobs if job.can_be_cancelled)
 
-    def _bucket(self, project_id: str) -> RateLimitBudget:
-        return self._buckets.setdefault(project_id, RateLimitBudget(self._monotonic))
+    def _budget(self, project_id: str) -> RateLimitBudget:
+        return self._budgets.setdefault(project_id, RateLimitBudget(self._monotonic))
 
     def _project(self, project_id: str) -> Project:
         if project := self._projects.find(project_id):
@@ -290,10 +293,10 @@ async def _get_or_stale(cache: AsyncCache[K, V], key: K, max_age: float, timeout
         raise TimedOut if isinstance(error, TimeoutError) else error from error
 
 
-async def _each(
+async def _for_each(
     items: Sequence[T], work: Callable[[T], Awaitable[None]], until: Callable[[], bool] = bool
 ) -> None:
-    """Do `work` for every item, `AT_ONCE` at a time; stop all of it once `until` says so."""
+    """Do `work` for every item with concurrent workers; stop all once `until` returns True."""
     todo = iter(items)
 
     async def worker() -> None:
@@ -302,7 +305,7 @@ async def _each(
             if until():
                 return
 
-    workers = {asyncio.create_task(worker()) for _ in range(min(AT_ONCE, len(items)))}
+    workers = {asyncio.create_task(worker()) for _ in range(min(MAX_CONCURRENT_CALLS, len(items)))}
     pending = workers
     try:
         while pending and not until():

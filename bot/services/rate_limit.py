@@ -1,4 +1,4 @@
-"""What is left of a project's rate limit at Atlas: looking around keeps a share for the cancel."""
+"""The rate-limit budget of a project: searches leave a reserve for cancellations."""
 
 from __future__ import annotations
 
@@ -10,78 +10,79 @@ from bot.cancellation.errors import RateLimitReserved
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: The documented size of the bucket that all calls about backups of a project share, and what
-#: comes back in a second (500 a minute). Atlas may change both; its own word counts, where it says.
-LIMIT = 1200
-REFILL = 500 / 60
+#: The documented token bucket of a project's backup calls: its size, and its refill (500 a
+#: minute). Atlas may change both; the headers of its answers override them.
+BUCKET_SIZE = 1200
+REFILL_PER_SECOND = 500 / 60
 
-#: One part in so many is never used for looking around.
-SHARE = 5
+#: The fraction of the bucket that searches leave.
+RESERVE = 1 / 5
 
-#: Calls above that share which others (the cancel itself, another replica) may have under way.
+#: Calls on top of the reserve that others (a cancellation, another replica) may have in flight.
 MARGIN = 16
 
-#: Seconds after which one call finds out whether the bucket has filled up again.
-PAUSE = 10.0
+#: Seconds without calls after which one call may check whether the bucket has refilled.
+PROBE_INTERVAL = 10.0
 
 
 class RateLimitBudget:
-    """A gauge of one project's bucket, fed with what Atlas says in its answers.
+    """Tracks one project's token bucket by the headers of Atlas's answers.
 
     Args:
-        monotonic: seconds that never jump.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._limit = LIMIT
-        self._left = float(LIMIT)
-        self._at = monotonic()
-        self._flying = 0
-        self._tells = False
+        self._limit = BUCKET_SIZE
+        self._remaining = float(BUCKET_SIZE)
+        self._updated_at = monotonic()
+        self._in_flight = 0
+        self._has_headers = False
 
-    def seen(self, remaining: int | None, limit: int | None = None) -> None:
-        """Note an answer; without a count (API v1.0) it is taken to have cost one call."""
+    def update(self, remaining: int | None, limit: int | None = None) -> None:
+        """Record an answer's headers; without them (API v1.0) the call counts as one token."""
         if remaining is None:
-            self._guess()
-            self._left -= 1
+            self._estimate_refill()
+            self._remaining -= 1
             return
-        self._tells = True
+        self._has_headers = True
         self._limit = limit or self._limit
-        self._left, self._at = float(remaining), self._monotonic()
+        self._remaining, self._updated_at = float(remaining), self._monotonic()
 
     @contextmanager
-    def call(self, *, keep: float = 1 / SHARE) -> Iterator[None]:
-        """Make one call of looking around.
+    def call(self, *, reserve: float = RESERVE) -> Iterator[None]:
+        """Make one call within the budget.
 
         Args:
-            keep: the part of the bucket that is not for this kind of call.
+            reserve: the fraction of the bucket that this kind of call must leave.
 
         Raises:
-            RateLimitReserved: no more than that is left.
+            RateLimitReserved: only the reserve is left.
         """
-        if not self._may_call(keep):
+        if not self._may_call(reserve):
             raise RateLimitReserved
-        self._flying += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._flying -= 1
+            self._in_flight -= 1
 
-    def _may_call(self, keep: float) -> bool:
-        self._guess()
-        if self._left - self._flying > self._limit * keep + MARGIN:
+    def _may_call(self, reserve: float) -> bool:
+        self._estimate_refill()
+        if self._remaining - self._in_flight > self._limit * reserve + MARGIN:
             return True
-        # Refill does not go by the clock (it was seen to jump), so now and then one call asks.
-        if self._flying or self._monotonic() - self._at < PAUSE:
+        # Atlas's refill was seen to come in jumps, so a single call checks from time to time.
+        if self._in_flight or self._monotonic() - self._updated_at < PROBE_INTERVAL:
             return False
-        self._at = self._monotonic()
+        self._updated_at = self._monotonic()
         return True
 
-    def _guess(self) -> None:
-        """Where Atlas says nothing, go by what it documents."""
-        if self._tells:
+    def _estimate_refill(self) -> None:
+        """Without headers, assume the documented refill."""
+        if self._has_headers:
             return
         now = self._monotonic()
-        self._left = min(self._limit, self._left + (now - self._at) * REFILL)
-        self._at = now
+        refill = (now - self._updated_at) * REFILL_PER_SECOND
+        self._remaining = min(self._limit, self._remaining + refill)
+        self._updated_at = now

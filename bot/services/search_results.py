@@ -1,4 +1,4 @@
-"""Where restore jobs are looked for, what was found there, and what could not be seen (pure)."""
+"""Results of a job search, and how its failures are recorded (pure)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from bot.atlas import RestoreJob
     from bot.cancellation.projects import Project
 
-#: What says that the whole project cannot be read, whichever cluster was asked for.
-OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)
+#: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
+PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)
 
-#: Codes that read the same and speak of one cluster: the smallest ones have no backups.
-OF_A_CLUSTER = frozenset({"FEATURE_UNSUPPORTED"})
+#: Codes of such errors that concern one cluster: the smallest clusters have no backups.
+CLUSTER_CODES = frozenset({"FEATURE_UNSUPPORTED"})
 
-#: What says that a cluster has no such job, or none that Atlas would cancel.
-NOT_THERE = (JobNotFound, ClusterNotFound, WrongClusterKind)
+#: Errors that mean that the cluster has no such job, or no job that Atlas would cancel.
+NOT_FOUND_ERRORS = (JobNotFound, ClusterNotFound, WrongClusterKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRef:
-    """A cluster in which jobs are looked for."""
+    """A cluster in which jobs are searched."""
 
     project: Project
     cluster: str
@@ -45,7 +45,7 @@ class ClusterRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancellableJob:
-    """A job that can be cancelled, and where it is."""
+    """A job that can be cancelled, and its cluster."""
 
     place: ClusterRef
     job: RestoreJob
@@ -53,82 +53,83 @@ class CancellableJob:
     @property
     def ref(self) -> JobRef:
         return JobRef(
-            project_id=self.place.project.id,
-            cluster_name=self.place.cluster,
-            job_id=self.job.id,
+            project_id=self.place.project.id, cluster_name=self.place.cluster, job_id=self.job.id
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:
-    """What could not be looked into.
+    """A project or cluster that could not be read.
 
     Attributes:
         project: its name.
         cluster: its name, or None for the whole project.
-        why: a sentence.
+        reason: a sentence.
     """
 
     project: str
     cluster: str | None
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What can be cancelled, newest first, and what could not be seen."""
+    """The cancellable jobs, newest snapshot first, and what could not be read."""
 
     jobs: tuple[CancellableJob, ...]
-    unseen: tuple[Unavailable, ...]
+    unavailable: tuple[Unavailable, ...]
 
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """How a search for one job stands.
+    """The state of a search for one job.
 
     Attributes:
-        found: where the job is.
-        places: the clusters to look into, in that order.
-        looked: how many were looked into, without the job.
-        unseen: what could not be looked into.
+        found: the cluster of the job.
+        pending: the clusters still to search, in that order.
+        searched: the number of clusters that do not have the job.
+        unavailable: what could not be read.
     """
 
     found: ClusterRef | None = None
-    places: list[ClusterRef] = field(default_factory=list)
-    looked: int = 0
-    unseen: list[Unavailable] = field(default_factory=list)
+    pending: list[ClusterRef] = field(default_factory=list)
+    searched: int = 0
+    unavailable: list[Unavailable] = field(default_factory=list)
 
 
-def newest(found: CancellableJob) -> tuple[float, str]:
-    """Sort by the snapshot's time: Atlas does not say when a job was started."""
+def by_snapshot_time(found: CancellableJob) -> tuple[float, str]:
+    """Sort key: the snapshot's time, since Atlas does not return the start of a job."""
     taken = found.job.snapshot_time
     return (taken.timestamp() if taken else 0.0, found.job.id)
 
 
-def not_in_time(places: Sequence[ClusterRef], among: Sequence[Project]) -> list[Unavailable]:
-    late = TimedOut()
-    if places:
-        return [unseen_at(place, late) for place in places]
-    return [Unavailable(project=project.name, cluster=None, why=str(late)) for project in among]
+def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[Unavailable]:
+    """Return what was not read in time: the pending clusters, else the whole projects."""
+    if pending:
+        return [unavailable_at(ref.project, ref.cluster, TimedOut()) for ref in pending]
+    return [unavailable_at(project, None, TimedOut()) for project in projects]
 
 
-def judge(
-    place: ClusterRef, error: Exception, broken: dict[str, Exception], unseen: list[Unavailable]
+def record_failure(
+    ref: ClusterRef,
+    error: Exception,
+    failed_projects: dict[str, Exception],
+    unavailable: list[Unavailable],
 ) -> None:
-    """Note what could not be seen: a project once, however many clusters it has."""
-    if isinstance(error, NOT_THERE):
-        return  # a flex cluster, or one that was deleted meanwhile: nothing there to cancel
-    if not _is_of_the_project(error):
-        unseen.append(unseen_at(place, error))
-    elif place.project.id not in broken:
-        broken[place.project.id] = error
-        unseen.append(Unavailable(project=place.project.name, cluster=None, why=str(error)))
+    """Record what could not be read; an error of a whole project is recorded once."""
+    if isinstance(error, NOT_FOUND_ERRORS):
+        return  # a flex cluster, or one that was deleted meanwhile
+    if not _concerns_project(error):
+        unavailable.append(unavailable_at(ref.project, ref.cluster, error))
+    elif ref.project.id not in failed_projects:
+        failed_projects[ref.project.id] = error
+        unavailable.append(unavailable_at(ref.project, None, error))
 
 
-def _is_of_the_project(error: Exception) -> bool:
+def _concerns_project(error: Exception) -> bool:
     code = error.code if isinstance(error, AtlasError) else None
-    return isinstance(error, OF_THE_PROJECT) and code not in OF_A_CLUSTER
+    return isinstance(error, PROJECT_ERRORS) and code not in CLUSTER_CODES
 
 
-def unseen_at(place: ClusterRef, error: Exception) -> Unavailable:
-    return Unavailable(project=place.project.name, cluster=place.cluster, why=str(error))
+def unavailable_at(project: Project, cluster: str | None, error: Exception) -> Unavailable:
+    return Unavailable(project=project.name, cluster=cluster, reason=str(error))

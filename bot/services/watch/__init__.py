@@ -1,1 +1,1 @@
-"""The watch: polls the restore jobs of each watched project."""
+"""Polls the restore jobs of each watched project."""

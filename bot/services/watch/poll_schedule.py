@@ -1,4 +1,4 @@
-"""When which cluster is looked at: evenly over the interval, later after trouble (pure)."""
+"""The schedule of cluster reads: spread over the interval, later after errors (pure)."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Seconds after which a cluster that could not be read is tried again, at most and at least.
-RETRY_LATEST = 60.0
-RETRY_GROWS_TO = 15.0
+#: The longest retry interval of a cluster, in seconds: for long intervals, and for short ones.
+MAX_RETRY_INTERVAL = 60.0
+MAX_SHORT_RETRY_INTERVAL = 15.0
 
-#: Seconds of rest after a 429 without a Retry-After; doubled each time, up to the longest.
-#: Atlas's advice: its Retry-After first, then 10, 20, 40 seconds, with jitter.
-FIRST_REST = 10.0
-LONGEST_REST = 300.0
+#: Seconds of backoff after a 429; doubled each time, up to the maximum. Atlas's documentation
+#: recommends its Retry-After first, then 10, 20, 40 seconds, with jitter.
+RATE_LIMIT_BACKOFF = 10.0
+MAX_RATE_LIMIT_BACKOFF = 300.0
 
 
 class PollSchedule:
-    """The clusters of one project, each with the moment of its next look.
+    """The clusters of one project, each with the time of its next read.
 
     Args:
-        interval: seconds between two looks at a cluster.
+        interval: seconds between two reads of a cluster.
     """
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._names: frozenset[str] = frozenset()
         self._due: dict[str, float] = {}
-        self._taken: dict[str, float] = {}
+        self._in_flight: dict[str, float] = {}
 
-    def spread(self, names: Iterable[str], now: float) -> None:
-        """Go on with these clusters; when they changed, spread them evenly anew, new ones first."""
+    def set_clusters(self, names: Iterable[str], now: float) -> None:
+        """Set the clusters; if they changed, spread them over the interval, new ones first."""
         if (names := frozenset(names)) == self._names:
             return
         waiting = sorted(
-            names - self._taken.keys(), key=lambda name: (self._due.get(name, now), name)
+            names - self._in_flight.keys(), key=lambda name: (self._due.get(name, now), name)
         )
         step = self._interval / max(len(names), 1)
         self._names = names
         self._due = {name: now + number * step for number, name in enumerate(waiting)}
 
-    def take(self, now: float) -> str | None:
-        """Take the cluster that is due for longest; it comes back by `put_back`."""
+    def pop_due(self, now: float) -> str | None:
+        """Return the cluster that is due longest, until `reschedule` is called for it."""
         name = min(self._due, key=self._due.__getitem__, default=None)
         if name is None or self._due[name] > now:
             return None
-        self._taken[name] = self._due.pop(name)
+        self._in_flight[name] = self._due.pop(name)
         return name
 
-    def put_back(self, name: str, now: float, retry_in: float | None = None) -> None:
-        """Let a cluster be looked at again, if it is still there.
+    def reschedule(self, name: str, now: float, retry_in: float | None = None) -> None:
+        """Schedule the next read of a cluster, if it still exists.
 
         Args:
             name: the cluster.
-            now: when the look has ended.
-            retry_in: seconds until then; None keeps to the even pace, without making up for turns
-                that were missed.
+            now: when the read ended.
+            retry_in: seconds until the next read; None keeps the regular interval, and skips
+                reads that were missed.
         """
-        due = self._taken.pop(name)
+        due = self._in_flight.pop(name)
         if retry_in is not None:
             due = now + retry_in
         elif (late := now - due) >= 0:
@@ -69,28 +69,28 @@ class PollSchedule:
 
     @property
     def next_due(self) -> float:
-        """When the next look is due; infinity when none is."""
+        """When the next read is due; infinity without clusters."""
         return min(self._due.values(), default=math.inf)
 
 
-def retry_pause(interval: float, failures: int) -> float:
-    """Return the seconds until a cluster that failed so often in a row is looked at again.
+def retry_interval(interval: float, failures: int) -> float:
+    """Return the seconds until the next read after so many consecutive failures.
 
-    A short interval grows, a long one is cut; one in between stays as it is.
+    A short interval grows, a long one is cut, and one in between stays.
     """
-    longest = min(max(interval, RETRY_GROWS_TO), RETRY_LATEST)
+    longest = min(max(interval, MAX_SHORT_RETRY_INTERVAL), MAX_RETRY_INTERVAL)
     return min(interval * float(2 ** min(failures - 1, 10)), longest)
 
 
-def rest(refusals: int, retry_after: float | None, jitter: float) -> float:
-    """Return the seconds for which a project is left alone after so many 429 in a row.
+def rate_limit_backoff(count: int, retry_after: float | None, jitter: float) -> float:
+    """Return the seconds for which a project is paused after consecutive 429 answers.
 
     Args:
-        refusals: 1 for the first.
-        retry_after: what Atlas asks for, or None.
-        jitter: a number from 0 to 1, by chance; up to a tenth more.
+        count: the number of consecutive 429 answers.
+        retry_after: the Retry-After of the last one, or None.
+        jitter: a random number from 0 to 1, which adds up to a tenth.
     """
-    own = min(FIRST_REST * float(2 ** min(refusals - 1, 10)), LONGEST_REST)
+    own = min(RATE_LIMIT_BACKOFF * float(2 ** min(count - 1, 10)), MAX_RATE_LIMIT_BACKOFF)
     asked = retry_after or 0.0
-    seconds = asked if retry_after and refusals == 1 else max(own, asked)
+    seconds = asked if retry_after and count == 1 else max(own, asked)
     return seconds * (1 + jitter / 10)

@@ -1,4 +1,4 @@
-"""Looks at a project's clusters in turn, so that every new download restore is noticed."""
+"""Polls the clusters of a project, to detect new restore jobs and their changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -21,92 +21,59 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, LedgerError
-from bot.services.watch.poll_schedule import PollSchedule, rest, retry_pause
+from bot.services.watch.poll_schedule import PollSchedule, rate_limit_backoff, retry_interval
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from typing import Any
 
-    from bot.atlas import Cluster, RestoreJob
-    from bot.cancellation.watched_job import JobChange
+    from bot.atlas import AtlasClient, RestoreJob
+    from bot.services.rate_limit import RateLimitBudget
+    from bot.storage.watch_store import WatchStore
     from bot.timings import Timings
 
 #: Seconds until the next check of what is due, at least.
 SHORTEST_PAUSE = 0.005
 
-#: Looks at one project that are under way at once: a cluster that hangs holds up no other.
-AT_ONCE = 8
+#: Reads of a project at once, so that a cluster that hangs does not block the others.
+MAX_CONCURRENT_READS = 8
 
-#: The part of a project's rate limit that the watch leaves to people and their cancels.
-KEEP = 0.5
+#: The fraction of a project's rate limit that the watch leaves for people.
+RESERVE = 0.5
 
-#: What says that the whole project cannot be read, whichever cluster was asked for.
-OF_THE_PROJECT = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
+#: Errors that concern the whole project, not one cluster.
+PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
 
-#: Seconds that letting go of the lease may take at the end.
-FAREWELL = 0.5
+#: Seconds to release the lease at shutdown.
+RELEASE_TIMEOUT = 0.5
 
 log = structlog.get_logger(__name__)
 
 
-class WatchedAtlas(Protocol):
-    """What the watch asks of the Administration API; `AtlasClient` is the real one."""
-
-    async def clusters(self, project_id: str) -> Sequence[Cluster]:
-        """Read the project's clusters."""
-
-    async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int
-    ) -> Sequence[RestoreJob]:
-        """Read every job of a cluster, newest first."""
-
-
-class Share(Protocol):
-    """Says whether the rate limit has room for one more call; `Bucket` is the real one."""
-
-    def call(self, *, keep: float) -> AbstractContextManager[None]:
-        """Make one call; raises `CancellationError` when no more than `keep` of it is left."""
-
-
-class Notes(Protocol):
-    """What the watch writes down; `Sightings` is the real one, and each raises `LedgerError`."""
-
-    async def hold(self, project_id: str) -> bool: ...
-
-    async def release(self, project_id: str) -> None: ...
-
-    async def adopt(self, project_id: str, clusters: Collection[str]) -> Sequence[str] | None: ...
-
-    async def note(
-        self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
-    ) -> Sequence[JobChange] | None: ...
-
-
 class Watcher:
-    """The watch over one project, as one replica keeps it.
+    """Watches one project while this replica holds its lease.
 
     Args:
         project_id: 24 hex digits.
-        atlas: reads the project.
-        share: the gauge of the project's rate limit.
-        notes: where it is written down.
-        interval: seconds between two looks at a cluster.
+        atlas: the project's client.
+        budget: the project's rate-limit budget.
+        store: holds the lease, and compares each read with the last one.
+        interval: seconds between two reads of a cluster.
         timings: the other intervals and pauses of the watch.
         on_change: called when there is something to announce.
-        monotonic: seconds that never jump.
+        monotonic: a monotonic clock, in seconds.
         sleep: waits seconds.
-        jitter: a number from 0 to 1, by chance.
+        jitter: a random number from 0 to 1.
     """
 
     def __init__(
         self,
         project_id: str,
-        atlas: WatchedAtlas,
-        share: Share,
-        notes: Notes,
+        atlas: AtlasClient,
+        budget: RateLimitBudget,
+        store: WatchStore,
         *,
         interval: float,
         timings: Timings = DEFAULT_TIMINGS,
@@ -117,169 +84,169 @@ class Watcher:
     ) -> None:
         self._project_id = project_id
         self._atlas = atlas
-        self._share = share
-        self._notes = notes
+        self._budget = budget
+        self._store = store
         self._interval = interval
         self._timings = timings
         self._on_change = on_change
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._renew_at = self._rest_until = monotonic()
-        self._refusals = 0
-        self._begin_anew()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._renew_at = self._paused_until = monotonic()
+        self._rate_limited = 0
+        self._reset()
 
-    def _begin_anew(self) -> None:
-        """Forget what was learned under an earlier lease: another replica may have gone on."""
-        self._rota = PollSchedule(self._interval)
+    def _reset(self) -> None:
+        """Forget the state of an earlier lease: another replica may have changed the record."""
+        self._schedule = PollSchedule(self._interval)
         self._list_at = self._monotonic()
         self._clusters: frozenset[str] | None = None
-        self._written: dict[str, frozenset[tuple[str, str]]] = {}
+        self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._failures: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Watch until cancelled, then let another replica go on at once."""
+        """Watch until cancelled, then release the lease for another replica."""
         try:
             while True:
                 await self._sleep(await self._step())
         finally:
-            await self._end()
+            await self._close()
 
     async def _step(self) -> float:
-        """Do what is due; return the seconds until something may be due again."""
+        """Do what is due; return the seconds until the next step."""
         try:
-            return await self._turn()
+            return await self._do_due()
         except LedgerError as error:
-            log.warning("watch waits for the ledger", project=self._project_id, why=str(error))
+            log.warning("watch waits for the database", project=self._project_id, why=str(error))
         except Exception:
-            log.exception("watch stumbled", project=self._project_id)
+            log.exception("watch step failed", project=self._project_id)
         return self._timings.watch_lease_renewal_interval
 
-    async def _turn(self) -> float:
+    async def _do_due(self) -> float:
         now = self._monotonic()
-        if now >= self._renew_at and not await self._hold(now):
+        if now >= self._renew_at and not await self._renew_lease(now):
             return self._timings.watch_lease_renewal_interval
-        if now < self._rest_until:
-            return min(self._rest_until - now, self._timings.watch_lease_renewal_interval)
+        if now < self._paused_until:
+            return min(self._paused_until - now, self._timings.watch_lease_renewal_interval)
         if now >= self._list_at:
             self._list_at = now + max(self._interval, self._timings.cluster_list_max_age)
             self._start(self._list_clusters())
-        if len(self._under_way) >= AT_ONCE:
+        if len(self._tasks) >= MAX_CONCURRENT_READS:
             return self._timings.watch_read_interval
-        if name := self._rota.take(now):
-            self._start(self._look(name))
+        if name := self._schedule.pop_due(now):
+            self._start(self._read_cluster(name))
             return self._timings.watch_read_interval
-        soonest = min(self._rota.next_due, self._list_at, self._renew_at)
+        soonest = min(self._schedule.next_due, self._list_at, self._renew_at)
         return min(max(soonest - now, SHORTEST_PAUSE), self._timings.watch_idle_interval)
 
-    async def _hold(self, now: float) -> bool:
-        if await self._notes.hold(self._project_id):
+    async def _renew_lease(self, now: float) -> bool:
+        if await self._store.hold(self._project_id):
             self._renew_at = now + self._timings.watch_lease_renewal_interval
             return True
-        await self._stop_looking()
+        await self._stop_reads()
         return False
 
-    async def _stop_looking(self) -> None:
-        await cancel_and_wait(*self._under_way)
+    async def _stop_reads(self) -> None:
+        await cancel_and_wait(*self._tasks)
         self._renew_at = self._monotonic()
-        self._begin_anew()
+        self._reset()
 
-    async def _end(self) -> None:
-        await self._stop_looking()
+    async def _close(self) -> None:
+        await self._stop_reads()
         try:
-            async with asyncio.timeout(FAREWELL):
-                await self._notes.release(self._project_id)
+            async with asyncio.timeout(RELEASE_TIMEOUT):
+                await self._store.release(self._project_id)
         except (TimeoutError, LedgerError) as error:
-            # It runs out by itself.
-            log.info("lease of the watch not released", project=self._project_id, why=str(error))
+            # The lease runs out by itself.
+            log.info("watch lease not released", project=self._project_id, why=str(error))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"watch {self._project_id}")
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _list_clusters(self) -> None:
-        """Learn which clusters there are now; the ones known before stay until that is known."""
+        """Read the list of clusters; the known ones stay until it is read."""
         try:
             clusters = {each.name for each in await self._atlas.clusters(self._project_id)}
-            await self._adopt(frozenset(clusters))
+            await self._record_clusters(frozenset(clusters))
         except (AtlasError, CancellationError) as error:
-            self._list_at = self._monotonic() + self._after_failure("", error)
+            self._list_at = self._monotonic() + self._record_failure("", error)
         except Exception:
             log.exception("watch cannot list clusters", project=self._project_id)
 
-    async def _adopt(self, clusters: frozenset[str]) -> None:
+    async def _record_clusters(self, clusters: frozenset[str]) -> None:
         if clusters != self._clusters:
-            gone = await self._notes.adopt(self._project_id, clusters)
+            gone = await self._store.adopt(self._project_id, clusters)
             if gone is None:
                 self._renew_at = self._monotonic()
                 return
             for name in gone:
-                await self._write_down(name, [])
+                await self._record_jobs(name, [])
             self._clusters = clusters
         self._failures.pop("", None)
-        self._rota.spread(clusters, self._monotonic())
+        self._schedule.set_clusters(clusters, self._monotonic())
 
-    async def _look(self, name: str) -> None:
-        """Look at one cluster, once; whatever goes wrong, it is looked at again."""
+    async def _read_cluster(self, name: str) -> None:
+        """Read one cluster, and schedule its next read, after an error too."""
         retry_in = None
         try:
-            await self._write_down(name, await self._jobs_of(name))
+            await self._record_jobs(name, await self._read_jobs(name))
         except (AtlasError, CancellationError) as error:
-            retry_in = self._after_failure(name, error)
+            retry_in = self._record_failure(name, error)
         except Exception:
-            log.exception("look broke off", project=self._project_id, cluster=name)
+            log.exception("cluster read failed", project=self._project_id, cluster=name)
         else:
-            self._worked(name)
-        self._rota.put_back(name, self._monotonic(), retry_in)
+            self._record_success(name)
+        self._schedule.reschedule(name, self._monotonic(), retry_in)
 
-    async def _jobs_of(self, name: str) -> Sequence[RestoreJob]:
-        with self._share.call(keep=KEEP):
+    async def _read_jobs(self, name: str) -> Sequence[RestoreJob]:
+        with self._budget.call(reserve=RESERVE):
             try:
                 return await self._atlas.restore_jobs(self._project_id, name, max_attempts=1)
             except (ClusterNotFound, WrongClusterKind):
-                return []  # deleted meanwhile, or a kind of cluster that has no such jobs
+                return []  # deleted meanwhile, or a kind of cluster without such jobs
 
-    async def _write_down(self, name: str, jobs: Sequence[RestoreJob]) -> None:
-        """Compare with the record, unless the last look has written down just the same."""
+    async def _record_jobs(self, name: str, jobs: Sequence[RestoreJob]) -> None:
+        """Compare with the record, unless the last read recorded the same states."""
         states = frozenset((job.id, str(job.state)) for job in jobs)
-        if self._written.get(name) == states:
+        if self._recorded.get(name) == states:
             return
-        findings = await self._notes.note(self._project_id, name, jobs)
-        if findings is None:
-            self._renew_at = self._monotonic()  # the project is not ours any more
+        changes = await self._store.note(self._project_id, name, jobs)
+        if changes is None:
+            self._renew_at = self._monotonic()  # another replica holds the lease
             return
-        self._written[name] = states
-        for each in findings:
+        self._recorded[name] = states
+        for change in changes:
             place = {"project": self._project_id, "cluster": name}
-            log.info("restore job seen", **place, job=each.job_id, state=str(each.seen))
-        if findings:
+            log.info("restore job seen", **place, job=change.job_id, state=str(change.seen))
+        if changes:
             self._on_change()
 
-    def _worked(self, name: str) -> None:
-        self._refusals = 0
+    def _record_success(self, name: str) -> None:
+        self._rate_limited = 0
         if self._failures.pop(name, 0):
             log.info("watch reads the cluster again", project=self._project_id, cluster=name)
 
-    def _after_failure(self, name: str, error: Exception) -> float:
-        """Return the seconds until it is tried again; let the whole project rest if that helps."""
+    def _record_failure(self, name: str, error: Exception) -> float:
+        """Return the seconds until the retry; pause the whole project where that helps."""
         place = {"project": self._project_id, "cluster": name or None}
         self._failures[name] += 1
-        say = log.warning if self._failures[name] == 1 else log.info
-        say("watch cannot look", **place, why=str(error), times=self._failures[name])
-        if seconds := self._rest_after(error):
-            self._rest_until = max(self._rest_until, self._monotonic() + seconds)
-            return 0.0  # first to be looked at when the rest is over
-        return retry_pause(self._interval, self._failures[name])
+        emit = log.warning if self._failures[name] == 1 else log.info
+        emit("watch read failed", **place, why=str(error), times=self._failures[name])
+        if seconds := self._project_pause(error):
+            self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+            return 0.0  # read first after the pause
+        return retry_interval(self._interval, self._failures[name])
 
-    def _rest_after(self, error: Exception) -> float:
+    def _project_pause(self, error: Exception) -> float:
         if isinstance(error, RateLimited):
-            # Several looks that meet the same empty bucket are one refusal.
-            self._refusals += self._monotonic() >= self._rest_until
-            return rest(max(self._refusals, 1), error.retry_after, self._jitter())
+            # Concurrent reads that get a 429 count as one.
+            self._rate_limited += self._monotonic() >= self._paused_until
+            return rate_limit_backoff(max(self._rate_limited, 1), error.retry_after, self._jitter())
         if isinstance(error, LedgerError):
             return 0.0
         if isinstance(error, CancellationError):
             return self._timings.rate_limit_pause
-        return self._timings.key_refused_pause if isinstance(error, OF_THE_PROJECT) else 0.0
+        return self._timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0

@@ -293,7 +293,7 @@ class Searches:
             updates.append(self._background.start(update, "search"))
 
         result = await self._service.finder.search(
-            query.job_id, projects, cluster=query.cluster, hints=query.hints, told=show_scope
+            query.job_id, projects, cluster=query.cluster, hints=query.hints, on_start=show_scope
         )
         # The next update must come last.
         await asyncio.gather(*updates, return_exceptions=True)

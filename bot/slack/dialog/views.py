@@ -161,13 +161,13 @@ def not_found(
     job_id: str, searched: Iterable[ClusterRef], result: Search, cluster: str | None
 ) -> View:
     """Show that a job was not found, and what could not be searched."""
-    where = f"in {mrkdwn.code(cluster)}" if cluster else f"in {_clusters(result.looked)}"
+    where = f"in {mrkdwn.code(cluster)}" if cluster else f"in {_clusters(result.searched)}"
     projects = _projects(sorted({each.project.name for each in searched}))
     text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
     blocks = [
         _search_section(f"{text}{f' of {projects}' if projects else ''}."),
-        *unavailable_blocks(result.unseen),
+        *unavailable_blocks(result.unavailable),
         blockkit.context(note),
     ]
     return _view(blocks)

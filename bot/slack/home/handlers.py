@@ -99,7 +99,7 @@ class HomeTab:
         await self._publish(actor, home_views.view(jobs, waiting, past))
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
-        listing = await self._service.finder.listing(projects, freshest=MAX_LISTING_AGE)
+        listing = await self._service.finder.listing(projects, max_age=MAX_LISTING_AGE)
         return home_views.jobs(listing, self._now())
 
     async def _past(self, projects: Sequence[Project], refusal: list[Block] | None) -> list[Block]:

@@ -52,12 +52,12 @@ def jobs(listing: Listing, now: datetime) -> list[Block]:
     shown = [list_views.job_entry(found) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
-        shown = message("Nothing, as far as can be seen." if listing.unseen else "Nothing.")
+        shown = message("Nothing, as far as can be seen." if listing.unavailable else "Nothing.")
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command('list')} shows all."))
     return [
         *shown,
-        *list_views.unavailable_blocks(listing.unseen),
+        *list_views.unavailable_blocks(listing.unavailable),
         blockkit.context(f"As of {mrkdwn.date(now)}"),
     ]
 

@@ -68,7 +68,7 @@ class Lists:
             await self._replies.send_text(reply_to, sentence_for(error))
             return
         listing = await self._service.finder.listing(projects, cluster=cluster)
-        if cluster and not listing.jobs and not listing.unseen:
+        if cluster and not listing.jobs and not listing.unavailable:
             names = await self._cluster_names(projects)
             if cluster not in names:
                 similar = difflib.get_close_matches(cluster, names)
@@ -96,9 +96,7 @@ class Lists:
         names: list[str] = []
         for project in projects:
             try:
-                names += await self._service.finder.clusters(
-                    project.id, patience=SUGGESTION_TIMEOUT
-                )
+                names += await self._service.finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
             except AtlasError:
                 continue  # the names only serve a suggestion
         return names

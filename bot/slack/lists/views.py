@@ -39,7 +39,7 @@ def job_list(listing: Listing, cluster: str | None, start: int = 0) -> dict[str,
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page))
     blocks = [blockkit.section(headline), *map(job_entry, page), *_more(listing, cluster, start)]
-    blocks += unavailable_blocks(listing.unseen)
+    blocks += unavailable_blocks(listing.unavailable)
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
@@ -65,7 +65,7 @@ def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:
     """Return one line (mrkdwn) for each project and reason."""
     grouped: dict[tuple[str, str], list[str | None]] = {}
     for each in unavailable:
-        grouped.setdefault((each.project, each.why), []).append(each.cluster)
+        grouped.setdefault((each.project, each.reason), []).append(each.cluster)
     lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
     more = len(lines) - MAX_REASONS
     return lines[:MAX_REASONS] + ([f":warning: and {more} reasons more."] if more > 0 else [])
@@ -84,7 +84,7 @@ def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> 
     where = f" of {mrkdwn.code(cluster)}" if cluster else ""
     total = len(listing.jobs)
     if not total:
-        seen = " in what could be seen" if listing.unseen else ""
+        seen = " in what could be seen" if listing.unavailable else ""
         return f"No restore job{where} can be cancelled now{seen}."
     jobs = "restore job" if total == 1 else "restore jobs"
     pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""

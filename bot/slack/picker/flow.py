@@ -208,7 +208,7 @@ class Pickers:
             return False  # the cluster picker of this project shows the error
 
     async def _clusters(self, project: Project, timeout: float) -> Sequence[str]:
-        return await self._service.finder.clusters(project.id, patience=timeout)
+        return await self._service.finder.clusters(project.id, timeout=timeout)
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
         state = content.state
@@ -248,7 +248,7 @@ class Pickers:
             clusters = await self._clusters(project, NOTE_TIMEOUT)
             count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
             return f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
-        jobs = await self._service.finder.jobs(project.id, state.cluster, patience=NOTE_TIMEOUT)
+        jobs = await self._service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
         counts = {0: "No restore job", 1: "1 restore job"}
         count = counts.get(len(jobs), f"{len(jobs)} restore jobs")
         return f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."

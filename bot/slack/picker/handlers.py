@@ -106,7 +106,7 @@ class PickerOptions:
         """Return the clusters of the selected project."""
 
         async def load(project: Project, _state: PickerState) -> list[Block]:
-            clusters = await self._service.finder.clusters(project.id, patience=OPTIONS_TIMEOUT)
+            clusters = await self._service.finder.clusters(project.id, timeout=OPTIONS_TIMEOUT)
             if not clusters:
                 return picker_views.message_option("This project has no cluster")
             return picker_views.cluster_options(clusters, _typed(body))
@@ -120,7 +120,7 @@ class PickerOptions:
             cluster = selected_value(body.get("view") or {}, ids.CLUSTER) or state.cluster
             if not cluster or not is_cluster_name(cluster):
                 return picker_views.message_option("Choose a cluster first")
-            jobs = await self._service.finder.jobs(project.id, cluster, patience=OPTIONS_TIMEOUT)
+            jobs = await self._service.finder.jobs(project.id, cluster, timeout=OPTIONS_TIMEOUT)
             if not jobs:
                 return picker_views.message_option(
                     "No restore job of this cluster can be cancelled now"

@@ -17,7 +17,7 @@ from bot.atlas import AtlasClient, DigestKey
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
-from bot.services.job_search import AT_ONCE, PATIENCE, JobFinder
+from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFinder
 from tests.tools.bench.peers.town import job_of
 from tests.tools.bench.proxy import far
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median
@@ -42,13 +42,13 @@ COLUMNS = ("ms", "calls", "nowhere ms", "nowhere calls", "least ms")
 NOTES = (
     (
         "The job is in a cluster chosen by chance, or in none, so that all are asked. The names of"
-        f" the clusters are known, the connections warm, and {AT_ONCE} calls under way at once."
+        f" the clusters are known, the connections warm, and {MAX_CONCURRENT_CALLS} calls at once."
     ),
     (
         "The search before the one for nowhere ends at its find and breaks off what is under way:"
         " the nonces of those calls are not used again, so that as many logins are among the calls."
     ),
-    f"Least: all clusters, {AT_ONCE} at a time, a round trip each.",
+    f"Least: all clusters, {MAX_CONCURRENT_CALLS} at a time, a round trip each.",
 )
 
 
@@ -73,7 +73,7 @@ class Town:
         begun = time.perf_counter()
         search = await self.finder.search(job, [self.project])
         seconds = time.perf_counter() - begun
-        assert (search.found is not None, search.unseen) == (is_there, [])
+        assert (search.found is not None, search.unavailable) == (is_there, [])
         return seconds, self.calls["calls"]
 
 
@@ -86,8 +86,8 @@ async def measure(scale: Scale) -> list[Table]:
         given = await in_turn(variants, scale.pick(3, 20), warm=1)
     rows = [_row(clusters, given[str(clusters)]) for clusters in CLUSTERS]
     longest = max(each["nowhere"] for each in given[str(CLUSTERS[-1])])
-    text = f"all of {CLUSTERS[-1]} clusters are asked within the {PATIENCE:g} s that a search has"
-    goal = Goal.at_most(text, longest, PATIENCE)
+    text = f"all of {CLUSTERS[-1]} clusters are read within the {SEARCH_TIMEOUT:g} s of a search"
+    goal = Goal.at_most(text, longest, SEARCH_TIMEOUT)
     title = f"JOB_ID alone, at {FAR * 1000:.0f} ms round trips"
     return [
         Table(title=title, columns=COLUMNS, rows=rows, first="clusters", goals=[goal], notes=NOTES)
@@ -96,7 +96,7 @@ async def measure(scale: Scale) -> list[Table]:
 
 def _row(clusters: int, rounds: list[dict[str, float]]) -> Row:
     medians = {name: median([each[name] for each in rounds]) for name in rounds[0]}
-    least = math.ceil(clusters / AT_ONCE) * FAR * 1000
+    least = math.ceil(clusters / MAX_CONCURRENT_CALLS) * FAR * 1000
     cells = (medians["ms"] * 1000, int(medians["calls"]), medians["nowhere"] * 1000)
     return Row(str(clusters), [*cells, int(medians["asked"]), least])
 

@@ -1,4 +1,4 @@
-"""Looking for jobs over many clusters: how many calls, how many at once, and what is said."""
+"""Job searches over many clusters: calls, concurrency, rate limit, and reported failures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClust
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.services.job_search import AT_ONCE, CLUSTERS_HOLD, JobFinder
-from bot.services.rate_limit import LIMIT, MARGIN, PAUSE, SHARE, RateLimitBudget
+from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
+from bot.services.rate_limit import BUCKET_SIZE, MARGIN, PROBE_INTERVAL, RESERVE, RateLimitBudget
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 
@@ -30,7 +30,7 @@ class Clock:
 class Around:
     """One project, or two, and a finder."""
 
-    def __init__(self, *clusters: str, patience: float = 5.0) -> None:
+    def __init__(self, *clusters: str, timeout: float = 5.0) -> None:
         self.clock = Clock()
         self.atlas = FakeAtlas({name: [] for name in clusters})
         self.other = FakeAtlas({"else": [a_job()]})
@@ -39,7 +39,7 @@ class Around:
         projects = Projects([self.project, self.second])
         self.bucket = RateLimitBudget(self.clock)
         self.finder = JobFinder(
-            projects, {PROJECT_ID: self.bucket}, monotonic=self.clock, patience=patience
+            projects, {PROJECT_ID: self.bucket}, monotonic=self.clock, timeout=timeout
         )
 
 
@@ -48,27 +48,27 @@ def names(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 60, 400])
-async def test_a_search_asks_each_cluster_once_and_only_so_many_at_once(count: int) -> None:
+async def test_search_reads_each_cluster_once_with_limited_concurrency(count: int) -> None:
     around = Around(*names(count))
     search = await around.finder.search(NOWHERE, [around.project])
 
     assert search.found is None
-    assert search.unseen == []
+    assert search.unavailable == []
     assert sorted(around.atlas.calls) == ["", *names(count)]
-    assert around.atlas.most <= AT_ONCE
+    assert around.atlas.most <= MAX_CONCURRENT_CALLS
 
 
-async def test_a_search_stops_at_the_first_hit() -> None:
+async def test_search_stops_at_the_first_hit() -> None:
     around = Around(*names(400))
     around.atlas.jobs["cluster-000"] = [a_job()]
     search = await around.finder.search(JOB_ID, [around.project])
 
     assert search.found
     assert search.found.cluster == "cluster-000"
-    assert len(around.atlas.calls) <= 1 + 2 * AT_ONCE
+    assert len(around.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
-async def test_a_hit_does_not_wait_for_the_slow() -> None:
+async def test_hit_does_not_wait_for_slow_clusters() -> None:
     around = Around("slow", "quick")
     around.atlas.jobs["quick"] = [a_job()]
     around.atlas.gates["slow"] = asyncio.Event()
@@ -78,7 +78,7 @@ async def test_a_hit_does_not_wait_for_the_slow() -> None:
     assert search.found.cluster == "quick"
 
 
-async def test_clusters_that_are_hinted_at_are_asked_first_and_alone() -> None:
+async def test_hinted_clusters_are_read_first_and_alone() -> None:
     around = Around(*names(60))
     around.atlas.jobs["cluster-059"] = [a_job()]
     hints = ["restore", "cluster-059", "of"]
@@ -88,7 +88,7 @@ async def test_clusters_that_are_hinted_at_are_asked_first_and_alone() -> None:
     assert around.atlas.calls == ["", "cluster-059"]
 
 
-async def test_a_job_that_was_listed_before_costs_no_call() -> None:
+async def test_job_in_a_cached_listing_costs_no_call() -> None:
     around = Around(*names(3))
     around.atlas.jobs["cluster-001"] = [a_job()]
     await around.finder.listing([around.project])
@@ -99,19 +99,19 @@ async def test_a_job_that_was_listed_before_costs_no_call() -> None:
     assert len(around.atlas.calls) == before
 
 
-async def test_what_is_about_to_be_searched_is_told_once() -> None:
+async def test_on_start_is_called_once_with_all_clusters() -> None:
     around = Around(*names(60))
     told: list[int] = []
 
     async def tell(places: object) -> None:
         told.append(len(places))  # type: ignore[arg-type]  # a list of places
 
-    await around.finder.search(NOWHERE, [around.project, around.second], told=tell)
+    await around.finder.search(NOWHERE, [around.project, around.second], on_start=tell)
 
     assert told == [61]
 
 
-async def test_a_broken_key_hides_no_other_project() -> None:
+async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
     around = Around("prod-eu")
     around.atlas.faults[""] = KeyRefused()
     search = await around.finder.search(JOB_ID, [around.project, around.second])
@@ -120,62 +120,63 @@ async def test_a_broken_key_hides_no_other_project() -> None:
     assert search.found
     assert search.found.project is around.second
     assert [found.place.cluster for found in listing.jobs] == ["else"]
-    assert [(each.project, each.cluster) for each in listing.unseen] == [("shop-prod", None)]
-    assert "did not accept the bot's key" in listing.unseen[0].why
+    assert [(each.project, each.cluster) for each in listing.unavailable] == [("shop-prod", None)]
+    assert "did not accept the bot's key" in listing.unavailable[0].reason
 
 
-async def test_a_missing_role_is_found_out_once_and_not_for_every_cluster() -> None:
+async def test_missing_role_is_reported_once_for_the_project() -> None:
     around = Around(*names(400))
     around.atlas.faults |= dict.fromkeys(names(400), RoleMissing())
     search = await around.finder.search(NOWHERE, [around.project])
 
-    assert [(each.project, each.cluster) for each in search.unseen] == [("shop-prod", None)]
-    assert len(around.atlas.calls) <= 1 + 2 * AT_ONCE
+    assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
+    assert len(around.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
-async def test_a_cluster_that_cannot_be_read_is_named() -> None:
+async def test_unreadable_cluster_is_reported() -> None:
     around = Around("prod-eu", "prod-us")
     around.atlas.faults["prod-eu"] = Unavailable()
     around.atlas.jobs["prod-us"] = [a_job()]
     listing = await around.finder.listing([around.project])
 
     assert [found.place.cluster for found in listing.jobs] == ["prod-us"]
-    assert [each.cluster for each in listing.unseen] == ["prod-eu"]
+    assert [each.cluster for each in listing.unavailable] == ["prod-eu"]
 
 
-async def test_what_was_not_reached_in_time_is_named() -> None:
-    around = Around("prod-eu", "prod-us", patience=0.05)
+async def test_cluster_not_read_in_time_is_reported() -> None:
+    around = Around("prod-eu", "prod-us", timeout=0.05)
     around.atlas.gates["prod-us"] = asyncio.Event()
     listing = await around.finder.listing([around.project])
     search = await around.finder.search(NOWHERE, [around.project])
     await around.finder.close()
 
-    assert [(each.cluster, each.why) for each in listing.unseen] == [("prod-us", str(TimedOut()))]
-    assert [each.cluster for each in search.unseen] == ["prod-us"]
+    late = [(each.cluster, each.reason) for each in listing.unavailable]
+    assert late == [("prod-us", str(TimedOut()))]
+    assert [each.cluster for each in search.unavailable] == ["prod-us"]
 
 
-async def test_projects_that_do_not_answer_in_time_are_named() -> None:
-    around = Around("prod-eu", patience=0.05)
+async def test_project_not_read_in_time_is_reported() -> None:
+    around = Around("prod-eu", timeout=0.05)
     around.atlas.gates[""] = asyncio.Event()
     search = await around.finder.search(NOWHERE, [around.project])
     await around.finder.close()
 
-    assert [(each.project, each.cluster) for each in search.unseen] == [("shop-prod", None)]
+    assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
 
 
-async def test_a_flex_cluster_is_named_as_such_and_an_unknown_one_is_nothing() -> None:
+async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
     around = Around("prod-eu")
     around.atlas.faults["sketch"] = WrongClusterKind()
     flex = await around.finder.listing([around.project], cluster="sketch")
     unknown = await around.finder.listing([around.project], cluster="nosuch")
 
-    assert [(each.cluster, each.why) for each in flex.unseen] == [
+    assert [(each.cluster, each.reason) for each in flex.unavailable] == [
         ("sketch", str(WrongClusterKind()))
     ]
-    assert (unknown.jobs, unknown.unseen) == ((), ())
+    assert (unknown.jobs, unknown.unavailable) == ((), ())
 
 
-async def test_only_what_can_be_cancelled_is_listed_newest_first() -> None:
+async def test_listing_has_cancellable_jobs_newest_first() -> None:
     around = Around("prod-eu")
     old = a_job(id="1" * 24, timestamp="2026-11-24T09:00:00Z")
     over = a_job(id="2" * 24, cancelled=True)
@@ -186,7 +187,7 @@ async def test_only_what_can_be_cancelled_is_listed_newest_first() -> None:
     assert [found.job.id for found in listing.jobs] == [JOB_ID, "1" * 24]
 
 
-async def test_lists_one_after_the_other_cost_less_than_flows_back_into_the_bucket() -> None:
+async def test_repeated_listings_cost_less_than_the_refill() -> None:
     around = Around(*names(60))
     for _ in range(10):
         await around.finder.listing([around.project])
@@ -195,40 +196,40 @@ async def test_lists_one_after_the_other_cost_less_than_flows_back_into_the_buck
     assert len(around.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds
 
 
-async def test_looking_around_stops_at_a_fifth_of_the_bucket() -> None:
+async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:
     around = Around(*names(400))
-    left = LIMIT // SHARE + MARGIN + 10
-    around.bucket.seen(left, LIMIT)
-    around.atlas.left = lambda made: around.bucket.seen(left - made, LIMIT)
+    left = round(BUCKET_SIZE * RESERVE) + MARGIN + 10
+    around.bucket.update(left, BUCKET_SIZE)
+    around.atlas.left = lambda made: around.bucket.update(left - made, BUCKET_SIZE)
     search = await around.finder.search(NOWHERE, [around.project])
     asked = [cluster for cluster in around.atlas.calls if cluster]
 
     assert 0 < len(asked) <= 10
-    assert [each.why for each in search.unseen] == [str(RateLimitReserved())]
+    assert [each.reason for each in search.unavailable] == [str(RateLimitReserved())]
 
 
-def test_a_bucket_goes_by_what_atlas_says() -> None:
+def test_budget_follows_the_headers_of_atlas() -> None:
     clock = Clock()
     bucket = RateLimitBudget(clock)
-    bucket.seen(250, 1200)
+    bucket.update(250, 1200)
 
     with pytest.raises(RateLimitReserved), bucket.call():
         pass
-    clock.now += PAUSE
+    clock.now += PROBE_INTERVAL
     with bucket.call():
-        bucket.seen(900, 1200)
+        bucket.update(900, 1200)
     with bucket.call():
         pass
 
 
-def test_a_bucket_of_which_atlas_says_nothing_goes_by_the_documents() -> None:
+def test_budget_without_headers_follows_the_documented_limit() -> None:
     clock = Clock()
     bucket = RateLimitBudget(clock)
     made = 0
-    while made < LIMIT:
+    while made < BUCKET_SIZE:
         try:
             with bucket.call():
-                bucket.seen(None)
+                bucket.update(None)
         except RateLimitReserved:
             break
         made += 1
@@ -236,35 +237,35 @@ def test_a_bucket_of_which_atlas_says_nothing_goes_by_the_documents() -> None:
     with bucket.call():
         pass
 
-    assert made == LIMIT - LIMIT // SHARE - MARGIN
+    assert made == BUCKET_SIZE - round(BUCKET_SIZE * RESERVE) - MARGIN
 
 
 async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None:
     around = Around("prod-eu")
     around.atlas.gates[""] = asyncio.Event()
     with pytest.raises(TimedOut):
-        await around.finder.clusters(PROJECT_ID, patience=0.01)
+        await around.finder.clusters(PROJECT_ID, timeout=0.01)
     around.atlas.gates[""].set()
-    assert await around.finder.clusters(PROJECT_ID, patience=1) == ("prod-eu",)
-    around.clock.now += CLUSTERS_HOLD + 1
+    assert await around.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
+    around.clock.now += CLUSTERS_MAX_AGE + 1
 
     around.atlas.gates[""].clear()
-    assert await around.finder.clusters(PROJECT_ID, patience=0.01) == ("prod-eu",)
+    assert await around.finder.clusters(PROJECT_ID, timeout=0.01) == ("prod-eu",)
     around.atlas.gates[""].set()
     await asyncio.sleep(0)
-    around.clock.now += CLUSTERS_HOLD + 1
+    around.clock.now += CLUSTERS_MAX_AGE + 1
     around.atlas.faults[""] = Unavailable()
-    assert await around.finder.clusters(PROJECT_ID, patience=1) == ("prod-eu",)
+    assert await around.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
 
 
 async def test_refused_key_removes_the_last_known_clusters() -> None:
     around = Around("prod-eu")
-    await around.finder.clusters(PROJECT_ID, patience=1)
-    around.clock.now += CLUSTERS_HOLD + 1
+    await around.finder.clusters(PROJECT_ID, timeout=1)
+    around.clock.now += CLUSTERS_MAX_AGE + 1
 
     around.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
-        await around.finder.clusters(PROJECT_ID, patience=1)
+        await around.finder.clusters(PROJECT_ID, timeout=1)
     around.atlas.faults[""] = Unavailable()
     with pytest.raises(Unavailable):
-        await around.finder.clusters(PROJECT_ID, patience=1)
+        await around.finder.clusters(PROJECT_ID, timeout=1)

@@ -1,4 +1,4 @@
-"""How the watch looks: what it tells of, when it looks at which cluster, and what it rests for."""
+"""The watch: what it announces, when it reads which cluster, and when it pauses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.atlas import (
+    AtlasClient,
     Cluster,
     ClusterNotFound,
     KeyRefused,
@@ -22,9 +23,15 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
-from bot.services.rate_limit import LIMIT, RateLimitBudget
-from bot.services.watch.poll_schedule import LONGEST_REST, PollSchedule, rest, retry_pause
-from bot.services.watch.watcher import AT_ONCE, Watcher
+from bot.services.rate_limit import BUCKET_SIZE, RateLimitBudget
+from bot.services.watch.poll_schedule import (
+    MAX_RATE_LIMIT_BACKOFF,
+    PollSchedule,
+    rate_limit_backoff,
+    retry_interval,
+)
+from bot.services.watch.watcher import MAX_CONCURRENT_READS, Watcher
+from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, Clock, a_job
 
@@ -51,7 +58,7 @@ def known(number: int, seen: WatchedState, *, announced: bool = True) -> dict[st
     return {f"{number:024x}": RecordedJob(seen=seen, announced=announced)}
 
 
-def test_new_jobs_are_told_of_oldest_first() -> None:
+def test_new_jobs_are_announced_oldest_first() -> None:
     assert told(compare([job(2, deliveryUrl=LINK), job(1)], {}, first=True)) == [
         ("1", WatchedState.IN_PROGRESS),
         ("2", WatchedState.LINK_LIVE),
@@ -68,7 +75,7 @@ def test_new_jobs_are_told_of_oldest_first() -> None:
         ({"finishedAt": "2026-11-25T11:00:00Z"}, WatchedState.FINISHED),
     ],
 )
-def test_every_change_of_an_announced_job_is_told(
+def test_each_change_of_an_announced_job_is_announced(
     change: dict[str, object], seen: WatchedState
 ) -> None:
     found = compare([job(1, **change)], known(1, WatchedState.IN_PROGRESS), first=False)
@@ -76,38 +83,38 @@ def test_every_change_of_an_announced_job_is_told(
     assert [(each.seen, each.is_new, each.told) for each in found] == [(seen, False, True)]
 
 
-def test_what_is_over_at_the_first_look_is_known_and_not_told() -> None:
+def test_ended_job_at_the_first_read_is_recorded_and_not_announced() -> None:
     (found,) = compare([job(1, expired=True)], {}, first=True)
 
     assert (found.is_new, found.told) == (True, False)
 
 
-def test_what_has_come_and_gone_between_two_looks_is_told() -> None:
+def test_job_that_ended_between_two_reads_is_announced() -> None:
     assert told(compare([job(1, expired=True)], {}, first=False)) == [("1", WatchedState.EXPIRED)]
 
 
-def test_nothing_is_told_twice() -> None:
+def test_unchanged_job_is_not_announced_again() -> None:
     assert compare([job(1)], known(1, WatchedState.IN_PROGRESS), first=False) == []
 
 
-def test_other_restores_are_not_watched() -> None:
+def test_other_restore_types_are_not_watched() -> None:
     others = [job(1, deliveryType="automated"), job(2, deliveryType="pointInTime")]
 
     assert compare(others, {}, first=False) == []
 
 
-def test_an_open_job_that_is_listed_no_more_is_told_of() -> None:
+def test_open_job_that_disappears_is_announced_as_gone() -> None:
     assert told(compare([], known(1, WatchedState.LINK_LIVE), first=False)) == [
         ("1", WatchedState.GONE)
     ]
 
 
 @pytest.mark.parametrize("seen", [seen for seen in WatchedState if seen.is_over])
-def test_a_job_that_is_over_may_leave_the_list_unnoticed(seen: WatchedState) -> None:
+def test_ended_job_that_disappears_is_not_announced(seen: WatchedState) -> None:
     assert compare([], known(1, seen), first=False) == []
 
 
-def test_a_change_of_what_was_never_announced_is_told_only_if_it_can_be_cancelled() -> None:
+def test_change_of_an_unannounced_job_is_announced_only_if_cancellable() -> None:
     before = known(1, WatchedState.EXPIRED, announced=False)
 
     assert told(compare([job(1, failed=True)], before, first=False)) == []
@@ -117,81 +124,90 @@ def test_a_change_of_what_was_never_announced_is_told_only_if_it_can_be_cancelle
 # When it looks
 
 
-def test_looks_are_spread_evenly_over_the_interval() -> None:
-    rota = PollSchedule(60)
-    rota.spread("abcd", 0)
+def test_reads_are_spread_evenly_over_the_interval() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("abcd", 0)
 
-    assert [rota.take(now) for now in (0, 14, 15, 30, 44, 45)] == ["a", None, "b", "c", None, "d"]
-
-
-def test_the_same_clusters_keep_their_times() -> None:
-    rota = PollSchedule(60)
-    rota.spread("ab", 0)
-    rota.spread("ba", 25)
-
-    assert rota.next_due == 0
-    assert (rota.take(25), rota.next_due) == ("a", 30)
+    assert [schedule.pop_due(now) for now in (0, 14, 15, 30, 44, 45)] == [
+        "a",
+        None,
+        "b",
+        "c",
+        None,
+        "d",
+    ]
 
 
-def test_a_new_cluster_is_looked_at_before_those_that_were_looked_at() -> None:
-    rota = PollSchedule(60)
-    rota.spread("ab", 0)
+def test_unchanged_clusters_keep_their_times() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("ab", 0)
+    schedule.set_clusters("ba", 25)
+
+    assert schedule.next_due == 0
+    assert (schedule.pop_due(25), schedule.next_due) == ("a", 30)
+
+
+def test_new_cluster_is_read_before_known_ones() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("ab", 0)
     for now in (0, 30):
-        rota.put_back(str(rota.take(now)), now)
-    rota.spread("abz", 40)
+        schedule.reschedule(str(schedule.pop_due(now)), now)
+    schedule.set_clusters("abz", 40)
 
-    assert [rota.take(now) for now in (40, 60, 80)] == ["z", "a", "b"]
-
-
-def test_a_cluster_under_way_keeps_its_turn_when_others_change() -> None:
-    rota = PollSchedule(60)
-    rota.spread("ab", 0)
-    assert rota.take(0) == "a"
-    rota.spread("abz", 1)
-    rota.put_back("a", 2)
-
-    assert [rota.take(100), rota.take(100), rota.take(100)] == ["z", "b", "a"]
+    assert [schedule.pop_due(now) for now in (40, 60, 80)] == ["z", "a", "b"]
 
 
-def test_a_cluster_that_was_removed_does_not_come_back() -> None:
-    rota = PollSchedule(60)
-    rota.spread("a", 0)
-    rota.take(0)
-    rota.spread("", 1)
-    rota.put_back("a", 2)
+def test_cluster_in_flight_keeps_its_time_when_others_change() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("ab", 0)
+    assert schedule.pop_due(0) == "a"
+    schedule.set_clusters("abz", 1)
+    schedule.reschedule("a", 2)
 
-    assert rota.take(1000) is None
+    assert [schedule.pop_due(100), schedule.pop_due(100), schedule.pop_due(100)] == ["z", "b", "a"]
+
+
+def test_removed_cluster_is_not_rescheduled() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("a", 0)
+    schedule.pop_due(0)
+    schedule.set_clusters("", 1)
+    schedule.reschedule("a", 2)
+
+    assert schedule.pop_due(1000) is None
 
 
 @pytest.mark.parametrize(
     ("ended", "retry_in", "due"),
     [(0, None, 60), (59, None, 60), (60, None, 120), (200, None, 240), (7, 5.0, 12), (7, 0.0, 7)],
 )
-def test_a_late_look_keeps_to_the_pace_and_makes_up_for_nothing(
+def test_late_read_keeps_the_pace_and_skips_missed_ones(
     ended: float, retry_in: float | None, due: float
 ) -> None:
-    rota = PollSchedule(60)
-    rota.spread("a", 0)
-    rota.take(0)
-    rota.put_back("a", ended, retry_in)
+    schedule = PollSchedule(60)
+    schedule.set_clusters("a", 0)
+    schedule.pop_due(0)
+    schedule.reschedule("a", ended, retry_in)
 
-    assert rota.next_due == due
+    assert schedule.next_due == due
 
 
 @pytest.mark.parametrize(
     ("interval", "pauses"), [(1, [1, 2, 4, 8, 15, 15]), (60, [60, 60]), (3600, [60, 60])]
 )
-def test_a_cluster_that_fails_is_tried_again_within_a_minute(
-    interval: float, pauses: list[float]
-) -> None:
-    assert [retry_pause(interval, n + 1) for n in range(len(pauses))] == pauses
+def test_failed_cluster_is_retried_within_a_minute(interval: float, pauses: list[float]) -> None:
+    assert [retry_interval(interval, n + 1) for n in range(len(pauses))] == pauses
 
 
-def test_the_rest_after_a_429_is_what_atlas_asks_for_and_grows() -> None:
-    assert rest(1, 7, 0) == 7
-    assert [rest(n, None, 0) for n in (1, 2, 3)] == [10, 20, 40]
-    assert [rest(2, 7, 0), rest(2, 55, 0), rest(99, 1, 0)] == [20, 55, LONGEST_REST]
-    assert rest(1, 10, 1) == 11
+def test_backoff_after_429_follows_retry_after_and_grows() -> None:
+    assert rate_limit_backoff(1, 7, 0) == 7
+    assert [rate_limit_backoff(n, None, 0) for n in (1, 2, 3)] == [10, 20, 40]
+    assert [
+        rate_limit_backoff(2, 7, 0),
+        rate_limit_backoff(2, 55, 0),
+        rate_limit_backoff(99, 1, 0),
+    ] == [20, 55, MAX_RATE_LIMIT_BACKOFF]
+    assert rate_limit_backoff(1, 10, 1) == 11
 
 
 # The loop
@@ -211,7 +227,7 @@ class Moments(Clock):
 
 
 @dataclass
-class FakeAtlas:
+class FakeAtlas(AtlasClient):
     """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
 
     clock: Clock
@@ -229,7 +245,7 @@ class FakeAtlas:
         return [Cluster(name=name) for name in self.jobs]
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int
+        self, project_id: str, cluster_name: str, *, max_attempts: int = 3
     ) -> list[RestoreJob]:
         assert max_attempts == 1
         self.looks.append((cluster_name, self.clock.monotonic()))
@@ -252,7 +268,7 @@ class FakeAtlas:
 
 
 @dataclass
-class FakeNotes:
+class FakeWatchStore(WatchStore):
     """A record in memory: held or not, with faults raised in turn."""
 
     held: bool = True
@@ -285,12 +301,15 @@ class FakeNotes:
         return compare(jobs, {}, first=False)
 
 
-class Plenty:
-    """A rate limit without end."""
+class UnlimitedBudget(RateLimitBudget):
+    """A rate limit that is never exhausted."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
 
     @contextmanager
-    def call(self, *, keep: float) -> Iterator[None]:
-        assert keep == 0.5
+    def call(self, *, reserve: float = 0.0) -> Iterator[None]:
+        assert reserve == 0.5
         yield
 
 
@@ -298,7 +317,7 @@ class Plenty:
 class Scene:
     clock: Moments
     atlas: FakeAtlas
-    notes: FakeNotes
+    notes: FakeWatchStore
     watch: Watcher
     told: list[float]
 
@@ -314,16 +333,18 @@ class Scene:
 
 
 def scene(
-    clusters: int = 3, interval: float = 60, share: Callable[[Clock], RateLimitBudget] | None = None
+    clusters: int = 3,
+    interval: float = 60,
+    budget: Callable[[Clock], RateLimitBudget] | None = None,
 ) -> Scene:
     clock = Moments()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
-    notes = FakeNotes()
+    notes = FakeWatchStore()
     told: list[float] = []
     watch = Watcher(
         PROJECT_ID,
         atlas,
-        share(clock) if share else Plenty(),
+        budget(clock) if budget else UnlimitedBudget(),
         notes,
         interval=interval,
         on_change=lambda: told.append(clock.monotonic()),
@@ -334,7 +355,7 @@ def scene(
     return Scene(clock, atlas, notes, watch, told)
 
 
-async def test_each_of_400_clusters_is_looked_at_once_an_interval_at_an_even_pace() -> None:
+async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
     here = scene(400)
 
     await here.goes_on(119)
@@ -347,7 +368,7 @@ async def test_each_of_400_clusters_is_looked_at_once_an_interval_at_an_even_pac
     assert here.atlas.lists == 2
 
 
-async def test_no_interval_is_so_short_that_the_bucket_would_be_drained() -> None:
+async def test_shortest_interval_stays_below_the_rate_limit() -> None:
     """500 calls come back a minute."""
     here = scene(400, interval=1)
 
@@ -362,30 +383,32 @@ async def test_no_interval_is_so_short_that_the_bucket_would_be_drained() -> Non
     assert max(Counter(name for name, _ in here.atlas.looks).values()) <= 3
 
 
-async def test_a_bucket_that_does_not_fill_up_is_left_half_full() -> None:
+async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     bucket: list[RateLimitBudget] = []
 
     def build(clock: Clock) -> RateLimitBudget:
         bucket.append(RateLimitBudget(clock.monotonic))
         return bucket[0]
 
-    here = scene(400, interval=60, share=build)
-    left = LIMIT
+    here = scene(400, interval=60, budget=build)
+    left = BUCKET_SIZE
     plain = here.atlas.restore_jobs
 
-    async def counted(project_id: str, cluster_name: str, *, max_attempts: int) -> list[RestoreJob]:
+    async def counted(
+        project_id: str, cluster_name: str, *, max_attempts: int = 3
+    ) -> list[RestoreJob]:
         nonlocal left
         left -= 1
-        bucket[0].seen(left, LIMIT)
+        bucket[0].update(left, BUCKET_SIZE)
         return await plain(project_id, cluster_name, max_attempts=max_attempts)
 
     here.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
     await here.goes_on(300)
 
-    assert LIMIT / 2 - 30 < left <= LIMIT / 2 + 16
+    assert BUCKET_SIZE / 2 - 30 < left <= BUCKET_SIZE / 2 + 16
 
 
-async def test_one_cluster_is_looked_at_every_interval() -> None:
+async def test_single_cluster_is_read_every_interval() -> None:
     here = scene(1, interval=5)
 
     await here.goes_on(21)
@@ -394,7 +417,7 @@ async def test_one_cluster_is_looked_at_every_interval() -> None:
     assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
 
 
-async def test_what_is_new_is_told_at_once_and_what_is_unchanged_is_not_written_again() -> None:
+async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_again() -> None:
     here = scene(1, interval=5)
     here.atlas.jobs["c000"] = [job(1)]
 
@@ -404,7 +427,7 @@ async def test_what_is_new_is_told_at_once_and_what_is_unchanged_is_not_written_
     assert len(here.told) == 1
 
 
-async def test_a_change_is_written_down() -> None:
+async def test_change_is_recorded() -> None:
     here = scene(1, interval=5)
     await here.goes_on(4)
     here.atlas.jobs["c000"] = [job(1)]
@@ -413,7 +436,7 @@ async def test_a_change_is_written_down() -> None:
     assert here.notes.noted == [("c000", 0), ("c000", 1)]
 
 
-async def test_a_cluster_that_cannot_be_read_hides_no_other() -> None:
+async def test_unreadable_cluster_does_not_stop_the_others() -> None:
     here = scene(3, interval=5)
     here.atlas.faults["c001"] = [Unavailable()] * 3
 
@@ -423,18 +446,18 @@ async def test_a_cluster_that_cannot_be_read_hides_no_other() -> None:
     assert [name for name, _ in here.notes.noted] == ["c000", "c002", "c001"]
 
 
-async def test_clusters_that_hang_hold_up_no_other() -> None:
+async def test_hanging_clusters_do_not_block_the_others() -> None:
     here = scene(20, interval=5)
-    here.atlas.hangs = {f"c{number:03d}" for number in range(AT_ONCE - 1)}
+    here.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
 
     await here.goes_on(20)
 
-    others = [f"c{number:03d}" for number in range(AT_ONCE - 1, 20)]
+    others = [f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1, 20)]
     assert {len(here.atlas.times_of(name)) for name in others} == {4}
-    assert here.atlas.most <= AT_ONCE
+    assert here.atlas.most <= MAX_CONCURRENT_READS
 
 
-async def test_after_a_429_the_whole_project_is_left_alone() -> None:
+async def test_429_pauses_the_whole_project() -> None:
     here = scene(3, interval=5)
     here.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
 
@@ -448,31 +471,30 @@ async def test_after_a_429_the_whole_project_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyRefused(), RoleMissing()])
-async def test_a_refused_key_is_not_tried_with_every_cluster(error: Exception) -> None:
+async def test_refused_key_pauses_the_whole_project(error: Exception) -> None:
     here = scene(100, interval=10)
     for name in here.atlas.jobs:
         here.atlas.faults[name] = [error] * 100
 
     await here.goes_on(Timings.key_refused_pause * 2.5)
 
-    assert len(here.atlas.looks) <= 3 * AT_ONCE
+    assert len(here.atlas.looks) <= 3 * MAX_CONCURRENT_READS
 
 
-async def test_what_is_kept_for_people_is_not_used() -> None:
-    class Nothing:
+async def test_reserve_of_the_rate_limit_is_not_used() -> None:
+    class ExhaustedBudget(RateLimitBudget):
         @contextmanager
-        def call(self, *, keep: float) -> Iterator[None]:
+        def call(self, *, reserve: float = 0.0) -> Iterator[None]:
             raise RateLimitReserved
             yield
 
-    here = scene(3)
-    here.watch._share = Nothing()
+    here = scene(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
     await here.goes_on(60)
 
     assert here.atlas.looks == []
 
 
-async def test_the_clusters_known_before_are_looked_at_while_their_list_cannot_be_read() -> None:
+async def test_known_clusters_are_read_while_the_list_fails() -> None:
     here = scene(1, interval=15)
     await here.goes_on(1)
     here.atlas.faults[""] = [Unavailable()] * 3
@@ -484,7 +506,7 @@ async def test_the_clusters_known_before_are_looked_at_while_their_list_cannot_b
     assert here.notes.adopted == [["c000"], ["c000"]]
 
 
-async def test_a_list_that_fails_in_between_stops_no_look() -> None:
+async def test_failing_list_stops_no_read() -> None:
     here = scene(1, interval=20)
     here.atlas.faults = {"": []}
     plain = here.atlas.clusters
@@ -500,7 +522,7 @@ async def test_a_list_that_fails_in_between_stops_no_look() -> None:
     assert len(here.atlas.looks) == 6
 
 
-async def test_a_cluster_that_was_deleted_or_has_no_such_jobs_has_none() -> None:
+async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
     here = scene(2)
     here.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
 
@@ -509,7 +531,7 @@ async def test_a_cluster_that_was_deleted_or_has_no_such_jobs_has_none() -> None
     assert here.notes.noted == [("c000", 0), ("c001", 0)]
 
 
-async def test_the_jobs_of_a_cluster_that_is_no_more_are_looked_after() -> None:
+async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
     here = scene(1)
     here.notes.gone = ["old"]
 
@@ -518,7 +540,7 @@ async def test_the_jobs_of_a_cluster_that_is_no_more_are_looked_after() -> None:
     assert here.notes.noted == [("old", 0), ("c000", 0)]
 
 
-async def test_without_the_lease_nothing_is_asked() -> None:
+async def test_without_lease_nothing_is_read() -> None:
     here = scene(3)
     here.notes.held = False
 
@@ -528,7 +550,7 @@ async def test_without_the_lease_nothing_is_asked() -> None:
     assert here.notes.holds == pytest.approx(60 / Timings.watch_lease_renewal_interval, abs=1)
 
 
-async def test_a_lost_lease_ends_the_looking_and_a_new_one_begins_it_anew() -> None:
+async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     here = scene(1, interval=5)
     original = here.notes.hold
     held = iter([True, False, False])
@@ -549,7 +571,7 @@ async def test_a_lost_lease_ends_the_looking_and_a_new_one_begins_it_anew() -> N
     assert here.notes.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
 
 
-async def test_a_look_that_finds_the_project_taken_over_is_no_news() -> None:
+async def test_read_after_a_takeover_announces_nothing() -> None:
     here = scene(1, interval=5)
     here.atlas.jobs["c000"] = [job(1)]
     plain = here.notes.note
@@ -567,7 +589,7 @@ async def test_a_look_that_finds_the_project_taken_over_is_no_news() -> None:
     assert len(here.atlas.looks) == 1
 
 
-async def test_what_could_not_be_written_down_is_looked_at_again() -> None:
+async def test_unrecorded_read_is_repeated() -> None:
     here = scene(1, interval=5)
     here.notes.faults = [NotRecorded(), NotRecorded()]
 
@@ -576,7 +598,7 @@ async def test_what_could_not_be_written_down_is_looked_at_again() -> None:
     assert here.notes.noted == [("c000", 0)]
 
 
-async def test_a_mistake_of_ours_ends_no_watch() -> None:
+async def test_unexpected_error_does_not_stop_the_watch() -> None:
     here = scene(2, interval=5)
     here.notes.faults = [ValueError("a mistake")]
 
@@ -585,7 +607,7 @@ async def test_a_mistake_of_ours_ends_no_watch() -> None:
     assert sorted(name for name, _ in here.notes.noted) == ["c000", "c001"]
 
 
-async def test_at_its_end_the_watch_lets_another_replica_go_on() -> None:
+async def test_stop_releases_the_lease() -> None:
     here = scene(20)
     here.atlas.hangs = set(here.atlas.jobs)
 

@@ -246,8 +246,10 @@ def finding() -> dict[str, dict[str, Any]]:
     project = Project(id=PROJECT_ID, name="shop-prod", policy=STRICT, atlas=FakeAtlas())
     other = replace(project, id="1" * 24, name="shop-dev")
     cluster = ClusterRef(project=project, cluster="prod-eu")
-    unseen = Unavailable(project="shop-dev", cluster="eu", why="Atlas did not answer.")
-    listing = Listing(jobs=(CancellableJob(place=cluster, job=a_job(**LIVE)),), unseen=(unseen,))
+    unseen = Unavailable(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
+    listing = Listing(
+        jobs=(CancellableJob(place=cluster, job=a_job(**LIVE)),), unavailable=(unseen,)
+    )
     ref = asked().ref
     state = PickerState(
         project_id=ref.project_id,
@@ -259,7 +261,7 @@ def finding() -> dict[str, dict[str, Any]]:
     details = dialog_views.details(sight(), asked(), Policy(), HERE, LINKS)
     past = [past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA")))]
     names = {PROJECT_ID: "shop-prod"}
-    nothing = Search(places=[cluster], looked=1, unseen=[unseen])
+    nothing = Search(pending=[cluster], searched=1, unavailable=[unseen])
     return {
         "picker": picker_views.with_details(details, state, [project, other], Policy()),
         "picker_loading": picker_views.loading(),
@@ -275,7 +277,7 @@ def finding() -> dict[str, dict[str, Any]]:
             home_views.LOADING, home_views.waiting([], LINKS), home_views.past([], names, LINKS)
         ),
         "list": list_views.job_list(listing, None),
-        "list_empty": list_views.job_list(Listing(jobs=(), unseen=()), "prod-eu"),
+        "list_empty": list_views.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
         "history": list_views.history(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, ["shop-prod", "shop-dev"], None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),

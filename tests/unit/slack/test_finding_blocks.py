@@ -51,13 +51,13 @@ def found(number: int) -> CancellableJob:
 
 def unseen(number: int) -> Unavailable:
     return Unavailable(
-        project=NASTY, cluster=f"{LONG[:60]}{number:04}", why=f"{NASTY} {number % 12}"
+        project=NASTY, cluster=f"{LONG[:60]}{number:04}", reason=f"{NASTY} {number % 12}"
     )
 
 
 FULL = Listing(
     jobs=tuple(found(number) for number in range(90)),
-    unseen=tuple(unseen(number) for number in range(400)),
+    unavailable=tuple(unseen(number) for number in range(400)),
 )
 CHOSEN = PickerState(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
 
@@ -66,7 +66,7 @@ def views() -> dict[str, dict[str, Any]]:
     many = [project(number) for number in range(250)]
     details = samples.views()["details_longest"]
     places = [ClusterRef(project=each, cluster=LONG) for each in many]
-    result = Search(places=places, looked=3, unseen=[*FULL.unseen])
+    result = Search(pending=places, searched=3, unavailable=[*FULL.unavailable])
     return {
         "loading": picker_views.loading(),
         "nothing picked": picker_views.view(PickerState(asked_in="C0OPS"), many, None, NASTY),
@@ -139,7 +139,7 @@ def test_names_of_other_peoples_making_are_harmless(name: str) -> None:
 
 
 def test_what_is_not_seen_is_named_by_reason_and_never_without_end() -> None:
-    (block,) = list_views.unavailable_blocks(FULL.unseen)
+    (block,) = list_views.unavailable_blocks(FULL.unavailable)
     few = list_views.unavailable_lines([unseen(1), unseen(13)])
 
     assert len(block["text"]["text"]) <= 3000
