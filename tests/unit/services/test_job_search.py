@@ -27,8 +27,8 @@ class Clock:
         return self.now
 
 
-class Around:
-    """One project, or two, and a finder."""
+class SearchEnvironment:
+    """One or two projects over fake clients, and a finder."""
 
     def __init__(self, *clusters: str, timeout: float = 5.0) -> None:
         self.clock = Clock()
@@ -37,9 +37,9 @@ class Around:
         self.project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas)
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])
-        self.bucket = RateLimitBudget(self.clock)
+        self.budget = RateLimitBudget(self.clock)
         self.finder = JobFinder(
-            projects, {PROJECT_ID: self.bucket}, monotonic=self.clock, timeout=timeout
+            projects, {PROJECT_ID: self.budget}, monotonic=self.clock, timeout=timeout
         )
 
 
@@ -49,106 +49,106 @@ def names(count: int) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 60, 400])
 async def test_search_reads_each_cluster_once_with_limited_concurrency(count: int) -> None:
-    around = Around(*names(count))
-    search = await around.finder.search(NOWHERE, [around.project])
+    env = SearchEnvironment(*names(count))
+    search = await env.finder.search(NOWHERE, [env.project])
 
     assert search.found is None
     assert search.unavailable == []
-    assert sorted(around.atlas.calls) == ["", *names(count)]
-    assert around.atlas.most <= MAX_CONCURRENT_CALLS
+    assert sorted(env.atlas.calls) == ["", *names(count)]
+    assert env.atlas.most <= MAX_CONCURRENT_CALLS
 
 
 async def test_search_stops_at_the_first_hit() -> None:
-    around = Around(*names(400))
-    around.atlas.jobs["cluster-000"] = [a_job()]
-    search = await around.finder.search(JOB_ID, [around.project])
+    env = SearchEnvironment(*names(400))
+    env.atlas.jobs["cluster-000"] = [a_job()]
+    search = await env.finder.search(JOB_ID, [env.project])
 
     assert search.found
     assert search.found.cluster == "cluster-000"
-    assert len(around.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
+    assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
 async def test_hit_does_not_wait_for_slow_clusters() -> None:
-    around = Around("slow", "quick")
-    around.atlas.jobs["quick"] = [a_job()]
-    around.atlas.gates["slow"] = asyncio.Event()
-    search = await asyncio.wait_for(around.finder.search(JOB_ID, [around.project]), 1.0)
+    env = SearchEnvironment("slow", "quick")
+    env.atlas.jobs["quick"] = [a_job()]
+    env.atlas.gates["slow"] = asyncio.Event()
+    search = await asyncio.wait_for(env.finder.search(JOB_ID, [env.project]), 1.0)
 
     assert search.found
     assert search.found.cluster == "quick"
 
 
 async def test_hinted_clusters_are_read_first_and_alone() -> None:
-    around = Around(*names(60))
-    around.atlas.jobs["cluster-059"] = [a_job()]
+    env = SearchEnvironment(*names(60))
+    env.atlas.jobs["cluster-059"] = [a_job()]
     hints = ["restore", "cluster-059", "of"]
-    search = await around.finder.search(JOB_ID, [around.project], hints=hints)
+    search = await env.finder.search(JOB_ID, [env.project], hints=hints)
 
     assert search.found
-    assert around.atlas.calls == ["", "cluster-059"]
+    assert env.atlas.calls == ["", "cluster-059"]
 
 
 async def test_job_in_a_cached_listing_costs_no_call() -> None:
-    around = Around(*names(3))
-    around.atlas.jobs["cluster-001"] = [a_job()]
-    await around.finder.listing([around.project])
-    before = len(around.atlas.calls)
-    search = await around.finder.search(JOB_ID, [around.project])
+    env = SearchEnvironment(*names(3))
+    env.atlas.jobs["cluster-001"] = [a_job()]
+    await env.finder.listing([env.project])
+    before = len(env.atlas.calls)
+    search = await env.finder.search(JOB_ID, [env.project])
 
     assert search.found
-    assert len(around.atlas.calls) == before
+    assert len(env.atlas.calls) == before
 
 
 async def test_on_start_is_called_once_with_all_clusters() -> None:
-    around = Around(*names(60))
+    env = SearchEnvironment(*names(60))
     told: list[int] = []
 
     async def tell(places: object) -> None:
         told.append(len(places))  # type: ignore[arg-type]  # a list of places
 
-    await around.finder.search(NOWHERE, [around.project, around.second], on_start=tell)
+    await env.finder.search(NOWHERE, [env.project, env.second], on_start=tell)
 
     assert told == [61]
 
 
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
-    around = Around("prod-eu")
-    around.atlas.faults[""] = KeyRefused()
-    search = await around.finder.search(JOB_ID, [around.project, around.second])
-    listing = await around.finder.listing([around.project, around.second])
+    env = SearchEnvironment("prod-eu")
+    env.atlas.faults[""] = KeyRefused()
+    search = await env.finder.search(JOB_ID, [env.project, env.second])
+    listing = await env.finder.listing([env.project, env.second])
 
     assert search.found
-    assert search.found.project is around.second
+    assert search.found.project is env.second
     assert [found.place.cluster for found in listing.jobs] == ["else"]
     assert [(each.project, each.cluster) for each in listing.unavailable] == [("shop-prod", None)]
     assert "did not accept the bot's key" in listing.unavailable[0].reason
 
 
 async def test_missing_role_is_reported_once_for_the_project() -> None:
-    around = Around(*names(400))
-    around.atlas.faults |= dict.fromkeys(names(400), RoleMissing())
-    search = await around.finder.search(NOWHERE, [around.project])
+    env = SearchEnvironment(*names(400))
+    env.atlas.faults |= dict.fromkeys(names(400), RoleMissing())
+    search = await env.finder.search(NOWHERE, [env.project])
 
     assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
-    assert len(around.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
+    assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
 async def test_unreadable_cluster_is_reported() -> None:
-    around = Around("prod-eu", "prod-us")
-    around.atlas.faults["prod-eu"] = Unavailable()
-    around.atlas.jobs["prod-us"] = [a_job()]
-    listing = await around.finder.listing([around.project])
+    env = SearchEnvironment("prod-eu", "prod-us")
+    env.atlas.faults["prod-eu"] = Unavailable()
+    env.atlas.jobs["prod-us"] = [a_job()]
+    listing = await env.finder.listing([env.project])
 
     assert [found.place.cluster for found in listing.jobs] == ["prod-us"]
     assert [each.cluster for each in listing.unavailable] == ["prod-eu"]
 
 
 async def test_cluster_not_read_in_time_is_reported() -> None:
-    around = Around("prod-eu", "prod-us", timeout=0.05)
-    around.atlas.gates["prod-us"] = asyncio.Event()
-    listing = await around.finder.listing([around.project])
-    search = await around.finder.search(NOWHERE, [around.project])
-    await around.finder.close()
+    env = SearchEnvironment("prod-eu", "prod-us", timeout=0.05)
+    env.atlas.gates["prod-us"] = asyncio.Event()
+    listing = await env.finder.listing([env.project])
+    search = await env.finder.search(NOWHERE, [env.project])
+    await env.finder.close()
 
     late = [(each.cluster, each.reason) for each in listing.unavailable]
     assert late == [("prod-us", str(TimedOut()))]
@@ -156,19 +156,19 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
 
 
 async def test_project_not_read_in_time_is_reported() -> None:
-    around = Around("prod-eu", timeout=0.05)
-    around.atlas.gates[""] = asyncio.Event()
-    search = await around.finder.search(NOWHERE, [around.project])
-    await around.finder.close()
+    env = SearchEnvironment("prod-eu", timeout=0.05)
+    env.atlas.gates[""] = asyncio.Event()
+    search = await env.finder.search(NOWHERE, [env.project])
+    await env.finder.close()
 
     assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
-    around = Around("prod-eu")
-    around.atlas.faults["sketch"] = WrongClusterKind()
-    flex = await around.finder.listing([around.project], cluster="sketch")
-    unknown = await around.finder.listing([around.project], cluster="nosuch")
+    env = SearchEnvironment("prod-eu")
+    env.atlas.faults["sketch"] = WrongClusterKind()
+    flex = await env.finder.listing([env.project], cluster="sketch")
+    unknown = await env.finder.listing([env.project], cluster="nosuch")
 
     assert [(each.cluster, each.reason) for each in flex.unavailable] == [
         ("sketch", str(WrongClusterKind()))
@@ -177,32 +177,32 @@ async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
 
 
 async def test_listing_has_cancellable_jobs_newest_first() -> None:
-    around = Around("prod-eu")
+    env = SearchEnvironment("prod-eu")
     old = a_job(id="1" * 24, timestamp="2026-11-24T09:00:00Z")
     over = a_job(id="2" * 24, cancelled=True)
     other = a_job(id="3" * 24, deliveryType="automated")
-    around.atlas.jobs["prod-eu"] = [old, over, other, a_job()]
-    listing = await around.finder.listing([around.project])
+    env.atlas.jobs["prod-eu"] = [old, over, other, a_job()]
+    listing = await env.finder.listing([env.project])
 
     assert [found.job.id for found in listing.jobs] == [JOB_ID, "1" * 24]
 
 
 async def test_repeated_listings_cost_less_than_the_refill() -> None:
-    around = Around(*names(60))
+    env = SearchEnvironment(*names(60))
     for _ in range(10):
-        await around.finder.listing([around.project])
-        around.clock.now += 1.0
+        await env.finder.listing([env.project])
+        env.clock.now += 1.0
 
-    assert len(around.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds
+    assert len(env.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds
 
 
 async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:
-    around = Around(*names(400))
+    env = SearchEnvironment(*names(400))
     left = round(BUCKET_SIZE * RESERVE) + MARGIN + 10
-    around.bucket.update(left, BUCKET_SIZE)
-    around.atlas.left = lambda made: around.bucket.update(left - made, BUCKET_SIZE)
-    search = await around.finder.search(NOWHERE, [around.project])
-    asked = [cluster for cluster in around.atlas.calls if cluster]
+    env.budget.update(left, BUCKET_SIZE)
+    env.atlas.left = lambda made: env.budget.update(left - made, BUCKET_SIZE)
+    search = await env.finder.search(NOWHERE, [env.project])
+    asked = [cluster for cluster in env.atlas.calls if cluster]
 
     assert 0 < len(asked) <= 10
     assert [each.reason for each in search.unavailable] == [str(RateLimitReserved())]
@@ -210,62 +210,62 @@ async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:
 
 def test_budget_follows_the_headers_of_atlas() -> None:
     clock = Clock()
-    bucket = RateLimitBudget(clock)
-    bucket.update(250, 1200)
+    budget = RateLimitBudget(clock)
+    budget.update(250, 1200)
 
-    with pytest.raises(RateLimitReserved), bucket.call():
+    with pytest.raises(RateLimitReserved), budget.call():
         pass
     clock.now += PROBE_INTERVAL
-    with bucket.call():
-        bucket.update(900, 1200)
-    with bucket.call():
+    with budget.call():
+        budget.update(900, 1200)
+    with budget.call():
         pass
 
 
 def test_budget_without_headers_follows_the_documented_limit() -> None:
     clock = Clock()
-    bucket = RateLimitBudget(clock)
+    budget = RateLimitBudget(clock)
     made = 0
     while made < BUCKET_SIZE:
         try:
-            with bucket.call():
-                bucket.update(None)
+            with budget.call():
+                budget.update(None)
         except RateLimitReserved:
             break
         made += 1
     clock.now += 60
-    with bucket.call():
+    with budget.call():
         pass
 
     assert made == BUCKET_SIZE - round(BUCKET_SIZE * RESERVE) - MARGIN
 
 
 async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None:
-    around = Around("prod-eu")
-    around.atlas.gates[""] = asyncio.Event()
+    env = SearchEnvironment("prod-eu")
+    env.atlas.gates[""] = asyncio.Event()
     with pytest.raises(TimedOut):
-        await around.finder.clusters(PROJECT_ID, timeout=0.01)
-    around.atlas.gates[""].set()
-    assert await around.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
-    around.clock.now += CLUSTERS_MAX_AGE + 1
+        await env.finder.clusters(PROJECT_ID, timeout=0.01)
+    env.atlas.gates[""].set()
+    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
+    env.clock.now += CLUSTERS_MAX_AGE + 1
 
-    around.atlas.gates[""].clear()
-    assert await around.finder.clusters(PROJECT_ID, timeout=0.01) == ("prod-eu",)
-    around.atlas.gates[""].set()
+    env.atlas.gates[""].clear()
+    assert await env.finder.clusters(PROJECT_ID, timeout=0.01) == ("prod-eu",)
+    env.atlas.gates[""].set()
     await asyncio.sleep(0)
-    around.clock.now += CLUSTERS_MAX_AGE + 1
-    around.atlas.faults[""] = Unavailable()
-    assert await around.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
+    env.clock.now += CLUSTERS_MAX_AGE + 1
+    env.atlas.faults[""] = Unavailable()
+    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
 
 
 async def test_refused_key_removes_the_last_known_clusters() -> None:
-    around = Around("prod-eu")
-    await around.finder.clusters(PROJECT_ID, timeout=1)
-    around.clock.now += CLUSTERS_MAX_AGE + 1
+    env = SearchEnvironment("prod-eu")
+    await env.finder.clusters(PROJECT_ID, timeout=1)
+    env.clock.now += CLUSTERS_MAX_AGE + 1
 
-    around.atlas.faults[""] = KeyRefused()
+    env.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
-        await around.finder.clusters(PROJECT_ID, timeout=1)
-    around.atlas.faults[""] = Unavailable()
+        await env.finder.clusters(PROJECT_ID, timeout=1)
+    env.atlas.faults[""] = Unavailable()
     with pytest.raises(Unavailable):
-        await around.finder.clusters(PROJECT_ID, timeout=1)
+        await env.finder.clusters(PROJECT_ID, timeout=1)

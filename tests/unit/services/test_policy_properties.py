@@ -46,9 +46,9 @@ TTL = 60
 
 @dataclass(slots=True)
 class OneJob(AtlasClient):
-    """An Atlas with one job, which notes at each DELETE what was so at that moment."""
+    """An Atlas with one job, which calls the model at each DELETE."""
 
-    world: World
+    model: PolicyModel
     snapshot_id: str = SHOWN.snapshot_id
     cancelled: bool = False
     limits: bool = False  # the next DELETE is put off for longer than a run has patience
@@ -60,7 +60,7 @@ class OneJob(AtlasClient):
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         assert ref.job_id == JOB_ID
-        self.world.delete_is_sent(await self.restore_job(ref))
+        self.model.delete_is_sent(await self.restore_job(ref))
         if self.limits:
             self.limits = False
             raise RateLimited(retry_after=300.0, status=429)
@@ -69,8 +69,8 @@ class OneJob(AtlasClient):
 
 
 @dataclass(slots=True)
-class World:
-    """What an onlooker knows without asking the ledger: who said what, and when it was valid."""
+class PolicyModel:
+    """The expected state, kept without the store: who decided what, and whether it was valid."""
 
     policy: Policy
     clock: Clock = field(default_factory=Clock)
@@ -83,7 +83,7 @@ class World:
     deletes: int = 0
 
     def may(self, people: People, person: Person) -> bool:
-        """Read a setting as its documentation does, in other words than the policy's own."""
+        """Interpret a setting as its documentation does, independently of the policy module."""
         if person.id in people.users:
             return True
         if person.kind is not Kind.MEMBER:
@@ -95,7 +95,7 @@ class World:
         return self.may(self.policy.approvers, person) and not own
 
     def is_requester(self, person: Person) -> bool:
-        """Outsiders are compared by team too; our own people may appear under several."""
+        """Outsiders are compared by team too; people of the own organization may have several."""
         return person.id == self.requester and (
             person.kind is not Kind.OUTSIDER or person.team == self.team
         )
@@ -111,7 +111,7 @@ class World:
         return self.requester is not None and not complete and not self.ended and self.is_in_time
 
     def delete_is_sent(self, job: RestoreJob) -> None:
-        """Hold the one rule that all others serve."""
+        """Assert the main rule at the moment of the DELETE."""
         self.deletes += 1
         assert len(self.yes) >= self.policy.approvals
         assert not self.ended
@@ -131,13 +131,13 @@ class RecordingRunner(Runner):
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
-    """The domain over a real database, with nothing above it."""
+class ServiceHarness:
+    """The services over a real database, without Slack."""
 
-    world: World
+    model: PolicyModel
     atlas: OneJob
-    ledger: RequestStore
-    desk: CancellationService
+    store: RequestStore
+    service: CancellationService
     runner: RecordingRunner
     record: AuditLog
     request_id: str = "none"
@@ -147,7 +147,7 @@ class House:
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class Submit:
     person: Person
 
 
@@ -172,7 +172,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class PassTime:
     seconds: int
 
 
@@ -191,7 +191,7 @@ class Change:
     pass
 
 
-Step = Asks | Approve | Deny | Withdraw | Retry | Pass | Sweep | Run | Change
+Step = Submit | Approve | Deny | Withdraw | Retry | PassTime | Sweep | Run | Change
 
 _ids = st.sampled_from(IDS)
 _groups = st.sampled_from([frozenset(GROUPS), frozenset(GROUPS[:1]), frozenset[str]()])
@@ -201,7 +201,7 @@ _kinds = st.sampled_from([Kind.MEMBER] * 12 + list(Kind))
 
 @st.composite
 def _persons(draw: st.DrawFn) -> Person:
-    """Somebody as Slack tells of them at one click; groups and kinds change between clicks."""
+    """A person as Slack describes them at one click; groups and kinds change between clicks."""
     kind = draw(_kinds)
     team = "T0OTHER" if kind is Kind.OUTSIDER else "T0HOME"
     return Person(id=draw(_ids), team=team, kind=kind, groups=draw(_groups))
@@ -226,7 +226,7 @@ _steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(Deny, _persons()),
     st.builds(Withdraw, _persons()),
     st.builds(Retry, _persons()),
-    st.builds(Pass, st.sampled_from([1, 10, 20, TTL])),
+    st.builds(PassTime, st.sampled_from([1, 10, 20, TTL])),
     st.builds(Sweep),
     st.builds(Run, st.booleans()),
     st.builds(Run, st.just(value=False)),
@@ -252,30 +252,30 @@ async def _migrated(path: Path) -> None:
 def test_no_delete_without_a_quorum_of_distinct_entitled_people(
     empty_ledger: Path, policy: Policy, asker: Person, steps: list[Step]
 ) -> None:
-    """The onlooker predicts each answer, and judges each DELETE at the moment it is sent."""
+    """The model predicts each answer, and checks each DELETE at the moment it is sent."""
     with tempfile.TemporaryDirectory() as folder:
         path = shutil.copy(empty_ledger, folder)
-        asyncio.run(_play(f"sqlite:///{path}", policy, [Asks(asker), *steps]))
+        asyncio.run(_play(f"sqlite:///{path}", policy, [Submit(asker), *steps]))
 
 
 async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
     database = Database(url)
     try:
-        house = _house(database, policy)
+        harness = _harness(database, policy)
         for step in steps:
-            await _happens(house, step)
-        await _happens(house, Run(limited=False))
-        await _is_consistent(house)
+            await _apply(harness, step)
+        await _apply(harness, Run(limited=False))
+        await _is_consistent(harness)
     finally:
         await database.close()
 
 
-def _house(database: Database, policy: Policy) -> House:
-    world = World(policy)
-    atlas = OneJob(world)
+def _harness(database: Database, policy: Policy) -> ServiceHarness:
+    model = PolicyModel(policy)
+    atlas = OneJob(model)
     project = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=atlas)
-    projects, clock = Projects([project]), world.clock
-    ledger, numbers = RequestStore(database, clock), count(1)
+    projects, clock = Projects([project]), model.clock
+    store, numbers = RequestStore(database, clock), count(1)
 
     async def sleep(seconds: float) -> None:
         if seconds >= Timings.lease_renewal_interval:
@@ -285,8 +285,8 @@ def _house(database: Database, policy: Policy) -> House:
 
     leases = LeaseStore(database, clock, "runner-1")
     runner = RecordingRunner(leases, projects, sleep=sleep, monotonic=clock.monotonic)
-    desk = CancellationService(
-        ledger,
+    service = CancellationService(
+        store,
         projects,
         runner,
         finder=JobFinder(projects),
@@ -294,59 +294,59 @@ def _house(database: Database, policy: Policy) -> House:
         now=clock,
         new_id=lambda: f"request-{next(numbers)}",
     )
-    return House(
-        world=world,
+    return ServiceHarness(
+        model=model,
         atlas=atlas,
-        ledger=ledger,
-        desk=desk,
+        store=store,
+        service=service,
         runner=runner,
         record=AuditLog(database),
     )
 
 
-async def _happens(house: House, step: Step) -> None:
+async def _apply(harness: ServiceHarness, step: Step) -> None:
     match step:
-        case Asks() | Approve() | Deny() | Withdraw() | Retry():
-            await _somebody_acts(house, step)
-        case Pass(seconds):
-            house.world.clock.forward(seconds)
+        case Submit() | Approve() | Deny() | Withdraw() | Retry():
+            await _act(harness, step)
+        case PassTime(seconds):
+            harness.model.clock.forward(seconds)
         case Sweep():
-            await house.ledger.expire_due()
+            await harness.store.expire_due()
         case Run(limited):
-            house.atlas.limits = limited
-            for request_id in [house.runner.started.pop() for _ in list(house.runner.started)]:
-                await house.runner.run(request_id)
+            harness.atlas.limits = limited
+            for request_id in [harness.runner.started.pop() for _ in list(harness.runner.started)]:
+                await harness.runner.run(request_id)
         case Change():
-            house.atlas.snapshot_id = "f" * 24
+            harness.atlas.snapshot_id = "f" * 24
 
 
-async def _somebody_acts(house: House, act: Asks | Approve | Deny | Withdraw | Retry) -> None:
-    world = house.world
+async def _act(harness: ServiceHarness, act: Submit | Approve | Deny | Withdraw | Retry) -> None:
+    model = harness.model
     match act:
-        case Asks(person):
-            await _ask(house, person)
+        case Submit(person):
+            await _ask(harness, person)
         case Approve(people):
-            await _approve(house, people)
+            await _approve(harness, people)
         case Deny(person):
-            no = house.desk.deny(house.request_id, person, "no")
-            world.ended |= await _allowed(no, may=world.waits and world.may_approve(person))
+            no = harness.service.deny(harness.request_id, person, "no")
+            model.ended |= await _allowed(no, may=model.waits and model.may_approve(person))
         case Withdraw(person):
-            back = house.desk.withdraw(house.request_id, person)
-            world.ended |= await _allowed(back, may=world.waits and world.is_requester(person))
+            back = harness.service.withdraw(harness.request_id, person)
+            model.ended |= await _allowed(back, may=model.waits and model.is_requester(person))
         case Retry(person):
-            await _retry(house, person)
+            await _retry(harness, person)
 
 
 async def _allowed(decision: Awaitable[Request], *, may: bool) -> bool:
-    """Hold the desk's answer against the onlooker's."""
+    """Compare the service's answer with the model's."""
     [answer] = await asyncio.gather(decision, return_exceptions=True)
     assert not isinstance(answer, BaseException) or isinstance(answer, CancellationError)
     assert (not isinstance(answer, CancellationError)) is may
     return may
 
 
-async def _ask(house: House, person: Person) -> None:
-    world, policy = house.world, house.world.policy
+async def _ask(harness: ServiceHarness, person: Person) -> None:
+    model, policy = harness.model, harness.model.policy
     submission = Submission(
         key="V1",
         person=person,
@@ -362,68 +362,68 @@ async def _ask(house: House, person: Person) -> None:
     members = frozenset(IDS) if policy.approvers.groups else frozenset[str]()
     submission = replace(submission, approver_members=members)
     enough = policy.approvers.everyone or len(able) >= policy.approvals
-    may = world.may(policy.requesters, person) and enough
-    if await _allowed(house.desk.submit(submission), may=may):
-        house.request_id = "request-1"
-        world.requester, world.team = person.id, person.team
-        world.asked_at = world.clock()
-        world.chances = 1
+    may = model.may(policy.requesters, person) and enough
+    if await _allowed(harness.service.submit(submission), may=may):
+        harness.request_id = "request-1"
+        model.requester, model.team = person.id, person.team
+        model.asked_at = model.clock()
+        model.chances = 1
 
 
-async def _approve(house: House, people: tuple[Person, ...]) -> None:
-    """Let them all click at once: who wins is open, but not how many."""
-    world = house.world
-    waits, missing = world.waits, world.policy.approvals - len(world.yes)
-    able = {p.id for p in people if waits and world.may_approve(p)} - world.yes
-    clicks = [house.desk.approve(house.request_id, person) for person in people]
+async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
+    """Let all click at once: the winner is open, but not how many approvals count."""
+    model = harness.model
+    waits, missing = model.waits, model.policy.approvals - len(model.yes)
+    able = {p.id for p in people if waits and model.may_approve(p)} - model.yes
+    clicks = [harness.service.approve(harness.request_id, person) for person in people]
     answers = await asyncio.gather(*clicks, return_exceptions=True)
     won = [p for p, a in zip(people, answers, strict=True) if not isinstance(a, Exception)]
     for answer in answers:
         assert not isinstance(answer, BaseException) or isinstance(answer, CancellationError)
 
-    assert all(world.may_approve(person) for person in won)
+    assert all(model.may_approve(person) for person in won)
     assert {person.id for person in won} <= able
     assert len(won) == min(len(able), missing if waits else 0)
-    world.yes |= {person.id for person in won}
+    model.yes |= {person.id for person in won}
 
 
-async def _retry(house: House, person: Person) -> None:
-    world = house.world
-    state = await _state(house)
-    may = state is State.FAILED and world.is_in_time and world.may(world.policy.requesters, person)
-    if await _allowed(house.desk.retry(house.request_id, person), may=may):
-        world.chances += 1
+async def _retry(harness: ServiceHarness, person: Person) -> None:
+    model = harness.model
+    state = await _state(harness)
+    may = state is State.FAILED and model.is_in_time and model.may(model.policy.requesters, person)
+    if await _allowed(harness.service.retry(harness.request_id, person), may=may):
+        model.chances += 1
 
 
-async def _state(house: House) -> State | None:
-    if house.world.requester is None:
+async def _state(harness: ServiceHarness) -> State | None:
+    if harness.model.requester is None:
         return None
-    return (await house.ledger.get(house.request_id)).state
+    return (await harness.store.get(harness.request_id)).state
 
 
-async def _is_consistent(house: House) -> None:
-    world = house.world
-    state = await _state(house)
-    if world.requester is None:
-        assert world.deletes == 0
+async def _is_consistent(harness: ServiceHarness) -> None:
+    model = harness.model
+    state = await _state(harness)
+    if model.requester is None:
+        assert model.deletes == 0
         return
-    events = [line async for line in house.record.events(request=house.request_id)]
+    events = [line async for line in harness.record.events(request=harness.request_id)]
     given = {
         line.actor
         for line in events
         if line.event in ("request:approval_given", "request:approved") and line.actor
     }
 
-    assert given == world.yes
-    assert await house.record.verify() == []
-    assert sum(line.event == "atlas:cancel_sent" for line in events) == world.deletes
-    assert (state is State.CANCELLED) == house.atlas.cancelled
-    assert state in _possible(world)
+    assert given == model.yes
+    assert await harness.record.verify() == []
+    assert sum(line.event == "atlas:cancel_sent" for line in events) == model.deletes
+    assert (state is State.CANCELLED) == harness.atlas.cancelled
+    assert state in _possible(model)
 
 
-def _possible(world: World) -> set[State]:
-    if world.ended:
+def _possible(model: PolicyModel) -> set[State]:
+    if model.ended:
         return {State.DENIED, State.WITHDRAWN}
-    if len(world.yes) < world.policy.approvals:
+    if len(model.yes) < model.policy.approvals:
         return {State.AWAITING, State.EXPIRED}
     return {State.CANCELLED, State.CHANGED, State.FAILED}

@@ -213,7 +213,7 @@ def test_backoff_after_429_follows_retry_after_and_grows() -> None:
 # The loop
 
 
-class Moments(Clock):
+class SteppedClock(Clock):
     """A clock that stops the test at its end, and lets others run while somebody sleeps."""
 
     end: float = 0.0
@@ -234,7 +234,7 @@ class FakeAtlas(AtlasClient):
     jobs: dict[str, list[RestoreJob]]
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
-    looks: list[tuple[str, float]] = field(default_factory=list)
+    reads: list[tuple[str, float]] = field(default_factory=list)
     lists: int = 0
     under_way: int = 0
     most: int = 0
@@ -248,7 +248,7 @@ class FakeAtlas(AtlasClient):
         self, project_id: str, cluster_name: str, *, max_attempts: int = 3
     ) -> list[RestoreJob]:
         assert max_attempts == 1
-        self.looks.append((cluster_name, self.clock.monotonic()))
+        self.reads.append((cluster_name, self.clock.monotonic()))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
@@ -264,7 +264,7 @@ class FakeAtlas(AtlasClient):
             raise self.faults[what].pop(0)
 
     def times_of(self, cluster: str) -> list[float]:
-        return [at for name, at in self.looks if name == cluster]
+        return [at for name, at in self.reads if name == cluster]
 
 
 @dataclass
@@ -314,73 +314,73 @@ class UnlimitedBudget(RateLimitBudget):
 
 
 @dataclass
-class Scene:
-    clock: Moments
+class WatchEnvironment:
+    clock: SteppedClock
     atlas: FakeAtlas
-    notes: FakeWatchStore
+    store: FakeWatchStore
     watch: Watcher
     told: list[float]
 
     @property
-    def began(self) -> float:
-        return self.atlas.looks[0][1]
+    def started_at(self) -> float:
+        return self.atlas.reads[0][1]
 
-    async def goes_on(self, seconds: float) -> None:
+    async def run_for(self, seconds: float) -> None:
         """Let the watch run for a while, and end it as the bot does."""
         self.clock.end = self.clock.monotonic() + seconds
         with pytest.raises(asyncio.CancelledError):
             await self.watch.run()
 
 
-def scene(
+def watch_environment(
     clusters: int = 3,
     interval: float = 60,
     budget: Callable[[Clock], RateLimitBudget] | None = None,
-) -> Scene:
-    clock = Moments()
+) -> WatchEnvironment:
+    clock = SteppedClock()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
-    notes = FakeWatchStore()
+    store = FakeWatchStore()
     told: list[float] = []
     watch = Watcher(
         PROJECT_ID,
         atlas,
         budget(clock) if budget else UnlimitedBudget(),
-        notes,
+        store,
         interval=interval,
         on_change=lambda: told.append(clock.monotonic()),
         monotonic=clock.monotonic,
         sleep=clock.sleep,
         jitter=lambda: 0.0,
     )
-    return Scene(clock, atlas, notes, watch, told)
+    return WatchEnvironment(clock, atlas, store, watch, told)
 
 
 async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
-    here = scene(400)
+    env = watch_environment(400)
 
-    await here.goes_on(119)
+    await env.run_for(119)
 
-    counted = Counter(name for name, _ in here.atlas.looks)
+    counted = Counter(name for name, _ in env.atlas.reads)
     assert len(counted) == 400
     assert set(counted.values()) <= {1, 2}
-    times = [at for _, at in here.atlas.looks]
+    times = [at for _, at in env.atlas.reads]
     assert max(after - before for before, after in pairwise(times)) < 0.16
-    assert here.atlas.lists == 2
+    assert env.atlas.lists == 2
 
 
 async def test_shortest_interval_stays_below_the_rate_limit() -> None:
     """500 calls come back a minute."""
-    here = scene(400, interval=1)
+    env = watch_environment(400, interval=1)
 
-    await here.goes_on(120)
+    await env.run_for(120)
 
-    assert 700 < len(here.atlas.looks) < 1000
-    times = [at for _, at in here.atlas.looks]
+    assert 700 < len(env.atlas.reads) < 1000
+    times = [at for _, at in env.atlas.reads]
     assert (
         min(after - before for before, after in pairwise(times))
         > Timings.watch_read_interval * 0.99
     )
-    assert max(Counter(name for name, _ in here.atlas.looks).values()) <= 3
+    assert max(Counter(name for name, _ in env.atlas.reads).values()) <= 3
 
 
 async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
@@ -390,9 +390,9 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
         bucket.append(RateLimitBudget(clock.monotonic))
         return bucket[0]
 
-    here = scene(400, interval=60, budget=build)
+    env = watch_environment(400, interval=60, budget=build)
     left = BUCKET_SIZE
-    plain = here.atlas.restore_jobs
+    plain = env.atlas.restore_jobs
 
     async def counted(
         project_id: str, cluster_name: str, *, max_attempts: int = 3
@@ -402,69 +402,69 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
         bucket[0].update(left, BUCKET_SIZE)
         return await plain(project_id, cluster_name, max_attempts=max_attempts)
 
-    here.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
-    await here.goes_on(300)
+    env.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
+    await env.run_for(300)
 
     assert BUCKET_SIZE / 2 - 30 < left <= BUCKET_SIZE / 2 + 16
 
 
 async def test_single_cluster_is_read_every_interval() -> None:
-    here = scene(1, interval=5)
+    env = watch_environment(1, interval=5)
 
-    await here.goes_on(21)
+    await env.run_for(21)
 
-    later = here.atlas.times_of("c000")[1:]
+    later = env.atlas.times_of("c000")[1:]
     assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
 
 
 async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_again() -> None:
-    here = scene(1, interval=5)
-    here.atlas.jobs["c000"] = [job(1)]
+    env = watch_environment(1, interval=5)
+    env.atlas.jobs["c000"] = [job(1)]
 
-    await here.goes_on(21)
+    await env.run_for(21)
 
-    assert here.notes.noted == [("c000", 1)]
-    assert len(here.told) == 1
+    assert env.store.noted == [("c000", 1)]
+    assert len(env.told) == 1
 
 
 async def test_change_is_recorded() -> None:
-    here = scene(1, interval=5)
-    await here.goes_on(4)
-    here.atlas.jobs["c000"] = [job(1)]
-    await here.goes_on(4)
+    env = watch_environment(1, interval=5)
+    await env.run_for(4)
+    env.atlas.jobs["c000"] = [job(1)]
+    await env.run_for(4)
 
-    assert here.notes.noted == [("c000", 0), ("c000", 1)]
+    assert env.store.noted == [("c000", 0), ("c000", 1)]
 
 
 async def test_unreadable_cluster_does_not_stop_the_others() -> None:
-    here = scene(3, interval=5)
-    here.atlas.faults["c001"] = [Unavailable()] * 3
+    env = watch_environment(3, interval=5)
+    env.atlas.faults["c001"] = [Unavailable()] * 3
 
-    await here.goes_on(39)
+    await env.run_for(39)
 
-    assert len(here.atlas.times_of("c000")) == len(here.atlas.times_of("c002")) == 8
-    assert [name for name, _ in here.notes.noted] == ["c000", "c002", "c001"]
+    assert len(env.atlas.times_of("c000")) == len(env.atlas.times_of("c002")) == 8
+    assert [name for name, _ in env.store.noted] == ["c000", "c002", "c001"]
 
 
 async def test_hanging_clusters_do_not_block_the_others() -> None:
-    here = scene(20, interval=5)
-    here.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
+    env = watch_environment(20, interval=5)
+    env.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
 
-    await here.goes_on(20)
+    await env.run_for(20)
 
     others = [f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1, 20)]
-    assert {len(here.atlas.times_of(name)) for name in others} == {4}
-    assert here.atlas.most <= MAX_CONCURRENT_READS
+    assert {len(env.atlas.times_of(name)) for name in others} == {4}
+    assert env.atlas.most <= MAX_CONCURRENT_READS
 
 
 async def test_429_pauses_the_whole_project() -> None:
-    here = scene(3, interval=5)
-    here.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
+    env = watch_environment(3, interval=5)
+    env.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
 
-    await here.goes_on(90)
+    await env.run_for(90)
 
-    first, second, third = (at - here.began for at in here.atlas.times_of("c001")[:3])
-    times = sorted(at - here.began for _, at in here.atlas.looks)
+    first, second, third = (at - env.started_at for at in env.atlas.times_of("c001")[:3])
+    times = sorted(at - env.started_at for _, at in env.atlas.reads)
     assert 30 <= second - first < 30 + Timings.watch_lease_renewal_interval
     assert 20 <= third - second < 20 + Timings.watch_lease_renewal_interval
     assert [at for at in times if first < at < first + 30] == []
@@ -472,13 +472,13 @@ async def test_429_pauses_the_whole_project() -> None:
 
 @pytest.mark.parametrize("error", [KeyRefused(), RoleMissing()])
 async def test_refused_key_pauses_the_whole_project(error: Exception) -> None:
-    here = scene(100, interval=10)
-    for name in here.atlas.jobs:
-        here.atlas.faults[name] = [error] * 100
+    env = watch_environment(100, interval=10)
+    for name in env.atlas.jobs:
+        env.atlas.faults[name] = [error] * 100
 
-    await here.goes_on(Timings.key_refused_pause * 2.5)
+    await env.run_for(Timings.key_refused_pause * 2.5)
 
-    assert len(here.atlas.looks) <= 3 * MAX_CONCURRENT_READS
+    assert len(env.atlas.reads) <= 3 * MAX_CONCURRENT_READS
 
 
 async def test_reserve_of_the_rate_limit_is_not_used() -> None:
@@ -488,130 +488,130 @@ async def test_reserve_of_the_rate_limit_is_not_used() -> None:
             raise RateLimitReserved
             yield
 
-    here = scene(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
-    await here.goes_on(60)
+    env = watch_environment(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
+    await env.run_for(60)
 
-    assert here.atlas.looks == []
+    assert env.atlas.reads == []
 
 
 async def test_known_clusters_are_read_while_the_list_fails() -> None:
-    here = scene(1, interval=15)
-    await here.goes_on(1)
-    here.atlas.faults[""] = [Unavailable()] * 3
+    env = watch_environment(1, interval=15)
+    await env.run_for(1)
+    env.atlas.faults[""] = [Unavailable()] * 3
 
-    await here.goes_on(1)
-    assert here.atlas.lists == 2
-    await here.goes_on(60)
+    await env.run_for(1)
+    assert env.atlas.lists == 2
+    await env.run_for(60)
 
-    assert here.notes.adopted == [["c000"], ["c000"]]
+    assert env.store.adopted == [["c000"], ["c000"]]
 
 
 async def test_failing_list_stops_no_read() -> None:
-    here = scene(1, interval=20)
-    here.atlas.faults = {"": []}
-    plain = here.atlas.clusters
+    env = watch_environment(1, interval=20)
+    env.atlas.faults = {"": []}
+    plain = env.atlas.clusters
 
     async def sometimes(project_id: str) -> list[Cluster]:
         found = await plain(project_id)
-        here.atlas.faults[""] = [Unavailable()] * 100
+        env.atlas.faults[""] = [Unavailable()] * 100
         return found
 
-    here.atlas.clusters = sometimes  # type: ignore[method-assign]  # the same, once
-    await here.goes_on(101)
+    env.atlas.clusters = sometimes  # type: ignore[method-assign]  # the same, once
+    await env.run_for(101)
 
-    assert len(here.atlas.looks) == 6
+    assert len(env.atlas.reads) == 6
 
 
 async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
-    here = scene(2)
-    here.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
+    env = watch_environment(2)
+    env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
 
-    await here.goes_on(59)
+    await env.run_for(59)
 
-    assert here.notes.noted == [("c000", 0), ("c001", 0)]
+    assert env.store.noted == [("c000", 0), ("c001", 0)]
 
 
 async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
-    here = scene(1)
-    here.notes.gone = ["old"]
+    env = watch_environment(1)
+    env.store.gone = ["old"]
 
-    await here.goes_on(1)
+    await env.run_for(1)
 
-    assert here.notes.noted == [("old", 0), ("c000", 0)]
+    assert env.store.noted == [("old", 0), ("c000", 0)]
 
 
 async def test_without_lease_nothing_is_read() -> None:
-    here = scene(3)
-    here.notes.held = False
+    env = watch_environment(3)
+    env.store.held = False
 
-    await here.goes_on(60)
+    await env.run_for(60)
 
-    assert (here.atlas.looks, here.atlas.lists) == ([], 0)
-    assert here.notes.holds == pytest.approx(60 / Timings.watch_lease_renewal_interval, abs=1)
+    assert (env.atlas.reads, env.atlas.lists) == ([], 0)
+    assert env.store.holds == pytest.approx(60 / Timings.watch_lease_renewal_interval, abs=1)
 
 
 async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
-    here = scene(1, interval=5)
-    original = here.notes.hold
+    env = watch_environment(1, interval=5)
+    original = env.store.hold
     held = iter([True, False, False])
 
     async def hold(project_id: str) -> bool:
-        here.notes.held = next(held, True)
+        env.store.held = next(held, True)
         return await original(project_id)
 
-    here.notes.hold = hold  # type: ignore[method-assign]  # the same, by turns
-    await here.goes_on(40)
+    env.store.hold = hold  # type: ignore[method-assign]  # the same, by turns
+    await env.run_for(40)
 
-    looks = [at - here.began for at in here.atlas.times_of("c000")]
+    looks = [at - env.started_at for at in env.atlas.times_of("c000")]
     assert [
         at
         for at in looks
         if Timings.watch_lease_renewal_interval < at < 2 * Timings.watch_lease_renewal_interval
     ] == []
-    assert here.notes.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
+    assert env.store.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
 
 
 async def test_read_after_a_takeover_announces_nothing() -> None:
-    here = scene(1, interval=5)
-    here.atlas.jobs["c000"] = [job(1)]
-    plain = here.notes.note
+    env = watch_environment(1, interval=5)
+    env.atlas.jobs["c000"] = [job(1)]
+    plain = env.store.note
 
     async def lost(
         project_id: str, cluster: str, jobs: Sequence[RestoreJob]
     ) -> list[JobChange] | None:
-        here.notes.held = False
+        env.store.held = False
         return await plain(project_id, cluster, jobs)
 
-    here.notes.note = lost  # type: ignore[method-assign]  # the same, too late
-    await here.goes_on(60)
+    env.store.note = lost  # type: ignore[method-assign]  # the same, too late
+    await env.run_for(60)
 
-    assert here.told == []
-    assert len(here.atlas.looks) == 1
+    assert env.told == []
+    assert len(env.atlas.reads) == 1
 
 
 async def test_unrecorded_read_is_repeated() -> None:
-    here = scene(1, interval=5)
-    here.notes.faults = [NotRecorded(), NotRecorded()]
+    env = watch_environment(1, interval=5)
+    env.store.faults = [NotRecorded(), NotRecorded()]
 
-    await here.goes_on(30)
+    await env.run_for(30)
 
-    assert here.notes.noted == [("c000", 0)]
+    assert env.store.noted == [("c000", 0)]
 
 
 async def test_unexpected_error_does_not_stop_the_watch() -> None:
-    here = scene(2, interval=5)
-    here.notes.faults = [ValueError("a mistake")]
+    env = watch_environment(2, interval=5)
+    env.store.faults = [ValueError("a mistake")]
 
-    await here.goes_on(12)
+    await env.run_for(12)
 
-    assert sorted(name for name, _ in here.notes.noted) == ["c000", "c001"]
+    assert sorted(name for name, _ in env.store.noted) == ["c000", "c001"]
 
 
 async def test_stop_releases_the_lease() -> None:
-    here = scene(20)
-    here.atlas.hangs = set(here.atlas.jobs)
+    env = watch_environment(20)
+    env.atlas.hangs = set(env.atlas.jobs)
 
-    await here.goes_on(60)
+    await env.run_for(60)
 
-    assert here.notes.released == 1
-    assert here.atlas.under_way == 0
+    assert env.store.released == 1
+    assert env.atlas.under_way == 0
