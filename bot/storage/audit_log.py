@@ -1,4 +1,4 @@
-"""The record: reads audit events, and finds the first that was changed or is missing."""
+"""Reads the audit events, and verifies that none was changed or removed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bot.cancellation.events import CLOSING, Recorded
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import audit_events
+from bot.storage.unit_of_work import ChainHead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -22,25 +23,17 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 
-#: Events that are read at once.
-AT_ONCE = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """Where the ledger says that a request's chain ends."""
-
-    events: int
-    hash: str
+#: Events read by one query.
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainBreak:
-    """The first place where a request's chain does not hold.
+    """The first event of a request that was changed or is missing.
 
     Attributes:
         request: the request's id.
-        number: which of its events.
+        number: the event's number.
         why: what is wrong with it, as a clause.
     """
 
@@ -53,14 +46,14 @@ class ChainBreak:
 
 
 def first_chain_break(
-    request: str, chain: Iterable[Recorded], head: Head | None
+    request: str, chain: Iterable[Recorded], head: ChainHead | None
 ) -> ChainBreak | None:
-    """Check one request's chain, in order.
+    """Verify one request's chain.
 
     Args:
         request: the request's id.
-        chain: its events, by number.
-        head: where the ledger says that it ends; None when the request was pruned.
+        chain: its events, in order.
+        head: the head that the request's row names; None when the request was pruned.
     """
     number, previous, last = 0, "", ""
     for line in chain:
@@ -70,31 +63,31 @@ def first_chain_break(
         if line.hash != line.expected_hash or line.previous != previous:
             return ChainBreak(request=request, number=number, why="was changed")
         previous, last = line.hash, line.event
-    if head and number < head.events:
+    if head and number < head.number:
         return ChainBreak(request=request, number=number + 1, why="is missing")
     if head and head.hash != previous:
         return ChainBreak(request=request, number=number, why="was changed")
-    if head is None and last not in CLOSING_NAMES:
+    if head is None and last not in FINAL_EVENTS:
         return ChainBreak(request=request, number=number + 1, why="is missing")
     return None
 
 
-#: What may end a chain for good; a message given up after the end is recorded behind it.
-CLOSING_NAMES = frozenset(map(str, CLOSING)) | {"slack:post_dropped", "slack:card_moved"}
+#: Events that may end a pruned chain; some messages are dropped after the request ended.
+FINAL_EVENTS = frozenset(map(str, CLOSING)) | {"slack:post_dropped", "slack:card_moved"}
 
 
 class AuditLog:
-    """Reads of the audit events, in parts: the record may be long."""
+    """Reads the audit events in batches: there may be many."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
-        """Read the record in the order in which it was written; raises what `read_snapshot` raises.
+        """Read events in the order in which they were written; raises `RecordUnreadable`.
 
         Args:
-            since: leave out what is older.
-            equal: columns (`request`, `event`, `actor`, `team`) that must have this value.
+            since: skip older events.
+            equal: required values of the columns `request`, `event`, `actor`, `team`.
         """
         conditions = [audit_events.c[name] == value for name, value in equal.items()]
         if since:
@@ -105,46 +98,44 @@ class AuditLog:
             rows = await self._after(last, conditions)
             for row in rows:
                 yield _line(row)
-            last = rows[-1].id if len(rows) == AT_ONCE else None
+            last = rows[-1].id if len(rows) == BATCH_SIZE else None
 
     async def _after(
         self, last: int, conditions: Sequence[ColumnElement[bool]]
     ) -> Sequence[Row[Any]]:
-        later = request_queries.all_events([*conditions, audit_events.c.id > last]).limit(AT_ONCE)
+        later = request_queries.all_events([*conditions, audit_events.c.id > last]).limit(
+            BATCH_SIZE
+        )
         return await self._database.read_snapshot(lambda db: db.execute(later).all())
 
     async def count(self) -> int:
-        """Count the events of the whole record; raises what `read_snapshot` raises."""
+        """Count all events; raises `RecordUnreadable`."""
         return await self._database.read_snapshot(
             lambda db: int(db.execute(request_queries.count_events()).scalar_one())
         )
 
     async def verify(self) -> list[ChainBreak]:
-        """Check every chain; the list is empty when nothing was changed or removed.
-
-        All of it is read as it was at one moment: a bot may be writing meanwhile. Raises what
-        `read_snapshot` raises.
-        """
-        return await self._database.read_snapshot(_breaks)
+        """Verify every chain on one snapshot, and return the breaks; raises `RecordUnreadable`."""
+        return await self._database.read_snapshot(_chain_breaks)
 
 
-def _breaks(db: Connection) -> list[ChainBreak]:
+def _chain_breaks(db: Connection) -> list[ChainBreak]:
     heads = {
-        row.id: Head(events=row.event_count, hash=row.head_hash)
-        for row in db.execute(request_queries.heads())
+        row.id: ChainHead(row.event_count, row.head_hash)
+        for row in db.execute(request_queries.chain_heads())
     }
     found = [
         first_chain_break(request, map(_line, lines), heads.pop(request, None))
         for request, lines in groupby(
-            _streamed(db, request_queries.chains()), attrgetter("request")
+            _stream(db, request_queries.all_chains()), attrgetter("request")
         )
     ]
     found += [first_chain_break(request, [], head) for request, head in heads.items()]
     return [each for each in found if each]
 
 
-def _streamed(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
-    yield from db.execute(statement, execution_options={"yield_per": AT_ONCE})
+def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    yield from db.execute(statement, execution_options={"yield_per": BATCH_SIZE})
 
 
 def _line(row: Row[Any]) -> Recorded:

@@ -1,4 +1,4 @@
-"""The ledger's time: the database server's, so that replicas need not agree about the time."""
+"""The database server's time, so that the clocks of replicas need not agree."""
 
 from __future__ import annotations
 
@@ -17,39 +17,38 @@ if TYPE_CHECKING:
 
     from bot.storage.database import Database
 
-#: Seconds that the server may take to tell the time; a slower answer says less than we know.
-QUICK = 0.5
+#: Seconds after which an answer of the server is too imprecise to correct the clock.
+MAX_ROUND_TRIP = 0.5
 
-#: Seconds by which the server's clock may seem to move, by slow answers alone.
-JUMP = 1.0
+#: Seconds of deviation that slow answers explain; more is logged.
+MAX_DRIFT = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 def wall_clock() -> datetime:
-    """Return the time, with its zone."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def has_passed(moment: ColumnElement[Any], now: Any, far: Any) -> ColumnElement[bool]:  # noqa: ANN401 - a moment, or a parameter that stands for one
-    """Ask whether a moment is over.
+    """Return a condition: `moment` has passed, or was written before the clock was set back.
 
-    The ledger writes no moment as far ahead as `far`. One that lies there was written before the
-    clock was set back, and nobody must wait until it comes again.
+    No moment is ever written as far ahead as `far`, so a later one comes from before the change.
     """
     return or_(moment <= now, moment > far)
 
 
 class DatabaseClock:
-    """Tells the time of the database's machine, carried on by a clock that never jumps.
+    """The time of the database's machine, continued by a monotonic clock between two reads.
 
-    SQLite's machine is this one, so its time is the wall clock; PostgreSQL is asked by `set`, and
-    until then the wall clock stands in.
+    For SQLite this is the wall clock. PostgreSQL is asked by `set`; before the first answer, the
+    clock returns the wall clock's time.
 
     Args:
-        database: whose time it is.
+        database: the database.
         wall: this machine's time.
-        monotonic: seconds that never jump.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -62,30 +61,30 @@ class DatabaseClock:
         self._database = database
         self._wall = wall
         self._monotonic = monotonic
-        self._began: float | None = None  # the server's time when `monotonic` was 0
+        self._offset: float | None = None  # the server's time when `monotonic` was 0
 
     def __call__(self) -> datetime:
-        if self._began is None:
+        if self._offset is None:
             return self._wall()
-        return datetime.fromtimestamp(self._began + self._monotonic(), UTC)
+        return datetime.fromtimestamp(self._offset + self._monotonic(), UTC)
 
     async def set(self) -> None:
-        """Ask the server; raises `NotRead` when it does not answer."""
+        """Read the server's time; raises `NotRead` when it does not answer."""
         if self._database.is_sqlite:
             return
-        began, took = await self._database.read(self._ask, background=True)
-        if self._began is None or took <= QUICK:
-            self._take(began)
+        offset, round_trip = await self._database.read(self._measure, background=True)
+        if self._offset is None or round_trip <= MAX_ROUND_TRIP:
+            self._correct(offset)
 
-    def _ask(self, db: Connection) -> tuple[float, float]:
-        """Return the server's time when `monotonic` was 0, and how long the answer took."""
-        asked = self._monotonic()
-        told: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
-        heard = self._monotonic()
-        return told.timestamp() - (asked + heard) / 2, heard - asked
+    def _measure(self, db: Connection) -> tuple[float, float]:
+        """Return the server's time when `monotonic` was 0, and the round trip of the answer."""
+        sent = self._monotonic()
+        now: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
+        received = self._monotonic()
+        return now.timestamp() - (sent + received) / 2, received - sent
 
-    def _take(self, began: float) -> None:
-        moved = 0.0 if self._began is None else began - self._began
-        if abs(moved) > JUMP:
-            log.warning("the clock of the database's machine was set", seconds=round(moved, 1))
-        self._began = began
+    def _correct(self, offset: float) -> None:
+        drift = 0.0 if self._offset is None else offset - self._offset
+        if abs(drift) > MAX_DRIFT:
+            log.warning("the clock of the database's machine was set", seconds=round(drift, 1))
+        self._offset = offset

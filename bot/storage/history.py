@@ -1,4 +1,4 @@
-"""The last requests with their outcome, and those that wait: out of the record and the ledger."""
+"""Reads past requests with their outcome, and the requests that wait for approval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.storage.queries import requests as request_queries
-from bot.storage.unit_of_work import whole_requests
+from bot.storage.unit_of_work import load_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
 
-#: Requests that are read at once, and at most, while looking for those of some projects.
-AT_ONCE = 100
-AT_MOST = 1000
+#: Requests read by one query, and by all, in search of those of some projects.
+BATCH_SIZE = 100
+MAX_READ = 1000
 
-#: Requests that are shown to somebody as waiting, at most.
-MOST_AWAITING = 100
+#: Waiting requests read at most.
+MAX_AWAITING = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """One request as far as it is still known.
+    """A request as far as it is known: the audit events remain when its row is pruned.
 
     Attributes:
-        state: where it stands, or stood last.
-        asked_at: when it was asked for.
+        state: the current or last state.
+        asked_at: when it was created.
         changed_at: when that state was entered.
-        by: who brought it into that state; None for the bot itself.
-        card: where its card stands; None once the request is forgotten, or before it is posted.
+        by: the user who caused that state; None for the bot itself.
+        card: the card's position; None before it is posted, and once the request is pruned.
     """
 
     request: str
@@ -53,11 +53,11 @@ class PastRequest:
 
 
 class History:
-    """Reads what was asked for.
+    """Reads past and waiting requests.
 
     Args:
-        database: where the ledger is.
-        now: the clock, aware datetimes.
+        database: the database.
+        now: the clock; aware datetimes.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
@@ -70,8 +70,8 @@ class History:
         def work(db: Connection) -> list[PastRequest]:
             created = _created(db, count, project_ids)
             ids = [row.request for row in created]
-            events = db.execute(request_queries.events_among(ids)).all()
-            rows = db.execute(request_queries.requests_among(), {"ids": ids}).all()
+            events = db.execute(request_queries.events_of(ids)).all()
+            rows = db.execute(request_queries.requests_by_ids(), {"ids": ids}).all()
             return [_past(row, events, {each.id: each for each in rows}) for row in created]
 
         return await self._database.read(work)
@@ -80,27 +80,27 @@ class History:
         """Return the requests that wait for approval, oldest first; raises `NotRead`."""
 
         def work(db: Connection) -> list[Request]:
-            waiting = request_queries.requests_awaiting(self._now(), MOST_AWAITING)
-            return whole_requests(db, db.execute(waiting).all())
+            waiting = request_queries.requests_awaiting(self._now(), MAX_AWAITING)
+            return load_requests(db, db.execute(waiting).all())
 
         return await self._database.read(work)
 
 
 def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[Any]:
-    """Walk back through the record until there are enough."""
+    """Read `request:created` events backwards until there are enough."""
     found: list[Any] = []
     before: int | None = None
-    for _ in range(AT_MOST // AT_ONCE):
-        rows = db.execute(request_queries.newest_creations(AT_ONCE, before)).all()
+    for _ in range(MAX_READ // BATCH_SIZE):
+        rows = db.execute(request_queries.newest_creations(BATCH_SIZE, before)).all()
         found += [row for row in rows if json.loads(row.detail).get("project") in project_ids]
-        if len(rows) < AT_ONCE or len(found) >= count:
+        if len(rows) < BATCH_SIZE or len(found) >= count:
             break
         before = rows[-1].id
     return found[:count]
 
 
 def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequest:  # noqa: ANN401 - database rows
-    """Put together what the record and, while there is one, the request's row say."""
+    """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
     state, last = _last_state(created, events)
     row = rows.get(created.request)
@@ -121,7 +121,7 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
 
 
 def _last_state(created: Any, events: Iterable[Any]) -> tuple[State, Any]:  # noqa: ANN401 - database rows
-    """Return the state that was entered last, and the event that says so."""
+    """Return the last state that was entered, and its event."""
     state, last = State.AWAITING, created
     for event in events:
         entered = _STATES.get(event.event)

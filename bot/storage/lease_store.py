@@ -1,4 +1,4 @@
-"""The ledger for whoever runs requests: claims with a lease, what was sent, how it ended."""
+"""Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A run that is quicker than this needs no drawing between its start and its outcome.
-QUICK = timedelta(seconds=1)
+#: Delay of the card update at a claim: a shorter run shows only its outcome.
+CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 
 
 class LeaseStore:
-    """One runner's hold on requests.
+    """The leases of one runner.
 
     Args:
-        database: where requests are kept.
-        now: the clock, aware datetimes.
-        owner: the name of this process, different at each start.
+        database: the database.
+        now: the clock; aware datetimes.
+        owner: the name of this process, new at each start.
         lease: seconds for which a claim holds.
-        on_state_entered: told of every state that a request enters, after the commit.
+        on_state_entered: called after the commit with each state that a request enters.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class LeaseStore:
         self.owner = owner
 
     async def list_runnable(self, limit: int = 100) -> Sequence[str]:
-        """List what may be claimed: approved, or held by a runner whose lease has run out."""
+        """List the requests to claim: approved ones, and those whose lease has expired."""
 
         def work(uow: UnitOfWork) -> list[str]:
-            return list(uow.execute(request_queries.requests_to_run(uow.now, limit)).scalars())
+            return list(uow.execute(request_queries.runnable_requests(uow.now, limit)).scalars())
 
         return await read(self._database, self._now, work, background=True)
 
     async def claim(self, request_id: str) -> Request | None:
-        """Take a request to its end; nothing if it has ended or somebody alive holds it."""
+        """Take the lease of a request; None if it has ended or another runner's lease runs."""
         claimed = await self._write(lambda uow: self._claim(uow, request_id))
         if claimed and not claimed.sent.count:
             self._on_state_entered(State.CANCELLING)
@@ -75,63 +75,65 @@ class LeaseStore:
         claimed = uow.update_or_none(request_queries.claim_approved(*lease))
         if claimed is None:
             name = EventName.TAKEN_OVER
-            claimed = uow.update_or_none(request_queries.claim_abandoned(*lease))
+            claimed = uow.update_or_none(request_queries.claim_expired(*lease))
         if claimed:
             number = uow.record(claimed, name, detail={"runner": self.owner})
-            uow.enqueue_card_update(claimed, name, number, delay=QUICK)
+            uow.enqueue_card_update(claimed, name, number, delay=CLAIM_UPDATE_DELAY)
         return claimed
 
     async def renew(self, request_id: str) -> bool:
-        """Hold on to a request; False if it is not ours any more."""
-        return await self._hold(request_id, self._lease)
+        """Extend the lease; False if another runner has it."""
+        return await self._set_lease(request_id, self._lease)
 
     async def release(self, request_id: str) -> bool:
-        """Let go of a request, so that another runner can take it at once."""
-        return await self._hold(request_id, timedelta())
+        """End the lease, so that another runner can claim the request at once."""
+        return await self._set_lease(request_id, timedelta())
 
-    async def _hold(self, request_id: str, lease: timedelta) -> bool:
+    async def _set_lease(self, request_id: str, lease: timedelta) -> bool:
         def work(uow: UnitOfWork) -> bool:
             values = {"lease_until": uow.now + lease}
-            return uow.execute(self._ours(request_id, values)).first() is not None
+            return uow.execute(self._update_held(request_id, values)).first() is not None
 
         return await self._write(work)
 
     async def record_delete_sent(self, request: Request) -> Request:
-        """Write down that a DELETE is about to be sent, only while the lease runs.
+        """Record that a DELETE is about to be sent, only while the lease runs.
 
-        From here on its effect is unknown, until `record_delete_answer` knows better.
+        Its effect is unknown until `record_delete_answer`.
 
         Raises:
-            AlreadyHandled: the request is not ours any more; nothing may be sent.
+            AlreadyHandled: another runner has the lease, or it expired; nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
 
         def work(uow: UnitOfWork) -> Request:
-            statement = self._ours(request.id, _columns(sent), request_queries.lease_runs(uow.now))
-            noted = uow.update(request.id, statement)
-            uow.record(noted, EventName.CANCEL_SENT, detail={"try": sent.count})
-            return noted
+            statement = self._update_held(
+                request.id, _columns(sent), request_queries.lease_is_valid(uow.now)
+            )
+            updated = uow.update(request.id, statement)
+            uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
+            return updated
 
         return await self._write(work)
 
     async def record_delete_answer(
         self, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
-        """Write down what Atlas answered to the DELETE, or that no answer came.
+        """Record what Atlas answered to the DELETE, or that no answer came.
 
         Raises:
-            AlreadyHandled: the request is not ours any more.
+            AlreadyHandled: another runner has the lease.
         """
 
         def work(uow: UnitOfWork) -> Request:
-            noted = uow.update(request.id, self._ours(request.id, _columns(sent)))
-            uow.record(noted, EventName.CANCEL_ANSWERED, detail=answer)
-            return noted
+            updated = uow.update(request.id, self._update_held(request.id, _columns(sent)))
+            uow.record(updated, EventName.CANCEL_ANSWERED, detail=answer)
+            return updated
 
         return await self._write(work)
 
     async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
-        """End a run; raises `AlreadyHandled` if another runner has taken the request over."""
+        """End a run; raises `AlreadyHandled` if another runner has the lease."""
 
         def work(uow: UnitOfWork) -> Request:
             return uow.transition(
@@ -146,7 +148,7 @@ class LeaseStore:
         self._on_state_entered(settled.state)
         return settled
 
-    def _ours(
+    def _update_held(
         self, request_id: str, values: dict[str, Any], *conditions: ColumnElement[bool]
     ) -> Update:
         return request_queries.change_request(

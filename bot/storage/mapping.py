@@ -1,4 +1,4 @@
-"""Between the ledger's rows and the domain's values (pure)."""
+"""Converts between database rows and the values of `bot.cancellation` (pure)."""
 
 from __future__ import annotations
 
@@ -21,31 +21,27 @@ from bot.cancellation.lifecycle import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TIMES_SHOWN = ("snapshot_time", "expires_at")
+_TIMES = ("snapshot_time", "expires_at")
 
 
 def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
-    """Write what was shown as JSON values; times as ISO 8601."""
+    """Convert a fingerprint to JSON values, with times in ISO 8601."""
     values = asdict(shown)
-    for name in TIMES_SHOWN:
+    for name in _TIMES:
         values[name] = values[name].isoformat() if values[name] else None
     return values
 
 
 def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
-    """Read what `shown_to_json` wrote.
-
-    Raises:
-        TypeError, ValueError, KeyError: if it is something else.
-    """
+    """Convert back from `shown_to_json`; raises `TypeError`, `ValueError` or `KeyError`."""
     times = {
-        name: datetime.fromisoformat(values[name]) if values[name] else None for name in TIMES_SHOWN
+        name: datetime.fromisoformat(values[name]) if values[name] else None for name in _TIMES
     }
     return JobFingerprint(**{**values, **times})
 
 
 def request_to_row(request: Request) -> dict[str, Any]:
-    """Flatten a new request for its row."""
+    """Return the columns of a new request."""
     return {
         "id": request.id,
         "key": request.key,

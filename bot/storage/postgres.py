@@ -1,4 +1,4 @@
-"""The ledger's transactions on PostgreSQL, in the event loop."""
+"""Runs transactions on PostgreSQL, in the event loop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for a connection to the server, and for a free one of the pool.
-CONNECTED = 2.0
+#: Seconds to wait for a connection to the server, or for a free one of the pool.
+CONNECT_TIMEOUT = 2.0
 
-#: Connections that stay open, and those more that a rush may open, which are closed after it: each
-#: holds more than a megabyte of prepared statements. 5 keep one core of Python busy.
-STAYING, FOR_A_MOMENT = 5, 5
+#: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
+#: a megabyte of prepared statements; 5 keep one core of Python busy.
+POOL_SIZE, MAX_OVERFLOW = 5, 5
 
-#: Seconds for a farewell to the server, before the connections are cut.
+#: Seconds for closing the connections in order, before they are terminated.
 CLOSE_TIMEOUT = 1.0
 
 DRIVER = "postgresql+asyncpg"
@@ -66,49 +66,51 @@ class PostgresExecutor:
     """A PostgreSQL database, in the event loop."""
 
     def __init__(self, url: URL, timeout: float, server_timeout: int) -> None:
-        timeout = min(timeout, CONNECTED)
+        timeout = min(timeout, CONNECT_TIMEOUT)
         ended = f"{server_timeout * 1000}"
         address, arguments = to_asyncpg(url)
         self._engine = create_async_engine(
             address,
-            pool_size=STAYING,
-            max_overflow=FOR_A_MOMENT,
+            pool_size=POOL_SIZE,
+            max_overflow=MAX_OVERFLOW,
             pool_timeout=timeout,
-            pool_pre_ping=True,  # a restarted server costs one ping, not one lost click
+            pool_pre_ping=True,  # after a restart of the server, reconnect instead of failing
             connect_args={
                 **arguments,
                 "timeout": timeout,
                 "command_timeout": server_timeout,
                 "server_settings": {
                     "application_name": "cancel-restore",
-                    # A replica that hangs with a row locked must not hold up the others for ever.
+                    # A replica that hangs with a row locked must not block the others for ever.
                     "idle_in_transaction_session_timeout": ended,
                     "lock_timeout": ended,
                 },
             },
         )
         self.engine = self._engine.sync_engine
-        self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to cut them at the end
-        event.listen(self.engine, "connect", self._opened)
+        self._connections: WeakSet[Any] = (
+            WeakSet()
+        )  # the driver's connections, to terminate at the end
+        event.listen(self.engine, "connect", self._connected)
 
-    def _opened(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
-        self._open.add(connection.driver_connection)
+    def _connected(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        self._connections.add(connection.driver_connection)
 
     async def run(
-        self, whole: Callable[[Connection], T], options: Mapping[str, Any] | None = None
+        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
         async with self._engine.connect() as connection:
             await connection.execution_options(**options or {})
-            return await connection.run_sync(whole)
+            return await connection.run_sync(work)
 
     async def close(self) -> None:
-        # Not cancelled: the pool would log that as an error of its own.
+        # Not cancelled on a timeout: the pool would log an error.
         closing = asyncio.ensure_future(self._engine.dispose())
         done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
         if not done:
-            log.warning("database does not answer, so its connections are cut")
-        # Those too that a transaction which was given up still has: the pool leaves them alone, and
-        # the driver would wait for their server, whoever cancels it.
-        for connection in self._open:
+            log.warning("database does not answer: its connections are terminated")
+        # Including those of abandoned transactions: the pool does not close them, and the driver
+        # would wait for the server even when cancelled.
+        for connection in self._connections:
             connection.terminate()
         await closing

@@ -1,4 +1,4 @@
-"""The ledger: asking and deciding. Each change is one transaction with its record and its posts."""
+"""Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from bot.cancellation.policy import Person
     from bot.storage.database import Database
 
-    #: Judges a decision while nobody else can change the request.
+    #: Checks a decision while the request's row is locked.
     Check = Callable[[Request], NotAllowed | None]
 
 T = TypeVar("T")
 
 
 class RequestStore:
-    """Requests and decisions, in one database.
+    """Creates requests, records decisions, and expires and prunes requests.
 
     Args:
-        database: where they are kept.
-        now: the clock, aware datetimes.
-        on_state_entered: told of every state that a request enters, after the commit.
+        database: the database.
+        now: the clock; aware datetimes.
+        on_state_entered: called after the commit with each state that a request enters.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class RequestStore:
         return await self._read(work)
 
     async def create(self, request: Request, person: Person) -> Request:
-        """Write a new request down, with its record and its card.
+        """Record a new request, with its audit events and its card.
 
         Returns:
-            the request; the earlier one, as it is now, if its key is in the ledger already.
+            the request; if its key exists already, the earlier request as it is now.
 
         Raises:
             JobAlreadyRequested: another open request is for the same job.
-            LedgerError: the database did not take it.
+            LedgerError: the database did not answer, or refused the write.
         """
 
         def work(uow: UnitOfWork) -> Request:
@@ -81,16 +81,16 @@ class RequestStore:
         try:
             created = await self._write(work)
         except Conflict:
-            created = await self._write(work)  # somebody wrote between our look and our insert
+            created = await self._write(work)  # another transaction inserted first
         if created.id == request.id:
             self._on_state_entered(created.state)
         return created
 
     async def approve(self, request_id: str, person: Person, check: Check) -> Request:
-        """Count one person's yes; the last one that is needed lets the request run."""
+        """Record an approval; the last one needed lets the request run."""
 
         def work(uow: UnitOfWork) -> Request:
-            request = _awaiting(uow, request_id, check)
+            request = _lock_awaiting(uow, request_id, check)
             uow.execute(request_queries.new_approval(request.id, person.id, uow.now))
             if request.approvals_missing > 1:
                 uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
@@ -103,12 +103,12 @@ class RequestStore:
         return request
 
     async def deny(self, request_id: str, person: Person, reason: str, check: Check) -> Request:
-        """End a waiting request by an approver's no."""
+        """Deny a waiting request."""
         outcome = Outcome(sentence=reason, by=person.id)
         return await self._end_waiting(request_id, State.DENIED, outcome, person, check)
 
     async def withdraw(self, request_id: str, person: Person, check: Check) -> Request:
-        """End a waiting request because its requester takes it back."""
+        """Withdraw a waiting request."""
         outcome = Outcome(by=person.id)
         return await self._end_waiting(request_id, State.WITHDRAWN, outcome, person, check)
 
@@ -116,37 +116,37 @@ class RequestStore:
         self, request_id: str, state: State, outcome: Outcome, person: Person, check: Check
     ) -> Request:
         def work(uow: UnitOfWork) -> Request:
-            request = _awaiting(uow, request_id, check)
+            request = _lock_awaiting(uow, request_id, check)
             return uow.transition(request, State.AWAITING, state, actor=person, outcome=outcome)
 
-        return self._told(await self._write(work))
+        return self._report_state(await self._write(work))
 
     async def retry(self, request_id: str, person: Person, check: Check) -> Request:
-        """Let a failed request run again; its approvals hold until they would have run out.
+        """Let a failed request run again; its approvals hold until the request expires.
 
         Raises:
             AlreadyHandled: the request has not failed, or runs again already.
-            RequestExpired: its time is over; it must be asked for anew.
+            RequestExpired: a new request is needed.
             JobAlreadyRequested: another open request is for the same job.
         """
 
         def work(uow: UnitOfWork) -> Request:
             request = uow.lock(request_id)
-            _still(request, State.FAILED, uow.now)
+            _require_state(request, State.FAILED, uow.now)
             _allowed(check(request))
             if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
                 raise JobAlreadyRequested(taken)
             uow.record_and_notify(request, EventName.RETRIED, actor=person)
-            # A person decided anew, so a DELETE may be sent again; an earlier one may yet work.
-            uow.execute(request_queries.forget_acceptance(request.id))
-            # By the bot itself: whoever tries again has approved nothing.
+            # A person decided again, so another DELETE may be sent; an earlier one may still work.
+            uow.execute(request_queries.mark_acceptance_unknown(request.id))
+            # No actor: a retry is not an approval.
             return uow.transition(request, State.FAILED, State.APPROVED, notify=False)
 
-        return self._told(await self._write(work))
+        return self._report_state(await self._write(work))
 
     async def expire_due(self, limit: int = 100) -> Sequence[Request]:
-        """End the requests that nobody approved in time."""
-        due = request_queries.requests_past_their_time(self._now(), limit)
+        """Expire the requests that were not approved in time."""
+        due = request_queries.expired_requests(self._now(), limit)
 
         def work(uow: UnitOfWork) -> list[str]:
             return list(uow.execute(due).scalars())
@@ -160,19 +160,19 @@ class RequestStore:
             return uow.transition(request, State.AWAITING, State.EXPIRED)
 
         try:
-            return self._told(await self._write(work))
+            return self._report_state(await self._write(work))
         except AlreadyHandled:
-            return None  # decided in the same moment, by a person or by another replica
+            return None  # decided or expired concurrently
 
     async def prune(self, before: datetime) -> int:
-        """Forget what ended before then and is told; its record stays. Returns how many."""
+        """Delete requests that ended before then, and return how many; their events stay."""
 
         def work(uow: UnitOfWork) -> int:
             return int(uow.execute(request_queries.prune_requests(before)).rowcount)
 
         return await self._write(work)
 
-    def _told(self, request: Request) -> Request:
+    def _report_state(self, request: Request) -> Request:
         self._on_state_entered(request.state)
         return request
 
@@ -184,26 +184,26 @@ class RequestStore:
 
 
 def _find_or_create(uow: UnitOfWork, request: Request, person: Person) -> Request:
-    if earlier := uow.get_or_none(request_queries.made_or_open(), _this(request)):
+    if earlier := uow.get_or_none(request_queries.same_key_or_open(), _key_and_job(request)):
         if earlier.key == request.key:
             return earlier
         raise JobAlreadyRequested(earlier)
     uow.add(request)
-    number = uow.record(request, EventName.CREATED, actor=person, detail=_asked(request))
+    number = uow.record(request, EventName.CREATED, actor=person, detail=_created_detail(request))
     uow.enqueue_message(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.state is State.APPROVED:
-        unasked = {"because": "no approval was needed"}
-        uow.record(request, EventName.APPROVED, detail=unasked)
+        detail = {"because": "no approval was needed"}
+        uow.record(request, EventName.APPROVED, detail=detail)
     return request
 
 
-def _this(request: Request) -> dict[str, str]:
-    """The values for `made_or_open`: which submission this is, and for which job."""
-    return {"this": request.key, **asdict(request.ref)}
+def _key_and_job(request: Request) -> dict[str, str]:
+    """Return the parameters of `same_key_or_open`."""
+    return {"idempotency_key": request.key, **asdict(request.ref)}
 
 
-def _asked(request: Request) -> dict[str, Any]:
-    """What the record keeps of a new request: ids, what was shown, and why."""
+def _created_detail(request: Request) -> dict[str, Any]:
+    """Return the detail of `request:created`: ids, what was shown, and the reason."""
     return {
         "project": request.ref.project_id,
         "cluster": request.ref.cluster_name,
@@ -216,15 +216,15 @@ def _asked(request: Request) -> dict[str, Any]:
     }
 
 
-def _awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:
-    """Lock a request that waits for approval, and judge the decision against it."""
+def _lock_awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:
+    """Lock a request that waits for approval, and check the decision."""
     request = uow.lock(request_id)
-    _still(request, State.AWAITING, uow.now)
+    _require_state(request, State.AWAITING, uow.now)
     _allowed(check(request))
     return request
 
 
-def _still(request: Request, state: State, now: datetime) -> None:
+def _require_state(request: Request, state: State, now: datetime) -> None:
     if request.state is not state:
         raise AlreadyHandled(request)
     if request.expires_at <= now:

@@ -1,7 +1,7 @@
-"""Where the ledger's transactions run: SQLite in threads, here; PostgreSQL in the event loop.
+"""Runs transactions on SQLite, in threads.
 
-Work is a plain function of a connection, so that SQLite costs one change of threads a transaction,
-and not one a statement.
+Work is a plain function of a connection, so that a transaction needs one switch to a thread instead
+of one for each statement.
 """
 
 from __future__ import annotations
@@ -25,109 +25,109 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: SQLite has one writer; this many transactions run beside each other, most of them reading.
+#: Threads for transactions. SQLite has one writer; the others read.
 THREADS = 4
 
-#: Seconds for which a new file's switch to write-ahead logging is tried anew, while another replica
-#: makes the same switch, and the seconds between.
-SWITCHING = 2.0
-BETWEEN_SWITCHES = 0.02
+#: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
+#: SQLite's busy timeout does not cover it: when 6 connections switched a new file at once, one of
+#: them failed in 4 of 100 runs.
+WAL_TIMEOUT = 2.0
+WAL_RETRY_INTERVAL = 0.02
 
-#: Marks the transactions that take SQLite's write lock at their start.
-WRITES = "ledger_writes"
+#: The execution option of transactions that take SQLite's write lock at their start.
+WRITES = "cancel_restore_writes"
 
 
 class TransactionExecutor(Protocol):
-    """Runs transactions; whoever gives one cares for its commit."""
+    """Runs transactions; the work given to it commits."""
 
-    #: What listeners are hung on.
+    #: For event listeners.
     engine: Engine
 
     async def run(
-        self, whole: Callable[[Connection], T], options: Mapping[str, Any] | None = None
+        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
-        """Run `whole` on a connection with these execution options; what it left open is undone."""
+        """Run `work` on a connection with these execution options, and roll back what is open."""
 
     async def close(self) -> None:
-        """Close every connection, whether or not the database answers."""
+        """Close every connection, even if the database does not answer."""
 
 
 def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionExecutor:
-    """Make a store; nothing is opened yet.
+    """Return the executor of a database; no connection is opened yet.
 
     Args:
         url: which database.
-        timeout: seconds for a connection, or for the turn to write.
-        server_timeout: seconds after which PostgreSQL or its driver end a statement by themselves.
+        timeout: seconds to wait for a connection, or for the write lock.
+        server_timeout: seconds after which PostgreSQL or its driver ends a statement.
     """
     if url.get_backend_name() == "sqlite":
         return SqliteExecutor(url, timeout)
-    # Loaded for those who use it: SQLAlchemy's async side brings its ORM along, 6 MB of memory.
+    # SQLAlchemy's asyncio part imports its ORM: 250 ms and 5 MB that SQLite does not need.
     from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
 
     return PostgresExecutor(url, timeout, server_timeout)
 
 
 class SqliteExecutor:
-    """A SQLite file, in threads of its own."""
+    """A SQLite file, with threads of its own."""
 
     def __init__(self, url: URL, timeout: float) -> None:
-        self.engine = create_engine(url, connect_args={"factory": _Closing})
-        event.listen(self.engine, "connect", partial(_set_up, timeout))
+        self.engine = create_engine(url, connect_args={"factory": _SelfClosingConnection})
+        event.listen(self.engine, "connect", partial(_configure, timeout))
         event.listen(self.engine, "begin", _begin)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
 
     async def run(
-        self, whole: Callable[[Connection], T], options: Mapping[str, Any] | None = None
+        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
         def in_thread() -> T:
             with self.engine.connect().execution_options(**options or {}) as connection:
-                return whole(connection)
+                return work(connection)
 
-        # With the context of whoever waits, for the log and the spans.
+        # The caller's context variables, for log lines and spans.
         in_context = partial(copy_context().run, in_thread)
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
 
     async def close(self) -> None:
-        # Goes on where whoever waits is cancelled: else a file would stay open.
+        # Shielded: a cancelled caller would leave the file open.
         await asyncio.shield(asyncio.to_thread(self._close))
 
     def _close(self) -> None:
-        # What runs still, SQLite itself ends when the timeout for its lock is over.
+        # Waits for running transactions, which end with the busy timeout.
         self._threads.shutdown(cancel_futures=True)
         self.engine.dispose()
 
 
-class _Closing(sqlite3.Connection):
-    """Closes its file when it is dropped: the pool forgets one that comes back after the end."""
+class _SelfClosingConnection(sqlite3.Connection):
+    """Closes its file when it is deleted: a disposed pool drops connections without closing."""
 
     def __del__(self) -> None:
-        with suppress(sqlite3.ProgrammingError):  # a file that could not be opened: nothing is open
+        with suppress(sqlite3.ProgrammingError):  # its file could not be opened
             self.close()
 
 
-def _set_up(timeout: float, connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's implicit BEGIN is off: ours says which transactions write.
+def _configure(timeout: float, connection: sqlite3.Connection, _record: object) -> None:
+    # Turns the driver's implicit BEGIN off: `_begin` distinguishes reads from writes.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}").close()
-    _write_ahead(connection)
+    _enable_wal(connection)
     for pragma in (
-        "synchronous = FULL",  # an acknowledged request survives a power cut
+        "synchronous = FULL",  # a commit survives a power failure
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Log ahead of writing. A new file is switched once, and for that SQLite itself never waits."""
-    until = time.monotonic() + SWITCHING
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + WAL_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").close()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(BETWEEN_SWITCHES)
+            time.sleep(WAL_RETRY_INTERVAL)
         else:
             return
 
@@ -138,7 +138,7 @@ def _begin(connection: Connection) -> None:
 
 
 def keep_private(url: URL) -> None:
-    """Create the file for its owner alone: it holds ids and reasons."""
+    """Create the file readable by its owner only: it holds ids and reasons."""
     path = Path(url.database or "")
-    with suppress(OSError):  # what is wrong with the path, its first use tells
+    with suppress(OSError):  # opening it reports what is wrong with the path
         path.touch(mode=0o600, exist_ok=True)

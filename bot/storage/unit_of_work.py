@@ -1,7 +1,7 @@
-"""One transaction's writing: a transition, the event that records it, the posts that tell it.
+"""The unit of work: one transaction's transitions, audit events and messages.
 
-Transitions are written at once, because their conditions decide. What they entail is gathered and
-written at the end, in one statement for each table: a statement costs more than its work.
+Transitions are written at once, because their conditions decide. Events and messages are collected
+and written at the end with one statement for each table, which is faster than many.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE = timedelta()
+NO_DELAY = timedelta()
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """How far a request's record has come: its last event's number and hash."""
+    """The last event of a request's chain: its number and hash."""
 
     number: int = 0
     hash: str = ""
@@ -53,19 +53,19 @@ async def write(
     *,
     background: bool = False,
 ) -> T:
-    """Do `work` on a page in one transaction and commit it; raises what `Database.write` raises.
+    """Run `work` in one transaction and commit it; raises what `Database.write` raises.
 
-    The clock is asked once its turn has come: a lease that ran out in the queue has run out.
+    The clock is read when the transaction begins: a lease may expire while it waits.
     """
 
-    def whole(db: Connection) -> tuple[T, Sequence[Event]]:
+    def run(db: Connection) -> tuple[T, Sequence[Event]]:
         uow = UnitOfWork(db, clock())
         result = work(uow)
         uow.flush()
         return result, uow.recorded
 
-    result, recorded = await database.write(whole, background=background)
-    for event in recorded:  # only now has it happened
+    result, recorded = await database.write(run, background=background)
+    for event in recorded:  # committed
         log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
     return result
 
@@ -77,13 +77,12 @@ async def read(
     *,
     background: bool = False,
 ) -> T:
-    """Do `work`, which changes nothing, in one transaction; raises `NotRead`."""
+    """Run `work`, which changes nothing, in one transaction; raises `NotRead`."""
     return await database.read(lambda db: work(UnitOfWork(db, clock())), background=background)
 
 
-def whole_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
-    """Build requests from their rows, with whoever approved them."""
-    # Where no approval is needed, nobody can have approved.
+def load_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
+    """Build requests from their rows, with their approvals."""
     ids = [row.id for row in rows if row.approvals_needed]
     found = db.execute(request_queries.approvals_of(ids)).all() if ids else []
     return [
@@ -93,38 +92,38 @@ def whole_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
 
 
 class UnitOfWork:
-    """What one transaction reads and writes, all at one moment."""
+    """Reads and writes of one transaction, all with the same time."""
 
     def __init__(self, db: Connection, now: datetime) -> None:
         self._db = db
         self.now = now
-        self._heads: dict[str, ChainHead] = {}  # of requests that nobody else can change meanwhile
+        self._heads: dict[str, ChainHead] = {}  # of requests that this transaction has locked
         self._new: dict[str, Request] = {}
         self._events: list[dict[str, Any]] = []
         self.recorded: list[Event] = []
         self._posts: list[dict[str, Any]] = []
-        self._drawings: dict[str, dict[str, Any]] = {}  # one a request is enough: the last
+        self._card_updates: dict[str, dict[str, Any]] = {}  # the last of each request is enough
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
 
     def get_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
-        """Read the request that `statement` selects, if there is one."""
+        """Return the request that `statement` selects, or None."""
         row = self.execute(statement, values).first()
         return self._request(row) if row else None
 
     def get(self, request_id: str) -> Request:
-        """Read one request; raises `RequestNotFound`."""
+        """Return a request; raises `RequestNotFound`."""
         if request := self.get_or_none(request_queries.request_by_id(request_id)):
             return request
         raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
-        """Read one request and keep it as it is until the end; raises `RequestNotFound`."""
-        row = self.execute(request_queries.locked_request(request_id)).first()
+        """Return a request and lock its row until the end; raises `RequestNotFound`."""
+        row = self.execute(request_queries.lock_request(request_id)).first()
         if row is None:
             raise RequestNotFound
-        self._keep_head(row)
+        self._remember_head(row)
         return self._request(row)
 
     def update(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
@@ -134,28 +133,28 @@ class UnitOfWork:
         raise AlreadyHandled(self.get(request_id))
 
     def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
-        """Run one conditional UPDATE; nothing when its condition does not hold."""
+        """Run one conditional UPDATE; None when its condition does not hold."""
         row = self.execute(statement).first()
         if row is None:
             return None
-        self._keep_head(row)
+        self._remember_head(row)
         return self._request(row)
 
     def add(self, request: Request) -> None:
-        """Write a new request down; the end of the page fails where a unique index refuses it."""
+        """Add a new request; `flush` fails where a unique index refuses it."""
         self._new[request.id] = request
         self._heads[request.id] = ChainHead()
 
     def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
-        """Read several requests by their ids, as far as they were not forgotten."""
-        rows = self.execute(request_queries.requests_among(), {"ids": list(request_ids)}).all()
-        return {request.id: request for request in whole_requests(self._db, rows)}
+        """Return requests by their ids, without those that were pruned."""
+        rows = self.execute(request_queries.requests_by_ids(), {"ids": list(request_ids)}).all()
+        return {request.id: request for request in load_requests(self._db, rows)}
 
     def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
-        return whole_requests(self._db, [row])[0]
+        return load_requests(self._db, [row])[0]
 
-    def _keep_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
-        # Events that this page has gathered are not in the row yet.
+    def _remember_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
+        # The row lacks the events that this unit has collected.
         self._heads.setdefault(row.id, ChainHead(row.event_count, row.head_hash))
 
     def transition(
@@ -168,19 +167,19 @@ class UnitOfWork:
         outcome: Outcome | None = None,
         notify: bool = True,
     ) -> Request:
-        """Make one transition, with its record and its posts.
+        """Change a request's state, with its audit event and messages.
 
         Args:
             request: the request to change.
-            expected: the state that it must be in.
-            state: the state to enter.
-            conditions: what else must hold.
-            actor: who did it, or None for the bot itself.
-            outcome: how the request ended, for a state that ends it.
-            notify: whether the thread gets a reply.
+            expected: the state that it must have.
+            state: the new state.
+            conditions: further conditions of the UPDATE.
+            actor: the person who did it, or None for the bot itself.
+            outcome: how the request ended, if it did.
+            notify: whether to reply in the thread.
 
         Raises:
-            AlreadyHandled: the request is in another state by now.
+            AlreadyHandled: the request has another state by now.
         """
         values = {
             "state": state,
@@ -204,7 +203,7 @@ class UnitOfWork:
         detail: Mapping[str, Any] | None = None,
         notify: bool = True,
     ) -> None:
-        """Record an event, have the card drawn anew, and where `notify` tell it in the thread."""
+        """Record an event, update the card, and reply in the thread if `notify`."""
         number = self.record(request, name, actor=actor, detail=detail)
         if notify:
             self.enqueue_message(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
@@ -218,7 +217,7 @@ class UnitOfWork:
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> int:
-        """Add one event to the request's chain and return its number."""
+        """Append an event to the request's chain, and return its number."""
         event = Event(
             name=name,
             request=request.id,
@@ -228,15 +227,15 @@ class UnitOfWork:
             detail=detail or {},
         )
         head = self._head(request.id)
-        line = chain(event, head.number + 1, head.hash)
-        self._heads[request.id] = ChainHead(line.number, line.hash)
-        self._events.append(asdict(line))
+        chained = chain(event, head.number + 1, head.hash)
+        self._heads[request.id] = ChainHead(chained.number, chained.hash)
+        self._events.append(asdict(chained))
         self.recorded.append(event)
-        return line.number
+        return chained.number
 
     def _head(self, request_id: str) -> ChainHead:
         if request_id not in self._heads:
-            self._keep_head(self.execute(request_queries.locked_head(request_id)).one())
+            self._remember_head(self.execute(request_queries.lock_head(request_id)).one())
         return self._heads[request_id]
 
     def enqueue_message(
@@ -249,17 +248,17 @@ class UnitOfWork:
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write down one message that is to reach Slack."""
+        """Add one message for Slack to the outbox."""
         self._posts.append(
-            self._message(request, kind, name, number, AT_ONCE)
+            self._message(request, kind, name, number, NO_DELAY)
             | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
         )
 
     def enqueue_card_update(
-        self, request: Request, name: EventName, number: int, *, delay: timedelta = AT_ONCE
+        self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
-        """Have the card drawn anew, unless a drawing that nobody has begun is due anyway."""
-        self._drawings[request.id] = self._message(request, PostKind.EDIT, name, number, delay)
+        """Add a card update to the outbox, unless one is pending that was not tried yet."""
+        self._card_updates[request.id] = self._message(request, PostKind.EDIT, name, number, delay)
 
     def _message(
         self, request: Request, kind: PostKind, name: EventName, number: int, delay: timedelta
@@ -277,27 +276,33 @@ class UnitOfWork:
         }
 
     def flush(self) -> None:
-        """Write what was gathered: new requests, the record, how far it has come, the posts."""
+        """Write new requests, audit events, the heads of their chains, and messages."""
         for request in self._new.values():
             self.execute(
-                request_queries.new_request(), request_to_row(request) | self._end(request.id)
+                request_queries.new_request(),
+                request_to_row(request) | self._head_columns(request.id),
             )
         if self._events:
             self.execute(request_queries.new_events(), self._events)
         for request_id in {event["request"] for event in self._events} - self._new.keys():
-            self.execute(request_queries.move_head(), {"of": request_id, **self._end(request_id)})
-        needed = [drawing for drawing in self._drawings.values() if self._is_needed(drawing)]
+            self.execute(
+                request_queries.update_head(),
+                {"request_id": request_id, **self._head_columns(request_id)},
+            )
+        needed = [each for each in self._card_updates.values() if self._is_needed(each)]
         if posts := self._posts + needed:
             self.execute(outbox_queries.new_posts(), posts)
 
-    def _end(self, request_id: str) -> dict[str, Any]:
+    def _head_columns(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
         return {"event_count": head.number, "head_hash": head.hash}
 
-    def _is_needed(self, drawing: Mapping[str, Any]) -> bool:
-        """Hasten the drawing that is due anyway, if there is one; say whether there is none."""
-        due = self.execute(outbox_queries.drawings_due(), {"of": drawing["request"]}).all()
-        late = [post.id for post in due if not post.attempts and post.due_at > drawing["due_at"]]
+    def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
+        """Return whether no update of this card is pending; let a pending one be due earlier."""
+        due = self.execute(outbox_queries.drawings_due(), {"of": card_update["request"]}).all()
+        late = [
+            post.id for post in due if not post.attempts and post.due_at > card_update["due_at"]
+        ]
         if late:
-            self.execute(outbox_queries.hasten_posts(late, drawing["due_at"]))
+            self.execute(outbox_queries.hasten_posts(late, card_update["due_at"]))
         return not due

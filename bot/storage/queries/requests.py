@@ -1,7 +1,7 @@
-"""Every statement about requests and their record, named, with a sentence each.
+"""Statements about requests, their approvals and their audit events.
 
-To build a statement costs as much as to run it: those of every cancellation are built once, and
-their values are given when they run.
+Building a statement costs as much as running it, so those of every cancellation are cached, and
+take their values as parameters.
 """
 
 from __future__ import annotations
@@ -39,17 +39,15 @@ if TYPE_CHECKING:
 
     from bot.atlas import JobRef
 
-#: Written out, not bound: a database uses a partial index only for a condition that it can read.
-#: In the index's own order: SQLite compares the texts.
+#: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
 IS_OPEN = requests.c.state.in_(_OPEN)
 HAS_ENDED = requests.c.state.not_in(_OPEN)
 
-
-#: What names a job, as `JobRef` does.
+#: The columns of a `JobRef`.
 _JOB = (requests.c.project_id, requests.c.cluster_name, requests.c.job_id)
 
-#: No lease on a request is longer; see `has_passed`.
+#: More than any lease of a request; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=20)
 
 
@@ -58,13 +56,13 @@ def request_by_id(request_id: str) -> Select[Any]:
     return select(requests).where(requests.c.id == request_id)
 
 
-def locked_request(request_id: str) -> Select[Any]:
-    """Read one request and keep others from changing it until the transaction ends."""
+def lock_request(request_id: str) -> Select[Any]:
+    """Read one request and lock it until the transaction ends."""
     return request_by_id(request_id).with_for_update()
 
 
 def open_request_for(ref: JobRef) -> Select[Any]:
-    """Find the open request for a job: there is at most one."""
+    """Read the open request for a job: there is at most one."""
     return select(requests).where(
         requests.c.project_id == ref.project_id,
         requests.c.cluster_name == ref.cluster_name,
@@ -74,15 +72,15 @@ def open_request_for(ref: JobRef) -> Select[Any]:
 
 
 @cache
-def made_or_open() -> Select[Any]:
-    """Find what the submission `this` has made already, first, and the open request for a job."""
-    is_this = requests.c.key == bindparam("this")
+def same_key_or_open() -> Select[Any]:
+    """Read the request with this idempotency key, first, and the open request for the job."""
+    has_key = requests.c.key == bindparam("idempotency_key")
     is_open = and_(*(column == bindparam(column.name) for column in _JOB), IS_OPEN)
-    return select(requests).where(or_(is_this, is_open)).order_by(is_this.desc())
+    return select(requests).where(or_(has_key, is_open)).order_by(has_key.desc())
 
 
 def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
-    """Read who approved some requests, first yes first."""
+    """Read the approvals of some requests, oldest first."""
     return (
         select(approvals)
         .where(approvals.c.request.in_(list(request_ids)))
@@ -90,31 +88,31 @@ def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
     )
 
 
-def free_to_run(now: datetime) -> ColumnElement[bool]:
-    """Approved and not taken yet, or taken by somebody whose lease has run out."""
+def is_runnable(now: datetime) -> ColumnElement[bool]:
+    """Condition: approved, or claimed with a lease that has expired."""
     return or_(
         requests.c.state == State.APPROVED,
-        and_(requests.c.state == State.CANCELLING, lease_is_over(now)),
+        and_(requests.c.state == State.CANCELLING, lease_has_expired(now)),
     )
 
 
-def lease_is_over(now: datetime) -> ColumnElement[bool]:
-    """Only when the lease has run out, or is one that nobody can have: the clock was set back."""
+def lease_has_expired(now: datetime) -> ColumnElement[bool]:
+    """Condition: the lease has expired, or was taken before the clock was set back."""
     return has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
 
 
-def requests_to_run(now: datetime, limit: int) -> Select[Any]:
-    """List the requests that any replica may take, oldest first."""
+def runnable_requests(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that any replica may claim, oldest first."""
     return (
         select(requests.c.id)
-        .where(IS_OPEN, free_to_run(now))
+        .where(IS_OPEN, is_runnable(now))
         .order_by(requests.c.changed_at)
         .limit(limit)
     )
 
 
-def requests_past_their_time(now: datetime, limit: int) -> Select[Any]:
-    """List the requests that waited for approval long enough."""
+def expired_requests(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that were not approved in time."""
     return (
         select(requests.c.id)
         .where(IS_OPEN, requests.c.state == State.AWAITING, requests.c.expires_at <= now)
@@ -133,8 +131,8 @@ def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
 
 
 @cache
-def requests_among() -> Select[Any]:
-    """Read the requests `ids`, as far as they were not forgotten."""
+def requests_by_ids() -> Select[Any]:
+    """Read the requests with these ids that were not pruned."""
     return select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -145,7 +143,7 @@ def count_open_requests() -> Select[Any]:
 
 @cache
 def new_request() -> Insert:
-    """Write a request down; the unique indexes refuse a second one for its key or its job."""
+    """Insert a request; unique indexes refuse a second one for its key or its job."""
     return insert(requests)
 
 
@@ -155,7 +153,7 @@ def change_request(
     values: dict[str, Any],
     *conditions: ColumnElement[bool],
 ) -> Update:
-    """Change a request only while it is in a state that the change expects."""
+    """Update a request only while it is in an expected state."""
     return (
         update(requests)
         .where(requests.c.id == request_id, requests.c.state.in_(list(expected)), *conditions)
@@ -165,23 +163,23 @@ def change_request(
 
 
 def claim_approved(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Take a request that nobody has taken yet."""
+    """Claim a request that is not claimed."""
     values = {"changed_at": now, **_lease(owner, until)}
     return change_request(request_id, [State.APPROVED], values)
 
 
-def claim_abandoned(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Take a request whose runner's lease has run out."""
+def claim_expired(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
+    """Claim a request whose lease has expired."""
     values = {"changed_at": now, **_lease(owner, until)}
-    return change_request(request_id, [State.CANCELLING], values, lease_is_over(now))
+    return change_request(request_id, [State.CANCELLING], values, lease_has_expired(now))
 
 
 def _lease(owner: str, until: datetime) -> dict[str, Any]:
     return {"state": State.CANCELLING, "lease_owner": owner, "lease_until": until}
 
 
-def forget_acceptance(request_id: str) -> Update:
-    """Make an accepted DELETE one of unknown effect, so that the next run may send another."""
+def mark_acceptance_unknown(request_id: str) -> Update:
+    """Turn an accepted DELETE into one of unknown effect, so that the next run may send another."""
     return (
         update(requests)
         .where(requests.c.id == request_id)
@@ -193,22 +191,22 @@ def forget_acceptance(request_id: str) -> Update:
 
 
 def held_by(owner: str) -> ColumnElement[bool]:
-    """Only for the runner that holds the request."""
+    """Condition: this runner has the lease."""
     return requests.c.lease_owner == owner
 
 
-def lease_runs(now: datetime) -> ColumnElement[bool]:
-    """Only while the lease has not run out."""
+def lease_is_valid(now: datetime) -> ColumnElement[bool]:
+    """Condition: the lease has not expired."""
     return requests.c.lease_until > now
 
 
 def new_approval(request_id: str, user: str, at: datetime) -> Insert:
-    """Note one person's yes."""
+    """Insert one person's approval."""
     return insert(approvals).values(request=request_id, user=user, at=at)
 
 
-def locked_head(request_id: str) -> Select[Any]:
-    """Read how far the request's record has come, and keep others from adding to it."""
+def lock_head(request_id: str) -> Select[Any]:
+    """Read the head of a request's chain, and lock it."""
     return (
         select(requests.c.id, requests.c.event_count, requests.c.head_hash)
         .where(requests.c.id == request_id)
@@ -217,26 +215,26 @@ def locked_head(request_id: str) -> Select[Any]:
 
 
 @cache
-def move_head() -> Update:
-    """Note how far the record of the request `of` has come."""
-    return update(requests).where(requests.c.id == bindparam("of"))
+def update_head() -> Update:
+    """Store the head of a request's chain."""
+    return update(requests).where(requests.c.id == bindparam("request_id"))
 
 
 @cache
 def new_events() -> Insert:
-    """Add lines to the record."""
+    """Insert audit events."""
     return insert(audit_events)
 
 
 def place_card(request_id: str, channel: str, ts: str) -> Update:
-    """Note where the card stands."""
+    """Store the position of the card."""
     return (
         update(requests).where(requests.c.id == request_id).values(card_channel=channel, card_ts=ts)
     )
 
 
 def move_card(request_id: str, channel: str, because: str) -> Update:
-    """Let the card go to another channel, and say why."""
+    """Send the card to another channel, with the reason."""
     return (
         update(requests)
         .where(requests.c.id == request_id)
@@ -245,12 +243,12 @@ def move_card(request_id: str, channel: str, because: str) -> Update:
 
 
 def all_events(conditions: Iterable[ColumnElement[bool]] = ()) -> Select[Any]:
-    """Read the record in the order in which it was written."""
+    """Read audit events in the order in which they were written."""
     return select(audit_events).where(*conditions).order_by(audit_events.c.id)
 
 
 def newest_creations(limit: int, before: int | None = None) -> Select[Any]:
-    """Read who asked for what last: it is in the record when the requests are forgotten."""
+    """Read the newest `request:created` events: they outlive the requests."""
     older = [audit_events.c.id < before] if before is not None else []
     return (
         select(audit_events)
@@ -260,8 +258,8 @@ def newest_creations(limit: int, before: int | None = None) -> Select[Any]:
     )
 
 
-def events_among(request_ids: Iterable[str]) -> Select[Any]:
-    """Read the record of several requests, each in its own order."""
+def events_of(request_ids: Iterable[str]) -> Select[Any]:
+    """Read the audit events of several requests, each in order."""
     return (
         select(audit_events)
         .where(audit_events.c.request.in_(list(request_ids)))
@@ -270,23 +268,23 @@ def events_among(request_ids: Iterable[str]) -> Select[Any]:
 
 
 def count_events() -> Select[Any]:
-    """Count the events of the whole record."""
+    """Count all audit events."""
     return select(func.count()).select_from(audit_events)
 
 
-def chains() -> Select[Any]:
-    """Read the record request by request, each in its own order."""
+def all_chains() -> Select[Any]:
+    """Read all audit events request by request, each in order."""
     return select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
 
 
-def heads() -> Select[Any]:
-    """Read where the ledger says that each chain ends."""
+def chain_heads() -> Select[Any]:
+    """Read the stored head of each chain."""
     return select(requests.c.id, requests.c.event_count, requests.c.head_hash).order_by(
         requests.c.id
     )
 
 
 def prune_requests(before: datetime) -> Delete:
-    """Forget requests that ended long ago and have nothing left to post; the record stays."""
+    """Delete requests that ended before then and have no unsent posts; their events stay."""
     unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == outbox_queries.DUE)
     return delete(requests).where(requests.c.changed_at < before, HAS_ENDED, ~unsent)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 LOOKS = {
     "what is to be posted": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
-    "what is to be run": (request_queries.requests_to_run(NOON, 10), None),
-    "what waited long enough": (request_queries.requests_past_their_time(NOON, 10), None),
+    "what is to be run": (request_queries.runnable_requests(NOON, 10), None),
+    "what waited long enough": (request_queries.expired_requests(NOON, 10), None),
     "how much is open": (request_queries.count_open_requests(), None),
     "what is to be forgotten": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
 }
