@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
-# Everything that builds stays in this stage.
-FROM python:3.13-slim AS builder
+# The build tools stay in this stage. Update both digests together.
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /src
@@ -10,18 +10,18 @@ COPY requirements.txt ./
 RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY bot ./bot
-# The build itself is by the pinned setuptools; what runs never builds or installs anything.
+# The build uses the pinned setuptools; the final image contains no build or install tools.
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation . \
     && /opt/venv/bin/pip uninstall --yes setuptools pip
 
-FROM python:3.13-slim
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
 RUN groupadd --gid 10001 bot \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bot \
     && install --directory --owner=10001 --group=10001 /data \
     && python -m pip uninstall --yes --root-user-action=ignore pip
 COPY --from=builder /opt/venv /opt/venv
-# With /data a volume, the root file system can be read-only. Slack's SDK wants a home when it is
-# imported, which a user id given by --user does not have.
+# /data is a volume, so the root file system can be read-only. Slack's SDK needs HOME at import,
+# which a user id from --user does not have.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/data \
     PYTHONDONTWRITEBYTECODE=1 \

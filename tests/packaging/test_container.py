@@ -133,6 +133,15 @@ def test_the_linter_of_dockerfiles_finds_nothing() -> None:
     assert "hadolint" not in Path("Dockerfile").read_text()
 
 
+def test_every_base_image_is_pinned_by_digest() -> None:
+    text = Path("Dockerfile").read_text(encoding="utf-8")
+    text += Path("docs/deploy/compose.yaml").read_text(encoding="utf-8")
+    images = re.findall(r"(?:^FROM|^ +image:) (\S*[:@]\S*)", text, re.MULTILINE)
+
+    assert len(images) == 3
+    assert [each for each in images if not re.search(r"@sha256:[0-9a-f]{64}$", each)] == []
+
+
 def test_what_is_copied_into_the_image_is_let_through_to_its_builder() -> None:
     copied = {name for rest in BUILDER.all("COPY") for name in rest.split()[:-1]}
     let_through = set(re.findall(r"^!(\S+)", Path(".dockerignore").read_text(), re.MULTILINE))

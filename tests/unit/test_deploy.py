@@ -186,6 +186,7 @@ def test_kubernetes_has_these_things_all_under_one_name() -> None:
     assert kinds == {
         "ConfigMap": "v1",
         "Deployment": "apps/v1",
+        "NetworkPolicy": "networking.k8s.io/v1",
         "PodDisruptionBudget": "policy/v1",
         "Service": "v1",
     }
@@ -234,6 +235,16 @@ def test_the_pods_run_as_the_images_user_with_the_least_rights() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert POD["spec"]["automountServiceAccountToken"] is False
+
+
+def test_only_the_monitoring_namespace_reaches_the_http_side() -> None:
+    spec = of_kind("NetworkPolicy")["spec"]
+
+    (rule,) = spec["ingress"]
+    assert spec["podSelector"] == {"matchLabels": POD["metadata"]["labels"]}
+    assert spec["policyTypes"] == ["Ingress"]
+    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert [set(peer) for peer in rule["from"]] == [{"namespaceSelector"}]
 
 
 def test_the_pods_listen_where_the_image_does_and_may_write_its_home() -> None:
@@ -309,6 +320,7 @@ HARDENED = {
     "CapabilityBoundingSet": "",
     "DynamicUser": "yes",
     "LimitCORE": "0",
+    "LimitNOFILE": "4096",
     "MemoryDenyWriteExecute": "yes",
     "NoNewPrivileges": "yes",
     "PrivateDevices": "yes",
