@@ -31,7 +31,7 @@ Json = dict[str, Any]
 FAR = 0.04
 
 #: How much of the unavoidable time a cancellation may take.
-LIMIT = 1.15
+LIMIT = 1.2
 
 #: What Slack and Atlas see after the submit has left Slack, and which round trips to Slack and to
 #: Atlas must have gone by until then: the submission's way to the bot and one post's way back are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import Post, PostKind
 from bot.slack.errors import (
     AlreadyPosted,
@@ -21,6 +22,7 @@ from bot.slack.outbox.delivery import (
     LONGEST_PAUSE,
     MENDING,
     TRIES,
+    UNSEEN,
     Delivered,
     Drop,
     MoveCard,
@@ -29,6 +31,7 @@ from bot.slack.outbox.delivery import (
     Verdict,
     next_action,
     pause,
+    why_moved,
 )
 from tests.support.domain import RINA
 from tests.unit.slack import samples
@@ -88,3 +91,16 @@ def test_pauses_double_up_to_the_longest() -> None:
 
 def test_jitter_takes_up_to_half_of_a_pause() -> None:
     assert pause(2, lambda: 0.0) == pause(2, lambda: 1.0) / 2
+
+
+def test_unavailable_slack_is_retried_after_any_number_of_attempts() -> None:
+    post = a_post(PostKind.CARD, attempts=TRIES * 2)
+
+    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(LONGEST_PAUSE)
+
+
+@pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
+def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state: State) -> None:
+    post = samples.post(EventName.CREATED, samples.request(state=state), kind=PostKind.CARD)
+
+    assert why_moved(post, CannotPost("is_archived")).endswith(UNSEEN) == (state is State.AWAITING)
