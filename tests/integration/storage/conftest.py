@@ -1,4 +1,4 @@
-"""The ledger's parts over one real database."""
+"""The stores over one real database."""
 
 from __future__ import annotations
 

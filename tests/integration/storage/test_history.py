@@ -1,4 +1,4 @@
-"""The last requests and those that wait, as they are read back from a real database."""
+"""Past and waiting requests, read from a real database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def asked(
     return await ledger.create(made, person)
 
 
-async def test_the_newest_request_comes_first_with_what_became_of_it(
+async def test_recent_requests_come_newest_first_with_their_outcome(
     history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     first = await asked(ledger, clock)
@@ -56,7 +56,7 @@ async def test_the_newest_request_comes_first_with_what_became_of_it(
     assert past[0].job_id == second.ref.job_id
 
 
-async def test_there_are_no_more_than_were_asked_for(
+async def test_recent_requests_are_limited(
     history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     made = [await asked(ledger, clock) for _ in range(5)]
@@ -65,7 +65,7 @@ async def test_there_are_no_more_than_were_asked_for(
     assert [each.request for each in past] == [each.id for each in reversed(made)][:3]
 
 
-async def test_requests_of_other_projects_are_left_out(
+async def test_requests_of_other_projects_are_excluded(
     history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     kept = await asked(ledger, clock)
@@ -77,7 +77,7 @@ async def test_requests_of_other_projects_are_left_out(
     assert [each.request for each in past] == [kept.id]
 
 
-async def test_what_was_forgotten_is_told_from_the_record(
+async def test_pruned_request_is_read_from_its_events(
     history: History, ledger: RequestStore, clock: Clock, postbox: OutboxStore
 ) -> None:
     request = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
@@ -95,7 +95,7 @@ async def test_what_was_forgotten_is_told_from_the_record(
     assert [replace(each, card=None) for each in before] == [past]
 
 
-async def test_what_waits_is_listed_oldest_first_until_its_time_is_over(
+async def test_waiting_requests_come_oldest_first_until_they_expire(
     history: History, ledger: RequestStore, clock: Clock
 ) -> None:
     await asked(ledger, clock)

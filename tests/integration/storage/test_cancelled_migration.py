@@ -1,4 +1,4 @@
-"""A database that nobody waits for any more leaves nothing open."""
+"""A migration that is cancelled leaves nothing open."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def open_files(folder: Path) -> list[str]:
     return [name for name in held if name.startswith(str(folder))]
 
 
-async def test_an_opening_that_is_given_up_at_any_step_leaves_no_file_open(tmp_path: Path) -> None:
-    """Newer Pythons also warn of a connection that nobody closed, and warnings are errors here."""
+async def test_migration_cancelled_at_any_step_leaves_no_file_open(tmp_path: Path) -> None:
+    """An unclosed connection also raises a warning, which is an error in tests."""
     for steps in range(40):
         migrating = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
         for _ in range(steps):
             await asyncio.sleep(0)
         migrating.cancel()
         await asyncio.gather(migrating, return_exceptions=True)
-    # The driver's threads may be at it still.
+    # Threads may still be closing files.
     for _ in range(100):
         gc.collect()
         if not open_files(tmp_path):

@@ -463,7 +463,7 @@ def _allowed(_request: Request) -> None:
     """Let anybody."""
 
 
-def test_whatever_happens_in_whatever_order_the_rules_hold(database_url: str) -> None:
+def test_random_interleavings_agree_with_the_model(database_url: str) -> None:
     asyncio.run(ensure_current(database_url))
 
     class Here(LifeCycle):

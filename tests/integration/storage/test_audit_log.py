@@ -1,4 +1,4 @@
-"""The record is a chain: a changed or removed event shows; on both databases."""
+"""Events form a chain: a changed or removed event is reported, on both databases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def event(request: Request, number: int) -> tuple[ColumnElement[bool], ...]:
     return (audit_events.c.request == request.id, audit_events.c.number == number)
 
 
-async def test_an_untouched_record_has_no_break(
+async def test_unchanged_events_verify(
     ledger: RequestStore, leases: LeaseStore, record: AuditLog
 ) -> None:
     await ended(ledger, leases)
@@ -64,7 +64,7 @@ async def test_an_untouched_record_has_no_break(
         {"hash": "0" * 64},
     ],
 )
-async def test_a_changed_event_is_named(
+async def test_changed_event_is_reported(
     ledger: RequestStore,
     leases: LeaseStore,
     record: AuditLog,
@@ -81,7 +81,7 @@ async def test_a_changed_event_is_named(
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
-async def test_a_removed_event_is_named(
+async def test_removed_event_is_reported(
     ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database, number: int
 ) -> None:
     request = await ended(ledger, leases)
@@ -93,7 +93,7 @@ async def test_a_removed_event_is_named(
     ]
 
 
-async def test_a_record_that_was_removed_whole_is_missed(
+async def test_removal_of_all_events_of_a_request_is_reported(
     ledger: RequestStore, record: AuditLog, database: Database
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
@@ -103,7 +103,7 @@ async def test_a_record_that_was_removed_whole_is_missed(
     assert [found.number for found in await record.verify()] == [1]
 
 
-async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
+async def test_pruned_request_keeps_its_events_and_a_removed_last_event_is_reported(
     ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database
 ) -> None:
     request = await ended(ledger, leases)
@@ -115,7 +115,7 @@ async def test_a_pruned_request_keeps_its_record_and_a_lost_end_still_shows(
     assert [found.number for found in await record.verify()] == [5]
 
 
-async def test_pruning_forgets_only_what_ended_long_ago(
+async def test_prune_deletes_only_requests_that_ended_long_ago(
     ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     old = await ended(ledger, leases)
@@ -135,7 +135,7 @@ async def test_pruning_forgets_only_what_ended_long_ago(
     assert (await ledger.get(waiting.id)).state is State.DENIED
 
 
-async def test_the_record_can_be_read_by_request_actor_and_time(
+async def test_events_are_filtered_by_actor_and_time(
     ledger: RequestStore, record: AuditLog, clock: Clock
 ) -> None:
     first = await ledger.create(a_waiting_request(), RINA)

@@ -1,4 +1,4 @@
-"""Replicas whose clocks disagree, and clocks that are set while requests are under way."""
+"""Replicas whose clocks disagree, and clocks that are set while requests run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def replica(database: Database, name: str, off: timedelta = timedelta()) -
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
-async def test_a_lease_holds_against_a_replica_whose_clock_is_off(
+async def test_lease_holds_against_a_replica_with_a_wrong_clock(
     database: Database, off: timedelta
 ) -> None:
     right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
@@ -65,7 +65,7 @@ async def test_a_lease_holds_against_a_replica_whose_clock_is_off(
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
-async def test_a_dead_replica_whose_clock_was_off_is_followed_when_its_lease_has_run_out(
+async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
     database: Database, off: timedelta
 ) -> None:
     right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
@@ -80,7 +80,7 @@ async def test_a_dead_replica_whose_clock_was_off_is_followed_when_its_lease_has
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
-async def test_a_replica_whose_clock_is_off_lets_nobody_wait_longer_or_shorter(
+async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
     database: Database, off: timedelta
 ) -> None:
     right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
@@ -93,7 +93,7 @@ async def test_a_replica_whose_clock_is_off_lets_nobody_wait_longer_or_shorter(
 
 
 @pytest.mark.parametrize("back", BACK)
-async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
+async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
     ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock, back: float
 ) -> None:
     """The runner died with it; the design promises an end within 30 seconds."""
@@ -109,7 +109,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_runs_out_in_time(
 
 
 @pytest.mark.parametrize("back", BACK)
-async def test_a_runner_goes_on_when_the_clock_was_set_back(
+async def test_runner_continues_after_the_clock_was_set_back(
     ledger: RequestStore, leases: LeaseStore, clock: Clock, back: float
 ) -> None:
     request = await ledger.create(a_request(), RINA)
@@ -125,7 +125,7 @@ async def test_a_runner_goes_on_when_the_clock_was_set_back(
     assert settled.state is State.CANCELLED
 
 
-async def test_after_a_jump_ahead_a_runner_sends_nothing_until_it_holds_the_request_again(
+async def test_clock_jump_ahead_lets_another_runner_take_the_lease(
     ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     """For another replica the lease has run out: the fence is in the row, not in the clock."""
@@ -139,7 +139,7 @@ async def test_after_a_jump_ahead_a_runner_sends_nothing_until_it_holds_the_requ
     assert not await leases.renew(request.id)
 
 
-async def test_a_post_from_before_the_clock_was_set_back_is_delivered(
+async def test_post_from_before_the_clock_was_set_back_is_delivered(
     ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
@@ -148,7 +148,7 @@ async def test_a_post_from_before_the_clock_was_set_back_is_delivered(
     assert len(await postbox.claim_posts("replica-1", 5)) == 1
 
 
-async def test_a_step_back_of_a_minute_delays_a_post_by_no_more_than_that(
+async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(
     ledger: RequestStore, postbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
@@ -161,7 +161,7 @@ async def test_a_step_back_of_a_minute_delays_a_post_by_no_more_than_that(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_the_server_s_time_is_carried_on_by_a_clock_that_never_jumps(
+async def test_server_time_continues_with_the_monotonic_clock(
     database: Database,
 ) -> None:
     """What the wall clock does between two answers of the server is not seen."""
@@ -179,7 +179,7 @@ async def test_the_server_s_time_is_carried_on_by_a_clock_that_never_jumps(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_a_slow_answer_does_not_move_the_clock(database: Database) -> None:
+async def test_slow_answer_does_not_correct_the_clock(database: Database) -> None:
     seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
     clock = DatabaseClock(database, monotonic=lambda: next(seconds))
     await clock.set()
@@ -190,7 +190,7 @@ async def test_a_slow_answer_does_not_move_the_clock(database: Database) -> None
     assert clock() == before
 
 
-async def test_the_time_of_a_local_file_is_this_machine_s(tmp_path: Path) -> None:
+async def test_sqlite_uses_the_wall_clock(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/ledger.db")
     wall = Clock()
     clock = DatabaseClock(database, wall=wall)
@@ -201,5 +201,5 @@ async def test_the_time_of_a_local_file_is_this_machine_s(tmp_path: Path) -> Non
     await database.close()
 
 
-def test_a_lease_is_shorter_than_what_no_lease_can_be() -> None:
+def test_request_lease_is_shorter_than_the_longest_lease() -> None:
     assert timedelta(seconds=Timings.request_lease) < LONGEST_LEASE

@@ -1,4 +1,4 @@
-"""However long the history is, no look of every two seconds may read a whole table."""
+"""Queries that run every two seconds use an index, however long the history is."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
     from bot.storage.database import Database
 
-LOOKS = {
-    "what is to be posted": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
-    "what is to be run": (request_queries.runnable_requests(NOON, 10), None),
-    "what waited long enough": (request_queries.expired_requests(NOON, 10), None),
-    "how much is open": (request_queries.count_open_requests(), None),
-    "what is to be forgotten": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
+QUERIES = {
+    "due posts": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
+    "runnable requests": (request_queries.runnable_requests(NOON, 10), None),
+    "expired requests": (request_queries.expired_requests(NOON, 10), None),
+    "open requests": (request_queries.count_open_requests(), None),
+    "requests to prune": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL goes by statistics
-async def test_a_look_goes_by_an_index(database: Database, look: str) -> None:
-    statement, values = LOOKS[look]
+@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize(
+    "database_url", ["sqlite"], indirect=True
+)  # PostgreSQL decides by statistics
+async def test_frequent_query_uses_an_index(database: Database, name: str) -> None:
+    statement, values = QUERIES[name]
     ran: list[tuple[str, Any]] = []
 
     def note(_c: Any, _k: Any, sql: str, given: Any, _x: Any, _many: bool) -> None:

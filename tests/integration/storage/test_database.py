@@ -1,4 +1,4 @@
-"""A database that pauses, restarts, is full or locked: answers in time, true words, recovery."""
+"""Databases that pause, restart, are full or locked: errors in time, and recovery."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def count(database: Database) -> int:
     return await database.read(work)
 
 
-async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_nothing_was_done(
+async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
@@ -130,7 +130,7 @@ async def test_while_the_server_is_paused_every_answer_comes_in_time_and_says_no
         assert await whole(database)
 
 
-async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
+async def test_exhausted_pool_recovers_after_a_pause(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, timeout=1.0) as database:
@@ -147,7 +147,7 @@ async def test_a_pool_that_a_pause_has_used_up_is_whole_again_soon_after(
         assert await count(database) == 21
 
 
-async def test_a_pause_in_the_middle_of_a_commit_leaves_it_uncertain_and_the_word_is_maybe(
+async def test_pause_during_a_commit_raises_maybe_recorded(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
@@ -183,7 +183,7 @@ def linger(db: Connection) -> None:
         driver.run_async(lambda _: asyncio.sleep(5))
 
 
-async def test_what_was_given_up_is_never_committed_even_if_its_cancellation_is_swallowed(
+async def test_abandoned_transaction_never_commits_even_if_its_cancellation_is_swallowed(
     database_url: str,
 ) -> None:
     async with opened(database_url, timeout=0.3) as database:
@@ -207,7 +207,7 @@ async def test_what_was_given_up_is_never_committed_even_if_its_cancellation_is_
         assert await database.read(lambda db: db.dialect.has_table(db, "too_late")) is False
 
 
-async def test_a_killed_server_is_found_again_by_itself(
+async def test_database_reconnects_after_a_server_crash(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
@@ -227,7 +227,7 @@ async def test_a_killed_server_is_found_again_by_itself(
         assert await count(database) == 2
 
 
-async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
+async def test_close_does_not_wait_for_a_paused_server(
     server: PostgresServer, on_postgres: str
 ) -> None:
     await ensure_current(on_postgres)
@@ -245,9 +245,7 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
     assert took < 3.5
 
 
-async def test_closing_ends_what_was_given_up_and_still_waits_for_the_server(
-    server: PostgresServer, on_postgres: str
-) -> None:
+async def test_close_ends_abandoned_transactions(server: PostgresServer, on_postgres: str) -> None:
     async with opened(on_postgres) as database:
         begun = asyncio.Event()
 
@@ -269,7 +267,7 @@ async def test_closing_ends_what_was_given_up_and_still_waits_for_the_server(
             assert [task for task in left if not task.done()] == []
 
 
-async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
+async def test_full_disk_raises_not_recorded_and_later_writes_succeed(on_sqlite: str) -> None:
     async with opened(on_sqlite) as database:
         ledger = RequestStore(database, Clock())
         await ledger.create(a_request(), RINA)
@@ -286,7 +284,9 @@ async def test_a_full_disk_is_told_and_the_next_write_after_it_works(on_sqlite: 
         assert await whole(database)
 
 
-async def test_a_read_only_disk_is_told_and_the_next_write_after_it_works(on_sqlite: str) -> None:
+async def test_read_only_database_raises_not_recorded_and_later_writes_succeed(
+    on_sqlite: str,
+) -> None:
     async with opened(on_sqlite) as database:
         ledger, request = RequestStore(database, Clock()), a_request()
         await each_connection(database, "PRAGMA query_only = ON")
@@ -311,7 +311,7 @@ async def each_connection(database: Database, pragma: str) -> None:
         cursor.close()
 
 
-async def test_a_lock_of_another_process_is_waited_for_in_vain_no_longer_than_people_wait(
+async def test_long_lock_of_another_process_fails_writes_in_time(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
@@ -331,7 +331,7 @@ async def test_a_lock_of_another_process_is_waited_for_in_vain_no_longer_than_pe
         assert await count(database) == 1
 
 
-async def test_a_short_lock_of_another_process_goes_unnoticed(
+async def test_short_lock_of_another_process_only_delays_a_write(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
@@ -346,13 +346,13 @@ async def test_a_short_lock_of_another_process_goes_unnoticed(
         assert await count(database) == 1
 
 
-async def test_a_new_sqlite_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
 
     assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_farewell_to_a_server_that_stands_still_is_short_and_no_error_in_the_log(
+async def test_close_with_a_paused_server_is_short_and_logs_no_error(
     server: PostgresServer, on_postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ensure_current(on_postgres)

@@ -1,4 +1,4 @@
-"""Asking and deciding, on both databases."""
+"""Creating requests and deciding on them, on both databases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def names(record: AuditLog, request: Request) -> list[str]:
     return [line.event async for line in record.events(request=request.id)]
 
 
-async def test_a_request_is_read_back_as_it_was_written(ledger: RequestStore) -> None:
+async def test_created_request_is_read_back_unchanged(ledger: RequestStore) -> None:
     request = a_request(moved_because="a direct message")
 
     created = await ledger.create(request, RINA)
@@ -44,12 +44,14 @@ async def test_a_request_is_read_back_as_it_was_written(ledger: RequestStore) ->
     assert await ledger.get(request.id) == request
 
 
-async def test_an_unknown_request_is_named_as_such(ledger: RequestStore) -> None:
+async def test_unknown_id_raises_request_not_found(ledger: RequestStore) -> None:
     with pytest.raises(RequestNotFound):
         await ledger.get("nothing")
 
 
-async def test_the_same_key_is_the_same_request(ledger: RequestStore, entered: list[State]) -> None:
+async def test_same_key_returns_the_first_request(
+    ledger: RequestStore, entered: list[State]
+) -> None:
     first = await ledger.create(a_request(key="V1"), RINA)
 
     second = await ledger.create(a_request(key="V1"), RINA)
@@ -58,7 +60,7 @@ async def test_the_same_key_is_the_same_request(ledger: RequestStore, entered: l
     assert entered == [State.APPROVED]
 
 
-async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
+async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
     ledger: RequestStore,
 ) -> None:
     one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
@@ -73,7 +75,7 @@ async def test_two_people_at_once_make_one_request_and_the_loser_sees_whose(
     assert lost[0].request == won[0]
 
 
-async def test_twenty_deliveries_of_one_submission_at_once_are_one_request(
+async def test_concurrent_deliveries_of_one_submission_create_one_request(
     ledger: RequestStore, record: AuditLog
 ) -> None:
     ref = job_ref()
@@ -88,7 +90,7 @@ async def test_twenty_deliveries_of_one_submission_at_once_are_one_request(
     ]
 
 
-async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
+async def test_job_can_be_requested_again_after_its_request_ended(
     ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
@@ -99,7 +101,7 @@ async def test_a_job_can_be_asked_for_again_when_its_request_has_ended(
     assert (await ledger.open_request_for(job_ref())) == second
 
 
-async def test_a_submission_that_comes_again_late_is_its_own_request_though_another_is_open(
+async def test_late_redelivery_returns_its_own_request_while_another_is_open(
     ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
@@ -111,7 +113,7 @@ async def test_a_submission_that_comes_again_late_is_its_own_request_though_anot
     assert again == ended
 
 
-async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
+async def test_first_of_two_approvals_is_recorded_and_the_second_approves(
     ledger: RequestStore, record: AuditLog, entered: list[State]
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
@@ -129,7 +131,7 @@ async def test_one_yes_of_two_is_noted_and_the_second_lets_it_run(
     ]
 
 
-async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
+async def test_concurrent_approvals_of_two_people_complete_the_quorum(
     ledger: RequestStore,
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
@@ -141,7 +143,7 @@ async def test_two_approvers_in_the_same_moment_complete_a_quorum_of_two(
     assert (await ledger.get(request.id)).state is State.APPROVED
 
 
-async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: RequestStore) -> None:
+async def test_concurrent_approvals_of_one_person_count_once(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
@@ -155,7 +157,7 @@ async def test_the_same_approver_twice_in_one_moment_counts_once(ledger: Request
     assert (await ledger.get(request.id)).approved_by == {ADA.id}
 
 
-async def test_a_refused_decision_changes_nothing(ledger: RequestStore, record: AuditLog) -> None:
+async def test_refused_decision_changes_nothing(ledger: RequestStore, record: AuditLog) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     with pytest.raises(NotAllowed):
@@ -165,7 +167,7 @@ async def test_a_refused_decision_changes_nothing(ledger: RequestStore, record: 
     assert await names(record, request) == ["request:created"]
 
 
-async def test_a_denial_keeps_its_reason_and_its_author(ledger: RequestStore) -> None:
+async def test_denial_stores_its_reason_and_its_author(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     denied = await ledger.deny(request.id, ADA, "needed for the audit", anybody)
@@ -174,7 +176,7 @@ async def test_a_denial_keeps_its_reason_and_its_author(ledger: RequestStore) ->
     assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
 
 
-async def test_a_click_after_the_end_is_told_what_happened(ledger: RequestStore) -> None:
+async def test_decision_after_the_end_raises_with_the_ended_request(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
     await ledger.deny(request.id, ADA, "no", anybody)
 
@@ -185,9 +187,7 @@ async def test_a_click_after_the_end_is_told_what_happened(ledger: RequestStore)
     assert late.value.request.outcome.by == ADA.id
 
 
-async def test_an_approval_one_moment_too_late_does_not_count(
-    ledger: RequestStore, clock: Clock
-) -> None:
+async def test_approval_at_the_expiry_is_refused(ledger: RequestStore, clock: Clock) -> None:
     request = await ledger.create(a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA)
     clock.forward(5)
 
@@ -195,7 +195,7 @@ async def test_an_approval_one_moment_too_late_does_not_count(
         await ledger.approve(request.id, ADA, anybody)
 
 
-async def test_a_wait_ends_without_anyone_clicking(
+async def test_waiting_request_expires(
     ledger: RequestStore, clock: Clock, entered: list[State]
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
@@ -209,7 +209,7 @@ async def test_a_wait_ends_without_anyone_clicking(
     assert entered == [State.AWAITING, State.EXPIRED]
 
 
-async def test_a_failed_request_is_tried_again_until_its_time_is_over(
+async def test_failed_request_can_be_retried_until_it_expires(
     ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
@@ -230,7 +230,7 @@ async def test_a_failed_request_is_tried_again_until_its_time_is_over(
         await ledger.retry(request.id, RINA, anybody)
 
 
-async def test_only_requests_that_have_not_ended_are_counted_as_open(ledger: RequestStore) -> None:
+async def test_ended_requests_are_not_counted_as_open(ledger: RequestStore) -> None:
     await ledger.create(a_request(), RINA)
     waiting = await ledger.create(a_waiting_request(), RINA)
 

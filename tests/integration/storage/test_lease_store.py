@@ -1,4 +1,4 @@
-"""Claims, leases, and what was sent, on both databases."""
+"""Claims, leases and recorded DELETEs, on both databases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def claimed(ledger: RequestStore, leases: LeaseStore) -> Request:
     return taken
 
 
-async def test_of_many_runners_one_gets_the_request(
+async def test_concurrent_claims_give_the_request_to_one_runner(
     ledger: RequestStore, database: Database, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
@@ -45,22 +45,20 @@ async def test_of_many_runners_one_gets_the_request(
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_a_waiting_request_cannot_be_claimed(
-    ledger: RequestStore, leases: LeaseStore
-) -> None:
+async def test_waiting_request_cannot_be_claimed(ledger: RequestStore, leases: LeaseStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
     assert await leases.claim(request.id) is None
     assert await leases.list_runnable() == []
 
 
-async def test_approved_requests_are_found_to_run(ledger: RequestStore, leases: LeaseStore) -> None:
+async def test_approved_request_is_runnable(ledger: RequestStore, leases: LeaseStore) -> None:
     request = await ledger.create(a_request(), RINA)
 
     assert await leases.list_runnable() == [request.id]
 
 
-async def test_a_claim_holds_until_its_lease_runs_out(
+async def test_claimed_request_can_be_taken_over_once_the_lease_expired(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock, record: AuditLog
 ) -> None:
     request = await claimed(ledger, leases)
@@ -75,7 +73,7 @@ async def test_a_claim_holds_until_its_lease_runs_out(
     )
 
 
-async def test_a_renewed_lease_holds_longer(
+async def test_renewed_lease_lasts_longer(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
@@ -86,7 +84,7 @@ async def test_a_renewed_lease_holds_longer(
     assert await other.claim(request.id) is None
 
 
-async def test_a_released_request_is_free_at_once(
+async def test_released_request_can_be_claimed_at_once(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
@@ -95,7 +93,7 @@ async def test_a_released_request_is_free_at_once(
     assert await other.claim(request.id) is not None
 
 
-async def test_nothing_may_be_sent_once_the_lease_has_run_out(
+async def test_expired_lease_refuses_a_delete(
     ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
@@ -105,7 +103,7 @@ async def test_nothing_may_be_sent_once_the_lease_has_run_out(
         await leases.record_delete_sent(request)
 
 
-async def test_nothing_may_be_sent_or_settled_for_another_runner(
+async def test_lost_lease_refuses_delete_settlement_and_renewal(
     ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
 ) -> None:
     request = await claimed(ledger, leases)
@@ -119,7 +117,7 @@ async def test_nothing_may_be_sent_or_settled_for_another_runner(
     assert not await leases.renew(request.id)
 
 
-async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
+async def test_delete_has_unknown_effect_until_its_answer_is_recorded(
     ledger: RequestStore, leases: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
@@ -133,7 +131,7 @@ async def test_a_delete_is_of_unknown_effect_until_its_answer_is_noted(
     assert answered.sent == DeleteAttempts(count=1, accepted=True)
 
 
-async def test_an_outcome_is_kept_with_its_status_and_code(
+async def test_outcome_is_stored_with_status_and_code(
     ledger: RequestStore, leases: LeaseStore, entered: list[State], record: AuditLog
 ) -> None:
     request = await claimed(ledger, leases)
@@ -150,7 +148,7 @@ async def test_an_outcome_is_kept_with_its_status_and_code(
     )
 
 
-async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
+async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
     ledger: RequestStore, leases: LeaseStore
 ) -> None:
     request = await claimed(ledger, leases)
@@ -165,7 +163,7 @@ async def test_after_a_retry_a_delete_may_be_sent_again_though_one_was_accepted(
     assert again.sent == DeleteAttempts(count=1, unknown=True)
 
 
-async def test_a_lease_that_runs_out_in_the_queue_to_the_ledger_sends_nothing(
+async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(
     ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
 ) -> None:
     """Another runner may take the request over from then on."""
