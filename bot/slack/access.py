@@ -1,4 +1,4 @@
-"""Which projects a person may use from a channel."""
+"""Looks up policies, and the projects that a person may use from a channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bot.cancellation.errors import NotAllowed
+    from bot.cancellation.policy import Policy
     from bot.cancellation.projects import Project
+    from bot.services.service import CancellationService
     from bot.slack.directory import Directory
     from bot.slack.payloads import Actor
 
@@ -43,3 +45,11 @@ async def _refusal(
     if refusal := rules.may_use_channel(policy, channel):
         return refusal
     return rules.may_request(policy, await directory.person(actor, policy.requesters))
+
+
+def require_policy(service: CancellationService, project_id: str) -> Policy:
+    """Return the policy of a project; raises `UnknownProject`."""
+    policy = service.policy_of(project_id)
+    if policy is None:
+        raise UnknownProject
+    return policy

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 SCOPES: Final[Mapping[str, str]] = {
     "commands": "the slash command",
     "chat:write": "the card of a request, its thread, and direct messages",
-    "chat:write.public": "cards in public channels that the bot was not invited to",
-    "users:read": "full members, guests and other organizations' people have different rights",
+    "chat:write.public": "cards in public channels without an invitation of the bot",
+    "users:read": "whether a person is a full member, a guest, or of another organization",
     "usergroups:read": "user groups as requesters and approvers",
-    "channels:read": "is there a public channel to post to, and may the bot",
-    "groups:read": "the same for private channels",
+    "channels:read": "whether the bot can post to a public channel",
+    "groups:read": "whether the bot can post to a private channel",
 }
 
 #: The path of Slack's payloads in HTTP mode.
@@ -33,17 +33,17 @@ _ADDRESS: Final = re.compile(
 _PLACEHOLDER: Final = f"https://YOUR-HOST{PATH}"
 
 _FOR_SOCKET_MODE: Final = """\
-# As it stands it is for Socket Mode: the bot opens the connection, no address of yours is public.
-# After the app is made, create the app-level token (scope connections:write) under
-# Basic Information; it is SLACK_APP_TOKEN, and cannot be asked for in a manifest.
+# This manifest is for Socket Mode: the bot opens the connection and needs no public URL.
+# After creating the app, create an app-level token (scope connections:write) under
+# Basic Information; it is SLACK_APP_TOKEN, which a manifest cannot create.
 #
-# For HTTP instead: set socket_mode_enabled to false, and put the public address of the bot,
+# For HTTP instead: set socket_mode_enabled to false, and put the public URL of the bot,
 # https://YOUR-HOST/slack/events, into the four lines marked "HTTP:".
 """
 
 _FOR_HTTP: Final = """\
-# This one is for HTTP: Slack posts to the address below, which must be public. The signing secret
-# that the bot needs (SLACK_SIGNING_SECRET) is under Basic Information after the app is made.
+# This manifest is for HTTP: Slack posts to the URL below, which must be public. The signing secret
+# of the created app (SLACK_SIGNING_SECRET) is under Basic Information.
 """
 
 _MANIFEST: Final = """\
@@ -56,15 +56,15 @@ display_information:
   description: Cancels MongoDB Atlas backup restore jobs, safely and on the record.
   long_description: >-
     Type /cancel-restore to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
-    and to cancel a download restore that should not be. Where the policy asks for it, other people
-    approve first, by button. The bot says "cancelled" only after Atlas itself says so, and keeps
-    the record of who asked, who approved, when and why.
+    and to cancel a download restore that should not happen. Where the policy requires it, other
+    people approve first, by button. The bot says "cancelled" only after Atlas itself says so, and
+    keeps the record of who asked, who approved, when and why.
   background_color: "#1c2d38"
 features:
   app_home:
     home_tab_enabled: true
     messages_tab_enabled: true
-    # Commands work in the bot's own messages; nobody needs to write there.
+    # Commands also work in the bot's own messages.
     messages_tab_read_only_enabled: false
   bot_user:
     display_name: Cancel Restore
@@ -87,7 +87,7 @@ oauth_config:
   event_subscriptions:
     # HTTP: request_url: https://YOUR-HOST/slack/events
     bot_events:
-      # the Home tab is drawn when somebody opens it
+      # the Home tab is published when it is opened
       - app_home_opened
   interactivity:
     is_enabled: true

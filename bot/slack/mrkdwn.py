@@ -43,7 +43,7 @@ STATE_PREDICATES: Mapping[State, str] = {
     State.AWAITING: "waits for approval",
     State.APPROVED: "was approved{by} and is about to run",
     State.CANCELLING: "was approved{by} and is running",
-    State.CANCELLED: "was carried out: Atlas says that the job is cancelled",
+    State.CANCELLED: "was carried out: Atlas confirms that the job is cancelled",
     State.OVER: "ended, because the job had ended already",
     State.REFUSED: "ended, because Atlas refused",
     State.CHANGED: "ended, because the job was not the one that had been shown",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict, UnknownProject
+from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Kind, Person
+from bot.slack.access import require_policy
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import open_dialog
@@ -79,12 +80,12 @@ class CardActions:
         self._ack_timeout = deps.ack_timeout
 
     async def approve(self, click: Click) -> Request:
-        policy = self._policy_of(await self._service.request(click.request_id))
+        policy = await self._policy(click)
         person = await self._directory.acting(click.actor, policy.approvers)
         return await self._service.approve(click.request_id, person)
 
     async def retry(self, click: Click) -> Request:
-        policy = self._policy_of(await self._service.request(click.request_id))
+        policy = await self._policy(click)
         person = await self._directory.acting(click.actor, policy.requesters)
         return await self._service.retry(click.request_id, person)
 
@@ -93,6 +94,10 @@ class CardActions:
         kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
         person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
         return await self._service.withdraw(click.request_id, person)
+
+    async def _policy(self, click: Click) -> Policy:
+        request = await self._service.request(click.request_id)
+        return require_policy(self._service, request.ref.project_id)
 
     async def decide(self, click: Click, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
@@ -121,7 +126,7 @@ class CardActions:
             log.warning("dialog could not be opened", error=error.sentence)
             await self._replies.send_text(click.reply_to, sentence_for(error))
         else:
-            log.info("denial dialog opened", actor=click.actor.id)
+            log.info("dialog opened", purpose="denial", actor=click.actor.id)
 
     async def _deny_refusal(self, click: Click) -> Exception | None:
         """Return why this person may not deny, if that is known in time."""
@@ -137,15 +142,9 @@ class CardActions:
         request = await self._service.request(click.request_id)
         if request.state is not State.AWAITING:
             return AlreadyHandled(request)
-        policy = self._policy_of(request)
+        policy = require_policy(self._service, request.ref.project_id)
         person = await self._directory.acting(click.actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
-
-    def _policy_of(self, request: Request) -> Policy:
-        policy = self._service.policy_of(request.ref.project_id)
-        if policy is None:
-            raise UnknownProject
-        return policy
 
     def _start(self, work: Coroutine[Any, Any, None], click: Click) -> None:
         self._background.start(work, "click", self._replies.error_callback(click.reply_to))

@@ -105,7 +105,7 @@ def _status(post: Post) -> str:
     return f"{_requester(post.request)}: {mrkdwn.request_status(post.request)}"
 
 
-LINK_WAS_LIVE = "Its download link had been live, so somebody may have the data already."
+LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 
 ASK_AGAIN = "To ask again, type `/cancel-restore`."
 

@@ -218,9 +218,7 @@ def _superfluous_verb(words: Sequence[str]) -> InvalidCommand | None:
     verb, *rest = words
     if verb.lower() not in VERBS:
         return None
-    return InvalidCommand(
-        f"Leave “{verb}” out: the command says it already.", suggestion=" ".join(rest)
-    )
+    return InvalidCommand(f"Leave “{verb}” out: the command implies it.", suggestion=" ".join(rest))
 
 
 def _split_project(words: Sequence[str]) -> tuple[str | None, str]:
@@ -238,7 +236,7 @@ def _unquoted(text: str) -> str:
 def _wrong_order(words: Sequence[str]) -> Command:
     job_id, *rest = words
     return InvalidCommand(
-        "The job's id stands last, after its cluster.",
+        "The job's id comes last, after its cluster.",
         suggestion=_shorten(f"{' '.join(rest)} {job_id.lower()}"),
     )
 

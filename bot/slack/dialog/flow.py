@@ -10,9 +10,9 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, LedgerError, UnknownProject
+from bot.cancellation.errors import CancellationError, LedgerError
 from bot.slack import mrkdwn
-from bot.slack.access import allowed_projects
+from bot.slack.access import allowed_projects, require_policy
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
@@ -191,9 +191,7 @@ class Dialogs:
 
     async def _check_access(self, job: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
         """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryError`."""
-        policy = self._service.policy_of(job.ref.project_id)
-        if policy is None:
-            raise UnknownProject
+        policy = require_policy(self._service, job.ref.project_id)
         if refusal := rules.may_use_channel(policy, job.asked_in):
             raise refusal
         person, placement, members = await asyncio.gather(

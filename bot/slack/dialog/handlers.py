@@ -15,11 +15,11 @@ from bot.cancellation.errors import (
     LedgerError,
     NameNotTyped,
     ReasonMissing,
-    UnknownProject,
 )
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
+from bot.slack.access import require_policy
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
@@ -148,9 +148,7 @@ class Submissions:
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
         job = state.target
-        policy = self._service.policy_of(job.ref.project_id)
-        if policy is None:
-            raise UnknownProject
+        policy = require_policy(self._service, job.ref.project_id)
         if not_allowed := rules.may_use_channel(policy, job.asked_in):
             raise not_allowed
         groups = policy.approvers.groups if policy.approvals else ()
@@ -175,9 +173,7 @@ class Submissions:
 
     async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
         request = await self._service.request(request_id)
-        policy = self._service.policy_of(request.ref.project_id)
-        if policy is None:
-            raise UnknownProject
+        policy = require_policy(self._service, request.ref.project_id)
         person = await self._directory.acting(actor, policy.approvers)
         return await self._service.deny(request_id, person, reason)
 

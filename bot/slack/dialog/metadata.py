@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -81,24 +81,15 @@ class _Target(_Strict):
 
 
 class _Shown(_Strict):
-    type: str
-    snapshot: str
-    taken: AwareDatetime | None
+    """The fields of `JobFingerprint`."""
+
+    delivery_type: str
+    snapshot_id: str
+    snapshot_time: AwareDatetime | None
     cancellable: bool
     target: str | None
-    live: bool
-    expires: AwareDatetime | None
-
-    def to_fingerprint(self) -> JobFingerprint:
-        return JobFingerprint(
-            delivery_type=self.type,
-            snapshot_id=self.snapshot,
-            snapshot_time=self.taken,
-            cancellable=self.cancellable,
-            target=self.target,
-            link_is_live=self.live,
-            expires_at=self.expires,
-        )
+    link_is_live: bool
+    expires_at: AwareDatetime | None
 
 
 class _State(_Target):
@@ -112,14 +103,10 @@ def encode_target(target: JobTarget) -> str:
 
 
 def encode_state(state: DialogState) -> str:
-    return encode_metadata(
-        _target_values(state.target)
-        | {
-            "shown": _shown_values(state.shown),
-            "card": state.card_channel,
-            "because": cut(state.because, MAX_REASON_LENGTH) if state.because else None,
-        }
-    )
+    shown = _Shown.model_construct(**asdict(state.shown)).model_dump(mode="json")
+    because = cut(state.because, MAX_REASON_LENGTH) if state.because else None
+    values = {"shown": shown, "card": state.card_channel, "because": because}
+    return encode_metadata(_target_values(state.target) | values)
 
 
 def read_target(view: Mapping[str, Any]) -> JobTarget:
@@ -139,7 +126,7 @@ def read_state(view: Mapping[str, Any]) -> DialogState:
         raise UnreadableDialog from error
     return DialogState(
         target=target,
-        shown=values.shown.to_fingerprint(),
+        shown=JobFingerprint(**dict(values.shown)),
         card_channel=values.card,
         because=values.because,
     )
@@ -157,16 +144,4 @@ def _target_values(target: JobTarget) -> dict[str, Any]:
         "job": target.ref.job_id,
         "name": cut(target.project_name, MAX_NAME_LENGTH),
         "asked_in": target.asked_in,
-    }
-
-
-def _shown_values(shown: JobFingerprint) -> dict[str, Any]:
-    return {
-        "type": shown.delivery_type,
-        "snapshot": shown.snapshot_id,
-        "taken": shown.snapshot_time.isoformat() if shown.snapshot_time else None,
-        "cancellable": shown.cancellable,
-        "target": shown.target,
-        "live": shown.link_is_live,
-        "expires": shown.expires_at.isoformat() if shown.expires_at else None,
     }

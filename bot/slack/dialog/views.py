@@ -249,7 +249,7 @@ def _live_link_alert(job: RestoreJob) -> list[Block]:
         return []
     # An alert is plain text, which has no date tokens; the details show the time.
     text = (
-        "The download link is live: somebody may have fetched the backup already. "
+        "The download link is live: the backup may have been fetched already. "
         "Cancelling ends the link, but cannot undo a download."
     )
     return [blockkit.alert(text, "warning")]

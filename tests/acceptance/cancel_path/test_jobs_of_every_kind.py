@@ -84,7 +84,7 @@ async def test_a_download_is_cancelled_whatever_its_cluster_and_its_link(
     shown = house.slack.text_of(view)
 
     assert ("live until" in shown) is live
-    assert ("somebody may have fetched the backup already" in shown) is live
+    assert ("the backup may have been fetched already" in shown) is live
     assert ("2, one for each shard" in shown) is (cluster == "orders-sharded")
 
     await house.slack.submits("rina", view, {"reason": ""})

@@ -112,7 +112,7 @@ def test_what_phones_and_pages_do_to_a_command_is_undone(typed: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "problem", "suggestion"),
     [
-        (f"{JOB} prod-eu", "stands last", f"prod-eu {JOB}"),
+        (f"{JOB} prod-eu", "comes last", f"prod-eu {JOB}"),
         (f"prod_eu {JOB}", "not a cluster's name", f"prod-eu {JOB}"),
         (f"prod%20eu {JOB}", "not a cluster's name", f"prod-20eu {JOB}"),
         (f".. {JOB}", "not a cluster's name", None),

@@ -92,7 +92,9 @@ def test_anything_else_is_not_read(change: dict[str, Any]) -> None:
         read_state(view(json.dumps(values)))
 
 
-@pytest.mark.parametrize("field", ["type", "snapshot", "taken", "cancellable", "live"])
+@pytest.mark.parametrize(
+    "field", ["delivery_type", "snapshot_id", "snapshot_time", "cancellable", "link_is_live"]
+)
 def test_a_fingerprint_of_other_types_is_not_read(field: str) -> None:
     values = json.loads(encode_state(SEEN))
     values["shown"][field] = 7
@@ -109,7 +111,7 @@ def test_what_is_no_object_is_not_read(text: str) -> None:
 
 def test_a_time_without_a_zone_is_not_read() -> None:
     values = json.loads(encode_state(SEEN))
-    values["shown"]["taken"] = "2026-11-25T12:00:00"
+    values["shown"]["snapshot_time"] = "2026-11-25T12:00:00"
 
     with pytest.raises(UnreadableDialog):
         read_state(view(json.dumps(values)))
