@@ -1,4 +1,4 @@
-"""What a message names, wherever in it."""
+"""Routing of messages by the URL or the id in them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
-from bot.slack.command.grammar import parse
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.picker.flow import PickerQuery
-from bot.slack.routing import route
 from bot.slack.shortcut.handlers import NO_JOB_IN_MESSAGE, route_message
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
@@ -53,7 +50,7 @@ def read(message: dict[str, Any]) -> Any:
         {"blocks": [{"type": "section", "fields": [{"type": "mrkdwn", "text": f"*<{URL}>*"}]}]},
     ],
 )
-def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
+def test_url_in_a_message_routes_to_its_job(message: dict[str, Any]) -> None:
     found = read(message)
 
     assert isinstance(found, JobTarget)
@@ -64,7 +61,7 @@ def test_an_address_leads_to_its_job(message: dict[str, Any]) -> None:
     )
 
 
-def test_without_an_address_the_words_are_hints_for_a_search() -> None:
+def test_id_without_url_routes_to_a_search_with_all_words_as_hints() -> None:
     found = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
 
     assert isinstance(found, SearchQuery)
@@ -72,11 +69,11 @@ def test_without_an_address_the_words_are_hints_for_a_search() -> None:
     assert {"shop-prod", "prod-eu"} <= set(found.hints)
 
 
-def test_a_projects_id_is_no_jobs_id() -> None:
+def test_project_id_is_not_taken_for_a_job_id() -> None:
     assert read({"text": f"project {PROJECT_ID}"}) == NO_JOB_IN_MESSAGE
 
 
-def test_an_address_of_something_else_is_passed_over() -> None:
+def test_url_without_a_job_is_ignored() -> None:
     found = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
 
     assert isinstance(found, SearchQuery)
@@ -95,24 +92,5 @@ def test_an_address_of_something_else_is_passed_over() -> None:
         max_leaves=20,
     )
 )
-def test_no_message_breaks_the_reading(part: Any) -> None:
+def test_malformed_message_does_not_raise(part: Any) -> None:
     assert read({"text": part, "blocks": part, "attachments": part}) is not None
-
-
-@pytest.mark.parametrize(
-    ("typed", "kind"),
-    [
-        (f"prod-eu {JOB_ID}", SearchQuery),
-        (f"shop-prod prod-eu {JOB_ID}", JobTarget),
-        (f"shop dev/prod-eu {JOB_ID}", JobTarget),
-        (f"{PROJECT_ID} prod-eu {JOB_ID}", JobTarget),
-        (JOB_ID, SearchQuery),
-        ("", PickerQuery),
-        ("prod-eu", PickerQuery),
-        ("shop-prod/prod-eu", PickerQuery),
-        ("shop dev", PickerQuery),
-        ("no such thing here", str),
-    ],
-)
-def test_what_is_typed_leads_there_with_several_projects(typed: str, kind: type) -> None:
-    assert isinstance(route(parse(typed), "C0OPS", PROJECTS, typed), kind)

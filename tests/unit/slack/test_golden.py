@@ -1,7 +1,7 @@
 """Every view and message, compared with golden files and checked against Slack's limits.
 
 `golden/` has six views and messages as JSON, and all others as text in `golden/texts.txt`. After an
-intended change, write them with `UPDATE_GOLDEN=1 pytest tests/unit/slack/test_blocks_golden.py`,
+intended change, write them with `UPDATE_GOLDEN=1 pytest tests/unit/slack/test_golden.py`,
 and read the difference.
 """
 
@@ -68,14 +68,14 @@ def test_every_golden_file_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))
-def test_slack_takes_every_view(name: str) -> None:
+def test_view_is_valid_for_slack(name: str) -> None:
     view = VIEWS[name]
 
     assert checked_view(view) == view
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
-def test_slack_takes_every_message(name: str) -> None:
+def test_message_is_valid_for_slack(name: str) -> None:
     message = MESSAGES[name]
 
     assert problems(message["blocks"], "message") == []
@@ -83,22 +83,22 @@ def test_slack_takes_every_message(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))
-def test_an_inputs_action_id_is_its_block_id(name: str) -> None:
+def test_action_id_of_an_input_is_its_block_id(name: str) -> None:
     inputs = [block for block in VIEWS[name]["blocks"] if block["type"] == "input"]
 
     assert [b["element"]["action_id"] for b in inputs] == [b["block_id"] for b in inputs]
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))
-def test_never_two_buttons_that_both_say_cancel(name: str) -> None:
+def test_at_most_one_button_of_a_view_says_cancel(name: str) -> None:
     labels = [VIEWS[name][part]["text"] for part in ("submit", "close") if part in VIEWS[name]]
 
     assert sum("cancel" in label.lower() for label in labels) <= 1
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SHOWN if "nasty" not in name))
-def test_mentions_and_links_are_all_of_our_own_making(name: str) -> None:
-    """Whatever stands in angle brackets is a person, a group, a channel, a date or our link."""
+def test_mentions_and_links_are_built_by_the_bot(name: str) -> None:
+    """Only users, groups, channels, dates and the bot's links appear in angle brackets."""
     ours = re.compile(
         r"@U\w+|#C\w+|!subteam\^S\w+|!date\^\d+\^[^|]*\|[^|]*"
         r"|https://(cloud\.mongodb\.com|shop\.slack\.com)/[^|]*\|[\w ]+"
@@ -111,7 +111,7 @@ def test_mentions_and_links_are_all_of_our_own_making(name: str) -> None:
     ] == []
 
 
-def test_text_from_outside_makes_no_mention_and_no_link() -> None:
+def test_untrusted_text_makes_no_mention_and_no_link() -> None:
     drawn = words(MESSAGES["card_nasty"])
 
     assert "<!channel>" not in drawn
@@ -121,13 +121,13 @@ def test_text_from_outside_makes_no_mention_and_no_link() -> None:
     assert "&lt;!channel&gt; &amp;" in drawn
 
 
-def test_a_projects_name_stays_on_its_line() -> None:
+def test_line_break_in_a_project_name_is_removed() -> None:
     facts = MESSAGES["card_nasty"]["blocks"][1]["fields"][0]["text"]
 
     assert facts.count("\n") == 1
 
 
-def test_every_line_of_a_reason_is_a_quotation() -> None:
+def test_every_line_of_a_reason_is_quoted() -> None:
     texts = [
         block["text"]["text"]
         for block in MESSAGES["card_nasty"]["blocks"]
@@ -140,7 +140,7 @@ def test_every_line_of_a_reason_is_a_quotation() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.CANCELLED}))
-def test_only_a_cancelled_request_says_so(state: State) -> None:
+def test_card_says_cancelled_only_in_the_cancelled_state(state: State) -> None:
     drawn = words(MESSAGES[f"card_{state}"]["blocks"]) + MESSAGES[f"card_{state}"]["text"]
 
     assert "cancelled" not in drawn.lower()
@@ -149,12 +149,12 @@ def test_only_a_cancelled_request_says_so(state: State) -> None:
 @pytest.mark.parametrize(
     "name", sorted(n for n in MESSAGES if n.startswith("reply_") and n != "reply_cancelled")
 )
-def test_only_the_reply_to_a_cancelled_request_says_so(name: str) -> None:
+def test_reply_says_cancelled_only_in_the_cancelled_state(name: str) -> None:
     assert "cancelled" not in MESSAGES[name]["text"].lower()
 
 
 @pytest.mark.parametrize("state", sorted(State))
-def test_buttons_are_there_only_while_they_do_something(state: State) -> None:
+def test_card_has_the_buttons_that_its_state_allows(state: State) -> None:
     expected = {
         State.AWAITING: [
             "cancel_restore_approve",
@@ -169,7 +169,7 @@ def test_buttons_are_there_only_while_they_do_something(state: State) -> None:
     assert {element["value"] for element in found} <= {"0" * 32}
 
 
-def test_outcomes_mention_the_requester_and_carry_metadata_and_steps_do_not() -> None:
+def test_only_outcome_replies_have_metadata_and_mention_the_requester() -> None:
     outcomes = {"cancelled", "over", "refused", "changed", "failed", "denied", "expired"}
     for name in (*outcomes, "withdrawn"):
         message = MESSAGES[f"reply_{name}"]
@@ -182,29 +182,29 @@ def test_outcomes_mention_the_requester_and_carry_metadata_and_steps_do_not() ->
         assert "metadata" not in MESSAGES[f"reply_{name}"]
 
 
-def test_the_approvers_are_named_where_it_was_carried_out() -> None:
+def test_outcome_names_the_approvers() -> None:
     assert "Approved by <@U0ADA>" in MESSAGES["reply_cancelled"]["text"]
 
 
-def test_an_approval_is_counted_as_it_was_when_it_was_given() -> None:
+def test_approval_reply_counts_the_approvals_of_its_time() -> None:
     assert "1 more needed" in MESSAGES["reply_approval_given"]["text"]
 
 
-def test_the_card_says_who_may_approve_and_how_many_are_missing() -> None:
+def test_waiting_card_names_the_approvers_and_the_missing_approvals() -> None:
     drawn = words(MESSAGES["card_awaiting"])
 
     assert "<!subteam^S0APPROVE> and <@U0ADA>" in drawn
     assert "*Approvals missing* 1" in drawn
 
 
-def test_a_live_link_is_an_alert_before_the_submit() -> None:
+def test_live_link_is_shown_as_a_warning() -> None:
     alerts = [block for block in VIEWS["details_live"]["blocks"] if block["type"] == "alert"]
 
     assert [alert["level"] for alert in alerts] == ["warning"]
     assert "live" in alerts[0]["text"]["text"]
 
 
-def test_what_cannot_be_cancelled_has_the_details_and_no_submit() -> None:
+def test_job_that_cannot_be_cancelled_has_details_and_no_submit() -> None:
     view = VIEWS["not_cancellable_type"]
 
     assert "submit" not in view

@@ -1,4 +1,4 @@
-"""The manifest is valid by Slack's schema, and asks for what the code uses: no less and no more."""
+"""The manifest is valid by Slack's schema, and declares exactly what the code uses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def both() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("given", both(), ids=["socket-mode", "http"])
-def test_it_is_valid_by_slacks_own_schema(given: dict[str, Any]) -> None:
+def test_manifest_is_valid_by_slacks_schema(given: dict[str, Any]) -> None:
     faults = [error.message for error in Draft7Validator(SCHEMA).iter_errors(given)]
 
     assert faults == []
@@ -67,7 +67,7 @@ def test_it_is_valid_by_slacks_own_schema(given: dict[str, Any]) -> None:
         ("settings", {"socket_mode_enabled": "yes"}),
     ],
 )
-def test_the_schema_finds_what_slack_would_refuse(section: str, change: dict[str, Any]) -> None:
+def test_schema_rejects_an_invalid_manifest(section: str, change: dict[str, Any]) -> None:
     given = both()[0]
     given[section] |= change
 
@@ -85,11 +85,11 @@ def called() -> set[str]:
     return {known[name] for name in names & known.keys()}
 
 
-def test_these_are_the_methods_that_are_called() -> None:
+def test_called_methods_are_exactly_these() -> None:
     assert called() == set(NEEDS)
 
 
-def test_nothing_is_called_by_a_name_that_is_only_known_at_run_time() -> None:
+def test_method_names_are_literals() -> None:
     """Else the test before this one would not see it."""
     sources = [p for p in Path("bot").rglob("*.py") if "sandbox" not in p.parts]
     texts = {path: path.read_text(encoding="utf-8") for path in sources}
@@ -100,16 +100,16 @@ def test_nothing_is_called_by_a_name_that_is_only_known_at_run_time() -> None:
 
 
 @pytest.mark.parametrize("method", sorted(NEEDS))
-def test_every_method_that_is_called_has_a_scope_that_allows_it(method: str) -> None:
+def test_called_method_has_a_scope_that_allows_it(method: str) -> None:
     assert not NEEDS[method] or NEEDS[method] & SCOPES.keys()
 
 
-def test_no_scope_is_asked_for_that_nothing_needs() -> None:
+def test_every_scope_is_needed() -> None:
     assert SCOPES.keys() - BESIDES - set().union(*NEEDS.values()) == set()
 
 
 @pytest.mark.parametrize("method", sorted(NEEDS))
-def test_the_stand_in_wants_the_same_scopes_of_a_bot(method: str) -> None:
+def test_sandbox_requires_the_same_scopes(method: str) -> None:
     of_bot = "bot" in METHODS[method].tokens
 
     assert set(METHODS[method].any_of if of_bot else ()) == NEEDS[method]
@@ -157,7 +157,7 @@ class Floor:
         return self
 
 
-def test_the_manifest_declares_exactly_what_has_a_listener() -> None:
+def test_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", Floor())
     for listeners in (
         command_handlers,

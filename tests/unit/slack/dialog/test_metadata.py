@@ -1,4 +1,4 @@
-"""What a dialog carries: read back exactly, or not at all."""
+"""A dialog's metadata: decoded exactly or rejected."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ SHOWNS = st.builds(
 
 
 @given(SHOWNS)
-def test_what_was_shown_comes_back_as_it_was(shown: JobFingerprint) -> None:
+def test_state_survives_encoding(shown: JobFingerprint) -> None:
     seen = replace(SEEN, shown=shown)
 
     assert read_state(view(encode_state(seen))) == seen
 
 
-def test_either_kind_says_which_job_it_is() -> None:
+def test_target_is_read_from_both_kinds_of_metadata() -> None:
     assert read_target(view(encode_target(asked()))) == asked()
     assert read_target(view(encode_state(SEEN))) == asked()
 
 
-def test_the_longest_names_fit() -> None:
+def test_longest_names_fit_into_private_metadata() -> None:
     longest = replace(SEEN, target=longest_asked(), because="x" * 4000)
     with bound_contextvars(request=new_request_id()):
         written = encode_state(longest)
@@ -85,7 +85,7 @@ def test_the_longest_names_fit() -> None:
         {"because": 1},
     ],
 )
-def test_anything_else_is_not_read(change: dict[str, Any]) -> None:
+def test_invalid_field_is_rejected(change: dict[str, Any]) -> None:
     values = json.loads(encode_state(SEEN)) | change
 
     with pytest.raises(UnreadableDialog, match="type the command again"):
@@ -95,7 +95,7 @@ def test_anything_else_is_not_read(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "field", ["delivery_type", "snapshot_id", "snapshot_time", "cancellable", "link_is_live"]
 )
-def test_a_fingerprint_of_other_types_is_not_read(field: str) -> None:
+def test_fingerprint_field_of_another_type_is_rejected(field: str) -> None:
     values = json.loads(encode_state(SEEN))
     values["shown"][field] = 7
 
@@ -104,12 +104,12 @@ def test_a_fingerprint_of_other_types_is_not_read(field: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null"])
-def test_what_is_no_object_is_not_read(text: str) -> None:
+def test_text_that_is_not_a_json_object_is_rejected(text: str) -> None:
     with pytest.raises(UnreadableDialog):
         read_target(view(text))
 
 
-def test_a_time_without_a_zone_is_not_read() -> None:
+def test_time_without_a_zone_is_rejected() -> None:
     values = json.loads(encode_state(SEEN))
     values["shown"]["snapshot_time"] = "2026-11-25T12:00:00"
 

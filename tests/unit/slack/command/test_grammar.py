@@ -1,4 +1,4 @@
-"""What people type after /cancel-restore, and what it means."""
+"""Parsing of the text of /cancel-restore."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
         ("?", Help()),
     ],
 )
-def test_each_form_has_its_meaning(typed: str, meaning: Command) -> None:
+def test_form_is_parsed_into_its_command(typed: str, meaning: Command) -> None:
     assert parse(typed) == meaning
 
 
@@ -87,7 +87,7 @@ def test_each_form_has_its_meaning(typed: str, meaning: Command) -> None:
         ),
     ],
 )
-def test_an_address_means_what_it_names(address: str, meaning: Command) -> None:
+def test_url_is_parsed_into_the_command_for_its_parts(address: str, meaning: Command) -> None:
     assert parse(address) == meaning
 
 
@@ -105,7 +105,7 @@ def test_an_address_means_what_it_names(address: str, meaning: Command) -> None:
         f"<@U1|prod-eu> {JOB}",
     ],
 )
-def test_what_phones_and_pages_do_to_a_command_is_undone(typed: str) -> None:
+def test_typographic_characters_and_slack_markup_are_normalised(typed: str) -> None:
     assert parse(typed) == EU
 
 
@@ -133,7 +133,7 @@ def test_what_phones_and_pages_do_to_a_command_is_undone(typed: str) -> None:
         ("x" * 3001, "3001 characters long", None),
     ],
 )
-def test_anything_else_says_what_was_wrong(
+def test_invalid_text_gives_the_problem_and_a_suggestion(
     typed: str, problem: str, suggestion: str | None
 ) -> None:
     answer = parse(typed)
@@ -143,7 +143,7 @@ def test_anything_else_says_what_was_wrong(
     assert answer.suggestion == suggestion
 
 
-def test_a_slip_of_the_fingers_finds_its_keyword() -> None:
+def test_misspelled_keyword_is_found() -> None:
     assert closest_keyword("hepl") == "help"
     assert closest_keyword("prod-eu") is None
 
@@ -161,7 +161,7 @@ ANYTHING = st.one_of(
 
 
 @given(ANYTHING)
-def test_nothing_that_can_be_typed_raises(typed: str) -> None:
+def test_parse_never_raises(typed: str) -> None:
     answer = parse(typed)
 
     if isinstance(answer, InvalidCommand):
@@ -170,7 +170,7 @@ def test_nothing_that_can_be_typed_raises(typed: str) -> None:
 
 
 @given(ANYTHING)
-def test_a_job_is_opened_only_by_names_that_atlas_could_have(typed: str) -> None:
+def test_parsed_job_has_valid_names(typed: str) -> None:
     answer = parse(typed)
 
     if isinstance(answer, OpenJob):

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless."""
+"""Formatting of mrkdwn, with untrusted text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.domain import NOON, a_request
 
 
 @given(st.text())
-def test_escaped_text_has_no_bracket_and_reads_back(given_text: str) -> None:
+def test_escaped_text_has_no_brackets_and_can_be_unescaped(given_text: str) -> None:
     escaped = mrkdwn.escape(given_text, limit=10**6)
 
     assert "<" not in escaped
@@ -27,7 +27,7 @@ def test_escaped_text_has_no_bracket_and_reads_back(given_text: str) -> None:
 
 
 @given(st.text(alphabet="&<>ab\n"), st.integers(min_value=2, max_value=60))
-def test_cutting_never_splits_an_escape_and_never_outgrows_the_limit(
+def test_cut_text_keeps_escapes_whole_and_stays_within_the_limit(
     given_text: str, limit: int
 ) -> None:
     escaped = mrkdwn.escape(given_text, limit)
@@ -42,20 +42,20 @@ def test_every_line_of_a_quotation_is_marked(given_text: str) -> None:
     assert all(line.startswith(">") for line in mrkdwn.quote(given_text).split("\n"))
 
 
-def test_a_text_of_many_line_breaks_stays_short() -> None:
+def test_quotation_of_many_line_breaks_stays_within_the_limit() -> None:
     assert len(mrkdwn.quote("a\n" * 5000)) < 3000
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\x00", "\x1b", "\ufeff"])
-def test_what_cannot_be_seen_is_removed(hidden: str) -> None:
+def test_invisible_characters_are_removed(hidden: str) -> None:
     assert mrkdwn.escape(f"a{hidden}b") == "ab"
 
 
-def test_a_name_in_code_cannot_leave_it() -> None:
+def test_backticks_are_removed_from_code() -> None:
     assert mrkdwn.code("a`b") == "`ab`"
 
 
-def test_a_time_is_a_date_token_with_a_fallback() -> None:
+def test_date_is_a_token_with_a_fallback() -> None:
     moment = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
     assert mrkdwn.date(moment) == (
@@ -63,7 +63,7 @@ def test_a_time_is_a_date_token_with_a_fallback() -> None:
     )
 
 
-def test_people_are_named_as_the_settings_name_them() -> None:
+def test_people_are_mentioned_by_group_and_user() -> None:
     some = People(users=frozenset({"U2", "U1"}), groups=frozenset({"S1"}))
 
     assert mrkdwn.people(some) == "<!subteam^S1>, <@U1> and <@U2>"
@@ -71,21 +71,21 @@ def test_people_are_named_as_the_settings_name_them() -> None:
     assert mrkdwn.people(People()) == "nobody"
 
 
-def test_many_people_are_counted() -> None:
+def test_people_above_the_limit_are_counted() -> None:
     many = People(users=frozenset(f"U{number:03d}" for number in range(40)))
 
     assert mrkdwn.people(many).endswith("<@U029> and 10 more")
 
 
 @pytest.mark.parametrize("state", sorted(State))
-def test_each_state_has_its_words(state: State) -> None:
+def test_only_the_cancelled_state_is_described_as_cancelled(state: State) -> None:
     said = mrkdwn.request_status(a_request(state=state, outcome=Outcome(by="U0ADA")))
 
     assert said.startswith("This request ")
     assert ("cancelled" in said) == (state is State.CANCELLED)
 
 
-def test_a_latecomer_is_told_who_and_when() -> None:
+def test_request_status_names_who_ended_it_and_when() -> None:
     denied = a_request(state=State.DENIED, outcome=Outcome(by="U0ADA"))
 
     assert mrkdwn.request_status(denied) == (
@@ -93,7 +93,7 @@ def test_a_latecomer_is_told_who_and_when() -> None:
     )
 
 
-def test_a_latecomer_is_told_who_approved() -> None:
+def test_request_status_names_the_approvers() -> None:
     approved = (Approval(user="U0ADA", at=NOON), Approval(user="U0ABE", at=NOON))
     running = a_request(state=State.CANCELLING, approvals=approved)
     failed = a_request(state=State.FAILED, approvals=approved)

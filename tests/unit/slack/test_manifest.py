@@ -1,7 +1,4 @@
-"""The manifest: what Slack would refuse, and what we promise about it.
-
-Slack's schema says more; these are its rules for the parts that we use.
-"""
+"""The manifest: Slack's rules, and the command, scopes and settings in it."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from bot.slack import ids
 TEXT = Path("manifest.yml").read_text(encoding="utf-8")
 MANIFEST: dict[str, Any] = yaml.safe_load(TEXT)
 
-#: Which keys Slack knows in the sections that we use; any other makes it refuse the manifest.
+#: The keys that Slack knows in the sections in use; it refuses a manifest with any other.
 KNOWN = {
     "": {"_metadata", "display_information", "features", "oauth_config", "settings"},
     "_metadata": {"major_version", "minor_version"},
@@ -61,7 +58,7 @@ def part(path: str, manifest: dict[str, Any] = MANIFEST) -> Any:
 
 
 @pytest.mark.parametrize("section", KNOWN)
-def test_every_key_is_one_that_slack_knows(section: str) -> None:
+def test_section_has_only_keys_that_slack_knows(section: str) -> None:
     assert set(part(section)) - KNOWN[section] == set()
 
 
@@ -74,15 +71,15 @@ def test_every_key_is_one_that_slack_knows(section: str) -> None:
         ("features.bot_user.display_name", 1, 80),
     ],
 )
-def test_texts_have_a_length_that_slack_takes(path: str, least: int, most: int) -> None:
+def test_text_has_a_length_that_slack_accepts(path: str, least: int, most: int) -> None:
     assert least <= len(part(path)) <= most
 
 
-def test_the_colour_is_one() -> None:
+def test_background_color_is_valid() -> None:
     assert re.fullmatch(r"#[0-9a-f]{6}", part("display_information.background_color"))
 
 
-def test_the_one_command_is_as_people_know_it() -> None:
+def test_command_is_declared() -> None:
     (command,) = part("features.slash_commands")
 
     assert set(command) <= COMMAND_KEYS
@@ -91,7 +88,7 @@ def test_the_one_command_is_as_people_know_it() -> None:
     assert command["should_escape"] is False
 
 
-def test_the_shortcut_is_in_the_menu_of_messages() -> None:
+def test_message_shortcut_is_declared() -> None:
     (shortcut,) = part("features.shortcuts")
 
     assert shortcut == {
@@ -103,7 +100,7 @@ def test_the_shortcut_is_in_the_menu_of_messages() -> None:
     assert len(shortcut["name"]) <= 24
 
 
-def test_there_is_a_home_tab_and_a_place_for_direct_messages() -> None:
+def test_home_tab_and_messages_tab_are_enabled() -> None:
     assert part("features.app_home") == {
         "home_tab_enabled": True,
         "messages_tab_enabled": True,
@@ -111,18 +108,18 @@ def test_there_is_a_home_tab_and_a_place_for_direct_messages() -> None:
     }
 
 
-def test_the_scopes_are_these_and_no_more() -> None:
+def test_scopes_are_exactly_these() -> None:
     assert part("oauth_config.scopes") == {"bot": SCOPES}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_scope_has_its_reason_above_it(scope: str) -> None:
+def test_scope_has_its_reason_above_it(scope: str) -> None:
     lines = [line.strip() for line in TEXT.splitlines()]
 
     assert lines[lines.index(f"- {scope}") - 1].startswith("# ")
 
 
-def test_buttons_and_dialogs_come_by_socket_mode_with_a_token_that_stays() -> None:
+def test_settings_are_those_of_socket_mode() -> None:
     assert part("settings") == {
         "event_subscriptions": {"bot_events": ["app_home_opened"]},
         "interactivity": {"is_enabled": True},
@@ -132,7 +129,7 @@ def test_buttons_and_dialogs_come_by_socket_mode_with_a_token_that_stays() -> No
     }
 
 
-def test_what_it_says_about_http_makes_a_manifest_for_http() -> None:
+def test_comments_for_http_make_a_manifest_for_http() -> None:
     text = TEXT.replace("# HTTP: ", "").replace(
         "socket_mode_enabled: true", "socket_mode_enabled: false"
     )
@@ -149,6 +146,6 @@ def test_what_it_says_about_http_makes_a_manifest_for_http() -> None:
     assert part("settings.socket_mode_enabled", manifest) is False
 
 
-def test_the_comments_count_the_lines_to_change() -> None:
+def test_comment_names_the_number_of_http_lines() -> None:
     assert TEXT.count("# HTTP: ") == 4
     assert 'the four lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())

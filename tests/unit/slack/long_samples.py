@@ -1,0 +1,70 @@
+"""Views, lists and jobs with the longest texts, for Slack's limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.atlas import JobRef
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project
+from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
+from bot.slack.dialog import views as dialog_views
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.state import (
+    PickerState,
+)
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job
+from tests.support.fake_atlas import FakeAtlas
+from tests.unit.slack import samples
+from tests.unit.slack.samples import NASTY
+
+LONG = "x" * 64
+REF = JobRef(PROJECT_ID, LONG, JOB_ID)
+
+
+def project(number: int = 0, name: str = NASTY * 3) -> Project:
+    return Project(id=f"{number:024x}", name=name, policy=Policy(), atlas=FakeAtlas())
+
+
+def found(number: int) -> CancellableJob:
+    place = ClusterRef(project=project(), cluster=LONG)
+    return CancellableJob(place=place, job=a_job(id=f"{number:024x}", deliveryUrl=["https://x"]))
+
+
+def unseen(number: int) -> Unavailable:
+    return Unavailable(
+        project=NASTY, cluster=f"{LONG[:60]}{number:04}", reason=f"{NASTY} {number % 12}"
+    )
+
+
+FULL = Listing(
+    jobs=tuple(found(number) for number in range(90)),
+    unavailable=tuple(unseen(number) for number in range(400)),
+)
+SELECTED = PickerState(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
+
+
+def views() -> dict[str, dict[str, Any]]:
+    many = [project(number) for number in range(250)]
+    details = samples.views()["details_longest"]
+    places = [ClusterRef(project=each, cluster=LONG) for each in many]
+    result = Search(pending=places, searched=3, unavailable=[*FULL.unavailable])
+    return {
+        "loading": picker_views.loading(),
+        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, None, NASTY),
+        "one project": picker_views.view(
+            PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
+        ),
+        "all selected": picker_views.view(SELECTED, many, Policy(require_reason=True), "note"),
+        "with details": picker_views.with_details(details, SELECTED, many, Policy()),
+        "with an error": picker_views.with_details(
+            samples.views()["error_longest"], SELECTED, many, None
+        ),
+        "with a refusal": picker_views.with_details(
+            dialog_views.refused("no"), SELECTED, many, None
+        ),
+        "searching": dialog_views.searching(JOB_ID, [each.name for each in many], None),
+        "search scope": dialog_views.search_scope(JOB_ID, places),
+        "not found": dialog_views.not_found(JOB_ID, places, result, None),
+        "not found in one": dialog_views.not_found(JOB_ID, [], Search(), LONG),
+    }

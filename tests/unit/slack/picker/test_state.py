@@ -1,0 +1,109 @@
+"""The state of a picker dialog: what may be submitted, and what a selection changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bot.cancellation.policy import Policy
+from bot.slack import ids
+from bot.slack.command.grammar import job_value
+from bot.slack.dialog.metadata import read_state
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.state import (
+    DETAILS_NOT_SHOWN,
+    NO_JOB_SELECTED,
+    PickerState,
+    read_picker,
+    submit_problem,
+    with_selection,
+)
+from tests.support.domain import PROJECT_ID
+from tests.unit.slack import samples
+from tests.unit.slack.long_samples import SELECTED, project
+
+
+def shown(state: PickerState, **selected: str) -> dict[str, Any]:
+    """Build a picker dialog with details and selected values."""
+    details = samples.views()["details"]
+    view = picker_views.with_details(details, state, [project(), project(1)], Policy())
+    values = {
+        block: {block: {"selected_option": {"value": value}}} for block, value in selected.items()
+    }
+    return {**view, "state": {"values": values}}
+
+
+def selected_job() -> PickerState:
+    ref = read_state(samples.views()["details"]).target.ref
+    return PickerState(
+        project_id=ref.project_id, cluster=ref.cluster_name, job_id=ref.job_id, asked_in="C0OPS"
+    )
+
+
+def test_selected_and_shown_job_may_be_submitted() -> None:
+    state = selected_job()
+    assert state.ref
+
+    assert (
+        submit_problem(shown(state, job=job_value(state.ref), cluster=state.cluster or "")) is None
+    )
+    assert submit_problem(samples.views()["details"]) is None
+
+
+@pytest.mark.parametrize(
+    ("selected", "why"),
+    [
+        ({}, NO_JOB_SELECTED),
+        ({"job": "-"}, NO_JOB_SELECTED),
+        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, DETAILS_NOT_SHOWN),
+        ({"job": "OK", "cluster": "other"}, DETAILS_NOT_SHOWN),
+        ({"job": "OK", "project": "0" * 24}, DETAILS_NOT_SHOWN),
+    ],
+)
+def test_job_that_is_not_selected_and_shown_is_refused(selected: dict[str, str], why: str) -> None:
+    state = selected_job()
+    assert state.ref
+    picked = {name: value.replace("OK", job_value(state.ref)) for name, value in selected.items()}
+
+    assert submit_problem(shown(state, **picked)) == (ids.JOB, why)
+
+
+def test_without_a_job_picker_the_problem_is_at_the_first_input() -> None:
+    view = picker_views.view(PickerState(asked_in="C0OPS"), [project(), project(1)], None, "note")
+
+    assert submit_problem(view) == (ids.PROJECT, NO_JOB_SELECTED)
+
+
+def test_selection_clears_the_later_ones() -> None:
+    state = selected_job()
+    cluster = with_selection(state, ids.CLUSTER, "other")
+    other = with_selection(state, ids.PROJECT, "1" * 24)
+    nothing = with_selection(state, ids.JOB, "-")
+
+    assert (cluster.cluster, cluster.job_id) == ("other", None)
+    assert (other.project_id, other.cluster, other.job_id) == ("1" * 24, None, None)
+    assert (nothing.cluster, nothing.job_id) == (state.cluster, None)
+
+
+def test_too_long_values_in_forged_metadata_are_dropped() -> None:
+    long = "a" * 4000
+    bent = {"picker": True, "cluster": long, "label": long, "asked_in": "C0OPS"}
+    read = read_picker({"private_metadata": json.dumps(bent)})
+
+    assert read
+    assert (read.cluster, read.label) == (None, None)
+    assert with_selection(SELECTED, ids.CLUSTER, long).cluster is None
+    assert with_selection(SELECTED, ids.JOB, long).job_id is None
+    assert SELECTED.ref
+    picked = with_selection(SELECTED, ids.JOB, job_value(SELECTED.ref), long)
+    assert picked.label == "a" * 74 + "…"
+
+
+def test_state_is_read_from_the_view() -> None:
+    view = picker_views.view(SELECTED, [project()], None, "note")
+
+    assert read_picker(view) == SELECTED
+    assert read_picker(samples.views()["details"]) is None
+    assert read_picker({"private_metadata": "garbage"}) is None

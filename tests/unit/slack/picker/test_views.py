@@ -1,0 +1,66 @@
+"""The options of the pickers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.slack.picker import views as picker_views
+from tests.support.domain import JOB_ID, NOON, a_job
+from tests.unit.slack.long_samples import LONG, REF
+
+
+def test_options_with_the_longest_names_are_within_slacks_limits() -> None:
+    job = a_job(id=f"{int(NOON.timestamp()):08x}{'0' * 16}", timestamp="2024-01-01T00:00:00Z")
+    options = picker_views.job_options([(REF, job)], "", NOON)
+    clusters = picker_views.cluster_options(
+        [f"{LONG[:60]}{number:04}" for number in range(400)], "X"
+    )
+
+    for option in [*options, *clusters]:
+        assert 0 < len(option["text"]["text"]) <= 75
+        assert 0 < len(option["value"]) <= 150
+        assert len(option.get("description", {}).get("text", "")) <= 75
+    assert JOB_ID in options[0]["value"]
+    assert len(clusters) == 100
+
+
+@pytest.mark.parametrize(
+    ("job", "label", "age"),
+    [
+        (
+            a_job(),
+            "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f",
+            "",
+        ),
+        (
+            a_job(deliveryUrl=["https://x"], expiresAt="2026-11-25T12:40:00Z"),
+            "snapshot 25 Nov 09:00 UTC, 3 h old · link live · …e03f",
+            "link live for 20 min",
+        ),
+        (
+            a_job(
+                id=f"{int((NOON - timedelta(minutes=7)).timestamp()):08x}{'0' * 16}",
+                timestamp="2025-01-02T03:04:00Z",
+            ),
+            "snapshot 2 Jan 2025 03:04 UTC, 692 days old · no link yet · …0000",
+            "started 7 min ago",
+        ),
+        (a_job(timestamp=None), "snapshot of unknown time · no link yet · …e03f", ""),
+    ],
+)
+def test_job_option_has_label_and_age(job: Any, label: str, age: str) -> None:
+    assert picker_views.label(job, NOON) == label
+    assert picker_views.age(job, NOON) == age
+
+
+def test_implausible_start_time_is_none() -> None:
+    future = a_job(id=f"{int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()):08x}{'0' * 16}")
+
+    assert picker_views.started(future, NOON) is None
+
+
+def test_clusters_that_start_with_the_typed_text_come_first() -> None:
+    assert picker_views.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]

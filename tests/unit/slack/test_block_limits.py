@@ -1,0 +1,61 @@
+"""The longest views, lists and Home tab are valid for Slack."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.cancellation.lifecycle import State
+from bot.sandbox.slack.blocks import problems
+from bot.sandbox.slack.view_rules import checked_view
+from bot.slack.home import views as home_views
+from bot.slack.lists import views as list_views
+from tests.support.domain import NOON, PROJECT_ID
+from tests.unit.slack import samples
+from tests.unit.slack.fake_slack import LINKS
+from tests.unit.slack.long_samples import FULL, LONG, views
+from tests.unit.slack.samples import NASTY
+
+
+@pytest.mark.parametrize("name", sorted(views()))
+def test_longest_view_is_valid_for_slack(name: str) -> None:
+    view = views()[name]
+
+    assert checked_view(view) == view
+
+
+@pytest.mark.parametrize("start", [0, 20, 80])
+def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
+    message = list_views.job_list(FULL, LONG, start)
+
+    assert problems(message["blocks"], "message") == []
+    assert len(message["text"]) < 4000
+
+
+def test_longest_history_is_valid_for_slack() -> None:
+    past = [samples.past_of(samples.longest(state)) for state in State] * 5
+    message = list_views.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
+
+    assert problems(message["blocks"], "message") == []
+
+
+def test_longest_home_tab_is_valid_for_slack() -> None:
+    requests = [samples.longest(State.AWAITING)] * 40
+    past = [samples.past_of(request) for request in requests[:5]]
+    view = home_views.view(
+        home_views.jobs(FULL, NOON),
+        home_views.waiting(requests, LINKS),
+        home_views.past(past, {}, LINKS),
+    )
+
+    assert checked_view(view, "home") == view
+
+
+@pytest.mark.parametrize("name", ["searching", "search scope", "not found"])
+def test_untrusted_names_are_escaped(name: str) -> None:
+    said = json.dumps(views()[name]["blocks"])
+
+    assert "&lt;!channel&gt;" in said
+    assert "<!channel>" not in said
+    assert "<https://evil" not in said
