@@ -79,7 +79,7 @@ class Bot:
         self._timings = timings
         self._shutdown = ShutdownState()
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
-        self._background = BackgroundTasks(self._tracing.trail)
+        self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -128,7 +128,7 @@ class Bot:
     def _open_slack_client(self) -> AsyncWebClient:
         """Open a client with a connection pool of its own."""
         slack = self.settings.slack
-        session = new_session(self._tracing.slack_calls(slack.api_url))
+        session = new_session(self._tracing.slack_trace_configs(slack.api_url))
         self._exit_stack.push_async_callback(session.close)
         return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
 
@@ -140,7 +140,7 @@ class Bot:
 
     def _open_services(self) -> CoreServices:
         database = Database(self.settings.database_url.get_secret_value())
-        self._tracing.follow_ledger(database.engine)
+        self._tracing.instrument_database(database.engine)
         self._exit_stack.push_async_callback(database.close)
         services = build_core_services(
             self.settings,
@@ -200,7 +200,7 @@ class Bot:
             self.owner,
             services.cancellation.policy_of,
             links,
-            trail=self._tracing.trail,
+            trail=self._tracing.trace,
             timings=self._timings,
         )
         task = asyncio.create_task(outbox.run(), name="outbox")
@@ -258,7 +258,7 @@ class Bot:
             background=self._background,
             links=links,
             on_ack=self.metrics.observe_ack,
-            tracer=self._tracing.trail,
+            tracer=self._tracing.trace,
         )
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app)

@@ -107,7 +107,7 @@ def build_core_services(
         leases,
         projects,
         on_change=on_change,
-        tracer=tracing.trail,
+        tracer=tracing.trace,
         timings=timings,
     )
     return CoreServices(
@@ -143,7 +143,7 @@ def build_atlas_client(
 
     def observe(call: CallRecord) -> None:
         metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        tracing.answered(call)
+        tracing.record_atlas_call(call)
         if BACKUP_PATH in call.path and call.status and not call.challenge:
             rate_limit.update(call.rate_limit_remaining, call.rate_limit)
 

@@ -1,8 +1,8 @@
-"""Follows requests in spans, where that is wanted; where it is not, nothing of it is imported."""
+"""Traces requests with OpenTelemetry if that is set up; otherwise none of it is imported."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bot.cancellation.request_context import bind_to_log
 
@@ -15,63 +15,46 @@ if TYPE_CHECKING:
     from bot.atlas import CallRecord
     from bot.settings import TracingSettings
 
-__all__ = ["Tracing", "TracingError", "Untraced", "open_tracing"]
+__all__ = ["Tracing", "TracingError", "open_tracing"]
 
 
 class TracingError(Exception):
-    """OpenTelemetry does not take its settings; the text says which and why."""
+    """OpenTelemetry rejected its settings; the text says which and why."""
 
 
-class Tracing(Protocol):
-    """What the composition root hangs in where something is to be followed."""
+class Tracing:
+    """Tracing that is off: requests are bound to the log only. `SpanTracing` overrides it."""
 
-    def trail(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
-        """Follow what is done for a request; see `bot.cancellation.request_context`."""
-
-    def answered(self, answered: CallRecord) -> None:
-        """Hear of an exchange with Atlas, in the task that had it."""
-
-    def follow_ledger(self, engine: Engine) -> None:
-        """Follow the transactions of the ledger."""
-
-    def slack_calls(self, api_url: str) -> list[TraceConfig]:
-        """Return what follows the calls of Slack's Web API, for the session that makes them."""
-
-    async def close(self, seconds: float) -> None:
-        """Hand over what is still held; after `seconds` at most it is given up."""
-
-
-class Untraced:
-    """No spans: requests are followed in the log alone."""
-
-    def trail(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
+    def trace(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
+        """Trace work for a request; see `bot.cancellation.request_context.RequestTracer`."""
         return bind_to_log(name, request)
 
-    def answered(self, answered: CallRecord) -> None:
-        pass
+    def record_atlas_call(self, call: CallRecord) -> None:
+        """Record an exchange with Atlas, in the task that made it."""
 
-    def follow_ledger(self, engine: Engine) -> None:
-        pass
+    def instrument_database(self, engine: Engine) -> None:
+        """Trace the transactions of `engine`."""
 
-    def slack_calls(self, api_url: str) -> list[TraceConfig]:  # noqa: ARG002 - as in the Protocol
+    def slack_trace_configs(self, api_url: str) -> list[TraceConfig]:  # noqa: ARG002 - see SpanTracing
+        """Return trace configurations for the session that calls Slack's Web API."""
         return []
 
-    async def close(self, seconds: float) -> None:
-        pass
+    async def close(self, timeout: float) -> None:
+        """Export the remaining spans within `timeout` seconds, or drop them."""
 
 
 def open_tracing(settings: TracingSettings | None, instance: str) -> Tracing:
-    """Begin to trace as `settings` say; `instance` names this replica.
+    """Start tracing as set up; `instance` names this replica.
 
     Raises:
-        TracingError: the SDK does not take one of its variables.
+        TracingError: the SDK rejected one of its variables.
     """
     if settings is None:
-        return Untraced()
-    from bot.tracing.export import exporting  # noqa: PLC0415 - the extra may not be installed
+        return Tracing()
+    from bot.tracing.spans import open_span_tracing  # noqa: PLC0415 - an optional dependency
 
     try:
-        return exporting(settings, instance)
+        return open_span_tracing(settings, instance)
     except (ValueError, OSError) as error:
         raise TracingError(
             f"OpenTelemetry does not take its settings ({error}): check the OTEL_ variables."

@@ -1,54 +1,61 @@
-"""Makes spans of what is done for requests: all of one request are in one trace, its id the same.
+"""Traces requests with OpenTelemetry: one trace per request, with the request's id.
 
-Whatever looks for something to do is not traced, only what is done then. No span has what a person
-typed, a token, a link, or more of an address than its path.
+Polling is not traced, only the work that it finds. No span has text that a person typed, a token,
+a link, or more of a URL than its path.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from structlog.contextvars import bound_contextvars
 
 from bot.cancellation.request_context import bind_to_log, current_request_id, is_request_id
-from bot.tracing.ledger import follow
-from bot.tracing.slack import calls_to
+from bot.tracing import Tracing
+from bot.tracing.instrumentation import instrument_engine, is_traced, slack_trace_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from aiohttp import TraceConfig
     from opentelemetry.context import Context
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Span
     from opentelemetry.sdk.trace.export import SpanExporter
+    from pydantic import SecretStr
     from sqlalchemy import Engine
 
     from bot.atlas import CallRecord
+    from bot.settings import TracingSettings
 
-#: The attribute that every span of a request has.
+PROGRAM = "cancel-restore"
+
+#: The attribute with the request's id.
 REQUEST = "cancel_restore.request"
 
 NANOSECONDS = 1_000_000_000
 
-#: The first status that says no.
-REFUSED = 400
+#: The lowest status of an error.
+ERROR_STATUS = 400
 
 log = structlog.get_logger(__name__)
 
 
-class RequestIds(RandomIdGenerator):
-    """Gives the trace of a request the request's own id, in whatever replica a part of it is."""
+class RequestIdGenerator(RandomIdGenerator):
+    """Makes the request's id the id of its trace, so that all replicas share one trace."""
 
     def generate_trace_id(self) -> int:
         request = current_request_id()
@@ -57,8 +64,8 @@ class RequestIds(RandomIdGenerator):
         return super().generate_trace_id()
 
 
-class RequestMarks(SpanProcessor):
-    """Marks every span with the request for which something is done."""
+class RequestAttribute(SpanProcessor):
+    """Adds the current request's id to each span."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         del parent_context
@@ -66,86 +73,82 @@ class RequestMarks(SpanProcessor):
             span.set_attribute(REQUEST, request)
 
 
-class Spans:
-    """`Tracing` with OpenTelemetry.
+class SpanTracing(Tracing):
+    """Tracing with OpenTelemetry.
 
     Args:
-        exporter: takes the spans, in a thread of its own.
-        resource: who traces.
+        exporter: exports the spans, in a thread of its own.
+        resource: describes this replica.
     """
 
     def __init__(self, exporter: SpanExporter, resource: Resource) -> None:
         self._exporter = exporter
         self._provider = TracerProvider(
-            resource=resource, id_generator=RequestIds(), shutdown_on_exit=False
+            resource=resource, id_generator=RequestIdGenerator(), shutdown_on_exit=False
         )
-        self._provider.add_span_processor(RequestMarks())
+        self._provider.add_span_processor(RequestAttribute())
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("cancel-restore")
+        self._tracer = self._provider.get_tracer(PROGRAM)
 
     @contextmanager
-    def trail(self, name: str, request: str | None, /) -> Iterator[None]:
+    def trace(self, name: str, request: str | None, /) -> Iterator[None]:
         with bind_to_log(name, request), self._span(name) as ids, bound_contextvars(**ids):
             yield
 
     @contextmanager
     def _span(self, name: str) -> Iterator[dict[str, str]]:
-        # An exception's text may repeat anything, so its type must do.
+        # Only the type of an exception: its text may quote anything.
         with self._tracer.start_as_current_span(
             name, record_exception=False, set_status_on_exception=False
         ) as span:
             try:
-                yield _ids(span)
+                yield _log_fields(span)
             except Exception as error:
                 span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 raise
 
-    def answered(self, answered: CallRecord) -> None:
-        if not trace.get_current_span().get_span_context().is_valid:
+    def record_atlas_call(self, call: CallRecord) -> None:
+        if not is_traced():
             return
         ended = time.time_ns()
-        known = {"http.response.status_code": answered.status} if answered.status else {}
+        status = {"http.response.status_code": call.status} if call.status else {}
         span = self._tracer.start_span(
-            f"Atlas {answered.method}",
+            f"Atlas {call.method}",
             kind=SpanKind.CLIENT,
-            attributes={
-                "http.request.method": answered.method,
-                "url.path": answered.path,
-                **known,
-            },
-            start_time=ended - round(answered.seconds * NANOSECONDS),
+            attributes={"http.request.method": call.method, "url.path": call.path, **status},
+            start_time=ended - round(call.seconds * NANOSECONDS),
         )
-        if answered.status is None or (answered.status >= REFUSED and not answered.challenge):
+        if call.status is None or (call.status >= ERROR_STATUS and not call.challenge):
             span.set_status(StatusCode.ERROR)
         span.end(ended)
 
-    def follow_ledger(self, engine: Engine) -> None:
-        follow(engine, self._tracer)
+    def instrument_database(self, engine: Engine) -> None:
+        instrument_engine(engine, self._tracer)
 
-    def slack_calls(self, api_url: str) -> list[TraceConfig]:
-        return [calls_to(api_url, self._tracer)]
+    def slack_trace_configs(self, api_url: str) -> list[TraceConfig]:
+        return [slack_trace_config(api_url, self._tracer)]
 
-    async def close(self, seconds: float) -> None:
-        """Hand over what is held, in a thread that nothing waits for beyond `seconds`."""
+    async def close(self, timeout: float) -> None:
+        """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def shut_down() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed after the timeout
                 loop.call_soon_threadsafe(done.set)
 
         threading.Thread(target=shut_down, name="tracing", daemon=True).start()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout):
                 await done.wait()
         except TimeoutError:
-            log.warning("last spans given up: whoever collects them does not answer")
+            log.warning("dropped the last spans: the collector does not answer")
             self._exporter.shutdown()
 
 
-def _ids(span: trace.Span) -> dict[str, str]:
-    """Return what a line of the log has, so that its span is found."""
+def _log_fields(span: trace.Span) -> dict[str, str]:
+    """Return the ids by which a log line refers to its span."""
     context = span.get_span_context()
     if not context.is_valid:
         return {}
@@ -153,3 +156,35 @@ def _ids(span: trace.Span) -> dict[str, str]:
         "trace_id": trace.format_trace_id(context.trace_id),
         "span_id": trace.format_span_id(context.span_id),
     }
+
+
+def open_span_tracing(settings: TracingSettings, instance: str) -> SpanTracing:
+    """Start tracing to the exporter of the settings; `instance` names this replica."""
+    with temporary_environment(settings.variables):
+        exporter = ConsoleSpanExporter() if settings.exporter == "console" else OTLPSpanExporter()
+        return SpanTracing(exporter, resource_of(instance))
+
+
+def resource_of(instance: str) -> Resource:
+    """Describe this replica; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence."""
+    own = {
+        "service.name": PROGRAM,
+        "service.version": version(PROGRAM),
+        "service.instance.id": instance,
+    }
+    return Resource(own).merge(OTELResourceDetector().detect())
+
+
+@contextmanager
+def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
+    """Set environment variables for the SDK, which does not read `.env`, and restore them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from bot.tracing.spans import Spans
+from bot.tracing.spans import SpanTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Traced:
     """Tracing, and what it has handed over."""
 
-    spans: Spans
+    spans: SpanTracing
     exporter: InMemorySpanExporter
 
-    async def handed_over(self) -> tuple[ReadableSpan, ...]:
+    async def finished(self) -> tuple[ReadableSpan, ...]:
         """End the tracing and return all spans, as they ended."""
         await self.spans.close(5.0)
         return self.exporter.get_finished_spans()
@@ -33,6 +33,6 @@ class Traced:
 @pytest.fixture
 async def traced() -> AsyncIterator[Traced]:
     exporter = InMemorySpanExporter()
-    spans = Spans(exporter, Resource({}))
+    spans = SpanTracing(exporter, Resource({}))
     yield Traced(spans, exporter)
     await spans.close(5.0)

@@ -15,8 +15,8 @@ from structlog.contextvars import get_contextvars
 
 from bot.atlas import CallRecord
 from bot.cancellation.request_context import new_request_id
-from bot.tracing import Untraced, open_tracing
-from bot.tracing.spans import REQUEST, Spans
+from bot.tracing import Tracing, open_tracing
+from bot.tracing.spans import REQUEST, SpanTracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,51 +33,51 @@ def trace_of(span: ReadableSpan) -> str:
     return format(span.context.trace_id, "032x")
 
 
-async def test_all_that_is_done_for_a_request_is_in_one_trace_with_the_requests_id(
+async def test_spans_of_a_request_share_a_trace_with_its_id(
     traced: Traced,
 ) -> None:
     request = new_request_id()
     for name in ("command", "post card"):  # as in two replicas: nothing leads from one to the other
-        with traced.spans.trail(name, request):
+        with traced.spans.trace(name, request):
             pass
-    found = await traced.handed_over()
+    found = await traced.finished()
 
     assert [span.name for span in found] == ["command", "post card"]
     assert {trace_of(span) for span in found} == {request}
     assert {dict(span.attributes or {})[REQUEST] for span in found} == {request}
 
 
-async def test_what_is_done_within_something_is_its_child_and_of_the_same_request(
+async def test_nested_span_is_a_child_of_the_same_request(
     traced: Traced,
 ) -> None:
     request = new_request_id()
-    with traced.spans.trail("submission", request), traced.spans.trail("run", None):
+    with traced.spans.trace("submission", request), traced.spans.trace("run", None):
         pass
-    run, submission = await traced.handed_over()
+    run, submission = await traced.finished()
 
     assert run.parent == submission.context
     assert dict(run.attributes or {}) == {REQUEST: request}
 
 
 @pytest.mark.parametrize("request_id", [None, "request-1", "0" * 32, "F" * 32])
-async def test_what_has_no_id_of_a_request_has_a_trace_of_its_own(
+async def test_span_without_a_request_id_has_a_new_trace(
     traced: Traced, request_id: str | None
 ) -> None:
-    with traced.spans.trail("event app_home_opened", request_id):
+    with traced.spans.trace("event app_home_opened", request_id):
         pass
-    (span,) = await traced.handed_over()
+    (span,) = await traced.finished()
 
     assert len(trace_of(span).strip("0")) > 16
     assert trace_of(span) != "f" * 32
 
 
-async def test_lines_of_the_log_have_the_ids_of_their_span_and_only_meanwhile(
+async def test_log_lines_have_the_ids_of_the_current_span(
     traced: Traced,
 ) -> None:
     request = new_request_id()
-    with traced.spans.trail("run", request):
+    with traced.spans.trace("run", request):
         bound = get_contextvars()
-    (span,) = await traced.handed_over()
+    (span,) = await traced.finished()
 
     assert span.context
     assert bound == {
@@ -88,19 +88,21 @@ async def test_lines_of_the_log_have_the_ids_of_their_span_and_only_meanwhile(
     assert get_contextvars() == {}
 
 
-async def test_of_an_exception_the_type_is_told_and_never_the_text(traced: Traced) -> None:
-    with pytest.raises(ValueError, match="secret"), traced.spans.trail("run", None):
+async def test_exception_is_recorded_by_type_without_text(traced: Traced) -> None:
+    with pytest.raises(ValueError, match="secret"), traced.spans.trace("run", None):
         raise ValueError(SLACKS_SECRET)
-    (span,) = await traced.handed_over()
+    (span,) = await traced.finished()
 
     assert (span.status.is_ok, span.status.description) == (False, "ValueError")
     assert SLACKS_SECRET not in span.to_json()
 
 
-async def test_an_exchange_with_atlas_is_a_span_of_its_own_length(traced: Traced) -> None:
-    with traced.spans.trail("run", new_request_id()):
-        traced.spans.answered(CallRecord("DELETE", 204, 0.25, path="/api/atlas/v2/groups/1"))
-    exchange, run = await traced.handed_over()
+async def test_atlas_call_is_a_span_with_its_duration(traced: Traced) -> None:
+    with traced.spans.trace("run", new_request_id()):
+        traced.spans.record_atlas_call(
+            CallRecord("DELETE", 204, 0.25, path="/api/atlas/v2/groups/1")
+        )
+    exchange, run = await traced.finished()
 
     assert exchange.start_time
     assert exchange.end_time
@@ -125,20 +127,20 @@ async def test_an_exchange_with_atlas_is_a_span_of_its_own_length(traced: Traced
         (CallRecord("GET", None, 0.1), False),
     ],
 )
-async def test_what_atlas_refuses_or_does_not_answer_is_an_error_and_a_challenge_is_none(
+async def test_failed_atlas_call_has_an_error_status_and_a_challenge_has_not(
     traced: Traced, answered: CallRecord, ok: bool
 ) -> None:
-    with traced.spans.trail("run", None):
-        traced.spans.answered(answered)
-    exchange, _ = await traced.handed_over()
+    with traced.spans.trace("run", None):
+        traced.spans.record_atlas_call(answered)
+    exchange, _ = await traced.finished()
 
     assert exchange.status.is_ok is ok
 
 
-async def test_what_only_looks_for_something_to_do_is_not_traced(traced: Traced) -> None:
-    traced.spans.answered(CallRecord("GET", 200, 0.1))
+async def test_atlas_call_outside_of_a_trace_has_no_span(traced: Traced) -> None:
+    traced.spans.record_atlas_call(CallRecord("GET", 200, 0.1))
 
-    assert await traced.handed_over() == ()
+    assert await traced.finished() == ()
 
 
 class Hanging(SpanExporter):
@@ -164,9 +166,9 @@ def hanging() -> Iterator[Hanging]:
     exporter.let_go.set()
 
 
-async def test_the_end_waits_for_no_collector_beyond_its_time(hanging: Hanging) -> None:
-    spans = Spans(hanging, Resource({}))
-    with spans.trail("run", None):
+async def test_close_drops_spans_after_the_timeout(hanging: Hanging) -> None:
+    spans = SpanTracing(hanging, Resource({}))
+    with spans.trace("run", None):
         pass
     began = time.monotonic()
     await spans.close(0.1)
@@ -175,19 +177,19 @@ async def test_the_end_waits_for_no_collector_beyond_its_time(hanging: Hanging) 
     assert hanging.told_to_end.is_set()
 
 
-async def test_tracing_that_is_off_follows_in_the_log_alone() -> None:
+async def test_disabled_tracing_binds_the_request_to_the_log() -> None:
     tracing = open_tracing(None, "replica-1")
-    with tracing.trail("run", "r1"):
+    with tracing.trace("run", "r1"):
         bound = get_contextvars()
-    tracing.answered(CallRecord("GET", 200, 0.1))
+    tracing.record_atlas_call(CallRecord("GET", 200, 0.1))
     await tracing.close(0.0)
 
-    assert isinstance(tracing, Untraced)
+    assert type(tracing) is Tracing
     assert bound == {"request": "r1"}
-    assert tracing.slack_calls("https://slack.com/api/") == []
+    assert tracing.slack_trace_configs("https://slack.com/api/") == []
 
 
-def test_without_tracing_nothing_of_opentelemetry_is_imported() -> None:
+def test_opentelemetry_is_not_imported_without_tracing() -> None:
     wanted = "import sys, bot.cli; print([m for m in sys.modules if m.startswith('opentelemetry')])"
     printed = subprocess.run(
         [sys.executable, "-P", "-c", wanted], capture_output=True, text=True, check=True, timeout=60

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.request_context import new_request_id
 from bot.storage.database import Database
-from bot.tracing.ledger import summary
+from bot.tracing.instrumentation import summarize
 from bot.tracing.spans import REQUEST
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ REASON = "a reason that somebody typed"
         ("PRAGMA journal_mode = WAL", ""),
     ],
 )
-def test_of_a_statement_its_verb_and_its_table_are_told(statement: str, told: str) -> None:
-    assert summary(statement) == told
+def test_statement_is_summarized_by_verb_and_table(statement: str, told: str) -> None:
+    assert summarize(statement) == told
 
 
 @pytest.fixture
 async def database(traced: Traced, tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/ledger.db")
-    traced.spans.follow_ledger(database.engine)
+    traced.spans.instrument_database(database.engine)
     yield database
     await database.close()
 
@@ -57,13 +57,11 @@ def writes(db: Connection) -> None:
         db.execute(text("INSERT INTO notes VALUES (:what)"), {"what": REASON})
 
 
-async def test_a_transaction_is_one_span_with_what_it_touched(
-    traced: Traced, database: Database
-) -> None:
+async def test_transaction_is_one_span_with_its_tables(traced: Traced, database: Database) -> None:
     request = new_request_id()
-    with traced.spans.trail("run", request):
+    with traced.spans.trace("run", request):
         await database.write(writes)
-    ledger, run = await traced.handed_over()
+    ledger, run = await traced.finished()
 
     assert (ledger.name, ledger.parent) == ("ledger", run.context)
     assert dict(ledger.attributes or {}) == {
@@ -74,27 +72,27 @@ async def test_a_transaction_is_one_span_with_what_it_touched(
     assert REASON not in ledger.to_json()
 
 
-async def test_a_transaction_that_fails_is_an_error_without_its_text(
+async def test_failed_transaction_has_an_error_status_without_text(
     traced: Traced, database: Database
 ) -> None:
     def fails(db: Connection) -> None:
         db.execute(text("SELECT :what FROM nowhere"), {"what": REASON})
 
-    with pytest.raises(NotRecorded) as raised, traced.spans.trail("run", None):
+    with pytest.raises(NotRecorded) as raised, traced.spans.trace("run", None):
         await database.write(fails)
-    ledger, _ = await traced.handed_over()
+    ledger, _ = await traced.finished()
 
     assert isinstance(raised.value.__cause__, OperationalError)
     assert (ledger.status.is_ok, ledger.status.description) == (False, "OperationalError")
     assert REASON not in ledger.to_json()
 
 
-async def test_what_the_ledger_does_for_nobody_is_not_traced(
+async def test_transaction_outside_of_a_trace_has_no_span(
     traced: Traced, database: Database
 ) -> None:
     await database.write(writes)
 
-    assert await traced.handed_over() == ()
+    assert await traced.finished() == ()
 
 
 @pytest.fixture
@@ -112,36 +110,36 @@ async def slack() -> AsyncIterator[TestServer]:
         yield server
 
 
-async def test_a_call_of_slack_has_the_name_of_its_method_and_no_more(
+async def test_slack_call_has_only_the_name_of_its_method(
     traced: Traced, slack: TestServer
 ) -> None:
-    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
     async with aiohttp.ClientSession(trace_configs=configs) as session:
-        with traced.spans.trail("post card", None):
+        with traced.spans.trace("post card", None):
             async with session.post(slack.make_url("/api/chat.postMessage"), data={"text": REASON}):
                 pass
             async with session.post(slack.make_url("/commands/T1/2/a-response-url")):
                 pass
-    call, post = await traced.handed_over()
+    call, post = await traced.finished()
 
     assert (call.name, call.parent) == ("Slack chat.postMessage", post.context)
     assert dict(call.attributes or {}) == {"http.response.status_code": 200}
     assert REASON not in call.to_json()
 
 
-async def test_a_call_of_slack_that_breaks_is_an_error(traced: Traced, slack: TestServer) -> None:
-    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+async def test_broken_slack_call_has_an_error_status(traced: Traced, slack: TestServer) -> None:
+    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
     async with aiohttp.ClientSession(trace_configs=configs) as session:
-        with traced.spans.trail("post card", None), pytest.raises(aiohttp.ClientError):
+        with traced.spans.trace("post card", None), pytest.raises(aiohttp.ClientError):
             await session.post(slack.make_url("/api/cut"))
-    call, _ = await traced.handed_over()
+    call, _ = await traced.finished()
 
     assert (call.status.is_ok, call.status.description) == (False, "ServerDisconnectedError")
 
 
-async def test_a_call_of_slack_for_nobody_is_not_traced(traced: Traced, slack: TestServer) -> None:
-    configs = traced.spans.slack_calls(str(slack.make_url("/api/")))
+async def test_slack_call_outside_of_a_trace_has_no_span(traced: Traced, slack: TestServer) -> None:
+    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
     async with aiohttp.ClientSession(trace_configs=configs) as session:
         await session.post(slack.make_url("/api/auth.test"))
 
-    assert await traced.handed_over() == ()
+    assert await traced.finished() == ()

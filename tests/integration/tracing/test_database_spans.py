@@ -13,7 +13,7 @@ from bot.cancellation.errors import NotRecorded
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.tables import audit_events
-from bot.tracing.spans import Spans
+from bot.tracing.spans import SpanTracing
 from tests.support.pauses import pause
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class Watched:
 
     def __init__(self, database_url: str) -> None:
         self.exporter = InMemorySpanExporter()
-        self.spans = Spans(self.exporter, Resource({}))
+        self.spans = SpanTracing(self.exporter, Resource({}))
         self.database = Database(database_url, timeout=0.5)
-        self.spans.follow_ledger(self.database.engine)
+        self.spans.instrument_database(self.database.engine)
 
     async def close(self) -> tuple[ReadableSpan, ...]:
         await self.database.close()
@@ -50,8 +50,8 @@ def looks(db: Connection) -> None:
     db.execute(select(audit_events))
 
 
-async def test_a_transaction_is_a_span_with_its_database_and_its_tables(watched: Watched) -> None:
-    with watched.spans.trail("run", None):
+async def test_transaction_is_a_span_with_its_database_and_tables(watched: Watched) -> None:
+    with watched.spans.trace("run", None):
         await watched.database.read(looks)
     system = "sqlite" if watched.database.is_sqlite else "postgresql"
     ledger, run = await watched.close()
@@ -63,12 +63,12 @@ async def test_a_transaction_is_a_span_with_its_database_and_its_tables(watched:
     }
 
 
-async def test_a_transaction_that_was_given_up_has_ended_too(watched: Watched) -> None:
+async def test_abandoned_transaction_ends_its_span(watched: Watched) -> None:
     def hangs(db: Connection) -> None:
         looks(db)
         pause(db, 1)
 
-    with watched.spans.trail("run", None), pytest.raises(NotRecorded):
+    with watched.spans.trace("run", None), pytest.raises(NotRecorded):
         await watched.database.write(hangs)
     found = await watched.close()
 
