@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import People
+    from bot.cancellation.people import People
 
 
 class CancellationError(Exception):

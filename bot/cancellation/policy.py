@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from bot.cancellation.errors import (
     AlreadyApproved,
@@ -19,53 +18,7 @@ from bot.cancellation.errors import (
     ReasonMissing,
     TooFewApprovers,
 )
-
-
-class Kind(StrEnum):
-    """The kind of a user in the workspace where the bot is installed."""
-
-    MEMBER = "member"  #: a full member: the only kind that has rights without being named
-    GUEST = "guest"  #: invited to a few channels
-    BOT = "bot"  #: an app, not a person
-    DEACTIVATED = "deactivated"  #: a deactivated account
-    OUTSIDER = "outsider"  #: a user of another organization (Slack Connect)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """A person, by ids only: names grant no rights.
-
-    Attributes:
-        id: the user's id (`U…` or `W…`).
-        team: the id of the workspace that the user belongs to.
-        kind: the kind of the user in the bot's workspace.
-        groups: the ids of the policy's user groups that contain this user.
-    """
-
-    id: str
-    team: str
-    kind: Kind = Kind.MEMBER
-    groups: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class People:
-    """A set of people as a setting lists it: users, user groups, or every full member."""
-
-    users: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    everyone: bool = False
-
-    def __contains__(self, person: object) -> bool:
-        """Whether the person is listed by id, or is a full member that a group or `*` covers."""
-        if not isinstance(person, Person):
-            return False
-        if person.id in self.users:
-            return True
-        return person.kind is Kind.MEMBER and (self.everyone or bool(self.groups & person.groups))
-
-
-EVERYONE = People(everyone=True)
+from bot.cancellation.people import EVERYONE, Kind, People, Person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bot.cancellation.policy import People
+    from bot.cancellation.people import People
     from bot.settings import ProjectSettings, Settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.cancellation.policy import Kind
+from bot.cancellation.people import Kind
 from bot.doctor.named import called
 from bot.doctor.results import CheckResult, Subject
 from bot.doctor.tokens import said
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.cancellation.policy import People, Policy
+    from bot.cancellation.people import People
+    from bot.cancellation.policy import Policy
     from bot.doctor.named import Named
     from bot.settings import ProjectSettings
     from bot.slack.directory import Directory

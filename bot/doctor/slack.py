@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.cancellation.policy import Kind
+    from bot.cancellation.people import Kind
     from bot.doctor.results import CheckResult, Subject
     from bot.doctor.tokens import Us
     from bot.settings import ProjectSettings, Settings

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef, RestoreJob
     from bot.cancellation.errors import NotAllowed
     from bot.cancellation.lifecycle import JobFingerprint
-    from bot.cancellation.policy import Person, Policy
+    from bot.cancellation.people import Person
+    from bot.cancellation.policy import Policy
     from bot.cancellation.projects import Project, Projects
     from bot.services.job_search import JobFinder
     from bot.services.runner import Runner

@@ -19,7 +19,8 @@ from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
-from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
 from bot.settings import parsers
 
 if TYPE_CHECKING:

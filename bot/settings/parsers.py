@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
-from bot.cancellation.policy import People
+from bot.cancellation.people import People
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.cancellation.policy import Kind, Person
+from bot.cancellation.people import Kind, Person
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.cancellation.policy import People
+    from bot.cancellation.people import People
     from bot.slack.identity import Identity
     from bot.slack.payloads import Actor
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bot.atlas import JobRef
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import People
+    from bot.cancellation.people import People
 
 #: Control characters except newline, zero-width characters, and direction overrides.
 INVISIBLE = re.compile(

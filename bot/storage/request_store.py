@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bot.atlas import JobRef
     from bot.cancellation.errors import NotAllowed
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Person
+    from bot.cancellation.people import Person
     from bot.storage.database import Database
 
     #: Checks a decision while the request's row is locked.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.sql.elements import ColumnElement
 
-    from bot.cancellation.policy import Person
+    from bot.cancellation.people import Person
     from bot.storage.database import Database
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.policy import Person
+from bot.cancellation.people import Person
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 JOB_ID = "5b622f7087d9d6039fafe03f"

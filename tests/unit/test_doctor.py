@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import CallRecord
-from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
 from bot.doctor import CheckResult, Level, is_ok, settings_results, write_json, write_lines
 from bot.doctor.atlas import judge_rate
 from bot.doctor.clock import compare, http_date

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.log_config": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
-    "bot.settings": {"bot.atlas", "bot.cancellation.policy"},
+    "bot.settings": {"bot.atlas", "bot.cancellation.people", "bot.cancellation.policy"},
     "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},

@@ -10,7 +10,7 @@ import structlog
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import Kind, Person
+from bot.cancellation.people import Kind, Person
 from bot.slack.access import require_policy
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views

@@ -9,7 +9,7 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import People
+    from bot.cancellation.people import People
     from bot.slack.blockkit import Block
     from bot.slack.links import Links
 

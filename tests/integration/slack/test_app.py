@@ -10,7 +10,8 @@ import pytest
 
 from bot.cancellation.errors import NotRead, NotRecorded
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import People, Policy
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.sandbox.slack import Fault
 from bot.slack import ids
 from bot.slack.card import views as card_views

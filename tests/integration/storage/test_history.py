@@ -14,7 +14,7 @@ from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiti
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Person
+    from bot.cancellation.people import Person
     from bot.storage.database import Database
     from bot.storage.outbox_store import OutboxStore
     from bot.storage.request_store import RequestStore

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Person
+    from bot.cancellation.people import Person
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
 EXAMPLES = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -15,11 +15,8 @@ from bot.cancellation.errors import (
     ReasonMissing,
     TooFewApprovers,
 )
+from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import (
-    EVERYONE,
-    Kind,
-    People,
-    Person,
     Policy,
     check_enough_approvers,
     check_reason,

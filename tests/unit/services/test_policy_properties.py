@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from bot.atlas import AtlasClient, CancelAccepted, JobRef, RateLimited
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import Kind, People, Person, Policy
+from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
 from bot.services.runner import Runner

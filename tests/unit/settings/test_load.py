@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
-from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
 from bot.settings import Settings, SettingsError, load_database_url, load_settings
 from bot.settings.load import KNOWN_VARIABLES
 

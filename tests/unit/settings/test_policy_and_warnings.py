@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cancellation.policy import EVERYONE, People, Policy, check_enough_approvers
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.projects import policy_problems
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey, ServiceAccount
-from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
-from bot.cancellation.policy import EVERYONE, People, Policy
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind
 from bot.cancellation.projects import Project
 from bot.cancellation.watched_job import WatchedJob, WatchedState

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.cancellation.policy import EVERYONE, Kind, People
+from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.directory import HOLDS, Directory, kind_of
 from bot.slack.errors import DirectoryError
 from bot.slack.identity import Identity

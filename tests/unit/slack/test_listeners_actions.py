@@ -11,7 +11,8 @@ import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotRecorded
 from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
-from bot.cancellation.policy import People, Policy
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.error_messages import UNKNOWN_BUTTON
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA

@@ -11,7 +11,8 @@ import pytest
 
 from bot.atlas import JobNotFound
 from bot.cancellation.errors import NotRead
-from bot.cancellation.policy import People, Policy
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.slack import ids
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.service import CLUSTER

@@ -11,7 +11,8 @@ import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotRecorded
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import People, Policy
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.slack.dialog import views as dialog_views
 from bot.slack.placement import Placement
 from tests.support.domain import SHOWN

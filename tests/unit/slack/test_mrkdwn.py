@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cancellation.lifecycle import Approval, Outcome, State
-from bot.cancellation.policy import EVERYONE, People
+from bot.cancellation.people import EVERYONE, People
 from bot.slack import mrkdwn
 from tests.support.domain import NOON, a_request
 
