@@ -17,8 +17,7 @@ from bot.atlas import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.doctor.clock import compare
-from bot.doctor.results import Subject
+from bot.doctor.results import Subject, compare_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from bot.settings import ProjectSettings, Settings
 
 #: Seconds for each read, with what is tried again.
-PATIENCE = 8.0
+TIMEOUT = 8.0
 
 #: How many clusters are tried until one tells its restore jobs: flex clusters do not.
-MOST_CLUSTERS = 5
+MAX_CLUSTERS = 5
 
 #: The paths that share the rate limit for backups, and the part of it that should be left.
 BACKUPS = "/backup/"
@@ -55,7 +54,7 @@ class CallObserver:
     there: datetime | None = None
     backups: CallRecord | None = None
 
-    def saw(self, answered: CallRecord) -> None:
+    def observe(self, answered: CallRecord) -> None:
         if answered.date:
             self.here, self.there = self.now(), answered.date
         if BACKUPS in answered.path and answered.status and not answered.challenge:
@@ -106,7 +105,7 @@ def _credentials(project: ProjectSettings) -> str:
 
 
 #: What stands between a call and a project, in the order in which Atlas looks at it.
-DOOR = {
+ACCESS_STEPS = {
     "reach": "Atlas answers",
     "credentials": "Atlas accepts them",
     "version": "Atlas serves it",
@@ -114,7 +113,7 @@ DOOR = {
 }
 
 #: Where an error at the door belongs, and what to do beyond what its own sentence says.
-STAGES: tuple[tuple[type[AtlasError], str, str], ...] = (
+ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
     (KeyRefused, "credentials", "Look under Project Identity & Access; make a new one in doubt."),
     (VersionGone, "version", "Set it to v2, or update this program."),
     (NotOnAccessList, "access_list", "In Atlas, edit the key: API Access List, Add Entry."),
@@ -131,48 +130,54 @@ READ_CLUSTERS = "The project role Project Read Only lets it read clusters."
 WAIT = "Wait some minutes; other programs that use the project's backups share the limit."
 
 
-async def examine_project(
+async def check_project(
     settings: Settings, project: ProjectSettings, now: Callable[[], datetime]
 ) -> list[CheckResult]:
     """Check one project with its own credentials, and the clock by Atlas's answers."""
-    wire = CallObserver(now)
+    observer = CallObserver(now)
     async with AtlasClient(
         project.credentials,
         base_url=settings.atlas.base_url,
         version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
-        timeout=PATIENCE,
-        observe=wire.saw,
+        timeout=TIMEOUT,
+        observe=observer.observe,
     ) as atlas:
-        findings = await ProjectChecks(project, atlas, wire).run()
-    return [*findings, compare("Atlas", wire.here, wire.there)]
+        results = await ProjectChecks(project, atlas, observer).run()
+    return [*results, compare_clock("Atlas", observer.here, observer.there)]
 
 
 class ProjectChecks:
     """The checks of one project; whatever fails, the rest is told as not checked."""
 
-    def __init__(self, project: ProjectSettings, atlas: AtlasClient, wire: CallObserver) -> None:
+    def __init__(
+        self, project: ProjectSettings, atlas: AtlasClient, observer: CallObserver
+    ) -> None:
         self._project = project
         self._atlas = atlas
-        self._wire = wire
+        self._observer = observer
         self._subjects = Subjects.of(project)
 
     async def run(self) -> list[CheckResult]:
         try:
             found = await self._atlas.project(self._project.id)
         except AtlasError as error:
-            return self._at_the_door(error)
-        passed = [getattr(self._subjects, name).ok(says) for name, says in DOOR.items()]
+            return self._access_failure(error)
+        passed = [
+            getattr(self._subjects, name).ok(message) for name, message in ACCESS_STEPS.items()
+        ]
         passed.append(self._subjects.project.ok(f"it is {found.name}"))
         return [*passed, *await self._clusters()]
 
-    def _at_the_door(self, error: AtlasError) -> list[CheckResult]:
-        """Sort what happened to the first call."""
-        stage, do = next((name, do) for kind, name, do in STAGES if isinstance(error, kind))
-        passed = list(DOOR.items())[: [*DOOR, "project"].index(stage)]
+    def _access_failure(self, error: AtlasError) -> list[CheckResult]:
+        """Return the results of a first call that failed."""
+        stage, hint = next(
+            (name, hint) for kind, name, hint in ACCESS_ERRORS if isinstance(error, kind)
+        )
+        passed = list(ACCESS_STEPS.items())[: [*ACCESS_STEPS, "project"].index(stage)]
         return [
-            *(getattr(self._subjects, name).ok(says) for name, says in passed),
-            *self._problem(stage, error, do),
+            *(getattr(self._subjects, name).ok(message) for name, message in passed),
+            *self._problem(stage, error, hint),
         ]
 
     async def _clusters(self) -> list[CheckResult]:
@@ -182,8 +187,8 @@ class ProjectChecks:
             return self._problem("clusters", error, READ_CLUSTERS)
         subject = self._subjects.clusters
         if not clusters:
-            do = "Nothing, if that is so; else check that the project is right."
-            found = subject.warning("Atlas knows none in this project", do)
+            hint = "Nothing, if that is so; else check that the project is right."
+            found = subject.warning("Atlas knows none in this project", hint)
             return [found, *self._unchecked("clusters", "there is no cluster to try it with")]
         return [subject.ok(f"{len(clusters)} can be read"), *await self._jobs(clusters)]
 
@@ -198,11 +203,11 @@ class ProjectChecks:
             return [jobs, cancel, rate_limit.problem(says(error), WAIT)]
         except AtlasError as error:
             return self._problem("jobs", error, READ_JOBS)
-        return [found, cancel, judge_rate(rate_limit, self._wire.backups)]
+        return [found, cancel, check_rate_limit(rate_limit, self._observer.backups)]
 
     async def _read_jobs(self, clusters: list[Cluster]) -> CheckResult:
         """Read the restore jobs of the first cluster that has some Atlas tells of."""
-        for cluster in clusters[:MOST_CLUSTERS]:
+        for cluster in clusters[:MAX_CLUSTERS]:
             try:
                 jobs = await self._atlas.restore_jobs(self._project.id, cluster.name)
             except WrongClusterKind:
@@ -210,9 +215,9 @@ class ProjectChecks:
             return self._subjects.jobs.ok(f"those of {cluster.name} can be read ({len(jobs)})")
         return self._subjects.jobs.unchecked("the clusters that were tried are flex or serverless")
 
-    def _problem(self, stage: str, error: AtlasError, do: str) -> list[CheckResult]:
-        found: CheckResult = getattr(self._subjects, stage).problem(says(error), do)
-        return [found, *self._unchecked(stage, f"the check of {found.about} failed")]
+    def _problem(self, stage: str, error: AtlasError, hint: str) -> list[CheckResult]:
+        found: CheckResult = getattr(self._subjects, stage).problem(says(error), hint)
+        return [found, *self._unchecked(stage, f"the check of {found.subject} failed")]
 
     def _unchecked(self, stage: str, why: str) -> list[CheckResult]:
         """Tell of everything after `stage` that it was not checked."""
@@ -227,7 +232,7 @@ def says(error: AtlasError) -> str:
     return f"{error} ({own})" if own else str(error)
 
 
-def judge_rate(subject: Subject, answered: CallRecord | None) -> CheckResult:
+def check_rate_limit(subject: Subject, answered: CallRecord | None) -> CheckResult:
     """Judge what is left of the bucket that all calls about backups of a project share (pure)."""
     left, limit = (answered.rate_limit_remaining, answered.rate_limit) if answered else (None, None)
     if left is None or limit is None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
 #: Seconds to wait for the database, or for a lock in it.
-PATIENCE = 5
+TIMEOUT = 5
 
 SUBJECT = Subject("database", "DATABASE_URL")
 
@@ -42,20 +42,22 @@ PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
 EMPTY = "it opens, may be written, and is empty: `serve` makes the tables when it starts"
 
 
-async def examine_database(database_url: str) -> CheckResult:
+async def check_database(database_url: str) -> CheckResult:
     """Look at the database of `DATABASE_URL`."""
     url = make_url(database_url)
-    if url.get_backend_name() == "sqlite" and (found := _before_the_file(Path(url.database or ""))):
+    if url.get_backend_name() == "sqlite" and (
+        found := _check_missing_file(Path(url.database or ""))
+    ):
         return found
-    look = _look_into_the_file if url.get_backend_name() == "sqlite" else _look_at_the_server
+    check = _check_file if url.get_backend_name() == "sqlite" else _check_server
     try:
-        async with asyncio.timeout(3 * PATIENCE):
-            return await look(url)
+        async with asyncio.timeout(3 * TIMEOUT):
+            return await check(url)
     except (SQLAlchemyError, OSError) as error:
-        return _cannot(error)
+        return _failure(error)
 
 
-def _before_the_file(path: Path) -> CheckResult | None:
+def _check_missing_file(path: Path) -> CheckResult | None:
     """Judge a SQLite file that is not there yet; opening it would make it."""
     if path.exists():
         return None
@@ -73,44 +75,44 @@ def _before_the_file(path: Path) -> CheckResult | None:
     return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
 
 
-async def _look_into_the_file(url: URL) -> CheckResult:
+async def _check_file(url: URL) -> CheckResult:
     """Open as the ledger does, but so that nothing is made or set."""
 
-    def looked() -> CheckResult:
+    def check() -> CheckResult:
         file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
         engine = create_engine(
-            f"sqlite:///{file}", connect_args={"timeout": PATIENCE}, poolclass=NullPool
+            f"sqlite:///{file}", connect_args={"timeout": TIMEOUT}, poolclass=NullPool
         )
         with engine.connect() as connection:
-            return _look(connection)
+            return _check_schema(connection)
 
-    return await asyncio.to_thread(looked)
+    return await asyncio.to_thread(check)
 
 
-async def _look_at_the_server(url: URL) -> CheckResult:
+async def _check_server(url: URL) -> CheckResult:
     """Connect as the ledger does; what was done is undone at the end."""
     # Loaded for a server alone, as in the ledger: every start looks at ids with what is here.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
 
     from bot.storage.postgres import to_asyncpg  # noqa: PLC0415 - see above
 
-    settings = {"application_name": "cancel-restore", "lock_timeout": str(PATIENCE * 1000)}
+    settings = {"application_name": "cancel-restore", "lock_timeout": str(TIMEOUT * 1000)}
     address, arguments = to_asyncpg(url)
     engine = create_async_engine(
         address,
         poolclass=NullPool,
         connect_args={
             **arguments,
-            "timeout": PATIENCE,
-            "command_timeout": PATIENCE,
+            "timeout": TIMEOUT,
+            "command_timeout": TIMEOUT,
             "server_settings": settings,
         },
     )
     async with engine.connect() as connection:
-        return await connection.run_sync(_look)
+        return await connection.run_sync(_check_schema)
 
 
-def _look(connection: Connection) -> CheckResult:
+def _check_schema(connection: Connection) -> CheckResult:
     """Read the schema's version, then try to write; the end of the connection undoes it."""
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
@@ -120,7 +122,7 @@ def _look(connection: Connection) -> CheckResult:
     except SchemaError as error:
         return SUBJECT.problem(error.why, error.do)
     if not current:
-        _make_a_table(connection)
+        _try_create_table(connection)
         version = version_of(connection)
         if version is None:
             return SUBJECT.ok(EMPTY)
@@ -128,17 +130,17 @@ def _look(connection: Connection) -> CheckResult:
             f"its tables are of version {version}; this program has {NEWEST}",
             "Back it up; `serve` brings them up when it starts.",
         )
-    _write_nothing(connection)
+    _try_write(connection)
     return SUBJECT.ok(f"it opens, may be written, and has the newest tables ({NEWEST})")
 
 
-def _make_a_table(connection: Connection) -> None:
+def _try_create_table(connection: Connection) -> None:
     """Try what bringing the schema up needs."""
     connection.execute(CreateTable(PROBE))
     connection.execute(PROBE.insert().values(probe=1))
 
 
-def _write_nothing(connection: Connection) -> None:
+def _try_write(connection: Connection) -> None:
     """Insert no row into every table: the database checks the right to, all the same."""
     for table in metadata.sorted_tables:
         nothing = select(table).where(literal_column("1") == literal_column("0"))
@@ -146,7 +148,7 @@ def _write_nothing(connection: Connection) -> None:
     connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
-def _cannot(error: Exception) -> CheckResult:
+def _failure(error: Exception) -> CheckResult:
     return SUBJECT.problem(
         f"it cannot be used ({cause_of(error)[:200]})",
         "Check the address, that it is running, and that this account may write and owns the "

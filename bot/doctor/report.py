@@ -1,10 +1,10 @@
-"""Writes the findings out: a table for eyes, lines for files, JSON for programs."""
+"""Writes the results: a table on a terminal, lines in files, JSON for programs."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
@@ -27,63 +27,73 @@ STYLES = {
 
 
 def settings_results(problems: Iterable[str]) -> list[CheckResult]:
-    """Make findings of what stops the start; each sentence names the variable and the fix."""
+    """Return the problems of the settings as results."""
     return [
-        CheckResult(check="settings", about="settings", level=Level.PROBLEM, says=problem)
+        CheckResult(check="settings", subject="settings", level=Level.PROBLEM, message=problem)
         for problem in problems
     ]
 
 
-def is_ok(findings: Iterable[CheckResult]) -> bool:
+def is_ok(results: Iterable[CheckResult]) -> bool:
     """Whether the bot can be started with what was found."""
-    return all(finding.level is not Level.PROBLEM for finding in findings)
+    return all(result.level is not Level.PROBLEM for result in results)
 
 
-def write_json(findings: Sequence[CheckResult], out: TextIO) -> None:
-    """Write one JSON object; its names stay."""
-    counts = Counter(finding.level for finding in findings)
+def write_json(results: Sequence[CheckResult], out: TextIO) -> None:
+    """Write one JSON object; programs rely on its keys."""
+    counts = Counter(result.level for result in results)
     report = {
-        "ok": is_ok(findings),
+        "ok": is_ok(results),
         "counts": {level.value: counts[level] for level in Level},
-        "checks": [asdict(_clean(finding)) for finding in findings],
+        "checks": [_as_json(_clean(result)) for result in results],
     }
     out.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_lines(findings: Sequence[CheckResult], out: TextIO) -> None:
-    """Write a table on a terminal, and elsewhere one line for each finding; the count is last."""
-    shown = [_clean(finding) for finding in findings]
+def _as_json(result: CheckResult) -> dict[str, str]:
+    return {
+        "check": result.check,
+        "about": result.subject,
+        "level": result.level.value,
+        "says": result.message,
+        "do": result.hint,
+    }
+
+
+def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
+    """Write a table on a terminal, and elsewhere one line for each result; the count is last."""
+    shown = [_clean(result) for result in results]
     if out.isatty():
-        _write_table(together(shown), out)
+        _write_table(merge_unchecked(shown), out)
     else:
-        out.writelines(f"{line(finding)}\n" for finding in together(shown))
+        out.writelines(f"{line(result)}\n" for result in merge_unchecked(shown))
     out.write(f"{summary(shown)}\n")
 
 
-def together(findings: Iterable[CheckResult]) -> list[CheckResult]:
-    """Make one line of neighbours that nobody could check for the same reason (pure).
+def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Merge neighbours that were not checked for the same reason into one line (pure).
 
     Behind a key that Atlas refuses lie seven of them, in which the problem would go under.
     """
     lines: list[CheckResult] = []
-    for _, alike in groupby(findings, lambda each: (each.level, each.says, each.do)):
+    for _, alike in groupby(results, lambda each: (each.level, each.message, each.hint)):
         first, *more = alike
         if first.level is not Level.UNCHECKED:
             lines += [first, *more]
         else:
-            lines.append(replace(first, about="; ".join(each.about for each in (first, *more))))
+            lines.append(replace(first, subject="; ".join(each.subject for each in (first, *more))))
     return lines
 
 
-def line(finding: CheckResult) -> str:
-    """Write a finding as one line of text."""
-    text = f"{finding.level.value:<9} {finding.about}: {finding.says}"
-    return f"{text} → {finding.do}" if finding.do else text
+def line(result: CheckResult) -> str:
+    """Write a result as one line of text."""
+    text = f"{result.level.value:<9} {result.subject}: {result.message}"
+    return f"{text} → {result.hint}" if result.hint else text
 
 
-def summary(findings: Iterable[CheckResult]) -> str:
+def summary(results: Iterable[CheckResult]) -> str:
     """Say in one line how it stands."""
-    counts = Counter(finding.level for finding in findings)
+    counts = Counter(result.level for result in results)
     problems, warned = counts[Level.PROBLEM], counts[Level.WARNING]
     warned_of = f"{warned} {'warning' if warned == 1 else 'warnings'}"
     if problems:
@@ -91,19 +101,22 @@ def summary(findings: Iterable[CheckResult]) -> str:
     return f"No problem, {warned_of}."
 
 
-def _write_table(findings: Iterable[CheckResult], out: TextIO) -> None:
+def _write_table(results: Iterable[CheckResult], out: TextIO) -> None:
     table = Table("", "What", "How it stands", "What to do", pad_edge=False)
-    for finding in findings:
-        level = Text(finding.level.value, style=STYLES[finding.level])
+    for result in results:
+        level = Text(result.level.value, style=STYLES[result.level])
         # As text: names from Slack and Atlas are no markup.
-        table.add_row(level, *map(Text, (finding.about, finding.says, finding.do)))
+        table.add_row(level, *map(Text, (result.subject, result.message, result.hint)))
     Console(file=out).print(table)
 
 
-def _clean(finding: CheckResult) -> CheckResult:
+def _clean(result: CheckResult) -> CheckResult:
     """Take secrets out, and what would move a terminal's cursor: names come from outside."""
     return replace(
-        finding, about=_plain(finding.about), says=_plain(finding.says), do=_plain(finding.do)
+        result,
+        subject=_plain(result.subject),
+        message=_plain(result.message),
+        hint=_plain(result.hint),
     )
 
 

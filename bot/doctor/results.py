@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from datetime import datetime
 
 #: Seconds for one check; the calls in it have shorter limits of their own.
-PATIENCE = 25.0
+TIMEOUT = 25.0
 
 TRY_AGAIN = "Check the network, and try again."
 REPORT = "That is a mistake in this program: please report it, with this line."
@@ -21,9 +23,9 @@ class Level(StrEnum):
     """How a thing stands."""
 
     OK = "ok"  #: as it should be
-    WARNING = "warning"  #: it works, and somebody should look at it
+    WARNING = "warning"  #: it works, and somebody should check at it
     PROBLEM = "problem"  #: the bot, or a part of it, would not work
-    UNCHECKED = "unchecked"  #: it cannot be told, and why
+    UNCHECKED = "unchecked"  #: it could not be checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,62 +34,100 @@ class CheckResult:
 
     Attributes:
         check: which check it is of, for programs: a name that stays.
-        about: what was checked, as people know it: a variable, often.
-        says: how it stands.
-        do: what to do; empty where there is nothing to do.
+        subject: what was checked, as people know it: a variable, often.
+        message: how it stands.
+        hint: what to do; empty where there is nothing to do.
     """
 
     check: str
-    about: str
+    subject: str
     level: Level
-    says: str
-    do: str = ""
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a check is about; makes its findings."""
+    """The subject of a check; creates its results."""
 
     check: str
-    about: str
+    name: str
 
-    def ok(self, says: str) -> CheckResult:
-        return self._finding(Level.OK, says)
+    def ok(self, message: str) -> CheckResult:
+        return self._result(Level.OK, message)
 
-    def warning(self, says: str, do: str) -> CheckResult:
-        return self._finding(Level.WARNING, says, do)
+    def warning(self, message: str, hint: str) -> CheckResult:
+        return self._result(Level.WARNING, message, hint)
 
-    def problem(self, says: str, do: str) -> CheckResult:
-        return self._finding(Level.PROBLEM, says, do)
+    def problem(self, message: str, hint: str) -> CheckResult:
+        return self._result(Level.PROBLEM, message, hint)
 
-    def unchecked(self, why: str, do: str = "") -> CheckResult:
-        return self._finding(Level.UNCHECKED, why, do)
+    def unchecked(self, why: str, hint: str = "") -> CheckResult:
+        return self._result(Level.UNCHECKED, why, hint)
 
-    def _finding(self, level: Level, says: str, do: str = "") -> CheckResult:
-        return CheckResult(check=self.check, about=self.about, level=level, says=says, do=do)
+    def _result(self, level: Level, message: str, hint: str = "") -> CheckResult:
+        return CheckResult(
+            check=self.check, subject=self.name, level=level, message=message, hint=hint
+        )
 
 
 async def within(
-    subject: Subject, checking: Awaitable[CheckResult], seconds: float = PATIENCE
+    subject: Subject, checking: Awaitable[CheckResult], seconds: float = TIMEOUT
 ) -> CheckResult:
-    """Wait for a check, but not for ever; whatever happens in it is a finding."""
-    (found,) = await all_within(subject, _alone(checking), seconds)
+    """Run a check with a time limit; a timeout or an error in it is a result."""
+    (found,) = await all_within(subject, _as_list(checking), seconds)
     return found
 
 
 async def all_within(
     subject: Subject, checking: Awaitable[list[CheckResult]], seconds: float
 ) -> list[CheckResult]:
-    """Wait for checks that belong together; where they do not come to an end, `subject` says so."""
+    """Run checks of one service with a time limit; a timeout is a result about `subject`."""
     try:
         async with asyncio.timeout(seconds):
             return await checking
     except TimeoutError:
         return [subject.problem("there was no answer in time", TRY_AGAIN)]
-    except Exception as error:  # noqa: BLE001 - told as a finding; every other check goes on
+    except Exception as error:  # noqa: BLE001 - reported; the other checks continue
         why = f"the check itself failed ({type(error).__name__}: {error})"
         return [subject.problem(why, REPORT)]
 
 
-async def _alone(checking: Awaitable[CheckResult]) -> list[CheckResult]:
+async def _as_list(checking: Awaitable[CheckResult]) -> list[CheckResult]:
     return [await checking]
+
+
+#: Seconds. Slack's signatures hold for 300; a good clock is never a minute off.
+UNUSUAL = 60
+WRONG = 300
+
+SET_IT = "Let the machine set its clock by NTP (timedatectl shows whether it does)."
+
+
+def compare_clock(service: str, here: datetime | None, there: datetime | None) -> CheckResult:
+    """Judge the clock by an answer of `service`.
+
+    Args:
+        service: its name.
+        here: when its answer came, by this machine's clock; None where none came.
+        there: when the service says that it answered; None where it does not say.
+    """
+    subject = Subject("clock", f"clock, by {service}")
+    if here is None or there is None:
+        return subject.unchecked(f"{service} did not say what time it is")
+    off = (here - there).total_seconds()
+    if abs(off) <= UNUSUAL:
+        return subject.ok("this machine's clock agrees, to the minute")
+    message = f"this machine's clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'}"
+    return (
+        subject.problem(message, SET_IT) if abs(off) > WRONG else subject.warning(message, SET_IT)
+    )
+
+
+def http_date(text: str) -> datetime | None:
+    """Read a Date header; None where it is none with a zone."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,4 +1,4 @@
-"""Runs every check: parts that do not need each other at the same time."""
+"""Runs all checks; checks of different services run concurrently."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bot.doctor.atlas import examine_project
+from aiohttp import web
+
+from bot.doctor.atlas import check_project
 from bot.doctor.database import SUBJECT as DATABASE
-from bot.doctor.database import examine_database
-from bot.doctor.port import SUBJECT as PORT
-from bot.doctor.port import examine_port
+from bot.doctor.database import check_database
 from bot.doctor.results import Subject, all_within, within
-from bot.doctor.slack import examine_slack
-from bot.doctor.tokens import BOT_TOKEN
+from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.settings import warnings
+from bot.web.server import PortTaken, WebError, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
-LONGEST = 60.0
+SERVICE_TIMEOUT = 60.0
 
+PORT = Subject("http", "HOST, PORT")
 ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
 RISK = Subject("settings", "settings")
 CHANGE = "Change the setting, if that is not meant."
@@ -46,17 +47,33 @@ async def run_checks(
     """
     url = settings.database_url.get_secret_value()
     parts = await asyncio.gather(
-        all_within(BOT_TOKEN, examine_slack(settings, now), LONGEST),
+        all_within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT),
         *(
-            all_within(ATLAS, examine_project(settings, project, now), LONGEST)
+            all_within(ATLAS, check_project(settings, project, now), SERVICE_TIMEOUT)
             for project in settings.projects
         ),
-        _one(within(DATABASE, examine_database(url))),
-        _one(within(PORT, examine_port(settings.host, settings.port))),
+        _one(within(DATABASE, check_database(url))),
+        _one(within(PORT, check_port(settings.host, settings.port))),
     )
     risks = [RISK.warning(risk, CHANGE) for risk in warnings(settings)]
-    return [*dict.fromkeys(finding for part in parts for finding in part), *risks]
+    return [*dict.fromkeys(result for part in parts for result in part), *risks]
 
 
 async def _one(checking: Coroutine[Any, Any, CheckResult]) -> list[CheckResult]:
     return [await checking]
+
+
+async def check_port(host: str, port: int) -> CheckResult:
+    """Listen for a moment, without anything to serve."""
+    server = WebServer(host, port, web.Application(), grace=0)
+    try:
+        await server.start()
+    except PortTaken:
+        return PORT.warning(
+            f"port {port} of {host} is in use",
+            "Nothing, if it is this bot that runs already; else set PORT to another.",
+        )
+    except WebError as error:
+        return PORT.problem(str(error), "Set HOST to an address of this machine.")
+    await server.stop()
+    return PORT.ok(f"the bot can listen on {host}, port {port}")

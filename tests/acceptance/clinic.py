@@ -60,10 +60,10 @@ async def opened(folder: Path) -> AsyncIterator[Clinic]:
 
 
 def at(level: Level, findings: list[CheckResult]) -> list[tuple[str, str]]:
-    return [(found.check, found.about) for found in findings if found.level is level]
+    return [(found.check, found.subject) for found in findings if found.level is level]
 
 
 def the(findings: list[CheckResult], check: str, about: str = "") -> CheckResult:
     """Return the one finding of a check whose subject has `about` in it."""
-    (found,) = (f for f in findings if f.check == check and about in f.about)
+    (found,) = (f for f in findings if f.check == check and about in f.subject)
     return found

@@ -91,7 +91,7 @@ async def test_nothing_is_changed_anywhere(clinic: Clinic) -> None:
 
 async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
     findings = await clinic.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
-    told = [found.says for found in findings if found.check == "settings"]
+    told = [found.message for found in findings if found.check == "settings"]
 
     assert is_ok(findings)
     assert any("BOT_APPROVALS" in risk for risk in told)
@@ -149,8 +149,8 @@ async def test_whatever_a_service_refuses_is_named(clinic: Clinic, what: str) ->
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == check
-    assert says in found.says
-    assert found.do
+    assert says in found.message
+    assert found.hint
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES.keys() - {"chat:write.public"}))
@@ -168,7 +168,7 @@ async def test_without_the_public_scope_the_bot_must_be_invited(clinic: Clinic) 
     after = await clinic.examine(changes)
 
     assert the(before, "channel").level is Level.OK
-    assert "cannot post in #lobby" in the(after, "channel").says
+    assert "cannot post in #lobby" in the(after, "channel").message
     assert the(after, "slack_scopes").level is Level.WARNING
 
 
@@ -179,7 +179,7 @@ async def test_channels_and_people_that_are_odd_are_warned_of(clinic: Clinic) ->
             "BOT_REQUESTERS": "U0RINA0001,U0GUS00001,U0OLGA0001,U0DAN00001,U0CIBOT001",
         }
     )
-    warned = {found.about.split()[-1]: found.says for found in findings if found.do}
+    warned = {found.subject.split()[-1]: found.message for found in findings if found.hint}
 
     assert is_ok(findings)
     assert "another organization" in warned["C0SHARED01"]
@@ -194,7 +194,7 @@ async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(clinic: 
     findings = await clinic.examine(
         {"SLACK_BOT_TOKEN": "xoxb-no", "MONGODB_ATLAS_PRIVATE_API_KEY": "no"}
     )
-    unchecked = {f.check: f.says for f in findings if f.level is Level.UNCHECKED}
+    unchecked = {f.check: f.message for f in findings if f.level is Level.UNCHECKED}
 
     assert set(unchecked) == {
         *("slack_scopes", "channel", "user", "group", "approvers"),
@@ -212,7 +212,7 @@ async def test_a_nearly_empty_bucket_is_warned_of(clinic: Clinic) -> None:
     findings = await clinic.examine()
 
     assert the(findings, "atlas_rate_limit").level is Level.WARNING
-    assert "of 2 calls are left" in the(findings, "atlas_rate_limit").says
+    assert "of 2 calls are left" in the(findings, "atlas_rate_limit").message
 
 
 async def test_a_bucket_that_is_used_up_is_a_problem(clinic: Clinic) -> None:
@@ -232,7 +232,7 @@ async def test_a_clock_that_is_off_is_told_by_both_services(
     clinic: Clinic, off: int, level: Level
 ) -> None:
     findings = await clinic.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=off))
-    clocks = {found.about: found.level for found in findings if found.check == "clock"}
+    clocks = {found.subject: found.level for found in findings if found.check == "clock"}
 
     assert clocks == {"clock, by Slack": level, "clock, by Atlas": level}
 
@@ -247,7 +247,7 @@ async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(clinic: Clini
     role = the(findings, "atlas_cancel_role")
 
     assert role.level is Level.UNCHECKED
-    assert "Project Backup Recovery Operator" in role.do
+    assert "Project Backup Recovery Operator" in role.hint
 
 
 # The program
@@ -311,7 +311,7 @@ async def test_a_port_that_is_taken_may_be_the_bots_own(clinic: Clinic) -> None:
 
     assert is_ok(findings)
     assert the(findings, "http").level is Level.WARNING
-    assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").says
+    assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").message
 
 
 async def test_several_projects_are_each_checked_with_their_own_key(clinic: Clinic) -> None:
@@ -363,7 +363,7 @@ async def test_odd_answers_of_slack_are_findings_too(
     clinic.slack.faults.add(method, SlackFault(kind=kind), times=9)
     findings = await clinic.examine()
 
-    assert any(f.check == check and f.level is Level.PROBLEM and f.do for f in findings)
+    assert any(f.check == check and f.level is Level.PROBLEM and f.hint for f in findings)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ async def test_odd_answers_of_atlas_are_findings_too(
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == check
-    assert found.do
+    assert found.hint
 
 
 async def test_services_that_hang_are_told_in_time(clinic: Clinic) -> None:
@@ -403,7 +403,7 @@ async def test_services_that_hang_are_told_in_time(clinic: Clinic) -> None:
 async def test_many_channels_of_a_slack_that_hangs_share_one_time_limit(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(of_slack, "ALTOGETHER", 0.5)
+    monkeypatch.setattr(of_slack, "IDS_TIMEOUT", 0.5)
     clinic.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
     names = [f"C0MANY{number:04d}" for number in range(30)]
     began = time.monotonic()
@@ -411,5 +411,5 @@ async def test_many_channels_of_a_slack_that_hangs_share_one_time_limit(
     told = [f for f in findings if f.check == "channel"]
 
     assert time.monotonic() - began < 10
-    assert [f.about.split()[-1] for f in told] == names
-    assert {f.says for f in told} == {"there was no answer in time"}
+    assert [f.subject.split()[-1] for f in told] == names
+    assert {f.message for f in told} == {"there was no answer in time"}

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from bot.doctor import Level
-from bot.doctor.database import EMPTY, examine_database
+from bot.doctor.database import EMPTY, check_database
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 
@@ -26,11 +26,11 @@ async def test_an_empty_database_is_well_and_stays_empty(database_url: str) -> N
     if database_url.startswith("sqlite"):
         with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as made:
             made.execute("VACUUM")  # writes the file
-    found = await examine_database(database_url)
-    again = await examine_database(database_url)
+    found = await check_database(database_url)
+    again = await check_database(database_url)
 
     assert found == again
-    assert (found.level, found.says) == (Level.OK, EMPTY)
+    assert (found.level, found.message) == (Level.OK, EMPTY)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ async def test_what_postgresqls_own_addresses_may_say_is_understood(
     postgres: PostgresServer, options: str, level: Level, says: str
 ) -> None:
     """Providers hand out addresses with `?sslmode=require` at their end."""
-    found = await examine_database(f"{await asyncio.to_thread(postgres.new_database)}?{options}")
+    found = await check_database(f"{await asyncio.to_thread(postgres.new_database)}?{options}")
 
     assert found.level is level
-    assert says in found.says
+    assert says in found.message
 
 
 @pytest.mark.parametrize("options", ["sslmode=disable", "prepared_statement_cache_size=0"])
@@ -62,9 +62,9 @@ async def test_the_ledger_opens_with_such_an_address_too(
 ) -> None:
     url = f"{await asyncio.to_thread(postgres.new_database)}?{options}"
     await ensure_current(url)
-    found = await examine_database(url)
+    found = await check_database(url)
 
-    assert "has the newest tables" in found.says
+    assert "has the newest tables" in found.message
 
 
 async def execute(database_url: str, statement: str) -> None:
@@ -76,10 +76,10 @@ async def execute(database_url: str, statement: str) -> None:
 
 async def test_a_database_that_the_bot_has_used_is_well(database_url: str) -> None:
     await ensure_current(database_url)
-    found = await examine_database(database_url)
+    found = await check_database(database_url)
 
     assert found.level is Level.OK
-    assert "has the newest tables" in found.says
+    assert "has the newest tables" in found.message
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     await ensure_current(url)
     before = contents(tmp_path)
-    await examine_database(url)
+    await check_database(url)
 
     assert contents(tmp_path) == before
     assert set(before) == {"ledger.db"}
@@ -99,39 +99,39 @@ async def test_not_a_byte_of_the_ledger_is_changed(tmp_path: Path) -> None:
 async def test_tables_of_an_older_program_are_warned_of(database_url: str) -> None:
     await ensure_current(database_url)
     await execute(database_url, "UPDATE alembic_version SET version_num = '0000'")
-    found = await examine_database(database_url)
+    found = await check_database(database_url)
 
     assert found.level is Level.WARNING
-    assert "of version 0000" in found.says
-    assert "`serve` brings them up" in found.do
+    assert "of version 0000" in found.message
+    assert "`serve` brings them up" in found.hint
 
 
 async def test_tables_of_a_newer_program_are_a_problem(database_url: str) -> None:
     await ensure_current(database_url)
     await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
-    found = await examine_database(database_url)
+    found = await check_database(database_url)
 
     assert found.level is Level.PROBLEM
-    assert "version 9999" in found.says
+    assert "version 9999" in found.message
 
 
 async def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("nothing of the kind" * 100)
-    found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
+    found = await check_database(f"sqlite:///{tmp_path}/ledger.db")
 
     assert found.level is Level.PROBLEM
-    assert "not a database" in found.says
+    assert "not a database" in found.message
 
 
 async def test_a_ledger_that_another_program_holds_is_a_problem(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        found = await examine_database(f"sqlite:///{tmp_path}/ledger.db")
+        found = await check_database(f"sqlite:///{tmp_path}/ledger.db")
         other.execute("ROLLBACK")
 
     assert found.level is Level.PROBLEM
-    assert "locked" in found.says
+    assert "locked" in found.message
 
 
 @pytest.mark.parametrize("missing", ["INSERT ON requests", "UPDATE ON alembic_version"])
@@ -144,13 +144,13 @@ async def test_an_account_that_may_not_write_is_a_problem(
     await execute(url, f"CREATE ROLE {reader} LOGIN")
     await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
     as_reader = url.replace("//bot@", f"//{reader}@")
-    before = await examine_database(as_reader)
+    before = await check_database(as_reader)
     await execute(url, f"REVOKE {missing} FROM {reader}")
-    found = await examine_database(as_reader)
+    found = await check_database(as_reader)
 
     assert before.level is Level.OK
     assert found.level is Level.PROBLEM
-    assert "permission denied" in found.says
+    assert "permission denied" in found.message
 
 
 async def test_an_account_that_may_make_no_tables_is_a_problem_before_they_are_made(
@@ -159,10 +159,10 @@ async def test_an_account_that_may_make_no_tables_is_a_problem_before_they_are_m
     url = await asyncio.to_thread(postgres.new_database)
     reader = f"reader_{uuid.uuid4().hex[:8]}"
     await execute(url, f"CREATE ROLE {reader} LOGIN")
-    found = await examine_database(url.replace("//bot@", f"//{reader}@"))
+    found = await check_database(url.replace("//bot@", f"//{reader}@"))
 
     assert found.level is Level.PROBLEM
-    assert "permission denied" in found.says
+    assert "permission denied" in found.message
 
 
 async def test_a_server_that_answers_nothing_is_not_waited_for(postgres: PostgresServer) -> None:
@@ -170,7 +170,7 @@ async def test_a_server_that_answers_nothing_is_not_waited_for(postgres: Postgre
     postgres.pause()
     try:
         async with asyncio.timeout(20):
-            found = await examine_database(url)
+            found = await check_database(url)
     finally:
         postgres.resume()
 
@@ -182,9 +182,9 @@ async def test_a_server_that_does_not_answer_is_told_in_time(postgres: PostgresS
     postgres.pause()
     try:
         async with asyncio.timeout(20):
-            found = await examine_database(url)
+            found = await check_database(url)
     finally:
         postgres.resume()
 
     assert found.level is Level.PROBLEM
-    assert found.do
+    assert found.hint

@@ -16,13 +16,11 @@ from bot.atlas import CallRecord
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.doctor import CheckResult, Level, is_ok, settings_results, write_json, write_lines
-from bot.doctor.atlas import judge_rate
-from bot.doctor.clock import compare, http_date
-from bot.doctor.named import channels, groups, users
-from bot.doctor.people import judge
+from bot.doctor.atlas import check_rate_limit
+from bot.doctor.people import channels, check_approvers, groups, users
 from bot.doctor.report import line
-from bot.doctor.results import REPORT, Subject, all_within, within
-from bot.doctor.tokens import app_token_finding, introduce, scope_findings
+from bot.doctor.results import REPORT, Subject, all_within, compare_clock, http_date, within
+from bot.doctor.slack import authenticate, check_app_token, check_scopes
 from bot.log_config import redact
 from bot.settings import load_settings
 from bot.slack.manifest import SCOPES
@@ -51,15 +49,15 @@ SUBJECT = Subject("it", "it")
     ],
 )
 def test_a_clock_may_be_a_minute_off_and_never_five(seconds: int, level: Level, says: str) -> None:
-    found = compare("Slack", NOON + timedelta(seconds=seconds), NOON)
+    found = compare_clock("Slack", NOON + timedelta(seconds=seconds), NOON)
 
     assert found.level is level
-    assert says in found.says
+    assert says in found.message
 
 
 def test_a_service_that_tells_no_time_judges_no_clock() -> None:
-    assert compare("Atlas", NOON, None).level is Level.UNCHECKED
-    assert compare("Atlas", None, NOON).level is Level.UNCHECKED
+    assert compare_clock("Atlas", NOON, None).level is Level.UNCHECKED
+    assert compare_clock("Atlas", None, NOON).level is Level.UNCHECKED
 
 
 @pytest.mark.parametrize(
@@ -76,37 +74,37 @@ ALL = frozenset(SCOPES)
 
 
 def levels(findings: list[CheckResult]) -> dict[str, Level]:
-    return {finding.about: finding.level for finding in findings}
+    return {finding.subject: finding.level for finding in findings}
 
 
 def test_all_scopes_and_no_more_are_well() -> None:
-    assert [found.level for found in scope_findings(ALL, groups=True)] == [Level.OK]
+    assert [found.level for found in check_scopes(ALL, groups=True)] == [Level.OK]
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES))
 def test_each_missing_scope_is_named_with_its_reason(scope: str) -> None:
-    (found,) = scope_findings(ALL - {scope}, groups=True)
+    (found,) = check_scopes(ALL - {scope}, groups=True)
 
     assert found.level is (Level.WARNING if scope == "chat:write.public" else Level.PROBLEM)
-    assert found.about == f"scope {scope}"
-    assert SCOPES[scope] in found.says
+    assert found.subject == f"scope {scope}"
+    assert SCOPES[scope] in found.message
 
 
 def test_reading_groups_is_needed_only_where_the_settings_name_one() -> None:
-    found = scope_findings(ALL - {"usergroups:read"}, groups=False)
+    found = check_scopes(ALL - {"usergroups:read"}, groups=False)
 
     assert levels(found) == {"scope usergroups:read": Level.WARNING}
 
 
 def test_scopes_that_nothing_needs_are_told() -> None:
-    (found,) = scope_findings(ALL | {"files:read", "channels:history"}, groups=True)
+    (found,) = check_scopes(ALL | {"files:read", "channels:history"}, groups=True)
 
     assert found.level is Level.WARNING
-    assert "channels:history, files:read" in found.says
+    assert "channels:history, files:read" in found.message
 
 
 def test_scopes_that_slack_does_not_tell_are_not_checked() -> None:
-    assert [found.level for found in scope_findings(None, groups=True)] == [Level.UNCHECKED]
+    assert [found.level for found in check_scopes(None, groups=True)] == [Level.UNCHECKED]
 
 
 # Tokens
@@ -123,7 +121,7 @@ def introducing(**answer: object) -> FakeSlack:
 async def test_the_bots_app_and_scopes_are_read() -> None:
     slack = introducing(bot_id="B0BOT")
     slack.scripts["auth.test"].headers["X-OAuth-Scopes"] = "commands, chat:write"
-    us = (await introduce(slack)).us
+    us = (await authenticate(slack)).bot
 
     assert us
     assert us.app == "A0OURS"
@@ -131,32 +129,32 @@ async def test_the_bots_app_and_scopes_are_read() -> None:
 
 
 async def test_a_token_of_a_person_is_no_bots() -> None:
-    introduction = await introduce(introducing())
+    introduction = await authenticate(introducing())
 
-    assert introduction.us is None
-    assert introduction.finding.level is Level.PROBLEM
-    assert "no bot's token" in introduction.finding.says
+    assert introduction.bot is None
+    assert introduction.result.level is Level.PROBLEM
+    assert "no bot's token" in introduction.result.message
 
 
 async def test_an_app_token_of_another_app_is_a_problem() -> None:
-    us = (await introduce(introducing(bot_id="B0BOT"))).us
+    us = (await authenticate(introducing(bot_id="B0BOT"))).bot
     slack = FakeSlack()
     slack.says("apps.connections.open", {"url": "wss://wss.slack.com/link"})
     slack.says("auth.test", {"app_id": "A0OTHER"})
-    found = await app_token_finding(slack, "xapp-1", us)
+    found = await check_app_token(slack, "xapp-1", us)
 
     assert found.level is Level.PROBLEM
-    assert "another app (A0OTHER)" in found.says
+    assert "another app (A0OTHER)" in found.message
 
 
 async def test_a_socket_mode_that_cannot_be_reached_is_a_problem() -> None:
     slack = FakeSlack()
     slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
     slack.says("auth.test", {})
-    found = await app_token_finding(slack, "xapp-1", None)
+    found = await check_app_token(slack, "xapp-1", None)
 
     assert found.level is Level.PROBLEM
-    assert "127.0.0.1, port 9" in found.says
+    assert "127.0.0.1, port 9" in found.message
 
 
 async def test_behind_a_proxy_socket_mode_is_not_tried() -> None:
@@ -164,10 +162,10 @@ async def test_behind_a_proxy_socket_mode_is_not_tried() -> None:
     slack.proxy = "http://proxy.example.com:3128"
     slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
     slack.says("auth.test", {})
-    found = await app_token_finding(slack, "xapp-1", None)
+    found = await check_app_token(slack, "xapp-1", None)
 
     assert found.level is Level.OK
-    assert "not tried" in found.says
+    assert "not tried" in found.message
 
 
 # Approvers
@@ -197,7 +195,7 @@ def test_approvers_are_enough_when_enough_are_left_beside_who_asks(
 ) -> None:
     policy = Policy(approvals=wanted, self_approval=self_approval)
 
-    assert judge(SUBJECT, policy, ids(able), askers).level is level
+    assert check_approvers(SUBJECT, policy, ids(able), askers).level is level
 
 
 # The rate limit
@@ -209,12 +207,12 @@ def test_approvers_are_enough_when_enough_are_left_beside_who_asks(
 def test_a_fifth_of_the_calls_about_backups_should_be_left(left: int, level: Level) -> None:
     answered = CallRecord("GET", 200, 0.1, rate_limit_remaining=left, rate_limit=1200)
 
-    assert judge_rate(SUBJECT, answered).level is level
+    assert check_rate_limit(SUBJECT, answered).level is level
 
 
 @pytest.mark.parametrize("answered", [None, CallRecord("GET", 200, 0.1)])
 def test_a_limit_that_atlas_does_not_tell_is_not_checked(answered: CallRecord | None) -> None:
-    assert judge_rate(SUBJECT, answered).level is Level.UNCHECKED
+    assert check_rate_limit(SUBJECT, answered).level is Level.UNCHECKED
 
 
 # What the settings name
@@ -237,15 +235,15 @@ def test_each_id_is_looked_up_once_under_every_setting_that_names_it(tmp_path: P
     }
     settings = load_settings(ENVIRON | given, tmp_path)
 
-    assert [each.about for each in channels(settings)] == [
+    assert [each.label for each in channels(settings)] == [
         "BOT_CHANNELS, BOT_WATCH_CHANNEL: C1",
         "BOT_CHANNELS: C2",
     ]
-    assert [each.about for each in users(settings)] == [
+    assert [each.label for each in users(settings)] == [
         "BOT_REQUESTERS, BOT_APPROVERS: U1",
         "BOT_APPROVERS: U2",
     ]
-    assert [each.about for each in groups(settings)] == ["BOT_REQUESTERS, BOT_APPROVERS: S1"]
+    assert [each.label for each in groups(settings)] == ["BOT_REQUESTERS, BOT_APPROVERS: S1"]
 
 
 def test_where_cards_go_elsewhere_the_commands_channel_needs_no_posting(tmp_path: Path) -> None:
@@ -259,11 +257,11 @@ def test_with_a_projects_file_each_project_names_its_own() -> None:
     environ = ENVIRON | {"SHOP_PUBLIC_KEY": "public", "SHOP_PRIVATE_KEY": "private"}
     settings = load_settings(environ | {"BOT_PROJECTS_FILE": "projects.example.toml"}, Path("docs"))
 
-    assert [each.about for each in channels(settings)] == [
+    assert [each.label for each in channels(settings)] == [
         "shop-prod, channels: C0OPS00001",
         "shop-prod, audit_channel: C0AUDIT001",
     ]
-    assert [each.about for each in groups(settings)] == [
+    assert [each.label for each in groups(settings)] == [
         "shop-prod, requesters: S0ONCALL1",
         "shop-prod, approvers: S0APPROVE1",
     ]
@@ -342,7 +340,7 @@ def test_on_a_terminal_it_is_a_table() -> None:
     write_lines(FINDINGS, out)
 
     assert "How it stands" in out.getvalue()
-    assert all(finding.says in out.getvalue() for finding in FINDINGS)
+    assert all(finding.message in out.getvalue() for finding in FINDINGS)
 
 
 def test_programs_get_json() -> None:
@@ -396,16 +394,16 @@ async def waiting() -> CheckResult:
 async def test_a_check_that_fails_is_a_finding() -> None:
     found = await within(Subject("http", "HOST, PORT"), failing())
 
-    assert (found.check, found.about, found.level) == ("http", "HOST, PORT", Level.PROBLEM)
-    assert found.says == "the check itself failed (ZeroDivisionError: division by zero)"
-    assert found.do == REPORT
+    assert (found.check, found.subject, found.level) == ("http", "HOST, PORT", Level.PROBLEM)
+    assert found.message == "the check itself failed (ZeroDivisionError: division by zero)"
+    assert found.hint == REPORT
 
 
 async def test_a_check_that_does_not_end_is_a_finding() -> None:
     found = await within(Subject("http", "HOST, PORT"), waiting(), 0.01)
 
-    assert (found.level, found.says) == (Level.PROBLEM, "there was no answer in time")
-    assert found.do
+    assert (found.level, found.message) == (Level.PROBLEM, "there was no answer in time")
+    assert found.hint
 
 
 async def test_checks_that_belong_together_end_together() -> None:

@@ -465,7 +465,7 @@ DOCTOR: list[Broken] = [
     ),
     doctor_alone(
         "BOT_REQUESTERS", "of nobody", "U0NOBODY,U0RINA0001",
-        ("user", "BOT_REQUESTERS: U0NOBODY", "knows nobody"),
+        ("user", "BOT_REQUESTERS: U0NOBODY", "knows no person"),
     ),
     doctor_alone(
         "BOT_REQUESTERS", "of no group", "S0NOPE,U0RINA0001",
@@ -506,7 +506,7 @@ DOCTOR: list[Broken] = [
     ),
     doctor_in_file(
         "requesters", "of nobody", 'requesters = ["U0NOBODY"]',
-        ("user", "shop, requesters: U0NOBODY", "knows nobody"),
+        ("user", "shop, requesters: U0NOBODY", "knows no person"),
     ),
     doctor_in_file(
         "approvers", "of no group", 'approvers = ["S0NOPE", "U0ADA00001", "U0ABE00001"]',

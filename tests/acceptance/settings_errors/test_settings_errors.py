@@ -179,9 +179,9 @@ async def test_doctor_finds_what_would_stop_the_start(broken: Broken, clinic: Cl
     findings = await clinic.examine(changes(broken, clinic))
     found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
 
-    assert [(f.check, f.about) for f in found] == [(broken.check, broken.about)]
+    assert [(f.check, f.subject) for f in found] == [(broken.check, broken.about)]
     assert broken.says in line(found[0])
-    assert found[0].do
+    assert found[0].hint
 
 
 async def test_all_that_services_refuse_is_told_at_once(clinic: Clinic) -> None:
@@ -225,9 +225,9 @@ async def test_what_only_services_know_is_found_by_doctor(broken: Broken, clinic
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == broken.check
-    assert broken.about in found.about
-    assert broken.says in found.says
-    assert found.do
+    assert broken.about in found.subject
+    assert broken.says in found.message
+    assert found.hint
 
 
 async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_names_it(
