@@ -9,7 +9,7 @@ from bot.cancellation.people import Kind
 from bot.doctor.results import CheckResult, Subject
 from bot.slack.directory import UNKNOWN_USER, kind_of
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
-from bot.slack.placement import ABSENT, is_direct, read_place
+from bot.slack.placement import ABSENT, is_direct, read_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -144,7 +144,7 @@ async def check_channel(
     except CALL_ERRORS as error:
         return _unreadable_channel(subject, error)
     found: Mapping[str, Any] = answer.get("channel") or {}
-    place = read_place(found, posts_anywhere=identity.posts_anywhere)
+    place = read_channel(found, posts_anywhere=identity.posts_anywhere)
     name = f"#{found.get('name') or channel.id}"
     if found.get("is_archived"):
         return subject.problem(f"{name} is archived", "Name another channel, or unarchive it.")
@@ -245,10 +245,10 @@ async def check_approvers_of(
     if policy.approvers.everyone:
         return subject.ok(f"{policy.approvals} wanted; every full member may approve")
     if policy.approvers.users - kinds.keys():
-        return subject.unchecked("not everybody who is named could be check up, see above")
+        return subject.unchecked("not everybody who is named could be looked up, see above")
     try:
         able = _able(policy.approvers, kinds)
-        able |= await directory.able_in(policy.approvers.groups, policy.approvals + 1)
+        able |= await directory.full_members_of(policy.approvers.groups, policy.approvals + 1)
         requesters = await _requesters(directory, policy.requesters)
     except DirectoryError as error:
         return subject.unchecked(f"the groups could not be read: {error.why}")

@@ -257,7 +257,7 @@ class SlackChecks:
         self._settings = settings
         self._client = client
         self._identity = bot.identity
-        self._directory = Directory(client, bot.identity, patience=TIMEOUT)
+        self._directory = Directory(client, bot.identity, timeout=TIMEOUT)
         self._kinds: dict[str, Kind] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._until = asyncio.get_running_loop().time() + IDS_TIMEOUT

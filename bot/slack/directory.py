@@ -1,4 +1,4 @@
-"""People and user groups: what somebody is, and which groups have them; closed when in doubt."""
+"""Looks up people and user groups in Slack; without an answer nobody has rights."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for which an answer holds: the groups' method allows 20 calls a minute.
-HOLDS = 60.0
+#: Seconds for which an answer is reused: Slack allows 20 calls a minute for groups.
+MAX_AGE = 60.0
 
-#: Seconds to wait for an answer: the click itself must be answered within 3.
-PATIENCE = 2.0
+#: Seconds to wait for an answer; the click itself must be acked within 3.
+LOOKUP_TIMEOUT = 2.0
 
-#: Why Slack's answer does not help, by its code.
-WHYS: Mapping[str, str] = {
+#: Sentences for Slack's error codes.
+REASONS: Mapping[str, str] = {
     "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
     "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
     "no_such_subteam": "A user group of the bot's settings does not exist.",
@@ -40,22 +40,22 @@ WHYS: Mapping[str, str] = {
     "user_not_visible": "The bot may not see this user.",
 }
 
-#: The codes that say that somebody is none of ours.
+#: The codes for a user who is not in the workspace.
 UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
 
-#: How many members of the approving groups are looked up: `users.info` allows 100 calls a minute.
-MOST_ASKED = 20
+#: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
+MAX_LOOKUPS = 20
 
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 
 class Directory:
-    """Who people are, by `users.info` and `usergroups.users.list`.
+    """People and groups, by `users.info` and `usergroups.users.list`.
 
     Args:
         client: the Web API.
-        identity: our own workspace.
-        patience: seconds to wait for Slack.
+        identity: the bot's workspace.
+        timeout: seconds to wait for Slack.
         clock: a monotonic clock, in seconds.
     """
 
@@ -64,85 +64,86 @@ class Directory:
         client: AsyncWebClient,
         identity: Identity,
         *,
-        patience: float = PATIENCE,
+        timeout: float = LOOKUP_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._identity = identity
-        self._patience = patience
+        self._timeout = timeout
         self._clock = clock
         self._kinds = AsyncCache(self._read_kind, clock)
         self._members = AsyncCache(self._read_members, clock)
 
-    async def person(self, who: Actor, people: People) -> Person:
-        """Say who somebody is, as far as it matters for being one of `people`.
+    async def person(self, actor: Actor, people: People) -> Person:
+        """Return the person, with all that decides whether they are one of `people`.
 
-        Whoever is named by id needs no look-up, and whoever is not ours has no group.
+        A person who is named by id needs no lookup, and an outsider is in no group.
 
         Raises:
-            DirectoryError: Slack did not say; the person has no rights.
+            DirectoryError: Slack did not answer; the person has no rights.
         """
-        if who.is_outsider:
-            return await self._outsider(who, people)
-        if who.id in people.users:
-            return Person(id=who.id, team=who.team)
-        kind, groups = await asyncio.gather(self._kind_of(who.id), self._groups_of(who.id, people))
-        return Person(id=who.id, team=who.team, kind=kind, groups=groups)
+        if actor.is_outsider:
+            return await self._outsider(actor, people)
+        if actor.id in people.users:
+            return Person(id=actor.id, team=actor.team)
+        kind, groups = await asyncio.gather(
+            self._kind_of(actor.id), self._groups_of(actor.id, people)
+        )
+        return Person(id=actor.id, team=actor.team, kind=kind, groups=groups)
 
-    async def acting(self, who: Actor, people: People) -> Person:
-        """Say who somebody is that does something, not only looks.
+    async def acting_person(self, actor: Actor, people: People) -> Person:
+        """Return a person who changes something; group membership is read again for them.
 
-        A no may come from memory, but a yes that rests on a group is asked of Slack anew: whoever
-        was taken out of it a moment ago has lost the right. Where Slack only asks to slow down,
-        what it said within the last minute counts.
+        A refusal may come from the cache. A permission by group is not: a member who was removed a
+        moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
 
         Raises:
-            DirectoryError: Slack did not say; the person has no rights.
+            DirectoryError: Slack did not answer; the person has no rights.
         """
         began = self._clock()
-        person = await self.person(who, people)
+        person = await self.person(actor, people)
         if not person.groups or person not in people:
             return person
-        groups = await self._groups_of(who.id, people, since=began)
+        groups = await self._groups_of(actor.id, people, since=began)
         return replace(person, groups=groups)
 
-    async def _outsider(self, who: Actor, people: People) -> Person:
-        # Ids alone could be those of somebody of ours: the team that Slack knows must fit.
-        if who.id in people.users and await self._kind_of(who.id) is not Kind.OUTSIDER:
+    async def _outsider(self, actor: Actor, people: People) -> Person:
+        # A payload could combine the id of a member with another team: Slack's team must match.
+        if actor.id in people.users and await self._kind_of(actor.id) is not Kind.OUTSIDER:
             raise DirectoryError(TWO_TEAMS)
-        return Person(id=who.id, team=who.team, kind=Kind.OUTSIDER)
+        return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
-        """Return the user ids of everybody in these groups; raises `DirectoryError`."""
-        lists = await asyncio.gather(*(self._ask(self._members, group) for group in groups))
+        """Return the user ids of all members of these groups; raises `DirectoryError`."""
+        lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))
         return frozenset().union(*lists)
 
-    async def able_in(self, groups: Iterable[str], enough: int) -> frozenset[str]:
-        """Return members of these groups that are full members, `enough` of them if there are.
+    async def full_members_of(self, groups: Iterable[str], enough: int) -> frozenset[str]:
+        """Return at least `enough` full members of these groups, if there are so many.
 
-        A big group is not asked through: of its later members nothing bad is assumed.
+        Only `MAX_LOOKUPS` members are looked up; all further ones count as full members.
 
         Raises:
             DirectoryError: the groups could not be read.
         """
         members = sorted(await self.members_of(groups))
-        able: set[str] = set()
-        for user in members[:MOST_ASKED]:
-            if len(able) >= enough:
+        full: set[str] = set()
+        for user in members[:MAX_LOOKUPS]:
+            if len(full) >= enough:
                 break
-            if await self._may_be_able(user):
-                able.add(user)
-        return frozenset(able).union(members[MOST_ASKED:])
+            if await self._may_be_full_member(user):
+                full.add(user)
+        return frozenset(full).union(members[MAX_LOOKUPS:])
 
-    async def _may_be_able(self, user: str) -> bool:
+    async def _may_be_full_member(self, user: str) -> bool:
         try:
             return await self._kind_of(user) is Kind.MEMBER
         except DirectoryError as error:
-            # Rights are checked at the click; who cannot be read now may be read then.
+            # Rights are checked again at the click, when this user may be readable.
             return error.code not in UNKNOWN_USER
 
     async def _kind_of(self, user: str) -> Kind:
-        return await self._ask(self._kinds, user)
+        return await self._load(self._kinds, user)
 
     async def _groups_of(
         self, user: str, people: People, since: float = -math.inf
@@ -150,18 +151,17 @@ class Directory:
         if people.everyone:
             return frozenset()
         groups = sorted(people.groups)
-        asking = (self._ask(self._members, group, since) for group in groups)
-        lists = await asyncio.gather(*asking)
-        return frozenset(group for group, have in zip(groups, lists, strict=True) if user in have)
+        lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
+        return frozenset(group for group, ids in zip(groups, lists, strict=True) if user in ids)
 
-    async def _ask(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
+    async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
-            return await cache.get(key, max_age=HOLDS, timeout=self._patience, since=since)
+            return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
         except CALL_ERRORS as error:
             limited = isinstance(translate_error(error), RateLimited)
-            stored = cache.get_stored(key, max_age=HOLDS) if limited else None
+            stored = cache.get_stored(key, max_age=MAX_AGE) if limited else None
             if stored is None:
-                raise _trouble(error) from error
+                raise _directory_error(error) from error
             return stored
 
     async def _read_kind(self, user: str) -> Kind:
@@ -174,8 +174,8 @@ class Directory:
 
 
 def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
-    """Read a user object of Slack; what is not plainly a full member is none."""
-    if user.get("is_stranger") or not _is_ours(user, identity):
+    """Read a user object of Slack; only an explicit full member is a `MEMBER`."""
+    if user.get("is_stranger") or not _is_in_workspace(user, identity):
         return Kind.OUTSIDER
     if user.get("deleted"):
         return Kind.DEACTIVATED
@@ -186,17 +186,15 @@ def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
     return Kind.MEMBER if user.get("id") else Kind.OUTSIDER
 
 
-def _is_ours(user: Mapping[str, Any], identity: Identity) -> bool:
+def _is_in_workspace(user: Mapping[str, Any], identity: Identity) -> bool:
     enterprise = user.get("enterprise_user") or {}
     teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
     known = {team for team in teams if team}
     return not known or bool(known & identity.homes)
 
 
-def _trouble(error: BaseException) -> DirectoryError:
-    meaning = translate_error(error)
-    if meaning.code in WHYS:
-        return DirectoryError(WHYS[meaning.code], meaning.code)
-    if meaning.code:
-        return DirectoryError(f"Slack answered {meaning.code}.", meaning.code)
+def _directory_error(error: BaseException) -> DirectoryError:
+    code = translate_error(error).code
+    if code:
+        return DirectoryError(REASONS.get(code, f"Slack answered {code}."), code)
     return DirectoryError("Slack did not answer in time.")

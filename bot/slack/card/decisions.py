@@ -81,12 +81,12 @@ class CardActions:
 
     async def approve(self, click: Click) -> Request:
         policy = await self._policy(click)
-        person = await self._directory.acting(click.actor, policy.approvers)
+        person = await self._directory.acting_person(click.actor, policy.approvers)
         return await self._service.approve(click.request_id, person)
 
     async def retry(self, click: Click) -> Request:
         policy = await self._policy(click)
-        person = await self._directory.acting(click.actor, policy.requesters)
+        person = await self._directory.acting_person(click.actor, policy.requesters)
         return await self._service.retry(click.request_id, person)
 
     async def withdraw(self, click: Click) -> Request:
@@ -143,7 +143,7 @@ class CardActions:
         if request.state is not State.AWAITING:
             return AlreadyHandled(request)
         policy = require_policy(self._service, request.ref.project_id)
-        person = await self._directory.acting(click.actor, policy.approvers)
+        person = await self._directory.acting_person(click.actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
 
     def _start(self, work: Coroutine[Any, Any, None], click: Click) -> None:

@@ -24,7 +24,7 @@ from bot.slack.errors import (
     SlackUnavailable,
     translate_error,
 )
-from bot.slack.placement import NowhereToPost, choose, target
+from bot.slack.placement import NoPlacement, choose, target_channel
 from bot.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Dialogs:
         )
         if refusal := rules.may_request(policy, person):
             raise refusal
-        if isinstance(placement, NowhereToPost):
+        if isinstance(placement, NoPlacement):
             raise Refusal(placement.sentence)
         if refusal := rules.check_enough_approvers(policy, actor.id, members):
             raise refusal
@@ -209,10 +209,10 @@ class Dialogs:
 
     async def _placement(
         self, policy: Policy, job: JobTarget, actor: Actor
-    ) -> Placement | NowhereToPost:
-        channel = target(policy, job.asked_in)
+    ) -> Placement | NoPlacement:
+        channel = target_channel(policy, job.asked_in)
         ids = {channel, job.asked_in}
-        found = await asyncio.gather(*(self._channels.place(each) for each in ids))
+        found = await asyncio.gather(*(self._channels.info(each) for each in ids))
         channels = dict(zip(ids, found, strict=True))
         return choose(policy, job.asked_in, channels[channel], actor.id, channels[job.asked_in])
 
@@ -220,7 +220,7 @@ class Dialogs:
         if policy.approvals == 0:
             return frozenset()
         # One more than needed, because the requester may be one of them.
-        return await self._directory.able_in(policy.approvers.groups, policy.approvals + 1)
+        return await self._directory.full_members_of(policy.approvers.groups, policy.approvals + 1)
 
     def _details_view(
         self, details: JobDetails, job: JobTarget, policy: Policy, placement: Placement

@@ -153,7 +153,8 @@ class Submissions:
             raise not_allowed
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._directory.acting(actor, policy.requesters), self._directory.members_of(groups)
+            self._directory.acting_person(actor, policy.requesters),
+            self._directory.members_of(groups),
         )
         submission = Submission(
             key=str(view["id"]),
@@ -174,7 +175,7 @@ class Submissions:
     async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
         request = await self._service.request(request_id)
         policy = require_policy(self._service, request.ref.project_id)
-        person = await self._directory.acting(actor, policy.approvers)
+        person = await self._directory.acting_person(actor, policy.approvers)
         return await self._service.deny(request_id, person, reason)
 
     def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:

@@ -61,7 +61,7 @@ class BoltHarness(ServiceOnSqlite):
             IDENTITY,
             signing_secret=None,
             service=self.service,
-            directory=Directory(self.slack, IDENTITY, patience=0.2),
+            directory=Directory(self.slack, IDENTITY, timeout=0.2),
             background=self.background,
             links=LINKS,
             on_ack=self.acks.append,

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from bot.cancellation.people import EVERYONE, Kind, People
-from bot.slack.directory import HOLDS, Directory, kind_of
+from bot.slack.directory import MAX_AGE, Directory, kind_of
 from bot.slack.errors import DirectoryError
 from bot.slack.identity import Identity
 from bot.slack.payloads import Actor
@@ -34,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def directory(slack: FakeSlack, clock: Clock) -> Directory:
-    return Directory(slack, IDENTITY, patience=0.05, clock=clock.monotonic)
+    return Directory(slack, IDENTITY, timeout=0.05, clock=clock.monotonic)
 
 
 @pytest.mark.parametrize(
@@ -50,31 +50,27 @@ def directory(slack: FakeSlack, clock: Clock) -> Directory:
         ({"id": ""}, Kind.OUTSIDER),
     ],
 )
-def test_only_a_plain_full_member_is_one(flags: dict[str, Any], kind: Kind) -> None:
+def test_kind_of_user_is_read_from_its_flags(flags: dict[str, Any], kind: Kind) -> None:
     user = {"id": "U1", "team_id": HOME, **flags}
 
     assert kind_of(user, IDENTITY) is kind
 
 
-def test_a_person_of_another_workspace_of_our_organization_is_a_member() -> None:
+def test_user_of_another_workspace_of_the_organization_is_a_member() -> None:
     ours = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
     user = {"id": "U1", "team_id": "T0SISTER", "enterprise_user": {"enterprise_id": "E0ORG"}}
 
     assert kind_of(user, ours) is Kind.MEMBER
 
 
-async def test_whoever_is_named_by_id_needs_no_look_up(
-    directory: Directory, slack: FakeSlack
-) -> None:
+async def test_person_named_by_id_needs_no_lookup(directory: Directory, slack: FakeSlack) -> None:
     person = await directory.person(RINA, NAMED)
 
     assert person in NAMED
     assert slack.calls == []
 
 
-async def test_an_outsider_has_no_rights_unless_named(
-    directory: Directory, slack: FakeSlack
-) -> None:
+async def test_outsider_has_no_rights_unless_named(directory: Directory, slack: FakeSlack) -> None:
     person = await directory.person(OLGA, EVERYONE)
 
     assert person.kind is Kind.OUTSIDER
@@ -83,7 +79,7 @@ async def test_an_outsider_has_no_rights_unless_named(
     assert slack.calls == []
 
 
-async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
+async def test_known_id_with_another_team_is_refused(
     directory: Directory,
 ) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
@@ -92,7 +88,7 @@ async def test_an_id_of_ours_that_comes_with_another_team_is_not_our_person(
         await directory.person(stranger, NAMED)
 
 
-async def test_a_yes_to_somebody_who_acts_is_asked_of_slack_anew(
+async def test_group_membership_of_an_acting_person_is_read_again(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
@@ -100,21 +96,21 @@ async def test_a_yes_to_somebody_who_acts_is_asked_of_slack_anew(
     clock.forward(1)
     slack.says("usergroups.users.list", {"users": []})
 
-    assert await directory.acting(ada, GROUP) not in GROUP
+    assert await directory.acting_person(ada, GROUP) not in GROUP
 
 
-async def test_a_no_may_come_from_memory(
+async def test_refusal_may_come_from_the_cache(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
     assert await directory.person(RINA, GROUP) not in GROUP
     clock.forward(1)
     asked = len(slack.calls)
 
-    assert await directory.acting(RINA, GROUP) not in GROUP
+    assert await directory.acting_person(RINA, GROUP) not in GROUP
     assert len(slack.calls) == asked
 
 
-async def test_what_slack_said_a_moment_ago_counts_only_where_it_asks_to_slow_down(
+async def test_cached_membership_counts_only_under_a_rate_limit(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
@@ -122,12 +118,12 @@ async def test_what_slack_said_a_moment_ago_counts_only_where_it_asks_to_slow_do
     clock.forward(1)
     slack.says("usergroups.users.list", "ratelimited", "internal_error")
 
-    assert await directory.acting(ada, GROUP) in GROUP
+    assert await directory.acting_person(ada, GROUP) in GROUP
     with pytest.raises(DirectoryError, match="internal_error"):
-        await directory.acting(ada, GROUP)
+        await directory.acting_person(ada, GROUP)
 
 
-async def test_groups_are_asked_only_where_they_matter(
+async def test_groups_are_read_only_if_the_policy_names_some(
     directory: Directory, slack: FakeSlack
 ) -> None:
     await directory.person(RINA, EVERYONE)
@@ -135,7 +131,7 @@ async def test_groups_are_asked_only_where_they_matter(
     assert slack.methods == ["users.info"]
 
 
-async def test_a_member_of_the_group_is_in_it_and_others_are_not(directory: Directory) -> None:
+async def test_only_members_are_in_the_group(directory: Directory) -> None:
     ada = await directory.person(Actor(id="U0ADA", team=HOME, is_outsider=False), GROUP)
     rina = await directory.person(RINA, GROUP)
 
@@ -143,7 +139,7 @@ async def test_a_member_of_the_group_is_in_it_and_others_are_not(directory: Dire
     assert rina not in GROUP
 
 
-async def test_the_members_of_several_groups_are_taken_together(
+async def test_members_of_several_groups_are_combined(
     directory: Directory, slack: FakeSlack
 ) -> None:
     slack.says("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
@@ -152,7 +148,7 @@ async def test_the_members_of_several_groups_are_taken_together(
     assert await directory.members_of([]) == frozenset()
 
 
-async def test_guests_of_an_approving_group_are_no_approvers(
+async def test_guests_of_a_group_are_not_full_members(
     directory: Directory, slack: FakeSlack
 ) -> None:
     slack.says("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
@@ -165,25 +161,25 @@ async def test_guests_of_an_approving_group_are_no_approvers(
         "internal_error",
     )
 
-    assert await directory.able_in(["S1"], 3) == {"U3", "U4"}
+    assert await directory.full_members_of(["S1"], 3) == {"U3", "U4"}
 
 
-async def test_of_a_group_only_as_many_are_looked_up_as_are_needed(
+async def test_only_as_many_members_are_looked_up_as_needed(
     directory: Directory, slack: FakeSlack
 ) -> None:
     many = [f"U{number:03d}" for number in range(100)]
     slack.says("usergroups.users.list", {"users": many})
     slack.says("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
 
-    assert await directory.able_in(["S1"], 2) >= {"U000", "U001"}
+    assert await directory.full_members_of(["S1"], 2) >= {"U000", "U001"}
     assert slack.methods.count("users.info") == 2
 
 
-async def test_answers_hold_for_a_minute(
+async def test_answers_are_cached_for_a_minute(
     directory: Directory, slack: FakeSlack, clock: Clock
 ) -> None:
     await directory.members_of(["S1"])
-    clock.forward(HOLDS - 1)
+    clock.forward(MAX_AGE - 1)
     await directory.members_of(["S1"])
     kept = len(slack.calls)
     clock.forward(2)
@@ -192,7 +188,7 @@ async def test_answers_hold_for_a_minute(
     assert (kept, len(slack.calls)) == (1, 2)
 
 
-async def test_one_question_is_in_flight_for_many_who_wait(
+async def test_concurrent_lookups_of_a_group_share_one_call(
     directory: Directory, slack: FakeSlack
 ) -> None:
     gate = slack.scripts["usergroups.users.list"].gate = asyncio.Event()
@@ -215,7 +211,7 @@ async def test_one_question_is_in_flight_for_many_who_wait(
         (aiohttp.ServerDisconnectedError(), "Slack did not answer in time"),
     ],
 )
-async def test_without_an_answer_nobody_has_rights_and_the_sentence_says_why(
+async def test_failed_lookup_gives_no_rights_and_reports_why(
     directory: Directory, slack: FakeSlack, failure: str | Exception, sentence: str
 ) -> None:
     slack.says("usergroups.users.list", failure)
@@ -225,7 +221,7 @@ async def test_without_an_answer_nobody_has_rights_and_the_sentence_says_why(
     assert "nothing was done" in str(caught.value)
 
 
-async def test_a_failure_is_not_remembered(directory: Directory, slack: FakeSlack) -> None:
+async def test_failure_is_not_cached(directory: Directory, slack: FakeSlack) -> None:
     slack.says("users.info", "fatal_error")
     with pytest.raises(DirectoryError):
         await directory.person(RINA, EVERYONE)
@@ -233,7 +229,7 @@ async def test_a_failure_is_not_remembered(directory: Directory, slack: FakeSlac
     assert await directory.person(RINA, EVERYONE) in EVERYONE
 
 
-async def test_a_slow_answer_is_not_waited_for_but_found_by_the_next_click(
+async def test_answer_after_the_timeout_is_used_by_the_next_call(
     directory: Directory, slack: FakeSlack
 ) -> None:
     gate = slack.scripts["users.info"].gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""How many calls the Web API client makes at once, and what it makes of answers not of Slack's."""
+"""The Web API client: its connections, and answers that are not JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> A
     await runner.cleanup()
 
 
-async def test_a_page_of_a_proxy_is_no_answer_of_slack(address_of_a_proxy: str) -> None:
+async def test_page_of_a_proxy_is_reported_as_unavailable(address_of_a_proxy: str) -> None:
     async with new_session() as session:
         client = build_client("xoxb-1", address_of_a_proxy, session)
 
@@ -48,16 +48,16 @@ async def test_a_page_of_a_proxy_is_no_answer_of_slack(address_of_a_proxy: str) 
     assert isinstance(translate_error(refused.value), SlackUnavailable)
 
 
-async def test_a_rush_of_calls_opens_so_many_connections_and_no_more() -> None:
-    """They stay while the bot is busy, and each holds memory."""
+async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() -> None:
+    """Connections stay open while the bot is busy, and each uses memory."""
     seen = set()
 
-    async def late(request: web.Request) -> web.Response:
+    async def slow(request: web.Request) -> web.Response:
         seen.add(request.transport)
         await asyncio.sleep(0.05)
         return web.json_response({"ok": True})
 
-    async with serving(late) as address, new_session() as session:
+    async with serving(slow) as address, new_session() as session:
         client = build_client("xoxb-1", address, session)
         await asyncio.gather(*(client.api_test() for _ in range(4 * MAX_CONNECTIONS)))
 

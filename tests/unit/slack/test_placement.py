@@ -1,4 +1,4 @@
-"""Where a card is to stand."""
+"""The placement of cards."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from bot.cancellation.policy import Policy
 from bot.slack.placement import (
-    HOLDS,
+    MAX_AGE,
     ChannelInfo,
     Channels,
-    NowhereToPost,
+    NoPlacement,
     Placement,
     choose,
-    read_place,
-    target,
+    read_channel,
+    target_channel,
 )
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
@@ -50,7 +50,7 @@ DIRECT = ChannelInfo(is_direct=True, is_shared=False)
         (BOTH, OPEN, "C0AUDIT"),
     ],
 )
-def test_the_card_stands_where_it_can_be_seen(
+def test_card_is_placed_where_it_can_be_seen(
     policy: Policy, place: ChannelInfo, channel: str
 ) -> None:
     standing = choose(policy, "C0OPS", place, "U0RINA")
@@ -73,12 +73,12 @@ def test_the_card_stands_where_it_can_be_seen(
         (BOTH, UNKNOWN),
     ],
 )
-def test_what_approvers_could_not_see_is_refused_with_what_to_do(
+def test_card_that_approvers_could_not_see_is_refused_with_advice(
     policy: Policy, place: ChannelInfo
 ) -> None:
     standing = choose(policy, "C0OPS", place, "U0RINA")
 
-    assert isinstance(standing, NowhereToPost)
+    assert isinstance(standing, NoPlacement)
     assert "BOT_AUDIT_CHANNEL" in standing.sentence
 
 
@@ -94,7 +94,7 @@ def test_what_approvers_could_not_see_is_refused_with_what_to_do(
         (DIRECT, "The command was typed in a direct message. The card goes to <#C0AUDIT>."),
     ],
 )
-def test_the_dialog_says_why_the_card_goes_to_the_audit_channel(
+def test_note_explains_why_the_card_goes_to_the_audit_channel(
     typed: ChannelInfo, note: str
 ) -> None:
     standing = choose(BOTH, "C0OPS", OPEN, "U0RINA", typed)
@@ -102,18 +102,18 @@ def test_the_dialog_says_why_the_card_goes_to_the_audit_channel(
     assert standing == Placement(channel="C0AUDIT", note=note)
 
 
-def test_the_advice_fits_the_obstacle() -> None:
+def test_advice_matches_the_obstacle() -> None:
     unreachable = choose(BOTH, "C0OPS", CLOSED, "U0RINA")
     shared = choose(STRICT, "C0OPS", SHARED, "U0RINA")
 
-    assert isinstance(unreachable, NowhereToPost)
+    assert isinstance(unreachable, NoPlacement)
     assert "Invite the bot to <#C0AUDIT>" in unreachable.sentence
-    assert isinstance(shared, NowhereToPost)
+    assert isinstance(shared, NoPlacement)
     assert "name this channel in BOT_CHANNELS" in shared.sentence
 
 
-def test_the_audit_channel_is_the_one_to_look_at() -> None:
-    assert (target(FREE, "C0OPS"), target(AUDITED, "C0OPS")) == ("C0OPS", "C0AUDIT")
+def test_audit_channel_is_the_target() -> None:
+    assert (target_channel(FREE, "C0OPS"), target_channel(AUDITED, "C0OPS")) == ("C0OPS", "C0AUDIT")
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ def test_the_audit_channel_is_the_one_to_look_at() -> None:
         ),
     ],
 )
-def test_a_channel_of_slack_is_read(channel: dict[str, Any], place: ChannelInfo) -> None:
-    assert read_place(channel) == place
+def test_channel_object_of_slack_is_read(channel: dict[str, Any], place: ChannelInfo) -> None:
+    assert read_channel(channel) == place
 
 
-def test_with_the_scope_for_it_every_public_channel_will_do() -> None:
+def test_scope_for_public_channels_allows_posting_without_membership() -> None:
     public = {"is_member": False, "is_private": False}
     private = {"is_member": False, "is_private": True}
 
-    assert read_place(public, posts_anywhere=True).can_post
-    assert not read_place(private, posts_anywhere=True).can_post
+    assert read_channel(public, posts_anywhere=True).can_post
+    assert not read_channel(private, posts_anywhere=True).can_post
 
 
-async def test_a_direct_message_needs_no_question() -> None:
+async def test_direct_message_needs_no_lookup() -> None:
     slack = FakeSlack()
 
-    assert (await Channels(slack, IDENTITY).place("D0RINA")).is_direct
+    assert (await Channels(slack, IDENTITY).info("D0RINA")).is_direct
     assert slack.calls == []
 
 
@@ -159,36 +159,36 @@ async def test_a_direct_message_needs_no_question() -> None:
         (aiohttp.ServerDisconnectedError(), None),
     ],
 )
-async def test_what_slack_does_not_say_is_unknown_and_no_error(
+async def test_failed_lookup_is_unknown_and_not_an_error(
     failure: str | Exception, can_post: bool | None
 ) -> None:
     slack = FakeSlack()
     slack.says("conversations.info", failure)
-    place = await Channels(slack, IDENTITY).place("C0OPS")
+    place = await Channels(slack, IDENTITY).info("C0OPS")
 
     assert place.can_post is can_post
     assert place.why
 
 
-async def test_many_commands_at_once_are_one_question() -> None:
+async def test_concurrent_lookups_share_one_call() -> None:
     slack, now = FakeSlack(), [0.0]
     channels = Channels(slack, IDENTITY, clock=lambda: now[0])
-    await asyncio.gather(*(channels.place("C0OPS") for _ in range(5)))
-    now[0] = HOLDS - 1
-    await channels.place("C0OPS")
+    await asyncio.gather(*(channels.info("C0OPS") for _ in range(5)))
+    now[0] = MAX_AGE - 1
+    await channels.info("C0OPS")
     asked_at_once = len(slack.calls)
-    now[0] = HOLDS + 1
-    await channels.place("C0OPS")
+    now[0] = MAX_AGE + 1
+    await channels.info("C0OPS")
 
     assert (asked_at_once, len(slack.calls)) == (1, 2)
 
 
-async def test_a_no_is_asked_again_since_somebody_may_have_invited_the_bot() -> None:
+async def test_negative_answer_is_looked_up_again() -> None:
     slack, now = FakeSlack(), [0.0]
     slack.says("conversations.info", {"channel": {"id": "C0OPS", "is_member": False}})
     channels = Channels(slack, IDENTITY, clock=lambda: now[0])
-    before = await channels.place("C0OPS")
+    before = await channels.info("C0OPS")
     now[0] = 1.0
-    after = await channels.place("C0OPS")
+    after = await channels.info("C0OPS")
 
     assert (before.can_post, after.can_post, len(slack.calls)) == (False, True, 2)

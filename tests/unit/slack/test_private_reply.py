@@ -1,4 +1,4 @@
-"""A private answer finds a way to its reader."""
+"""Private replies and their fallbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ResponseUrl:
-    """A loopback server in the place of Slack's response URL."""
+    """A loopback server as response URL."""
 
     url: str = ""
     status: int = 200
@@ -49,9 +49,7 @@ async def slack() -> AsyncIterator[FakeSlack]:
         yield client
 
 
-async def test_the_response_url_is_the_first_way(
-    slack: FakeSlack, response_url: ResponseUrl
-) -> None:
+async def test_response_url_is_tried_first(slack: FakeSlack, response_url: ResponseUrl) -> None:
     await PrivateReply(slack).send_text(
         ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
     )
@@ -65,7 +63,7 @@ async def test_the_response_url_is_the_first_way(
     assert slack.calls == []
 
 
-async def test_a_used_up_response_url_is_replaced_by_an_ephemeral_message(
+async def test_refused_response_url_falls_back_to_an_ephemeral_message(
     slack: FakeSlack, response_url: ResponseUrl
 ) -> None:
     response_url.status = 404
@@ -76,16 +74,18 @@ async def test_a_used_up_response_url_is_replaced_by_an_ephemeral_message(
     assert slack.methods == ["chat.postEphemeral"]
 
 
-async def test_a_response_url_that_nobody_answers_is_replaced_too(slack: FakeSlack) -> None:
-    nobody = "http://127.0.0.1:1/"
+async def test_unreachable_response_url_falls_back_to_an_ephemeral_message(
+    slack: FakeSlack,
+) -> None:
+    unreachable = "http://127.0.0.1:1/"
     await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=nobody), "No."
+        ReplyTarget(user="U1", channel="C1", response_url=unreachable), "No."
     )
 
     assert slack.methods == ["chat.postEphemeral"]
 
 
-async def test_the_direct_message_is_the_last_way(slack: FakeSlack) -> None:
+async def test_failed_ephemeral_message_falls_back_to_a_direct_message(slack: FakeSlack) -> None:
     slack.says("chat.postEphemeral", "user_not_in_channel")
     await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
 
@@ -93,13 +93,13 @@ async def test_the_direct_message_is_the_last_way(slack: FakeSlack) -> None:
     assert slack.called("chat.postMessage")[0]["channel"] == "U1"
 
 
-async def test_without_a_channel_it_is_the_first_way_left(slack: FakeSlack) -> None:
+async def test_target_without_channel_gets_a_direct_message(slack: FakeSlack) -> None:
     await PrivateReply(slack).send_text(ReplyTarget(user="U1"), "No.")
 
     assert slack.methods == ["chat.postMessage"]
 
 
-async def test_when_no_way_is_left_the_log_says_so_without_an_error(slack: FakeSlack) -> None:
+async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> None:
     for method in ("chat.postEphemeral", "chat.postMessage"):
         slack.scripts[method].answers.append("user_not_found")
     with capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""Who stands behind a payload, by its ids alone."""
+"""Actors, channels and reply targets of payloads; the bot's identity."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def click(user_team: str | None, installed: str = HOME) -> dict[str, Any]:
     return {"user": user, "team": {"id": installed}}
 
 
-def test_a_command_names_its_user_flatly() -> None:
-    who = actor_of({"user_id": "U1", "team_id": HOME}, IDENTITY)
+def test_actor_of_a_command_is_read_from_flat_fields() -> None:
+    actor = actor_of({"user_id": "U1", "team_id": HOME}, IDENTITY)
 
-    assert (who.id, who.team, who.is_outsider) == ("U1", HOME, False)
+    assert (actor.id, actor.team, actor.is_outsider) == ("U1", HOME, False)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_a_command_names_its_user_flatly() -> None:
         (click(None, installed="T0OTHER"), True),
     ],
 )
-def test_the_users_team_decides_who_is_ours(body: dict[str, Any], is_outsider: bool) -> None:
+def test_team_of_the_user_decides_about_outsiders(body: dict[str, Any], is_outsider: bool) -> None:
     assert actor_of(body, IDENTITY).is_outsider is is_outsider
 
 
-def test_in_an_organization_slack_is_asked_instead() -> None:
+def test_actor_of_an_organization_is_no_outsider_by_the_payload() -> None:
     assert not actor_of(click("T0SISTER"), GRID).is_outsider
 
 
@@ -52,26 +52,24 @@ def test_in_an_organization_slack_is_asked_instead() -> None:
         ({"container": {"type": "view"}}, None),
     ],
 )
-def test_the_channel_is_found_wherever_a_payload_has_it(
-    body: dict[str, Any], channel: str | None
-) -> None:
+def test_channel_is_read_from_any_of_its_fields(body: dict[str, Any], channel: str | None) -> None:
     assert channel_of(body) == channel
 
 
-def test_a_spot_has_what_an_answer_needs() -> None:
+def test_reply_target_has_user_channel_and_response_url() -> None:
     body = {**click(HOME), "channel": {"id": "C1"}, "response_url": "https://x"}
 
     assert reply_target_of(body) == ReplyTarget(user="U1", channel="C1", response_url="https://x")
 
 
-def test_the_bots_scopes_say_where_it_may_post() -> None:
+def test_scopes_decide_whether_the_bot_posts_anywhere() -> None:
     answer = {"team_id": HOME, "user_id": "U0BOT"}
 
     assert Identity.of(answer, "commands,chat:write.public").posts_anywhere
     assert not Identity.of(answer, "commands,chat:write").posts_anywhere
 
 
-def test_the_link_to_a_message_is_slacks_own() -> None:
+def test_link_to_a_message_equals_slacks() -> None:
     link = IDENTITY.link_to("C0OPS", "1700000000.000100")
 
     assert link == "https://shop.slack.com/archives/C0OPS/p1700000000000100"
