@@ -13,7 +13,7 @@ import structlog
 
 from bot.doctor import warn_about_ids
 from bot.services.sweeper import Sweeper
-from bot.services.watch.watcher import Watcher
+from bot.services.watch import Watcher
 from bot.slack.bolt_app import build_app
 from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory

@@ -16,14 +16,14 @@ from bot.services.rate_limit import RateLimitBudget
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.slack.receivers import HttpReceiver
-from bot.storage.clock import DatabaseClock
+from bot.storage.database import DatabaseClock
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from bot.web.health import add_health
 from bot.web.metrics import add_metrics
+from bot.web.server import add_health
 from bot.web.signature_middleware import MAX_BODY_BYTES, PATH, verify_slack_requests
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from bot.atlas import protocol
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp
 from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, Project, RestoreJob
-from bot.backoff import backoff
+from bot.timings import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bot.services.runner import Runner
-    from bot.storage.clock import DatabaseClock
+    from bot.storage.database import DatabaseClock
     from bot.storage.lease_store import LeaseStore
     from bot.storage.request_store import RequestStore
 

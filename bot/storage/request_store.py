@@ -9,8 +9,8 @@ from bot.cancellation.errors import AlreadyHandled, Conflict, JobAlreadyRequeste
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.posts import PostKind
-from bot.storage.mapping import shown_to_json
 from bot.storage.queries import requests as request_queries
+from bot.storage.tables import shown_to_json
 from bot.storage.unit_of_work import UnitOfWork, read, write
 
 if TYPE_CHECKING:

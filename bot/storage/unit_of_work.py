@@ -17,9 +17,9 @@ from bot.cancellation.errors import AlreadyHandled, RequestNotFound
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind, message_id
-from bot.storage.mapping import request_from_row, request_to_row
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
+from bot.storage.tables import request_from_row, request_to_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

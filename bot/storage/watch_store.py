@@ -12,8 +12,8 @@ from bot.cancellation.errors import Conflict
 from bot.cancellation.lifecycle import Card
 from bot.cancellation.posts import NAMESPACE
 from bot.cancellation.watched_job import RecordedJob, WatchedJob, WatchedState, compare
-from bot.storage.mapping import shown_from_json, shown_to_json
 from bot.storage.queries import watch as statements
+from bot.storage.tables import shown_from_json, shown_to_json
 from bot.storage.unit_of_work import UnitOfWork, read, write
 
 if TYPE_CHECKING:

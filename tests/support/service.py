@@ -16,9 +16,9 @@ from bot.services.service import CancellationService
 from bot.storage import tables
 from bot.storage.database import Database
 from bot.storage.history import History
-from bot.storage.mapping import request_to_row
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
+from bot.storage.tables import request_to_row
 from tests.support.domain import PROJECT_ID, Clock, a_job
 from tests.support.fake_atlas import FakeAtlas
 

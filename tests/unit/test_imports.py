@@ -14,15 +14,14 @@ RULES = {
     "bot.atlas",
     "bot.cancellation",
     "bot.async_cache",
-    "bot.backoff",
-    "bot.tasks",
     "bot.timings",
+    "bot.tasks",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
     "bot.async_cache": {"bot.tasks"},
-    "bot.atlas": {"bot.backoff"},
-    "bot.backoff": set(),
+    "bot.atlas": {"bot.timings"},
+    "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},
     "bot.log_config": set(),
     "bot.sandbox": set(),
@@ -31,7 +30,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
-    "bot.timings": set(),
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.web": set(),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, bindparam, exists, insert, literal_column, or_, select, update
 
 from bot.cancellation.posts import PostKind
-from bot.storage.clock import has_passed
+from bot.storage.database import has_passed
 from bot.storage.tables import posts
 
 if TYPE_CHECKING:

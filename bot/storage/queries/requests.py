@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
-from bot.storage.clock import has_passed
+from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.tables import approvals, audit_events, posts, requests
 

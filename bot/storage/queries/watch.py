@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, delete, insert, literal_column, null, or_, select, update
 
 from bot.cancellation.watched_job import OPEN
-from bot.storage.clock import has_passed
+from bot.storage.database import has_passed
 from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.web.health import Check, add_health
 from bot.web.metrics import Metrics, add_metrics
+from bot.web.server import Check, add_health
 
 if TYPE_CHECKING:
     import aiohttp

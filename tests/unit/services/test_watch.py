@@ -24,13 +24,14 @@ from bot.atlas import (
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
 from bot.services.rate_limit import BUCKET_SIZE, RateLimitBudget
-from bot.services.watch.poll_schedule import (
+from bot.services.watch import (
+    MAX_CONCURRENT_READS,
     MAX_RATE_LIMIT_BACKOFF,
     PollSchedule,
+    Watcher,
     rate_limit_backoff,
     retry_interval,
 )
-from bot.services.watch.watcher import MAX_CONCURRENT_READS, Watcher
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, Clock, a_job

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.lifecycle import Outcome, State
-from bot.storage.clock import DatabaseClock, wall_clock
-from bot.storage.database import Database
+from bot.storage.database import Database, DatabaseClock, wall_clock
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.queries.requests import LONGEST_LEASE

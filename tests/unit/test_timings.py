@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.backoff import backoff
+from bot.timings import backoff
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""Polls the restore jobs of each watched project."""
