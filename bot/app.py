@@ -18,7 +18,7 @@ from bot.slack.bolt_app import build_app
 from bot.slack.client import build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.links import Links
-from bot.slack.outbox.announcements import Announcements
+from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.startup_checks import (
@@ -112,7 +112,7 @@ class Bot:
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         self._start_outbox(services, links)
-        self._start_watchers(services, client, links)
+        self._start_watchers(services)
         self._start_receiver(receiver, services, client, identity, links)
         self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
@@ -191,16 +191,23 @@ class Bot:
         self._start_loop(sweeper.run(), "sweeper")
         self._start_loop(load_project_names(services), "projects")
 
+    @property
+    def _watch_channels(self) -> dict[str, str]:
+        """The channels for announcements, by the id of the project."""
+        return {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
+
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
+        messages = MessageBuilder(
+            links, services.cancellation.policy_of, self._watch_channels.get, services.name_of
+        )
         self._outbox = outbox = Outbox(
             services.outbox,
             client,
             self.owner,
-            services.cancellation.policy_of,
-            links,
-            trail=self._tracing.trace,
+            messages,
+            tracer=self._tracing.trace,
             timings=self._timings,
         )
         task = asyncio.create_task(outbox.run(), name="outbox")
@@ -208,24 +215,9 @@ class Bot:
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
 
-    def _start_watchers(self, services: CoreServices, client: AsyncWebClient, links: Links) -> None:
+    def _start_watchers(self, services: CoreServices) -> None:
         """Watch the projects that have a watch channel."""
-        channels = {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
-        if not channels:
-            return
-        announcements = Announcements(
-            services.watches,
-            client,
-            channels.get,
-            services.name_of,
-            links,
-            timings=self._timings,
-        )
-        task = asyncio.create_task(announcements.run(), name="announcements")
-        self._on_shutdown(
-            lambda seconds: announcements.stop(task, seconds), self._timings.outbox_stop_timeout
-        )
-        for project_id in channels:
+        for project_id in self._watch_channels:
             watcher = Watcher(
                 project_id,
                 services.atlas[project_id],
@@ -233,7 +225,7 @@ class Bot:
                 services.watches,
                 interval=self.settings.watch_interval.total_seconds(),
                 timings=self._timings,
-                on_change=announcements.wake,
+                on_change=self._notify_outbox,
             )
             self._start_loop(watcher.run(), f"watch {project_id}")
 

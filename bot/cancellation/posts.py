@@ -1,75 +1,81 @@
-"""What is to be posted or edited in Slack: written with the transition, delivered afterwards."""
+"""Messages in the outbox: enqueued with the change they report, delivered to Slack afterwards."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from bot.cancellation.events import EventName
     from bot.cancellation.lifecycle import Request
+    from bot.cancellation.watched_job import WatchedJob
 
-#: Our own namespace for the ids that let Slack recognise a repeated post.
+#: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
 NAMESPACE = uuid.UUID("5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10")
 
 
 class PostKind(StrEnum):
-    """What kind of message a post is."""
+    """The kinds of messages."""
 
-    CARD = "card"  #: the one card; everything else of the request waits for it
-    EDIT = "edit"  #: the card again, as the row is now
+    CARD = "card"  #: posts the request's card; the request's other posts wait for it
+    EDIT = "edit"  #: updates the card
     REPLY = "reply"  #: one step, in the card's thread
+    ANNOUNCEMENT = "announcement"  #: posts a watched job, or updates the message about it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """One message to deliver, claimed for this process until its lease runs out.
+class BasePost:
+    """One message, claimed by this process until its lease runs out.
 
     Attributes:
-        request: the request as it is now: a card renders this, never what was.
-        event: what a reply tells of.
-        actor: the user id of whoever did it, or None for the bot itself.
-        at: when it happened.
-        detail: what the event adds.
-        client_msg_id: the same for every try of this post.
-        attempts: how often it has been tried, this time included.
+        client_msg_id: the same for every attempt.
+        attempts: how often delivery was tried, this time included.
     """
 
     id: int
-    request: Request
     kind: PostKind
+    client_msg_id: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPost(BasePost):
+    """A message about a request.
+
+    Attributes:
+        request: the request when the post was claimed; a card shows this state.
+        event: the event that a reply reports.
+        actor: the Slack user id of the person who caused the event, or None for the bot.
+        at: when the event happened.
+        detail: the event's detail.
+    """
+
+    request: Request
     event: EventName
     actor: str | None
     at: datetime
-    client_msg_id: str
-    attempts: int
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def message_id(request: str, event: str, number: int) -> str:
-    """Derive the `client_msg_id` of a post from its request and event."""
-    return str(uuid.uuid5(NAMESPACE, f"{request}/{event}/{number}"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement(BasePost):
+    """A message about a restore job that the watch found.
+
+    Attributes:
+        job: the job when the post was claimed.
+    """
+
+    job: WatchedJob
 
 
-class Posts(Protocol):
-    """The outbox, as whoever delivers sees it."""
+Post: TypeAlias = RequestPost | Announcement
 
-    async def claim_posts(self, owner: str, limit: int) -> Sequence[Post]:
-        """Take up to `limit` posts that are due, in order within each request."""
 
-    async def post_sent(self, post: Post, channel: str, ts: str) -> None:
-        """Note where the message stands now; a card's place becomes its request's."""
-
-    async def post_again(self, post: Post, seconds: float, error: str) -> None:
-        """Put the post back, due again in `seconds`."""
-
-    async def post_dropped(self, post: Post, error: str) -> None:
-        """Give the post up, for good and on record."""
-
-    async def move_card(self, post: Post, channel: str, because: str) -> None:
-        """Send the request's card, and all that follows it, to `channel` instead, on record."""
+def message_id(subject: str, event: str, number: int) -> str:
+    """Derive the `client_msg_id` of a post from its subject and event."""
+    return str(uuid.uuid5(NAMESPACE, f"{subject}/{event}/{number}"))

@@ -1,4 +1,4 @@
-"""What the watch has seen of a restore job, and what a look at a cluster changes (pure)."""
+"""Restore jobs that the watch knows, and how a new list of jobs changes them (pure)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class WatchedState(StrEnum):
-    """Where a job stood at the last look: Atlas's states, and one that only a list can show."""
+    """A job's state when it was last read: Atlas's states, and `GONE`."""
 
     IN_PROGRESS = "in_progress"  #: no link yet
-    LINK_LIVE = "link_live"  #: whoever has the link can fetch the backup
+    LINK_LIVE = "link_live"  #: the backup can be downloaded by the link
     FINISHED = "finished"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     FAILED = "failed"
-    GONE = "gone"  #: Atlas lists the job, or its cluster, no more
+    GONE = "gone"  #: Atlas no longer lists the job or its cluster
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to cancel."""
+        """Whether the job can no longer be cancelled."""
         return self not in OPEN
 
 
@@ -40,98 +40,90 @@ OPEN = frozenset({WatchedState.IN_PROGRESS, WatchedState.LINK_LIVE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedJob:
-    """A job that is to be announced, or announced anew, claimed for this process.
+    """A job with what its announcement shows.
 
     Attributes:
-        ref: the job.
-        seen: where it stood at the last look.
-        shown: its facts at the last look that had it.
-        first_seen_at: when the watch first saw it; Atlas does not say when a job was started.
-        changed_at: when it was seen to become what it is now.
-        version: counts what was to be shown; 1 is the announcement itself.
-        client_msg_id: the same for every try of the announcement.
-        attempts: how often this has been tried since it last worked, this time included.
-        message: where the announcement stands, or None while it is not posted.
-        request: our newest request for the job, if there is one.
+        shown: the job's facts when Atlas last listed it.
+        first_seen_at: when the watch first read it; Atlas does not say when a job was started.
+        changed_at: when `state` was first read.
+        message: the place of the announcement, or None while it is not posted.
+        request: the newest request for the job, if there is one.
     """
 
     id: int
     ref: JobRef
-    seen: WatchedState
+    state: WatchedState
     shown: JobFingerprint
     first_seen_at: datetime
     changed_at: datetime
-    version: int
-    client_msg_id: str
-    attempts: int
     message: Card | None = None
     request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedJob:
-    """What is on record of a job before a look."""
+    """What the database holds about a job."""
 
-    seen: WatchedState
+    state: WatchedState
     announced: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
-    """One thing that a look changes.
+    """A difference between the database and Atlas.
 
     Attributes:
-        is_new: whether the job is not on record yet.
-        shown: its facts, or None where Atlas lists it no more.
-        told: whether people are to be told.
+        is_new: whether the database has no row for the job yet.
+        shown: the job's facts, or None if Atlas no longer lists it.
+        announce: whether the change is announced.
     """
 
     job_id: str
-    seen: WatchedState
+    state: WatchedState
     is_new: bool
     shown: JobFingerprint | None
-    told: bool
+    announce: bool
 
 
 def compare(
     jobs: Sequence[RestoreJob], known: Mapping[str, RecordedJob], *, first: bool
 ) -> list[JobChange]:
-    """Compare what a cluster has now with what is on record of it, oldest job first.
+    """Compare a cluster's jobs with the database, oldest job first.
 
-    A job that is new and over already is told of too, for it may have come and gone while Atlas or
-    the bot was away; but not at the `first` look, which would tell of all history.
+    A new job that is over already is announced too: it may have started and ended while Atlas or
+    the bot was down. The `first` read announces no such jobs, because they are history.
 
     Args:
-        jobs: every job of the cluster, newest first, as Atlas lists them.
-        known: what is on record of the cluster, by job id.
-        first: whether this is the first look at a cluster that was there before the watch.
+        jobs: all jobs of the cluster, newest first, as Atlas lists them.
+        known: the cluster's jobs in the database, by id.
+        first: whether the cluster existed before the watch and is read for the first time.
     """
     downloads = [job for job in reversed(jobs) if job.delivery_type == DeliveryType.DOWNLOAD]
-    found = [_finding(job, known.get(job.id), first=first) for job in downloads]
-    return [*filter(None, found), *_gone(known, {job.id for job in downloads})]
+    changes = [_change(job, known.get(job.id), first=first) for job in downloads]
+    return [*filter(None, changes), *_gone(known, {job.id for job in downloads})]
 
 
-def _finding(job: RestoreJob, before: RecordedJob | None, *, first: bool) -> JobChange | None:
-    seen = WatchedState(job.state.value)
-    if before and before.seen is seen:
+def _change(job: RestoreJob, before: RecordedJob | None, *, first: bool) -> JobChange | None:
+    state = WatchedState(job.state.value)
+    if before and before.state is state:
         return None
-    told = before.announced if before else not first
+    announce = before.announced if before else not first
     return JobChange(
         job_id=job.id,
-        seen=seen,
+        state=state,
         is_new=before is None,
         shown=JobFingerprint.of(job),
-        told=told or not seen.is_over,
+        announce=announce or not state.is_over,
     )
 
 
 def _gone(known: Mapping[str, RecordedJob], listed: set[str]) -> Iterator[JobChange]:
     for job_id, before in known.items():
-        if job_id not in listed and not before.seen.is_over:
+        if job_id not in listed and not before.state.is_over:
             yield JobChange(
                 job_id=job_id,
-                seen=WatchedState.GONE,
+                state=WatchedState.GONE,
                 is_new=False,
                 shown=None,
-                told=before.announced,
+                announce=before.announced,
             )

@@ -221,7 +221,7 @@ class Watcher:
         self._recorded[name] = states
         for change in changes:
             place = {"project": self._project_id, "cluster": name}
-            log.info("restore job seen", **place, job=change.job_id, state=str(change.seen))
+            log.info("restore job seen", **place, job=change.job_id, state=str(change.state))
         if changes:
             self._on_change()
 

@@ -1,4 +1,4 @@
-"""The ledger's outbox: what is to be posted, claimed one by one, and what became of it."""
+"""The outbox: claims posts for delivery and records the results."""
 
 from __future__ import annotations
 
@@ -7,81 +7,86 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.cancellation.events import EventName
-from bot.cancellation.posts import Post, PostKind
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
+from bot.storage.queries import watch as watch_queries
 from bot.storage.unit_of_work import UnitOfWork, write
+from bot.storage.watch_store import get_watched_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
 
 T = TypeVar("T")
 
-#: Seconds for which a post is taken: longer than any call to Slack may last.
+#: How long a claim holds: longer than any call to Slack takes.
 LEASE = timedelta(seconds=15)
 
-#: An error's text is kept for the operator, not a whole page of it.
+#: Characters of an error that are stored.
 ERROR_LENGTH = 200
 
 
 class OutboxStore:
-    """`Posts` on the ledger's database."""
+    """Posts in one database; every method raises `LedgerError` when the database fails."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
 
-    async def claim_posts(self, owner: str, limit: int) -> Sequence[Post]:
-        """Take up to `limit` posts that are due, in order within each request."""
-        return await self._write(lambda uow: _claim(uow, owner, limit))
+    async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
+        """Claim due posts, in order within each request and watched job.
 
-    async def post_sent(self, post: Post, channel: str, ts: str) -> None:
-        """Note where the message stands now; a card's place becomes its request's."""
+        Args:
+            owner: the name of this process.
+            limit: the maximum number of posts about requests.
+            announcements: the maximum number of announcements.
+        """
+        return await self._write(lambda uow: _claim(uow, owner, limit, announcements))
+
+    async def mark_sent(self, post: Post, channel: str, ts: str) -> None:
+        """Record the message's place, which becomes that of the request's card or of the job."""
 
         def work(uow: UnitOfWork) -> None:
             values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
-            uow.execute(outbox_queries.change_post(post.id, values))
-            if post.kind is PostKind.CARD:
-                uow.execute(request_queries.place_card(post.request.id, channel, ts))
+            uow.execute(outbox_queries.update_post(post.id, values))
+            match post:
+                case Announcement(job=job):
+                    uow.execute(watch_queries.place_announcement(job.id, channel, ts))
+                case RequestPost(kind=PostKind.CARD, request=request):
+                    uow.execute(request_queries.place_card(request.id, channel, ts))
 
         await self._write(work)
 
-    async def post_again(self, post: Post, seconds: float, error: str) -> None:
-        """Put the post back, due again in `seconds`."""
+    async def retry_later(self, post: Post, seconds: float, error: str) -> None:
+        """Release the post; it is due again in `seconds`."""
 
         def work(uow: UnitOfWork) -> None:
-            values = {
-                "due_at": uow.now + timedelta(seconds=seconds),
-                "lease_owner": None,
-                "lease_until": None,
-                "error": error[:ERROR_LENGTH],
-            }
-            uow.execute(outbox_queries.change_post(post.id, values))
+            values = _released(uow.now + timedelta(seconds=seconds), error=error[:ERROR_LENGTH])
+            uow.execute(outbox_queries.update_post(post.id, values))
 
         await self._write(work)
 
-    async def post_dropped(self, post: Post, error: str) -> None:
-        """Give the post up, for good and on record."""
+    async def drop(self, post: Post, error: str) -> None:
+        """End delivery without success; the request's audit log gets an event."""
 
         def work(uow: UnitOfWork) -> None:
             values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
-            uow.execute(outbox_queries.change_post(post.id, values))
-            detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
-            uow.record(post.request, EventName.POST_DROPPED, detail=detail)
+            uow.execute(outbox_queries.update_post(post.id, values))
+            if isinstance(post, RequestPost):
+                detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
+                uow.record(post.request, EventName.POST_DROPPED, detail=detail)
 
         await self._write(work)
 
-    async def move_card(self, post: Post, channel: str, because: str) -> None:
-        """Send the request's card, and all that follows it, to `channel` instead, on record."""
+    async def move_card(self, post: RequestPost, channel: str, because: str) -> None:
+        """Redirect the request's card and all its later posts to `channel`; it is audited."""
 
         def work(uow: UnitOfWork) -> None:
             uow.execute(request_queries.move_card(post.request.id, channel, because))
-            values = {"due_at": uow.now, "lease_owner": None, "lease_until": None}
-            uow.execute(outbox_queries.change_post(post.id, values))
+            uow.execute(outbox_queries.update_post(post.id, _released(uow.now)))
             detail = {"from": post.request.channel, "to": channel, "because": because}
             uow.record(post.request, EventName.CARD_MOVED, detail=detail)
 
@@ -91,27 +96,48 @@ class OutboxStore:
         return await write(self._database, self._now, work, background=True)
 
 
-def _claim(uow: UnitOfWork, owner: str, limit: int) -> list[Post]:
-    bounds = outbox_queries.bounds(uow.now, limit)
-    due = uow.execute(outbox_queries.lock_due_posts(), bounds).scalars().all()
-    if not due:
+def _released(due_at: datetime, **values: Any) -> dict[str, Any]:  # noqa: ANN401 - column values
+    return {"due_at": due_at, "lease_owner": None, "lease_until": None, **values}
+
+
+def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int) -> list[Post]:
+    bounds = outbox_queries.bounds(uow.now, limit + announcements)
+    due = uow.execute(outbox_queries.lock_due_posts(), bounds).all()
+    about_requests = [row.id for row in due if row.watched_job is None]
+    about_jobs = [row.id for row in due if row.watched_job is not None]
+    claimed = about_requests[:limit] + about_jobs[:announcements]
+    if not claimed:
         return []
-    mine = outbox_queries.claim(due, owner, uow.now + LEASE)
-    rows = uow.execute(outbox_queries.claim_posts(), mine).all()
-    requests = uow.get_many({row.request for row in rows})
-    # In the order in which they were written, which an UPDATE does not keep.
-    return [_post(row, requests[row.request]) for row in sorted(rows, key=lambda row: row.id)]
+    lease = outbox_queries.claim(claimed, owner, uow.now + LEASE)
+    rows = uow.execute(outbox_queries.claim_posts(), lease).all()
+    # An UPDATE returns its rows in any order.
+    return _posts(uow, sorted(rows, key=lambda row: row.id))
 
 
-def _post(row: Any, request: Request) -> Post:  # noqa: ANN401 - a database row
-    return Post(
-        id=row.id,
-        request=request,
-        kind=PostKind(row.kind),
-        event=EventName(row.event),
-        actor=row.actor,
-        at=row.at,
-        client_msg_id=row.client_msg_id,
-        attempts=row.attempts,
-        detail=json.loads(row.detail),
-    )
+def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
+    request_ids = {row.request for row in rows if row.request}
+    job_ids = {row.watched_job for row in rows if row.watched_job}
+    requests = uow.get_many(request_ids) if request_ids else {}
+    jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
+    posts: list[Post] = []
+    for row in rows:
+        values = {
+            "id": row.id,
+            "kind": PostKind(row.kind),
+            "client_msg_id": row.client_msg_id,
+            "attempts": row.attempts,
+        }
+        if row.watched_job:
+            posts.append(Announcement(**values, job=jobs[row.watched_job]))
+        else:
+            posts.append(
+                RequestPost(
+                    **values,
+                    request=requests[row.request],
+                    event=EventName(row.event),
+                    actor=row.actor,
+                    at=row.at,
+                    detail=json.loads(row.detail),
+                )
+            )
+    return posts

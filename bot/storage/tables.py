@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -131,31 +132,6 @@ approvals = Table(
     Column("at", Instant, nullable=False),
 )
 
-posts = Table(
-    "posts",
-    metadata,
-    Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    Column(
-        "request", Text, ForeignKey("requests.id", ondelete="CASCADE"), nullable=False, index=True
-    ),
-    Column("kind", Text, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("actor", Text),
-    Column("at", Instant, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("client_msg_id", Text, nullable=False, unique=True),
-    Column("state", Text, nullable=False),  # due, sent, dropped
-    Column("due_at", Instant, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("lease_owner", Text),
-    Column("lease_until", Instant),
-    Column("channel", Text),
-    Column("ts", Text),
-    Column("error", Text),
-    partial_index("due_posts", "request", "id", where=DUE),
-    partial_index("due_posts_in_order", "id", where=DUE),
-)
-
 audit_events = Table(
     "audit_events",
     metadata,
@@ -184,17 +160,39 @@ watched_jobs = Table(
     Column("shown", Text, nullable=False),
     Column("first_seen_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
-    Column("version", Integer, nullable=False),  # 0: never announced
+    Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
+    Column("channel", Text),  # the place of the announcement
+    Column("ts", Text),
+    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
+    partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
+)
+
+posts = Table(
+    "posts",
+    metadata,
+    Column("id", SerialNumber, primary_key=True, autoincrement=True),
+    # A post is about a request or about a watched job.
+    Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), index=True),
+    Column("watched_job", BigInteger, ForeignKey("watched_jobs.id", ondelete="CASCADE")),
+    Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
+    Column("kind", Text, nullable=False),
+    Column("event", Text),
+    Column("actor", Text),
+    Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
     Column("client_msg_id", Text, nullable=False, unique=True),
-    Column("due_at", Instant),  # when an announcement is due, if any
+    Column("state", Text, nullable=False),  # due, sent, dropped
+    Column("due_at", Instant, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
     Column("lease_until", Instant),
     Column("channel", Text),
     Column("ts", Text),
     Column("error", Text),
-    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
-    partial_index("due_watched_jobs", "due_at", where="due_at IS NOT NULL"),
-    partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
+    CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
+    partial_index("due_posts", "request", "id", where=DUE),
+    partial_index("due_announcements", "watched_job", "id", where=DUE),
+    partial_index("due_posts_in_order", "priority", "id", where=DUE),
 )
 
 watched_clusters = Table(

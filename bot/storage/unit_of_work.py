@@ -299,7 +299,8 @@ class UnitOfWork:
 
     def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
         """Return whether no update of this card is pending; let a pending one be due earlier."""
-        due = self.execute(outbox_queries.drawings_due(), {"of": card_update["request"]}).all()
+        pending = outbox_queries.pending_card_updates()
+        due = self.execute(pending, {"of": card_update["request"]}).all()
         late = [
             post.id for post in due if not post.attempts and post.due_at > card_update["due_at"]
         ]

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.posts import Post
+    from bot.cancellation.posts import RequestPost
 
-    Render = Callable[[Post], str]
+    Render = Callable[[RequestPost], str]
 
 
-def message(post: Post) -> dict[str, Any]:
+def message(post: RequestPost) -> dict[str, Any]:
     """Build the reply for one event.
 
     Returns:
@@ -39,7 +39,7 @@ def outcome_of(event: EventName) -> State | None:
     return next((state for state in State if state == name and state.ended), None)
 
 
-def _sentence(post: Post) -> str:
+def _sentence(post: RequestPost) -> str:
     """Quote the explanation of this event."""
     sentence = str(post.detail.get("sentence") or "")
     answer = mrkdwn.atlas_answer(post.detail.get("status"), post.detail.get("code"))
@@ -50,29 +50,29 @@ def _requester(request: Request) -> str:
     return mrkdwn.person(request.requester)
 
 
-def _approval(post: Post) -> str:
+def _approval(post: RequestPost) -> str:
     missing = post.request.approvals_needed - _approvals_at(post)
     needed = f"{missing} more needed." if missing > 0 else "That is enough."
     return f":ballot_box_with_check: {mrkdwn.person(post.actor)} approved. {needed}"
 
 
-def _approvals_at(post: Post) -> int:
+def _approvals_at(post: RequestPost) -> int:
     """Count the approvals at the time of this one."""
     return sum(approval.at <= post.at for approval in post.request.approvals)
 
 
-def _approved(post: Post) -> str:
+def _approved(post: RequestPost) -> str:
     return (
         f":ballot_box_with_check: {mrkdwn.person(post.actor)} approved. That is enough: "
         "the bot now asks Atlas to cancel the job."
     )
 
 
-def _retried(post: Post) -> str:
+def _retried(post: RequestPost) -> str:
     return f":repeat: {mrkdwn.person(post.actor)} started another try."
 
 
-def _cancelled(post: Post) -> str:
+def _cancelled(post: RequestPost) -> str:
     request = post.request
     text = f":white_check_mark: {_requester(request)}: {mrkdwn.summary(request)} is cancelled. "
     approved = mrkdwn.approved_by(request)
@@ -90,7 +90,7 @@ def _outcome(headline: str, advice: str = "", *, ran: bool = False) -> Render:
         ran: whether the request was executed after the approvals.
     """
 
-    def render(post: Post) -> str:
+    def render(post: RequestPost) -> str:
         approved = mrkdwn.approved_by(post.request)
         who = f" Approved {'by' if ran else 'before by'} {approved}." if approved else ""
         end = f"\n{advice}" if advice else ""
@@ -101,7 +101,7 @@ def _outcome(headline: str, advice: str = "", *, ran: bool = False) -> Render:
     return render
 
 
-def _status(post: Post) -> str:
+def _status(post: RequestPost) -> str:
     return f"{_requester(post.request)}: {mrkdwn.request_status(post.request)}"
 
 

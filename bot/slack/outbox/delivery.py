@@ -1,4 +1,4 @@
-"""Decides what to do with a post that Slack did not take (pure)."""
+"""Decides what to do with a post that Slack refused (pure)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -23,102 +23,104 @@ if TYPE_CHECKING:
 
     from bot.cancellation.posts import Post
 
-#: Seconds before the first repetition; it doubles, up to the longest.
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 15.0
+#: Seconds before the first retry; doubled for each further one, up to the maximum.
+INITIAL_BACKOFF = 0.5
+MAX_BACKOFF = 15.0
 
-#: Seconds until a refused token is tried again: somebody has to mend it first.
-MENDING = 30.0
+#: Seconds between attempts while Slack refuses the bot's token.
+INVALID_TOKEN_BACKOFF = 30.0
 
-#: How often a refusal that we do not know is put to the test.
-TRIES = 5
+#: Attempts of a post that Slack refuses for an unknown reason.
+MAX_ATTEMPTS = 5
+
+#: Seconds between attempts of a refused announcement: the bot may be invited to the channel.
+REFUSED_ANNOUNCEMENT_BACKOFF = 60.0
+
+#: Attempts of a refused announcement: about a week.
+MAX_ANNOUNCEMENT_ATTEMPTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Put it back for `seconds`."""
+    """Try again in `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Slack has it already."""
+    """Slack has the message already."""
 
 
 @dataclass(frozen=True, slots=True)
 class MoveCard:
-    """Send the card to the requester's direct messages."""
+    """Post the card as a direct message to the requester."""
 
 
 @dataclass(frozen=True, slots=True)
 class TellRequester:
-    """Send the reply to the requester's direct messages."""
+    """Post the reply as a direct message to the requester."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Give it up, on record."""
+    """End delivery without success."""
 
 
-UNSEEN = (
-    "Whoever may approve does not see it here: withdraw it, and ask in a channel that they read."
+NOT_SEEN_BY_APPROVERS = (
+    "Approvers do not see it here: withdraw it, and ask in a channel that they read."
 )
 
-Verdict: TypeAlias = RetryLater | Delivered | MoveCard | TellRequester | Drop
+Action: TypeAlias = RetryLater | Delivered | MoveCard | TellRequester | Drop
 
 
 def next_action(
-    post: Post, trouble: SlackError, jitter: Callable[[], float] = random.random
-) -> Verdict:
-    """Decide by what Slack said, by what kind of post it is, and by how often it was tried.
+    post: Post, error: SlackError, jitter: Callable[[], float] = random.random
+) -> Action:
+    """Decide by Slack's error, the kind of the post and the number of attempts.
 
     Args:
-        post: the post that was not taken.
-        trouble: what Slack said.
-        jitter: a number from 0 to 1, so that replicas do not knock together.
+        post: the refused post.
+        error: Slack's error.
+        jitter: a random number from 0 to 1, so that replicas do not retry at the same moment.
     """
-    if verdict := passing(trouble, post.attempts, jitter):
-        return verdict
-    known = isinstance(trouble, (CannotPost, MessageNotEditable))
-    if not known and post.attempts < TRIES:
-        return RetryLater(pause(post.attempts, jitter))
-    return _for_good(post)
-
-
-def passing(
-    trouble: SlackError, attempts: int, jitter: Callable[[], float]
-) -> RetryLater | Delivered | None:
-    """Decide where the trouble has nothing to do with the message; None where it has."""
-    match trouble:
+    match error:
         case AlreadyPosted():
             return Delivered()
         case RateLimited(seconds=seconds):
             return RetryLater(seconds + jitter())
         case SlackUnavailable():
-            return RetryLater(pause(attempts, jitter))
+            return RetryLater(backoff(post.attempts, jitter))
         case InvalidToken():
-            return RetryLater(MENDING)
-    return None
+            return RetryLater(INVALID_TOKEN_BACKOFF)
+    is_final = isinstance(error, (CannotPost, MessageNotEditable))
+    if not is_final and post.attempts < MAX_ATTEMPTS:
+        return RetryLater(backoff(post.attempts, jitter))
+    return _after_refusal(post, error)
 
 
-def why_moved(post: Post, trouble: SlackError) -> str:
-    """Say on the card why it stands in the direct message, and what to do if it waits there."""
-    if post.request.state is not State.AWAITING:
-        return trouble.sentence
-    return f"{trouble.sentence} {UNSEEN}"
-
-
-def pause(attempts: int, jitter: Callable[[], float] = random.random) -> float:
-    """Return how long to wait after `attempts` tries, from half to all of the doubled pause."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, TRIES * 2))
-    return float(longest * (1 + jitter()) / 2)
-
-
-def _for_good(post: Post) -> Verdict:
-    if post.kind is PostKind.EDIT:
+def _after_refusal(post: Post, error: SlackError) -> Action:
+    match post:
+        case RequestPost(kind=PostKind.REPLY):
+            return TellRequester()
+        case RequestPost(kind=PostKind.CARD, request=request):
+            is_direct = request.channel == request.requester
+            return Drop() if is_direct else MoveCard()
+        case RequestPost():
+            return Drop()
+    if isinstance(error, MessageNotEditable) or post.attempts >= MAX_ANNOUNCEMENT_ATTEMPTS:
         return Drop()
-    if post.kind is PostKind.REPLY:
-        return TellRequester()
-    is_direct = post.request.channel == post.request.requester
-    return Drop() if is_direct else MoveCard()
+    return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
+
+
+def reason_to_move(post: RequestPost, error: SlackError) -> str:
+    """Return what the card says about its move to the direct message."""
+    if post.request.state is not State.AWAITING:
+        return error.sentence
+    return f"{error.sentence} {NOT_SEEN_BY_APPROVERS}"
+
+
+def backoff(attempts: int, jitter: Callable[[], float] = random.random) -> float:
+    """Return the seconds to wait after `attempts` attempts: half to all of the doubled backoff."""
+    longest = min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** min(attempts, MAX_ATTEMPTS * 2))
+    return float(longest * (1 + jitter()) / 2)

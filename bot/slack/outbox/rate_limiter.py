@@ -1,4 +1,4 @@
-"""How fast a channel takes messages: a burst, then one a second, and the rests Slack asks for."""
+"""Limits the rate of messages per channel."""
 
 from __future__ import annotations
 
@@ -10,46 +10,40 @@ from bot.timings import Timings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Messages that may follow each other at once: cards and outcomes of a busy hour need not wait.
-#: Slack tolerates bursts, and says so by 429 when it does not.
-BURST = 30
-
 
 class ChannelRateLimiter:
-    """Turns to post, channel by channel.
+    """A burst of messages, then one in each interval, for every channel.
 
     Args:
+        burst: how many messages may follow each other without a pause.
+        interval: seconds between two messages after the burst.
         monotonic: seconds that never jump.
-        burst: messages that may follow each other at once.
-        interval: seconds between two messages after that.
     """
 
     def __init__(
         self,
-        monotonic: Callable[[], float] = time.monotonic,
-        *,
-        burst: int = BURST,
+        burst: int,
         interval: float = Timings.message_interval,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._monotonic = monotonic
         self._burst = burst
         self._interval = interval
-        # When each channel would be all quiet again; a burst may run ahead of that.
-        self._quiet_at: dict[str, float] = {}
-        self._resting_until: dict[str, float] = {}
+        self._monotonic = monotonic
+        # When each channel's burst is fully available again.
+        self._full_at: dict[str, float] = {}
+        self._blocked_until: dict[str, float] = {}
 
-    def due_in(self, channel: str) -> float:
+    def seconds_until_free(self, channel: str) -> float:
         """Return the seconds until the channel takes another message."""
         now = self._monotonic()
-        turn = self._quiet_at.get(channel, now) - (self._burst - 1) * self._interval
-        return max(0.0, turn - now, self._resting_until.get(channel, now) - now)
+        free_at = self._full_at.get(channel, now) - (self._burst - 1) * self._interval
+        return max(0.0, free_at - now, self._blocked_until.get(channel, now) - now)
 
     def take(self, channel: str) -> None:
-        """Use the next turn; whoever does so waits `due_in` seconds first."""
-        self._quiet_at[channel] = (
-            max(self._quiet_at.get(channel, 0.0), self._monotonic()) + self._interval
-        )
+        """Count one message; the caller waits `seconds_until_free` first."""
+        full_at = max(self._full_at.get(channel, 0.0), self._monotonic())
+        self._full_at[channel] = full_at + self._interval
 
-    def rest(self, channel: str, seconds: float) -> None:
-        """Leave the channel alone, since Slack has asked for it."""
-        self._resting_until[channel] = self._monotonic() + seconds
+    def block(self, channel: str, seconds: float) -> None:
+        """Let the channel take no message for `seconds`."""
+        self._blocked_until[channel] = self._monotonic() + seconds

@@ -1,281 +1,319 @@
-"""Delivers what the ledger says is to be posted or edited, and notes what became of it."""
+"""Delivers the posts of the outbox to Slack and records the results."""
 
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bot.cancellation.errors import LedgerError
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.request_context import bind_to_log
-from bot.slack.card import replies as card_replies
-from bot.slack.card import views as card_views
-from bot.slack.errors import CALL_ERRORS, AlreadyPosted, InvalidToken, RateLimited, translate_error
+from bot.slack.errors import (
+    CALL_ERRORS,
+    AlreadyPosted,
+    CannotPost,
+    InvalidToken,
+    RateLimited,
+    translate_error,
+)
 from bot.slack.outbox.delivery import (
-    LONGEST_PAUSE,
+    MAX_BACKOFF,
     Delivered,
     Drop,
     MoveCard,
     RetryLater,
     TellRequester,
     next_action,
-    why_moved,
+    reason_to_move,
 )
+from bot.slack.outbox.messages import Undeliverable
 from bot.slack.outbox.rate_limiter import ChannelRateLimiter
-from bot.slack.outbox.retry_write import retry_write
-from bot.slack.outbox.wakeup import Wakeup
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.posts import Post, Posts
+    from bot.cancellation.posts import Post
     from bot.cancellation.request_context import RequestTracer
     from bot.slack.errors import SlackError
-    from bot.slack.links import Links
-    from bot.slack.outbox.delivery import Verdict
+    from bot.slack.outbox.delivery import Action
+    from bot.slack.outbox.messages import Message, MessageBuilder
+    from bot.storage.outbox_store import OutboxStore
     from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
 
-#: How many posts are under way at once; different requests do not wait for each other.
-AT_ONCE = 8
+#: Posts about requests that are delivered at the same time.
+MAX_CONCURRENT_POSTS = 8
 
-#: Seconds that a claimed post may wait for its channel: the call after it takes up to 10, and the
-#: claim must not run out before it.
-LONGEST_REST = 3.0
+#: The same for announcements: one, so that they keep their order and delay no card.
+MAX_CONCURRENT_ANNOUNCEMENTS = 1
 
-#: What the log says of a post that Slack has taken.
-SAID = {
+#: Messages that a channel takes without a pause: the cards and replies of a busy hour.
+#: Slack tolerates bursts, and answers 429 when it does not.
+POST_BURST = 30
+
+#: The same for announcements, which have a budget of their own.
+ANNOUNCEMENT_BURST = 5
+
+#: Seconds for which a claimed post waits for its channel: with the call after it, which takes up
+#: to 10, it must not exceed the claim.
+MAX_RATE_LIMIT_WAIT = 3.0
+
+#: Seconds between attempts to record a delivery.
+RECORD_BACKOFFS = (0.2, 1.0, 3.0)
+
+DELIVERED_EVENTS = {
     PostKind.CARD: "card posted",
     PostKind.EDIT: "card edited",
     PostKind.REPLY: "reply posted",
+    PostKind.ANNOUNCEMENT: "announcement posted",
 }
 
 
 class Outbox:
-    """The delivering end of `Posts`.
+    """The worker of one replica.
 
     Args:
-        posts: the outbox in the ledger.
-        client: the Web API, without any repeating of its own.
-        owner: this process, for the claims.
-        policy_of: the rules of a project, for the approvers on its cards.
-        links: where links lead.
-        trail: follows each post.
-        timings: the interval of polls, and that of messages in a channel.
-        sleep: waits between tries.
+        store: the outbox in the database.
+        client: the Web API without retries.
+        owner: the name of this process, for the claims.
+        messages: builds the messages.
+        tracer: opens a trace around each delivery.
+        timings: the interval of polls, and of messages in one channel.
+        sleep: waits seconds.
     """
 
     def __init__(
         self,
-        posts: Posts,
+        store: OutboxStore,
         client: AsyncWebClient,
         owner: str,
-        policy_of: Callable[[str], Policy | None],
-        links: Links,
+        messages: MessageBuilder,
         *,
-        trail: RequestTracer = bind_to_log,
+        tracer: RequestTracer = bind_to_log,
         timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._posts = posts
+        self._store = store
         self._client = client
         self._owner = owner
-        self._policy_of = policy_of
-        self._links = links
-        self._trail = trail
+        self._messages = messages
+        self._tracer = tracer
+        self._poll_interval = timings.outbox_poll_interval
         self._sleep = sleep
-        self._wake = Wakeup(timings.outbox_poll_interval)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._wakeup = asyncio.Event()
+        self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._stopping = False
-        self._pace = ChannelRateLimiter(interval=timings.message_interval)
+        interval = timings.message_interval
+        self._rate_limiter = ChannelRateLimiter(POST_BURST, interval)
+        self._announcement_rate_limiter = ChannelRateLimiter(ANNOUNCEMENT_BURST, interval)
 
     def wake(self) -> None:
-        """Look at once: something was written."""
-        self._wake.call()
+        """Read the outbox now: a post was enqueued."""
+        self._wakeup.set()
 
     async def run(self) -> None:
-        """Deliver until `stop`; what is due then is still delivered."""
+        """Deliver posts until `stop`; posts that are due then are still delivered."""
         while True:
-            self._wake.looking()
-            begun = await self._begin()
-            if self._stopping and not begun and not self._under_way:
+            self._wakeup.clear()
+            started = await self._start_due()
+            if self._stopping and not started and not self._in_progress:
                 return
-            if not begun:
-                await self._wake.wait()
+            if not started:
+                await self._wait()
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
-        """Let `running` (of `run`) deliver what is due, for `seconds` at most, and end it."""
+        """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""
         self._stopping = True
         self.wake()
         await asyncio.wait({running}, timeout=seconds)
-        await cancel_and_wait(running, *self._under_way)
+        await cancel_and_wait(running, *self._in_progress)
 
     async def deliver(self, post: Post) -> None:
-        """Deliver one claimed post, or note what is to become of it; raises nothing of Slack's."""
-        if post.kind is PostKind.EDIT and post.request.card is None:
-            await self._posts.post_dropped(post, "there is no card to edit")
+        """Deliver one claimed post and record the result; raises no error of Slack's."""
+        try:
+            message = self._messages.build(post)
+        except Undeliverable as error:
+            await self._store.drop(post, str(error))
             return
-        if (seconds := self._turn(post)) > LONGEST_REST:
-            await self._posts.post_again(post, seconds, "the channel's turn comes later")
+        if (seconds := self._take_turn(post, message)) > MAX_RATE_LIMIT_WAIT:
+            await self._store.retry_later(post, seconds, "the channel's rate limit is reached")
             return
         try:
             await self._sleep(seconds)
-            channel, ts = await self._send(post)
-        except CALL_ERRORS as error:
-            await self._cope(post, translate_error(error))
+            channel, ts = await self._send(message, post.client_msg_id)
+        except CALL_ERRORS as exception:
+            await self._handle(post, message, translate_error(exception))
         else:
-            await self._note_sent(post, channel, ts)
+            await self._mark_sent(post, channel, ts)
 
-    async def _begin(self) -> int:
-        """Claim as many posts as may be under way, and start them."""
-        room = AT_ONCE - len(self._under_way)
-        if room <= 0:
+    async def _wait(self) -> None:
+        # Jitter keeps replicas from reading at the same moment.
+        seconds = self._poll_interval * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wakeup.wait()
+
+    async def _start_due(self) -> int:
+        """Claim as many posts as may be in progress, and start their delivery."""
+        announcements = sum(isinstance(post, Announcement) for post in self._in_progress.values())
+        free = MAX_CONCURRENT_POSTS - (len(self._in_progress) - announcements)
+        free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
+        if free + free_announcements == 0:
             return 0
         try:
-            claimed = await self._posts.claim_posts(self._owner, room)
+            claimed = await self._store.claim(self._owner, free, free_announcements)
         except LedgerError as error:
             log.warning("outbox cannot be read", error=error.sentence)
             return 0
-        except Exception:  # whatever it is, the next look may work: delivery must not end here
+        except Exception:  # the next read may succeed, and delivery must continue
             log.exception("outbox cannot be read")
             return 0
         for post in claimed:
-            self._start(post)
+            task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
+            self._in_progress[task] = post
+            task.add_done_callback(self._ended)
         return len(claimed)
 
-    def _start(self, post: Post) -> None:
-        task = asyncio.create_task(self._supervised(post), name=f"post {post.id}")
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self.wake()  # the request's next post may be free now
+        del self._in_progress[task]
+        self.wake()  # the next post of the same request may be free now
 
-    async def _supervised(self, post: Post) -> None:
-        with self._trail(f"post {post.kind}", post.request.id):
+    async def _supervise(self, post: Post) -> None:
+        request_id = post.request.id if isinstance(post, RequestPost) else None
+        with self._tracer(f"post {post.kind}", request_id):
             try:
                 await self.deliver(post)
             except LedgerError as error:
-                # Its claim runs out, and whoever takes it next repeats it under the same id.
-                log.warning("delivery not noted", post=post.id, error=error.sentence)
+                # The claim runs out, and the next owner repeats the post with the same id.
+                log.warning("delivery not recorded", post=post.id, error=error.sentence)
             except Exception:
                 log.exception("post cannot be delivered", post=post.id, kind=post.kind)
-                await self._give_back(post)
+                await self._release(post)
 
-    async def _give_back(self, post: Post) -> None:
+    async def _release(self, post: Post) -> None:
         try:
-            await self._posts.post_again(post, LONGEST_PAUSE, "internal error")
+            await self._store.retry_later(post, MAX_BACKOFF, "internal error")
         except LedgerError as error:
-            log.warning("delivery not noted", post=post.id, error=error.sentence)
+            log.warning("delivery not recorded", post=post.id, error=error.sentence)
 
-    def _turn(self, post: Post) -> float:
-        """Return the seconds to wait before posting; a turn that comes soon is taken."""
+    def _limiter_of(self, post: Post) -> ChannelRateLimiter:
+        is_announcement = isinstance(post, Announcement)
+        return self._announcement_rate_limiter if is_announcement else self._rate_limiter
+
+    def _take_turn(self, post: Post, message: Message) -> float:
+        """Return the seconds to wait; only new messages that need not wait long are counted."""
         if post.kind is PostKind.EDIT:
             return 0.0
-        seconds = self._pace.due_in(post.request.channel)
-        if seconds <= LONGEST_REST:
-            self._pace.take(post.request.channel)
+        limiter = self._limiter_of(post)
+        seconds = limiter.seconds_until_free(message.channel)
+        if seconds <= MAX_RATE_LIMIT_WAIT and message.ts is None:
+            limiter.take(message.channel)
         return seconds
 
-    async def _send(self, post: Post) -> tuple[str, str]:
-        request = post.request
-        if post.kind is PostKind.CARD:
-            return await self._post(request.channel, self._card(post), post.client_msg_id)
-        if request.card is None:
-            return await self._post(
-                request.requester, card_replies.message(post), post.client_msg_id
-            )
-        if post.kind is PostKind.REPLY:
-            message = card_replies.message(post) | {"thread_ts": request.card.ts}
-            return await self._post(request.card.channel, message, post.client_msg_id)
-        await self._client.chat_update(
-            channel=request.card.channel, ts=request.card.ts, **self._card(post)
-        )
-        return request.card.channel, request.card.ts
-
-    async def _post(
-        self, channel: str, message: Mapping[str, Any], client_msg_id: str | None
-    ) -> tuple[str, str]:
-        known: dict[str, Any] = {"client_msg_id": client_msg_id} if client_msg_id else {}
+    async def _send(self, message: Message, client_msg_id: str | None) -> tuple[str, str]:
+        """Call Slack; return the channel and `ts` of the message."""
+        channel, content = message.channel, message.content
+        if message.ts is not None:
+            await self._client.chat_update(channel=channel, ts=message.ts, **content)
+            return channel, message.ts
+        extra: dict[str, Any] = {"client_msg_id": client_msg_id} if client_msg_id else {}
         answer = await self._client.chat_postMessage(
-            channel=channel, unfurl_links=False, unfurl_media=False, **known, **message
+            channel=channel, unfurl_links=False, unfurl_media=False, **extra, **content
         )
         return str(answer.get("channel") or channel), str(answer.get("ts") or "")
 
-    def _card(self, post: Post) -> dict[str, Any]:
-        policy = self._policy_of(post.request.ref.project_id)
-        return card_views.message(post.request, policy.approvers if policy else None, self._links)
+    async def _handle(self, post: Post, message: Message, error: SlackError) -> None:
+        action = next_action(post, error)
+        _log_error(post, error, action)
+        if isinstance(error, RateLimited):
+            self._limiter_of(post).block(message.channel, error.seconds)
+        elif isinstance(error, CannotPost) and isinstance(action, RetryLater):
+            self._limiter_of(post).block(message.channel, action.seconds)
+        await self._carry_out(post, message, error, action)
 
-    async def _cope(self, post: Post, trouble: SlackError) -> None:
-        verdict = next_action(post, trouble)
-        _log(post, trouble, verdict)
-        if isinstance(trouble, RateLimited):
-            self._pace.rest(post.request.channel, trouble.seconds)
-        await self._carry_out(post, trouble, verdict)
-
-    async def _carry_out(self, post: Post, trouble: SlackError, verdict: Verdict) -> None:
-        match verdict:
-            case RetryLater(seconds):
-                await self._posts.post_again(post, seconds, trouble.sentence)
-            case MoveCard():
-                because = why_moved(post, trouble)
-                await self._posts.move_card(post, post.request.requester, because)
-            case TellRequester():
+    async def _carry_out(
+        self, post: Post, message: Message, error: SlackError, action: Action
+    ) -> None:
+        match action, post:
+            case RetryLater(seconds), _:
+                await self._store.retry_later(post, seconds, error.sentence)
+            case MoveCard(), RequestPost():
+                because = reason_to_move(post, error)
+                await self._store.move_card(post, post.request.requester, because)
+            case TellRequester(), RequestPost():
                 await self._tell_requester(post)
-            case Delivered():
-                await self._posted_before(post, trouble)
-            case Drop():
-                await self._posts.post_dropped(post, trouble.sentence)
+            case Delivered(), _ if post.kind is PostKind.CARD:
+                await self._post_anew(post, message, error)
+            case Delivered(), _:
+                await self._mark_sent(post, message.channel, message.ts or "")
+            case _:
+                await self._store.drop(post, error.sentence)
 
-    async def _tell_requester(self, post: Post) -> None:
-        """Say it to the requester alone, since the thread takes it no more."""
+    async def _tell_requester(self, post: RequestPost) -> None:
+        """Send a reply that the thread does not take as a direct message."""
+        message = self._messages.direct_reply(post)
         try:
-            channel, ts = await self._post(post.request.requester, card_replies.message(post), None)
-        except CALL_ERRORS as error:
-            meaning = translate_error(error)
-            verdict = next_action(post, meaning)
-            lasting = isinstance(verdict, (TellRequester, Drop))
-            final: Verdict = Drop() if lasting else verdict
-            await self._carry_out(post, meaning, final)
+            channel, ts = await self._send(message, None)
+        except CALL_ERRORS as exception:
+            error = translate_error(exception)
+            action = next_action(post, error)
+            final = Drop() if isinstance(action, TellRequester) else action
+            await self._carry_out(post, message, error, final)
         else:
-            await self._note_sent(post, channel, ts)
+            await self._mark_sent(post, channel, ts)
 
-    async def _posted_before(self, post: Post, trouble: SlackError) -> None:
-        """Note as sent what Slack says it has; but a card is of no use unless we know where."""
-        if post.kind is not PostKind.CARD:
-            where = post.request.card.channel if post.request.card else post.request.requester
-            await self._note_sent(post, where, "")
-            return
+    async def _post_anew(self, post: Post, message: Message, error: SlackError) -> None:
+        """Post a card without an id, since its thread and updates need its place."""
         try:
-            channel, ts = await self._post(post.request.channel, self._card(post), None)
-        except CALL_ERRORS as error:
-            again = translate_error(error)
-            repeated = trouble if isinstance(again, AlreadyPosted) else again
-            await self._posts.post_again(post, LONGEST_PAUSE, repeated.sentence)
+            channel, ts = await self._send(message, None)
+        except CALL_ERRORS as exception:
+            second = translate_error(exception)
+            reported = error if isinstance(second, AlreadyPosted) else second
+            await self._store.retry_later(post, MAX_BACKOFF, reported.sentence)
         else:
-            await self._note_sent(post, channel, ts)
+            await self._mark_sent(post, channel, ts)
 
-    async def _note_sent(self, post: Post, channel: str, ts: str) -> None:
-        await retry_write(lambda: self._posts.post_sent(post, channel, ts), self._sleep)
-        log.info(SAID[post.kind], tells=str(post.event), channel=channel, ts=ts)
+    async def _mark_sent(self, post: Post, channel: str, ts: str) -> None:
+        """Record the delivery; several attempts avoid that the message is sent again."""
+        for seconds in RECORD_BACKOFFS:
+            try:
+                await self._store.mark_sent(post, channel, ts)
+                break
+            except LedgerError as error:
+                log.warning("delivery not recorded yet", error=error.sentence)
+                await self._sleep(seconds)
+        else:
+            await self._store.mark_sent(post, channel, ts)
+        log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
 
 
-def _log(post: Post, trouble: SlackError, verdict: Verdict) -> None:
-    level = "error" if isinstance(trouble, InvalidToken) or isinstance(verdict, Drop) else "warning"
-    say = log.error if level == "error" else log.warning
-    say(
-        "post not taken",
+def _subject(post: Post) -> dict[str, str]:
+    """Return the log fields that say what a post is about."""
+    if isinstance(post, RequestPost):
+        return {"audit_event": str(post.event)}
+    ref = post.job.ref
+    job = {"project": ref.project_id, "cluster": ref.cluster_name, "job": ref.job_id}
+    return {**job, "state": str(post.job.state)}
+
+
+def _log_error(post: Post, error: SlackError, action: Action) -> None:
+    refused = isinstance(error, CannotPost) and isinstance(action, RetryLater)
+    needs_operator = refused or isinstance(error, InvalidToken) or isinstance(action, Drop)
+    report = log.error if needs_operator else log.warning
+    report(
+        "post not delivered",
         post=post.id,
         kind=post.kind,
-        trouble=trouble.sentence,
-        next=type(verdict).__name__,
+        error=error.sentence,
+        next=type(action).__name__,
+        **_subject(post),
     )

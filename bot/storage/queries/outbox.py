@@ -1,4 +1,4 @@
-"""Every statement of the outbox, named, with a sentence each."""
+"""The SQL statements of the outbox."""
 
 from __future__ import annotations
 
@@ -19,32 +19,28 @@ if TYPE_CHECKING:
     from sqlalchemy import Insert, Select, Update
     from sqlalchemy.sql.elements import ColumnElement
 
-#: Written out, not bound: a database uses a partial index only for a condition that it can read.
+#: A literal, not a parameter: databases use a partial index only for a literal condition.
 DUE: ColumnElement[str] = literal_column("'due'")
 
-
-#: No post is put off, or claimed, for longer; see `has_passed`.
-FARTHEST = timedelta(minutes=2)
+#: An upper bound of every retry delay and lease; see `has_passed`.
+LONGEST_DELAY = timedelta(minutes=2)
 
 
 @cache
 def new_posts() -> Insert:
-    """Write down what is to be posted."""
+    """Enqueue posts."""
     return insert(posts)
 
 
 @cache
-def drawings_due() -> Select[Any]:
-    """Read which posts will draw the card of the request `of` as its row is then.
+def pending_card_updates() -> Select[Any]:
+    """Select and lock the unclaimed posts that will show the current row of the request `of`.
 
-    Kept unclaimed until the transaction ends.
-
-    Without the lock a replica could claim one in this very moment and draw the row as it was.
-
-    A card whose posting was tried is no new drawing: Slack may have it, as it was drawn then, and
-    answers the repetition with that one.
+    Without the lock another replica could claim one now and show the row as it was.
+    A card that was attempted before is excluded: Slack may have it as it was then, and answers
+    the repeated call with that message.
     """
-    unseen = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
+    is_fresh = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
     return (
         select(posts.c.id, posts.c.due_at, posts.c.attempts)
         .where(
@@ -52,55 +48,67 @@ def drawings_due() -> Select[Any]:
             posts.c.state == DUE,
             posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
             posts.c.lease_until.is_(None),
-            unseen,
+            is_fresh,
+        )
+        .with_for_update()
+    )
+
+
+def pending_announcements(watched_job_id: int) -> Select[Any]:
+    """Select and lock the unclaimed posts about a watched job, for the same reason."""
+    return (
+        select(posts.c.id, posts.c.attempts)
+        .where(
+            posts.c.watched_job == watched_job_id,
+            posts.c.state == DUE,
+            posts.c.lease_until.is_(None),
         )
         .with_for_update()
     )
 
 
 def hasten_posts(post_ids: Iterable[int], due_at: datetime) -> Update:
-    """Let posts be due earlier."""
+    """Make posts due earlier."""
     return update(posts).where(posts.c.id.in_(list(post_ids))).values(due_at=due_at)
 
 
 @cache
 def due_posts() -> Select[Any]:
-    """List the posts that may be delivered; `bounds` gives what it takes.
+    """List the posts that may be delivered, announcements last; `bounds` gives the parameters.
 
-    A request's card goes before everything else of it; replies keep their order; edits too, so
-    that an older drawing never follows a newer one.
+    A request's card precedes all of its posts, and posts of one kind keep their order, so that an
+    older state of a message never follows a newer one.
     """
     earlier = posts.alias()
-    waits = exists().where(
-        earlier.c.request == posts.c.request,
-        earlier.c.state == DUE,
-        earlier.c.id < posts.c.id,
-        or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind),
-    )
+    blocking = or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind)
+    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
+    after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
+    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
-    free = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    is_due = has_passed(posts.c.due_at, now, far)
     return (
-        select(posts.c.id)
-        .where(posts.c.state == DUE, has_passed(posts.c.due_at, now, far), free, ~waits)
-        .order_by(posts.c.id)
+        select(posts.c.id, posts.c.watched_job)
+        .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
+        .order_by(posts.c.priority, posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )
 
 
 def bounds(now: datetime, limit: int) -> dict[str, Any]:
-    """Deliver what is due now, so many at most."""
-    return {"now": now, "far": now + FARTHEST, "limit": limit}
+    """Return the parameters of `due_posts`."""
+    return {"now": now, "far": now + LONGEST_DELAY, "limit": limit}
 
 
 @cache
 def lock_due_posts() -> Select[Any]:
-    """List what may be delivered, and keep it from other replicas; theirs are passed over."""
+    """Lock the posts that may be delivered; posts that another replica locks are skipped."""
     return due_posts().with_for_update(of=posts, skip_locked=True)
 
 
 @cache
 def claim_posts() -> Update:
-    """Take the posts `ids`, which are locked for delivery; `claim` gives the values."""
+    """Claim the locked posts `ids`; `claim` gives the parameters."""
     owner, until = (
         bindparam(name, type_=column.type)
         for name, column in {"owner": posts.c.lease_owner, "until": posts.c.lease_until}.items()
@@ -114,10 +122,10 @@ def claim_posts() -> Update:
 
 
 def claim(post_ids: Iterable[int], owner: str, until: datetime) -> dict[str, Any]:
-    """Whose the posts are, and for how long."""
+    """Return the parameters of `claim_posts`."""
     return {"ids": list(post_ids), "owner": owner, "until": until}
 
 
-def change_post(post_id: int, values: dict[str, Any]) -> Update:
-    """Note what became of a post that is still due."""
+def update_post(post_id: int, values: dict[str, Any]) -> Update:
+    """Update a post that is still due."""
     return update(posts).where(posts.c.id == post_id, posts.c.state == DUE).values(**values)

@@ -177,7 +177,7 @@ async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobo
         job, _ = await asked_from(house, "ops")
         card = await shows(house, job, "awaiting", house.slack.dm("rina"))
 
-        assert "Whoever may approve does not see it here: withdraw it" in house.slack.text_of(card)
+        assert "Approvers do not see it here: withdraw it" in house.slack.text_of(card)
         assert (await click(house, "rina", card, WITHDRAW)).changed_the_card
         assert (await house.ends(job, house.slack.dm("rina"))).state == "withdrawn"
 

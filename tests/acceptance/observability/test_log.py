@@ -76,7 +76,7 @@ async def ended(house: House, job: tuple[str, str], log: io.StringIO) -> str:
     ending = await house.ends(job[1], seconds=20)
     outcome = f"request:{ending.state}"
     for _ in range(LOOKS):  # it is written when the ledger has noted the delivery
-        if any(line.get("tells") == outcome for line in replies(log)):
+        if any(line.get("audit_event") == outcome for line in replies(log)):
             break
         await asyncio.sleep(PAUSE)
     return request_of(ending.message)

@@ -50,7 +50,7 @@ def leases(database: Database, clock: Clock, entered: list[State]) -> LeaseStore
 
 
 @pytest.fixture
-def postbox(database: Database, clock: Clock) -> OutboxStore:
+def outbox(database: Database, clock: Clock) -> OutboxStore:
     return OutboxStore(database, clock)
 
 

@@ -88,7 +88,7 @@ async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
 
     assert await wrong.ledger.expire_due() == []
     assert (await wrong.ledger.get(request.id)).state is State.AWAITING
-    assert len(await wrong.posts.claim_posts("wrong", 5)) == 1  # and what is due, is due at once
+    assert len(await wrong.posts.claim("wrong", 5)) == 1  # and what is due, is due at once
 
 
 @pytest.mark.parametrize("back", BACK)
@@ -139,24 +139,24 @@ async def test_clock_jump_ahead_lets_another_runner_take_the_lease(
 
 
 async def test_post_from_before_the_clock_was_set_back_is_delivered(
-    ledger: RequestStore, postbox: OutboxStore, clock: Clock
+    ledger: RequestStore, outbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     clock.forward(-3600)
 
-    assert len(await postbox.claim_posts("replica-1", 5)) == 1
+    assert len(await outbox.claim("replica-1", 5)) == 1
 
 
 async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(
-    ledger: RequestStore, postbox: OutboxStore, clock: Clock
+    ledger: RequestStore, outbox: OutboxStore, clock: Clock
 ) -> None:
     await ledger.create(a_request(), RINA)
     clock.forward(-60)
-    assert await postbox.claim_posts("replica-1", 5) == []
+    assert await outbox.claim("replica-1", 5) == []
 
     clock.forward(60)
 
-    assert len(await postbox.claim_posts("replica-1", 5)) == 1
+    assert len(await outbox.claim("replica-1", 5)) == 1
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -78,14 +78,14 @@ async def test_requests_of_other_projects_are_excluded(
 
 
 async def test_pruned_request_is_read_from_its_events(
-    history: History, ledger: RequestStore, clock: Clock, postbox: OutboxStore
+    history: History, ledger: RequestStore, clock: Clock, outbox: OutboxStore
 ) -> None:
     request = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
     await ledger.deny(request.id, ABE, "no", allowed)
     clock.forward(60)
-    while posts := await postbox.claim_posts("me", 10):
+    while posts := await outbox.claim("me", 10):
         for post in posts:
-            await postbox.post_sent(post, "C0OPS", "1.2")
+            await outbox.mark_sent(post, "C0OPS", "1.2")
     before = await history.recent(10, [PROJECT_ID])
     pruned = await ledger.prune(clock() + timedelta(days=1))
     (past,) = await history.recent(10, [PROJECT_ID])

@@ -39,7 +39,7 @@ from bot.cancellation.lifecycle import (
     Step,
     next_step,
 )
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
@@ -109,7 +109,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.clock = Clock()
         self.database = Database(url, timeout=20)
         self.ledger = RequestStore(self.database, self.clock)
-        self.postbox = OutboxStore(self.database, self.clock)
+        self.outbox = OutboxStore(self.database, self.clock)
         self.held: dict[str, Held] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
         self.lives = 0
@@ -396,14 +396,15 @@ class LifeCycle(RuleBasedStateMachine):
         ends=st.lists(st.sampled_from(["sent", "again", "lost", "dropped"]), min_size=4),
     )
     def deliver(self, name: str, limit: int, ends: list[str]) -> None:
-        claimed = self.do(self.postbox.claim_posts(name, limit))
+        claimed = self.do(self.outbox.claim(name, limit))
         for post, end in zip(claimed, ends, strict=False):
+            assert isinstance(post, RequestPost)
             if end == "again":
-                self.do(self.postbox.post_again(post, 1.0, "try later"))
+                self.do(self.outbox.retry_later(post, 1.0, "try later"))
             elif end == "sent" or (end == "dropped" and post.kind is PostKind.CARD):
-                self.do(self.postbox.post_sent(post, "C0OPS", f"{post.id}.0"))
+                self.do(self.outbox.mark_sent(post, "C0OPS", f"{post.id}.0"))
             elif end == "dropped":
-                self.do(self.postbox.post_dropped(post, "gone"))
+                self.do(self.outbox.drop(post, "gone"))
             if end in ("sent", "dropped"):
                 self.held[post.request.id].delivered.append((post.kind, post.id))
 

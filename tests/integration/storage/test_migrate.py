@@ -171,7 +171,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "ended_requests",
         "due_posts",
         "due_posts_in_order",
-        "due_watched_jobs",
+        "due_announcements",
         "open_watched_jobs",
     }
 

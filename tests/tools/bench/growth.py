@@ -51,7 +51,7 @@ BACKWARDS = "ORDER BY audit_events.id DESC"
 NOTES = (
     "Times are in ms; the columns are how many requests the ledger has.",
     (
-        "Each request has its approval, three posts, six events and a sighting; the history is"
+        "Each request has its approval, three posts, six events and a watched job; the history is"
         f" sixty days long, and {WAITING} requests wait. PostgreSQL is analysed, as a live one is."
     ),
     (
@@ -96,7 +96,7 @@ class Desk:
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
             "forgetting, nothing due": lambda: self.ledger.prune(now() - RETENTION),
-            "outbox, nothing due": lambda: self.posts.claim_posts(OWNER, 8),
+            "outbox, nothing due": lambda: self.posts.claim(OWNER, 8, 1),
             "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,
             "open request for a job": lambda: self.ledger.open_request_for(request.ref),
@@ -105,7 +105,7 @@ class Desk:
             "claim": lambda: self.leases.claim(request.id),
             "DELETE noted": lambda: self._sent(request.id),
             "outcome": lambda: self._ended(request.id),
-            "outbox, card due": lambda: self.posts.claim_posts(OWNER, 8),
+            "outbox, card due": lambda: self.posts.claim(OWNER, 8, 1),
         }
         taken = {name: await seconds_of(work) for name, work in works.items()}
         await self._posted()

@@ -114,17 +114,17 @@ FROM {numbers} CROSS JOIN (VALUES
 WHERE {ended} OR column1 = 1
 """
 
-SIGHTINGS = """
+WATCHED_JOBS = """
 INSERT INTO watched_jobs (
     id, project_id, cluster_name, job_id, state, shown, first_seen_at, changed_at, version,
-    client_msg_id, attempts, channel, ts)
+    channel, ts)
 SELECT
     i, :project, 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, 'cancelled', :shown,
-    {created}, {created}, 1, {hex} || '-0000-5000-8000-9', 1, 'C0OPS', '1764.' || i
+    {created}, {created}, 1, 'C0OPS', '1764.' || i
 FROM {numbers}
 """
 
-STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, SIGHTINGS)
+STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS)
 
 #: Nothing needs to survive a power cut here: the file is thrown away.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")

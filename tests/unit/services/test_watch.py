@@ -22,7 +22,7 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
-from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
+from bot.cancellation.watched_job import JobChange, compare
 from bot.services.rate_limit import BUCKET_SIZE, RateLimitBudget
 from bot.services.watch import (
     MAX_CONCURRENT_READS,
@@ -41,85 +41,9 @@ if TYPE_CHECKING:
 
     from bot.atlas import RestoreJob
 
-LINK = ["https://x.invalid/y"]
 
-
-# What a look changes
-
-
-def told(findings: Sequence[JobChange]) -> list[tuple[str, str]]:
-    return [(each.job_id[-1], each.seen) for each in findings if each.told]
-
-
-def job(number: int, **changes: object) -> RestoreJob:
-    return a_job(id=f"{number:024x}", **changes)
-
-
-def known(number: int, seen: WatchedState, *, announced: bool = True) -> dict[str, RecordedJob]:
-    return {f"{number:024x}": RecordedJob(seen=seen, announced=announced)}
-
-
-def test_new_jobs_are_announced_oldest_first() -> None:
-    assert told(compare([job(2, deliveryUrl=LINK), job(1)], {}, first=True)) == [
-        ("1", WatchedState.IN_PROGRESS),
-        ("2", WatchedState.LINK_LIVE),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "seen"),
-    [
-        ({"deliveryUrl": LINK}, WatchedState.LINK_LIVE),
-        ({"cancelled": True}, WatchedState.CANCELLED),
-        ({"expired": True}, WatchedState.EXPIRED),
-        ({"failed": True}, WatchedState.FAILED),
-        ({"finishedAt": "2026-11-25T11:00:00Z"}, WatchedState.FINISHED),
-    ],
-)
-def test_each_change_of_an_announced_job_is_announced(
-    change: dict[str, object], seen: WatchedState
-) -> None:
-    found = compare([job(1, **change)], known(1, WatchedState.IN_PROGRESS), first=False)
-
-    assert [(each.seen, each.is_new, each.told) for each in found] == [(seen, False, True)]
-
-
-def test_ended_job_at_the_first_read_is_recorded_and_not_announced() -> None:
-    (found,) = compare([job(1, expired=True)], {}, first=True)
-
-    assert (found.is_new, found.told) == (True, False)
-
-
-def test_job_that_ended_between_two_reads_is_announced() -> None:
-    assert told(compare([job(1, expired=True)], {}, first=False)) == [("1", WatchedState.EXPIRED)]
-
-
-def test_unchanged_job_is_not_announced_again() -> None:
-    assert compare([job(1)], known(1, WatchedState.IN_PROGRESS), first=False) == []
-
-
-def test_other_restore_types_are_not_watched() -> None:
-    others = [job(1, deliveryType="automated"), job(2, deliveryType="pointInTime")]
-
-    assert compare(others, {}, first=False) == []
-
-
-def test_open_job_that_disappears_is_announced_as_gone() -> None:
-    assert told(compare([], known(1, WatchedState.LINK_LIVE), first=False)) == [
-        ("1", WatchedState.GONE)
-    ]
-
-
-@pytest.mark.parametrize("seen", [seen for seen in WatchedState if seen.is_over])
-def test_ended_job_that_disappears_is_not_announced(seen: WatchedState) -> None:
-    assert compare([], known(1, seen), first=False) == []
-
-
-def test_change_of_an_unannounced_job_is_announced_only_if_cancellable() -> None:
-    before = known(1, WatchedState.EXPIRED, announced=False)
-
-    assert told(compare([job(1, failed=True)], before, first=False)) == []
-    assert told(compare([job(1)], before, first=False)) == [("1", WatchedState.IN_PROGRESS)]
+def job(number: int) -> RestoreJob:
+    return a_job(id=f"{number:024x}")
 
 
 # When it looks

@@ -11,19 +11,19 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Post, PostKind
+from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.projects import Project
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn
+from bot.slack.announcement import views as announcement_views
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.home import views as home_views
 from bot.slack.lists import views as list_views
-from bot.slack.outbox import announcement_views
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import PickerState
 from bot.slack.placement import Placement
@@ -88,7 +88,7 @@ def sight(**changes: Any) -> JobDetails:
     )
 
 
-def post(event: EventName, about: Request, **changes: Any) -> Post:
+def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
     fixed: dict[str, Any] = {
         "id": 1,
         "request": about,
@@ -99,7 +99,7 @@ def post(event: EventName, about: Request, **changes: Any) -> Post:
         "client_msg_id": "11111111-1111-1111-1111-111111111111",
         "attempts": 1,
     }
-    return Post(**fixed | changes)
+    return RequestPost(**fixed | changes)
 
 
 HERE = Placement(channel="C0OPS")
@@ -194,32 +194,43 @@ def messages() -> dict[str, dict[str, Any]]:
 
 
 def announcements() -> dict[str, dict[str, Any]]:
-    """The watch's messages, by where the job stands."""
+    """The announcements, by the state of the job."""
     built = {
-        f"announcement_{seen}": announcement_views.message(sighting(seen=seen), "shop-prod", LINKS)
-        for seen in WatchedState
+        f"announcement_{state}": announcement_views.message(
+            watched_job(state=state), "shop-prod", LINKS
+        )
+        for state in WatchedState
     }
-    by_us = sighting(seen=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
+    by_us = watched_job(state=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
     built["announcement_ours"] = announcement_views.message(by_us, "shop-prod", LINKS)
-    nasty = sighting(seen=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED))
+    nasty = watched_job(state=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED))
     built["announcement_longest"] = announcement_views.message(nasty, LONG_NAME, LINKS)
     return built
 
 
-def sighting(**changes: Any) -> WatchedJob:
-    seen = changes.get("seen", WatchedState.IN_PROGRESS)
+def watched_job(**changes: Any) -> WatchedJob:
+    state = changes.get("state", WatchedState.IN_PROGRESS)
     values: dict[str, Any] = {
         "id": 1,
         "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
-        "seen": seen,
-        "shown": _live() if seen is WatchedState.LINK_LIVE else SHOWN,
+        "state": state,
+        "shown": _live() if state is WatchedState.LINK_LIVE else SHOWN,
         "first_seen_at": NOON,
         "changed_at": NOON + timedelta(minutes=5),
-        "version": 1,
-        "client_msg_id": "5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10",
-        "attempts": 1,
     }
     return WatchedJob(**values | changes)
+
+
+def announcement(**changes: Any) -> Announcement:
+    """Return an announcement; a change of the job is passed as `job`."""
+    fixed: dict[str, Any] = {
+        "id": 1,
+        "kind": PostKind.ANNOUNCEMENT,
+        "client_msg_id": "5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10",
+        "attempts": 1,
+        "job": watched_job(),
+    }
+    return Announcement(**fixed | changes)
 
 
 def _live() -> JobFingerprint:

@@ -1,4 +1,4 @@
-"""What becomes of a post that Slack did not take."""
+"""Decisions about posts that Slack refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from bot.cancellation.posts import Post, PostKind
+from bot.cancellation.posts import PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -18,51 +18,56 @@ from bot.slack.errors import (
     SlackUnavailable,
 )
 from bot.slack.outbox.delivery import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    MENDING,
-    TRIES,
-    UNSEEN,
+    INITIAL_BACKOFF,
+    INVALID_TOKEN_BACKOFF,
+    MAX_ANNOUNCEMENT_ATTEMPTS,
+    MAX_ATTEMPTS,
+    MAX_BACKOFF,
+    NOT_SEEN_BY_APPROVERS,
+    REFUSED_ANNOUNCEMENT_BACKOFF,
+    Action,
     Delivered,
     Drop,
     MoveCard,
     RetryLater,
     TellRequester,
-    Verdict,
+    backoff,
     next_action,
-    pause,
-    why_moved,
+    reason_to_move,
 )
 from tests.support.domain import RINA
 from tests.unit.slack import samples
 
 
-def a_post(kind: PostKind, *, attempts: int = 1, channel: str = "C0OPS") -> Post:
+def a_post(kind: PostKind, *, attempts: int = 1, channel: str = "C0OPS") -> RequestPost:
     about = samples.request(channel=channel)
     return samples.post(EventName.CREATED, about, kind=kind, attempts=attempts)
+
+
+KINDS = [PostKind.CARD, PostKind.EDIT, PostKind.REPLY]
 
 
 def no_jitter() -> float:
     return 0.0
 
 
-@pytest.mark.parametrize("kind", sorted(PostKind))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("trouble", "verdict"),
+    ("error", "action"),
     [
-        (SlackUnavailable(), RetryLater(FIRST_PAUSE)),
+        (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
         (RateLimited(seconds=9.0), RetryLater(9.0)),
-        (InvalidToken("invalid_auth"), RetryLater(MENDING)),
+        (InvalidToken("invalid_auth"), RetryLater(INVALID_TOKEN_BACKOFF)),
         (AlreadyPosted(), Delivered()),
-        (SlackRejected("invalid_blocks"), RetryLater(FIRST_PAUSE)),
+        (SlackRejected("invalid_blocks"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_what_passes_is_tried_again(kind: PostKind, trouble: SlackError, verdict: Verdict) -> None:
-    assert next_action(a_post(kind), trouble, no_jitter) == verdict
+def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: Action) -> None:
+    assert next_action(a_post(kind), error, no_jitter) == action
 
 
 @pytest.mark.parametrize(
-    ("kind", "channel", "verdict"),
+    ("kind", "channel", "action"),
     [
         (PostKind.CARD, "C0OPS", MoveCard()),
         (PostKind.CARD, RINA.id, Drop()),
@@ -70,37 +75,75 @@ def test_what_passes_is_tried_again(kind: PostKind, trouble: SlackError, verdict
         (PostKind.EDIT, "C0OPS", Drop()),
     ],
 )
-@pytest.mark.parametrize("trouble", [CannotPost("is_archived"), MessageNotEditable()])
-def test_what_lasts_goes_to_the_requester(
-    kind: PostKind, channel: str, verdict: Verdict, trouble: SlackError
+@pytest.mark.parametrize("error", [CannotPost("is_archived"), MessageNotEditable()])
+def test_final_refusal_goes_to_the_requester_or_is_dropped(
+    kind: PostKind, channel: str, action: Action, error: SlackError
 ) -> None:
-    assert next_action(a_post(kind, channel=channel), trouble, no_jitter) == verdict
+    assert next_action(a_post(kind, channel=channel), error, no_jitter) == action
 
 
-def test_a_refusal_that_nobody_knows_is_put_to_the_test_a_few_times() -> None:
-    tried = a_post(PostKind.CARD, attempts=TRIES)
+def test_unknown_refusal_is_final_after_several_attempts() -> None:
+    tried = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS)
 
     assert next_action(tried, SlackRejected("new_code"), no_jitter) == MoveCard()
 
 
-def test_pauses_double_up_to_the_longest() -> None:
-    pauses = [pause(attempts, lambda: 1.0) for attempts in (1, 2, 3, 50)]
+def test_backoff_doubles_up_to_the_maximum() -> None:
+    backoffs = [backoff(attempts, lambda: 1.0) for attempts in (1, 2, 3, 50)]
 
-    assert pauses == [1.0, 2.0, 4.0, LONGEST_PAUSE]
+    assert backoffs == [1.0, 2.0, 4.0, MAX_BACKOFF]
 
 
-def test_jitter_takes_up_to_half_of_a_pause() -> None:
-    assert pause(2, lambda: 0.0) == pause(2, lambda: 1.0) / 2
+def test_jitter_is_up_to_half_of_the_backoff() -> None:
+    assert backoff(2, lambda: 0.0) == backoff(2, lambda: 1.0) / 2
 
 
 def test_unavailable_slack_is_retried_after_any_number_of_attempts() -> None:
-    post = a_post(PostKind.CARD, attempts=TRIES * 2)
+    post = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS * 2)
 
-    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(LONGEST_PAUSE)
+    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
 def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state: State) -> None:
     post = samples.post(EventName.CREATED, samples.request(state=state), kind=PostKind.CARD)
 
-    assert why_moved(post, CannotPost("is_archived")).endswith(UNSEEN) == (state is State.AWAITING)
+    because = reason_to_move(post, CannotPost("is_archived"))
+
+    assert because.endswith(NOT_SEEN_BY_APPROVERS) == (state is State.AWAITING)
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (AlreadyPosted(), Delivered()),
+        (RateLimited(seconds=7), RetryLater(7)),
+        (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
+        (InvalidToken(), RetryLater(INVALID_TOKEN_BACKOFF)),
+        (CannotPost(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (MessageNotEditable(), Drop()),
+        (SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
+    ],
+)
+def test_action_after_each_error_of_an_announcement(error: SlackError, action: Action) -> None:
+    assert next_action(samples.announcement(), error, no_jitter) == action
+
+
+@pytest.mark.parametrize(
+    ("attempts", "action"),
+    [
+        (MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (MAX_ANNOUNCEMENT_ATTEMPTS, Drop()),
+    ],
+)
+@pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
+def test_refused_announcement_is_retried_rarely_for_about_a_week(
+    error: SlackError, attempts: int, action: Action
+) -> None:
+    assert next_action(samples.announcement(attempts=attempts), error, no_jitter) == action
+
+
+def test_unreachable_slack_does_not_end_an_announcement() -> None:
+    post = samples.announcement(attempts=MAX_ANNOUNCEMENT_ATTEMPTS * 2)
+
+    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)

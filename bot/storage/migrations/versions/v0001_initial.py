@@ -18,9 +18,9 @@ def upgrade() -> None:
     """Create every table and index."""
     _requests()
     _approvals()
-    _posts()
     _audit_events()
     _watched_jobs()
+    _posts()
     _watched_clusters()
     _watch_leases()
 
@@ -39,11 +39,6 @@ def _flag(name: str) -> sa.Column[bool]:
 
 def _time(name: str, *, null: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=null)
-
-
-def _request_id(*, primary_key: bool = False) -> sa.Column[str]:
-    key = sa.ForeignKey("requests.id", ondelete="CASCADE")
-    return sa.Column("request", sa.Text, key, primary_key=primary_key, nullable=False)
 
 
 def _partial_index(
@@ -96,37 +91,13 @@ def _requests() -> None:
 
 
 def _approvals() -> None:
+    request = sa.ForeignKey("requests.id", ondelete="CASCADE")
     op.create_table(
         "approvals",
-        _request_id(primary_key=True),
+        sa.Column("request", sa.Text, request, primary_key=True),
         sa.Column("user", sa.Text, primary_key=True),
         _time("at"),
     )
-
-
-def _posts() -> None:
-    op.create_table(
-        "posts",
-        sa.Column("id", SERIAL_NUMBER, primary_key=True, autoincrement=True),
-        _request_id(),
-        _text("kind"),
-        _text("event"),
-        _text("actor", null=True),
-        _time("at"),
-        _text("detail"),
-        sa.Column("client_msg_id", sa.Text, nullable=False, unique=True),
-        _text("state"),
-        _time("due_at"),
-        _count("attempts"),
-        _text("lease_owner", null=True),
-        _time("lease_until", null=True),
-        _text("channel", null=True),
-        _text("ts", null=True),
-        _text("error", null=True),
-    )
-    op.create_index("ix_posts_request", "posts", ["request"])
-    _partial_index("due_posts", "posts", ["request", "id"], DUE)
-    _partial_index("due_posts_in_order", "posts", ["id"], DUE)
 
 
 def _audit_events() -> None:
@@ -159,18 +130,45 @@ def _watched_jobs() -> None:
         _time("first_seen_at"),
         _time("changed_at"),
         sa.Column("version", sa.Integer, nullable=False),
+        _text("channel", null=True),
+        _text("ts", null=True),
+        sa.UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
+    )
+    still_open = "state IN ('in_progress', 'link_live')"
+    _partial_index("open_watched_jobs", "watched_jobs", ["project_id"], still_open)
+
+
+def _posts() -> None:
+    request = sa.ForeignKey("requests.id", ondelete="CASCADE")
+    watched_job = sa.ForeignKey("watched_jobs.id", ondelete="CASCADE")
+    op.create_table(
+        "posts",
+        sa.Column("id", SERIAL_NUMBER, primary_key=True, autoincrement=True),
+        sa.Column("request", sa.Text, request),
+        sa.Column("watched_job", sa.BigInteger, watched_job),
+        _count("priority"),
+        _text("kind"),
+        _text("event", null=True),
+        _text("actor", null=True),
+        _time("at"),
+        _text("detail"),
         sa.Column("client_msg_id", sa.Text, nullable=False, unique=True),
-        _time("due_at", null=True),
+        _text("state"),
+        _time("due_at"),
         _count("attempts"),
+        _text("lease_owner", null=True),
         _time("lease_until", null=True),
         _text("channel", null=True),
         _text("ts", null=True),
         _text("error", null=True),
-        sa.UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
+        sa.CheckConstraint(
+            "(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"
+        ),
     )
-    _partial_index("due_watched_jobs", "watched_jobs", ["due_at"], "due_at IS NOT NULL")
-    still_open = "state IN ('in_progress', 'link_live')"
-    _partial_index("open_watched_jobs", "watched_jobs", ["project_id"], still_open)
+    op.create_index("ix_posts_request", "posts", ["request"])
+    _partial_index("due_posts", "posts", ["request", "id"], DUE)
+    _partial_index("due_announcements", "posts", ["watched_job", "id"], DUE)
+    _partial_index("due_posts_in_order", "posts", ["priority", "id"], DUE)
 
 
 def _watched_clusters() -> None:

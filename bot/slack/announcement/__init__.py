@@ -1,0 +1,1 @@
+"""The message about each download restore job that the watch finds."""

@@ -1,0 +1,109 @@
+"""The announcement of a download restore job (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.cancellation.watched_job import WatchedState
+from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.command.grammar import job_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.watched_job import WatchedJob
+    from bot.slack.blockkit import Block
+    from bot.slack.links import Links
+
+#: The first line, by the state of the job.
+HEADLINES: Mapping[WatchedState, str] = {
+    WatchedState.IN_PROGRESS: (
+        ":inbox_tray: A download of a backup was started; its link is not there yet"
+    ),
+    WatchedState.LINK_LIVE: (
+        ":warning: A backup can be downloaded by whoever has the link, which is live"
+    ),
+    WatchedState.FINISHED: (
+        ":information_source: The download has finished: there is nothing to cancel"
+    ),
+    WatchedState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas says so",
+    WatchedState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
+    WatchedState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
+    WatchedState.GONE: ":grey_question: Atlas does not list this download any more",
+}
+
+
+def message(job: WatchedJob, project_name: str, links: Links) -> dict[str, Any]:
+    """Build the announcement.
+
+    Args:
+        job: the job.
+        project_name: its project's display name.
+        links: link targets.
+
+    Returns:
+        `text`, `blocks` and `metadata`, as chat.postMessage and chat.update take them.
+    """
+    return {
+        "text": fallback(job, project_name),
+        "blocks": blocks(job, project_name, links),
+        "metadata": metadata(job),
+    }
+
+
+def metadata(job: WatchedJob) -> dict[str, Any]:
+    """Return the metadata by which programs tell announcements from cards."""
+    payload = {
+        "project": job.ref.project_id,
+        "cluster": job.ref.cluster_name,
+        "job": job.ref.job_id,
+        "job_state": str(job.state),
+    }
+    return {"event_type": ids.WATCH_METADATA, "event_payload": payload}
+
+
+def fallback(job: WatchedJob, project_name: str) -> str:
+    """Return the line for notifications and screen readers."""
+    ref = job.ref
+    which = f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)}"
+    line = f"{HEADLINES[job.state]} - {which} in {mrkdwn.one_line(project_name)}"
+    return blockkit.cut(line, blockkit.FALLBACK)
+
+
+def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
+    parts = [
+        blockkit.section(f"*{HEADLINES[job.state]}*"),
+        blockkit.fields(_facts(job, project_name)),
+    ]
+    if not job.state.is_over:
+        parts.append(blockkit.actions(_cancel(job)))
+    elif job.request:
+        parts.append(blockkit.section(_request_line(job.request, links)))
+    return [
+        *parts,
+        blockkit.context(mrkdwn.link(links.cluster_page(job.ref), "Open in Atlas")),
+    ]
+
+
+def _facts(job: WatchedJob, project_name: str) -> list[tuple[str, str]]:
+    shown = job.shown
+    return [
+        ("Project", mrkdwn.one_line(project_name) or "-"),
+        ("Cluster", mrkdwn.code(job.ref.cluster_name)),
+        ("Restore job", mrkdwn.code(job.ref.job_id)),
+        ("Snapshot", job_facts.snapshot(shown)),
+        ("First seen", mrkdwn.date(job.first_seen_at)),
+        ("Ended", f"seen {mrkdwn.date(job.changed_at)}")
+        if job.state.is_over
+        else ("Download link", job_facts.download_link(shown)),
+    ]
+
+
+def _cancel(job: WatchedJob) -> Block:
+    return blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")
+
+
+def _request_line(request: Request, links: Links) -> str:
+    card = mrkdwn.link(links.card_of(request), "The request")
+    return f"*{card}* of {mrkdwn.person(request.requester)}: {mrkdwn.STATE_LABELS[request.state]}"

@@ -1,0 +1,98 @@
+"""Builds the message of each post: its channel, its content, and whether it is an update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bot.cancellation.posts import Announcement, PostKind
+from bot.slack.announcement import views as announcement_views
+from bot.slack.card import replies as card_replies
+from bot.slack.card import views as card_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bot.cancellation.policy import Policy
+    from bot.cancellation.posts import Post, RequestPost
+    from bot.slack.links import Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A call of chat.postMessage, or of chat.update where `ts` is set.
+
+    Attributes:
+        channel: a channel's id, or a user's for a direct message.
+        content: the other arguments.
+        ts: the message to update.
+    """
+
+    channel: str
+    content: Mapping[str, Any]
+    ts: str | None = None
+
+
+class Undeliverable(Exception):
+    """The post has no message; the text says why."""
+
+
+class MessageBuilder:
+    """Builds messages.
+
+    Args:
+        links: link targets.
+        policy_of: returns a project's policy, for the approvers on its cards.
+        watch_channel_of: returns the channel for a project's announcements, or None.
+        project_name_of: returns a project's display name.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        policy_of: Callable[[str], Policy | None],
+        watch_channel_of: Callable[[str], str | None],
+        project_name_of: Callable[[str], str],
+    ) -> None:
+        self._links = links
+        self._policy_of = policy_of
+        self._watch_channel_of = watch_channel_of
+        self._project_name_of = project_name_of
+
+    def build(self, post: Post) -> Message:
+        """Build the message; raises `Undeliverable`."""
+        return self._announcement(post) if isinstance(post, Announcement) else self._about(post)
+
+    def direct_reply(self, post: RequestPost) -> Message:
+        """Build a reply as a direct message to the requester."""
+        return Message(channel=post.request.requester, content=card_replies.message(post))
+
+    def _about(self, post: RequestPost) -> Message:
+        request = post.request
+        if post.kind is PostKind.CARD:
+            return Message(channel=request.channel, content=self._card(post))
+        if post.kind is PostKind.REPLY and request.card is None:
+            return self.direct_reply(post)
+        if request.card is None:
+            raise Undeliverable("there is no card to edit")
+        if post.kind is PostKind.EDIT:
+            content = self._card(post)
+            return Message(channel=request.card.channel, content=content, ts=request.card.ts)
+        content = card_replies.message(post) | {"thread_ts": request.card.ts}
+        return Message(channel=request.card.channel, content=content)
+
+    def _card(self, post: RequestPost) -> dict[str, Any]:
+        policy = self._policy_of(post.request.ref.project_id)
+        return card_views.message(post.request, policy.approvers if policy else None, self._links)
+
+    def _announcement(self, post: Announcement) -> Message:
+        job = post.job
+        place = job.message
+        if place and not place.ts:
+            raise Undeliverable("Slack did not return the place of the message")
+        channel = place.channel if place else self._watch_channel_of(job.ref.project_id)
+        if not channel:
+            raise Undeliverable("the project has no watch channel any more")
+        name = self._project_name_of(job.ref.project_id)
+        content = announcement_views.message(job, name, self._links)
+        return Message(channel=channel, content=content, ts=place.ts if place else None)

@@ -1,0 +1,78 @@
+"""An outbox store in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from bot.cancellation.lifecycle import Card
+from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.storage.outbox_store import OutboxStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.cancellation.posts import Post
+
+
+@dataclass
+class FakeOutboxStore(OutboxStore):
+    """Keeps the order within each subject; `faults` are raised by the next calls."""
+
+    due: list[Post] = field(default_factory=list)
+    busy: set[str] = field(default_factory=set)
+    claims: int = 0
+    sent: list[tuple[int, str, str]] = field(default_factory=list)
+    retries: list[tuple[int, float, str]] = field(default_factory=list)
+    dropped: list[tuple[int, str]] = field(default_factory=list)
+    moved: list[tuple[int, str, str]] = field(default_factory=list)
+    claim_faults: list[Exception] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+    async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
+        self.claims += 1
+        if self.claim_faults:
+            raise self.claim_faults.pop(0)
+        free = {RequestPost: limit, Announcement: announcements}
+        claimed: list[Post] = []
+        for post in list(self.due):
+            if subject_of(post) not in self.busy and free[type(post)]:
+                free[type(post)] -= 1
+                self.busy.add(subject_of(post))
+                self.due.remove(post)
+                claimed.append(post)
+        return claimed
+
+    async def mark_sent(self, post: Post, channel: str, ts: str) -> None:
+        self._record(post)
+        self.sent.append((post.id, channel, ts))
+        if isinstance(post, RequestPost) and post.kind is PostKind.CARD:
+            place = Card(channel=channel, ts=ts)
+            self.due = [_with_card(each, post.request.id, place) for each in self.due]
+
+    async def retry_later(self, post: Post, seconds: float, error: str) -> None:
+        self._record(post)
+        self.retries.append((post.id, seconds, error))
+
+    async def drop(self, post: Post, error: str) -> None:
+        self._record(post)
+        self.dropped.append((post.id, error))
+
+    async def move_card(self, post: RequestPost, channel: str, because: str) -> None:
+        self._record(post)
+        self.moved.append((post.id, channel, because))
+
+    def _record(self, post: Post) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.busy.discard(subject_of(post))
+
+
+def subject_of(post: Post) -> str:
+    return post.request.id if isinstance(post, RequestPost) else str(post.job.id)
+
+
+def _with_card(post: Post, request_id: str, place: Card) -> Post:
+    if not isinstance(post, RequestPost) or post.request.id != request_id:
+        return post
+    return replace(post, request=replace(post.request, card=place))
