@@ -284,9 +284,11 @@ class Bot:
         return min(timeout, max(self._timings.late_stop_timeout, self._deadline - time.monotonic()))
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(
+    settings: Settings, stop: asyncio.Event, timings: Timings = DEFAULT_TIMINGS
+) -> None:
     """Run the bot until `stop` is set; raises the errors of `Bot.start` and `TracingError`."""
-    bot = Bot(settings)
+    bot = Bot(settings, timings=timings)
     starting = asyncio.create_task(bot.start())
     waiting = asyncio.create_task(stop.wait())
     try:

@@ -22,11 +22,14 @@ from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_settings, warnings
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
+from bot.timings import DEFAULT_TIMINGS
 from bot.tracing import TracingError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
+
+    from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +68,11 @@ def every_command(
 @app.command("serve", short_help="Run the bot.")
 def serve_command() -> None:
     """Run the bot until SIGTERM or SIGINT; finish what is in flight, lose nothing."""
+    run_bot()
+
+
+def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
+    """Load the settings, configure logging, and run the bot; tests pass shorter timings."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -75,7 +83,7 @@ def serve_command() -> None:
         log.warning("setting needs attention", why=warning)
 
     async def run() -> None:
-        await serve(settings, stop_signal())
+        await serve(settings, stop_signal(), timings)
 
     run_until_stopped(run())
 

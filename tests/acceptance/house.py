@@ -11,7 +11,7 @@ from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
-from bot.timings import Timings
+from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call, Fault
     from bot.sandbox.slack import Ack
+    from bot.timings import Timings
     from tests.support.process import BotProcess
 
 Json = dict[str, Any]
@@ -173,7 +174,7 @@ async def open_house(
     environ: dict[str, str | None] | None = None,
     *,
     http: bool = False,
-    drain: float = 0.0,
+    timings: Timings = SHORT_TIMINGS,
     before: Callable[[FakeSlackServer, FakeAtlasServer], None] = lambda _slack, _atlas: None,
 ) -> AsyncIterator[House]:
     """Start both stand-ins and the bot, warm and named; stop all at the end.
@@ -182,7 +183,7 @@ async def open_house(
         folder: where the ledger is kept.
         environ: variables to change; None removes one.
         http: whether Slack's payloads come over HTTP instead of Socket Mode.
-        drain: seconds for a load balancer to notice the end, over HTTP.
+        timings: intervals, timeouts and leases of the bot.
         before: changes the stand-ins before the bot starts.
     """
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
@@ -192,7 +193,7 @@ async def open_house(
             given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
         given |= environ or {}
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
-        bot = Bot(settings, timings=Timings(drain=drain))
+        bot = Bot(settings, timings=timings)
         house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
         answered = asyncio.Event()
         atlas.wire.subscribe(lambda call: answered.set() if call.status == 200 else None)

@@ -74,7 +74,7 @@ async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
 
 async def test_on_the_way_out_it_is_not_ready_and_still_answers(tmp_path: Path) -> None:
     """A load balancer takes a moment to notice; what it sends until then is not lost."""
-    async with open_house(tmp_path, http=True, drain=1.0) as house:
+    async with open_house(tmp_path, http=True, timings=Timings(drain=1.0)) as house:
         before, _ = await look(house.bot.port, "/readyz")
         began = time.monotonic()
         stopping = asyncio.create_task(house.bot.stop())

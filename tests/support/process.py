@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
@@ -19,6 +21,11 @@ from tests.support.postgres import free_port
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+
+    from bot.timings import Timings
+
+#: Starts a bot with other timings.
+BOT_ENTRY = Path(__file__).with_name("bot_entry.py")
 
 #: Seconds in which the bot must be ready on a busy machine.
 PATIENCE = 25.0
@@ -38,14 +45,23 @@ def surroundings() -> dict[str, str]:
     }
 
 
+def command_of(timings: Timings | None) -> list[str]:
+    """Return the command that starts a bot: `serve`, or a test's own entry with other timings."""
+    if timings is None:
+        return [sys.executable, "-P", "-m", "bot", "serve"]
+    return [sys.executable, "-P", str(BOT_ENTRY), json.dumps(asdict(timings))]
+
+
 class BotProcess:
     """One `serve` in a process of its own; a context manager that leaves nothing running.
 
     Args:
         environ: the bot's settings; `PORT` is set here.
+        timings: shorter ones than those of `serve`, or None.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], timings: Timings | None = None) -> None:
+        self._command = command_of(timings)
         self.port = free_port()
         self.started_at = time.monotonic()
         self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": str(self.port)}
@@ -56,7 +72,7 @@ class BotProcess:
     def __enter__(self) -> Self:
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bot", "serve"],
+            self._command,
             env=self._environ,
             cwd=self._folder.name,
             stdin=subprocess.DEVNULL,

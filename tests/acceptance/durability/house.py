@@ -17,11 +17,13 @@ from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.support.process import BotProcess, run_command
+from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bot.sandbox.slack import Ack
+    from bot.timings import Timings
 
     Json = dict[str, Any]
 
@@ -51,6 +53,7 @@ class House:
     database_url: str
     mode: Mode = "socket"
     approvals: int = 0
+    timings: Timings | None = SHORT_PROCESS_TIMINGS
     bots: list[BotProcess] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
@@ -78,7 +81,7 @@ class House:
 
     def spawn(self) -> BotProcess:
         """Start one more bot without waiting for it."""
-        self.bots.append(self.stack.enter_context(BotProcess(self.environment())))
+        self.bots.append(self.stack.enter_context(BotProcess(self.environment(), self.timings)))
         return self.bot
 
     async def start(self) -> BotProcess:
@@ -231,11 +234,17 @@ async def opened(
     mode: Mode = "socket",
     approvals: int = 0,
     settings: SlackSettings | None = None,
+    timings: Timings | None = SHORT_PROCESS_TIMINGS,
 ) -> AsyncIterator[House]:
     """Open both stand-ins; every bot that was started ends with them."""
     async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
         house = House(
-            slack=slack, atlas=atlas, database_url=database_url, mode=mode, approvals=approvals
+            slack=slack,
+            atlas=atlas,
+            database_url=database_url,
+            mode=mode,
+            approvals=approvals,
+            timings=timings,
         )
         with house.stack:
             yield house

@@ -12,6 +12,7 @@ from bot.sandbox.slack import Settings
 from tests.acceptance.durability.house import BOUND, opened, state_of
 from tests.acceptance.durability.moments import MOMENTS, POST, after_slack_took
 from tests.acceptance.durability.side_by_side import side_by_side
+from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
     from tests.acceptance.durability.conftest import NewLedger
@@ -46,10 +47,14 @@ async def ended_anew(house: House) -> None:
 
 @pytest.mark.timeout(300)  # thirteen houses, on machines that may have much else to do
 async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_start(
+    kind: str,
     new_ledger: NewLedger,
 ) -> None:
+    """With the real leases on SQLite, with short ones on PostgreSQL."""
+    timings = None if kind == "sqlite" else SHORT_PROCESS_TIMINGS
+
     async def scenario(moment: Moment) -> None:
-        async with opened(await new_ledger()) as house:
+        async with opened(await new_ledger(), timings=timings) as house:
             await killed_once(house, moment)
 
     await side_by_side({name: scenario(moment) for name, moment in MOMENTS.items()})

@@ -11,6 +11,7 @@ import pytest
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.durability.house import BOUND, Mode, opened, until
+from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
@@ -55,8 +56,12 @@ async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) 
 async def test_with_everything_around_hanging_it_still_ends_in_time(
     mode: Mode, on_sqlite: str
 ) -> None:
-    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once."""
-    async with opened(on_sqlite, mode=mode) as house:
+    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once.
+
+    With the real time limits in HTTP mode, where the shutdown takes longest.
+    """
+    timings = None if mode == "http" else SHORT_PROCESS_TIMINGS
+    async with opened(on_sqlite, mode=mode, timings=timings) as house:
         bot = await house.start()
         views = [(house.person(number), house.new_job()) for number in range(4)]
         for who, job in views:

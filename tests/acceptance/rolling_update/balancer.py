@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds between two looks at a replica's readiness, and how long one look may take.
-EVERY = 1.0
+EVERY = 0.3
 PATIENCE = 2.0
 
 #: What goes on with a request, and with its answer; the rest is between two neighbours.

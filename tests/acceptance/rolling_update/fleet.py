@@ -16,6 +16,8 @@ from tests.support.process import BotProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bot.timings import Timings
+
 Mode = Literal["http", "socket"]
 
 #: Which is first, for each replica: the new one's start, or the old one's end.
@@ -44,6 +46,7 @@ class Fleet:
     balancer: Balancer
     stack: AsyncExitStack
     crowd: Crowd
+    timings: Timings | None
     running: list[BotProcess] = field(default_factory=list)
     ended: list[BotProcess] = field(default_factory=list)
 
@@ -65,7 +68,7 @@ class Fleet:
 
     async def start(self) -> None:
         """Start one more replica; it counts once `/readyz` and the balancer say so."""
-        bot = self.stack.enter_context(BotProcess(self.environment()))
+        bot = self.stack.enter_context(BotProcess(self.environment(), self.timings))
         self.balancer.add(bot.url)
         await bot.ready()
         await self.balancer.notices(bot.url)
@@ -107,7 +110,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def sailing(database_url: str, mode: Mode) -> AsyncIterator[Fleet]:
+async def sailing(database_url: str, mode: Mode, timings: Timings | None) -> AsyncIterator[Fleet]:
     """Open the stand-ins and the balancer, and start two replicas; all of them end with it."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
@@ -124,6 +127,7 @@ async def sailing(database_url: str, mode: Mode) -> AsyncIterator[Fleet]:
             balancer=balancer,
             stack=stack,
             crowd=Crowd(slack=slack, atlas=atlas),
+            timings=timings,
         )
         for _ in range(REPLICAS):
             await fleet.start()

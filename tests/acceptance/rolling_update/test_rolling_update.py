@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.rolling_update.fleet import sailing
+from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
+    from bot.timings import Timings
     from tests.acceptance.rolling_update.fleet import Mode, Order
 
 
 @pytest.mark.timeout(300)  # a busy machine takes its time; nothing here waits for long otherwise
-@pytest.mark.parametrize("order", ["start first", "stop first"])
-@pytest.mark.parametrize("mode", ["http", "socket"])
+@pytest.mark.parametrize(
+    ("mode", "order", "timings"),
+    [
+        ("http", "start first", None),
+        ("http", "stop first", SHORT_PROCESS_TIMINGS),
+        ("socket", "stop first", SHORT_PROCESS_TIMINGS),
+    ],
+    ids=["http, start first, real timings", "http, stop first", "socket, stop first"],
+)
 async def test_a_rolling_update_is_noticed_by_nobody(
-    on_postgres: str, mode: Mode, order: Order
+    on_postgres: str, mode: Mode, order: Order, timings: Timings | None
 ) -> None:
-    async with sailing(on_postgres, mode) as fleet:
+    async with sailing(on_postgres, mode, timings) as fleet:
         await fleet.roll_under_load(order)
 
         assert fleet.crowd.troubles() == {}

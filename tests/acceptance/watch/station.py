@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
@@ -12,6 +13,7 @@ from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.house import environment
+from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas import Call
 
 Json = dict[str, Any]
+
+#: Seconds between two reads of a cluster: less than a setting can say.
+INTERVAL = 0.2
 
 #: Seconds in which what happens at Atlas must show in Slack: several looks, on a busy machine.
 SOON = 15.0
@@ -45,7 +50,10 @@ class Station:
             "BOT_WATCH_CHANNEL": self.channel,
             "BOT_WATCH_INTERVAL": "1",
         }
-        bot = Bot(load_settings(given | self.environ | environ, self.folder))
+        settings = load_settings(given | self.environ | environ, self.folder)
+        if settings.watch_interval == timedelta(seconds=1):
+            settings = settings.model_copy(update={"watch_interval": timedelta(seconds=INTERVAL)})
+        bot = Bot(settings, timings=SHORT_TIMINGS)
         self.bots.append(bot)
         await bot.start()
         await self.slack.until(lambda: bool(self.slack.sockets.connections), SOON)

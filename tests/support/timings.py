@@ -1,0 +1,33 @@
+"""Short timings: tests wait for the same rules, but not for the same seconds."""
+
+from __future__ import annotations
+
+from bot.timings import Timings
+
+#: For a bot in the process of the test.
+SHORT_TIMINGS = Timings(
+    sweep_interval=0.3,
+    outbox_poll_interval=0.3,
+    message_interval=0.05,
+    watch_read_interval=0.01,
+    watch_lease_renewal_interval=0.3,
+    watch_idle_interval=0.05,
+    cluster_list_max_age=0.3,
+    rate_limit_pause=0.3,
+    drain=0.0,
+)
+
+#: For bots in processes of their own, which are killed and replaced.
+SHORT_PROCESS_TIMINGS = Timings(
+    sweep_interval=0.5,
+    request_lease=3.0,
+    lease_renewal_interval=1.0,
+    outbox_poll_interval=0.5,
+    message_interval=0.1,
+    drain=1.0,
+    receiver_stop_timeout=1.0,
+    dialog_stop_timeout=0.5,
+    run_stop_timeout=1.5,
+    outbox_stop_timeout=1.0,
+    shutdown=3.0,
+)
