@@ -1,11 +1,9 @@
-"""Builds the Bolt app, its listeners, and the collaborators that they share."""
+"""Builds the Bolt app and registers the listeners of all features."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slack_bolt.async_app import AsyncApp
@@ -14,20 +12,14 @@ from slack_bolt.authorization import AuthorizeResult
 from bot.cancellation.request_context import bind_to_log, new_request_id
 from bot.slack import fallbacks
 from bot.slack.card import handlers as card_handlers
-from bot.slack.card.decisions import CardActions
 from bot.slack.client import without_token
 from bot.slack.command import handlers as command_handlers
+from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
-from bot.slack.dialog.flow import Dialogs, Searches
-from bot.slack.dialog.handlers import Submissions
 from bot.slack.home import handlers as home_handlers
-from bot.slack.home.handlers import HomeTab
 from bot.slack.lists import handlers as list_handlers
-from bot.slack.lists.handlers import Lists
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
-from bot.slack.picker.flow import Pickers
-from bot.slack.picker.handlers import PickerOptions
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
 from bot.slack.shortcut import handlers as shortcut_handlers
@@ -48,9 +40,6 @@ if TYPE_CHECKING:
 
     #: Called with the seconds that an ack took.
     OnAck = Callable[[float], None]
-
-#: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
-ACK_TIMEOUT = 2.5
 
 
 class App(AsyncApp):
@@ -85,67 +74,6 @@ class App(AsyncApp):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dependencies:
-    """The collaborators of the listeners, and the features built from them.
-
-    Attributes:
-        client: the Web API.
-        identity: the bot's own ids.
-        service: what a person can do with requests.
-        directory: looks up people and user groups.
-        channels: looks up channels.
-        replies: sends private messages.
-        links: builds links to Atlas and to messages.
-        background: runs the work that continues after an ack.
-        ack_timeout: seconds that an ack may wait for the database.
-        sleep: waits between retries.
-    """
-
-    client: AsyncWebClient
-    identity: Identity
-    service: CancellationService
-    directory: Directory
-    channels: Channels
-    replies: PrivateReply
-    links: Links
-    background: BackgroundTasks
-    ack_timeout: float = ACK_TIMEOUT
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-
-    @cached_property
-    def dialogs(self) -> Dialogs:
-        return Dialogs(self)
-
-    @cached_property
-    def searches(self) -> Searches:
-        return Searches(self)
-
-    @cached_property
-    def pickers(self) -> Pickers:
-        return Pickers(self)
-
-    @cached_property
-    def picker_options(self) -> PickerOptions:
-        return PickerOptions(self)
-
-    @cached_property
-    def lists(self) -> Lists:
-        return Lists(self)
-
-    @cached_property
-    def home(self) -> HomeTab:
-        return HomeTab(self)
-
-    @cached_property
-    def submissions(self) -> Submissions:
-        return Submissions(self)
-
-    @cached_property
-    def card_actions(self) -> CardActions:
-        return CardActions(self)
 
 
 def build_app(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
     from slack_bolt.response import BoltResponse
 
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
 
 ANYTHING = re.compile(".*", re.DOTALL)
 

@@ -12,11 +12,12 @@ from bot.slack import mrkdwn
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import ShowHistory, ShowList
-from bot.slack.dialog.flow import SearchQuery
+from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
+from bot.slack.lists.handlers import Lists
 from bot.slack.payloads import actor_of
-from bot.slack.picker.flow import PickerQuery
+from bot.slack.picker.flow import PickerQuery, Pickers
 from bot.slack.private_reply import reply_target_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bot.cancellation.projects import Projects
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
 
 log = structlog.get_logger(__name__)
 
@@ -135,14 +136,14 @@ def _work(deps: Dependencies, to: Route, body: Mapping[str, Any]) -> Coroutine[A
     trigger = str(body.get("trigger_id") or "")
     match to:
         case JobTarget():
-            return deps.dialogs.open(to, actor, trigger, reply_to)
+            return Dialogs(deps).open(to, actor, trigger, reply_to)
         case SearchQuery():
-            return deps.searches.open(to, actor, trigger, reply_to)
+            return Searches(deps).open(to, actor, trigger, reply_to)
         case PickerQuery():
-            return deps.pickers.open(to, actor, trigger, reply_to)
+            return Pickers(deps).open(to, actor, trigger, reply_to)
         case ShowList(cluster):
-            return deps.lists.show_jobs(cluster, actor, reply_to)
+            return Lists(deps).show_jobs(cluster, actor, reply_to)
         case ShowHistory(count):
-            return deps.lists.show_history(count, actor, reply_to)
+            return Lists(deps).show_history(count, actor, reply_to)
         case str():
             return deps.replies.send_text(reply_to, to)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.policy import Policy
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.identity import Identity
     from bot.slack.payloads import Actor
 

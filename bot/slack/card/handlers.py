@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bot.slack import ids
-from bot.slack.card.decisions import read_click
+from bot.slack.card.decisions import CardActions, read_click
 from bot.slack.home.handlers import republish
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.bolt_app import Dependencies
     from bot.slack.card.decisions import Decision
+    from bot.slack.dependencies import Dependencies
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    _register_decision(app, deps, ids.APPROVE, deps.card_actions.approve)
-    _register_decision(app, deps, ids.WITHDRAW, deps.card_actions.withdraw)
-    _register_decision(app, deps, ids.RETRY, deps.card_actions.retry)
+    actions = CardActions(deps)
+    for action_id, decision in {
+        ids.APPROVE: actions.approve,
+        ids.WITHDRAW: actions.withdraw,
+        ids.RETRY: actions.retry,
+    }.items():
+        _register_decision(app, deps, action_id, decision)
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        deps.card_actions.ask_reason(read_click(body, deps.identity))
+        actions.ask_reason(read_click(body, deps.identity))
 
     app.action(ids.DENY)(deny)
 
@@ -32,7 +36,7 @@ def _register_decision(
 ) -> None:
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         # The ack waits for the commit, so that an acknowledged decision is durable.
-        await deps.card_actions.decide(read_click(body, deps.identity), decision)
+        await CardActions(deps).decide(read_click(body, deps.identity), decision)
         await ack()
         if (body.get("view") or {}).get("type") == "home":
             republish(deps, body)

@@ -14,7 +14,7 @@ from bot.slack.routing import dispatch, log_route, route
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
 
 TYPED = "command typed"
 

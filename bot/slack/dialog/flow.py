@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bot.services.search_results import ClusterRef, Search
     from bot.services.service import JobDetails
     from bot.slack.blockkit import View
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.payloads import Actor
     from bot.slack.placement import Placement
     from bot.slack.private_reply import ReplyTarget
@@ -247,7 +247,7 @@ class Searches:
         self._service = deps.service
         self._background = deps.background
         self._directory = deps.directory
-        self._dialogs = deps.dialogs
+        self._dialogs = Dialogs(deps)
 
     async def open(
         self, query: SearchQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget

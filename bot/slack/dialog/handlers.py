@@ -22,6 +22,7 @@ from bot.slack import ids, mrkdwn
 from bot.slack.access import require_policy
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
     from bot.cancellation.lifecycle import Request
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.dialog.metadata import DialogState
     from bot.slack.links import Links
     from bot.slack.payloads import Actor
@@ -72,11 +73,11 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
-        await ack(**await deps.submissions.submit(body["view"], actor))
+        await ack(**await Submissions(deps).submit(body["view"], actor))
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
-        await ack(**await deps.submissions.deny(body["view"], actor))
+        await ack(**await Submissions(deps).deny(body["view"], actor))
 
     async def unknown(ack: AsyncAck) -> None:
         await ack(**update_with(dialog_views.refused(UNKNOWN_DIALOG)))
@@ -100,7 +101,7 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
     except UnreadableDialog as error:
         deps.background.start(deps.replies.send_text(reply_to, str(error)), "private reply")
         return
-    reloading = deps.dialogs.reload(job, actor_of(body, deps.identity), str(view["id"]), reply_to)
+    reloading = Dialogs(deps).reload(job, actor_of(body, deps.identity), str(view["id"]), reply_to)
     deps.background.start(reloading, "reload", deps.replies.error_callback(reply_to))
 
 

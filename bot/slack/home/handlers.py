@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.projects import Project
     from bot.slack.blockkit import Block, View
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.payloads import Actor
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         if event.get("tab", HOME) == HOME and isinstance(user, str) and user:
             actor = actor_of(with_event_user(body), deps.identity)
             published = bool(event.get("view"))
-            deps.background.start(deps.home.publish(actor, published=published), "home")
+            deps.background.start(HomeTab(deps).publish(actor, published=published), "home")
 
     async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -57,7 +57,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
     """Publish the tab again in the background, after a click in it."""
     actor = actor_of(body, deps.identity)
-    deps.background.start(deps.home.publish(actor, published=True), "home")
+    deps.background.start(HomeTab(deps).publish(actor, published=True), "home")
 
 
 def with_event_user(body: Mapping[str, Any]) -> dict[str, Any]:

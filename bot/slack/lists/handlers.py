@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
     from bot.cancellation.projects import Project
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
@@ -43,7 +43,7 @@ def _show_page(deps: Dependencies, body: Mapping[str, Any]) -> None:
     reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
     if re.fullmatch(r"\d{1,6}", start, re.ASCII):
-        work = deps.lists.show_jobs(cluster or None, actor, reply_to, int(start))
+        work = Lists(deps).show_jobs(cluster or None, actor, reply_to, int(start))
     else:
         work = deps.replies.send_text(reply_to, UNKNOWN_BUTTON)
     deps.background.start(work, "list", deps.replies.error_callback(reply_to))

@@ -15,6 +15,7 @@ from bot.slack.access import allowed_projects
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
 from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import DirectoryError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project
     from bot.slack.blockkit import View
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.payloads import Actor
     from bot.slack.private_reply import ReplyTarget
 
@@ -80,8 +81,8 @@ class Pickers:
         self._service = deps.service
         self._replies = deps.replies
         self._directory = deps.directory
-        self._dialogs = deps.dialogs
-        self._latest_update: dict[str, object] = {}
+        self._dialogs = Dialogs(deps)
+        self._latest_update = deps.picker_updates
 
     async def open(
         self, query: PickerQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget

@@ -16,6 +16,7 @@ from bot.slack.error_messages import UNKNOWN_DIALOG
 from bot.slack.errors import DirectoryError
 from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
+from bot.slack.picker.flow import Pickers
 from bot.slack.picker.state import MESSAGE_VALUE, read_picker, selected_value, with_selection
 from bot.slack.private_reply import reply_target_of
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project
     from bot.slack.blockkit import Block
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.picker.state import PickerState
 
     Load: TypeAlias = Callable[[Project, PickerState], Awaitable[list[Block]]]
@@ -44,10 +45,10 @@ TIMED_OUT = "Atlas has not answered yet: open this list again in a moment"
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(options=await deps.picker_options.clusters(body))
+        await ack(options=await PickerOptions(deps).clusters(body))
 
     async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(options=await deps.picker_options.jobs(body))
+        await ack(options=await PickerOptions(deps).jobs(body))
 
     async def selected(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -85,7 +86,7 @@ def update_picker(
     """Update the dialog after a selection, in the background."""
     reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
-    updating = deps.pickers.select(state, last, actor, str(body["view"]["id"]), reply_to)
+    updating = Pickers(deps).select(state, last, actor, str(body["view"]["id"]), reply_to)
     deps.background.start(updating, "picker", deps.replies.error_callback(reply_to))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
     from bot.cancellation.projects import Projects
-    from bot.slack.bolt_app import Dependencies
+    from bot.slack.dependencies import Dependencies
     from bot.slack.routing import Route
 
 NO_JOB_IN_MESSAGE = (

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bot.slack.bolt_app import ACK_TIMEOUT, App, build_app
+from bot.slack.bolt_app import App, build_app
+from bot.slack.dependencies import ACK_TIMEOUT
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
