@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bot.cli.exit_codes import FAILED, INTERRUPTED
+from bot.cli import FAILED, INTERRUPTED
 from bot.cli.main import app
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.settings import Settings
-    from bot.slack.identity import Identity
+    from bot.slack.client import Identity
     from bot.timings import Timings
     from bot.tracing import Tracing
     from bot.wiring import CoreServices

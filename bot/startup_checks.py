@@ -10,8 +10,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
+from bot.slack.client import read_identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
-from bot.slack.identity import read_identity
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.web.server import WebError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.projects import Project
     from bot.settings import SlackSettings
-    from bot.slack.identity import Identity
+    from bot.slack.client import Identity
     from bot.wiring import CoreServices
 
 #: Seconds between two attempts to authenticate while Slack does not answer.

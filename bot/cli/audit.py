@@ -19,7 +19,7 @@ from rich.text import Text
 
 from bot.cancellation.errors import RecordUnreadable
 from bot.cancellation.events import EventName
-from bot.cli.exit_codes import FAILED, WRONG_USAGE, fail
+from bot.cli import FAILED, WRONG_USAGE, fail
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database

@@ -12,8 +12,7 @@ import structlog
 import typer
 
 from bot.app import serve
-from bot.cli import audit
-from bot.cli.exit_codes import FAILED, WRONG_USAGE, fail
+from bot.cli import FAILED, WRONG_USAGE, audit, fail
 from bot.demo.script import ScriptFailed, play_script
 from bot.demo.server import run_demo
 from bot.doctor import is_ok, run_checks, settings_results, write_json, write_lines

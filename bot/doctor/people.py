@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bot.cancellation.people import People
     from bot.cancellation.policy import Policy
     from bot.settings import ProjectSettings, Settings
+    from bot.slack.client import Identity
     from bot.slack.directory import Directory
-    from bot.slack.identity import Identity
 
 INVITE = "Type /invite in the channel, and choose the bot."
 CHECK_ID = "Check the id (at the end of the channel's details); if it is private, /invite the bot."

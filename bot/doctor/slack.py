@@ -12,10 +12,9 @@ import structlog
 from bot.doctor import people
 from bot.doctor.people import call_failure
 from bot.doctor.results import Level, Subject, compare_clock, http_date, within
-from bot.slack.client import build_client, new_session
+from bot.slack.client import Identity, build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
-from bot.slack.identity import Identity
 from bot.slack.manifest import SCOPES
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from bot.slack import fallbacks
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import without_token
 from bot.slack.command import handlers as command_handlers
+from bot.slack.command import shortcut
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.home import handlers as home_handlers
@@ -22,7 +23,6 @@ from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
-from bot.slack.shortcut import handlers as shortcut_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from bot.cancellation.request_context import RequestTracer
     from bot.services.service import CancellationService
+    from bot.slack.client import Identity
     from bot.slack.directory import Directory
-    from bot.slack.identity import Identity
     from bot.slack.links import Links
     from bot.tasks import BackgroundTasks
 
@@ -123,7 +123,7 @@ def build_app(
         command_handlers,
         dialog_handlers,
         picker_handlers,
-        shortcut_handlers,
+        shortcut,
         list_handlers,
         home_handlers,
         card_handlers,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.services.service import CancellationService
+    from bot.slack.client import Identity
     from bot.slack.directory import Directory
-    from bot.slack.identity import Identity
     from bot.slack.links import Links
     from bot.slack.placement import Channels
     from bot.slack.private_reply import PrivateReply

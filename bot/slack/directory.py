@@ -1,4 +1,4 @@
-"""Looks up people and user groups in Slack; without an answer nobody has rights."""
+"""Looks up people and user groups in Slack; without an answer, rights are denied."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.async_cache import AsyncCache
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import UnknownProject
 from bot.cancellation.people import Kind, Person
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
+    from bot.cancellation.errors import NotAllowed
     from bot.cancellation.people import People
-    from bot.slack.identity import Identity
+    from bot.cancellation.policy import Policy
+    from bot.cancellation.projects import Project
+    from bot.services.service import CancellationService
+    from bot.slack.client import Identity
     from bot.slack.payloads import Actor
+
 
 T = TypeVar("T")
 
@@ -198,3 +205,39 @@ def _directory_error(error: BaseException) -> DirectoryError:
     if code:
         return DirectoryError(REASONS.get(code, f"Slack answered {code}."), code)
     return DirectoryError("Slack did not answer in time.")
+
+
+async def allowed_projects(
+    directory: Directory, actor: Actor, channel: str, candidates: Iterable[Project]
+) -> list[Project]:
+    """Return the candidates for which this person may request cancellations in this channel.
+
+    Raises:
+        NotAllowed: the person may use none of them; this is the refusal of the first.
+        UnknownProject: there are no candidates.
+        DirectoryError: Slack did not say who the person is.
+    """
+    projects = list(candidates)
+    checks = (_refusal(directory, actor, channel, project) for project in projects)
+    refusals = await asyncio.gather(*checks)
+    allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
+    if not allowed:
+        raise next(filter(None, refusals), UnknownProject())
+    return allowed
+
+
+async def _refusal(
+    directory: Directory, actor: Actor, channel: str, project: Project
+) -> NotAllowed | None:
+    policy = project.policy
+    if refusal := rules.may_use_channel(policy, channel):
+        return refusal
+    return rules.may_request(policy, await directory.person(actor, policy.requesters))
+
+
+def require_policy(service: CancellationService, project_id: str) -> Policy:
+    """Return the policy of a project; raises `UnknownProject`."""
+    policy = service.policy_of(project_id)
+    if policy is None:
+        raise UnknownProject
+    return policy

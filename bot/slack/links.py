@@ -9,7 +9,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from bot.atlas import JobRef
     from bot.cancellation.lifecycle import Card, Request
-    from bot.slack.identity import Identity
+    from bot.slack.client import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

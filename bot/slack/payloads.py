@@ -13,7 +13,7 @@ from bot.slack.blockkit import METADATA
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bot.slack.identity import Identity
+    from bot.slack.client import Identity
 
 #: The buttons of a card; their value is the request's id.
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
 
     from bot.cancellation.policy import Policy
-    from bot.slack.identity import Identity
+    from bot.slack.client import Identity
 
 #: Seconds to wait for Slack before continuing without an answer.
 LOOKUP_TIMEOUT = 2.0

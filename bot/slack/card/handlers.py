@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
+from bot.cancellation.lifecycle import State
+from bot.cancellation.people import Kind, Person
 from bot.slack import ids
-from bot.slack.card.decisions import CardActions, read_click
+from bot.slack.card import views as card_views
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.flow import open_dialog
+from bot.slack.directory import require_policy
+from bot.slack.error_messages import sentence_for
+from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, translate_error
 from bot.slack.home.handlers import republish
+from bot.slack.payloads import actor_of
+from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.tasks import run_until_deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
     from slack_bolt.async_app import AsyncAck, AsyncApp
 
-    from bot.slack.card.decisions import Decision
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Policy
+    from bot.slack.client import Identity
     from bot.slack.dependencies import Dependencies
+    from bot.slack.payloads import Actor
+
+    Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -42,3 +64,145 @@ def _register_decision(
             republish(deps, body)
 
     app.action(action_id)(clicked)
+
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
+#: The rights are checked again at the submission.
+DENY_CHECK_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Click:
+    """A click on a card's button.
+
+    Attributes:
+        request_id: the button's value.
+        message: the timestamp of the message; None in the Home tab and in private messages.
+    """
+
+    request_id: str
+    actor: Actor
+    reply_to: ReplyTarget
+    message: str | None
+    trigger_id: str
+
+
+def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
+    """Read a block_actions payload with one action."""
+    container = body.get("container") or {}
+    return Click(
+        request_id=str(body["actions"][0].get("value") or ""),
+        actor=actor_of(body, identity),
+        reply_to=reply_target_of(body),
+        message=None if container.get("is_ephemeral") else container.get("message_ts"),
+        trigger_id=str(body.get("trigger_id") or ""),
+    )
+
+
+class CardActions:
+    """The decisions; each click ends in an updated card or in a private reply."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._client = deps.client
+        self._service = deps.service
+        self._directory = deps.directory
+        self._replies = deps.replies
+        self._links = deps.links
+        self._background = deps.background
+        self._ack_timeout = deps.ack_timeout
+
+    async def approve(self, click: Click) -> Request:
+        policy = await self._policy(click)
+        person = await self._directory.acting_person(click.actor, policy.approvers)
+        return await self._service.approve(click.request_id, person)
+
+    async def retry(self, click: Click) -> Request:
+        policy = await self._policy(click)
+        person = await self._directory.acting_person(click.actor, policy.requesters)
+        return await self._service.retry(click.request_id, person)
+
+    async def withdraw(self, click: Click) -> Request:
+        # The ids of user and team decide, so Slack is not asked about the person.
+        kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
+        person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
+        return await self._service.withdraw(click.request_id, person)
+
+    async def _policy(self, click: Click) -> Policy:
+        request = await self._service.request(click.request_id)
+        return require_policy(self._service, request.ref.project_id)
+
+    async def decide(self, click: Click, decision: Decision) -> None:
+        """Carry out a decision before the ack, and report its result afterwards."""
+        try:
+            request = await run_until_deadline(decision(click), self._background, self._ack_timeout)
+        except (CancellationError, DirectoryError) as error:
+            log.info("click refused", actor=click.actor.id, why=type(error).__name__)
+            self._start(self._report_refusal(click, error), click)
+        else:
+            if request.card and click.message != request.card.ts:
+                self._start(self._update_clicked(click, request), click)
+
+    def ask_reason(self, click: Click) -> None:
+        """Open the dialog for the reason of a denial, in the background."""
+        self._start(self._ask_reason(click), click)
+
+    async def _ask_reason(self, click: Click) -> None:
+        if refusal := await self._deny_refusal(click):
+            log.info("click refused", actor=click.actor.id, why=type(refusal).__name__)
+            await self._report_refusal(click, refusal)
+            return
+        view = dialog_views.deny_reason(click.request_id)
+        try:
+            await open_dialog(self._client, click.trigger_id, view)
+        except SlackError as error:
+            log.warning("dialog could not be opened", error=error.sentence)
+            await self._replies.send_text(click.reply_to, sentence_for(error))
+        else:
+            log.info("dialog opened", purpose="denial", actor=click.actor.id)
+
+    async def _deny_refusal(self, click: Click) -> Exception | None:
+        """Return why this person may not deny, if that is known in time."""
+        try:
+            return await run_until_deadline(
+                self._check_deny(click), self._background, DENY_CHECK_TIMEOUT
+            )
+        except (CancellationError, DirectoryError) as error:
+            log.info("denial not checked before its dialog", error=str(error))
+            return error if isinstance(error, DirectoryError) else None
+
+    async def _check_deny(self, click: Click) -> Exception | None:
+        request = await self._service.request(click.request_id)
+        if request.state is not State.AWAITING:
+            return AlreadyHandled(request)
+        policy = require_policy(self._service, request.ref.project_id)
+        person = await self._directory.acting_person(click.actor, policy.approvers)
+        return rules.may_deny(policy, request.requester, person)
+
+    def _start(self, work: Coroutine[Any, Any, None], click: Click) -> None:
+        self._background.start(work, "click", self._replies.error_callback(click.reply_to))
+
+    async def _report_refusal(self, click: Click, error: Exception) -> None:
+        await self._replies.send_text(click.reply_to, sentence_for(error, self._links))
+        if isinstance(error, StateConflict):
+            await self._update_clicked(click, error.request)
+
+    async def _update_clicked(self, click: Click, request: Request) -> None:
+        """Update the clicked message if the outbox does not: an ended card, or a second copy."""
+        if not click.message or not click.reply_to.channel or not request.card:
+            return
+        if click.message != request.card.ts:
+            message = card_views.second_copy(request, self._links)
+        elif request.state.ended:
+            policy = self._service.policy_of(request.ref.project_id)
+            approvers = policy.approvers if policy else None
+            message = card_views.message(request, approvers, self._links)
+        else:
+            return  # the outbox updates it; an update from here could arrive late
+        try:
+            await self._client.chat_update(
+                channel=click.reply_to.channel, ts=click.message, **message
+            )
+        except CALL_ERRORS as error:
+            log.info("clicked message not updated", error=translate_error(error).sentence)

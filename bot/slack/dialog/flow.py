@@ -12,9 +12,9 @@ from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.slack import mrkdwn
-from bot.slack.access import allowed_projects, require_policy
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
+from bot.slack.directory import allowed_projects, require_policy
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import (
     CALL_ERRORS,

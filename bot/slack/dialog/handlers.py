@@ -19,11 +19,11 @@ from bot.cancellation.errors import (
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
-from bot.slack.access import require_policy
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
+from bot.slack.directory import require_policy
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.payloads import REQUEST_KEY, actor_of, channel_of, decode_metadata

@@ -11,7 +11,7 @@ import structlog
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids
-from bot.slack.access import allowed_projects
+from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.home import views as home_views

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bot.atlas import AtlasError
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids
-from bot.slack.access import allowed_projects
+from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
 from bot.slack.errors import DirectoryError
 from bot.slack.lists import views as list_views

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids, mrkdwn
-from bot.slack.access import allowed_projects
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import JobTarget
+from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import DirectoryError
 from bot.slack.picker import views as picker_views

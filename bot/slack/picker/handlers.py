@@ -11,7 +11,7 @@ import structlog
 from bot.atlas import AtlasError, JobRef, is_cluster_name
 from bot.cancellation.errors import CancellationError
 from bot.slack import ids
-from bot.slack.access import allowed_projects
+from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import UNKNOWN_DIALOG
 from bot.slack.errors import DirectoryError
 from bot.slack.payloads import actor_of

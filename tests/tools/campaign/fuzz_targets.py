@@ -14,17 +14,17 @@ from bot.atlas.error_mapping import error_for, token_error_for
 from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
 from bot.cancellation.projects import Projects
+from bot.slack.client import Identity
 from bot.slack.command.grammar import InvalidCommand, parse
+from bot.slack.command.shortcut import route_message
 from bot.slack.command.views import invalid
 from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
-from bot.slack.identity import Identity
 from bot.slack.payloads import actor_of, channel_of
 from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
 from bot.slack.routing import route
-from bot.slack.shortcut.handlers import route_message
 from bot.web.payload_schema import InvalidPayload, envelope_problem, read_body
 from tests.tools.campaign import fuzz_atlas
 

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from bot.cancellation.people import EVERYONE, Kind, People
+from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, Directory, kind_of
 from bot.slack.errors import DirectoryError
-from bot.slack.identity import Identity
 from bot.slack.payloads import Actor
 from tests.support.domain import Clock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack

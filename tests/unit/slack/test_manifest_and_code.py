@@ -15,12 +15,12 @@ from jsonschema import Draft7Validator
 from bot.sandbox.slack.methods import METHODS
 from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers
+from bot.slack.command import shortcut
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.home import handlers as home_handlers
 from bot.slack.lists import handlers as list_handlers
 from bot.slack.manifest import SCOPES, manifest
 from bot.slack.picker import handlers as picker_handlers
-from bot.slack.shortcut import handlers as shortcut_handlers
 
 SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
 
@@ -163,7 +163,7 @@ def test_manifest_declares_exactly_what_has_a_listener() -> None:
         command_handlers,
         dialog_handlers,
         picker_handlers,
-        shortcut_handlers,
+        shortcut,
         list_handlers,
         home_handlers,
         card_handlers,

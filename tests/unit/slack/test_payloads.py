@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.slack.identity import Identity
+from bot.slack.client import Identity
 from bot.slack.payloads import actor_of, channel_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
 from tests.unit.slack.fake_slack import HOME, IDENTITY

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import Policy
 from bot.cancellation.projects import Project, Projects
+from bot.slack.command.shortcut import NO_JOB_IN_MESSAGE, route_message
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.shortcut.handlers import NO_JOB_IN_MESSAGE, route_message
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
