@@ -132,7 +132,7 @@ class Controller:
             cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
             job = self.atlas.world.add_job(cluster).id
             said = f"Atlas: a download of {CLUSTER} was started, restore job {job}"
-            self.slack.says(HERALD, CHANNEL, said)
+            self.slack.people.says(HERALD, CHANNEL, said)
         return f"/cancel-restore {CLUSTER} {job}"
 
     async def mend(self) -> None:

@@ -63,18 +63,18 @@ class Script:
         self._scene("Rina types a command in #ops")
         line = f"/cancel-restore {cluster} {job}"
         self._say("Rina", line)
-        await self._slack.types(REQUESTER, CHANNEL, line)
+        await self._slack.people.types(REQUESTER, CHANNEL, line)
         await self._dialog_with_submit()
         if fault:
             self._house.atlas.faults.preset(fault)
         self._scene("Rina clicks “Cancel the job”")
-        await self._slack.submits(REQUESTER, None, {"reason": REASON})
+        await self._slack.people.submits(REQUESTER, None, {"reason": REASON})
         await self._until(lambda: bool(self._cards()), "a card in #ops")
         await self._approve()
         await self._until(self._ended, "the outcome")
         self._scene("The outcome, in #ops")
         self._show("card", self._cards()[0])
-        for reply in self._slack.replies(self._cards()[0]):
+        for reply in self._slack.state.replies(self._cards()[0]):
             self._show("thread", reply)
         self._close(job)
 
@@ -95,13 +95,13 @@ class Script:
 
     async def _dialog_with_submit(self) -> None:
         def ready() -> bool:
-            view = self._slack.view_of(REQUESTER)
+            view = self._slack.state.view_of(REQUESTER)
             return bool(view and view.get("submit"))
 
-        await self._until(lambda: self._slack.view_of(REQUESTER) is not None, "a dialog")
-        self._show("dialog", self._slack.view_of(REQUESTER))
+        await self._until(lambda: self._slack.state.view_of(REQUESTER) is not None, "a dialog")
+        self._show("dialog", self._slack.state.view_of(REQUESTER))
         await self._until(ready, "a dialog with the job's details")
-        self._show("dialog", self._slack.view_of(REQUESTER))
+        self._show("dialog", self._slack.state.view_of(REQUESTER))
 
     async def _approve(self) -> None:
         for name in APPROVERS:
@@ -110,7 +110,7 @@ class Script:
                 return
             self._scene(f"{name.title()} sees the card and clicks “Approve”")
             self._show("card", card)
-            await self._slack.clicks(name, card, "cancel_restore_approve")
+            await self._slack.people.clicks(name, card, "cancel_restore_approve")
             # A reply changes the message too, but not what it shows.
             shown = card["blocks"]
             await self._until(lambda s=shown: self._cards()[0]["blocks"] != s, "the card's change")
@@ -119,13 +119,13 @@ class Script:
         """Return the messages of the bot in the channel that are no replies."""
         return [
             message
-            for message in self._slack.messages(CHANNEL)
+            for message in self._slack.state.messages(CHANNEL)
             if _state(message) and message.get("thread_ts", message["ts"]) == message["ts"]
         ]
 
     def _ended(self) -> bool:
         card = self._cards()[0]
-        said = [_state(reply) for reply in self._slack.replies(card)]
+        said = [_state(reply) for reply in self._slack.state.replies(card)]
         return _state(card) not in OPEN and _state(card) in said
 
     async def _until(self, seen: Any, what: str) -> None:  # noqa: ANN401 - a predicate

@@ -55,13 +55,13 @@ class House:
         return cluster, self.atlas.world.add_job(place, live=live).id
 
     async def types(self, who: str, text: str, where: str = "ops") -> Ack:
-        return await self.slack.types(who, where, f"/cancel-restore {text}")
+        return await self.slack.people.types(who, where, f"/cancel-restore {text}")
 
     async def looks_up(
         self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 10.0
     ) -> Json:
         """Type the command, and return the dialog once it is not the loading one any more."""
-        before = self.slack.view_of(who)
+        before = self.slack.state.view_of(who)
         await self.types(who, " ".join(job), where)
         return await self.dialog(who, before, seconds)
 
@@ -69,7 +69,7 @@ class House:
         """Return the dialog of a person once it is not the loading one any more."""
 
         def found() -> Json | None:
-            view = self.slack.view_of(who)
+            view = self.slack.state.view_of(who)
             new = view and (before is None or view["id"] != before["id"])
             return view if view and new and not is_loading(view) else None
 
@@ -88,11 +88,13 @@ class House:
         """Look a job up, let the faults in, and submit."""
         view = await self.looks_up(job, who, where)
         self.atlas.faults.add(*faults)
-        return await self.slack.submits(who, view, {"reason": reason})
+        return await self.slack.people.submits(who, view, {"reason": reason})
 
     def card(self, job: str, where: str = "ops") -> Json | None:
         """Return the newest card that is about a job."""
-        cards = [m for m in self.slack.messages(where) if is_card(m) and job in str(m["blocks"])]
+        cards = [
+            m for m in self.slack.state.messages(where) if is_card(m) and job in str(m["blocks"])
+        ]
         return cards[-1] if cards else None
 
     def outcome(self, job: str, where: str = "ops") -> Ending | None:
@@ -100,10 +102,10 @@ class House:
         card = self.card(job, where)
         if card is None or state_of(card) in OPEN:
             return None
-        replies = [m for m in self.slack.replies(card) if state_of(m) == state_of(card)]
+        replies = [m for m in self.slack.state.replies(card) if state_of(m) == state_of(card)]
         if not replies:
             return None
-        text = self.slack.text_of
+        text = self.slack.state.text_of
         return Ending(state=state_of(card), card=text(card), reply=text(replies[-1]), message=card)
 
     async def ends(self, job: str, where: str = "ops", seconds: float = SLACK_TIME) -> Ending:
@@ -118,10 +120,10 @@ class House:
 
     def whispers(self, who: str) -> list[str]:
         """List what only this person has read, oldest first."""
-        return [self.slack.text_of(message) for message in self.slack.ephemerals(who)]
+        return [self.slack.state.text_of(message) for message in self.slack.state.ephemerals(who)]
 
     async def whispered(self, who: str, count: int = 1) -> list[str]:
-        await self.slack.until(lambda: len(self.slack.ephemerals(who)) >= count)
+        await self.slack.until(lambda: len(self.slack.state.ephemerals(who)) >= count)
         return self.whispers(who)
 
 

@@ -104,9 +104,9 @@ async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(house: House
     """Its button is answered by whichever process is there then."""
     house.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
     await house.types("rina", " ".join(LIVE))
-    await house.slack.until(lambda: house.slack.view_of("rina"))
+    await house.slack.until(lambda: house.slack.state.view_of("rina"))
     await house.bot.stop()
-    view = house.slack.view_of("rina")
+    view = house.slack.state.view_of("rina")
 
     assert "The bot is being restarted: try again in a moment." in str(view)
     assert "Try again" in str(view)

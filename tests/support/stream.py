@@ -56,7 +56,7 @@ async def streaming(
 
     async def types() -> None:
         sent = time.monotonic()
-        stream.commands.append((sent, await slack.types("rina", "#ops", line)))
+        stream.commands.append((sent, await slack.people.types("rina", "#ops", line)))
 
     async def go_on() -> None:
         while True:

@@ -7,13 +7,15 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.dialogs import Dialogs
 from bot.sandbox.slack.errors import CannotDo
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.guard import BANNER, Handler
+from bot.sandbox.slack.people import People
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.visible_state import VisibleState
 from bot.sandbox.slack.wishes import fitting, read_object, with_things
+from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
 _ACTS = (
@@ -25,8 +27,17 @@ _ACTS = (
 class Control:
     """The control API; every answer is JSON with `ok`."""
 
-    def __init__(self, people: Dialogs, sockets: SocketMode, http: SignedHttp) -> None:
+    def __init__(
+        self,
+        world: World,
+        people: People,
+        state: VisibleState,
+        sockets: SocketMode,
+        http: SignedHttp,
+    ) -> None:
+        self._world = world
         self._people = people
+        self._state = state
         self._sockets = sockets
         self._http = http
 
@@ -43,30 +54,30 @@ class Control:
 
     async def state(self, _request: web.Request) -> web.Response:
         """Everything that anybody sees, channel by channel and person by person."""
-        people, space = self._people, self._people.workspace
+        space = self._world.workspace
         return web.json_response(
             {
                 "ok": True,
                 "sandbox": BANNER,
                 "connections": self._sockets.connections,
-                "channels": {c: people.messages(c) for c in space.channels},
+                "channels": {c: self._state.messages(c) for c in space.channels},
                 "people": {u: self._person(u) for u in space.users},
                 "groups": {g.id: g.users for g in space.groups.values()},
-                "complaints": people.complaints,
+                "complaints": self._world.complaints,
             }
         )
 
     def _person(self, user: str) -> Json:
         return {
-            "name": self._people.workspace.user(user).name,
-            "ephemerals": self._people.ephemerals(user),
-            "views": self._people.views_of(user),
-            "errors": self._people.errors_of(user),
-            "home": self._people.home_of(user),
+            "name": self._world.workspace.user(user).name,
+            "ephemerals": self._state.ephemerals(user),
+            "views": self._state.views_of(user),
+            "errors": self._state.errors_of(user),
+            "home": self._state.home_of(user),
         }
 
     async def calls(self, _request: web.Request) -> web.Response:
-        return web.json_response({"ok": True, "calls": [asdict(c) for c in self._people.calls]})
+        return web.json_response({"ok": True, "calls": [asdict(c) for c in self._world.calls]})
 
     async def act(self, request: web.Request, body: Json) -> Json:
         """One act by name, its arguments by name: `{"user": "rina", "channel": "#ops", …}`.
@@ -77,7 +88,7 @@ class Control:
         if name not in _ACTS:
             raise CannotDo(f"There is no act {name} (there are: {', '.join(_ACTS)}).")
         act = getattr(self._people, name)
-        done = act(**fitting(name, act, with_things(self._people.world, body)))
+        done = act(**fitting(name, act, with_things(self._world, body)))
         result = await done if isinstance(done, Awaitable) else done
         return result.as_json() if isinstance(result, Ack) else {"ok": True, "result": result}
 
@@ -87,11 +98,11 @@ class Control:
         method, times = fields.pop("method", "*"), fields.pop("times", 1)
         if not isinstance(method, str) or not isinstance(times, int):
             raise CannotDo("A fault: method must be a text, and times a whole number.")
-        self._people.world.faults.add(method, _fault(fields), times)
+        self._world.faults.add(method, _fault(fields), times)
         return {"ok": True}
 
     async def clear_faults(self, _request: web.Request) -> web.Response:
-        self._people.world.faults.clear()
+        self._world.faults.clear()
         return web.json_response({"ok": True})
 
     async def sockets(self, _request: web.Request, body: Json) -> Json:

@@ -4,32 +4,36 @@ import json
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp import web
 
 from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.delivery import Delivery
-from bot.sandbox.slack.dialogs import Dialogs
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.faults import Faults
 from bot.sandbox.slack.guard import BANNER, banner, own_origin_only
+from bot.sandbox.slack.payloads import Payloads
+from bot.sandbox.slack.people import People
 from bot.sandbox.slack.responses import respond
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
 from bot.sandbox.slack.stream import Stream
+from bot.sandbox.slack.visible_state import VisibleState
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.workspace import Workspace
-from bot.sandbox.slack.world import Settings, World
+from bot.sandbox.slack.world import Call, Settings, World
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
-class FakeSlackServer(Dialogs):
-    """A Slack on 127.0.0.1: `async with SlackStandIn() as slack: …`.
+class FakeSlackServer:
+    """A Slack on 127.0.0.1: `async with FakeSlackServer() as slack: …`.
 
-    `sockets` cuts, freezes and re-delivers; `http` signs and posts by hand; `faults` breaks calls.
+    `people` acts; `state` is what people see; `sockets` cuts, freezes and redelivers connections;
+    `http` signs and posts requests directly; `faults` makes calls of the Web API fail.
     """
 
     def __init__(
@@ -41,16 +45,22 @@ class FakeSlackServer(Dialogs):
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        world = World(workspace or Workspace.example(), clock, settings or Settings())
+        self.world = world = World(workspace or Workspace.example(), clock, settings or Settings())
         self.sockets = SocketMode(world)
         self.http = SignedHttp(world)
         self.http.request_url = request_url
         self.stream = Stream(world.news)
         #: Routes beside the API, for a page of one's own; one for `/` takes the banner's place.
         self.front: list[web.RouteDef] = [web.get("/", _say_what_this_is)]
-        super().__init__(world, Delivery(world, self.sockets, self.http))
+        self.payloads = Payloads(world)
+        self.people = People(world, self.payloads, Delivery(world, self.sockets, self.http))
+        self.state = VisibleState(world)
         self._port = port
         self._runner: web.AppRunner | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.world.workspace
 
     @property
     def faults(self) -> Faults:
@@ -76,6 +86,28 @@ class FakeSlackServer(Dialogs):
     @property
     def signing_secret(self) -> str:
         return self.workspace.app.signing_secret
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call of the Web API, oldest first."""
+        return self.world.calls
+
+    def called(self, method: str) -> list[Call]:
+        """Return the calls of one method."""
+        return [call for call in self.calls if call.method == method]
+
+    @property
+    def complaints(self) -> list[str]:
+        """Violations of Slack's rules by the bot outside the Web API; should stay empty."""
+        return self.world.complaints
+
+    async def until(self, predicate: Callable[[], T], seconds: float = 5.0) -> T:
+        """Wait until `predicate()` is true; it is evaluated again after each change.
+
+        Raises:
+            TimeoutError: it was still false after `seconds`.
+        """
+        return await self.world.news.until(predicate, seconds)
 
     async def __aenter__(self) -> Self:
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
@@ -107,7 +139,9 @@ class FakeSlackServer(Dialogs):
         app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
         app.add_routes(self.front)
         app.router.add_get("/_sandbox/events", self.stream.handle)
-        app.add_routes(Control(self, self.sockets, self.http).routes())
+        app.add_routes(
+            Control(self.world, self.people, self.state, self.sockets, self.http).routes()
+        )
         return app
 
     async def _response_url(self, request: web.Request) -> web.Response:

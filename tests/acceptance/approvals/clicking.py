@@ -149,8 +149,8 @@ async def reads(house: House, card: Json, part: str, seconds: float = 5.0) -> Js
     """Return the card once it says `part`."""
 
     def found() -> Json | None:
-        now = house.slack.message(card["channel"], card["ts"])
-        return now if now and part in house.slack.text_of(now) else None
+        now = house.slack.state.message(card["channel"], card["ts"])
+        return now if now and part in house.slack.state.text_of(now) else None
 
     now = await house.slack.until(found, seconds)
     assert now is not None
@@ -174,7 +174,7 @@ async def click(house: House, who: str, card: Json, action: str, *, stale: bool 
         TimeoutError: no card changed, no dialog opened, and nothing was said.
     """
     before = _seen(house, who, card)
-    ack = await house.slack.clicks(who, card, action, stale=stale)
+    ack = await house.slack.people.clicks(who, card, action, stale=stale)
     assert ack.ok, ack
     return await answered(house, who, card, before)
 
@@ -187,7 +187,7 @@ async def answered(house: House, who: str, card: Json, before: Seen) -> Answer:
     now = await house.slack.until(new, 5.0)
     assert now is not None
     said = house.whispers(who)[-1] if now.whispers > before.whispers else ""
-    dialog = house.slack.view_of(who) if now.view != before.view else None
+    dialog = house.slack.state.view_of(who) if now.view != before.view else None
     return Answer(private=said, dialog=dialog)
 
 
@@ -201,17 +201,17 @@ class Seen:
 
 
 def _seen(house: House, who: str, card: Json) -> Seen:
-    shown = house.slack.message(card["channel"], card["ts"]) or {}
-    view = house.slack.view_of(who)
-    card_now = house.slack.text_of(shown)
-    return Seen(len(house.slack.ephemerals(who)), view["id"] if view else None, card_now)
+    shown = house.slack.state.message(card["channel"], card["ts"]) or {}
+    view = house.slack.state.view_of(who)
+    card_now = house.slack.state.text_of(shown)
+    return Seen(len(house.slack.state.ephemerals(who)), view["id"] if view else None, card_now)
 
 
 async def deny(house: House, who: str, card: Json, reason: str = "still needed") -> Json:
     """Deny in the dialog, and return the card as it then stands."""
     answer = await click(house, who, card, DENY)
     assert answer.dialog is not None, answer.private
-    ack = await house.slack.submits(who, answer.dialog, {"reason": reason})
+    ack = await house.slack.people.submits(who, answer.dialog, {"reason": reason})
     assert ack.ok, ack
     return await shows(house, job_of(card), "denied", card["channel"])
 
@@ -221,7 +221,7 @@ async def click_while_deactivated(house: House, who: str, card: Json, action: st
     person = house.slack.workspace.user(who)
     before = _seen(house, who, card)
     person.deleted = False
-    clicking = asyncio.ensure_future(house.slack.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(house.slack.people.clicks(who, card, action, stale=True))
     await asyncio.sleep(0)  # the payload is under way, and the bot has not read it yet
     person.deleted = True
     ack = await clicking

@@ -28,7 +28,7 @@ def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer
 @pytest.mark.parametrize("who", ["gus", "uma", "ci-bot"])
 async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who: str) -> None:
     async with guarded_house(tmp_path, environ, before=rina_and_guests_in_the_group) as house:
-        said = house.slack.text_of(await house.looks_up(house.new_job(), who))
+        said = house.slack.state.text_of(await house.looks_up(house.new_job(), who))
 
         assert NO in said
         assert ("@approvers" if environ is BY_GROUP else "every full member") in said
@@ -37,8 +37,8 @@ async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who
 
 async def test_a_full_member_outside_the_group_may_not_ask(tmp_path: Path) -> None:
     async with guarded_house(tmp_path, BY_GROUP, before=rina_and_guests_in_the_group) as house:
-        refused = house.slack.text_of(await house.looks_up(house.new_job(), "sam"))
-        allowed = house.slack.text_of(await house.looks_up(house.new_job(), "rina"))
+        refused = house.slack.state.text_of(await house.looks_up(house.new_job(), "sam"))
+        allowed = house.slack.state.text_of(await house.looks_up(house.new_job(), "rina"))
 
         assert NO in refused
         assert "[Cancel the job]" in allowed
@@ -58,10 +58,10 @@ async def test_who_was_taken_out_of_the_group_while_the_dialog_was_open_may_not_
     async with guarded_house(tmp_path, BY_GROUP, before=rina_and_guests_in_the_group) as house:
         dialog = await house.looks_up(house.new_job())
         house.slack.workspace.groups[GROUP].users.remove(RINA)
-        await house.slack.submits("rina", dialog, {"reason": "wrong cluster"})
-        shown = house.slack.view_of("rina")
+        await house.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
+        shown = house.slack.state.view_of("rina")
 
         assert shown is not None
-        assert NO in house.slack.text_of(shown)
-        assert house.slack.messages("ops") == []
+        assert NO in house.slack.state.text_of(shown)
+        assert house.slack.state.messages("ops") == []
     assert record_of(tmp_path) == {}

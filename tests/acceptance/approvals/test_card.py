@@ -52,7 +52,7 @@ def buttons_of(card: Json) -> dict[str, Json]:
 async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path) -> None:
     async with guarded_house(tmp_path, TWO) as house:
         card = await ask(house)
-        text = house.slack.text_of(card).replace("*", "")
+        text = house.slack.state.text_of(card).replace("*", "")
         job = house.atlas.world.job(job_of(card))
         until = int(time.time()) + 1800
         tokens = [int(t.partition("^")[0]) for t in str(card["blocks"]).split("<!date^")[1:]]
@@ -72,14 +72,14 @@ async def test_the_card_shows_what_the_dialog_showed(tmp_path: Path) -> None:
     async with guarded_house(tmp_path, ONE) as house:
         dialog = await house.looks_up(house.new_job())
         shown = {f["text"] for b in dialog["blocks"] for f in b.get("fields", ())}
-        await house.slack.submits("rina", dialog, {"reason": "wrong cluster"})
-        [card] = await house.slack.until(lambda: house.slack.messages("ops"))
+        await house.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
+        [card] = await house.slack.until(lambda: house.slack.state.messages("ops"))
         repeated = {f["text"] for b in card["blocks"] for f in b.get("fields", ())}
 
         # A card says of the link that it was so when it was asked.
         dated = {text.replace(" when asked*", "*") for text in repeated}
         assert {text.partition("\n")[0] for text in shown - dated} == {"*State*"}
-        assert "1 other person must approve first: @approvers." in house.slack.text_of(dialog)
+        assert "1 other person must approve first: @approvers." in house.slack.state.text_of(dialog)
 
 
 async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path)
         assert dialog is not None
         assert dialog["callback_id"] == "cancel_restore_deny_reason"
         assert "reason" in {block["block_id"] for block in dialog["blocks"]}
-        await house.slack.closes("ada")
+        await house.slack.people.closes("ada")
         assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
 
 
@@ -108,13 +108,13 @@ async def test_who_may_approve_is_mentioned_once_and_the_requester_in_the_outcom
         for who in ("ada", "abe"):
             await click(house, who, card, APPROVE)
         ending = await house.ends(job_of(card))
-        messages = house.slack.messages("ops")
+        messages = house.slack.state.messages("ops")
         posted = [(m["edits"] or [m])[0] for m in messages]
 
         assert mentions(posted, GROUP) == 1
-        assert f"<@{RINA}>" in str(house.slack.replies(ending.message)[-1]["blocks"])
+        assert f"<@{RINA}>" in str(house.slack.state.replies(ending.message)[-1]["blocks"])
         assert "Approved by @Ada and @Abe" in ending.reply
-        assert len(house.slack.replies(ending.message)) == 3
+        assert len(house.slack.state.replies(ending.message)) == 3
         assert buttons_of(ending.message) == {}
         assert mentions([ending.message], GROUP) == 0
 
@@ -124,7 +124,7 @@ async def test_people_who_may_approve_are_mentioned_by_name(tmp_path: Path) -> N
         card = await ask(house)
         await click(house, "ada", card, APPROVE)
         await house.ends(job_of(card))
-        posted = [(m["edits"] or [m])[0] for m in house.slack.messages("ops") if is_card(m)]
+        posted = [(m["edits"] or [m])[0] for m in house.slack.state.messages("ops") if is_card(m)]
 
         assert mentions(posted, ADA) == 1
 
@@ -141,7 +141,7 @@ async def test_the_card_is_edited_at_every_step(tmp_path: Path) -> None:
         assert "Approvals missing* 1" in str(once["blocks"])
         assert states[0] == "awaiting"
         assert ending.state == "cancelled"
-        assert len({m["ts"] for m in house.slack.messages("ops") if is_card(m)}) == 1
+        assert len({m["ts"] for m in house.slack.state.messages("ops") if is_card(m)}) == 1
 
 
 async def test_a_denial_names_who_and_why(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ async def test_of_two_denials_the_second_is_told_in_its_dialog(tmp_path: Path) -
         card = await ask(house)
         first = (await click(house, "ada", card, DENY)).dialog
         second = (await click(house, "abe", card, DENY)).dialog
-        await house.slack.submits("ada", first, {"reason": "no"})
-        await house.slack.submits("abe", second, {"reason": "no, too"})
-        shown = house.slack.view_of("abe")
+        await house.slack.people.submits("ada", first, {"reason": "no"})
+        await house.slack.people.submits("abe", second, {"reason": "no, too"})
+        shown = house.slack.state.view_of("abe")
 
-        assert house.slack.view_of("ada") is None
+        assert house.slack.state.view_of("ada") is None
         assert shown is not None
-        assert "This request was denied by @Ada" in house.slack.text_of(shown)
+        assert "This request was denied by @Ada" in house.slack.state.text_of(shown)
 
 
 async def test_the_requester_takes_it_back(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ async def test_a_withdrawal_and_the_last_approval_in_the_same_moment_have_one_wi
     async with guarded_house(tmp_path, ONE) as house:
         card = await ask(house)
         acks = await asyncio.gather(
-            house.slack.clicks("ada", card, APPROVE, stale=True),
-            house.slack.clicks("rina", card, WITHDRAW, stale=True),
+            house.slack.people.clicks("ada", card, APPROVE, stale=True),
+            house.slack.people.clicks("rina", card, WITHDRAW, stale=True),
         )
         ending = await house.ends(job_of(card))
         said = await house.slack.until(lambda: house.whispers("ada") + house.whispers("rina"))

@@ -106,7 +106,7 @@ async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withd
         for who in ("ada", "abe"):
             assert "Only the person who asked" in (await click(house, who, card, WITHDRAW)).private
 
-        assert house.slack.message("ops", card["ts"]) == card
+        assert house.slack.state.message("ops", card["ts"]) == card
         assert house.wire(job_of(card)).count("DELETE") == 0
 
         assert (await click(house, "ada", card, APPROVE)).changed_the_card
@@ -131,9 +131,9 @@ async def test_after_the_end_everybody_is_told_what_happened_and_nothing_more_is
                 assert "UTC" in answer.private
 
         assert house.wire(job_of(waiting)).count("DELETE") == deletes
-        now = house.slack.message("ops", over["ts"])
+        now = house.slack.state.message("ops", over["ts"])
         assert now is not None
-        assert house.slack.text_of(now) == house.slack.text_of(over)
+        assert house.slack.state.text_of(now) == house.slack.state.text_of(over)
 
 
 async def test_only_requesters_try_again_what_has_failed(tmp_path: Path) -> None:

@@ -50,14 +50,14 @@ async def refused(house: House, where: str) -> str:
     """Look a job up, and return what the dialog says that has no submit button."""
     view = await house.looks_up(house.new_job(), where=where)
     assert view.get("submit") is None
-    return house.slack.text_of(view)
+    return house.slack.state.text_of(view)
 
 
 async def asked_from(house: House, where: str) -> tuple[str, Json]:
     """Ask in `where`; the job, and the dialog as it then stands on the screen."""
     job = house.new_job()
     dialog = await house.looks_up(job, where=where)
-    ack = await house.slack.submits("rina", dialog, {"reason": "started by mistake"})
+    ack = await house.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
     assert ack.ok
     return job[1], dialog
 
@@ -69,13 +69,13 @@ async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_pr
         job, dialog = await asked_from(house, "ops")
         card = await shows(house, job, "awaiting", AUDIT)
         address = f"https://sandbox.slack.com/archives/{AUDIT}/p{card['ts'].replace('.', '')}"
-        await house.slack.until(lambda: address in str(house.slack.view_of("rina")))
+        await house.slack.until(lambda: address in str(house.slack.state.view_of("rina")))
 
-        assert "The card goes to #audit." in house.slack.text_of(dialog)
-        assert house.slack.messages("ops") == []
+        assert "The card goes to #audit." in house.slack.state.text_of(dialog)
+        assert house.slack.state.messages("ops") == []
         await click(house, "ada", card, APPROVE)
         assert (await house.ends(job, AUDIT)).state == "cancelled"
-        assert house.slack.messages("ops") == []
+        assert house.slack.state.messages("ops") == []
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_chann
     tmp_path: Path, where: str, why: str
 ) -> None:
     async with guarded_house(tmp_path, AUDITED, before=with_audit) as house:
-        place = house.slack.dm("rina") if where == "dm" else where
+        place = house.slack.state.dm("rina") if where == "dm" else where
         job, dialog = await asked_from(house, place)
         card = await shows(house, job, "awaiting", AUDIT)
 
-        assert why in house.slack.text_of(dialog)
-        assert "The card goes to #audit." in house.slack.text_of(dialog)
-        assert house.slack.messages(place) == []
+        assert why in house.slack.state.text_of(dialog)
+        assert "The card goes to #audit." in house.slack.state.text_of(dialog)
+        assert house.slack.state.messages(place) == []
         await click(house, "ada", card, APPROVE)
         await house.ends(job, AUDIT)
         assert cancelled(house, card)
@@ -115,14 +115,14 @@ async def test_without_one_a_request_that_needs_approval_is_refused_before_it_is
     tmp_path: Path, where: str, why: str, advice: str
 ) -> None:
     async with guarded_house(tmp_path, ONE) as house:
-        place = house.slack.dm("rina") if where == "dm" else where
+        place = house.slack.state.dm("rina") if where == "dm" else where
         said = await refused(house, place)
 
         assert why in said
         assert advice in said
         assert "BOT_AUDIT_CHANNEL" in said
-        assert house.slack.messages(place) == []
-        assert house.slack.messages(house.slack.dm("rina")) == []
+        assert house.slack.state.messages(place) == []
+        assert house.slack.state.messages(house.slack.state.dm("rina")) == []
 
 
 async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
@@ -144,7 +144,7 @@ async def test_a_shared_channel_that_is_named_gets_the_card(
         card = await house.slack.until(lambda: house.card(job, "shared"))
 
         assert card
-        assert "another organization" not in house.slack.text_of(dialog)
+        assert "another organization" not in house.slack.state.text_of(dialog)
 
 
 async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direct_message(
@@ -152,11 +152,11 @@ async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direc
 ) -> None:
     async with guarded_house(tmp_path, ALONE) as house:
         job, dialog = await asked_from(house, "shared")
-        ending = await house.ends(job, house.slack.dm("rina"))
+        ending = await house.ends(job, house.slack.state.dm("rina"))
 
         assert ending.state == "cancelled"
-        assert house.slack.messages("shared") == []
-        said = house.slack.text_of(dialog)
+        assert house.slack.state.messages("shared") == []
+        said = house.slack.state.text_of(dialog)
         assert "This channel is shared with another organization." in said
         assert "your direct messages with the bot" in said
 
@@ -175,11 +175,11 @@ async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobo
     async with guarded_house(tmp_path, ONE) as house:
         house.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
         job, _ = await asked_from(house, "ops")
-        card = await shows(house, job, "awaiting", house.slack.dm("rina"))
+        card = await shows(house, job, "awaiting", house.slack.state.dm("rina"))
 
-        assert "Approvers do not see it here: withdraw it" in house.slack.text_of(card)
+        assert "Approvers do not see it here: withdraw it" in house.slack.state.text_of(card)
         assert (await click(house, "rina", card, WITHDRAW)).changed_the_card
-        assert (await house.ends(job, house.slack.dm("rina"))).state == "withdrawn"
+        assert (await house.ends(job, house.slack.state.dm("rina"))).state == "withdrawn"
 
 
 def only_rina(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -230,7 +230,7 @@ async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
         said = await refused(house, "ops")
 
         assert why in said
-        assert house.slack.messages("ops") == []
+        assert house.slack.state.messages("ops") == []
 
 
 async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
@@ -255,12 +255,12 @@ async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
         cluster = house.atlas.world.projects[DEV].clusters["dev-eu"]
         alone = house.atlas.world.add_job(cluster).id
         dialog = await house.looks_up(("shop-dev/dev-eu", alone))
-        await house.slack.submits("rina", dialog)
+        await house.slack.people.submits("rina", dialog)
         assert (await house.ends(alone)).state == "cancelled"
 
         job = house.new_job()
         dialog = await house.looks_up((f"shop-prod/{job[0]}", job[1]))
-        await house.slack.submits("rina", dialog, {"reason": "started by mistake"})
+        await house.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
         card = await shows(house, job[1], "awaiting", AUDIT)
 
         assert "@dba" in (await click(house, "ada", card, APPROVE)).private

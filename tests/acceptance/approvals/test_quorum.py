@@ -54,7 +54,7 @@ async def test_two_approvers_in_the_same_moment_are_one_cancellation(tmp_path: P
     async with guarded_house(tmp_path, ONE) as house:
         card = await ask(house)
         acks = await asyncio.gather(
-            *(house.slack.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(house.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
         ending = await house.ends(job_of(card))
         said = await house.slack.until(lambda: house.whispers("ada") + house.whispers("abe"))
@@ -70,7 +70,7 @@ async def test_two_of_two_in_the_same_moment_are_both_counted(tmp_path: Path) ->
     async with guarded_house(tmp_path, TWO) as house:
         card = await ask(house)
         await asyncio.gather(
-            *(house.slack.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(house.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
         ending = await house.ends(job_of(card))
 
@@ -84,7 +84,7 @@ async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
     async with guarded_house(tmp_path, TWO) as house:
         card = await ask(house)
         await asyncio.gather(
-            *(house.slack.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
+            *(house.slack.people.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
         )
         await house.whispered("ada", 2)
         await reads(house, card, "1 of 2")
@@ -97,7 +97,7 @@ async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
         )
         assert {again.private, *house.whispers("ada")} == {said}
         assert house.wire(job_of(card)).count("DELETE") == 0
-        assert "Approvals missing 1, until" in house.slack.text_of(waiting).replace("*", "")
+        assert "Approvals missing 1, until" in house.slack.state.text_of(waiting).replace("*", "")
 
         assert (await click(house, "abe", waiting, APPROVE)).changed_the_card
         await house.ends(job_of(card))
@@ -186,7 +186,7 @@ async def click_from_elsewhere(house: House, who: str, card: Json, action: str) 
     person = house.slack.workspace.user(who)
     ours, count = person.team_id, len(house.whispers(who))
     person.team_id = "T0OTHER001"
-    clicking = asyncio.ensure_future(house.slack.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(house.slack.people.clicks(who, card, action, stale=True))
     await asyncio.sleep(0)
     person.team_id = ours
     await clicking
@@ -211,11 +211,11 @@ async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_pat
         card = await ask(house)
         dialog = (await click(house, "ada", card, DENY)).dialog
         house.slack.workspace.groups[GROUP].users.clear()
-        await house.slack.submits("ada", dialog, {"reason": "still needed"})
-        answer = house.slack.view_of("ada")
+        await house.slack.people.submits("ada", dialog, {"reason": "still needed"})
+        answer = house.slack.state.view_of("ada")
 
         assert answer is not None
-        assert "You may not approve or deny this request." in house.slack.text_of(answer)
+        assert "You may not approve or deny this request." in house.slack.state.text_of(answer)
         assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
 
 

@@ -147,7 +147,7 @@ async def test_what_is_not_from_slack_is_refused_without_a_traceback(
             assert 400 <= ack.status < 500, (name, ack)
         assert await status_of_a_huge_body(house) == 413
 
-        assert house.slack.views_of("rina") == []
+        assert house.slack.state.views_of("rina") == []
         assert house.atlas.deletes() == []
         await house.asks(RUNNING)
         assert (await house.ends(RUNNING[1])).state == "cancelled"

@@ -53,16 +53,16 @@ async def test_a_job_that_cannot_be_cancelled_gets_its_details_and_one_sentence_
     async with open_house(tmp_path, {"MONGODB_ATLAS_API_VERSION": version}) as house:
         for cluster, job, kind, state, why in REFUSED:
             view = await house.looks_up((cluster, job))
-            shown = house.slack.text_of(view)
+            shown = house.slack.state.text_of(view)
 
             assert all(part in shown for part in (cluster, job, kind, state))
             assert why in shown.splitlines()
             assert not view["submit"]
             with pytest.raises(CannotDo):
-                await house.slack.submits("rina", view)
+                await house.slack.people.submits("rina", view)
 
         assert house.atlas.deletes() == []
-        assert house.slack.messages("ops") == []
+        assert house.slack.state.messages("ops") == []
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ async def test_a_download_is_cancelled_whatever_its_cluster_and_its_link(
 ) -> None:
     live = house.atlas.world.job(job).state == "live"
     view = await house.looks_up((cluster, job))
-    shown = house.slack.text_of(view)
+    shown = house.slack.state.text_of(view)
 
     assert ("live until" in shown) is live
     assert ("the backup may have been fetched already" in shown) is live
     assert ("2, one for each shard" in shown) is (cluster == "orders-sharded")
 
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(job)
     assert ending.state == "cancelled"
     assert house.atlas.world.job(job).state == "cancelled"
@@ -115,7 +115,7 @@ async def test_one_shards_part_is_refused_by_atlas_with_its_code(house: House) -
 
 async def test_a_job_of_a_flex_cluster_is_explained(house: House) -> None:
     flex = next(job.id for place, job in house.atlas.world.jobs() if place.flex)
-    shown = house.slack.text_of(await house.looks_up(("sketch-flex", flex)))
+    shown = house.slack.state.text_of(await house.looks_up(("sketch-flex", flex)))
 
     assert "Atlas cannot cancel restore jobs of flex" in shown
     assert "HTTP 400, `CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API`" in shown
@@ -127,7 +127,7 @@ async def test_a_job_that_ended_between_dialog_and_click_is_over_without_a_delet
 ) -> None:
     view = await house.looks_up(RUNNING)
     house.atlas.world.job(RUNNING[1]).expire()
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(RUNNING[1])
 
     assert ending.state == "over"
@@ -138,7 +138,7 @@ async def test_a_job_that_ended_between_dialog_and_click_is_over_without_a_delet
 async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(house: House) -> None:
     view = await house.looks_up(RUNNING)
     house.atlas.world.job(RUNNING[1]).snapshot_id = "0" * 24
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(RUNNING[1])
 
     assert ending.state == "changed"
@@ -149,6 +149,6 @@ async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(house: Hou
 async def test_a_link_that_became_live_meanwhile_is_no_change(house: House) -> None:
     view = await house.looks_up(RUNNING)
     house.atlas.world.job(RUNNING[1]).release(house.atlas.clock())
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
 
     assert (await house.ends(RUNNING[1])).state == "cancelled"

@@ -93,7 +93,7 @@ async def test_one_unreadable_look_is_looked_at_again(house: House, kind: Kind) 
         Fault(kind=kind, method="GET"),
         Fault(kind=Kind.HTML, method="DELETE"),
     )
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
 
     assert (await house.ends(JOB)).state == "cancelled"
     assert deletes(house) == 1
@@ -140,7 +140,7 @@ async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(house: Ho
             else None
         )
     )
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(JOB, seconds=TOLD_WITHIN)
 
     assert ending.state == "failed"
@@ -150,7 +150,7 @@ async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(house: Ho
     assert deletes(house) == 1
 
     house.atlas.faults.clear()
-    await house.slack.clicks("rina", ending.message, "cancel_restore_retry")
+    await house.slack.people.clicks("rina", ending.message, "cancel_restore_retry")
     settled = await house.slack.until(
         lambda: (found := house.outcome(JOB)) and found.state == "cancelled"
     )

@@ -84,7 +84,7 @@ async def test_a_warm_cancel_is_three_requests_after_the_submit(house: House) ->
     """GET, DELETE, GET, and no handshake: the nonce is warm."""
     view = await house.looks_up(RUNNING)
     since = len(house.atlas.calls)
-    await house.slack.submits("rina", view, {"reason": "started by mistake"})
+    await house.slack.people.submits("rina", view, {"reason": "started by mistake"})
     await house.ends(RUNNING[1])
 
     assert house.wire(RUNNING[1], since) == ["GET", "DELETE", "GET"]
@@ -93,7 +93,7 @@ async def test_a_warm_cancel_is_three_requests_after_the_submit(house: House) ->
 
 async def test_the_dialog_shows_what_will_be_cancelled(house: House) -> None:
     view = await house.looks_up(RUNNING)
-    shown = house.slack.text_of(view)
+    shown = house.slack.state.text_of(view)
     job = house.atlas.world.job(RUNNING[1])
 
     for part in ("shop-prod", *RUNNING, job.snapshot_id, "download of a snapshot", "not there yet"):
@@ -109,16 +109,16 @@ async def test_a_request_without_approvals_costs_one_card_and_one_reply(house: H
     await house.asks(LIVE)
     ending = await house.ends(LIVE[1])
 
-    assert len(house.slack.messages("ops")) == 2
+    assert len(house.slack.state.messages("ops")) == 2
     assert ending.message["edits"] is not None
-    assert "<@U0RINA0001>" in str(house.slack.replies(ending.message)[0]["blocks"])
+    assert "<@U0RINA0001>" in str(house.slack.state.replies(ending.message)[0]["blocks"])
 
 
 async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(house: House) -> None:
     house.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
     began = time.monotonic()
     ack = await house.types("rina", " ".join(RUNNING))
-    loading = await house.slack.until(lambda: house.slack.view_of("rina"))
+    loading = await house.slack.until(lambda: house.slack.state.view_of("rina"))
     opened = time.monotonic() - began
 
     assert ack.ok
@@ -128,7 +128,7 @@ async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(house: House) 
 
     view = await house.dialog("rina")
     assert 3.5 < time.monotonic() - began < 8.0
-    await house.slack.submits("rina", view, {"reason": "slow, but sure"})
+    await house.slack.people.submits("rina", view, {"reason": "slow, but sure"})
 
     assert (await house.ends(RUNNING[1])).state == "cancelled"
 
@@ -136,19 +136,19 @@ async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(house: House) 
 async def test_a_dialog_that_was_closed_while_atlas_was_slow_changes_nothing(house: House) -> None:
     house.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
     await house.types("rina", " ".join(RUNNING))
-    await house.slack.until(lambda: house.slack.view_of("rina"))
-    await house.slack.closes("rina")
+    await house.slack.until(lambda: house.slack.state.view_of("rina"))
+    await house.slack.people.closes("rina")
     await house.slack.until(lambda: bool(house.slack.called("views.update")))
 
-    assert house.slack.view_of("rina") is None
-    assert house.slack.messages("ops") == []
-    assert house.slack.ephemerals("rina") == []
+    assert house.slack.state.view_of("rina") is None
+    assert house.slack.state.messages("ops") == []
+    assert house.slack.state.ephemerals("rina") == []
 
 
 async def test_card_and_outcome_carry_the_request_for_programs(house: House) -> None:
     await house.asks(RUNNING)
     ending = await house.ends(RUNNING[1])
-    reply = house.slack.replies(ending.message)[-1]
+    reply = house.slack.state.replies(ending.message)[-1]
 
     assert ending.message["metadata"]["event_type"] == "cancel_restore"
     payload = ending.message["metadata"]["event_payload"]

@@ -80,7 +80,7 @@ async def test_dialogs_that_hang_hold_up_no_outcome(tmp_path: Path) -> None:
         commands = (house.types("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
-        await house.slack.submits("rina", view, {"reason": "started by mistake"})
+        await house.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
         ending = await house.ends(RUNNING[1], seconds=SLACK_WAITS)
 

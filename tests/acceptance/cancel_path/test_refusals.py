@@ -143,7 +143,7 @@ async def test_a_no_to_the_first_look_is_said_in_the_dialog(house: House) -> Non
         job = house.new_job()
         house.atlas.faults.add(error.at("GET", job[1]))
         view = await house.looks_up(job)
-        shown = house.slack.text_of(view)
+        shown = house.slack.state.text_of(view)
 
         assert error.says in shown, name
         assert error.terms in shown, name
@@ -214,14 +214,14 @@ async def test_try_again_looks_again_in_the_same_dialog(house: House) -> None:
     house.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
     view = await house.looks_up(job)
 
-    assert LONG_LIMIT.says in house.slack.text_of(view)
-    assert LONG_LIMIT.terms in house.slack.text_of(view)
+    assert LONG_LIMIT.says in house.slack.state.text_of(view)
+    assert LONG_LIMIT.terms in house.slack.state.text_of(view)
 
     (actions,) = [block for block in view["blocks"] if block["type"] == "actions"]
     (again,) = actions["elements"]
-    await house.slack.clicks("rina", view, again["action_id"])
-    await house.slack.until(lambda: (house.slack.view_of("rina") or {}).get("submit"))
-    ready = house.slack.view_of("rina") or {}
+    await house.slack.people.clicks("rina", view, again["action_id"])
+    await house.slack.until(lambda: (house.slack.state.view_of("rina") or {}).get("submit"))
+    ready = house.slack.state.view_of("rina") or {}
     assert ready["submit"]["text"] == "Cancel the job"
     assert ready["id"] == view["id"]
 
@@ -243,7 +243,7 @@ async def test_lasting_troubles_are_told_within_their_time(house: House) -> None
         assert ("Nothing was done." in ending.reply) is (method == "GET")
         assert "[Try again]" in ending.card
     for who, error in people:
-        shown = house.slack.text_of(await house.dialog(who, seconds=TOLD_WITHIN))
+        shown = house.slack.state.text_of(await house.dialog(who, seconds=TOLD_WITHIN))
 
         assert error.says in shown
         assert error.terms in shown
@@ -269,7 +269,7 @@ async def test_a_failed_request_can_be_tried_again_from_its_card(house: House) -
     failed = await house.ends(job[1])
 
     assert failed.state == "failed"
-    await house.slack.clicks("rina", failed.message, "cancel_restore_retry")
+    await house.slack.people.clicks("rina", failed.message, "cancel_restore_retry")
     ended = await house.slack.until(
         lambda: (found := house.outcome(job[1])) and found.state == "cancelled"
     )

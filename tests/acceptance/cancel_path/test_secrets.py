@@ -106,7 +106,7 @@ async def test_no_secret_and_no_download_link_is_anywhere(
                 "log": process.log,
                 "slack": json.dumps([call.args for call in slack.calls]),
                 "pages": "".join(pages),
-                "acks": json.dumps([slack.ephemerals(who) for who in ("rina", "ada")]),
+                "acks": json.dumps([slack.state.ephemerals(who) for who in ("rina", "ada")]),
                 "files": content(tmp_path),
             }
 

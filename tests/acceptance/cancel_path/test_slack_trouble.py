@@ -38,9 +38,9 @@ async def test_a_post_that_fails_once_still_gives_one_card_and_one_reply(
     ending = await house.ends(JOB, seconds=20)
 
     assert ending.state == "cancelled"
-    cards = [message for message in house.slack.messages("ops") if is_card(message)]
+    cards = [message for message in house.slack.state.messages("ops") if is_card(message)]
     assert len(cards) == 1
-    assert len(house.slack.replies(cards[0])) == 1
+    assert len(house.slack.state.replies(cards[0])) == 1
     ids = {c.args.get("client_msg_id") for c in house.slack.called("chat.postMessage")}
     assert len(ids) == 2
     assert None not in ids
@@ -56,8 +56,8 @@ async def test_on_a_bad_day_every_request_still_has_one_card_and_one_reply(house
         ending = await house.ends(job[1], seconds=30)
 
         assert ending.state == "cancelled"
-        assert len(house.slack.replies(ending.message)) == 1
-    assert len([message for message in house.slack.messages("ops") if is_card(message)]) == 5
+        assert len(house.slack.state.replies(ending.message)) == 1
+    assert len([message for message in house.slack.state.messages("ops") if is_card(message)]) == 5
 
 
 @pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
@@ -67,7 +67,7 @@ async def test_a_trigger_that_is_too_old_is_said_privately(house: House, code: s
     (said,) = await house.whispered("rina")
 
     assert "please type the command again" in said
-    assert house.slack.view_of("rina") is None
+    assert house.slack.state.view_of("rina") is None
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
@@ -84,12 +84,12 @@ async def test_an_update_that_comes_too_late_is_no_trouble(house: House, code: s
     house.slack.faults.add("views.update", Fault(kind="error", code=code))
     await house.types("rina", " ".join(RUNNING))
     await house.slack.until(lambda: bool(house.slack.called("views.update")))
-    before = house.slack.view_of("rina")
+    before = house.slack.state.view_of("rina")
     await house.types("rina", " ".join(LIVE))
     view = await house.dialog("rina", before)
 
-    assert LIVE[1] in house.slack.text_of(view)
-    assert house.slack.ephemerals("rina") == []
+    assert LIVE[1] in house.slack.state.text_of(view)
+    assert house.slack.state.ephemerals("rina") == []
 
 
 async def test_an_update_that_fails_once_is_repeated(house: House) -> None:
@@ -103,7 +103,7 @@ async def test_whoever_cannot_be_known_may_do_nothing_yet(house: House) -> None:
     """`users.info` fails: the dialog says so with a way to try again, and nothing is asked."""
     house.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
     view = await house.looks_up(RUNNING)
-    shown = house.slack.text_of(view)
+    shown = house.slack.state.text_of(view)
 
     assert not view["submit"]
     assert "could not be checked who may do this, and nothing was done" in shown
@@ -115,7 +115,7 @@ async def test_a_slow_directory_is_told_in_time(house: House) -> None:
     view = await house.looks_up(RUNNING, seconds=20)
 
     assert not view["submit"]
-    assert "could not be checked who may do this" in house.slack.text_of(view)
+    assert "could not be checked who may do this" in house.slack.state.text_of(view)
 
 
 async def test_a_channel_that_cannot_be_looked_up_does_not_stop_a_cancellation(
@@ -132,11 +132,11 @@ async def test_a_slack_that_is_away_for_a_while_gets_the_outcome_later(house: Ho
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
     view = await house.looks_up(RUNNING)
     house.slack.faults.add("*", Fault(kind="status", status=503), times=2)
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(JOB, seconds=20)
 
     assert ending.state == "cancelled"
-    assert len([message for message in house.slack.messages("ops") if is_card(message)]) == 1
+    assert len([message for message in house.slack.state.messages("ops") if is_card(message)]) == 1
 
 
 async def test_a_socket_that_breaks_is_opened_again(house: House) -> None:

@@ -86,22 +86,22 @@ async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
             assert "prod-eu 5b622f9287d9d6039aa3fd87" in said, (name, said)
             assert len(said) < 1000
 
-        assert house.slack.views_of("rina") == []
-        assert house.slack.messages("ops") == []
+        assert house.slack.state.views_of("rina") == []
+        assert house.slack.state.messages("ops") == []
         assert house.slack.complaints == []
         assert not any("restoreJobs" in call.path for call in house.atlas.calls)
 
 
 async def test_what_is_meant_opens_the_dialog(house: House) -> None:
     for name, typed in RIGHT.items():
-        before = house.slack.view_of("rina")
+        before = house.slack.state.view_of("rina")
         await house.types("rina", typed)
         view = await house.dialog("rina", before)
 
-        assert JOB in house.slack.text_of(view), name
+        assert JOB in house.slack.state.text_of(view), name
         assert view["submit"], name
 
-    assert house.slack.ephemerals("rina") == []
+    assert house.slack.state.ephemerals("rina") == []
 
 
 @pytest.mark.parametrize("typed", ["", "“”", "\u200b\u2060\ufeff", "<!channel>", "prod-eu", JOB])
@@ -112,7 +112,7 @@ async def test_what_names_no_job_or_no_cluster_is_answered_with_a_dialog_or_a_se
 
     assert ack.ok
     await house.slack.until(
-        lambda: bool(house.slack.ephemerals("rina") or house.slack.views_of("rina"))
+        lambda: bool(house.slack.state.ephemerals("rina") or house.slack.state.views_of("rina"))
     )
     assert house.slack.complaints == []
 
@@ -123,18 +123,18 @@ async def test_help_is_private_and_shows_examples(house: House) -> None:
 
     assert "/cancel-restore CLUSTER JOB_ID" in said
     assert "shop-prod" in said
-    assert house.slack.messages("ops") == []
+    assert house.slack.state.messages("ops") == []
 
 
 async def test_a_command_in_a_direct_message_works_and_says_where_the_card_is(
     house: House,
 ) -> None:
-    where = house.slack.dm("rina")
+    where = house.slack.state.dm("rina")
     view = await house.looks_up(RUNNING, where=where)
-    shown = house.slack.text_of(view)
+    shown = house.slack.state.text_of(view)
 
     assert "direct messages with the bot" in shown
-    await house.slack.submits("rina", view, {"reason": "from my sofa"})
+    await house.slack.people.submits("rina", view, {"reason": "from my sofa"})
     ending = await house.ends(JOB, where)
     assert ending.state == "cancelled"
     assert "typed in a direct message" in ending.card
@@ -145,26 +145,28 @@ async def test_where_the_bot_may_not_post_the_card_goes_to_the_direct_message(
     house: House, channel: str
 ) -> None:
     view = await house.looks_up(LIVE, where=channel)
-    shown = house.slack.text_of(view)
+    shown = house.slack.state.text_of(view)
 
     assert "The bot cannot post here: it is not in this channel." in shown
     assert "The card goes to your direct messages with the bot." in shown
-    await house.slack.submits("rina", view, {"reason": ""})
-    ending = await house.ends(LIVE[1], house.slack.dm("rina"))
+    await house.slack.people.submits("rina", view, {"reason": ""})
+    ending = await house.ends(LIVE[1], house.slack.state.dm("rina"))
     assert ending.state == "cancelled"
-    assert house.slack.messages(channel) == []
-    assert "direct messages with the bot" in house.slack.text_of(house.slack.view_of("rina") or {})
+    assert house.slack.state.messages(channel) == []
+    assert "direct messages with the bot" in house.slack.state.text_of(
+        house.slack.state.view_of("rina") or {}
+    )
 
 
 async def test_a_bot_that_was_removed_after_the_look_falls_back_too(house: House) -> None:
     """It could post when the dialog was drawn; the post itself is refused."""
     view = await house.looks_up(RUNNING)
     house.slack.workspace.channel("ops").members.discard(house.slack.workspace.app.bot_user)
-    await house.slack.submits("rina", view, {"reason": ""})
-    ending = await house.ends(JOB, house.slack.dm("rina"))
+    await house.slack.people.submits("rina", view, {"reason": ""})
+    ending = await house.ends(JOB, house.slack.state.dm("rina"))
 
     assert ending.state == "cancelled"
-    assert house.slack.messages("ops") == []
+    assert house.slack.state.messages("ops") == []
 
 
 #: Anything a keyboard or a clipboard can hold, mixed with what the grammar knows.
@@ -186,16 +188,16 @@ async def test_nothing_typed_is_ever_ignored(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
 
         async def answered(text: str) -> None:
-            seen = len(house.slack.ephemerals("rina"))
+            seen = len(house.slack.state.ephemerals("rina"))
             opened = len(house.slack.called("views.open"))
             ack = await house.types("rina", text)
             await house.slack.until(
                 lambda: (
-                    len(house.slack.ephemerals("rina")) > seen
+                    len(house.slack.state.ephemerals("rina")) > seen
                     or len(house.slack.called("views.open")) > opened
                 )
             )
-            for message in house.slack.ephemerals("rina")[seen:]:
+            for message in house.slack.state.ephemerals("rina")[seen:]:
                 assert "<!channel>" not in str(message["blocks"])
             assert ack.ok
 

@@ -120,7 +120,7 @@ async def test_what_atlas_explains_never_reaches_slack_raw(house: House, detail:
     )
     view = await house.looks_up(RUNNING)
     house.atlas.faults.add(fault)
-    await house.slack.submits("rina", view, {"reason": ""})
+    await house.slack.people.submits("rina", view, {"reason": ""})
     ending = await house.ends(JOB)
     await house.looks_up(RUNNING)
 
@@ -137,7 +137,7 @@ async def test_what_was_typed_comes_back_harmless(house: House) -> None:
     ):
         await house.types("rina", typed)
         await house.whispered("rina", count)
-    for message in house.slack.ephemerals("rina"):
+    for message in house.slack.state.ephemerals("rina"):
         for text in mrkdwn(message["blocks"]):
             assert "<" not in text
             assert ">" not in text

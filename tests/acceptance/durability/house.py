@@ -118,7 +118,7 @@ class House:
         assert ack.ok, ack
 
         def shown() -> Json | None:
-            view = self.slack.view_of(user)
+            view = self.slack.state.view_of(user)
             return view if view and view.get("submit") else None
 
         view = await self.slack.until(shown, seconds)
@@ -126,7 +126,7 @@ class House:
         return view
 
     async def _types(self, user: str, job: str) -> Ack:
-        return await self.slack.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
+        return await self.slack.people.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
 
     async def insists(self, act: Callable[[], Awaitable[Ack]], seconds: float = 10.0) -> Ack:
         """Act again where Slack found no bot: on a busy machine it may just be connecting anew."""
@@ -138,7 +138,7 @@ class House:
 
     async def submits(self, user: str, job: str) -> Ack:
         """Submit the open dialog; what is acknowledged without an error is on our word."""
-        ack = await self.slack.submits(user, None, {"reason": "wrong cluster"})
+        ack = await self.slack.people.submits(user, None, {"reason": "wrong cluster"})
         if ack.ok and not ack.errors:
             self.asked.append(job)
         return ack
@@ -165,13 +165,13 @@ class House:
         """The messages about a job that are no replies and carry our metadata."""
         return [
             message
-            for message in self.slack.messages(CHANNEL)
+            for message in self.slack.state.messages(CHANNEL)
             if state_of(message) and not is_reply(message) and job in str(message["blocks"])
         ]
 
     def outcomes_of(self, card: Json) -> list[str]:
         """The ends that the card's thread tells of."""
-        told = [state_of(reply) for reply in self.slack.replies(card)]
+        told = [state_of(reply) for reply in self.slack.state.replies(card)]
         return [state for state in told if state and state not in OPEN]
 
     def ended(self, job: str) -> bool:

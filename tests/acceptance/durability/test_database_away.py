@@ -63,8 +63,8 @@ async def shows(house: House, user: str, words: str, seconds: float = 6.0) -> No
     """Wait until the person's dialog says it."""
 
     def said() -> bool:
-        view = house.slack.view_of(user)
-        return bool(view) and words in house.slack.text_of(view or {})
+        view = house.slack.state.view_of(user)
+        return bool(view) and words in house.slack.state.text_of(view or {})
 
     await house.slack.until(said, seconds)
 
@@ -91,19 +91,21 @@ async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_
             await house.opens(who, job)
         running = await house.asks("abe")
         house.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
-        await house.slack.clicks("ada", await house.card_of(running), "cancel_restore_approve")
+        await house.slack.people.clicks(
+            "ada", await house.card_of(running), "cancel_restore_approve"
+        )
         await house.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
 
         with paused(postgres):
             until = time.monotonic() + PAUSE
-            command = await house.slack.types(
+            command = await house.slack.people.types(
                 "ada", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
             )
             acks = await asyncio.gather(*(house.submits(who, job) for who, job in views))
-            click = await house.slack.clicks("ada", card, "cancel_restore_approve")
+            click = await house.slack.people.clicks("ada", card, "cancel_restore_approve")
             alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
             await shows(house, "ada", NotRead().sentence)
-            told = [house.slack.text_of(each) for each in house.slack.ephemerals("ada")]
+            told = [house.slack.state.text_of(each) for each in house.slack.state.ephemerals("ada")]
             await asyncio.sleep(until - time.monotonic())
             late = [await house.submits(who, job) for who, job in views[:2]]
         assert (command.ok, click.ok) == (True, True)
@@ -125,7 +127,7 @@ async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_
 
 async def approved(house: House, job: str) -> None:
     card = await house.card_of(job)
-    ack = await house.slack.clicks("ada", card, "cancel_restore_approve")
+    ack = await house.slack.people.clicks("ada", card, "cancel_restore_approve")
     assert ack.ok
 
 
@@ -161,7 +163,7 @@ async def persists(house: House, user: str, job: str) -> None:
         try:
             await house.opens(user, job, seconds=2.5)
         except TimeoutError:
-            await house.slack.closes(user)
+            await house.slack.people.closes(user)
         else:
             return
     raise TimeoutError
@@ -193,9 +195,9 @@ async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk
         await house.opens("abe", job)
         with full_disk(bot, wal_of(url)):
             ack = await house.submits("abe", job)
-            await house.slack.clicks("ada", card, "cancel_restore_approve")
-            told = await house.slack.until(lambda: house.slack.ephemerals("ada"))
-            command = await house.slack.types(
+            await house.slack.people.clicks("ada", card, "cancel_restore_approve")
+            told = await house.slack.until(lambda: house.slack.state.ephemerals("ada"))
+            command = await house.slack.people.types(
                 "rina", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
             )
         await insists(house, "abe", job)
@@ -204,7 +206,7 @@ async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk
         await house.until_ended()
 
         assert ack.errors == {"reason": NOT_RECORDED}
-        assert NOT_RECORDED in house.slack.text_of(told[-1])
+        assert NOT_RECORDED in house.slack.state.text_of(told[-1])
         assert command.ok
         assert house.atlas.deletes(waiting)[0].at > house.atlas.calls[0].at
         await house.check()

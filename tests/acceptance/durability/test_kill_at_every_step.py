@@ -73,7 +73,7 @@ async def test_killed_right_after_an_ack_nothing_is_lost(new_ledger: NewLedger) 
         async with opened(await new_ledger(), approvals=1) as house:
             await house.start()
             job = await house.asks("rina")
-            ack = await house.slack.clicks(
+            ack = await house.slack.people.clicks(
                 "ada", await house.card_of(job), "cancel_restore_approve"
             )
             house.bot.kill()
@@ -88,7 +88,7 @@ async def test_killed_right_after_an_ack_nothing_is_lost(new_ledger: NewLedger) 
             card = await house.card_of(job)
             house.bot.kill()
             await house.start()
-            ack = await house.slack.clicks("ada", card, "cancel_restore_approve")
+            ack = await house.slack.people.clicks("ada", card, "cancel_restore_approve")
             assert ack.ok
             await house.until_ended()
             await house.check()
@@ -123,7 +123,7 @@ async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_com
         sockets.freeze(frozen=False)
         await house.start()
 
-        again = await house.slack.redelivers()
+        again = await house.slack.people.redelivers()
 
         assert (lost.error, again.ok) == ("operation_timeout", True)
         house.asked.append(job)
@@ -147,7 +147,7 @@ async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its
         await house.slack.until(lambda: len(house.cards_of(job)) == 2, BOUND)
         stray, card = house.cards_of(job)
 
-        ack = await house.slack.clicks("ada", stray, "cancel_restore_approve")
+        ack = await house.slack.people.clicks("ada", stray, "cancel_restore_approve")
 
         assert ack.ok
         await house.slack.until(lambda: house.ended(job))
@@ -162,5 +162,5 @@ async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its
 
 def _settled(house: House, ts: str) -> bool:
     """Whether a message has no button left that decides."""
-    message = house.slack.message("ops", ts)
+    message = house.slack.state.message("ops", ts)
     return message is not None and "cancel_restore_approve" not in str(message["blocks"])

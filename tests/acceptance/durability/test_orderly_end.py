@@ -70,7 +70,7 @@ async def test_with_everything_around_hanging_it_still_ends_in_time(
         house.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=20), times=8)
         for who, job in views:
             assert (await house.submits(who, job)).ok
-        await house.slack.types("rina", "ops", f"/cancel-restore prod-eu {house.new_job()}")
+        await house.slack.people.types("rina", "ops", f"/cancel-restore prod-eu {house.new_job()}")
 
         assert await bot.stop(TEN_SECONDS) == 0, bot.log
 
@@ -94,7 +94,7 @@ async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
         postgres.pause()
         try:
             asking = asyncio.create_task(
-                house.slack.types("ada", "ops", f"/cancel-restore prod-eu {house.new_job()}")
+                house.slack.people.types("ada", "ops", f"/cancel-restore prod-eu {house.new_job()}")
             )
             code = await bot.stop(TEN_SECONDS)
             await asking

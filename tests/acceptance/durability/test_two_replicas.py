@@ -76,7 +76,10 @@ async def test_any_replica_takes_any_click_and_each_thing_is_posted_once(
             card = await house.card_of(job)
             # Two people at once; in Socket Mode Slack itself takes the connections in turn.
             acks = await asyncio.gather(
-                *(house.slack.clicks(who, card, "cancel_restore_approve") for who in ("ada", "abe"))
+                *(
+                    house.slack.people.clicks(who, card, "cancel_restore_approve")
+                    for who in ("ada", "abe")
+                )
             )
             assert all(ack.ok for ack in acks)
 
@@ -96,7 +99,7 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
         sent = asyncio.create_task(house.submits("rina", job))
         await asyncio.sleep(0)  # it is on its way to the first replica
         house.route(second)
-        again = await house.slack.redelivers()
+        again = await house.slack.people.redelivers()
         assert (await sent).ok
         assert again.ok
 

@@ -23,8 +23,8 @@ APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APP
 
 async def home_with(house: House, who: str, word: str, seconds: float = 10.0) -> Json:
     def shown() -> Json | None:
-        home = house.slack.home_of(who)
-        return home if home and word in house.slack.text_of(home) else None
+        home = house.slack.state.home_of(who)
+        return home if home and word in house.slack.state.text_of(home) else None
 
     home = await house.slack.until(shown, seconds)
     assert home
@@ -32,7 +32,7 @@ async def home_with(house: House, who: str, word: str, seconds: float = 10.0) ->
 
 
 async def opened(house: House, who: str, word: str = "As of") -> Json:
-    await house.slack.opens_home(who)
+    await house.slack.people.opens_home(who)
     return await home_with(house, who, word)
 
 
@@ -40,14 +40,14 @@ async def test_it_shows_what_can_be_cancelled_with_a_button_that_works(tmp_path:
     async with open_house(tmp_path) as house:
         home = await opened(house, "rina")
         value = f"5b6212af90dc76637950a2c6 {' '.join(LIVE)}"
-        await house.slack.clicks("rina", home, "cancel_restore_open", value=value)
+        await house.slack.people.clicks("rina", home, "cancel_restore_open", value=value)
         view = await view_with(house, "Download link")
-        ack = await house.slack.submits("rina", view, {"reason": "x"})
+        ack = await house.slack.people.submits("rina", view, {"reason": "x"})
         await house.slack.until(lambda: LIVE[1] in house.atlas.world.cancellations)
 
-        assert house.slack.text_of(home).count("[Cancel this job]") == 7
+        assert house.slack.state.text_of(home).count("[Cancel this job]") == 7
         assert ack.ok
-        assert "direct messages" in house.slack.text_of(view)
+        assert "direct messages" in house.slack.state.text_of(view)
         assert house.slack.complaints == []
 
 
@@ -57,23 +57,23 @@ async def test_an_approver_sees_what_waits_and_can_approve_it_there(tmp_path: Pa
         await house.slack.until(lambda: house.card(RUNNING[1]))
         mine = await opened(house, "rina")
         home = await opened(house, "ada")
-        await house.slack.clicks("ada", home, "cancel_restore_approve")
+        await house.slack.people.clicks("ada", home, "cancel_restore_approve")
         ending = await house.ends(RUNNING[1])
         redrawn = await home_with(house, "ada", "Waits for your approval\nNothing.")
 
-        assert "[Approve]" not in house.slack.text_of(mine)
-        assert "[Approve] [Deny]" in house.slack.text_of(home)
+        assert "[Approve]" not in house.slack.state.text_of(mine)
+        assert "[Approve] [Deny]" in house.slack.state.text_of(home)
         assert ending.state == "cancelled"
-        assert "@Rina asked" in house.slack.text_of(redrawn)
+        assert "@Rina asked" in house.slack.state.text_of(redrawn)
 
 
 async def test_a_denial_asks_for_its_reason_there_too(tmp_path: Path) -> None:
     async with open_house(tmp_path, APPROVED) as house:
         await house.asks(RUNNING)
         await house.slack.until(lambda: house.card(RUNNING[1]))
-        await house.slack.clicks("ada", await opened(house, "ada"), "cancel_restore_deny")
+        await house.slack.people.clicks("ada", await opened(house, "ada"), "cancel_restore_deny")
         view = await view_with(house, "The request ends", "ada")
-        await house.slack.submits("ada", view, {"reason": "not this one"})
+        await house.slack.people.submits("ada", view, {"reason": "not this one"})
 
         assert (await house.ends(RUNNING[1])).state == "denied"
 
@@ -84,11 +84,11 @@ async def test_many_jobs_are_limited_and_opening_it_often_is_cheap(tmp_path: Pat
         since = len(house.atlas.calls)
         home = await opened(house, "rina")
         for _ in range(3):
-            await house.slack.opens_home("ada")
+            await house.slack.people.opens_home("ada")
         await home_with(house, "ada", "As of")
 
-        assert house.slack.text_of(home).count("[Cancel this job]") == 20
-        assert "And 25 more" in house.slack.text_of(home)
+        assert house.slack.state.text_of(home).count("[Cancel this job]") == 20
+        assert "And 25 more" in house.slack.state.text_of(home)
         assert len(backup_calls(house.atlas.calls[since:])) == 400
         assert house.slack.complaints == []
 
@@ -101,23 +101,23 @@ async def test_it_is_valid_at_its_fullest(tmp_path: Path) -> None:
             await house.asks((long_name(number), job_in(house, number)), reason="&" * 2900)
         home = await opened(house, "ada")
 
-        assert house.slack.text_of(home).count("[Approve]") == 10
+        assert house.slack.state.text_of(home).count("[Approve]") == 10
         assert house.slack.complaints == []
 
 
 async def test_what_the_ledger_knows_is_there_while_atlas_is_slow(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         house.atlas.faults.add(slow(1.0, path=""))
-        await house.slack.opens_home("rina")
+        await house.slack.people.opens_home("rina")
         first = await home_with(house, "rina", "Looking …")
         await home_with(house, "rina", "As of", 20)
 
-        assert "There are no requests yet." in house.slack.text_of(first)
+        assert "There are no requests yet." in house.slack.state.text_of(first)
 
 
 async def test_who_may_not_ask_sees_no_jobs(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        home = house.slack.text_of(await opened(house, "rina", "may not ask"))
+        home = house.slack.state.text_of(await opened(house, "rina", "may not ask"))
 
         assert "prod-eu" not in home
         assert "[Cancel this job]" not in home

@@ -47,13 +47,13 @@ async def test_the_job_is_found_with_one_call_a_cluster_and_a_bounded_number_at_
         before = len(house.atlas.calls)
         began = time.monotonic()
         await house.types("rina", job_in(house, count - 1))
-        await house.slack.until(lambda: house.slack.view_of("rina"))
+        await house.slack.until(lambda: house.slack.state.view_of("rina"))
         first = time.monotonic() - began
         details = await view_with(house, "Download link")
         calls = backup_calls(house.atlas.calls[before:])
 
         assert first < 1.0
-        assert long_name(count - 1) in house.slack.text_of(details)
+        assert long_name(count - 1) in house.slack.state.text_of(details)
         assert details["submit"]["text"] == "Cancel the job"
         assert len(calls) <= count + 1
         assert at_once(house.atlas.calls[before:]) <= 8
@@ -67,7 +67,7 @@ async def test_the_dialog_says_what_is_searched(tmp_path: Path) -> None:
         await view_with(house, "Searching 60 clusters of shop-prod")
         found = await view_with(house, "was not found")
 
-        assert "in 60 clusters of shop-prod" in house.slack.text_of(found)
+        assert "in 60 clusters of shop-prod" in house.slack.state.text_of(found)
         assert found["submit"] is None
 
 
@@ -76,8 +76,10 @@ async def test_no_number_of_searches_takes_the_last_fifth_of_the_bucket(tmp_path
         said = []
         for _ in range(4):
             await house.types("rina", NOWHERE)
-            said.append(house.slack.text_of(await view_with(house, "was not found", seconds=25)))
-            await house.slack.closes("rina")
+            said.append(
+                house.slack.state.text_of(await view_with(house, "was not found", seconds=25))
+            )
+            await house.slack.people.closes("rina")
         kept = left(house)
         await house.asks((long_name(0), job_in(house, 0)))
         ending = await house.ends(job_in(house, 0))
@@ -94,7 +96,7 @@ async def test_a_cluster_that_cannot_be_read_is_named(house: House) -> None:
     await house.types("rina", NOWHERE)
     found = await view_with(house, "was not found")
 
-    assert "Not seen: `prod-us` in shop-prod." in house.slack.text_of(found)
+    assert "Not seen: `prod-us` in shop-prod." in house.slack.state.text_of(found)
 
 
 async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
         await house.types("rina", RUNNING[1])
         await view_with(house, "Download link")
         await house.types("rina", NOWHERE)
-        nowhere = house.slack.text_of(await view_with(house, "was not found"))
+        nowhere = house.slack.state.text_of(await view_with(house, "was not found"))
 
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
 
@@ -113,7 +115,7 @@ async def test_with_several_projects_the_one_that_has_the_cluster_is_found(
     async with open_town(tmp_path) as house:
         before = len(house.atlas.calls)
         await house.types("rina", " ".join(RUNNING))
-        details = house.slack.text_of(await view_with(house, "Download link"))
+        details = house.slack.state.text_of(await view_with(house, "Download link"))
         asked = {call.path for call in backup_calls(house.atlas.calls[before:])}
 
         assert "shop-prod" in details
@@ -124,7 +126,7 @@ async def test_who_may_not_ask_learns_nothing(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
         before = len(house.atlas.calls)
         await house.types("rina", RUNNING[1])
-        refused = house.slack.text_of(await view_with(house, "may not ask"))
+        refused = house.slack.state.text_of(await view_with(house, "may not ask"))
 
         assert "prod-eu" not in refused
         assert house.atlas.calls[before:] == []

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 async def test_what_can_be_cancelled_is_listed_with_a_button_each(house: House) -> None:
     listed = await whisper(house, "list")
-    said = house.slack.text_of(listed)
-    await house.slack.clicks(
+    said = house.slack.state.text_of(listed)
+    await house.slack.people.clicks(
         "rina", listed, "cancel_restore_open", value=f"5b6212af90dc76637950a2c6 {' '.join(LIVE)}"
     )
-    details = house.slack.text_of(await view_with(house, "Download link"))
+    details = house.slack.state.text_of(await view_with(house, "Download link"))
 
     assert "7 restore jobs can be cancelled now" in said
     assert said.count("[Cancel this job]") == 7
@@ -38,7 +38,7 @@ async def test_what_can_be_cancelled_is_listed_with_a_button_each(house: House) 
 
 
 async def test_the_list_of_one_cluster_has_no_other(house: House) -> None:
-    said = house.slack.text_of(await whisper(house, "list prod-eu"))
+    said = house.slack.state.text_of(await whisper(house, "list prod-eu"))
 
     assert said.count("[Cancel this job]") == 2
     assert "prod-us" not in said
@@ -47,7 +47,7 @@ async def test_the_list_of_one_cluster_has_no_other(house: House) -> None:
 async def test_a_job_that_has_ended_is_not_listed_any_more(house: House) -> None:
     await whisper(house, "list prod-eu")
     house.atlas.world.job(LIVE[1]).expire()
-    said = house.slack.text_of(await whisper(house, "list prod-eu"))
+    said = house.slack.state.text_of(await whisper(house, "list prod-eu"))
 
     assert LIVE[1] not in said
     assert RUNNING[1] in said
@@ -56,19 +56,19 @@ async def test_a_job_that_has_ended_is_not_listed_any_more(house: House) -> None
 async def test_when_there_are_none_it_says_so(house: House) -> None:
     for cluster, job in (RUNNING, LIVE):
         house.atlas.world.job(job).cancel()
-        said = house.slack.text_of(await whisper(house, f"list {cluster}"))
+        said = house.slack.state.text_of(await whisper(house, f"list {cluster}"))
 
     assert said == "No restore job of `prod-eu` can be cancelled now."
 
 
 async def test_a_cluster_that_is_nowhere_is_told_with_the_nearest(house: House) -> None:
-    said = house.slack.text_of(await whisper(house, "list prod-eo"))
+    said = house.slack.state.text_of(await whisper(house, "list prod-eo"))
 
     assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in said
 
 
 async def test_a_flex_cluster_is_named_as_such(house: House) -> None:
-    said = house.slack.text_of(await whisper(house, "list sketch-flex"))
+    said = house.slack.state.text_of(await whisper(house, "list sketch-flex"))
 
     assert "`sketch-flex` in shop-prod. Atlas cannot cancel restore jobs of flex" in said
 
@@ -76,7 +76,7 @@ async def test_a_flex_cluster_is_named_as_such(house: House) -> None:
 async def test_what_could_not_be_seen_is_named(house: House) -> None:
     fault = Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     house.atlas.faults.add(fault)
-    said = house.slack.text_of(await whisper(house, "list"))
+    said = house.slack.state.text_of(await whisper(house, "list"))
 
     assert said.count("[Cancel this job]") == 6
     assert "Not seen: `prod-us` in shop-prod." in said
@@ -84,7 +84,7 @@ async def test_what_could_not_be_seen_is_named(house: House) -> None:
 
 async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
     async with open_town(tmp_path, secret="wrong") as house:
-        said = house.slack.text_of(await whisper(house, "list"))
+        said = house.slack.state.text_of(await whisper(house, "list"))
 
         assert said.count("[Cancel this job]") == 7
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in said
@@ -92,7 +92,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
 
 async def test_all_projects_are_in_one_list(tmp_path: Path) -> None:
     async with open_town(tmp_path) as house:
-        said = house.slack.text_of(await whisper(house, "list"))
+        said = house.slack.state.text_of(await whisper(house, "list"))
 
         assert "9 restore jobs can be cancelled now" in said
         assert "`dev-eu` in shop-dev" in said
@@ -106,11 +106,11 @@ async def test_a_long_list_is_paged_and_costs_one_call_a_cluster(
         before = len(house.atlas.calls)
         first = await whisper(house, "list", seconds=25)
         calls = len(backup_calls(house.atlas.calls[before:]))
-        await house.slack.clicks("rina", first, "cancel_restore_more")
-        second = (await house.slack.until(lambda: house.slack.ephemerals("rina")[1:], 20))[0]
-        await house.slack.clicks("rina", second, "cancel_restore_more")
-        third = (await house.slack.until(lambda: house.slack.ephemerals("rina")[2:], 20))[0]
-        pages = [house.slack.text_of(page) for page in (first, second, third)]
+        await house.slack.people.clicks("rina", first, "cancel_restore_more")
+        second = (await house.slack.until(lambda: house.slack.state.ephemerals("rina")[1:], 20))[0]
+        await house.slack.people.clicks("rina", second, "cancel_restore_more")
+        third = (await house.slack.until(lambda: house.slack.state.ephemerals("rina")[2:], 20))[0]
+        pages = [house.slack.state.text_of(page) for page in (first, second, third)]
 
         assert calls == count
         assert [page.count("[Cancel this job]") for page in pages] == [20, 20, 5]
@@ -122,7 +122,7 @@ async def test_a_long_list_is_paged_and_costs_one_call_a_cluster(
 async def test_the_command_is_acknowledged_at_once_however_slow_atlas_is(house: House) -> None:
     house.atlas.faults.add(slow(1.5, path=""))
     ack = await house.types("rina", "list")
-    await house.slack.until(lambda: house.slack.ephemerals("rina"), 15)
+    await house.slack.until(lambda: house.slack.state.ephemerals("rina"), 15)
 
     assert ack.seconds < 0.5
 
@@ -136,10 +136,10 @@ async def test_the_history_says_who_asked_for_what_and_what_became_of_it(
         said = await whisper(house, "history")
         link = f"archives/{ending.message['channel']}/p{ending.message['ts'].replace('.', '')}"
 
-        assert "Cancelled: Atlas confirms it" in house.slack.text_of(said)
+        assert "Cancelled: Atlas confirms it" in house.slack.state.text_of(said)
         assert "<@U0RINA0001> asked" in str(said["blocks"])
         assert link in str(said["blocks"])
-        assert "started by mistake" in house.slack.text_of(said)
+        assert "started by mistake" in house.slack.state.text_of(said)
 
 
 async def test_a_long_history_fits_into_a_message(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_long_history_fits_into_a_message(tmp_path: Path) -> None:
             await house.asks((long_name(number), job_in(house, number)), reason="&" * 900)
         said = await whisper(house, "history 50")
 
-        assert house.slack.text_of(said).count("Waits for approval") == 20
+        assert house.slack.state.text_of(said).count("Waits for approval") == 20
         assert len(said["blocks"]) <= 50
         assert house.slack.complaints == []
 
@@ -157,7 +157,7 @@ async def test_a_long_history_fits_into_a_message(tmp_path: Path) -> None:
 async def test_who_may_not_ask_gets_the_refusal_for_both(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
         for command in ("list", "history"):
-            said = house.slack.text_of(await whisper(house, command))
+            said = house.slack.state.text_of(await whisper(house, command))
 
             assert "may not ask" in said
             assert "prod-eu" not in said

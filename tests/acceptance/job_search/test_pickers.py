@@ -31,14 +31,14 @@ def value_of(job: tuple[str, str], project: str = PROJECT_ID) -> str:
 
 
 def on_screen(house: House) -> Json:
-    view = house.slack.view_of("rina")
+    view = house.slack.state.view_of("rina")
     assert view
     return view
 
 
 async def offered(house: House, select: str, typed: str = "") -> list[Json]:
     """Type into a select and return what it offers."""
-    ack = await house.slack.suggests("rina", on_screen(house), select, typed)
+    ack = await house.slack.people.suggests("rina", on_screen(house), select, typed)
     assert ack.ok
     assert ack.seconds < 3.0
     return ack.options
@@ -46,7 +46,7 @@ async def offered(house: House, select: str, typed: str = "") -> list[Json]:
 
 async def pick(house: House, select: str, value: str, word: str) -> Json:
     """Pick in a select, and wait until the dialog says `word`."""
-    await house.slack.chooses("rina", on_screen(house), select, value)
+    await house.slack.people.chooses("rina", on_screen(house), select, value)
     return await view_with(house, word)
 
 
@@ -64,12 +64,12 @@ async def test_a_job_is_picked_and_cancelled_without_losing_what_was_typed(house
     await begin(house, "", "has 4 clusters")
     await offered(house, "cluster", "EU")
     await pick(house, "cluster", "prod-eu", "2 restore jobs of `prod-eu`")
-    house.slack.fills("rina", None, {"reason": "wrong snapshot"})
+    house.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     details = await pick_job(house, LIVE)
-    ack = await house.slack.submits("rina", None, {})
+    ack = await house.slack.people.submits("rina", None, {})
     ending = await house.ends(LIVE[1])
 
-    assert "Download link" in house.slack.text_of(details)
+    assert "Download link" in house.slack.state.text_of(details)
     assert ack.body == {"response_action": "clear"}
     assert ending.state == "cancelled"
     assert "wrong snapshot" in ending.card
@@ -101,15 +101,15 @@ async def test_the_jobs_are_named_so_that_a_person_knows_them(house: House) -> N
 async def test_nothing_is_done_before_a_job_is_picked(house: House) -> None:
     view = await begin(house)
     with pytest.raises(CannotDo, match="job: Please complete"):
-        await house.slack.submits("rina", view, {"reason": "x"})
+        await house.slack.people.submits("rina", view, {"reason": "x"})
 
 
 async def test_a_pick_whose_details_are_not_on_show_yet_does_nothing(house: House) -> None:
     await begin(house)
     await pick_job(house, LIVE)
     house.atlas.faults.add(slow(0.5))
-    await house.slack.chooses("rina", on_screen(house), "job", value_of(RUNNING))
-    ack = await house.slack.submits("rina", on_screen(house), {})
+    await house.slack.people.chooses("rina", on_screen(house), "job", value_of(RUNNING))
+    ack = await house.slack.people.submits("rina", on_screen(house), {})
     await view_with(house, RUNNING[1])
 
     assert ack.errors == {
@@ -123,11 +123,11 @@ async def test_the_last_of_several_picks_wins(house: House) -> None:
     await begin(house)
     await offered(house, "job")
     house.atlas.faults.add(slow(0.4, path=LIVE[1]))
-    await house.slack.chooses("rina", on_screen(house), "job", value_of(LIVE))
-    await house.slack.chooses("rina", on_screen(house), "job", value_of(RUNNING))
+    await house.slack.people.chooses("rina", on_screen(house), "job", value_of(LIVE))
+    await house.slack.people.chooses("rina", on_screen(house), "job", value_of(RUNNING))
     await view_with(house, RUNNING[1])
     await asyncio.sleep(0.6)
-    shown = house.slack.text_of(on_screen(house))
+    shown = house.slack.state.text_of(on_screen(house))
 
     assert f"`{RUNNING[1]}`" in shown
     assert f"`{LIVE[1]}`" not in shown
@@ -135,7 +135,7 @@ async def test_the_last_of_several_picks_wins(house: House) -> None:
 
 async def test_another_cluster_forgets_the_job_and_keeps_the_reason(house: House) -> None:
     await begin(house)
-    house.slack.fills("rina", None, {"reason": "wrong snapshot"})
+    house.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     await pick_job(house, LIVE)
     await offered(house, "cluster")
     view = await pick(house, "cluster", "prod-us", "1 restore job of `prod-us`")
@@ -151,7 +151,7 @@ async def test_a_job_that_ends_while_the_dialog_is_open_is_told_and_not_cancelle
     await offered(house, "job")
     house.atlas.world.job(LIVE[1]).expire()
     view = await pick(house, "job", value_of(LIVE), "nothing left to cancel")
-    ack = await house.slack.submits("rina", view, {})
+    ack = await house.slack.people.submits("rina", view, {})
 
     assert "job" in ack.errors
     assert house.atlas.deletes() == []
@@ -163,7 +163,7 @@ async def test_a_job_that_ends_after_its_details_were_shown_is_settled_as_over(
     await begin(house)
     view = await pick_job(house, LIVE)
     house.atlas.world.job(LIVE[1]).expire()
-    await house.slack.submits("rina", view, {"reason": "x"})
+    await house.slack.people.submits("rina", view, {"reason": "x"})
     ending = await house.ends(LIVE[1])
 
     assert ending.state == "over"
@@ -214,7 +214,7 @@ async def test_the_option_that_only_says_something_picks_nothing(tmp_path: Path)
     async with open_house(tmp_path, before=with_clusters(400)) as house:
         await begin(house, "", "has 400 clusters")
         await offered(house, "cluster")
-        await house.slack.chooses("rina", on_screen(house), "cluster", "-")
+        await house.slack.people.chooses("rina", on_screen(house), "cluster", "-")
 
         def emptied() -> bool:
             values = on_screen(house)["state"]["values"]
@@ -242,7 +242,7 @@ async def test_while_atlas_is_slow_the_selects_are_there_and_answer_in_time(
     (early,) = await offered(house, "cluster")
     await view_with(house, "has 4 clusters")
     late = await offered(house, "cluster", "prod")
-    await house.slack.chooses("rina", on_screen(house), "cluster", "prod-eu")
+    await house.slack.people.chooses("rina", on_screen(house), "cluster", "prod-eu")
     await view_with(house, "Restore job:")
     (early_job,) = await offered(house, "job")
     await view_with(house, "2 restore jobs of `prod-eu`")
@@ -327,7 +327,7 @@ async def test_what_cannot_be_read_is_told_below_the_pickers_and_can_be_tried_ag
     await offered(house, "job")
     house.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, path=LIVE[1], times=2, on="any"))
     view = await pick(house, "job", value_of(LIVE), "did not accept the bot's key")
-    await house.slack.clicks("rina", view, "cancel_restore_try_again")
+    await house.slack.people.clicks("rina", view, "cancel_restore_try_again")
     again = await view_with(house, "Download link")
 
     assert "job" in again["state"]["values"]
@@ -337,11 +337,11 @@ async def test_over_http_pickers_shortcut_and_home_tab_work_alike(tmp_path: Path
     async with open_house(tmp_path, http=True) as house:
         await begin(house)
         details = await pick_job(house, LIVE)
-        message = house.slack.says("abe", "ops", f"look at {RUNNING[1]}")
-        await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+        message = house.slack.people.says("abe", "ops", f"look at {RUNNING[1]}")
+        await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
         await view_with(house, f"`{RUNNING[1]}`")
-        ack = await house.slack.opens_home("rina")
-        await house.slack.until(lambda: "As of" in str(house.slack.home_of("rina")))
+        ack = await house.slack.people.opens_home("rina")
+        await house.slack.until(lambda: "As of" in str(house.slack.state.home_of("rina")))
 
         assert details["submit"]["text"] == "Cancel the job"
         assert ack.ok

@@ -30,10 +30,10 @@ API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod
     ],
 )
 async def test_a_message_leads_to_its_job(house: House, said: str) -> None:
-    message = house.slack.says("abe", "ops", said)
+    message = house.slack.people.says("abe", "ops", said)
     before = len(house.atlas.calls)
-    ack = await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
-    details = house.slack.text_of(await view_with(house, "Download link"))
+    ack = await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    details = house.slack.state.text_of(await view_with(house, "Download link"))
 
     assert ack.ok
     assert f"`{JOB}`" in details
@@ -42,44 +42,44 @@ async def test_a_message_leads_to_its_job(house: House, said: str) -> None:
 
 
 async def test_it_works_inside_a_thread_and_the_card_goes_to_its_channel(house: House) -> None:
-    parent = house.slack.says("abe", "ops", "Atlas alert")
-    said = house.slack.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
-    await house.slack.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    parent = house.slack.people.says("abe", "ops", "Atlas alert")
+    said = house.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
+    await house.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
     view = await view_with(house, "Download link")
-    await house.slack.submits("rina", view, {"reason": "x"})
+    await house.slack.people.submits("rina", view, {"reason": "x"})
 
     assert (await house.ends(JOB)).state == "cancelled"
 
 
 async def test_what_stands_in_an_alerts_blocks_and_attachments_is_read(house: House) -> None:
-    message = house.slack.says("abe", "ops", "")
+    message = house.slack.people.says("abe", "ops", "")
     message["attachments"] = [{"fallback": "alert", "fields": [{"title": "Job", "value": JOB}]}]
     stored = house.slack.world.messages.find(message["channel"], message["ts"])
     assert stored
     stored.content["attachments"] = message["attachments"]
-    await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
-    assert f"`{JOB}`" in house.slack.text_of(await view_with(house, "Download link"))
+    assert f"`{JOB}`" in house.slack.state.text_of(await view_with(house, "Download link"))
 
 
 async def test_a_message_that_names_no_job_gets_a_private_sentence(house: House) -> None:
-    message = house.slack.says("abe", "ops", "lunch? <https://example.com/menu>")
-    await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    message = house.slack.people.says("abe", "ops", "lunch? <https://example.com/menu>")
+    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
     (said,) = await house.whispered("rina")
 
     assert "names no restore job" in said
 
 
 async def test_a_link_to_a_cluster_alone_opens_its_pickers(house: House) -> None:
-    message = house.slack.says("abe", "ops", f"look at <{API}>")
-    await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    message = house.slack.people.says("abe", "ops", f"look at <{API}>")
+    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
     await view_with(house, "2 restore jobs of `prod-eu`")
 
 
 async def test_who_may_not_ask_gets_the_refusal(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        message = house.slack.says("abe", "ops", f"look at {JOB}")
-        await house.slack.uses_shortcut("rina", message, "cancel_restore_shortcut")
+        message = house.slack.people.says("abe", "ops", f"look at {JOB}")
+        await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
         await view_with(house, "may not ask")

@@ -112,8 +112,8 @@ async def view_with(house: House, word: str, who: str = "rina", seconds: float =
     """Wait until the dialog on somebody's screen says `word`."""
 
     def shown() -> Json | None:
-        view = house.slack.view_of(who)
-        return view if view and word in house.slack.text_of(view) else None
+        view = house.slack.state.view_of(who)
+        return view if view and word in house.slack.state.text_of(view) else None
 
     view = await house.slack.until(shown, seconds)
     assert view is not None
@@ -122,9 +122,9 @@ async def view_with(house: House, word: str, who: str = "rina", seconds: float =
 
 async def whisper(house: House, text: str, who: str = "rina", seconds: float = 10.0) -> Json:
     """Type a command and wait for the private answer."""
-    before = len(house.slack.ephemerals(who))
+    before = len(house.slack.state.ephemerals(who))
     ack = await house.types(who, text)
     assert ack.ok
     async with asyncio.timeout(seconds):
-        await house.slack.until(lambda: len(house.slack.ephemerals(who)) > before, seconds)
-    return house.slack.ephemerals(who)[-1]
+        await house.slack.until(lambda: len(house.slack.state.ephemerals(who)) > before, seconds)
+    return house.slack.state.ephemerals(who)[-1]

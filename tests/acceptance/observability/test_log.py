@@ -117,8 +117,8 @@ async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
         await house.slack.until(lambda: house.card(RUNNING[1]) is not None)
         card = house.card(RUNNING[1])
         assert card
-        await house.slack.clicks("rina", card, "cancel_restore_approve")
-        await house.slack.clicks("ada", card, "cancel_restore_approve")
+        await house.slack.people.clicks("rina", card, "cancel_restore_approve")
+        await house.slack.people.clicks("ada", card, "cancel_restore_approve")
         request = await ended(house, RUNNING, log)
 
     assert without_posts(grep(log, request)) == [
@@ -139,9 +139,9 @@ async def test_a_denial_is_on_the_trail_with_who_denied(tmp_path: Path, log: io.
         await house.slack.until(lambda: house.card(LIVE[1]) is not None)
         card = house.card(LIVE[1])
         assert card
-        await house.slack.clicks("ada", card, "cancel_restore_deny")
+        await house.slack.people.clicks("ada", card, "cancel_restore_deny")
         view = await house.dialog("ada")
-        await house.slack.submits("ada", view, {"reason": "not this one"})
+        await house.slack.people.submits("ada", view, {"reason": "not this one"})
         request = await ended(house, LIVE, log)
 
     assert without_posts(grep(log, request)) == [*ASKED, "dialog opened", "request:denied"]

@@ -98,7 +98,7 @@ class Crowd:
 
     async def _run(self, errand: Errand) -> None:
         line = f"/cancel-restore {CLUSTER} {errand.job}"
-        errand.command = await self.slack.types(errand.who, errand.where, line)
+        errand.command = await self.slack.people.types(errand.who, errand.where, line)
         if not errand.command.ok:
             return
         try:
@@ -106,7 +106,7 @@ class Crowd:
         except TimeoutError:
             return
         values = {"reason": "rolled meanwhile"}
-        errand.submission = await self.slack.submits(errand.who, errand.dialog, values)
+        errand.submission = await self.slack.people.submits(errand.who, errand.dialog, values)
 
     async def _looks_at(self, errand: Errand) -> Json:
         """Wait for the job; where the dialog asks the person to try again, they do."""
@@ -116,13 +116,13 @@ class Crowd:
             if view.get("submit"):
                 return view
             errand.tries_again += 1
-            await self.slack.clicks(errand.who, view, ids.TRY_AGAIN)
+            await self.slack.people.clicks(errand.who, view, ids.TRY_AGAIN)
             await self.slack.until(lambda: not self._asks_again(errand), SETTLED)
         raise TimeoutError
 
     def _dialog_of(self, errand: Errand) -> Json | None:
         """The person's dialog for this very job, once it can be submitted, or tried again."""
-        for view in self.slack.views_of(errand.who):
+        for view in self.slack.state.views_of(errand.who):
             if errand.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
                 return view
         return None
@@ -144,12 +144,12 @@ class Crowd:
     def _cards(self, errand: Errand) -> list[Json]:
         return [
             message
-            for message in self.slack.messages(errand.where)
+            for message in self.slack.state.messages(errand.where)
             if state_of(message) and not is_reply(message) and errand.job in str(message["blocks"])
         ]
 
     def _outcomes(self, card: Json) -> list[str]:
-        told = [state_of(reply) for reply in self.slack.replies(card)]
+        told = [state_of(reply) for reply in self.slack.state.replies(card)]
         return [state for state in told if state and state not in OPEN]
 
     def troubles(self) -> dict[str, int]:

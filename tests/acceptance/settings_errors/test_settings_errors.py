@@ -285,7 +285,7 @@ async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clin
     with BotProcess(clinic.environ(wrong)) as bot:
         await bot.ready()
         clinic.slack.http.request_url = f"{bot.url}/slack/events"
-        ack = await clinic.slack.types("rina", "ops", "/cancel-restore help")
+        ack = await clinic.slack.people.types("rina", "ops", "/cancel-restore help")
         log = bot.log
 
     assert ack.status == 401

@@ -71,7 +71,7 @@ class Station:
     def announced(self) -> Mapping[str, list[Json]]:
         """Everything that the watch has announced, by job."""
         found: dict[str, list[Json]] = {}
-        for message in self.slack.messages("ops"):
+        for message in self.slack.state.messages("ops"):
             metadata = message.get("metadata") or {}
             if metadata.get("event_type") == "cancel_restore_watch":
                 found.setdefault(metadata["event_payload"]["job"], []).append(message)

@@ -54,7 +54,7 @@ async def test_without_a_channel_nobody_looks(station: Station) -> None:
 async def test_an_announcement_tells_what_the_job_is(station: Station) -> None:
     await station.starts()
     message = await station.hears_of(station.new_job("prod-us", live=True), "link_live")
-    said = station.slack.text_of(message)
+    said = station.slack.state.text_of(message)
 
     for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live until"):
         assert part in said
@@ -113,19 +113,19 @@ async def test_the_button_opens_the_dialog_and_the_end_links_to_the_request(
     await station.starts()
     job_id = station.new_job()
     announced = await station.hears_of(job_id)
-    await station.slack.clicks("rina", announced, "cancel_restore_open")
+    await station.slack.people.clicks("rina", announced, "cancel_restore_open")
 
     def ready() -> bool:
-        view = station.slack.view_of("rina")
+        view = station.slack.state.view_of("rina")
         return bool(view and not is_loading(view))
 
     await station.slack.until(ready, SOON)
-    await station.slack.submits("rina", None, {"reason": "nobody asked for it"})
+    await station.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
     message = await station.hears_of(job_id, "cancelled")
 
     assert job(station, job_id).cancelled
     assert buttons(message) == []
-    (card,) = [m for m in station.slack.messages("ops") if is_card(m) and job_id in str(m)]
+    (card,) = [m for m in station.slack.state.messages("ops") if is_card(m) and job_id in str(m)]
     assert f"/p{card['ts'].replace('.', '')}|The request>* of <@U0RINA0001>" in str(message)
 
 

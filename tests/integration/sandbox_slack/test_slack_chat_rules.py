@@ -47,7 +47,7 @@ async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
 
     await client.chat_postMessage(channel=LOBBY, text="hello")
 
-    assert [m["text"] for m in slack.messages("#lobby")] == ["hello"]
+    assert [m["text"] for m in slack.state.messages("#lobby")] == ["hello"]
     assert await refusal(client.chat_postMessage, channel=QUIET, text="a") == "channel_not_found"
 
 
@@ -56,8 +56,8 @@ async def test_a_post_to_a_person_opens_the_direct_message(
 ) -> None:
     answer = await client.chat_postMessage(channel="U0RINA0001", text="hello")
 
-    assert answer["channel"] == slack.dm("rina")
-    assert [m["text"] for m in slack.messages(slack.dm("rina"))] == ["hello"]
+    assert answer["channel"] == slack.state.dm("rina")
+    assert [m["text"] for m in slack.state.messages(slack.state.dm("rina"))] == ["hello"]
 
 
 async def test_a_message_carries_its_metadata_and_its_author(
@@ -67,7 +67,7 @@ async def test_a_message_carries_its_metadata_and_its_author(
 
     answer = await client.chat_postMessage(channel=OPS, text="a", metadata=metadata)
 
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
     assert message["metadata"] == metadata
     assert message["bot_id"] == slack.workspace.app.bot_id
     assert (message["ts"], message["channel"]) == (answer["ts"], OPS)
@@ -102,8 +102,8 @@ async def test_replies_stand_in_their_thread(
     card = await client.chat_postMessage(channel=OPS, text="card")
     reply = await client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
-    [parent, child] = slack.messages("#ops")
-    assert [m["text"] for m in slack.replies(parent)] == ["reply"]
+    [parent, child] = slack.state.messages("#ops")
+    assert [m["text"] for m in slack.state.replies(parent)] == ["reply"]
     assert (parent["reply_count"], child["thread_ts"]) == (1, card["ts"])
     arguments = {"channel": OPS, "text": "a", "thread_ts": reply["ts"]}
     assert await refusal(client.chat_postMessage, **arguments) == "cannot_reply_to_message"
@@ -112,7 +112,7 @@ async def test_replies_stand_in_their_thread(
 async def test_the_app_edits_its_own_messages_only(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
-    said = slack.says("rina", "#ops", "mine")
+    said = slack.people.says("rina", "#ops", "mine")
     change = {"channel": OPS, "text": "b"}
 
     assert await refusal(client.chat_update, ts=said["ts"], **change) == "cant_update_message"
@@ -131,12 +131,12 @@ async def test_an_edit_keeps_what_it_does_not_name_and_is_remembered(
 
     await client.chat_update(channel=OPS, ts=card["ts"], text="two")
 
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
     assert (message["text"], message["blocks"]) == ("two", [divider])
     assert message["metadata"] == metadata
     assert [before["text"] for before in message["edits"]] == ["one"]
     await client.chat_update(channel=OPS, ts=card["ts"], text="three", blocks=[])
-    assert slack.messages("#ops")[0]["blocks"] == []
+    assert slack.state.messages("#ops")[0]["blocks"] == []
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_a_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWe
 
     await client.chat_delete(channel=OPS, ts=card["ts"])
 
-    assert slack.messages("#ops") == []
+    assert slack.state.messages("#ops") == []
 
 
 async def test_a_private_message_is_seen_by_one_member_only(
@@ -176,8 +176,8 @@ async def test_a_private_message_is_seen_by_one_member_only(
 ) -> None:
     await client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
 
-    assert [m["text"] for m in slack.ephemerals("rina")] == ["psst"]
-    assert (slack.ephemerals("ada"), slack.messages("#ops")) == ([], [])
+    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["psst"]
+    assert (slack.state.ephemerals("ada"), slack.state.messages("#ops")) == ([], [])
     arguments = {"channel": OPS, "user": "U0OLGA0001", "text": "a"}
     assert await refusal(client.chat_postEphemeral, **arguments) == "user_not_in_channel"
 
@@ -210,7 +210,7 @@ async def test_a_repeated_client_msg_id_gives_the_first_message_back(
     second = await client.chat_postMessage(**post)
 
     assert first["ts"] == second["ts"]
-    assert len(slack.messages("#ops")) == 1
+    assert len(slack.state.messages("#ops")) == 1
 
 
 async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
@@ -219,7 +219,7 @@ async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
         for _ in range(2):
             await client.chat_postMessage(channel=OPS, text="twice", client_msg_id="a")
 
-        assert len(slack.messages("#ops")) == 2
+        assert len(slack.state.messages("#ops")) == 2
 
 
 async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: ManualClock) -> None:
@@ -234,4 +234,4 @@ async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: M
 
         assert refused.value.response.status_code == 429
         assert refused.value.response.headers["Retry-After"] == "1"
-        assert [m["text"] for m in slack.messages("#ops")] == ["one", "three"]
+        assert [m["text"] for m in slack.state.messages("#ops")] == ["one", "three"]

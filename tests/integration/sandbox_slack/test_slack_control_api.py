@@ -121,7 +121,7 @@ async def test_changes_are_streamed_as_they_happen(
     async with outside.get("/_sandbox/events") as stream:
         await stream.content.readuntil(b"\n\n")
 
-        slack.says("rina", "#ops", "hello")
+        slack.people.says("rina", "#ops", "hello")
 
         event, data, _end = (await stream.content.readuntil(b"\n\n")).decode().split("\n", 2)
         assert event == "event: message"
@@ -137,7 +137,7 @@ async def test_an_act_is_told_before_the_app_answers_it(
     slack.world.news.subscribe(lambda item: kinds.append(item.kind))
     slack.world.news.subscribe(lambda item: told.append(item.data.get("what")))
 
-    await slack.types("rina", "#ops", "/cancel-restore 42")
+    await slack.people.types("rina", "#ops", "/cancel-restore 42")
 
     assert kinds[:2] == ["act", "payload"]
     assert told[0] == "/cancel-restore 42"

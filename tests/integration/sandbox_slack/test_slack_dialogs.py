@@ -22,7 +22,7 @@ from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
 
 async def trigger(slack: FakeSlackServer, app: Receiver) -> str:
-    await slack.types("rina", "#ops", "/cancel-restore")
+    await slack.people.types("rina", "#ops", "/cancel-restore")
     return str(app.payload["trigger_id"])
 
 
@@ -45,10 +45,10 @@ async def test_a_trigger_opens_one_dialog(
 
     await client.views_open(trigger_id=trigger_id, view=form())
 
-    assert slack.text_of(slack.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
+    assert slack.state.text_of(slack.state.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
     again = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
     assert again == "exchanged_trigger_id"
-    assert slack.view_of("ada") is None
+    assert slack.state.view_of("ada") is None
 
 
 async def test_a_trigger_is_too_old_after_three_seconds(
@@ -60,7 +60,7 @@ async def test_a_trigger_is_too_old_after_three_seconds(
 
     late = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
     assert late == "expired_trigger_id"
-    assert slack.view_of("rina") is None
+    assert slack.state.view_of("rina") is None
 
 
 async def test_an_invalid_view_does_not_use_up_the_trigger(
@@ -90,7 +90,7 @@ async def test_what_was_typed_survives_an_update_under_the_same_ids(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
-    slack.fills("rina", view, {"reason": "typed"})
+    slack.people.fills("rina", view, {"reason": "typed"})
 
     answer = await client.views_update(view_id=view["id"], view=form(section("new"), reason()))
 
@@ -104,7 +104,7 @@ async def test_a_dialog_that_was_closed_cannot_be_updated(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
-    await slack.closes("rina", view)
+    await slack.people.closes("rina", view)
 
     assert await refusal(client, "views.update", view_id=view["id"], view=form()) == "not_found"
 
@@ -117,7 +117,7 @@ async def test_a_dialog_is_found_by_its_external_id_which_is_unique(
     answer = await client.views_update(external_id="mine", view=form(external_id="mine"))
 
     assert answer["view"]["external_id"] == "mine"
-    await slack.types("ada", "#ops", "/cancel-restore")
+    await slack.people.types("ada", "#ops", "/cancel-restore")
     twice = {"trigger_id": app.payload["trigger_id"], "view": form(external_id="mine")}
     assert await refusal(client, "views.open", **twice) == "duplicate_external_id"
 
@@ -129,11 +129,11 @@ async def test_dialogs_stack_three_deep(
     await opened(slack, app, client, deeper)
 
     for _ in range(2):
-        await slack.clicks("rina", slack.views_of("rina")[-1], "deeper")
+        await slack.people.clicks("rina", slack.state.views_of("rina")[-1], "deeper")
         await client.views_push(trigger_id=app.payload["trigger_id"], view=deeper)
-    await slack.clicks("rina", slack.views_of("rina")[-1], "deeper")
+    await slack.people.clicks("rina", slack.state.views_of("rina")[-1], "deeper")
 
-    root, middle, top = slack.views_of("rina")
+    root, middle, top = slack.state.views_of("rina")
     assert (middle["root_view_id"], top["previous_view_id"]) == (root["id"], middle["id"])
     trigger_id = app.payload["trigger_id"]
     fourth = await refusal(client, "views.push", trigger_id=trigger_id, view=deeper)
@@ -145,7 +145,7 @@ async def test_a_submission_carries_the_view_and_what_was_filled_in(
 ) -> None:
     view = await opened(slack, app, client, form(private_metadata="C0OPS00001"))
 
-    ack = await slack.submits("rina", view, {"reason": "by mistake"})
+    ack = await slack.people.submits("rina", view, {"reason": "by mistake"})
 
     payload = app.payload
     assert (ack.ok, payload["type"]) == (True, "view_submission")
@@ -154,7 +154,7 @@ async def test_a_submission_carries_the_view_and_what_was_filled_in(
     state = payload["view"]["state"]["values"]["reason"]["reason"]
     assert state == {"type": "plain_text_input", "value": "by mistake"}
     assert payload["user"]["team_id"] == payload["team"]["id"] == "T0SANDBOX1"
-    assert slack.view_of("rina") is None
+    assert slack.state.view_of("rina") is None
 
 
 async def test_slacks_client_sends_no_incomplete_form(
@@ -163,10 +163,10 @@ async def test_slacks_client_sends_no_incomplete_form(
     view = await opened(slack, app, client, form())
 
     with pytest.raises(CannotDo, match=r"reason: Please complete this required field\."):
-        await slack.submits("rina", view)
+        await slack.people.submits("rina", view)
 
     assert app.payload["command"] == "/cancel-restore"
-    assert slack.view_of("rina") is not None
+    assert slack.state.view_of("rina") is not None
 
 
 async def test_a_dialog_without_submit_button_cannot_be_sent(
@@ -175,7 +175,7 @@ async def test_a_dialog_without_submit_button_cannot_be_sent(
     view = await opened(slack, app, client, modal())
 
     with pytest.raises(CannotDo, match="no submit button"):
-        await slack.submits("rina", view)
+        await slack.people.submits("rina", view)
 
 
 ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
@@ -207,11 +207,11 @@ async def test_the_app_answers_a_submission_with_what_comes_next(
     view = await opened(slack, app, client, form())
     app.answers = [Answer(body=answer)]
 
-    ack = await slack.submits("rina", view, {"reason": "x"})
+    ack = await slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.ok, ack.errors) == (True, errors)
-    assert [slack.text_of(v) for v in slack.views_of("rina")] == shown
-    assert slack.errors_of("rina") == errors
+    assert [slack.state.text_of(v) for v in slack.state.views_of("rina")] == shown
+    assert slack.state.errors_of("rina") == errors
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ async def test_an_answer_that_slack_would_not_understand_is_noticed(
     view = await opened(slack, app, client, form())
     app.answers = [Answer(body=answer)]
 
-    ack = await slack.submits("rina", view, {"reason": "x"})
+    ack = await slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.error, ack.shown) == (
         "invalid_response",
         "We had some trouble connecting. Try again?",
     )
     assert len(slack.complaints) == 1
-    assert len(slack.views_of("rina")) == 1
+    assert len(slack.state.views_of("rina")) == 1
 
 
 async def test_a_dialog_stays_open_when_the_app_fails(
@@ -246,19 +246,19 @@ async def test_a_dialog_stays_open_when_the_app_fails(
     view = await opened(slack, app, client, form())
     app.answers = [Answer(status=500)]
 
-    ack = await slack.submits("rina", view, {"reason": "x"})
+    ack = await slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.error, ack.status) == ("http_error", 500)
-    assert slack.view_of("rina") is not None
+    assert slack.state.view_of("rina") is not None
 
 
 async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
-    await slack.closes("rina", await opened(slack, app, client, form()))
+    await slack.people.closes("rina", await opened(slack, app, client, form()))
     assert app.payload["command"] == "/cancel-restore"
 
-    await slack.closes("rina", await opened(slack, app, client, form(notify_on_close=True)))
+    await slack.people.closes("rina", await opened(slack, app, client, form(notify_on_close=True)))
 
     assert (app.payload["type"], app.payload["is_cleared"]) == ("view_closed", False)
     assert "trigger_id" not in app.payload
@@ -269,12 +269,12 @@ async def test_the_x_closes_the_whole_stack(
 ) -> None:
     root = form(actions(button("deeper")), reason(), notify_on_close=True)
     view = await opened(slack, app, client, root)
-    await slack.clicks("rina", view, "deeper")
+    await slack.people.clicks("rina", view, "deeper")
     await client.views_push(trigger_id=app.payload["trigger_id"], view=form())
 
-    await slack.closes("rina", everything=True)
+    await slack.people.closes("rina", everything=True)
 
-    assert slack.views_of("rina") == []
+    assert slack.state.views_of("rina") == []
     assert (app.payload["view"]["id"], app.payload["is_cleared"]) == (view["id"], True)
 
 
@@ -293,11 +293,11 @@ async def test_suggested_options_can_be_chosen_and_sent(
     view = await opened(slack, app, client, form(PICKER))
     app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
 
-    suggested = await slack.suggests("rina", view, "job", "4")
+    suggested = await slack.people.suggests("rina", view, "job", "4")
     asked = app.payload
-    await slack.chooses("rina", view, "job", "43")
+    await slack.people.chooses("rina", view, "job", "43")
     chosen = app.payload
-    await slack.submits("rina", view)
+    await slack.people.submits("rina", view)
 
     assert suggested.options == [JOB, OTHER_JOB]
     assert (asked["type"], asked["value"]) == ("block_suggestion", "4")
@@ -312,8 +312,8 @@ async def test_the_app_is_not_asked_for_options_before_enough_is_typed(
 ) -> None:
     view = await opened(slack, app, client, form(PICKER))
 
-    with pytest.raises(CannotDo, match="asked from 1 characters"):
-        await slack.suggests("rina", view, "job", "")
+    with pytest.raises(CannotDo, match="at least 1 characters"):
+        await slack.people.suggests("rina", view, "job", "")
 
 
 async def test_options_over_the_limits_are_noticed(
@@ -322,7 +322,7 @@ async def test_options_over_the_limits_are_noticed(
     view = await opened(slack, app, client, form(PICKER))
     app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
 
-    ack = await slack.suggests("rina", view, "job", "4")
+    ack = await slack.people.suggests("rina", view, "job", "4")
 
     assert ack.error == "invalid_response"
     assert "must be less than 76 characters" in slack.complaints[0]
@@ -331,17 +331,17 @@ async def test_options_over_the_limits_are_noticed(
 async def test_a_home_tab_is_published_for_one_person_and_told_on_opening(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
-    await slack.opens_home("rina")
+    await slack.people.opens_home("rina")
     first = app.payload["event"]
     home = {"type": "home", "blocks": [section("Yours"), actions(button("open"))]}
     await client.views_publish(user_id="U0RINA0001", view=home)
-    await slack.opens_home("rina")
+    await slack.people.opens_home("rina")
 
-    shown = slack.home_of("rina")
+    shown = slack.state.home_of("rina")
     assert shown is not None
-    assert slack.text_of(shown) == "Yours\n[Approve]"
+    assert slack.state.text_of(shown) == "Yours\n[Approve]"
     assert (first["type"], first["tab"], "view" in first) == ("app_home_opened", "home", False)
     assert app.payload["event"]["view"]["id"] == shown["id"]
-    assert slack.home_of("ada") is None
-    await slack.clicks("rina", shown, "open")
+    assert slack.state.home_of("ada") is None
+    await slack.people.clicks("rina", shown, "open")
     assert app.payload["container"] == {"type": "view", "view_id": shown["id"]}

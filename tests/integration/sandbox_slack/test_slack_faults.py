@@ -20,7 +20,7 @@ async def test_a_connection_can_break_before_the_call_takes_effect(
     with pytest.raises(aiohttp.ClientConnectionError):
         await client.chat_postMessage(channel=OPS, text="a")
 
-    assert slack.messages("#ops") == []
+    assert slack.state.messages("#ops") == []
     assert [c.error for c in slack.called("chat.postMessage")] == ["reset_before"]
 
 
@@ -32,7 +32,7 @@ async def test_a_connection_can_break_after_the_call_took_effect(
     with pytest.raises(aiohttp.ClientConnectionError):
         await client.chat_postMessage(channel=OPS, text="a")
 
-    assert [m["text"] for m in slack.messages("#ops")] == ["a"]
+    assert [m["text"] for m in slack.state.messages("#ops")] == ["a"]
 
 
 async def test_a_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncWebClient) -> None:

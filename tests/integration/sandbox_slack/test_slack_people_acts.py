@@ -20,7 +20,7 @@ async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> Non
 async def test_payloads_over_http_carry_slacks_signature(
     slack: FakeSlackServer, app: Receiver
 ) -> None:
-    await slack.types("rina", "#ops", "/cancel-restore “smart” & 50%")
+    await slack.people.types("rina", "#ops", "/cancel-restore “smart” & 50%")
 
     [request] = app.requests
     verifier = SignatureVerifier(slack.signing_secret, clock=_At(slack))
@@ -49,8 +49,8 @@ async def test_any_request_can_be_forged_by_hand(slack: FakeSlackServer, app: Re
 
 
 async def test_a_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver) -> None:
-    await slack.types("rina", "#ops", "/cancel-restore")
-    await slack.redelivers("http_error")
+    await slack.people.types("rina", "#ops", "/cancel-restore")
+    await slack.people.redelivers("http_error")
 
     first, second = app.requests
     assert first.payload == second.payload
@@ -61,10 +61,10 @@ async def test_a_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver
 async def test_an_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> None:
     slack.http.request_url = "http://127.0.0.1:9/slack/events"
 
-    ack = await slack.types("rina", "#ops", "/cancel-restore")
+    ack = await slack.people.types("rina", "#ops", "/cancel-restore")
 
     assert ack.error == "dispatch_failed"
-    assert len(slack.ephemerals("rina")) == 1
+    assert len(slack.state.ephemerals("rina")) == 1
 
 
 async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
@@ -73,7 +73,9 @@ async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
         Receiver(answers=[answer]) as app,
         FakeSlackServer(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
     ):
-        assert (await slack.types("rina", "#ops", "/cancel-restore")).error == "operation_timeout"
+        assert (
+            await slack.people.types("rina", "#ops", "/cancel-restore")
+        ).error == "operation_timeout"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
     slack: FakeSlackServer, app: Receiver, user: str, channel: str
 ) -> None:
     with pytest.raises(CannotDo):
-        await slack.types(user, channel, "/cancel-restore")
+        await slack.people.types(user, channel, "/cancel-restore")
 
     assert app.requests == []
 
@@ -98,7 +100,7 @@ async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
 async def test_a_command_of_nobody_is_answered_by_slack_itself(
     slack: FakeSlackServer, app: Receiver
 ) -> None:
-    assert (await slack.types("rina", "#ops", "/other")).error == "invalid_command"
+    assert (await slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
     assert app.requests == []
 
 
@@ -108,9 +110,9 @@ async def test_a_command_of_nobody_is_answered_by_slack_itself(
 async def test_private_places_do_not_tell_their_name(
     slack: FakeSlackServer, app: Receiver, channel: str, name: str
 ) -> None:
-    place = slack.dm("rina") if channel == "dm" else channel
+    place = slack.state.dm("rina") if channel == "dm" else channel
 
-    await slack.types("rina", place, "/cancel-restore")
+    await slack.people.types("rina", place, "/cancel-restore")
 
     assert app.payload["channel_name"] == name
 
@@ -120,20 +122,20 @@ async def test_a_public_answer_to_a_command_is_seen_by_all(
 ) -> None:
     app.answers = [Answer(body={"response_type": "in_channel", "text": "all"}), Answer(body="me")]
 
-    await slack.types("rina", "#ops", "/cancel-restore")
-    await slack.types("rina", "#ops", "/cancel-restore")
+    await slack.people.types("rina", "#ops", "/cancel-restore")
+    await slack.people.types("rina", "#ops", "/cancel-restore")
 
-    assert [m["text"] for m in slack.messages("#ops")] == ["all"]
-    assert [m["text"] for m in slack.ephemerals("rina")] == ["me"]
+    assert [m["text"] for m in slack.state.messages("#ops")] == ["all"]
+    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["me"]
 
 
 async def test_a_click_tells_message_person_and_button(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
 
-    await slack.clicks("ada", message, "approve")
+    await slack.people.clicks("ada", message, "approve")
 
     payload = app.payload
     assert payload["type"] == "block_actions"
@@ -162,11 +164,11 @@ async def test_buttons_with_the_same_action_are_told_apart_by_value(
 ) -> None:
     rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
     await card(client, OPS, *rows)
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
 
     with pytest.raises(CannotDo, match="There are 2 open here"):
-        await slack.clicks("ada", message, "open")
-    await slack.clicks("ada", message, "open", value="2")
+        await slack.people.clicks("ada", message, "open")
+    await slack.people.clicks("ada", message, "open", value="2")
 
     assert app.payload["actions"][0]["value"] == "2"
 
@@ -175,12 +177,12 @@ async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
-    [seen] = slack.messages("#ops")
+    [seen] = slack.state.messages("#ops")
     await client.chat_update(channel=OPS, ts=seen["ts"], text="done", blocks=[])
 
     with pytest.raises(CannotDo, match="There is no approve here"):
-        await slack.clicks("ada", seen, "approve")
-    assert (await slack.clicks("ada", seen, "approve", stale=True)).ok
+        await slack.people.clicks("ada", seen, "approve")
+    assert (await slack.people.clicks("ada", seen, "approve", stale=True)).ok
 
     assert app.payload["message"]["text"] == "card"
 
@@ -189,11 +191,11 @@ async def test_nobody_clicks_where_they_are_not(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
 
     for stale in (False, True):
         with pytest.raises(CannotDo, match="olga does not see this message"):
-            await slack.clicks("olga", message, "approve", stale=stale)
+            await slack.people.clicks("olga", message, "approve", stale=stale)
 
     assert app.requests == []
 
@@ -209,7 +211,7 @@ async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str)
     ):
         await card(AsyncWebClient(slack.bot_token, base_url=slack.api_url), "C0SHARED01")
 
-        await slack.clicks("olga", slack.messages("#shared")[0], "approve")
+        await slack.people.clicks("olga", slack.state.messages("#shared")[0], "approve")
 
         assert app.payload["user"]["team_id"] == "T0OTHER001"
         assert app.payload["team"]["id"] == team
@@ -219,12 +221,12 @@ async def test_a_confirm_dialog_stands_before_the_click(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(confirm=CONFIRM)))
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
 
-    kept = await slack.clicks("ada", message, "approve", confirms=False)
+    kept = await slack.people.clicks("ada", message, "approve", confirms=False)
     assert (kept.error, kept.confirm, app.requests) == ("not_confirmed", CONFIRM, [])
 
-    done = await slack.clicks("ada", message, "approve")
+    done = await slack.people.clicks("ada", message, "approve")
     assert (done.ok, done.confirm, len(app.requests)) == (True, CONFIRM, 1)
 
 
@@ -232,11 +234,11 @@ async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
-    [message] = slack.messages("#ops")
+    [message] = slack.state.messages("#ops")
 
     with pytest.raises(CannotDo, match="rina does not see this button"):
-        await slack.clicks("rina", message, "approve")
-    assert (await slack.clicks("ada", message, "approve")).ok
+        await slack.people.clicks("rina", message, "approve")
+    assert (await slack.people.clicks("ada", message, "approve")).ok
 
 
 async def test_a_choice_in_a_message_is_told_at_once(
@@ -246,7 +248,7 @@ async def test_a_choice_in_a_message_is_told_at_once(
     select = {"type": "static_select", "action_id": "pick", "options": [option]}
     await card(client, OPS, actions(select))
 
-    await slack.chooses("ada", slack.messages("#ops")[0], "pick", "1")
+    await slack.people.chooses("ada", slack.state.messages("#ops")[0], "pick", "1")
 
     assert app.payload["actions"][0]["selected_option"] == option
     state = app.payload["state"]["values"]["buttons"]["pick"]
@@ -256,9 +258,9 @@ async def test_a_choice_in_a_message_is_told_at_once(
 async def test_a_shortcut_tells_the_message_it_was_used_on(
     slack: FakeSlackServer, app: Receiver
 ) -> None:
-    said = slack.says("gus", "#ops", "look: prod-eu 42")
+    said = slack.people.says("gus", "#ops", "look: prod-eu 42")
 
-    await slack.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    await slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
 
     payload = app.payload
     assert (payload["type"], payload["callback_id"]) == (
@@ -268,4 +270,4 @@ async def test_a_shortcut_tells_the_message_it_was_used_on(
     assert payload["message"]["text"] == "look: prod-eu 42"
     assert (payload["message_ts"], payload["channel"]["id"]) == (said["ts"], OPS)
     with pytest.raises(CannotDo):
-        await slack.uses_shortcut("rina", said, "other")
+        await slack.people.uses_shortcut("rina", said, "other")

@@ -21,7 +21,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def command_url(slack: FakeSlackServer, app: Receiver) -> str:
-    await slack.types("rina", "#ops", "/cancel-restore")
+    await slack.people.types("rina", "#ops", "/cancel-restore")
     return str(app.payload["response_url"])
 
 
@@ -45,8 +45,8 @@ async def test_five_answers_go_to_the_person_alone(
         assert await answers(session, url, text=str(number)) == (200, "ok")
 
     assert await answers(session, url, text="6") == (404, "used_url")
-    assert [m["text"] for m in slack.ephemerals("rina")] == list("01234")
-    assert slack.messages("#ops") == []
+    assert [m["text"] for m in slack.state.ephemerals("rina")] == list("01234")
+    assert slack.state.messages("#ops") == []
 
 
 async def test_answers_stop_after_half_an_hour(
@@ -62,12 +62,12 @@ async def test_answers_stop_after_half_an_hour(
 async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
     slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession
 ) -> None:
-    await slack.types("rina", "#quiet", "/cancel-restore")
+    await slack.people.types("rina", "#quiet", "/cancel-restore")
 
     url = app.payload["response_url"]
 
     assert await answers(session, url, text="all", response_type="in_channel") == (200, "ok")
-    assert [m["text"] for m in slack.messages("#quiet")] == ["all"]
+    assert [m["text"] for m in slack.state.messages("#quiet")] == ["all"]
 
 
 async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
@@ -76,17 +76,17 @@ async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
     await client.chat_postEphemeral(
         channel=OPS, user="U0RINA0001", text="psst", blocks=[actions(button())]
     )
-    await slack.clicks("rina", slack.ephemerals("rina")[0], "approve")
+    await slack.people.clicks("rina", slack.state.ephemerals("rina")[0], "approve")
     url = app.payload["response_url"]
     assert app.payload["container"]["is_ephemeral"] is True
     assert "message" not in app.payload
 
     assert await answers(session, url, text="done", replace_original=True) == (200, "ok")
-    [shown] = slack.ephemerals("rina")
+    [shown] = slack.state.ephemerals("rina")
     assert (shown["text"], shown["blocks"]) == ("done", [])
 
     assert await answers(session, url, delete_original=True) == (200, "ok")
-    assert slack.ephemerals("rina") == []
+    assert slack.state.ephemerals("rina") == []
 
 
 async def test_an_answer_can_stand_in_a_thread_that_exists(
@@ -98,7 +98,7 @@ async def test_an_answer_can_stand_in_a_thread_that_exists(
     public = {"text": "reply", "response_type": "in_channel"}
 
     assert await answers(session, url, **public, thread_ts=card["ts"]) == (200, "ok")
-    assert [m["text"] for m in slack.replies(slack.messages("#ops")[0])] == ["reply"]
+    assert [m["text"] for m in slack.state.replies(slack.state.messages("#ops")[0])] == ["reply"]
     assert await answers(session, url, **public, thread_ts="1.2") == (400, "thread_not_found")
 
 

@@ -35,7 +35,7 @@ async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: FakeSlac
 async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
     slack: FakeSlackServer, wire: Wire
 ) -> None:
-    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
     envelope = await wire.receive()
     await wire.ack(envelope, {"text": "Looking."})
     ack = await typing
@@ -45,17 +45,17 @@ async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
     assert (payload["command"], payload["text"]) == ("/cancel-restore", "prod-eu 42")
     assert (payload["user_id"], payload["channel_id"]) == ("U0RINA0001", "C0OPS00001")
     assert (ack.ok, ack.body) == (True, {"text": "Looking."})
-    assert [m["text"] for m in slack.ephemerals("rina")] == ["Looking."]
+    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["Looking."]
 
 
 async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
     async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
 
-        ack = await slack.types("rina", "#ops", LINE)
+        ack = await slack.people.types("rina", "#ops", LINE)
 
         assert (ack.ok, ack.error) == (False, "operation_timeout")
-        [shown] = slack.ephemerals("rina")
+        [shown] = slack.state.ephemerals("rina")
         assert "operation_timeout" in shown["text"]
         await wire.ack(await wire.receive())
         await slack.until(lambda: slack.complaints)
@@ -65,7 +65,7 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
 async def test_without_a_connection_the_person_sees_that_the_app_is_away(
     slack: FakeSlackServer,
 ) -> None:
-    assert (await slack.types("rina", "#ops", LINE)).error == "dispatch_failed"
+    assert (await slack.people.types("rina", "#ops", LINE)).error == "dispatch_failed"
 
 
 async def test_each_payload_goes_to_one_connection_in_turn(slack: FakeSlackServer) -> None:
@@ -73,7 +73,7 @@ async def test_each_payload_goes_to_one_connection_in_turn(slack: FakeSlackServe
         assert [(await w.receive())["num_connections"] for w in (one, two)] == [1, 2]
 
         for wire in (two, one):
-            typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+            typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
             await wire.ack(await wire.receive())
             assert (await typing).ok
 
@@ -92,12 +92,12 @@ async def test_an_eleventh_connection_is_sent_away(slack: FakeSlackServer) -> No
 
 
 async def test_an_envelope_comes_again_on_demand(slack: FakeSlackServer, wire: Wire) -> None:
-    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
     first = await wire.receive()
     await wire.ack(first)
     await typing
 
-    again = asyncio.create_task(slack.redelivers())
+    again = asyncio.create_task(slack.people.redelivers())
     second = await wire.receive()
     await wire.ack(second)
 
@@ -141,7 +141,7 @@ async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
         await wire.receive()
         slack.sockets.freeze()
 
-        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await wire.ack(await wire.receive())
 
         assert (await typing).error == "operation_timeout"
@@ -152,7 +152,7 @@ async def test_half_open_connections_bring_nothing_and_hear_nothing() -> None:
         await wire.receive()
         slack.sockets.half_open()
 
-        assert (await slack.types("rina", "#ops", LINE)).error == "operation_timeout"
+        assert (await slack.people.types("rina", "#ops", LINE)).error == "operation_timeout"
         with pytest.raises(TimeoutError):
             await wire._socket.receive(timeout=0.05)
 
@@ -165,7 +165,7 @@ async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_
     async with FakeSlackServer(settings=settings) as slack, Wire(slack) as one, Wire(slack) as two:
         await asyncio.gather(one.receive(), two.receive())
         slack.sockets.half_open(1)
-        typing = [asyncio.create_task(slack.types("rina", "#ops", LINE)) for _ in range(2)]
+        typing = [asyncio.create_task(slack.people.types("rina", "#ops", LINE)) for _ in range(2)]
         await two.ack(await two.receive())  # one of them came here at once
         await slack.sockets.cut(count=1)
         if lost == "redeliver":
@@ -181,7 +181,7 @@ async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_
 async def test_what_no_connection_could_bring_comes_over_the_next(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one:
         await one.receive()
-        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await one.receive()
         await slack.sockets.cut()
 
@@ -197,7 +197,7 @@ async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends
 ) -> None:
     await slack.sockets.disconnect("refresh_requested", grace=0.1)
     await wire.receive()
-    typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+    typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
     envelope = await wire.receive()
 
     assert await wire.ended()

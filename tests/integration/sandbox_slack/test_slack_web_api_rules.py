@@ -146,7 +146,7 @@ async def test_a_direct_message_is_opened_with_one_active_person(
 
     opened = await client.conversations_open(users="U0RINA0001")
 
-    assert opened["channel"]["id"] == slack.dm("rina")
+    assert opened["channel"]["id"] == slack.state.dm("rina")
     assert await refusal(client.conversations_open(users="U0DAN00001")) == "user_disabled"
     assert await refusal(client.conversations_open(users="U0CIBOT001")) == "cannot_dm_bot"
     assert await refusal(client.conversations_open(users="U0OLGA0001")) == "user_not_found"

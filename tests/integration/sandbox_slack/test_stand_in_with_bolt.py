@@ -104,28 +104,30 @@ async def over_http(client: AsyncWebClient) -> AsyncIterator[FakeSlackServer]:
 
 
 async def goes_once_round(slack: FakeSlackServer) -> None:
-    assert (await slack.types("rina", "#ops", "/cancel-restore 42")).ok
-    shown = slack.view_of("rina")
+    assert (await slack.people.types("rina", "#ops", "/cancel-restore 42")).ok
+    shown = slack.state.view_of("rina")
     assert shown is not None
-    assert slack.text_of(shown).splitlines() == [
+    assert slack.state.text_of(shown).splitlines() == [
         "Cancel a restore",
         "Job 42",
         "Why: ()",
         "[Keep it] [Cancel the job]",
     ]
 
-    assert (await slack.submits("rina", shown, {"reason": "no"})).errors == {"reason": "Say more."}
-    assert slack.errors_of("rina") == {"reason": "Say more."}
+    assert (await slack.people.submits("rina", shown, {"reason": "no"})).errors == {
+        "reason": "Say more."
+    }
+    assert slack.state.errors_of("rina") == {"reason": "Say more."}
 
-    assert (await slack.submits("rina", shown, {"reason": "by mistake"})).ok
-    assert slack.view_of("rina") is None
-    [card] = slack.messages("#ops")
-    assert slack.text_of(card) == "*waiting*\n[Approve]"
+    assert (await slack.people.submits("rina", shown, {"reason": "by mistake"})).ok
+    assert slack.state.view_of("rina") is None
+    [card] = slack.state.messages("#ops")
+    assert slack.state.text_of(card) == "*waiting*\n[Approve]"
 
-    assert (await slack.clicks("ada", card, "approve")).ok
-    [card] = slack.messages("#ops")
-    assert slack.text_of(card) == "approved by @Ada"
-    assert [slack.text_of(before) for before in card["edits"]] == ["*waiting*\n[Approve]"]
+    assert (await slack.people.clicks("ada", card, "approve")).ok
+    [card] = slack.state.messages("#ops")
+    assert slack.state.text_of(card) == "approved by @Ada"
+    assert [slack.state.text_of(before) for before in card["edits"]] == ["*waiting*\n[Approve]"]
     assert slack.complaints == []
     assert [c.error for c in slack.calls if not c.ok] == []
 
@@ -143,12 +145,12 @@ async def test_an_app_goes_once_round_over_signed_http(over_http: FakeSlackServe
 async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
     slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
-    ack = await slack.types("rina", "#ops", "/cancel-restore")
+    ack = await slack.people.types("rina", "#ops", "/cancel-restore")
 
     assert ack.body == {"text": "Say which job."}
-    assert [slack.text_of(m) for m in slack.ephemerals("rina")] == ["Say which job."]
-    assert slack.ephemerals("ada") == []
-    assert slack.messages("#ops") == []
+    assert [slack.state.text_of(m) for m in slack.state.ephemerals("rina")] == ["Say which job."]
+    assert slack.state.ephemerals("ada") == []
+    assert slack.state.messages("#ops") == []
 
 
 async def test_the_sdk_comes_back_when_it_is_told_to_reconnect(
@@ -159,4 +161,4 @@ async def test_the_sdk_comes_back_when_it_is_told_to_reconnect(
     await slack.until(
         lambda: len(slack.called("apps.connections.open")) == 2 and slack.sockets.connections == 1
     )
-    assert (await slack.types("rina", "#ops", "/cancel-restore 42")).ok
+    assert (await slack.people.types("rina", "#ops", "/cancel-restore 42")).ok

@@ -30,8 +30,8 @@ async def dialog_of(running: RunningApp, user: str, word: str) -> dict[str, Any]
     """Wait until the dialog on the person's screen has `word` in it."""
 
     def shown() -> dict[str, Any] | None:
-        view = running.slack.view_of(user)
-        return view if view and word in running.slack.text_of(view) else None
+        view = running.slack.state.view_of(user)
+        return view if view and word in running.slack.state.text_of(view) else None
 
     view = await running.slack.until(shown)
     assert view
@@ -44,16 +44,16 @@ async def posted(running: RunningApp, request: Request) -> dict[str, Any]:
     message = card_views.message(request, approvers, running.links)
     answer = await running.client.chat_postMessage(channel=request.channel, **message)
     await running.core.note_card(request, str(answer["channel"]), str(answer["ts"]))
-    found = running.slack.message(str(answer["channel"]), str(answer["ts"]))
+    found = running.slack.state.message(str(answer["channel"]), str(answer["ts"]))
     assert found
     return found
 
 
 async def asked(running: RunningApp, user: str = "rina", **typed: str) -> Request:
     """Ask for a cancellation as a person would, and return the request."""
-    await running.slack.types(user, "#ops", COMMAND)
+    await running.slack.people.types(user, "#ops", COMMAND)
     dialog = await dialog_of(running, user, "Restore job")
-    ack = await running.slack.submits(user, dialog, {"reason": "wrong cluster", **typed})
+    ack = await running.slack.people.submits(user, dialog, {"reason": "wrong cluster", **typed})
     assert ack.ok
     (request,) = await running.core.requests()
     return request
@@ -61,8 +61,8 @@ async def asked(running: RunningApp, user: str = "rina", **typed: str) -> Reques
 
 async def told(running: RunningApp, user: str) -> str:
     """Wait for a private sentence and return it."""
-    seen = await running.slack.until(lambda: running.slack.ephemerals(user))
-    return running.slack.text_of(seen[-1])
+    seen = await running.slack.until(lambda: running.slack.state.ephemerals(user))
+    return running.slack.state.text_of(seen[-1])
 
 
 async def test_the_command_opens_the_dialog_with_the_first_call_and_then_shows_the_job(
@@ -70,12 +70,12 @@ async def test_the_command_opens_the_dialog_with_the_first_call_and_then_shows_t
 ) -> None:
     async with start() as running:
         before = len(running.slack.calls)
-        ack = await running.slack.types("rina", "#ops", COMMAND)
+        ack = await running.slack.people.types("rina", "#ops", COMMAND)
         dialog = await dialog_of(running, "rina", "Restore job")
 
         assert ack.ok
         assert running.slack.calls[before].method == "views.open"
-        assert JOB_ID in running.slack.text_of(dialog)
+        assert JOB_ID in running.slack.state.text_of(dialog)
         assert dialog["submit"]["text"] == "Cancel the job"
         assert dialog["close"]["text"] == "Keep it"
         assert running.slack.complaints == []
@@ -87,14 +87,14 @@ async def test_a_submission_is_written_down_and_closes_the_dialog(start: Start) 
 
         assert request.reason == "wrong cluster"
         assert request.channel == "C0OPS00001"
-        assert running.slack.view_of("rina") is None
+        assert running.slack.state.view_of("rina") is None
         assert len(running.acks) == 2
 
 
 async def test_the_dialog_opens_while_atlas_is_slow(start: Start) -> None:
     async with start() as running:
         gate = running.core.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
-        await running.slack.types("rina", "#ops", COMMAND)
+        await running.slack.people.types("rina", "#ops", COMMAND)
         loading = await dialog_of(running, "rina", "Looking up")
         gate.set()
         await dialog_of(running, "rina", "Restore job")
@@ -106,13 +106,13 @@ async def test_what_could_not_be_recorded_is_said_in_the_dialog_which_keeps_its_
     start: Start,
 ) -> None:
     async with start() as running:
-        await running.slack.types("rina", "#ops", COMMAND)
+        await running.slack.people.types("rina", "#ops", COMMAND)
         dialog = await dialog_of(running, "rina", "Restore job")
         running.core.database.write_error = NotRecorded()
-        ack = await running.slack.submits("rina", dialog, {"reason": "wrong cluster"})
+        ack = await running.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
 
         assert ack.errors == {"reason": NotRecorded().sentence}
-        assert running.slack.view_of("rina") is not None
+        assert running.slack.state.view_of("rina") is not None
 
 
 @pytest.mark.parametrize("channel", ["#quiet", "#lobby", "#shared"])
@@ -120,22 +120,22 @@ async def test_where_the_bot_should_not_post_the_card_goes_to_the_direct_message
     start: Start, channel: str
 ) -> None:
     async with start() as running:
-        await running.slack.types("rina", channel, COMMAND)
+        await running.slack.people.types("rina", channel, COMMAND)
         dialog = await dialog_of(running, "rina", "direct messages")
-        await running.slack.submits("rina", dialog, {})
+        await running.slack.people.submits("rina", dialog, {})
         (request,) = await running.core.requests()
         await posted(running, request)
         linked = await dialog_of(running, "rina", "Go to the card")
 
         assert request.channel == "U0RINA0001"
-        assert running.slack.dm("rina") in str(linked)
+        assert running.slack.state.dm("rina") in str(linked)
 
 
 async def test_nothing_that_needs_approval_is_asked_where_approvers_cannot_see_it(
     start: Start,
 ) -> None:
     async with start(ONE_APPROVAL) as running:
-        await running.slack.types("rina", "#quiet", COMMAND)
+        await running.slack.people.types("rina", "#quiet", COMMAND)
         dialog = await dialog_of(running, "rina", "approval of other people")
 
         assert not dialog.get("submit")
@@ -145,11 +145,11 @@ async def test_nothing_that_needs_approval_is_asked_where_approvers_cannot_see_i
 async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
-        await running.slack.clicks("rina", message, ids.APPROVE)
+        await running.slack.people.clicks("rina", message, ids.APPROVE)
         refused = await told(running, "rina")
-        await running.slack.clicks("gus", message, ids.APPROVE)
+        await running.slack.people.clicks("gus", message, ids.APPROVE)
         guest = await told(running, "gus")
-        ack = await running.slack.clicks("ada", message, ids.APPROVE)
+        ack = await running.slack.people.clicks("ada", message, ids.APPROVE)
 
         (request,) = await running.core.requests()
         assert "may not approve" in refused
@@ -161,11 +161,13 @@ async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
 async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
-        await running.slack.clicks("rina", message, ids.WITHDRAW)
-        ack = await running.slack.clicks("ada", message, ids.APPROVE, stale=True)
+        await running.slack.people.clicks("rina", message, ids.WITHDRAW)
+        ack = await running.slack.people.clicks("ada", message, ids.APPROVE, stale=True)
         said = await told(running, "ada")
         redrawn = await running.slack.until(
-            lambda: "Withdrawn" in running.slack.text_of(running.slack.messages("#ops")[0])
+            lambda: (
+                "Withdrawn" in running.slack.state.text_of(running.slack.state.messages("#ops")[0])
+            )
         )
 
         assert ack.ok
@@ -176,9 +178,9 @@ async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None
 async def test_a_denial_asks_for_its_reason_first(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
-        await running.slack.clicks("abe", message, ids.DENY)
+        await running.slack.people.clicks("abe", message, ids.DENY)
         dialog = await dialog_of(running, "abe", "nothing is done")
-        ack = await running.slack.submits("abe", dialog, {"reason": "still needed"})
+        ack = await running.slack.people.submits("abe", dialog, {"reason": "still needed"})
 
         (request,) = await running.core.requests()
         assert ack.ok
@@ -189,11 +191,11 @@ async def test_a_denial_asks_for_its_reason_first(start: Start) -> None:
 async def test_a_person_who_may_not_deny_is_not_asked_for_a_reason(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
-        await running.slack.clicks("gus", message, ids.DENY)
+        await running.slack.people.clicks("gus", message, ids.DENY)
         said = await told(running, "gus")
 
         assert "may not approve or deny" in said
-        assert running.slack.view_of("gus") is None
+        assert running.slack.state.view_of("gus") is None
 
 
 async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Start) -> None:
@@ -201,33 +203,36 @@ async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Star
         request = await asked(running)
         copy = await posted(running, request)
         kept = await posted(running, request)
-        await running.slack.clicks("ada", copy, ids.APPROVE)
+        await running.slack.people.clicks("ada", copy, ids.APPROVE)
         await running.slack.until(
-            lambda: "posted twice" in running.slack.text_of(running.slack.messages("#ops")[0])
+            lambda: (
+                "posted twice"
+                in running.slack.state.text_of(running.slack.state.messages("#ops")[0])
+            )
         )
 
         link = running.links.identity.link_to(kept["channel"], kept["ts"])
         assert link
-        assert link in str(running.slack.messages("#ops")[0])
+        assert link in str(running.slack.state.messages("#ops")[0])
 
 
 async def test_without_an_answer_about_groups_nobody_may_approve(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         running.slack.workspace.has_user_groups = False
-        await running.slack.types("rina", "#ops", COMMAND)
+        await running.slack.people.types("rina", "#ops", COMMAND)
         dialog = await dialog_of(running, "rina", "no user groups")
 
-        assert "Try again" in running.slack.text_of(dialog)
+        assert "Try again" in running.slack.state.text_of(dialog)
         assert await running.core.requests() == []
 
 
 async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
     async with start() as running:
         running.core.database.read_error = NotRead()
-        await running.slack.types("rina", "#ops", COMMAND)
+        await running.slack.people.types("rina", "#ops", COMMAND)
         dialog = await dialog_of(running, "rina", "Try again")
         running.core.database.read_error = None
-        ack = await running.slack.clicks("rina", dialog, ids.TRY_AGAIN)
+        ack = await running.slack.people.clicks("rina", dialog, ids.TRY_AGAIN)
         again = await dialog_of(running, "rina", "Snapshot")
 
         assert ack.ok
@@ -238,7 +243,7 @@ async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
 async def test_a_lost_trigger_is_said_in_private(start: Start) -> None:
     async with start() as running:
         running.slack.faults.add("views.open", Fault(kind="error", code="expired_trigger_id"))
-        await running.slack.types("rina", "#ops", COMMAND)
+        await running.slack.people.types("rina", "#ops", COMMAND)
 
         assert "type the command again" in await told(running, "rina")
 
@@ -246,8 +251,8 @@ async def test_a_lost_trigger_is_said_in_private(start: Start) -> None:
 async def test_the_same_click_delivered_twice_counts_once(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
-        await running.slack.clicks("ada", message, ids.APPROVE)
-        await running.slack.redelivers()
+        await running.slack.people.clicks("ada", message, ids.APPROVE)
+        await running.slack.people.redelivers()
 
         (request,) = await running.core.requests()
         assert len(request.approvals) == 1
@@ -257,11 +262,11 @@ async def test_the_same_click_delivered_twice_counts_once(start: Start) -> None:
 async def test_people_of_another_organization_may_not_approve(start: Start) -> None:
     named = Policy(approvals=1, channels=frozenset({"C0SHARED01", "C0OPS00001"}))
     async with start(named) as running:
-        await running.slack.types("rina", "#shared", COMMAND)
+        await running.slack.people.types("rina", "#shared", COMMAND)
         dialog = await dialog_of(running, "rina", "Restore job")
-        await running.slack.submits("rina", dialog, {})
+        await running.slack.people.submits("rina", dialog, {})
         (request,) = await running.core.requests()
         message = await posted(running, request)
-        await running.slack.clicks("olga", message, ids.APPROVE)
+        await running.slack.people.clicks("olga", message, ids.APPROVE)
 
         assert "may not approve" in await told(running, "olga")

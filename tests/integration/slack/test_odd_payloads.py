@@ -24,12 +24,14 @@ def command(running: RunningApp, **changes: Any) -> dict[str, Any]:
 async def test_a_cluster_may_be_called_payload(start: Start) -> None:
     """Bolt's own reading of a form takes one with this word in it for an interaction."""
     async with start() as running:
-        ack = await running.slack.types("rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}")
-        view = await running.slack.until(lambda: running.slack.view_of("rina"))
+        ack = await running.slack.people.types(
+            "rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}"
+        )
+        view = await running.slack.until(lambda: running.slack.state.view_of("rina"))
 
         assert ack.ok
         assert view
-        assert "payload-1" in running.slack.text_of(view)
+        assert "payload-1" in running.slack.state.text_of(view)
 
 
 async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(start: Start) -> None:

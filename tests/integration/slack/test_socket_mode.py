@@ -47,7 +47,7 @@ async def test_stopped_receiver_reports_a_problem_and_has_no_connection() -> Non
 
 async def test_ack_carries_the_text_of_the_answer() -> None:
     async with slack_with() as slack, taking(slack):
-        ack = await slack.types("rina", "#ops", LINE)
+        ack = await slack.people.types("rina", "#ops", LINE)
 
         assert (ack.ok, ack.body) == (True, GREETING)
         assert slack.complaints == []
@@ -100,7 +100,7 @@ async def test_both_connections_are_replaced_after_a_cut() -> None:
         await slack.sockets.cut()
         await slack.until(lambda: slack.sockets.connections == 2)
 
-        assert (await slack.types("rina", "#ops", LINE)).ok
+        assert (await slack.people.types("rina", "#ops", LINE)).ok
         assert await receiver.problem() is None
 
 
@@ -159,9 +159,9 @@ async def test_one_connection_suffices_when_slack_refuses_the_second() -> None:
 async def test_repeated_envelope_is_dispatched_once_and_answered_again() -> None:
     app = Greeter()
     async with slack_with() as slack, taking(slack, app):
-        await slack.types("rina", "#ops", LINE)
+        await slack.people.types("rina", "#ops", LINE)
 
-        again = await slack.redelivers()
+        again = await slack.people.redelivers()
 
         assert (again.ok, again.body, len(app.asked)) == (True, GREETING, 1)
 
@@ -170,7 +170,7 @@ async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> N
     app = Greeter()
     app.free.clear()
     async with slack_with() as slack, taking(slack, app):
-        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await until(lambda: app.asked)
         await slack.sockets.cut()  # it comes again over the next connection
         await slack.until(lambda: slack.sockets.connections == 2)
@@ -183,9 +183,9 @@ async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> N
 async def test_envelope_without_an_answer_is_dispatched_again_when_repeated() -> None:
     app = Greeter(statuses=[500])
     async with slack_with(ack_seconds=0.1) as slack, taking(slack, app):
-        lost = await slack.types("rina", "#ops", LINE)
+        lost = await slack.people.types("rina", "#ops", LINE)
 
-        again = await slack.redelivers()
+        again = await slack.people.redelivers()
 
         assert (lost.error, again.ok, len(app.asked)) == ("operation_timeout", True, 2)
 
@@ -194,7 +194,7 @@ async def test_ack_is_sent_over_the_other_connection_when_its_own_is_closed() ->
     app = Greeter()
     app.free.clear()
     async with slack_with(lost_envelopes="drop") as slack, taking(slack, app):
-        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await until(lambda: app.asked)
         await slack.sockets.cut()
         await slack.until(lambda: slack.sockets.connections == 2)
@@ -207,7 +207,7 @@ async def test_stop_answers_the_envelopes_in_flight() -> None:
     app = Greeter()
     app.free.clear()
     async with slack_with(lost_envelopes="drop") as slack, taking(slack, app) as receiver:
-        typing = [asyncio.create_task(slack.types("rina", "#ops", LINE)) for _ in range(4)]
+        typing = [asyncio.create_task(slack.people.types("rina", "#ops", LINE)) for _ in range(4)]
         await until(lambda: len(app.asked) == 4)
         ending = asyncio.create_task(receiver.stop(2))
         await asyncio.sleep(0.05)
@@ -221,7 +221,7 @@ async def test_stop_waits_no_longer_than_its_timeout() -> None:
     app = Greeter()
     app.free.clear()
     async with slack_with(ack_seconds=0.5) as slack, taking(slack, app) as receiver:
-        typing = asyncio.create_task(slack.types("rina", "#ops", LINE))
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await until(lambda: app.asked)
         async with asyncio.timeout(SOON):
             await receiver.stop(0.1)
@@ -252,7 +252,7 @@ async def test_connection_outlives_the_timeout_of_api_calls() -> None:
         await slack.until(lambda: slack.sockets.connections)
         await asyncio.sleep(0.5)
 
-        assert (await slack.types("rina", "#ops", LINE)).ok
+        assert (await slack.people.types("rina", "#ops", LINE)).ok
         assert len(slack.called("apps.connections.open")) == 1
         await receiver.stop(1)
 
@@ -265,7 +265,7 @@ async def test_exception_while_reading_is_logged_and_closes_the_connection() -> 
         client = build_client(slack.bot_token, slack.api_url, session)
         connection = await connect(client, slack.app_token, raise_error)
         with capture_logs() as logs:
-            await slack.types("rina", "#ops", LINE)
+            await slack.people.types("rina", "#ops", LINE)
             await asyncio.wait_for(connection.disconnecting.wait(), SOON)
 
         assert [line["event"] for line in logs] == ["a connection could not be read"]

@@ -93,20 +93,20 @@ class House:
         self.slack.workspace.add(channel)  # a channel of its own: the bot paces its posts in each
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
         job = self.atlas.world.add_job(cluster).id
-        before = self.slack.view_of("rina")
-        await self.slack.types("rina", channel.id, f"/cancel-restore {CLUSTER} {job}")
+        before = self.slack.state.view_of("rina")
+        await self.slack.people.types("rina", channel.id, f"/cancel-restore {CLUSTER} {job}")
         view = await self.slack.until(lambda: self._dialog(before), PATIENCE)
         return await self._submits(view)
 
     def _dialog(self, before: Json | None) -> Json | None:
-        view = self.slack.view_of("rina")
+        view = self.slack.state.view_of("rina")
         is_new = view and (before is None or view["id"] != before["id"])
         return view if view and is_new and view.get("submit") else None
 
     async def _submits(self, view: Json | None) -> dict[str, float]:
         self.seen.clear()
         begun = time.perf_counter()
-        await self.slack.submits("rina", view, {"reason": "started by mistake"})
+        await self.slack.people.submits("rina", view, {"reason": "started by mistake"})
         self.saw("ack at Slack")
         await self.slack.until(lambda: len(self.seen) == len(STEPS), PATIENCE)
         return {step: at - begun for step, at in self.seen.items()}

@@ -126,7 +126,7 @@ class House:
         for _number in numbers:
             job, channel = self.job(), channel_id(next(self.numbers) % CHANNELS)
             view = await self.looks_up(person, channel, job)
-            ack = await self.slack.submits(person, view, {"reason": "started by mistake"})
+            ack = await self.slack.people.submits(person, view, {"reason": "started by mistake"})
             assert ack.ok, ack
             await self.slack.until(partial(getattr, job, "cancelled"), PATIENCE)
 
@@ -138,13 +138,13 @@ class House:
         acked: Callable[[float], None] = lambda _seconds: None,
     ) -> Json:
         """Type the command, and return the dialog once it shows the job."""
-        before = self.slack.view_of(person)
+        before = self.slack.state.view_of(person)
         began = time.monotonic()
-        await self.slack.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
+        await self.slack.people.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
         acked(time.monotonic() - began)
 
         def shown() -> Json | None:
-            view = self.slack.view_of(person)
+            view = self.slack.state.view_of(person)
             is_new = view and (before is None or view["id"] != before["id"])
             return view if view and is_new and view.get("submit") else None
 

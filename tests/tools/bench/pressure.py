@@ -72,7 +72,7 @@ class Rush:
         view = await self.house.looks_up(person, channel_id(number), job, self.commands.append)
         self.dialogs.append(time.monotonic() - self._began)
         began = time.monotonic()
-        ack = await self.house.slack.submits(person, view, {"reason": "started by mistake"})
+        ack = await self.house.slack.people.submits(person, view, {"reason": "started by mistake"})
         self.submissions.append(time.monotonic() - began)
         self.refused += not ack.ok
 

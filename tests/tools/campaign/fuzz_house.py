@@ -178,11 +178,11 @@ async def _furnish(target: Target) -> None:
     await house.types("ada", "")
     await house.dialog("ada")
     target.views["picker"] = _top(house, "ada")
-    await house.slack.clicks("abe", card, ids.DENY)
+    await house.slack.people.clicks("abe", card, ids.DENY)
     await house.dialog("abe")
     target.views["denial"] = _top(house, "abe")
-    await house.slack.opens_home("rina")
-    await house.slack.until(lambda: house.slack.home_of("rina"))
+    await house.slack.people.opens_home("rina")
+    await house.slack.until(lambda: house.slack.state.home_of("rina"))
     home = house.slack.world.views.home(house.slack.workspace.user("rina").id)
     assert home is not None
     target.views["home"] = home

@@ -194,7 +194,7 @@ async def opened(
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
         board, courier = Board(known), Courier(slack, dice)
         slack.world.news.subscribe(board.heard)
-        slack._delivery = courier
+        slack.people.delivery = courier
         house = House(
             plan=plan,
             folder=folder,

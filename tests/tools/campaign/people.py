@@ -140,7 +140,7 @@ class People:
         line = f"/cancel-restore {story.project} {CLUSTER} {story.job.id}"
         while not self._board.of(story.job.id):  # a card is as good as an acknowledgement
             before = self._screen(who)
-            await self._slack.types(who, story.channel, line)
+            await self._slack.people.types(who, story.channel, line)
             if not await self._dialog(who, before):
                 await self._rest()
                 continue
@@ -149,14 +149,14 @@ class People:
                 return
 
     def _screen(self, who: str) -> str | None:
-        view = self._slack.view_of(who)
+        view = self._slack.state.view_of(who)
         return view["id"] if view else None
 
     async def _dialog(self, who: str, before: str | None) -> bool:
         """Wait for a new dialog with a submit button."""
 
         def shown() -> bool:
-            view = self._slack.view_of(who)
+            view = self._slack.state.view_of(who)
             return bool(view and view.get("submit") and view["id"] != before)
 
         try:
@@ -170,7 +170,7 @@ class People:
         for _ in range(12):
             story.submitted_at = story.submitted_at or time.time()
             try:
-                ack = await self._slack.submits(who, None, {"reason": "started by mistake"})
+                ack = await self._slack.people.submits(who, None, {"reason": "started by mistake"})
             except CannotDo:
                 return False  # the dialog has no button any more, or is gone
             body = ack.body if isinstance(ack.body, dict) else {}
@@ -179,7 +179,7 @@ class People:
                 story.acknowledged = True
                 return True
             if ack.ok and action == "update":
-                story.told_off = self._slack.text_of(body["view"])
+                story.told_off = self._slack.state.text_of(body["view"])
                 return False
             await self._rest()
         return False
@@ -205,7 +205,7 @@ class People:
 
     async def _submit_reason(self, who: str) -> None:
         try:
-            await self._slack.submits(who, None, {"reason": "still needed"})
+            await self._slack.people.submits(who, None, {"reason": "still needed"})
         except CannotDo:
             return  # it was closed meanwhile
 
@@ -242,7 +242,7 @@ class People:
             story.yes.setdefault(who, time.time())
         story.clicks += 1
         try:
-            return (await self._slack.clicks(who, thread.card, action)).ok
+            return (await self._slack.people.clicks(who, thread.card, action)).ok
         except CannotDo:
             return False  # the card has changed in this moment
 

@@ -1,0 +1,79 @@
+"""Applies the app's response to a dialog: `response_action`, and suggested options."""
+
+from dataclasses import replace
+from typing import Any
+
+from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.elements import OPTION_GROUPS, OPTIONS
+from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.views import View
+from bot.sandbox.slack.world import World
+
+Json = dict[str, Any]
+
+
+def apply_response(world: World, view: View, ack: Ack) -> Ack:
+    """Carry out the `response_action` of a submission's ack; an empty ack closes the view."""
+    view.errors = {}
+    if not ack.body:
+        close_view(world, view)
+        return ack
+    try:
+        return _apply(world, view, ack, ack.body)
+    except ApiError as error:
+        return reject(world, ack, f"The answer to a submission is not valid: {error}")
+
+
+def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
+    body = answer if isinstance(answer, dict) else {"response_action": answer}
+    action = body.get("response_action")
+    if action == "errors":
+        view.errors = _checked_errors(view, body.get("errors"))
+        world.tell_view(view)
+        return replace(ack, errors=view.errors)
+    if action == "clear":
+        world.views.clear(view.user.id)
+        world.news.tell("view_closed", user=view.user.id, view_id=view.id)
+    elif action == "update":
+        world.views.update(view, checked_view(body.get("view")))
+        world.tell_view(view)
+    elif action == "push":
+        world.tell_view(world.views.push(view.user, checked_view(body.get("view"))))
+    else:
+        raise ApiError("invalid_arguments", [f"unknown response_action: {action}"])
+    return ack
+
+
+def close_view(world: World, view: View) -> None:
+    """Take a view off the person's screen."""
+    world.views.close(view)
+    world.news.tell("view_closed", user=view.user.id, view_id=view.id)
+
+
+def apply_suggestions(world: World, view: View, where: tuple[str, str], ack: Ack) -> Ack:
+    """Offer the options of a block_suggestion's ack in the select at `where`."""
+    body = ack.body if isinstance(ack.body, dict) else {}
+    grouped = "option_groups" in body
+    listed = body.get("option_groups" if grouped else "options")
+    if listed != [] and (found := list((OPTION_GROUPS if grouped else OPTIONS)(listed, "/"))):
+        return reject(world, ack, f"The suggested options are not valid: {found}")
+    groups = (listed or []) if grouped else [{"options": listed or []}]
+    view.offered[where] = [option for group in groups for option in group["options"]]
+    return replace(ack, options=view.offered[where])
+
+
+def reject(world: World, ack: Ack, sentence: str) -> Ack:
+    """Record the violation, and mark the ack as one that Slack cannot show."""
+    world.complain(sentence)
+    return replace(ack, error="invalid_response")
+
+
+def _checked_errors(view: View, errors: object) -> dict[str, str]:
+    """Return the sentences for inputs of this view, by block_id."""
+    inputs = {b["block_id"] for b in view.content["blocks"] if b["type"] == "input"}
+    if not isinstance(errors, dict) or not errors or not set(errors) <= inputs:
+        raise ApiError("invalid_arguments", [f"errors must name input blocks: {errors}"])
+    if not all(isinstance(text, str) and text for text in errors.values()):
+        raise ApiError("invalid_arguments", ["each error must be a text"])
+    return dict(errors)
