@@ -6,13 +6,10 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from bot.cli import FAILED, INTERRUPTED
 from bot.cli.main import app
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 
 def main() -> None:

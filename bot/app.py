@@ -6,16 +6,19 @@ import asyncio
 import math
 import time
 import uuid
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.doctor import warn_about_ids
 from bot.services.sweeper import Sweeper
 from bot.services.watch import Watcher
+from bot.settings import Settings
 from bot.slack.bolt_app import build_app
-from bot.slack.client import build_client, new_session
+from bot.slack.client import Identity, build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.links import Links
 from bot.slack.outbox.messages import MessageBuilder
@@ -31,24 +34,13 @@ from bot.startup_checks import (
 )
 from bot.storage.database import Database
 from bot.tasks import BackgroundTasks, cancel_and_wait
-from bot.timings import DEFAULT_TIMINGS
-from bot.tracing import open_tracing
+from bot.timings import DEFAULT_TIMINGS, Timings
+from bot.tracing import Tracing, open_tracing
 from bot.web.metrics import Metrics
 from bot.web.payload_schema import envelope_problem
 from bot.web.server import ShutdownState, WebServer
 from bot.web.signature_middleware import payload_of
-from bot.wiring import build_core_services, build_web_app
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.settings import Settings
-    from bot.slack.client import Identity
-    from bot.timings import Timings
-    from bot.tracing import Tracing
-    from bot.wiring import CoreServices
+from bot.wiring import CoreServices, build_core_services, build_web_app
 
 log = structlog.get_logger(__name__)
 

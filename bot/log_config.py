@@ -6,16 +6,13 @@ import json
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from collections.abc import Iterable
+from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pydantic import SecretStr
-    from structlog.typing import EventDict, Processor, WrappedLogger
+from pydantic import SecretStr
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "[redacted]"
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
-from bot.slack.client import read_identity
+from bot.cancellation.projects import Project
+from bot.settings import SlackSettings
+from bot.slack.client import Identity, read_identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.web.server import WebError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.projects import Project
-    from bot.settings import SlackSettings
-    from bot.slack.client import Identity
-    from bot.wiring import CoreServices
+from bot.wiring import CoreServices
 
 #: Seconds between two attempts to authenticate while Slack does not answer.
 SLACK_RETRY_INTERVAL = 2.0

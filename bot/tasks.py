@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
 from bot.cancellation.errors import MaybeRecorded
-from bot.cancellation.request_context import bind_to_log
+from bot.cancellation.request_context import RequestTracer, bind_to_log
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-
-    from bot.cancellation.request_context import RequestTracer
-
-    #: Reports a failed task to the person who waits for it, with the reference of the log line.
-    OnFailure = Callable[[str], Awaitable[object]]
+#: Reports a failed task to the person who waits for it, with the reference of the log line.
+OnFailure = Callable[[str], Awaitable[object]]
 
 T = TypeVar("T")
 

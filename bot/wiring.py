@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot.atlas import AtlasClient
+from bot.atlas import AtlasClient, CallRecord
 from bot.cancellation.errors import LedgerError
+from bot.cancellation.lifecycle import State
 from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
 from bot.services.rate_limit import RateLimitBudget
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.slack.receivers import HttpReceiver
-from bot.storage.database import DatabaseClock
+from bot.settings import ProjectSettings, Settings
+from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from bot.web.metrics import add_metrics
-from bot.web.server import add_health
+from bot.timings import Timings
+from bot.tracing import Tracing
+from bot.web.metrics import Metrics, add_metrics
+from bot.web.server import ShutdownState, add_health
 from bot.web.signature_middleware import MAX_BODY_BYTES, PATH, verify_slack_requests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bot.atlas import CallRecord
-    from bot.cancellation.lifecycle import State
-    from bot.settings import ProjectSettings, Settings
-    from bot.slack.receivers import SocketModeReceiver
-    from bot.storage.database import Database
-    from bot.timings import Timings
-    from bot.tracing import Tracing
-    from bot.web.metrics import Metrics
-    from bot.web.server import ShutdownState
 
 #: All paths that contain this share one rate limit per project.
 BACKUP_PATH = "/backup/"

@@ -5,28 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
+import httpx
 from pydantic import ValidationError
 
 from bot.atlas import protocol
+from bot.atlas.credentials import Credentials
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp
-from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, Project, RestoreJob
+from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, JobRef, Project, RestoreJob
+from bot.atlas.protocol import ApiCall
+from bot.atlas.transport import CallRecord
 from bot.timings import backoff
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from types import TracebackType
-
-    import httpx
-
-    from bot.atlas.credentials import Credentials
-    from bot.atlas.models import JobRef
-    from bot.atlas.protocol import ApiCall
-    from bot.atlas.transport import CallRecord
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)

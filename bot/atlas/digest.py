@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from itertools import chain
-from typing import TYPE_CHECKING
 from urllib.request import parse_http_list
 
 import httpx
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-
-    from bot.atlas.credentials import DigestKey
+from bot.atlas.credentials import DigestKey
 
 #: Pooled nonces; further concurrent calls make a handshake each.
 MAX_NONCES = 64

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
 import httpx
 
-from bot.atlas.credentials import DigestKey
+from bot.atlas.credentials import Credentials, DigestKey
 from bot.atlas.digest import PooledDigestAuth, UnsupportedChallenge
 from bot.atlas.error_mapping import cleaned, error_for
 from bot.atlas.errors import (
+    AtlasUnavailable,
     ChallengeNotUnderstood,
     ConnectionBroken,
     Facts,
@@ -21,22 +23,15 @@ from bot.atlas.errors import (
     UnreadableAnswer,
 )
 from bot.atlas.oauth import ClientCredentialsAuth
-from bot.atlas.protocol import TOKEN_PATH, parse_body, unwrap_envelope
+from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body, unwrap_envelope
 from bot.atlas.transport import (
     MAX_CONNECTIONS,
+    CallRecord,
     InstrumentedTransport,
     ResponseTooLarge,
     check_base_url,
     open_transport,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bot.atlas.credentials import Credentials
-    from bot.atlas.errors import AtlasUnavailable
-    from bot.atlas.protocol import ApiCall, ApiOptions
-    from bot.atlas.transport import CallRecord
 
 _T = TypeVar("_T")
 

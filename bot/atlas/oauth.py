@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from bot.atlas.credentials import ServiceAccount
 from bot.atlas.error_mapping import token_error_for
 from bot.atlas.errors import UnreadableAnswer
 from bot.atlas.protocol import TOKEN_PATH, parse_body
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
-    from bot.atlas.credentials import ServiceAccount
 
 #: Seconds before its expiry at which a token is renewed; at most a tenth of its life.
 RENEWAL_MARGIN = 60.0

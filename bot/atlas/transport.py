@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.request
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
 import httpx
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
 
 MAX_CONNECTIONS = 32
 #: Seconds an idle connection is kept; shorter than the usual limit of load balancers.

@@ -31,11 +31,9 @@ CancellationError
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import People
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import People
 
 
 class CancellationError(Exception):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.cancellation.lifecycle import State
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class EventName(StrEnum):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from bot.cancellation.events import EventName
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.watched_job import WatchedJob
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.watched_job import WatchedJob
 
 #: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
 NAMESPACE = uuid.UUID("5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bot.atlas import AtlasClient
-    from bot.cancellation.policy import Policy
+from bot.atlas import AtlasClient
+from bot.cancellation.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from structlog.contextvars import bound_contextvars, get_contextvars
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
 _ID = re.compile(r"[0-9a-f]{32}")
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from bot.atlas import DeliveryType
-from bot.cancellation.lifecycle import JobFingerprint
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from bot.atlas import JobRef, RestoreJob
-    from bot.cancellation.lifecycle import Card, Request
+from bot.atlas import DeliveryType, JobRef, RestoreJob
+from bot.cancellation.lifecycle import Card, JobFingerprint, Request
 
 
 class WatchedState(StrEnum):

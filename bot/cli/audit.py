@@ -7,10 +7,11 @@ import csv
 import json
 import re
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,17 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cancellation.errors import RecordUnreadable
-from bot.cancellation.events import EventName
+from bot.cancellation.events import EventName, Recorded
 from bot.cli import FAILED, WRONG_USAGE, fail
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, has_tables
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from bot.cancellation.events import Recorded
 
 #: The fields of every event, under the same names in each format.
 COLUMNS = ("at", "event", "request", "actor", "team")

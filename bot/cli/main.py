@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -21,14 +22,8 @@ from bot.sandbox.atlas import PRESETS
 from bot.settings import SettingsError, load_settings, warnings
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
-from bot.timings import DEFAULT_TIMINGS
+from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import TracingError
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
-    from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
 

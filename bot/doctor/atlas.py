@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from bot.atlas import (
     AtlasClient,
     AtlasError,
+    CallRecord,
+    Cluster,
     DigestKey,
     KeyRefused,
     NotOnAccessList,
@@ -17,15 +20,8 @@ from bot.atlas import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.doctor.results import Subject, compare_clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from bot.atlas import CallRecord, Cluster
-    from bot.doctor.results import CheckResult
-    from bot.settings import ProjectSettings, Settings
+from bot.doctor.results import CheckResult, Subject, compare_clock
+from bot.settings import ProjectSettings, Settings
 
 #: Seconds for each read, with what is tried again.
 TIMEOUT = 8.0

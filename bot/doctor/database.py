@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sqlalchemy import (
+    URL,
     Column,
+    Connection,
     Integer,
     MetaData,
     NullPool,
@@ -27,9 +28,6 @@ from bot.doctor.results import CheckResult, Subject
 from bot.storage.database import cause_of
 from bot.storage.migrate import NEWEST, SchemaError, has_newest_version, version_of
 from bot.storage.tables import metadata
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
 
 #: Seconds to wait for the database, or for a lock in it.
 TIMEOUT = 5

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from bot.cancellation.people import Kind
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.cancellation.people import Kind, People
+from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject
-from bot.slack.directory import UNKNOWN_USER, kind_of
+from bot.settings import ProjectSettings, Settings
+from bot.slack.client import Identity
+from bot.slack.directory import UNKNOWN_USER, Directory, kind_of
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.placement import ABSENT, is_direct, read_channel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.people import People
-    from bot.cancellation.policy import Policy
-    from bot.settings import ProjectSettings, Settings
-    from bot.slack.client import Identity
-    from bot.slack.directory import Directory
 
 INVITE = "Type /invite in the channel, and choose the bot."
 CHECK_ID = "Check the id (at the end of the channel's details); if it is private, /invite the bot."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -14,9 +15,6 @@ from rich.text import Text
 
 from bot.doctor.results import CheckResult, Level
 from bot.log_config import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 STYLES = {
     Level.OK: "green",

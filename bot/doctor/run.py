@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from aiohttp import web
 
 from bot.doctor.atlas import check_project
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
-from bot.doctor.results import Subject, all_within, within
+from bot.doctor.results import CheckResult, Subject, all_within, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
-from bot.settings import warnings
+from bot.settings import Settings, warnings
 from bot.web.server import PortTaken, WebError, WebServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
-    from bot.doctor.results import CheckResult
-    from bot.settings import Settings
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
 SERVICE_TIMEOUT = 60.0

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.cancellation.people import Kind
 from bot.doctor import people
 from bot.doctor.people import call_failure
-from bot.doctor.results import Level, Subject, compare_clock, http_date, within
+from bot.doctor.results import CheckResult, Level, Subject, compare_clock, http_date, within
+from bot.settings import ProjectSettings, Settings
 from bot.slack.client import Identity, build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import SCOPES
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.people import Kind
-    from bot.doctor.results import CheckResult
-    from bot.settings import ProjectSettings, Settings
 
 T = TypeVar("T")
 

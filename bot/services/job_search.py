@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, TimedOut
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, UnknownProject
+from bot.cancellation.projects import Project, Projects
 from bot.services.rate_limit import REFILL_PER_SECOND, RateLimitBudget
 from bot.services.search_results import (
     NOT_FOUND_ERRORS,
@@ -24,14 +26,8 @@ from bot.services.search_results import (
 )
 from bot.tasks import cancel_and_wait
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.projects import Project, Projects
-
-    #: Called once, with the clusters to search.
-    OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
+#: Called once, with the clusters to search.
+OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
 
 K = TypeVar("K")
 T = TypeVar("T")

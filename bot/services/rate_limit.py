@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import RateLimitReserved
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: The documented token bucket of a project's backup calls: its size, and its refill (500 a
 #: minute). Atlas may change both; the headers of its answers override them.

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.atlas import AtlasError, AtlasRejected, AtlasUnavailable
+from bot.atlas import AtlasClient, AtlasError, AtlasRejected, AtlasUnavailable, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State, Step, next_step
-from bot.cancellation.request_context import bind_to_log
-from bot.timings import DEFAULT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bot.atlas import AtlasClient, RestoreJob
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.projects import Projects
-    from bot.cancellation.request_context import RequestTracer
-    from bot.storage.lease_store import LeaseStore
-    from bot.timings import Timings
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State, Step, next_step
+from bot.cancellation.projects import Projects
+from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.storage.lease_store import LeaseStore
+from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds before each GET after a DELETE; the first one follows at once.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)

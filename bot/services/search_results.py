@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bot.atlas import (
     AtlasError,
@@ -13,17 +13,13 @@ from bot.atlas import (
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
+    RestoreJob,
     RoleMissing,
     TimedOut,
     WrongClusterKind,
 )
 from bot.cancellation.errors import RateLimitReserved
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.projects import Project
+from bot.cancellation.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)

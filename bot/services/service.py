@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
+from bot.atlas import JobRef, RestoreJob
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import DenialReasonMissing, NotCancellableNow, UnknownProject
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.errors import (
+    DenialReasonMissing,
+    NotAllowed,
+    NotCancellableNow,
+    UnknownProject,
+)
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.people import Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project, Projects
 from bot.cancellation.request_context import new_request_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from bot.atlas import JobRef, RestoreJob
-    from bot.cancellation.errors import NotAllowed
-    from bot.cancellation.lifecycle import JobFingerprint
-    from bot.cancellation.people import Person
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.projects import Project, Projects
-    from bot.services.job_search import JobFinder
-    from bot.services.runner import Runner
-    from bot.storage.history import History
-    from bot.storage.request_store import RequestStore
+from bot.services.job_search import JobFinder
+from bot.services.runner import Runner
+from bot.storage.history import History
+from bot.storage.request_store import RequestStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import structlog
 
 from bot.cancellation.errors import CancellationError
+from bot.services.runner import Runner
+from bot.storage.database import DatabaseClock
+from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
 from bot.timings import Timings
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from bot.services.runner import Runner
-    from bot.storage.database import DatabaseClock
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.request_store import RequestStore
 
 #: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
 RETENTION = timedelta(days=90)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import PlainValidator, SecretStr
 
-from bot.atlas import DigestKey, ServiceAccount
+from bot.atlas import Credentials, DigestKey, ServiceAccount
 from bot.settings import parsers
 from bot.settings.model import Model, read, setting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bot.atlas import Credentials
 
 API_KEY = ("public_key", "private_key")
 SERVICE_ACCOUNT = ("client_id", "client_secret")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from bot.settings.credentials import CredentialSettings, read_default_credentials
 from bot.settings.model import (
@@ -17,19 +18,13 @@ from bot.settings.model import (
     DatabaseSettings,
     DefaultPolicy,
     Model,
+    ProjectSettings,
     Settings,
     SlackSettings,
     TracingSettings,
     read,
 )
 from bot.settings.projects import Defaults, read_projects_file, single_project
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pydantic.fields import FieldInfo
-
-    from bot.settings.model import ProjectSettings
 
 #: The models that read variables, in the order of the table in docs/settings.md.
 MODELS: tuple[type[Model], ...] = (

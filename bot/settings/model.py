@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it at run time
+from collections.abc import (
+    Callable,
+    Iterator,
+    Mapping,
+)
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from pydantic import (
@@ -16,17 +20,13 @@ from pydantic import (
     ValidationError,
 )
 from pydantic import PlainValidator as Parser
+from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.settings import parsers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pydantic_core import ErrorDetails
 
 LogFormat: TypeAlias = Literal["console", "json"]
 SpanExporter: TypeAlias = Literal["otlp", "console"]

@@ -7,10 +7,11 @@ Values are not quoted, because a secret may stand in the wrong place; short list
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -19,9 +20,6 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
 from bot.cancellation.people import People
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_APPROVALS = 5
 MAX_PORT = 65535

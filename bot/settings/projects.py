@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from bot.atlas import Credentials
+from bot.cancellation.policy import Policy
 from bot.settings.credentials import DEFAULT_VARIABLES, CredentialSource, read_credentials
 from bot.settings.model import PolicySettings, ProjectEntry, ProjectSettings, read
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
-    from bot.atlas import Credentials
-    from bot.cancellation.policy import Policy
 
 FILE = "BOT_PROJECTS_FILE"
 NO_CREDENTIALS = (

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from bot.settings.load import variables
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pydantic.fields import FieldInfo
 
 
 def lines() -> Iterator[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from bot.settings.model import ProjectSettings, Settings, SlackSettings
+from bot.settings.model import ProjectSettings, Settings, SlackSettings
 
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 

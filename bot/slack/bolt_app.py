@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.request_context import bind_to_log, new_request_id
+from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
+from bot.services.service import CancellationService
 from bot.slack import fallbacks
 from bot.slack.card import handlers as card_handlers
-from bot.slack.client import without_token
+from bot.slack.client import Identity, without_token
 from bot.slack.command import handlers as command_handlers
 from bot.slack.command import shortcut
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
+from bot.slack.directory import Directory
 from bot.slack.home import handlers as home_handlers
+from bot.slack.links import Links
 from bot.slack.lists import handlers as list_handlers
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
+from bot.tasks import BackgroundTasks
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from slack_bolt.request.async_request import AsyncBoltRequest
-    from slack_bolt.response import BoltResponse
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.request_context import RequestTracer
-    from bot.services.service import CancellationService
-    from bot.slack.client import Identity
-    from bot.slack.directory import Directory
-    from bot.slack.links import Links
-    from bot.tasks import BackgroundTasks
-
-    #: Called with the seconds that an ack took.
-    OnAck = Callable[[float], None]
+#: Called with the seconds that an ack took.
+OnAck = Callable[[float], None]
 
 
 class App(AsyncApp):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector, TraceConfig
 from slack_sdk.web.async_client import AsyncWebClient
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from aiohttp import TraceConfig
-    from slack_sdk.web.async_slack_response import AsyncSlackResponse
-
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 #: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
 TIMEOUT = 10

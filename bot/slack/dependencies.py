@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from slack_sdk.web.async_client import AsyncWebClient
 
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.services.service import CancellationService
-    from bot.slack.client import Identity
-    from bot.slack.directory import Directory
-    from bot.slack.links import Links
-    from bot.slack.placement import Channels
-    from bot.slack.private_reply import PrivateReply
-    from bot.tasks import BackgroundTasks
+from bot.services.service import CancellationService
+from bot.slack.client import Identity
+from bot.slack.directory import Directory
+from bot.slack.links import Links
+from bot.slack.placement import Channels
+from bot.slack.private_reply import PrivateReply
+from bot.tasks import BackgroundTasks
 
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5

@@ -5,28 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import UnknownProject
-from bot.cancellation.people import Kind, Person
+from bot.cancellation.errors import NotAllowed, UnknownProject
+from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project
+from bot.services.service import CancellationService
+from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.errors import NotAllowed
-    from bot.cancellation.people import People
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.projects import Project
-    from bot.services.service import CancellationService
-    from bot.slack.client import Identity
-    from bot.slack.payloads import Actor
-
+from bot.slack.payloads import Actor
 
 T = TypeVar("T")
 

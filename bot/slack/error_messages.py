@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bot.cancellation.errors import (
     ChannelNotAllowed,
     JobAlreadyRequested,
@@ -13,9 +11,7 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.slack import mrkdwn
-
-if TYPE_CHECKING:
-    from bot.slack.links import Links
+from bot.slack.links import Links
 
 UNKNOWN_BUTTON = "This button is of another version of the bot. Please type `/cancel-restore`."
 UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type `/cancel-restore`."

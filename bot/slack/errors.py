@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: What the Web API clients raise; any other exception is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.response import BoltResponse
 
 from bot.slack import ids, mrkdwn
 from bot.slack.command.views import private
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.error_messages import UNKNOWN_BUTTON, UNKNOWN_SHORTCUT
 from bot.slack.private_reply import reply_target_of
 from bot.tasks import new_reference
-
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-    from slack_bolt.response import BoltResponse
-
-    from bot.slack.dependencies import Dependencies
 
 ANYTHING = re.compile(".*", re.DOTALL)
 

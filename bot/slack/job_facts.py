@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack import mrkdwn
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bot.cancellation.lifecycle import JobFingerprint
 
 #: Atlas's delivery types, described for people.
 DELIVERY_TYPES: Mapping[str, str] = {

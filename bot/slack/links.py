@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from bot.atlas import JobRef
-    from bot.cancellation.lifecycle import Card, Request
-    from bot.slack.client import Identity
+from bot.atlas import JobRef
+from bot.cancellation.lifecycle import Card, Request
+from bot.slack.client import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

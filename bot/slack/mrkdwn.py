@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
-from bot.cancellation.lifecycle import State
+from bot.atlas import JobRef
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import People
 from bot.slack.blockkit import ELLIPSIS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from bot.atlas import JobRef
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import People
 
 #: Control characters except newline, zero-width characters, and direction overrides.
 INVISIBLE = re.compile(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.cancellation.request_context import current_request_id, is_request_id
 from bot.slack import ids
 from bot.slack.blockkit import METADATA
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bot.slack.client import Identity
+from bot.slack.client import Identity
 
 #: The buttons of a card; their value is the request's id.
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY})

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
+from bot.cancellation.policy import Policy
+from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, translate_error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.policy import Policy
-    from bot.slack.client import Identity
 
 #: Seconds to wait for Slack before continuing without an answer.
 LOOKUP_TIMEOUT = 2.0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeAlias
 
 import structlog
 
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
+from bot.cancellation.projects import Projects
 from bot.slack import mrkdwn
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import ShowHistory, ShowList
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.error_messages import sentence_for
@@ -19,13 +22,6 @@ from bot.slack.lists.handlers import Lists
 from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import PickerQuery, Pickers
 from bot.slack.private_reply import reply_target_of
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
-    from typing import Any
-
-    from bot.cancellation.projects import Projects
-    from bot.slack.dependencies import Dependencies
 
 log = structlog.get_logger(__name__)
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import CLOSING, Recorded
+from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import audit_events
 from bot.storage.unit_of_work import ChainHead
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from sqlalchemy import Connection, Row, Select
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.storage.database import Database
-
 
 #: Events read by one query.
 BATCH_SIZE = 1000

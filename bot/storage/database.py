@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import func, or_, select
+from sqlalchemy import Connection, Engine, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import (
     Conflict,
@@ -23,13 +25,6 @@ from bot.cancellation.errors import (
     RecordUnreadable,
 )
 from bot.storage.sqlite import WRITES, open_executor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.sql.elements import ColumnElement
-
 
 T = TypeVar("T")
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bot.cancellation.lifecycle import Card, Outcome, State
+from sqlalchemy import Connection
+
+from bot.cancellation.lifecycle import Card, Outcome, Request, State
+from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.unit_of_work import load_requests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from sqlalchemy import Connection
-
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.database import Database
 
 #: Requests read by one query, and by all, in search of those of some projects.
 BATCH_SIZE = 100

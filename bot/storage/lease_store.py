@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Update
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.unit_of_work import UnitOfWork, read, write
 from bot.timings import Timings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from sqlalchemy import Update
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request
-    from bot.storage.database import Database
 
 T = TypeVar("T")
 

@@ -7,21 +7,26 @@ import inspect
 import re
 import sqlite3
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, func, select
+from alembic.config import Config
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    func,
+    select,
+)
 from sqlalchemy import inspect as inspect_database
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from bot.storage.sqlite import WRITES, keep_private, open_executor
 from bot.storage.tables import metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from alembic.config import Config
-    from sqlalchemy import Connection
 
 T = TypeVar("T")
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from bot.cancellation.events import EventName
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
 from bot.storage.unit_of_work import UnitOfWork, write
 from bot.storage.watch_store import get_watched_jobs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from bot.storage.database import Database
 
 T = TypeVar("T")
 

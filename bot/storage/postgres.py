@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from weakref import WeakSet
 
 import structlog
-from sqlalchemy import event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sqlalchemy import URL, Connection
 
 T = TypeVar("T")
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
-from bot.cancellation.errors import AlreadyHandled, Conflict, JobAlreadyRequested, RequestExpired
+from bot.atlas import JobRef
+from bot.cancellation.errors import (
+    AlreadyHandled,
+    Conflict,
+    JobAlreadyRequested,
+    NotAllowed,
+    RequestExpired,
+)
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
+from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import shown_to_json
 from bot.storage.unit_of_work import UnitOfWork, read, write
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from bot.atlas import JobRef
-    from bot.cancellation.errors import NotAllowed
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import Person
-    from bot.storage.database import Database
-
-    #: Checks a decision while the request's row is locked.
-    Check = Callable[[Request], NotAllowed | None]
+#: Checks a decision while the request's row is locked.
+Check = Callable[[Request], NotAllowed | None]
 
 T = TypeVar("T")
 

@@ -7,29 +7,24 @@ and written at the end with one statement for each table, which is faster than m
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Connection
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, RequestNotFound
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, message_id
+from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import request_from_row, request_to_row
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from sqlalchemy import Connection
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.cancellation.people import Person
-    from bot.storage.database import Database
 
 T = TypeVar("T")
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
 
+from aiohttp import TraceConfig
+from sqlalchemy import Engine
+
+from bot.atlas import CallRecord
 from bot.cancellation.request_context import bind_to_log
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from aiohttp import TraceConfig
-    from sqlalchemy import Engine
-
-    from bot.atlas import CallRecord
-    from bot.settings import TracingSettings
+from bot.settings import TracingSettings
 
 __all__ = ["Tracing", "TracingError", "open_tracing"]
 

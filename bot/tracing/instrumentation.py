@@ -7,25 +7,20 @@ Work outside of a trace gets no span.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
-from aiohttp import TraceConfig
+from aiohttp import (
+    ClientSession,
+    TraceConfig,
+    TraceRequestEndParams,
+    TraceRequestExceptionParams,
+    TraceRequestStartParams,
+)
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, StatusCode
-from sqlalchemy import event
-
-if TYPE_CHECKING:
-    from types import SimpleNamespace
-
-    from aiohttp import (
-        ClientSession,
-        TraceRequestEndParams,
-        TraceRequestExceptionParams,
-        TraceRequestStartParams,
-    )
-    from opentelemetry.trace import Span, Tracer
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine import ExceptionContext
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
 
 #: Key of the transaction in the information of its connection.
 TRANSACTION = "cancel_restore.span"

@@ -10,36 +10,29 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import structlog
+from aiohttp import TraceConfig
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from pydantic import SecretStr
+from sqlalchemy import Engine
 from structlog.contextvars import bound_contextvars
 
+from bot.atlas import CallRecord
 from bot.cancellation.request_context import bind_to_log, current_request_id, is_request_id
+from bot.settings import TracingSettings
 from bot.tracing import Tracing
 from bot.tracing.instrumentation import instrument_engine, is_traced, slack_trace_config
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from aiohttp import TraceConfig
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import Span
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from pydantic import SecretStr
-    from sqlalchemy import Engine
-
-    from bot.atlas import CallRecord
-    from bot.settings import TracingSettings
 
 PROGRAM = "cancel-restore"
 

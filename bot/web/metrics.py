@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import product
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from bot.web.server import CHECK_TIMEOUT, run_checks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bot.web.server import Check
+from bot.web.server import CHECK_TIMEOUT, Check, run_checks
 
 #: The states of a request, repeated here because this package does not import the rules. Each
 #: counter exists at 0 from the start: Prometheus sees no increase in a series that begins at 1.

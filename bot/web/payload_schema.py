@@ -7,14 +7,12 @@ another type. Optional fields may be missing or null; other fields are ignored.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Final, Required
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Required
 from urllib.parse import parse_qsl
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Text = str | None
 Id = Annotated[str, Field(min_length=1)]

@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import SecretStr
 
 from bot.web.payload_schema import InvalidPayload, read_body
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from aiohttp.typedefs import Handler, Middleware
-    from pydantic import SecretStr
 
 PATH = "/slack/events"
 #: Key of the parsed payload in the request.

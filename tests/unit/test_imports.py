@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,22 @@ def test_libraries_stay_in_their_part(path: Path) -> None:
 def may_wire(part: str, library: str) -> bool:
     """The composition root builds the clients; httpx alone stays below, for it may be replaced."""
     return part in KNOW_EVERYBODY and not is_within(library, {"httpx"})
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    names = {name_of(path) for path in modules()}
+    graph = {name_of(path): targets_of(path) & names for path in modules()}
+
+    TopologicalSorter(graph).prepare()
+
+
+def targets_of(path: Path) -> set[str]:
+    """Return the modules that `path` imports when it is loaded, and names that may be modules."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found - {".".join(path.parent.parts), name_of(path)}
 
 
 def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from bot.cancellation.watched_job import WatchedState
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.blockkit import Block
 from bot.slack.command.grammar import job_value
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.watched_job import WatchedJob
-    from bot.slack.blockkit import Block
-    from bot.slack.links import Links
+from bot.slack.links import Links
 
 #: The first line, by the state of the job.
 HEADLINES: Mapping[WatchedState, str] = {

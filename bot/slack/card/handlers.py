@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Kind, Person
+from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.card import views as card_views
+from bot.slack.client import Identity
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.directory import require_policy
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, translate_error
 from bot.slack.home.handlers import republish
-from bot.slack.payloads import actor_of
+from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
 from bot.tasks import run_until_deadline
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Policy
-    from bot.slack.client import Identity
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.payloads import Actor
-
-    Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
+Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.posts import RequestPost
 from bot.slack import blockkit, mrkdwn
 from bot.slack.card.views import metadata
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.posts import RequestPost
-
-    Render = Callable[[RequestPost], str]
+Render = Callable[[RequestPost], str]
 
 
 def message(post: RequestPost) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import People
 from bot.slack import blockkit, ids, job_facts, mrkdwn
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import People
-    from bot.slack.blockkit import Block
-    from bot.slack.links import Links
+from bot.slack.blockkit import Block
+from bot.slack.links import Links
 
 
 def message(request: Request, approvers: People | None, links: Links) -> dict[str, Any]:

@@ -6,16 +6,12 @@ import difflib
 import html
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from bot.atlas import is_cluster_name, is_object_id
+from bot.atlas import JobRef, is_cluster_name, is_object_id
 from bot.slack.command.urls import UrlParts, parse_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from bot.atlas import JobRef
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
 MAX_LENGTH = 3000

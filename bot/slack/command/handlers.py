@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.slack import ids
 from bot.slack.command.grammar import parse
 from bot.slack.command.views import private
+from bot.slack.dependencies import Dependencies
 from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, log_route, route
-
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.slack.dependencies import Dependencies
 
 TYPED = "command typed"
 

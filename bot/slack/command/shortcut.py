@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import is_cluster_name, is_object_id
+from bot.cancellation.projects import Projects
 from bot.slack import ids
 from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
 from bot.slack.command.urls import parse_url
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
-from bot.slack.routing import dispatch, route
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.projects import Projects
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.routing import Route
+from bot.slack.routing import Route, dispatch, route
 
 NO_JOB_IN_MESSAGE = (
     "This message names no restore job of Atlas: it contains no link to one, and no id "

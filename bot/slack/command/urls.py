@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bot.atlas import is_object_id
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: Path segments between `clusters` and the cluster's name in the web interface.
 _PAGES = frozenset(

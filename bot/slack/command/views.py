@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.command.grammar import EXAMPLE, FORMS, InvalidCommand
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def private(text: str) -> dict[str, Any]:

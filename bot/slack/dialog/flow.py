@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project
+from bot.services.search_results import ClusterRef, Search
+from bot.services.service import JobDetails
 from bot.slack import mrkdwn
+from bot.slack.blockkit import View
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.directory import allowed_projects, require_policy
@@ -24,23 +31,10 @@ from bot.slack.errors import (
     SlackUnavailable,
     translate_error,
 )
-from bot.slack.placement import NoPlacement, choose, target_channel
+from bot.slack.payloads import Actor
+from bot.slack.placement import NoPlacement, Placement, choose, target_channel
+from bot.slack.private_reply import ReplyTarget
 from bot.tasks import cancel_and_wait
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.projects import Project
-    from bot.services.search_results import ClusterRef, Search
-    from bot.services.service import JobDetails
-    from bot.slack.blockkit import View
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.payloads import Actor
-    from bot.slack.placement import Placement
-    from bot.slack.private_reply import ReplyTarget
 
 log = structlog.get_logger(__name__)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
@@ -16,17 +18,20 @@ from bot.cancellation.errors import (
     NameNotTyped,
     ReasonMissing,
 )
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
 from bot.slack.command.grammar import parse_job_value
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
-from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
+from bot.slack.dialog.metadata import DialogState, UnreadableDialog, read_state, read_target
 from bot.slack.directory import require_policy
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
-from bot.slack.payloads import REQUEST_KEY, actor_of, channel_of, decode_metadata
+from bot.slack.links import Links
+from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, channel_of, decode_metadata
 from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.placement import is_direct
@@ -34,19 +39,8 @@ from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, route
 from bot.tasks import run_until_deadline
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.lifecycle import Request
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.dialog.metadata import DialogState
-    from bot.slack.links import Links
-    from bot.slack.payloads import Actor
-
-    #: Keyword arguments of Bolt's `ack`.
-    Response = dict[str, Any]
+#: Keyword arguments of Bolt's `ack`.
+Response = dict[str, Any]
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -11,9 +12,6 @@ from bot.atlas import InvalidName, JobRef
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack.blockkit import cut
 from bot.slack.payloads import encode_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Rises when the meaning of a field changes: dialogs opened by an earlier version are refused.
 VERSION = 1

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from bot.cancellation.lifecycle import JobFingerprint
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.lifecycle import JobFingerprint, Request
+from bot.cancellation.policy import Policy
+from bot.services.search_results import ClusterRef, Search
+from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_facts, mrkdwn
-from bot.slack.dialog.metadata import DialogState, encode_state, encode_target
+from bot.slack.blockkit import Block, View
+from bot.slack.dialog.metadata import DialogState, JobTarget, encode_state, encode_target
+from bot.slack.links import Links
 from bot.slack.lists.views import unavailable_blocks
 from bot.slack.payloads import REQUEST_KEY, encode_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bot.atlas import JobRef, RestoreJob
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Policy
-    from bot.services.search_results import ClusterRef, Search
-    from bot.services.service import JobDetails
-    from bot.slack.blockkit import Block, View
-    from bot.slack.dialog.metadata import JobTarget
-    from bot.slack.links import Links
-    from bot.slack.placement import Placement
+from bot.slack.placement import Placement
 
 TITLE = "Cancel a restore job"
 SUBMIT = "Cancel the job"

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.projects import Project
 from bot.slack import ids
+from bot.slack.blockkit import Block, View
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.home import views as home_views
-from bot.slack.payloads import actor_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.projects import Project
-    from bot.slack.blockkit import Block, View
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.payloads import Actor
+from bot.slack.payloads import Actor, actor_of
 
 log = structlog.get_logger(__name__)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
+from bot.cancellation.lifecycle import Request
+from bot.services.search_results import Listing
 from bot.slack import blockkit, ids, mrkdwn
+from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
 from bot.slack.command.views import command
+from bot.slack.links import Links
 from bot.slack.lists import views as list_views
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from bot.cancellation.lifecycle import Request
-    from bot.services.search_results import Listing
-    from bot.slack.blockkit import Block, View
-    from bot.slack.links import Links
-    from bot.storage.history import PastRequest
+from bot.storage.history import PastRequest
 
 #: Entries of each part; a Home tab has at most 100 blocks.
 MAX_JOBS = 20

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.projects import Project
 from bot.slack import ids
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
 from bot.slack.errors import DirectoryError
 from bot.slack.lists import views as list_views
-from bot.slack.payloads import actor_of
-from bot.slack.private_reply import reply_target_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.projects import Project
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.payloads import Actor
-    from bot.slack.private_reply import ReplyTarget
+from bot.slack.payloads import Actor, actor_of
+from bot.slack.private_reply import ReplyTarget, reply_target_of
 
 #: Seconds for reading the names of clusters for a suggestion.
 SUGGESTION_TIMEOUT = 2.0

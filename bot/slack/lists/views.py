@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bot.cancellation.lifecycle import JobFingerprint
+from bot.services.search_results import CancellableJob, Listing, Unavailable
 from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.blockkit import Block
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from bot.services.search_results import CancellableJob, Listing, Unavailable
-    from bot.slack.blockkit import Block
-    from bot.slack.links import Links
-    from bot.storage.history import PastRequest
+from bot.slack.links import Links
+from bot.storage.history import PastRequest
 
 #: Jobs on one page; a message has at most 50 blocks.
 PAGE_SIZE = 20

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -17,11 +18,6 @@ from bot.slack.errors import (
     SlackError,
     SlackUnavailable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bot.cancellation.posts import Post
 
 #: Seconds before the first retry; doubled for each further one, up to the maximum.
 INITIAL_BACKOFF = 0.5

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bot.cancellation.posts import Announcement, PostKind
+from bot.cancellation.policy import Policy
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack.announcement import views as announcement_views
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.posts import Post, RequestPost
-    from bot.slack.links import Links
+from bot.slack.links import Links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from bot.timings import Timings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class ChannelRateLimiter:

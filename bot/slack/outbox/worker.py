@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import LedgerError
-from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.request_context import bind_to_log
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.slack.errors import (
     CALL_ERRORS,
     AlreadyPosted,
     CannotPost,
     InvalidToken,
     RateLimited,
+    SlackError,
     translate_error,
 )
 from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
+    Action,
     Delivered,
     Drop,
     MoveCard,
@@ -30,23 +34,11 @@ from bot.slack.outbox.delivery import (
     next_action,
     reason_to_move,
 )
-from bot.slack.outbox.messages import Undeliverable
+from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable
 from bot.slack.outbox.rate_limiter import ChannelRateLimiter
+from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait
-from bot.timings import DEFAULT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.posts import Post
-    from bot.cancellation.request_context import RequestTracer
-    from bot.slack.errors import SlackError
-    from bot.slack.outbox.delivery import Action
-    from bot.slack.outbox.messages import Message, MessageBuilder
-    from bot.storage.outbox_store import OutboxStore
-    from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
 

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.projects import Project
 from bot.slack import ids, mrkdwn
+from bot.slack.blockkit import View
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import sentence_for
 from bot.slack.errors import DirectoryError
+from bot.slack.payloads import Actor
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import PickerState
+from bot.slack.private_reply import ReplyTarget
 from bot.tasks import cancel_and_wait
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-
-    from bot.cancellation.projects import Project
-    from bot.slack.blockkit import View
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.payloads import Actor
-    from bot.slack.private_reply import ReplyTarget
-
-    Update = Callable[[View], Awaitable[None]]
+Update = Callable[[View], Awaitable[None]]
 
 #: Seconds for reading clusters for a suggestion, or before a trigger is used.
 SUGGESTION_TIMEOUT = 1.5

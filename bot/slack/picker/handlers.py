@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError, JobRef, is_cluster_name
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.projects import Project
 from bot.slack import ids
+from bot.slack.blockkit import Block
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import allowed_projects
 from bot.slack.error_messages import UNKNOWN_DIALOG
 from bot.slack.errors import DirectoryError
 from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.flow import Pickers
-from bot.slack.picker.state import MESSAGE_VALUE, read_picker, selected_value, with_selection
+from bot.slack.picker.state import (
+    MESSAGE_VALUE,
+    PickerState,
+    read_picker,
+    selected_value,
+    with_selection,
+)
 from bot.slack.private_reply import reply_target_of
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from slack_bolt.async_app import AsyncAck, AsyncApp
-
-    from bot.cancellation.projects import Project
-    from bot.slack.blockkit import Block
-    from bot.slack.dependencies import Dependencies
-    from bot.slack.picker.state import PickerState
-
-    Load: TypeAlias = Callable[[Project, PickerState], Awaitable[list[Block]]]
+Load: TypeAlias = Callable[[Project, PickerState], Awaitable[list[Block]]]
 
 log = structlog.get_logger(__name__)
 

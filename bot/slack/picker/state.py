@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.atlas import InvalidName, JobRef
 from bot.slack import ids
 from bot.slack.blockkit import OPTION_TEXT, OPTION_VALUE, cut
 from bot.slack.command.grammar import job_value, parse_job_value
 from bot.slack.payloads import decode_metadata, encode_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: The key that marks the metadata of a picker dialog.
 PICKER_KEY = "picker"

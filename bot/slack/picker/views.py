@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.policy import Policy
+from bot.cancellation.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
+from bot.slack.blockkit import Block, View
 from bot.slack.command.grammar import job_value
 from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, TITLE, reason_input
 from bot.slack.payloads import decode_metadata
-from bot.slack.picker.state import MESSAGE_VALUE, encode_picker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bot.atlas import JobRef, RestoreJob
-    from bot.cancellation.policy import Policy
-    from bot.cancellation.projects import Project
-    from bot.slack.blockkit import Block, View
-    from bot.slack.picker.state import PickerState
+from bot.slack.picker.state import MESSAGE_VALUE, PickerState, encode_picker
 
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from slack_bolt.request.async_request import AsyncBoltRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from slack_bolt.response import BoltResponse
+from slack_bolt.response import BoltResponse
 
 #: The problem that readiness reports before `start` and after `stop`.
 NOT_RUNNING = "The bot is starting, or stopping."

@@ -6,12 +6,14 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
-from aiohttp import ClientWSTimeout, WSCloseCode, WSMessage, WSMsgType
+from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSCloseCode, WSMessage, WSMsgType
 from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.errors import (
     CALL_ERRORS,
@@ -23,18 +25,10 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.receivers.base import InFlight
-from bot.tasks import cancel_and_wait
+from bot.tasks import BackgroundTasks, cancel_and_wait
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from aiohttp import ClientWebSocketResponse
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.tasks import BackgroundTasks
-
-    #: Called with each envelope and its connection; must not block.
-    OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
+#: Called with each envelope and its connection; must not block.
+OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
 
 Json: TypeAlias = dict[str, Any]
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.errors import CALL_ERRORS, translate_error
-from bot.slack.receivers.base import NOT_RUNNING, InFlight, UnreadablePayload, bolt_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.slack.receivers.base import App
+from bot.slack.receivers.base import NOT_RUNNING, App, InFlight, UnreadablePayload, bolt_request
 
 #: Seconds between two `auth.test` calls of readiness, which must notice a failure in a minute.
 AUTH_TEST_INTERVAL = 30.0

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
+from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.base import NOT_RUNNING, UnreadablePayload, bolt_request
+from bot.slack.receivers.base import NOT_RUNNING, App, UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
 from bot.tasks import BackgroundTasks, cancel_and_wait
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from slack_bolt.response import BoltResponse
-    from slack_sdk.socket_mode.request import SocketModeRequest
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.slack.receivers.base import App
 
 Json: TypeAlias = dict[str, Any]
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Integer, bindparam, exists, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    Insert,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.posts import PostKind
 from bot.storage.database import has_passed
 from bot.storage.tables import posts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from sqlalchemy import Insert, Select, Update
-    from sqlalchemy.sql.elements import ColumnElement
 
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
 DUE: ColumnElement[str] = literal_column("'due'")

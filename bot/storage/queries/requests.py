@@ -6,11 +6,16 @@ take their values as parameters.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
+    Delete,
+    Insert,
+    Select,
+    Update,
     and_,
     bindparam,
     delete,
@@ -23,21 +28,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
+from bot.atlas import JobRef
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.tables import approvals, audit_events, posts, requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from sqlalchemy import Delete, Insert, Select, Update
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.atlas import JobRef
 
 #: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, delete, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    Delete,
+    Insert,
+    Select,
+    Update,
+    and_,
+    delete,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
 
+from bot.atlas import JobRef
 from bot.cancellation.watched_job import OPEN
 from bot.storage.database import has_passed
 from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from sqlalchemy import Delete, Insert, Select, Update
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.atlas import JobRef
 
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
 IS_OPEN = watched_jobs.c.state.in_([literal_column(f"'{state}'") for state in sorted(OPEN)])
