@@ -142,7 +142,7 @@ class Watcher:
         return min(max(soonest - now, SHORTEST_PAUSE), self._timings.watch_idle_interval)
 
     async def _renew_lease(self, now: float) -> bool:
-        if await self._store.hold(self._project_id):
+        if await self._store.acquire(self._project_id):
             self._renew_at = now + self._timings.watch_lease_renewal_interval
             return True
         await self._stop_reads()
@@ -179,7 +179,7 @@ class Watcher:
 
     async def _record_clusters(self, clusters: frozenset[str]) -> None:
         if clusters != self._clusters:
-            gone = await self._store.adopt(self._project_id, clusters)
+            gone = await self._store.record_clusters(self._project_id, clusters)
             if gone is None:
                 self._renew_at = self._monotonic()
                 return
@@ -214,7 +214,7 @@ class Watcher:
         states = frozenset((job.id, str(job.state)) for job in jobs)
         if self._recorded.get(name) == states:
             return
-        changes = await self._store.note(self._project_id, name, jobs)
+        changes = await self._store.record_jobs(self._project_id, name, jobs)
         if changes is None:
             self._renew_at = self._monotonic()  # another replica holds the lease
             return

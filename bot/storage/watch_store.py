@@ -50,7 +50,7 @@ class WatchStore:
         self._now = now
         self._owner = owner
 
-    async def hold(self, project_id: str) -> bool:
+    async def acquire(self, project_id: str) -> bool:
         """Acquire or renew the lease on a project; False while another replica holds it."""
         try:
             return await self._write(lambda uow: self._acquire(uow, project_id))
@@ -78,7 +78,9 @@ class WatchStore:
 
         await self._write(work)
 
-    async def adopt(self, project_id: str, clusters: Collection[str]) -> Sequence[str] | None:
+    async def record_clusters(
+        self, project_id: str, clusters: Collection[str]
+    ) -> Sequence[str] | None:
         """Record which clusters exist.
 
         Clusters that exist when the watch starts may have a history. All jobs of clusters that are
@@ -108,7 +110,7 @@ class WatchStore:
 
         return await self._write(work)
 
-    async def note(
+    async def record_jobs(
         self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
     ) -> Sequence[JobChange] | None:
         """Record the jobs of a cluster and enqueue announcements, in one transaction.

@@ -46,17 +46,17 @@ def theirs(database: Database, clock: Clock) -> WatchStore:
     return WatchStore(database, clock, "replica-2")
 
 
-async def begun(watch: WatchStore, *jobs: RestoreJob) -> None:
-    """Let a watch begin with a cluster in which `jobs` are."""
-    assert await watch.hold(PROJECT_ID)
-    assert await watch.adopt(PROJECT_ID, [CLUSTER]) == []
-    assert await watch.note(PROJECT_ID, CLUSTER, jobs) is not None
+async def start_watch(watch: WatchStore, *jobs: RestoreJob) -> None:
+    """Start a watch of a cluster with `jobs`."""
+    assert await watch.acquire(PROJECT_ID)
+    assert await watch.record_clusters(PROJECT_ID, [CLUSTER]) == []
+    assert await watch.record_jobs(PROJECT_ID, CLUSTER, jobs) is not None
 
 
-async def told(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, WatchedState]]:
-    findings = await watch.note(PROJECT_ID, CLUSTER, jobs)
-    assert findings is not None
-    return [(each.job_id, each.state) for each in findings]
+async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, WatchedState]]:
+    changes = await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
+    assert changes is not None
+    return [(each.job_id, each.state) for each in changes]
 
 
 async def claim(outbox: OutboxStore) -> Announcement | None:
@@ -85,60 +85,64 @@ def a_download(**changes: Any) -> RestoreJob:
     return a_job(**{"id": new_job_id()} | changes)
 
 
-# Who looks
+# Leases
 
 
-async def test_one_replica_looks_at_a_project(mine: WatchStore, theirs: WatchStore) -> None:
-    assert [await mine.hold(PROJECT_ID), await theirs.hold(PROJECT_ID)] == [True, False]
+async def test_one_replica_holds_the_lease_of_a_project(
+    mine: WatchStore, theirs: WatchStore
+) -> None:
+    assert [await mine.acquire(PROJECT_ID), await theirs.acquire(PROJECT_ID)] == [True, False]
 
 
-async def test_of_replicas_that_start_together_one_looks(database: Database, clock: Clock) -> None:
+async def test_one_of_several_concurrent_replicas_acquires_the_lease(
+    database: Database, clock: Clock
+) -> None:
     replicas = [WatchStore(database, clock, f"replica-{number}") for number in range(5)]
 
-    held = await asyncio.gather(*(each.hold(PROJECT_ID) for each in replicas))
+    held = await asyncio.gather(*(each.acquire(PROJECT_ID) for each in replicas))
 
     assert sum(held) == 1
 
 
-async def test_a_lease_that_ran_out_is_taken_over(
+async def test_expired_lease_is_taken_over(
     mine: WatchStore, theirs: WatchStore, clock: Clock
 ) -> None:
-    await begun(mine)
+    await start_watch(mine)
     clock.forward(LEASE.total_seconds() + 1)
 
-    assert await theirs.hold(PROJECT_ID)
-    assert await mine.note(PROJECT_ID, CLUSTER, [a_download()]) is None
-    assert await mine.adopt(PROJECT_ID, ["other"]) is None
-    assert await mine.hold(PROJECT_ID) is False
+    assert await theirs.acquire(PROJECT_ID)
+    assert await mine.record_jobs(PROJECT_ID, CLUSTER, [a_download()]) is None
+    assert await mine.record_clusters(PROJECT_ID, ["other"]) is None
+    assert await mine.acquire(PROJECT_ID) is False
 
 
-async def test_a_released_project_is_free_at_once(mine: WatchStore, theirs: WatchStore) -> None:
-    await mine.hold(PROJECT_ID)
+async def test_released_lease_is_free_at_once(mine: WatchStore, theirs: WatchStore) -> None:
+    await mine.acquire(PROJECT_ID)
     await theirs.release(PROJECT_ID)
-    assert await theirs.hold(PROJECT_ID) is False
+    assert await theirs.acquire(PROJECT_ID) is False
     await mine.release(PROJECT_ID)
 
-    assert await theirs.hold(PROJECT_ID) is True
+    assert await theirs.acquire(PROJECT_ID) is True
 
 
-async def test_each_project_has_a_lease_of_its_own(mine: WatchStore, theirs: WatchStore) -> None:
-    await mine.hold(PROJECT_ID)
+async def test_each_project_has_its_own_lease(mine: WatchStore, theirs: WatchStore) -> None:
+    await mine.acquire(PROJECT_ID)
 
-    assert await theirs.hold("f" * 24) is True
+    assert await theirs.acquire("f" * 24) is True
 
 
-async def test_writing_down_renews_the_lease(
+async def test_recording_jobs_renews_the_lease(
     mine: WatchStore, theirs: WatchStore, clock: Clock
 ) -> None:
-    await begun(mine)
+    await start_watch(mine)
     clock.forward(LEASE.total_seconds() - 1)
-    await mine.note(PROJECT_ID, CLUSTER, [])
+    await mine.record_jobs(PROJECT_ID, CLUSTER, [])
     clock.forward(LEASE.total_seconds() - 1)
 
-    assert await theirs.hold(PROJECT_ID) is False
+    assert await theirs.acquire(PROJECT_ID) is False
 
 
-# What is news
+# Changes
 
 
 async def test_first_read_announces_only_jobs_that_can_be_cancelled(
@@ -148,74 +152,74 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(
     over = [a_download(**{flag: True}) for flag in ("cancelled", "expired", "failed")]
     other = a_job(id=new_job_id(), deliveryType="automated")
 
-    await begun(mine, live, running, *over, other)
+    await start_watch(mine, live, running, *over, other)
 
     assert await all_claimed(outbox) == [running.id, live.id]
-    assert await told(mine, live, running, *over, other) == []
+    assert await announced(mine, live, running, *over, other) == []
 
 
-async def test_later_looks_tell_of_what_has_come_and_gone_too(mine: WatchStore) -> None:
-    await begun(mine)
+async def test_later_reads_announce_jobs_that_ended_already(mine: WatchStore) -> None:
+    await start_watch(mine)
     gone, running = a_download(expired=True), a_download()
 
-    assert await told(mine, running, gone) == [
+    assert await announced(mine, running, gone) == [
         (gone.id, WatchedState.EXPIRED),
         (running.id, WatchedState.IN_PROGRESS),
     ]
 
 
-async def test_in_a_cluster_that_is_new_everything_is_news(mine: WatchStore) -> None:
-    await begun(mine)
-    await mine.adopt(PROJECT_ID, [CLUSTER, "brand-new"])
+async def test_all_jobs_of_a_new_cluster_are_announced(mine: WatchStore) -> None:
+    await start_watch(mine)
+    await mine.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
 
-    findings = await mine.note(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
+    changes = await mine.record_jobs(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
 
-    assert findings
-    assert [each.state for each in findings] == [WatchedState.CANCELLED]
+    assert changes
+    assert [each.state for each in changes] == [WatchedState.CANCELLED]
 
 
-async def test_a_first_look_that_comes_late_is_a_first_look(mine: WatchStore, clock: Clock) -> None:
-    await mine.hold(PROJECT_ID)
-    await mine.adopt(PROJECT_ID, [CLUSTER])
+async def test_late_first_read_is_a_first_read(mine: WatchStore, clock: Clock) -> None:
+    await mine.acquire(PROJECT_ID)
+    await mine.record_clusters(PROJECT_ID, [CLUSTER])
     clock.forward(15)
-    await mine.adopt(PROJECT_ID, [CLUSTER])
+    await mine.record_clusters(PROJECT_ID, [CLUSTER])
 
-    assert await told(mine, a_download(expired=True)) == []
+    assert await announced(mine, a_download(expired=True)) == []
 
 
-async def test_another_replica_goes_on_where_one_has_ended(
+async def test_next_replica_continues_from_the_recorded_state(
     mine: WatchStore, theirs: WatchStore
 ) -> None:
     known, new = a_download(), a_download(cancelled=True)
-    await begun(mine, known)
+    await start_watch(mine, known)
     await mine.release(PROJECT_ID)
-    assert await theirs.hold(PROJECT_ID)
-    await theirs.adopt(PROJECT_ID, [CLUSTER])
+    assert await theirs.acquire(PROJECT_ID)
+    await theirs.record_clusters(PROJECT_ID, [CLUSTER])
 
-    assert await told(theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
+    assert await announced(theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
 
 
-async def test_after_a_week_without_a_look_the_watch_begins_anew(
+async def test_watch_starts_anew_after_a_week_without_a_read(
     mine: WatchStore, clock: Clock
 ) -> None:
     known = a_download()
-    await begun(mine, known)
+    await start_watch(mine, known)
     clock.forward(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
-    await mine.hold(PROJECT_ID)
-    await mine.adopt(PROJECT_ID, [CLUSTER])
+    await mine.acquire(PROJECT_ID)
+    await mine.record_clusters(PROJECT_ID, [CLUSTER])
     came, running = a_download(expired=True), a_download()
 
-    assert await told(mine, running, came, known) == [(running.id, WatchedState.IN_PROGRESS)]
+    assert await announced(mine, running, came, known) == [(running.id, WatchedState.IN_PROGRESS)]
 
 
-async def test_a_cluster_that_is_no_more_is_named_while_jobs_are_open_in_it(
+async def test_deleted_cluster_is_returned_while_it_has_open_jobs(
     mine: WatchStore,
 ) -> None:
-    await begun(mine, a_download())
+    await start_watch(mine, a_download())
 
-    assert await mine.adopt(PROJECT_ID, ["other"]) == [CLUSTER]
-    await mine.note(PROJECT_ID, CLUSTER, [])
-    assert await mine.adopt(PROJECT_ID, ["other"]) == []
+    assert await mine.record_clusters(PROJECT_ID, ["other"]) == [CLUSTER]
+    await mine.record_jobs(PROJECT_ID, CLUSTER, [])
+    assert await mine.record_clusters(PROJECT_ID, ["other"]) == []
 
 
 async def test_long_history_is_recorded_at_once_and_not_announced(
@@ -223,7 +227,7 @@ async def test_long_history_is_recorded_at_once_and_not_announced(
 ) -> None:
     history = [a_download(expired=True) for _ in range(1001)]
 
-    await begun(mine, *history)
+    await start_watch(mine, *history)
 
     count = select(func.count()).select_from(watched_jobs)
     assert await database.read(lambda db: db.scalar(count)) == len(history)
@@ -233,7 +237,7 @@ async def test_long_history_is_recorded_at_once_and_not_announced(
 async def test_many_open_jobs_are_announced_in_order(mine: WatchStore, outbox: OutboxStore) -> None:
     jobs = [a_download() for _ in range(30)]
 
-    await begun(mine, *reversed(jobs))
+    await start_watch(mine, *reversed(jobs))
 
     assert await all_claimed(outbox) == [job.id for job in jobs]
 
@@ -245,7 +249,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(
     mine: WatchStore, outbox: OutboxStore, clock: Clock
 ) -> None:
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
 
     post = await claimed(outbox)
 
@@ -258,7 +262,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(
 async def test_claimed_announcement_is_not_claimed_again_until_its_lease_runs_out(
     mine: WatchStore, outbox: OutboxStore, clock: Clock
 ) -> None:
-    await begun(mine, a_download())
+    await start_watch(mine, a_download())
     first = await claimed(outbox)
     assert await claim(outbox) is None
     clock.forward(CLAIM.total_seconds())
@@ -272,7 +276,7 @@ async def test_two_replicas_share_the_announcements(
     mine: WatchStore, database: Database, clock: Clock
 ) -> None:
     jobs = [a_download() for _ in range(6)]
-    await begun(mine, *jobs)
+    await start_watch(mine, *jobs)
 
     async def take_all(outbox: OutboxStore) -> list[Announcement | None]:
         return [await claim(outbox) for _ in range(20)]
@@ -286,7 +290,7 @@ async def test_two_replicas_share_the_announcements(
 async def test_announcements_come_after_all_posts_about_requests(
     mine: WatchStore, ledger: RequestStore, outbox: OutboxStore
 ) -> None:
-    await begun(mine, a_download(), a_download())
+    await start_watch(mine, a_download(), a_download())
     request = await ledger.create(a_request(), RINA)
 
     found = await outbox.claim("replica-1", 8, 1)
@@ -298,7 +302,7 @@ async def test_announcements_come_after_all_posts_about_requests(
 async def test_announcements_take_no_place_of_posts_about_requests(
     mine: WatchStore, ledger: RequestStore, outbox: OutboxStore
 ) -> None:
-    await begun(mine, a_download(), a_download())
+    await start_watch(mine, a_download(), a_download())
     await ledger.create(a_request(), RINA)
 
     found = await outbox.claim("replica-1", 1, 0)
@@ -309,7 +313,7 @@ async def test_announcements_take_no_place_of_posts_about_requests(
 async def test_delivered_announcement_is_not_due_again(
     mine: WatchStore, outbox: OutboxStore, clock: Clock
 ) -> None:
-    await begun(mine, a_download())
+    await start_watch(mine, a_download())
     await deliver(outbox, await claimed(outbox))
     clock.forward(3600)
 
@@ -320,9 +324,11 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(
     mine: WatchStore, outbox: OutboxStore
 ) -> None:
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
     await deliver(outbox, await claimed(outbox))
-    assert await told(mine, a_download(id=job.id, expired=True)) == [(job.id, WatchedState.EXPIRED)]
+    assert await announced(mine, a_download(id=job.id, expired=True)) == [
+        (job.id, WatchedState.EXPIRED)
+    ]
 
     post = await claimed(outbox)
 
@@ -333,9 +339,9 @@ async def test_changes_before_the_delivery_need_one_post(
     mine: WatchStore, outbox: OutboxStore
 ) -> None:
     job = a_download()
-    await begun(mine, job)
-    await told(mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
-    await told(mine, a_download(id=job.id, expired=True))
+    await start_watch(mine, job)
+    await announced(mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
+    await announced(mine, a_download(id=job.id, expired=True))
 
     post = await claimed(outbox)
     await deliver(outbox, post)
@@ -349,11 +355,11 @@ async def test_changes_before_an_update_need_one_post(
 ) -> None:
     """An update that was attempted shows the newest state when it is repeated."""
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
     await deliver(outbox, await claimed(outbox))
-    await told(mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
+    await announced(mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await outbox.retry_later(await claimed(outbox), 1, "no answer")
-    await told(mine, a_download(id=job.id, expired=True))
+    await announced(mine, a_download(id=job.id, expired=True))
     clock.forward(1)
 
     post = await claimed(outbox)
@@ -367,9 +373,9 @@ async def test_change_during_a_delivery_is_a_post_of_its_own(
     mine: WatchStore, outbox: OutboxStore
 ) -> None:
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
     first = await claimed(outbox)
-    await told(mine, a_download(id=job.id, cancelled=True))
+    await announced(mine, a_download(id=job.id, cancelled=True))
     assert await claim(outbox) is None  # it waits for the first one
 
     await deliver(outbox, first)
@@ -382,10 +388,10 @@ async def test_change_after_a_lost_answer_updates_the_announcement(
 ) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
     first = await claimed(outbox)
     await outbox.retry_later(first, 1, "no answer")
-    await told(mine, a_download(id=job.id, cancelled=True))
+    await announced(mine, a_download(id=job.id, cancelled=True))
     clock.forward(1)
     again = await claimed(outbox)
     assert again.client_msg_id == first.client_msg_id
@@ -399,7 +405,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(
 async def test_announcement_to_retry_waits(
     mine: WatchStore, outbox: OutboxStore, clock: Clock
 ) -> None:
-    await begun(mine, a_download())
+    await start_watch(mine, a_download())
     await outbox.retry_later(await claimed(outbox), 30, "x" * 1000)
     assert await claim(outbox) is None
     clock.forward(30)
@@ -411,14 +417,14 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(
     mine: WatchStore, outbox: OutboxStore, clock: Clock, database: Database
 ) -> None:
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
     await outbox.drop(await claimed(outbox), "no such channel")
     clock.forward(CLAIM.total_seconds())
     assert await claim(outbox) is None
     error = select(posts.c.error)
     assert await database.read(lambda db: db.scalar(error)) == "no such channel"
 
-    await told(mine, a_download(id=job.id, failed=True))
+    await announced(mine, a_download(id=job.id, failed=True))
 
     post = await claimed(outbox)
     assert (post.job.state, post.job.message) == (WatchedState.FAILED, None)
@@ -429,7 +435,7 @@ async def test_announcement_has_the_newest_request_for_the_job(
 ) -> None:
     job = a_download()
     request = a_request(ref=job_ref(job.id))
-    await begun(mine, job)
+    await start_watch(mine, job)
     await ledger.create(request, RINA)
 
     assert (await claimed(outbox)).job.request == await ledger.get(request.id)
@@ -437,10 +443,10 @@ async def test_announcement_has_the_newest_request_for_the_job(
 
 async def test_job_that_disappears_and_comes_back_is_announced_twice(mine: WatchStore) -> None:
     job = a_download()
-    await begun(mine, job)
+    await start_watch(mine, job)
 
-    assert await told(mine) == [(job.id, WatchedState.GONE)]
-    assert await told(mine, job) == [(job.id, WatchedState.IN_PROGRESS)]
+    assert await announced(mine) == [(job.id, WatchedState.GONE)]
+    assert await announced(mine, job) == [(job.id, WatchedState.IN_PROGRESS)]
 
 
 # The schema

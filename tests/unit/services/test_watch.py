@@ -204,18 +204,18 @@ class FakeWatchStore(WatchStore):
     holds: int = 0
     released: int = 0
 
-    async def hold(self, project_id: str) -> bool:
+    async def acquire(self, project_id: str) -> bool:
         self.holds += 1
         return self.held
 
     async def release(self, project_id: str) -> None:
         self.released += 1
 
-    async def adopt(self, project_id: str, clusters: Collection[str]) -> list[str] | None:
+    async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str] | None:
         self.adopted.append(sorted(clusters))
         return self.gone if self.held else None
 
-    async def note(
+    async def record_jobs(
         self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
     ) -> list[JobChange] | None:
         if self.faults:
@@ -477,14 +477,14 @@ async def test_without_lease_nothing_is_read() -> None:
 
 async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     env = watch_environment(1, interval=5)
-    original = env.store.hold
+    original = env.store.acquire
     held = iter([True, False, False])
 
-    async def hold(project_id: str) -> bool:
+    async def acquire(project_id: str) -> bool:
         env.store.held = next(held, True)
         return await original(project_id)
 
-    env.store.hold = hold  # type: ignore[method-assign]  # the same, by turns
+    env.store.acquire = acquire  # type: ignore[method-assign]  # the same, by turns
     await env.run_for(40)
 
     looks = [at - env.started_at for at in env.atlas.times_of("c000")]
@@ -499,7 +499,7 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
 async def test_read_after_a_takeover_announces_nothing() -> None:
     env = watch_environment(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
-    plain = env.store.note
+    plain = env.store.record_jobs
 
     async def lost(
         project_id: str, cluster: str, jobs: Sequence[RestoreJob]
@@ -507,7 +507,7 @@ async def test_read_after_a_takeover_announces_nothing() -> None:
         env.store.held = False
         return await plain(project_id, cluster, jobs)
 
-    env.store.note = lost  # type: ignore[method-assign]  # the same, too late
+    env.store.record_jobs = lost  # type: ignore[method-assign]  # the same, too late
     await env.run_for(60)
 
     assert env.told == []
