@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.news import Item, News
+    from bot.sandbox.slack.event_bus import ChangeEvent, EventBus
 
 Entry = dict[str, Any]
 
@@ -31,7 +31,7 @@ DEEDS = {
 class CallLog:
     """Numbers what happens, keeps the newest, and tells the page's news board of each."""
 
-    def __init__(self, news: News, clock: Callable[[], float]) -> None:
+    def __init__(self, news: EventBus, clock: Callable[[], float]) -> None:
         self.entries: deque[Entry] = deque(maxlen=LENGTH)
         self._news = news
         self._clock = clock
@@ -43,7 +43,7 @@ class CallLog:
         self._count += 1
         entry = {"n": self._count, "at": self._clock(), "kind": kind, **what}
         self.entries.append(entry)
-        self._news.tell("wire", entry=entry)
+        self._news.publish("wire", entry=entry)
 
     def killed(self, pid: int | None) -> None:
         """Write that the bot was killed; what it had asked for may still be answered later."""
@@ -69,7 +69,7 @@ class CallLog:
             orphan=self._clock() - call.seconds < self._killed,
         )
 
-    def slack(self, item: Item) -> None:
+    def slack(self, item: ChangeEvent) -> None:
         """Write what people did, and the calls of Slack's Web API."""
         data = item.data
         if item.kind == "act":

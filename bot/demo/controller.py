@@ -92,7 +92,7 @@ class Controller:
 
     def tell(self) -> None:
         """Show every open page how things are now."""
-        self.slack.world.news.tell("stage", **self.state())
+        self.slack.world.events.publish("stage", **self.state())
 
     def on_call(self, call: Call) -> None:
         """Show a call to Atlas, and what it changed."""

@@ -61,7 +61,7 @@ def build_stage(
         person = slack.workspace.user(name)
         if slack.workspace.is_here(person):
             slack.workspace.direct_message(person)
-    news = slack.world.news
+    news = slack.world.events
     tape = CallLog(news, time.time)
     stage = Controller(
         slack=slack,
@@ -73,7 +73,7 @@ def build_stage(
     )
     news.subscribe(tape.slack)
     atlas.wire.subscribe(stage.on_call)
-    slack.front = Site(stage).routes()
+    slack.extra_routes = Site(stage).routes()
     return stage
 
 

@@ -1,4 +1,4 @@
-"""`python -m bot.sandbox.slack [--port N]`: the stand-in alone, until it is interrupted."""
+"""`python -m bot.sandbox.slack [--port N]`: run the fake Slack until it is interrupted."""
 
 import argparse
 import asyncio
@@ -7,11 +7,11 @@ import json
 import signal
 import sys
 
-from bot.sandbox.slack.stand_in import FakeSlackServer
+from bot.sandbox.slack.server import FakeSlackServer
 
 
 async def serve(port: int, request_url: str | None) -> None:
-    """Prints where it is and its public credentials as one JSON line, then serves."""
+    """Print the address and the credentials as one JSON line, then serve."""
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -29,8 +29,8 @@ async def serve(port: int, request_url: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bot.sandbox.slack", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
-    parser.add_argument("--request-url", help="send payloads there over signed HTTP")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) selects a free port")
+    parser.add_argument("--request-url", help="send payloads to this URL over signed HTTP")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(options.port, options.request_url))

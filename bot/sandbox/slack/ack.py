@@ -1,11 +1,11 @@
-"""What came back from the bot for one act, and what the person sees of it."""
+"""The bot's response to one action, and the message that the person sees."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
 
-# What Slack's client says when the app did not answer as it must.
+# The messages of Slack's client after an invalid or missing response.
 SHOWN = {
     "operation_timeout": "Operation timed out. Apps need to respond within 3 seconds.",
     "dispatch_failed": "The app did not respond.",
@@ -18,12 +18,12 @@ SHOWN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ack:
-    """The answer of the bot.
+    """The response of the bot.
 
     `status`: HTTP status (200 for an ack over Socket Mode), None when there was none ·
     `body`: the answer's JSON or text · `seconds`: how long it took · `error`: a key of `SHOWN` ·
-    `shown`: what Slack's own client says about it · `errors`: sentences under inputs, by block_id ·
-    `confirm`: the confirm dialog that stood before the act · `options`: those suggested.
+    `shown`: the message of Slack's client · `errors`: sentences under inputs, by block_id ·
+    `confirm`: the button's confirm dialog · `options`: the suggested options.
     """
 
     status: int | None = None

@@ -1,4 +1,4 @@
-"""The arguments of a Web API call, however they were sent (form, JSON or query)."""
+"""Parses the arguments of a Web API call from form, JSON or query."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Args:
-    """Named arguments; objects may come as JSON text, as forms carry them."""
+    """Named arguments; structured ones may be JSON text, as in forms."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = {name: value for name, value in values.items() if value is not None}
@@ -31,7 +31,7 @@ class Args:
         """A structured argument as Python values; None when it was not given.
 
         Raises:
-            ApiError: `error`, when its text is no JSON.
+            ApiError: `error`, when its text is not valid JSON.
         """
         value = self.values.get(name)
         if not isinstance(value, str):
@@ -42,14 +42,14 @@ class Args:
             raise ApiError(error, [f"{name} is not valid JSON"]) from None
 
     def need(self, *names: str) -> None:
-        """Refuses the call when one of these is missing or empty."""
+        """Raise `invalid_arguments` when one of these is missing or empty."""
         missing = [name for name in names if self.values.get(name) in (None, "")]
         if missing:
             raise ApiError("invalid_arguments", [f"missing required field: {n}" for n in missing])
 
 
 async def read_arguments(request: web.Request, *, takes_json: bool) -> Args:
-    """The call's arguments; a JSON body counts only where Slack reads one.
+    """Parse the call's arguments; a JSON body only where Slack accepts one.
 
     Raises:
         ApiError: invalid_post_type, invalid_json, json_not_object.

@@ -1,4 +1,4 @@
-"""Who calls the Web API: the token, its type, and the scopes it was granted."""
+"""Authenticates callers of the Web API by token, and checks scopes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ class Caller:
 
 
 def authenticate(app: App, token: str) -> Caller:
-    """Tells bot token from app-level token.
+    """Return the caller that a bot token or app-level token identifies.
 
     Raises:
         ApiError: not_authed, invalid_auth.
@@ -31,7 +31,7 @@ def authenticate(app: App, token: str) -> Caller:
 
 
 def authorize(caller: Caller, types: tuple[TokenType, ...], any_of: tuple[str, ...]) -> None:
-    """Checks the token's type and that one of the scopes is granted.
+    """Check the token's type, and that one of the scopes is granted.
 
     Raises:
         ApiError: not_allowed_token_type; missing_scope with `needed` and `provided`.

@@ -1,7 +1,7 @@
-"""Which blocks may stand where, with their limits; the judge of every `blocks` argument.
+"""Validates `blocks`: the kinds that each surface allows, and their limits.
 
-Limits: docs.slack.dev, reference/block-kit/blocks. A kind of block that is not in the tables is
-refused, so that nothing the stand-in cannot show passes as fine.
+Limits: docs.slack.dev, reference/block-kit/blocks. Kinds of blocks that
+are not in the tables are rejected.
 """
 
 from collections import Counter
@@ -24,15 +24,15 @@ from bot.sandbox.slack.rules import (
 )
 
 Surface = Literal["message", "modal", "home"]
-LONGEST_MARKDOWN = 12_000
-MOST_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100, "home": 100}
+MAX_MARKDOWN = 12_000
+MAX_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100, "home": 100}
 
 
 def _block(required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> Rule:
     return shape({"type": anything, **required}, {"block_id": ID, **(optional or {})})
 
 
-def _says_something(value: object, path: str) -> Iterator[str]:
+def _has_content(value: object, path: str) -> Iterator[str]:
     if isinstance(value, dict) and not (value.get("text") or value.get("fields")):
         yield at(path, "either text or fields must be given")
 
@@ -80,7 +80,7 @@ EVERYWHERE: dict[str, Rule] = {
                 "expand": boolean,
             },
         ),
-        _says_something,
+        _has_content,
     ),
     "divider": _block({}),
     "header": _block({"text": plain(150)}),
@@ -96,7 +96,7 @@ EVERYWHERE: dict[str, Rule] = {
     ),
 }
 ONLY_MESSAGES: dict[str, Rule] = {
-    "markdown": _block({"text": string(LONGEST_MARKDOWN, 1)}),
+    "markdown": _block({"text": string(MAX_MARKDOWN, 1)}),
     "table": _block(
         {"rows": listing(listing(_CELL, 20), 100)}, {"column_settings": listing(anything, 20)}
     ),
@@ -115,9 +115,9 @@ ON: dict[Surface, dict[str, Rule]] = {
 
 
 def problems(blocks: object, surface: Surface, path: str = "/blocks") -> list[str]:
-    """Every reason why Slack would refuse these blocks on this surface; empty when fine."""
+    """Return the reasons why Slack would reject these blocks on this surface."""
     least = 0 if surface == "message" else 1
-    check = listing(by_type(ON[surface]), MOST_BLOCKS[surface], least)
+    check = listing(by_type(ON[surface]), MAX_BLOCKS[surface], least)
     found = list(check(blocks, path))
     if not found and isinstance(blocks, list):
         found += _across(blocks, path)
@@ -125,23 +125,20 @@ def problems(blocks: object, surface: Surface, path: str = "/blocks") -> list[st
 
 
 def _across(blocks: list[dict[str, Any]], path: str) -> Iterator[str]:
-    """Rules that look at several blocks at once."""
+    """Check the rules that span several blocks."""
     for block_id, times in Counter(b["block_id"] for b in blocks if b.get("block_id")).items():
         if times > 1:
             yield at(path, f'block_id "{block_id}" already exists')
     if sum(block["type"] == "table" for block in blocks) > 1:
         yield at(path, "only_one_table_allowed")
-    if (
-        sum(len(block["text"]) for block in blocks if block["type"] == "markdown")
-        > LONGEST_MARKDOWN
-    ):
-        yield at(path, f"must be less than {LONGEST_MARKDOWN + 1} characters together")
+    if sum(len(block["text"]) for block in blocks if block["type"] == "markdown") > MAX_MARKDOWN:
+        yield at(path, f"must be less than {MAX_MARKDOWN + 1} characters together")
     if sum(bool(e.get("focus_on_load")) for _, e in elements_of(blocks)) > 1:
         yield at(path, "only one element can have focus_on_load")
 
 
 def elements_of(blocks: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each interactive element with the block it stands in."""
+    """Yield each interactive element with its block."""
     for block in blocks:
         if block["type"] == "input":
             yield block, block["element"]

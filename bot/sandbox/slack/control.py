@@ -1,4 +1,4 @@
-"""`/_sandbox/`: the acts, sights and faults as JSON, for processes other than this one."""
+"""`/_sandbox/`: actions, visible state and faults as JSON, for other processes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.control_arguments import check_arguments, parse_object, resolve_views
 from bot.sandbox.slack.errors import CannotDo
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.guard import BANNER, Handler
@@ -14,7 +15,6 @@ from bot.sandbox.slack.people import People
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
 from bot.sandbox.slack.visible_state import VisibleState
-from bot.sandbox.slack.wishes import fitting, read_object, with_things
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ _ACTS = (
 
 
 class Control:
-    """The control API; every answer is JSON with `ok`."""
+    """The control API; every response is JSON with `ok`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Control:
         ]
 
     async def state(self, _request: web.Request) -> web.Response:
-        """Everything that anybody sees, channel by channel and person by person."""
+        """Return the visible state, by channel and by person."""
         space = self._world.workspace
         return web.json_response(
             {
@@ -80,15 +80,15 @@ class Control:
         return web.json_response({"ok": True, "calls": [asdict(c) for c in self._world.calls]})
 
     async def act(self, request: web.Request, body: Json) -> Json:
-        """One act by name, its arguments by name: `{"user": "rina", "channel": "#ops", …}`.
+        """Run one action; the body has its arguments: `{"user": "rina", "channel": "#ops", …}`.
 
         A view may be given by its id.
         """
         name = request.match_info["act"]
         if name not in _ACTS:
-            raise CannotDo(f"There is no act {name} (there are: {', '.join(_ACTS)}).")
+            raise CannotDo(f"Unknown action {name} (known: {', '.join(_ACTS)}).")
         act = getattr(self._people, name)
-        done = act(**fitting(name, act, with_things(self._world, body)))
+        done = act(**check_arguments(name, act, resolve_views(self._world, body)))
         result = await done if isinstance(done, Awaitable) else done
         return result.as_json() if isinstance(result, Ack) else {"ok": True, "result": result}
 
@@ -108,7 +108,7 @@ class Control:
     async def sockets(self, _request: web.Request, body: Json) -> Json:
         """`{"do": "cut"}`, `{"do": "disconnect", "reason": "warning"}`, `{"do": "half_open"}`.
 
-        Also `redeliver` and `enable`; `"count": 1` is for the oldest connection alone.
+        Also `redeliver` and `enable`; `"count": 1` selects the oldest connection.
         """
         do, count = body.get("do"), body.get("count")
         if not isinstance(count, int | None):
@@ -124,7 +124,7 @@ class Control:
         elif do == "enable":
             self._sockets.enabled = True
         else:
-            raise CannotDo("Say what to do: cut, disconnect, half_open, enable or redeliver.")
+            raise CannotDo("do must be cut, disconnect, half_open, enable or redeliver.")
         return {"ok": True}
 
     async def request_url(self, _request: web.Request, body: Json) -> Json:
@@ -138,17 +138,17 @@ class Control:
 
 def _fault(fields: Json) -> Fault:
     try:
-        return Fault(**fitting("A fault", Fault, fields))
+        return Fault(**check_arguments("A fault", Fault, fields))
     except ValueError as error:
         raise CannotDo(str(error)) from None
 
 
 def _answering(work: Callable[[web.Request, Json], Awaitable[Json]]) -> Handler:
-    """Reads a JSON object, answers JSON; what cannot be done is a 400 with a sentence."""
+    """Parse a JSON object and respond with JSON; `CannotDo` becomes a 400 with its sentence."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
-            body = read_object(await request.text())
+            body = parse_object(await request.text())
             return web.json_response(await work(request, body))
         except CannotDo as error:
             answer = {"ok": False, "error": type(error).__name__, "message": str(error)}

@@ -1,4 +1,4 @@
-"""Which way payloads go: signed HTTP when the app has a request URL, else Socket Mode."""
+"""Sends payloads by signed HTTP when the app has a request URL, else by Socket Mode."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class Delivery:
-    """Sends each payload once, by the transport that is set up, and tells the news."""
+    """Sends each payload once over the configured transport, and publishes events."""
 
     def __init__(self, world: World, sockets: SocketMode, http: SignedHttp) -> None:
         self._world = world
@@ -24,20 +24,20 @@ class Delivery:
         """`kind`: slash_commands, interactive or events_api."""
         self._last = (kind, payload)
         shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
-        self._world.news.tell("act", **shown, what=_what(payload))
+        self._world.events.publish("act", **shown, what=_what(payload))
         transport = self._http if self._http.request_url else self._sockets
         ack = await transport.send(kind, payload, **retry)
-        self._world.news.tell("payload", **shown, ack=ack.as_json())
+        self._world.events.publish("payload", **shown, ack=ack.as_json())
         return ack
 
     async def redeliver(self, reason: str = "timeout") -> Ack:
-        """The last payload once more, marked as a retry the way its transport marks them.
+        """Send the last payload again, marked as a retry.
 
         Raises:
-            CannotDo: nothing was sent yet.
+            CannotDo: no payload was sent yet.
         """
         if self._last is None:
-            raise CannotDo("Nothing was sent that could come again.")
+            raise CannotDo("No payload was sent yet.")
         if not self._http.request_url:
             return await self._sockets.redeliver(reason=reason)
         return await self._http.send(*self._last, retry_attempt=1, retry_reason=reason)
@@ -49,7 +49,7 @@ def _who(payload: Json) -> object:
 
 
 def _what(payload: Json) -> str:
-    """What the person used: the line they typed, the label of a button or of an option."""
+    """Return the typed line, or the label of the button or option."""
     if "command" in payload:
         return f"{payload['command']} {payload['text']}".strip()
     action = (payload.get("actions") or [{}])[0]

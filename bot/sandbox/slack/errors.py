@@ -1,19 +1,19 @@
-"""What goes wrong in the stand-in, as one tree.
+"""Errors of the fake Slack.
 
 SandboxError
 ├── ApiError        a Web API method answers `ok: false`
-└── CannotDo        Slack's own client would not let this person do that
+└── CannotDo        Slack's client does not allow this action
 """
 
 from typing import Any
 
 
 class SandboxError(Exception):
-    """The stand-in of Slack refused something."""
+    """Base class of the errors of the fake Slack."""
 
 
 class ApiError(SandboxError):
-    """The answer of a Web API method that failed: Slack's error code and what comes with it."""
+    """A failed Web API call: Slack's error code and further fields."""
 
     def __init__(self, code: str, messages: list[str] | None = None, **fields: object) -> None:
         super().__init__(f"{code} {messages or ''}".strip())
@@ -22,7 +22,7 @@ class ApiError(SandboxError):
         self.fields = fields
 
     def as_json(self) -> dict[str, Any]:
-        """The body as Slack words it: `ok`, `error`, and messages in `response_metadata`."""
+        """Return the response body: `ok`, `error`, and messages in `response_metadata`."""
         body: dict[str, Any] = {"ok": False, "error": self.code, **self.fields}
         if self.messages:
             marked = [f"[ERROR] {message}" for message in self.messages]
@@ -31,4 +31,4 @@ class ApiError(SandboxError):
 
 
 class CannotDo(SandboxError):
-    """The person cannot do this in Slack: there is nothing to click, fill or see."""
+    """Slack's client does not offer this action to this person."""

@@ -1,4 +1,4 @@
-"""Faults on demand for calls of the Web API."""
+"""Injects faults into calls of the Web API."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -8,11 +8,11 @@ Kind = Literal["delay", "reset_before", "reset_after", "ratelimited", "error", "
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One odd answer.
+    """One fault.
 
-    delay: `seconds` late · reset_before / reset_after: the connection breaks before or after the
-    call took effect · ratelimited: 429 with Retry-After `seconds` · error: `ok: false` with
-    `code` · status: HTTP `status` without JSON · garbage: 200 with a body that is no JSON.
+    delay: `seconds` late · reset_before / reset_after: the connection breaks before or after
+    the call takes effect · ratelimited: 429 with Retry-After `seconds` · error: `ok: false` with
+    `code` · status: HTTP `status` without JSON · garbage: 200 with a body that is not JSON.
     """
 
     kind: Kind
@@ -22,17 +22,17 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ValueError(f"There is no fault {self.kind} (there are: {get_args(Kind)}).")
+            raise ValueError(f"Unknown fault {self.kind} (known: {get_args(Kind)}).")
 
 
 @dataclass
 class Faults:
-    """Which method fails next, how, and how many times."""
+    """A queue of faults per method."""
 
     _queue: dict[str, list[Fault]] = field(default_factory=dict)
 
     def add(self, method: str, fault: Fault, times: int = 1) -> None:
-        """The next `times` calls of `method` meet `fault`; `*` stands for every method."""
+        """Apply `fault` to the next `times` calls of `method`; `*` stands for every method."""
         self._queue.setdefault(method, []).extend([fault] * times)
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the stand-in to this machine, and says loudly what it is."""
+"""Rejects requests from other hosts and origins, and marks responses as a sandbox's."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,9 +12,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def own_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses other hosts (DNS rebinding) and other sites' pages (cross-site requests).
+    """Reject other hosts (DNS rebinding) and other sites' pages (cross-site requests).
 
-    A port of this machine that leads here, such as a container's or a slow proxy's, is none.
+    Any port of this machine is allowed, since a container or a proxy may forward one.
     """
     host = request.headers.get("Host", "")
     origin = request.headers.get("Origin")
@@ -31,6 +31,6 @@ def _same(host: str) -> set[str]:
     return {f"{name}{colon}{port}" for name in _OWN_NAMES}
 
 
-async def banner(_request: web.Request, response: web.StreamResponse) -> None:
-    """Marks every answer."""
+async def add_banner(_request: web.Request, response: web.StreamResponse) -> None:
+    """Mark every response."""
     response.headers["X-Sandbox"] = BANNER

@@ -1,4 +1,4 @@
-"""What a person's hand does to an element: its value before, after, and whether it may be sent."""
+"""Values of input elements: initial, after a person filled them, and their validation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,7 +33,7 @@ _KEYS = {
 
 
 def keeps_state(element: Json) -> bool:
-    """Whether the element has a value of its own (buttons, images and overflows do not)."""
+    """Whether the element has a value (buttons, images and overflows have none)."""
     return element["type"] in _KEYS and element["type"] != "overflow"
 
 
@@ -64,8 +64,8 @@ def is_empty(state: Json) -> bool:
     return value_of(state) in (None, "", [])
 
 
-def filled(element: Json, value: object, offered: list[Json]) -> Json:
-    """The element's state after a person gave it `value`.
+def filled_state(element: Json, value: object, offered: list[Json]) -> Json:
+    """Return the element's state after a person entered `value`.
 
     A text for text inputs; for selects the value (or the visible text) of an option, a list of
     them for those that take several; an id or a date for the other pickers; None empties it.
@@ -122,8 +122,8 @@ _CHECKS: Mapping[str, Callable[[str, Json], str]] = {
 }
 
 
-def complaint(block: Json, state: Json) -> str:
-    """What Slack's client says under an input that cannot be sent yet; empty when it can."""
+def validation_error(block: Json, state: Json) -> str:
+    """Return the error that Slack's client shows under an invalid input, or an empty string."""
     if is_empty(state):
         return "" if block.get("optional") else "Please complete this required field."
     check = _CHECKS.get(state["type"])

@@ -1,18 +1,18 @@
-"""Messages of channels as they stand, with what they were before, and what only one person sees."""
+"""Messages of channels with their earlier versions, and ephemeral messages."""
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.sandbox.slack.stamps import Stamps
+from bot.sandbox.slack.id_generator import IdGenerator
 
 Json = dict[str, Any]
 
 
 @dataclass(kw_only=True)
 class Message:
-    """A message of a channel, or a private one when `only_for` names a person."""
+    """A message of a channel; ephemeral when `only_for` names a person."""
 
     channel: str
     content: Json
@@ -24,7 +24,7 @@ class Message:
         return str(self.content["ts"])
 
     def snapshot(self) -> Json:
-        """The message as somebody sees it now, with its `channel` and its earlier `edits`."""
+        """Return the current message with its `channel` and its earlier versions (`edits`)."""
         seen = copy.deepcopy(self.content)
         seen |= {"channel": self.channel, "edits": copy.deepcopy(self.edits)}
         if self.only_for:
@@ -33,10 +33,10 @@ class Message:
 
 
 class Messages:
-    """All messages, found by channel and ts."""
+    """All messages by channel and ts."""
 
-    def __init__(self, stamps: Stamps) -> None:
-        self._stamps = stamps
+    def __init__(self, ids: IdGenerator) -> None:
+        self._ids = ids
         self._by_place: dict[tuple[str, str], Message] = {}
         self._by_client_id: dict[str, Message] = {}
 
@@ -50,12 +50,12 @@ class Messages:
             thread.content["reply_count"] = thread.content.get("reply_count", 0) + 1
         return message
 
-    def whisper(self, channel: str, user: str, content: Json) -> Message:
-        """Posts what only `user` sees."""
+    def post_ephemeral(self, channel: str, user: str, content: Json) -> Message:
+        """Post a message that only `user` sees."""
         return self._add(channel, content, only_for=user)
 
     def _add(self, channel: str, content: Json, only_for: str | None = None) -> Message:
-        stamped = {"type": "message", **content, "ts": self._stamps.ts()}
+        stamped = {"type": "message", **content, "ts": self._ids.ts()}
         message = Message(channel=channel, content=stamped, only_for=only_for)
         self._by_place[channel, message.ts] = message
         return message
@@ -64,7 +64,7 @@ class Messages:
         before = copy.deepcopy(message.content)
         message.edits.append(before)
         message.content.update(changes)
-        message.content["edited"] = {"user": by, "ts": self._stamps.ts()}
+        message.content["edited"] = {"user": by, "ts": self._ids.ts()}
 
     def remove(self, message: Message) -> None:
         del self._by_place[message.channel, message.ts]
@@ -76,7 +76,7 @@ class Messages:
         return self._by_client_id.get(client_msg_id)
 
     def public(self, channel: str) -> Iterator[Message]:
-        """What everybody in the channel sees, oldest first, replies of threads included."""
+        """Yield the messages visible to all members, oldest first, including replies."""
         return (m for m in self._by_place.values() if m.channel == channel and not m.only_for)
 
     def private(self, user: str) -> Iterator[Message]:

@@ -1,27 +1,27 @@
-"""The payloads that Slack sends to an app, in the shapes that were recorded from it."""
+"""Builds the payloads that Slack sends to an app, in shapes recorded from Slack."""
 
 from typing import Any
 
 from bot.sandbox.slack.inputs import Values
-from bot.sandbox.slack.triggers import Place
+from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, Team, User
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
-# Keys by which snapshots tell more than Slack's own message objects do.
+# Keys of snapshots that Slack's message objects do not have.
 _OWN_KEYS = ("edits", "channel", "only_for", "is_ephemeral")
 
 
 class Payloads:
-    """Makes payloads; each has its own trigger and response URL."""
+    """Builds payloads; each has its own trigger and response URL."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def command(self, user: User, channel: Channel, command: str, text: str) -> Json:
         """The form fields of a slash command."""
-        place = Place(user=user.id, channel=channel.id)
+        place = ResponseTarget(user=user.id, channel=channel.id)
         team, app = self._world.workspace.team, self._world.workspace.app
         return {
             "token": app.verification_token,
@@ -36,7 +36,7 @@ class Payloads:
             "api_app_id": app.id,
             "is_enterprise_install": "false",
             "response_url": self._response_url(place, "commands"),
-            "trigger_id": self._world.passes.trigger(user.id),
+            "trigger_id": self._world.triggers.trigger(user.id),
         }
 
     def message_action(
@@ -52,12 +52,12 @@ class Payloads:
         }
         if "thread_ts" in message:
             container["thread_ts"] = message["thread_ts"]
-        place = Place(user=user.id, channel=channel.id, message_ts=message["ts"])
+        place = ResponseTarget(user=user.id, channel=channel.id, message_ts=message["ts"])
         shown = {} if private else {"message": _as_sent(message)}
         return {
             **self._base("block_actions", user, self._connect_team(user)),
             "container": container,
-            "trigger_id": self._world.passes.trigger(user.id),
+            "trigger_id": self._world.triggers.trigger(user.id),
             "channel": {"id": channel.id, "name": channel_name(channel)},
             **shown,
             "state": {"values": values},
@@ -71,7 +71,7 @@ class Payloads:
         return {
             **self._base("block_actions", view.user, self._connect_team(view.user)),
             "container": {"type": "view", "view_id": view.id},
-            "trigger_id": self._world.passes.trigger(view.user.id, view.id),
+            "trigger_id": self._world.triggers.trigger(view.user.id, view.id),
             "view": shown,
             "actions": actions,
         }
@@ -80,7 +80,7 @@ class Payloads:
         """view_submission: there is no channel in it."""
         return {
             **self._base("view_submission", view.user),
-            "trigger_id": self._world.passes.trigger(view.user.id, view.id),
+            "trigger_id": self._world.triggers.trigger(view.user.id, view.id),
             "view": self._world.views.as_json(view),
             "response_urls": [],
         }
@@ -104,12 +104,12 @@ class Payloads:
 
     def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
         """message_action: a shortcut in a message's menu."""
-        place = Place(user=user.id, channel=channel.id)
+        place = ResponseTarget(user=user.id, channel=channel.id)
         return {
             **self._base("message_action", user),
-            "action_ts": self._world.stamps.ts(),
+            "action_ts": self._world.ids.ts(),
             "callback_id": callback_id,
-            "trigger_id": self._world.passes.trigger(user.id),
+            "trigger_id": self._world.triggers.trigger(user.id),
             "response_url": self._response_url(place, "app"),
             "message_ts": message["ts"],
             "channel": {"id": channel.id, "name": channel_name(channel)},
@@ -118,7 +118,7 @@ class Payloads:
 
     def event(self, event: Json) -> Json:
         """The outer shape of the Events API."""
-        workspace, stamps = self._world.workspace, self._world.stamps
+        workspace, ids = self._world.workspace, self._world.ids
         authorization = {
             "enterprise_id": None,
             "team_id": workspace.team.id,
@@ -130,9 +130,9 @@ class Payloads:
             "token": workspace.app.verification_token,
             "team_id": workspace.team.id,
             "api_app_id": workspace.app.id,
-            "event": {**event, "event_ts": stamps.ts()},
+            "event": {**event, "event_ts": ids.ts()},
             "type": "event_callback",
-            "event_id": stamps.id("Ev"),
+            "event_id": ids.id("Ev"),
             "event_time": int(self._world.clock()),
             "authorizations": [authorization],
             "is_ext_shared_channel": False,
@@ -157,13 +157,13 @@ class Payloads:
         workspace = self._world.workspace
         return workspace.team if installed else workspace.team_of(user)
 
-    def _response_url(self, place: Place, kind: str) -> str:
-        token = self._world.passes.response_token(place)
+    def _response_url(self, place: ResponseTarget, kind: str) -> str:
+        token = self._world.triggers.response_token(place)
         return f"{self._world.base_url}/{kind}/{self._world.workspace.team.id}/{token}"
 
 
 def channel_name(channel: Channel) -> str:
-    """The name as payloads have it: private conversations hide theirs."""
+    """Return the name as in payloads, which hide those of private conversations."""
     return {"im": "directmessage", "private": "privategroup"}.get(channel.kind, channel.name)
 
 

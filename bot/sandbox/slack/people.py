@@ -17,11 +17,11 @@ from bot.sandbox.slack.find_element import (
     store_value,
     suggested_options,
 )
-from bot.sandbox.slack.inputs import complaint, filled, initial_values, keeps_state
+from bot.sandbox.slack.inputs import filled_state, initial_values, keeps_state, validation_error
 from bot.sandbox.slack.payloads import Payloads
 from bot.sandbox.slack.responses import respond
 from bot.sandbox.slack.submissions import apply_response, apply_suggestions, close_view, reject
-from bot.sandbox.slack.triggers import Place
+from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, User
 from bot.sandbox.slack.world import World
@@ -67,7 +67,7 @@ class People:
         if not body:
             return ack
         try:
-            respond(self._world, Place(user=user.id, channel=channel.id), body)
+            respond(self._world, ResponseTarget(user=user.id, channel=channel.id), body)
         except ApiError as error:
             message = f"The answer to a slash command cannot be shown: {error}"
             return reject(self._world, ack, message)
@@ -75,8 +75,8 @@ class People:
 
     def _post_slackbot(self, user: User, channel: Channel, text: str) -> None:
         content = {"user": "USLACKBOT", "text": text}
-        message = self._world.messages.whisper(channel.id, user.id, content)
-        self._world.tell_message("ephemeral", message)
+        message = self._world.messages.post_ephemeral(channel.id, user.id, content)
+        self._world.publish_message("ephemeral", message)
 
     def says(self, user: str, channel: str, text: str, *, thread_ts: str = "") -> Json:
         """Post a message, and return it as it appears in the channel."""
@@ -87,7 +87,7 @@ class People:
                 raise CannotDo("There is no such thread.")
             content["thread_ts"] = thread_ts
         message = self._world.messages.post(place.id, content)
-        self._world.tell_message("message", message)
+        self._world.publish_message("message", message)
         return message.snapshot()
 
     def _in_channel(self, user: str, channel: str) -> tuple[User, Channel]:
@@ -153,7 +153,7 @@ class People:
         now = current_version(self._world, person, thing)
         block_found, element = find_element(now, action_id, block=block)
         offered = suggested_options(self._world, now, block_found, element)
-        state = filled(element, value, offered)
+        state = filled_state(element, value, offered)
         store_value(self._world, now, block_found, element, state)
         if block_found["type"] == "input" and not block_found.get("dispatch_action"):
             return Ack()
@@ -165,7 +165,7 @@ class People:
         """Return one entry of `actions`: the element as it was sent, and when it was used."""
         keep = ("type", "action_id", "text", "value", "style", "confirm", "placeholder", "url")
         shown = {key: element[key] for key in keep if key in element}
-        named = {"block_id": block["block_id"], "action_ts": self._world.stamps.ts()}
+        named = {"block_id": block["block_id"], "action_ts": self._world.ids.ts()}
         return {**copy.deepcopy(shown), **named}
 
     async def _send_action(self, person: User, thing: Json, action: Json, element: Json) -> Ack:
@@ -223,7 +223,7 @@ class People:
                 raise CannotDo(f"The dialog has no input {block_id!r} (it has {list(inputs)}).")
             element = inputs[block_id]["element"]
             offered = shown.offered.get((block_id, element["action_id"]), [])
-            state = filled(element, value, offered)
+            state = filled_state(element, value, offered)
             shown.values.setdefault(block_id, {})[element["action_id"]] = state
 
     async def submits(
@@ -284,7 +284,7 @@ def _check_inputs(view: View) -> None:
     for block in view.content["blocks"]:
         if block["type"] == "input":
             state = view.values[block["block_id"]][block["element"]["action_id"]]
-            if sentence := complaint(block, state):
+            if sentence := validation_error(block, state):
                 raise CannotDo(f"{block['block_id']}: {sentence}")
 
 

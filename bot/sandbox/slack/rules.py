@@ -1,4 +1,4 @@
-"""Small checkers of which the Block Kit tables are made; each yields Slack-like sentences."""
+"""Validators that the Block Kit tables combine; each yields error sentences like Slack's."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
@@ -50,7 +50,7 @@ def one_of(*allowed: str) -> Rule:
 
 
 def listing(item: Rule, most: int, least: int = 1) -> Rule:
-    """A list of `least` to `most` items, each obeying `item`."""
+    """A list of `least` to `most` items, each checked by `item`."""
 
     def check(value: object, path: str) -> Iterator[str]:
         if not isinstance(value, list):
@@ -67,7 +67,7 @@ def listing(item: Rule, most: int, least: int = 1) -> Rule:
 
 
 def shape(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None) -> Rule:
-    """An object with these fields and no others (Slack refuses additional properties)."""
+    """An object with these fields and no others (Slack rejects additional properties)."""
     known = {**required, **(optional or {})}
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -87,7 +87,7 @@ def shape(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = No
 
 
 def by_type(table: Mapping[str, Rule]) -> Rule:
-    """An object whose `type` says which rule of `table` it obeys."""
+    """An object whose `type` selects its rule in `table`."""
 
     def check(value: object, path: str) -> Iterator[str]:
         if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Payloads over HTTP, signed over the raw body as Slack signs them."""
+"""Sends payloads over HTTP, signed over the raw body like Slack's."""
 
 import asyncio
 import hashlib
@@ -62,7 +62,7 @@ class SignedHttp:
         return signed_headers(secret, body, self._world.clock(), content_type)
 
     async def post(self, body: bytes, headers: dict[str, str]) -> Ack:
-        """Posts a raw body with any headers; for forged and broken requests too."""
+        """Post a raw body with any headers, so that tests can forge and break requests."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:

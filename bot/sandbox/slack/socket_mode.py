@@ -1,4 +1,4 @@
-"""Socket Mode: hello, envelopes and acks, pings, disconnect frames, and cuts on demand."""
+"""Socket Mode: hello, envelopes and acks, pings, disconnect frames, and injected faults."""
 
 import asyncio
 import json
@@ -8,29 +8,29 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.socket_link import Link
+from bot.sandbox.slack.socket_connection import Connection
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
-MOST_CONNECTIONS = 10
+MAX_CONNECTIONS = 10
 
 #: Seconds from a disconnect frame to the end of the connection; `link_disabled` ends it at once.
-GRACE = 10.0
+DISCONNECT_GRACE = 10.0
 LINK_DISABLED = "link_disabled"
 
 
 class SocketMode:
-    """The connections of the app; each payload goes to one of them, in turn.
+    """The connections of the app; payloads are distributed round-robin.
 
     `enabled`: whether the app may use Socket Mode at all.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._links: list[Link] = []
-        self._waiting: dict[str, asyncio.Future[Json | None]] = {}
-        self._homeless: list[Json] = []
-        self._turn = 0
+        self._connections: list[Connection] = []
+        self._pending_acks: dict[str, asyncio.Future[Json | None]] = {}
+        self._undelivered: list[Json] = []
+        self._sent = 0
         self._frozen = False
         self.enabled = True
         self.envelopes: list[Json] = []
@@ -40,8 +40,8 @@ class SocketMode:
         return len(self._open)
 
     @property
-    def _open(self) -> list[Link]:
-        return [link for link in self._links if not link.closing]
+    def _open(self) -> list[Connection]:
+        return [connection for connection in self._connections if not connection.closing]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One connection; its ticket came from apps.connections.open and works once."""
@@ -52,48 +52,48 @@ class SocketMode:
         await asyncio.sleep(self._world.settings.latency)
         socket = web.WebSocketResponse(autoping=False, timeout=1.0)
         await socket.prepare(request)
-        if why := self._why_not():
+        if why := self._rejection():
             await socket.send_json(_disconnect(why))
             await socket.close()
         else:
-            await self._serve(Link(socket, request.transport))
+            await self._serve(Connection(socket, request.transport))
         return socket
 
-    def _why_not(self) -> str | None:
+    def _rejection(self) -> str | None:
         if not self.enabled:
             return LINK_DISABLED
-        return "too_many_websockets" if len(self._open) >= MOST_CONNECTIONS else None
+        return "too_many_websockets" if len(self._open) >= MAX_CONNECTIONS else None
 
-    async def _serve(self, link: Link) -> None:
-        link.deaf = self._frozen
-        self._links.append(link)
+    async def _serve(self, connection: Connection) -> None:
+        connection.ignores_input = self._frozen
+        self._connections.append(connection)
         try:
-            await link.send(self._hello())
+            await connection.send(self._hello())
             self._tell()
-            await self._send_the_homeless()
-            while (text := await link.listen()) is not None:
+            await self._resend_undelivered()
+            while (text := await connection.listen()) is not None:
                 self._acked(text)
         finally:
-            self._forget(link)
-            await self._send_the_homeless()
+            self._forget(connection)
+            await self._resend_undelivered()
 
-    def _forget(self, link: Link) -> None:
-        """Drops a connection; what it was to bring goes to another one, or to the next."""
-        if link not in self._links:
+    def _forget(self, connection: Connection) -> None:
+        """Remove a connection; its unacked envelopes are sent over another or the next one."""
+        if connection not in self._connections:
             return
-        link.forget()
-        self._links.remove(link)
+        connection.forget()
+        self._connections.remove(connection)
         self._tell()
         if self._world.settings.lost_envelopes == "redeliver":
-            self._homeless += map(_once_more, link.unanswered.values())
+            self._undelivered += map(_as_retry, connection.unanswered.values())
 
     def _tell(self) -> None:
-        self._world.news.tell("socket", connections=self.connections)
+        self._world.events.publish("socket", connections=self.connections)
 
-    async def _send_the_homeless(self) -> None:
-        while self._homeless and self._open:
-            envelope = self._homeless.pop(0)
-            if envelope["envelope_id"] in self._waiting:
+    async def _resend_undelivered(self) -> None:
+        while self._undelivered and self._open:
+            envelope = self._undelivered.pop(0)
+            if envelope["envelope_id"] in self._pending_acks:
                 await self._write(envelope)
 
     def _acked(self, data: str) -> None:
@@ -101,13 +101,13 @@ class SocketMode:
             frame = json.loads(data)
             envelope_id, payload = frame["envelope_id"], frame.get("payload")
         except (ValueError, TypeError, KeyError):
-            self._world.complain(f"A frame that is no ack came over Socket Mode: {data[:200]}")
+            self._world.complain(f"A Socket Mode frame is not an ack: {data[:200]}")
             return
-        for link in self._links:
-            link.unanswered.pop(envelope_id, None)
-        waiting = self._waiting.get(envelope_id)
+        for connection in self._connections:
+            connection.unanswered.pop(envelope_id, None)
+        waiting = self._pending_acks.get(envelope_id)
         if waiting is None or waiting.done():
-            self._world.complain(f"An ack came late or for nothing: envelope {envelope_id}")
+            self._world.complain(f"An ack is late or unexpected: envelope {envelope_id}")
         else:
             waiting.set_result(payload)
 
@@ -120,7 +120,7 @@ class SocketMode:
         }
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
-        """Sends one envelope and waits for its ack, for as long as Slack waits.
+        """Send one envelope, and wait for its ack as long as Slack does.
 
         `kind`: slash_commands, interactive or events_api; `retry`: retry_attempt, retry_reason.
         """
@@ -135,13 +135,13 @@ class SocketMode:
         return await self._deliver(envelope)
 
     async def redeliver(self, envelope: Json | None = None, reason: str = "timeout") -> Ack:
-        """Sends an envelope (the last one by default) once more, as Slack does after a late ack."""
-        return await self._deliver(_once_more(envelope or self.envelopes[-1], reason))
+        """Send an envelope (the last one by default) again, as Slack does after a late ack."""
+        return await self._deliver(_as_retry(envelope or self.envelopes[-1], reason))
 
     async def _deliver(self, envelope: Json) -> Ack:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Json | None] = loop.create_future()
-        self._waiting[envelope["envelope_id"]] = answer
+        self._pending_acks[envelope["envelope_id"]] = answer
         began = loop.time()
         try:
             if not await self._write(envelope):
@@ -150,55 +150,58 @@ class SocketMode:
         except TimeoutError:
             return Ack(error="operation_timeout", seconds=loop.time() - began)
         finally:
-            del self._waiting[envelope["envelope_id"]]
+            del self._pending_acks[envelope["envelope_id"]]
         return Ack(status=200, body=payload or None, seconds=loop.time() - began)
 
     async def _write(self, envelope: Json) -> bool:
-        while links := self._open:
-            self._turn += 1
-            link = links[self._turn % len(links)]
-            link.unanswered[envelope["envelope_id"]] = envelope
+        while connections := self._open:
+            self._sent += 1
+            connection = connections[self._sent % len(connections)]
+            connection.unanswered[envelope["envelope_id"]] = envelope
             try:
-                await link.send(envelope)
+                await connection.send(envelope)
             except ConnectionError:
-                del link.unanswered[envelope["envelope_id"]]
-                self._forget(link)
+                del connection.unanswered[envelope["envelope_id"]]
+                self._forget(connection)
             else:
                 return True
         return False
 
     async def disconnect(
-        self, reason: str = "refresh_requested", count: int | None = None, grace: float = GRACE
+        self,
+        reason: str = "refresh_requested",
+        count: int | None = None,
+        grace: float = DISCONNECT_GRACE,
     ) -> None:
-        """Tells the `count` oldest connections that they will end (`warning`, …), and ends them.
+        """Send disconnect frames (`warning`, …) on the `count` oldest connections, then close them.
 
-        `link_disabled` switches Socket Mode off, until `enabled` is set again.
+        `link_disabled` disables Socket Mode until `enabled` is set again.
         """
         if reason == LINK_DISABLED:
             self.enabled, grace = False, 0.0
-        for link in self._open[:count]:
-            await link.send(_disconnect(reason))
-            link.end_in(grace)
+        for connection in self._open[:count]:
+            await connection.send(_disconnect(reason))
+            connection.close_after(grace)
 
     async def cut(self, *, abruptly: bool = True, count: int | None = None) -> None:
-        """Ends the `count` oldest connections: the wire is cut, or closed in good order."""
-        for link in self._links[:count]:
-            await link.close(abruptly=abruptly)
-            self._forget(link)
+        """Close the `count` oldest connections, by default without a closing handshake."""
+        for connection in self._connections[:count]:
+            await connection.close(abruptly=abruptly)
+            self._forget(connection)
 
     def freeze(self, *, frozen: bool = True) -> None:
-        """Connections, new ones too, on which nothing is heard of the app, pings included."""
+        """Ignore all frames of the app, including pings, on current and new connections."""
         self._frozen = frozen
-        for link in self._links:
-            link.deaf = frozen
+        for connection in self._connections:
+            connection.ignores_input = frozen
 
     def half_open(self, count: int | None = None) -> None:
-        """The `count` oldest connections bring nothing any more, in neither direction."""
-        for link in self._open[:count]:
-            link.deaf = link.mute = True
+        """Drop all frames in both directions on the `count` oldest connections."""
+        for connection in self._open[:count]:
+            connection.ignores_input = connection.drops_output = True
 
 
-def _once_more(envelope: Json, reason: str = "timeout") -> Json:
+def _as_retry(envelope: Json, reason: str = "timeout") -> Json:
     attempt = envelope.get("retry_attempt", 0) + 1
     return {**envelope, "retry_attempt": attempt, "retry_reason": reason}
 

@@ -30,16 +30,16 @@ def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
     action = body.get("response_action")
     if action == "errors":
         view.errors = _checked_errors(view, body.get("errors"))
-        world.tell_view(view)
+        world.publish_view(view)
         return replace(ack, errors=view.errors)
     if action == "clear":
         world.views.clear(view.user.id)
-        world.news.tell("view_closed", user=view.user.id, view_id=view.id)
+        world.events.publish("view_closed", user=view.user.id, view_id=view.id)
     elif action == "update":
         world.views.update(view, checked_view(body.get("view")))
-        world.tell_view(view)
+        world.publish_view(view)
     elif action == "push":
-        world.tell_view(world.views.push(view.user, checked_view(body.get("view"))))
+        world.publish_view(world.views.push(view.user, checked_view(body.get("view"))))
     else:
         raise ApiError("invalid_arguments", [f"unknown response_action: {action}"])
     return ack
@@ -48,7 +48,7 @@ def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
 def close_view(world: World, view: View) -> None:
     """Take a view off the person's screen."""
     world.views.close(view)
-    world.news.tell("view_closed", user=view.user.id, view_id=view.id)
+    world.events.publish("view_closed", user=view.user.id, view_id=view.id)
 
 
 def apply_suggestions(world: World, view: View, where: tuple[str, str], ack: Ack) -> Ack:

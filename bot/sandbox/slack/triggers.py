@@ -1,10 +1,10 @@
-"""Triggers (3 s, one use) and response URLs (30 min, five uses)."""
+"""Triggers (valid 3 s, one use) and response URLs (valid 30 min, five uses)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.stamps import Stamps
+from bot.sandbox.slack.id_generator import IdGenerator
 
 TRIGGER_SECONDS = 3.0
 RESPONSE_SECONDS = 30 * 60.0
@@ -22,8 +22,8 @@ class Trigger:
 
 
 @dataclass(kw_only=True)
-class Place:
-    """Where the answers of a response URL go: to a person in a channel, or over a message."""
+class ResponseTarget:
+    """The target of a response URL: a person in a channel, or a message to replace."""
 
     user: str
     channel: str
@@ -32,28 +32,28 @@ class Place:
 
 @dataclass(kw_only=True)
 class ResponseUrl:
-    place: Place
+    place: ResponseTarget
     born: float
     uses: int = 0
 
 
-class Passes:
-    """All triggers and response URLs handed out."""
+class TriggerStore:
+    """Issues and checks triggers and response URLs."""
 
-    def __init__(self, clock: Callable[[], float], stamps: Stamps, team: str) -> None:
+    def __init__(self, clock: Callable[[], float], ids: IdGenerator, team: str) -> None:
         self._clock = clock
-        self._stamps = stamps
+        self._ids = ids
         self._team = team.removeprefix("T")
         self._triggers: dict[str, Trigger] = {}
         self._urls: dict[str, ResponseUrl] = {}
 
     def trigger(self, user: str, view_id: str | None = None) -> str:
-        trigger_id = f"{self._stamps.id('')}.{self._team}.{self._stamps.secret()}"
+        trigger_id = f"{self._ids.id('')}.{self._team}.{self._ids.secret()}"
         self._triggers[trigger_id] = Trigger(user=user, view_id=view_id, born=self._clock())
         return trigger_id
 
     def check_trigger(self, trigger_id: str) -> Trigger:
-        """The trigger, if it can be exchanged now.
+        """Return the trigger if it is valid now.
 
         Raises:
             ApiError: invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
@@ -67,13 +67,13 @@ class Passes:
             raise ApiError("expired_trigger_id")
         return trigger
 
-    def response_token(self, place: Place) -> str:
-        token = self._stamps.secret()
+    def response_token(self, place: ResponseTarget) -> str:
+        token = self._ids.secret()
         self._urls[token] = ResponseUrl(place=place, born=self._clock())
         return token
 
-    def use_response(self, token: str) -> Place:
-        """Counts one use.
+    def use_response(self, token: str) -> ResponseTarget:
+        """Count one use, and return the target.
 
         Raises:
             ApiError: no_such_url, expired_url, used_url.

@@ -1,4 +1,4 @@
-"""What Slack demands of a view (modal or Home tab) before it shows it.
+"""Validates views (modals and Home tabs).
 
 Source: docs.slack.dev, surfaces/modals and reference/views.
 """
@@ -12,7 +12,7 @@ from bot.sandbox.slack.elements import ID, plain
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.rules import Rule, anything, at, boolean, one_of, shape, string
 
-LARGEST_VIEW = 250_000  # bytes
+MAX_VIEW = 250_000  # bytes
 
 _COMMON: dict[str, Rule] = {
     "private_metadata": string(3000),
@@ -29,12 +29,12 @@ _HOME = shape({"type": one_of("home"), "blocks": anything}, _COMMON)
 
 
 def checked_view(view: object, kind: str = "modal") -> dict[str, Any]:
-    """The view itself when Slack would show it.
+    """Return the view when Slack would accept it.
 
     Raises:
-        ApiError: `view_too_large` or `invalid_arguments`, with a sentence for each fault.
+        ApiError: `view_too_large` or `invalid_arguments`, with a sentence for each problem.
     """
-    if len(json.dumps(view, ensure_ascii=False).encode()) > LARGEST_VIEW:
+    if len(json.dumps(view, ensure_ascii=False).encode()) > MAX_VIEW:
         raise ApiError("view_too_large")
     if not isinstance(view, dict):
         raise ApiError("invalid_arguments", [at("/view", "must be an object")])

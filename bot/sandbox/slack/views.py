@@ -1,21 +1,21 @@
-"""Open modals (a stack a person, three deep) and Home tabs."""
+"""Open modals (one stack per person, at most three deep) and Home tabs."""
 
 import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.inputs import Values, initial_values
-from bot.sandbox.slack.stamps import Stamps
 from bot.sandbox.slack.workspace import User, Workspace
 
 Json = dict[str, Any]
-DEEPEST = 3
+MAX_DEPTH = 3
 
 
 @dataclass(kw_only=True)
 class View:
-    """A view on somebody's screen, with what they have filled in so far."""
+    """A view on a person's screen, with the values they filled in."""
 
     id: str
     user: User
@@ -30,11 +30,11 @@ class View:
 
 
 class Views:
-    """All views on all screens."""
+    """The open views of all people."""
 
-    def __init__(self, workspace: Workspace, stamps: Stamps) -> None:
+    def __init__(self, workspace: Workspace, ids: IdGenerator) -> None:
         self._workspace = workspace
-        self._stamps = stamps
+        self._ids = ids
         self._stacks: dict[str, list[View]] = {}
         self._homes: dict[str, View] = {}
 
@@ -49,7 +49,7 @@ class Views:
         """An open view.
 
         Raises:
-            ApiError: not_found (never opened, or closed meanwhile).
+            ApiError: not_found (never opened, or closed since).
         """
         everywhere = [view for stack in self._stacks.values() for view in stack]
         for view in (*everywhere, *self._homes.values()):
@@ -58,14 +58,14 @@ class Views:
         raise ApiError("not_found")
 
     def open(self, user: User, content: Json) -> View:
-        """Opens a root view; one that was open before gives way."""
+        """Open a root view in place of any open stack."""
         self._check_external_id(content)
         view = self._new(user, content)
         self._stacks[user.id] = [view]
         return view
 
     def push(self, user: User, content: Json) -> View:
-        """Lays a view over the visible one.
+        """Push a view over the visible one.
 
         Raises:
             ApiError: not_found (nothing open), push_limit_reached, duplicate_external_id.
@@ -73,7 +73,7 @@ class Views:
         stack = self.stack(user.id)
         if not stack:
             raise ApiError("not_found")
-        if len(stack) >= DEEPEST:
+        if len(stack) >= MAX_DEPTH:
             raise ApiError("push_limit_reached")
         self._check_external_id(content)
         view = self._new(user, content, over=stack[-1])
@@ -89,16 +89,16 @@ class Views:
         return self._homes[user.id]
 
     def update(self, view: View, content: Json) -> None:
-        """Replaces the content; what was filled in survives under the same block and action ids."""
+        """Replace the content; values under the same block and action ids are kept."""
         self._check_external_id(content, but=view)
         view.before.append(view.content)
         view.content = self._completed(content)
         view.values = initial_values(view.content["blocks"], kept=view.values)
         view.errors = {}
-        view.hash = self._stamps.hash()
+        view.hash = self._ids.hash()
 
     def close(self, view: View) -> None:
-        """Takes the view, and what lies over it, off the screen."""
+        """Remove the view, and all views pushed over it."""
         stack = self.stack(view.user.id)
         if view in stack:
             del stack[stack.index(view) :]
@@ -107,7 +107,7 @@ class Views:
         self._stacks[user] = []
 
     def as_json(self, view: View) -> Json:
-        """The view as Slack's answers and payloads carry it."""
+        """Return the view as responses and payloads contain it."""
         app = self._workspace.app
         return {
             "id": view.id,
@@ -123,13 +123,13 @@ class Views:
         }
 
     def _new(self, user: User, content: Json, over: View | None = None) -> View:
-        view_id = self._stamps.id("V")
+        view_id = self._ids.id("V")
         completed = self._completed(content)
         return View(
             id=view_id,
             user=user,
             content=completed,
-            hash=self._stamps.hash(),
+            hash=self._ids.hash(),
             root_id=over.root_id if over else view_id,
             previous_id=over.id if over else None,
             values=initial_values(completed["blocks"]),
@@ -139,7 +139,7 @@ class Views:
         empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
         buttons = {"submit": None, "close": None} if content["type"] == "modal" else {}
         flags = {"clear_on_close": False, "notify_on_close": False}
-        return {**empty, **buttons, **flags, **content, "blocks": named(content["blocks"])}
+        return {**empty, **buttons, **flags, **content, "blocks": with_ids(content["blocks"])}
 
     def _check_external_id(self, content: Json, but: View | None = None) -> None:
         external_id = content.get("external_id")
@@ -153,15 +153,15 @@ class Views:
             raise ApiError("duplicate_external_id")
 
 
-def named(blocks: list[Json]) -> list[Json]:
-    """A copy in which every block and interactive element has its id, as Slack gives them."""
-    named_blocks: list[Json] = copy.deepcopy(blocks)
-    for block in named_blocks:
-        block.setdefault("block_id", Stamps.block_id())
+def with_ids(blocks: list[Json]) -> list[Json]:
+    """Return a copy in which every block and interactive element has an id."""
+    copied: list[Json] = copy.deepcopy(blocks)
+    for block in copied:
+        block.setdefault("block_id", IdGenerator.block_id())
         accessory = [block["accessory"]] if "accessory" in block else []
         element = [block["element"]] if block["type"] == "input" else []
         elements = block["elements"] if block["type"] == "actions" else []
         for part in (*accessory, *element, *elements):
             if part["type"] != "image":
-                part.setdefault("action_id", Stamps.block_id())
-    return named_blocks
+                part.setdefault("action_id", IdGenerator.block_id())
+    return copied

@@ -1,4 +1,4 @@
-"""Answers `/api/<method>`: token, scope, arguments, effect, record, and the faults on demand."""
+"""Handles `/api/<method>`: token, scope, arguments, effect, record, and injected faults."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ Json = dict[str, Any]
 
 
 class WebApi:
-    """The Web API over one world."""
+    """The Web API of one world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One call from the first byte to the last, faults included."""
+        """Handle one call, including an injected fault."""
         name = request.match_info["method"]
         fault = self._world.faults.next(name)
         late = fault.seconds if fault and fault.kind == "delay" else 0.0
@@ -58,19 +58,19 @@ class WebApi:
         if limited:
             headers["Retry-After"] = "1"
         status = 429 if limited else 200
-        self._note(name, args, body.get("error"), status)
+        self._record(name, args, body.get("error"), status)
         return web.json_response(body, status=status, headers=headers)
 
     async def _fail(self, request: web.Request, name: str, fault: Fault) -> web.StreamResponse:
         args = await self._arguments(request, name)
         status = {"ratelimited": 429, "status": fault.status}.get(fault.kind, 200)
         code = fault.code if fault.kind == "error" else fault.kind
-        self._note(name, args, code, status)
+        self._record(name, args, code, status)
         if fault.kind == "reset_before":
             return _broken(request)
         return _odd_answer(fault, code, status)
 
-    def _note(self, name: str, args: Args, error: str | None, status: int) -> None:
+    def _record(self, name: str, args: Args, error: str | None, status: int) -> None:
         shown = {key: value for key, value in args.values.items() if key != "token"}
         call = Call(
             method=name,
@@ -80,7 +80,7 @@ class WebApi:
             status=status,
             at=self._world.clock(),
         )
-        self._world.note_call(call)
+        self._world.record_call(call)
 
 
 _INSTEAD = ("reset_before", "ratelimited", "error", "status", "garbage")
@@ -92,7 +92,7 @@ def _token(request: web.Request, args: Args) -> str:
 
 
 def _broken(request: web.Request) -> web.Response:
-    """Breaks the connection instead of answering."""
+    """Abort the connection instead of responding."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -1,11 +1,11 @@
-"""The workspace that the stand-in plays: people, channels, user groups and the installed app."""
+"""The workspace: people, channels, user groups and the installed app."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.sandbox.slack.errors import CannotDo
 
-# What the bot asks for; `chat:write.public` and the `im:` scopes are left for tests to grant.
+# The scopes of the manifest; tests grant `chat:write.public` and the `im:` scopes.
 DEFAULT_SCOPES = (
     "channels:read",
     "chat:write",
@@ -70,7 +70,7 @@ class Group:
 
 @dataclass(kw_only=True)
 class App:
-    """The installed app: its identities, its public-on-purpose credentials, what it was granted."""
+    """The installed app: ids, credentials (public on purpose) and granted scopes."""
 
     id: str = "A0SANDBOX1"
     name: str = "Cancel restore"
@@ -78,7 +78,7 @@ class App:
     bot_user: str = "U0BOT00001"
     bot_token: str = "xoxb-sandbox-bot-token"
     app_token: str = "xapp-1-A0SANDBOX1-sandbox-app-token"
-    #: In the form of Slack's, without which the bot warns.
+    #: The bot warns about a secret without this form.
     signing_secret: str = "5a4db0c55ec2e75a4db0c55ec2e75a4d"
     verification_token: str = "sandbox-verification-token"
     scopes: set[str] = field(default_factory=lambda: set(DEFAULT_SCOPES))
@@ -90,7 +90,7 @@ class App:
 
 @dataclass(kw_only=True)
 class Workspace:
-    """Everything that exists before anybody does anything; tests change it as they like."""
+    """Teams, people, channels and groups; tests may change them at any time."""
 
     team: Team
     app: App = field(default_factory=App)
@@ -98,7 +98,7 @@ class Workspace:
     users: dict[str, User] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
-    has_user_groups: bool = True  # free plans have none: `plan_upgrade_required`
+    has_user_groups: bool = True  # False: `plan_upgrade_required`, as on free plans
 
     def add(self, *things: User | Channel | Group) -> None:
         for thing in things:
@@ -115,7 +115,7 @@ class Workspace:
         for user in self.users.values():
             if who == user.id or name == user.name.lower():
                 return user
-        raise CannotDo(f"There is nobody called {who} in this workspace.")
+        raise CannotDo(f"No person is called {who} in this workspace.")
 
     def channel(self, where: str) -> Channel:
         """A channel by id or by name (`ops`, `#ops`)."""
@@ -123,13 +123,13 @@ class Workspace:
         for channel in self.channels.values():
             if where == channel.id or (channel.kind != "im" and name == channel.name):
                 return channel
-        raise CannotDo(f"There is no channel called {where} in this workspace.")
+        raise CannotDo(f"No channel is called {where} in this workspace.")
 
     def team_of(self, user: User) -> Team:
         return next(t for t in (self.team, *self.other_teams) if t.id == user.team_id)
 
     def is_here(self, user: User) -> bool:
-        """Whether the person belongs to this workspace (not a Slack Connect stranger)."""
+        """Whether the person belongs to this workspace (as opposed to Slack Connect)."""
         return user.team_id == self.team.id
 
     def direct_message(self, user: User) -> Channel:

@@ -1,15 +1,15 @@
-"""All state of the stand-in in one place, shared by the Web API and by what people do."""
+"""All state of the fake Slack, shared by the Web API and by the actions of people."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bot.sandbox.slack.event_bus import EventBus
 from bot.sandbox.slack.faults import Faults
+from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.messages import Message, Messages
-from bot.sandbox.slack.news import News
-from bot.sandbox.slack.stamps import Stamps
-from bot.sandbox.slack.triggers import Passes
+from bot.sandbox.slack.triggers import TriggerStore
 from bot.sandbox.slack.views import View, Views
 from bot.sandbox.slack.workspace import Workspace
 
@@ -18,14 +18,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How strict or how odd this Slack is.
+    """Where Slack's behaviour varies or is undocumented.
 
-    `client_msg_id`: whether a repeated one gives the first message back or posts again.
-    `connect_team`: whose team `team.id` is when a stranger clicks: the app's or their own.
-    `rate_limit`: whether a channel takes one post a second only.
-    `ack_seconds`: how long an ack may take (real seconds).
-    `latency`: real seconds that each call of the Web API takes at least, and each new connection.
-    `lost_envelopes`: whether what a lost connection was to bring goes over another one, or is lost.
+    `client_msg_id`: whether a repeated id returns the first message or posts again.
+    `connect_team`: whose team `team.id` is when an external person clicks: the app's or their own.
+    `rate_limit`: whether a channel accepts only one post a second.
+    `ack_seconds`: time limit of an ack (real seconds).
+    `latency`: least duration of each Web API call and each new connection (real seconds).
+    `lost_envelopes`: whether unacked envelopes of a lost connection are sent again.
     """
 
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
@@ -38,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call of the Web API as it was answered; `args` never hold a token."""
+    """A call of the Web API with its result; `args` never contain a token."""
 
     method: str
     args: Json
@@ -50,7 +50,7 @@ class Call:
 
 @dataclass
 class World:
-    """What is so in this Slack."""
+    """The workspace, its messages and views, and the records of calls and violations."""
 
     workspace: Workspace
     clock: Callable[[], float]
@@ -63,24 +63,26 @@ class World:
     posts: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
 
     def __post_init__(self) -> None:
-        self.stamps = Stamps(self.clock)
-        self.news = News(self.clock)
-        self.messages = Messages(self.stamps)
-        self.views = Views(self.workspace, self.stamps)
-        self.passes = Passes(self.clock, self.stamps, self.workspace.team.id)
+        self.ids = IdGenerator(self.clock)
+        self.events = EventBus(self.clock)
+        self.messages = Messages(self.ids)
+        self.views = Views(self.workspace, self.ids)
+        self.triggers = TriggerStore(self.clock, self.ids, self.workspace.team.id)
 
-    def note_call(self, call: Call) -> None:
+    def record_call(self, call: Call) -> None:
         self.calls.append(call)
-        self.news.tell("call", method=call.method, ok=call.ok, error=call.error, args=call.args)
+        self.events.publish(
+            "call", method=call.method, ok=call.ok, error=call.error, args=call.args
+        )
 
     def complain(self, sentence: str) -> None:
-        """Records something that the bot did and that Slack's documentation forbids."""
+        """Record a violation of Slack's documented rules."""
         self.complaints.append(sentence)
-        self.news.tell("complaint", text=sentence)
+        self.events.publish("complaint", text=sentence)
 
-    def tell_message(self, kind: str, message: Message) -> None:
-        self.news.tell(kind, message=message.snapshot())
+    def publish_message(self, kind: str, message: Message) -> None:
+        self.events.publish(kind, message=message.snapshot())
 
-    def tell_view(self, view: View) -> None:
+    def publish_view(self, view: View) -> None:
         kind = "home" if view.content["type"] == "home" else "view"
-        self.news.tell(kind, user=view.user.id, view=self.views.as_json(view))
+        self.events.publish(kind, user=view.user.id, view=self.views.as_json(view))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.event_bus import ChangeEvent
     from tests.acceptance.durability.house import House
 
     Json = dict[str, Any]
@@ -111,17 +111,17 @@ def once_the_card_stands(then: Moment) -> Moment:
 async def _slack_call(house: House, method: str, *, reply: bool, act: Callable[[], None]) -> None:
     came = asyncio.Event()
 
-    def heard(item: Item) -> None:
+    def heard(item: ChangeEvent) -> None:
         if not came.is_set() and _is_call(item, method, reply=reply):
             act()
             came.set()
 
-    unsubscribe = house.slack.world.news.subscribe(heard)
+    unsubscribe = house.slack.world.events.subscribe(heard)
     await asyncio.wait_for(came.wait(), 15)
     unsubscribe()
 
 
-def _is_call(item: Item, method: str, *, reply: bool) -> bool:
+def _is_call(item: ChangeEvent, method: str, *, reply: bool) -> bool:
     data: Mapping[str, Any] = item.data
     if item.kind != "call" or data["method"] != method:
         return False

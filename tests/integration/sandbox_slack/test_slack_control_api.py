@@ -52,19 +52,23 @@ async def test_what_was_said_comes_back_as_it_stands(outside: aiohttp.ClientSess
 @pytest.mark.parametrize(
     ("path", "body", "part"),
     [
-        ("acts/types", {"user": "nobody", "channel": "#ops", "line": "/a"}, "nobody called nobody"),
+        (
+            "acts/types",
+            {"user": "nobody", "channel": "#ops", "line": "/a"},
+            "No person is called nobody",
+        ),
         ("acts/types", {"user": "rina"}, "types needs channel and line (its fields: user, ch"),
         ("acts/opens_home", {"user": "rina", "tab": "home"}, "opens_home takes no tab (its field"),
         ("acts/opens_home", {"user": 7}, "opens_home: user must be a text."),
-        ("acts/submits", {"user": "rina", "view": "V9"}, "There is no view V9 open."),
+        ("acts/submits", {"user": "rina", "view": "V9"}, "View V9 is not open."),
         ("acts/submits", {"user": "rina", "values": []}, "values must be an object or null."),
         ("acts/clicks", {"user": "rina", "thing": {}, "action_id": "a"}, "thing must be a view,"),
         ("faults", {"kind": "delay", "seconds": "4"}, "A fault: seconds must be a number."),
         ("faults", {"kind": "delay", "times": "two"}, "times a whole number."),
         ("request_url", {"url": 80}, "url must be a text, or null for Socket Mode."),
-        ("acts/until", {}, "There is no act until"),
-        ("faults", {"method": "auth.test", "kind": "earthquake"}, "There is no fault earthquake"),
-        ("sockets", {"do": "dance"}, "Say what to do"),
+        ("acts/until", {}, "Unknown action until"),
+        ("faults", {"method": "auth.test", "kind": "earthquake"}, "Unknown fault earthquake"),
+        ("sockets", {"do": "dance"}, "do must be cut"),
     ],
 )
 async def test_what_cannot_be_done_is_told_in_a_sentence(
@@ -77,7 +81,8 @@ async def test_what_cannot_be_done_is_told_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("body", "message"), [("{", "The body is no JSON."), ("[]", "The body must be a JSON object.")]
+    ("body", "message"),
+    [("{", "The body is not valid JSON."), ("[]", "The body must be a JSON object.")],
 )
 async def test_a_body_that_is_no_object_is_told_too(
     outside: aiohttp.ClientSession, body: str, message: str
@@ -134,8 +139,8 @@ async def test_an_act_is_told_before_the_app_answers_it(
     app.answers = [Answer(body="Looking.")]
     kinds = []
     told = []
-    slack.world.news.subscribe(lambda item: kinds.append(item.kind))
-    slack.world.news.subscribe(lambda item: told.append(item.data.get("what")))
+    slack.world.events.subscribe(lambda item: kinds.append(item.kind))
+    slack.world.events.subscribe(lambda item: told.append(item.data.get("what")))
 
     await slack.people.types("rina", "#ops", "/cancel-restore 42")
 
@@ -148,7 +153,7 @@ async def test_a_page_of_ones_own_takes_the_banners_place() -> None:
         return web.Response(text="a page")
 
     slack = FakeSlackServer()
-    slack.front = [web.get("/", page)]
+    slack.extra_routes = [web.get("/", page)]
     async with slack, aiohttp.ClientSession(slack.base_url) as session, session.get("/") as answer:
         text = await answer.text()
 

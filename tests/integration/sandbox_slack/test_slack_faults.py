@@ -86,5 +86,5 @@ async def test_an_answer_can_be_late(slack: FakeSlackServer, client: AsyncWebCli
 
 
 def test_a_fault_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="There is no fault earthquake"):
+    with pytest.raises(ValueError, match="Unknown fault earthquake"):
         Fault(kind="earthquake")  # type: ignore[arg-type] # that is the point

@@ -59,7 +59,7 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
         assert "operation_timeout" in shown["text"]
         await wire.ack(await wire.receive())
         await slack.until(lambda: slack.complaints)
-        assert "An ack came late" in slack.complaints[0]
+        assert "An ack is late" in slack.complaints[0]
 
 
 async def test_without_a_connection_the_person_sees_that_the_app_is_away(
@@ -133,7 +133,7 @@ async def test_a_frame_that_is_no_ack_is_noticed(slack: FakeSlackServer, wire: W
 
     await slack.until(lambda: slack.complaints)
 
-    assert "no ack" in slack.complaints[0]
+    assert "not an ack" in slack.complaints[0]
 
 
 async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:

@@ -71,7 +71,7 @@ async def test_refresh_of_both_connections_loses_no_command() -> None:
     """What comes over the old connections is answered until Slack has closed them."""
     async with slack_with(lost_envelopes="drop", latency=0.05) as slack, taking(slack) as receiver:
         counts: list[int] = []
-        slack.world.news.subscribe(lambda item: counts.append(item.data.get("connections", 2)))
+        slack.world.events.subscribe(lambda item: counts.append(item.data.get("connections", 2)))
         async with streaming(slack, every=0.01) as stream:
             for reason in ("refresh_requested", "warning"):
                 await slack.sockets.disconnect(reason, grace=0.7)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.event_bus import ChangeEvent
     from tests.tools.bench.report import Scale
 
 Json = dict[str, Any]
@@ -120,7 +120,7 @@ class House:
         elif "/restoreJobs/" in call.path:
             self.saw(READS["DELETE" in self.seen])
 
-    def slack_changed(self, item: Item) -> None:
+    def slack_changed(self, item: ChangeEvent) -> None:
         """Note the messages of the request; the last are those that say how it ended."""
         message = item.data.get("message") or {}
         state = ((message.get("metadata") or {}).get("event_payload") or {}).get("state")
@@ -180,7 +180,7 @@ async def _open(stack: AsyncExitStack) -> House:
     }
     house = House(slack=slack, atlas=atlas, bot=bot, bare=bare)
     stack.callback(atlas.wire.subscribe(house.atlas_answered))
-    stack.callback(slack.world.news.subscribe(house.slack_changed))
+    stack.callback(slack.world.events.subscribe(house.slack_changed))
     await bot.ready()
     return house
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.event_bus import ChangeEvent
     from tests.tools.bench.footprint import House
     from tests.tools.bench.report import Cell, Scale
 
@@ -76,7 +76,7 @@ class Rush:
         self.submissions.append(time.monotonic() - began)
         self.refused += not ack.ok
 
-    def slack_changed(self, item: Item) -> None:
+    def slack_changed(self, item: ChangeEvent) -> None:
         message: Mapping[str, Any] = item.data.get("message") or {}
         told = (message.get("metadata") or {}).get("event_payload") or {}
         if item.kind == "message" and "thread_ts" in message and told.get("state") == "cancelled":
@@ -123,7 +123,7 @@ async def rush(loops: int) -> Rush:
         await house.work(PEOPLE)
         seen = Rush(house)
         unsubscribe = [
-            house.slack.world.news.subscribe(seen.slack_changed),
+            house.slack.world.events.subscribe(seen.slack_changed),
             house.atlas.wire.subscribe(seen.atlas_answered),
         ]
         with busy(loops):

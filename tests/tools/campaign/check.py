@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Found = tuple[Rule, str]
 
 #: The one complaint of the stand-in that is no fault of the bot's: it stood still, or was slow.
-LATE_ACK = "An ack came late"
+LATE_ACK = "An ack is late"
 
 #: Seconds by which a message's stamp may be earlier than the message.
 STAMP = 1.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.sandbox.slack import Ack
-    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.event_bus import ChangeEvent
     from bot.sandbox.slack.views import View
     from tests.acceptance.house import House
 
@@ -90,7 +90,7 @@ class Target:
         slack = self.house.slack
         transport = slack.http if self.http else slack.sockets
         seen: list[str] = []
-        unsubscribe = slack.world.news.subscribe(lambda item: seen.extend(_answers(item)))
+        unsubscribe = slack.world.events.subscribe(lambda item: seen.extend(_answers(item)))
         try:
             refused, called = self.listener.refused, len(slack.calls)
             ack = await transport.send(kind, payload)
@@ -142,7 +142,7 @@ class Target:
             raise Found(f"{len(deletes)} cancelled, which nobody approved, after {thrown!r}")
 
 
-def _answers(item: Item) -> list[str]:
+def _answers(item: ChangeEvent) -> list[str]:
     if item.kind == "call":
         return [item.data["method"]] if item.data["method"] in ANSWERING_CALLS else []
     return [item.kind] if item.kind in ANSWERS else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bot.sandbox.slack.elements import OPTIONS
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.responses import respond
-from bot.sandbox.slack.triggers import Place
+from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.view_rules import checked_view
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def faults_in_answer(world: World, kind: str, body: object) -> Iterator[str]:
         return
     try:
         if kind == "slash_commands" and body:
-            respond(world, Place(user="U0RINA0001", channel="C0OPS00001"), body)
+            respond(world, ResponseTarget(user="U0RINA0001", channel="C0OPS00001"), body)
         if body.get("response_action") == "update":
             checked_view(body.get("view"))
     except ApiError as error:

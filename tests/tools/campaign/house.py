@@ -193,7 +193,7 @@ async def opened(
         wires.append(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
         board, courier = Board(known), Courier(slack, dice)
-        slack.world.news.subscribe(board.heard)
+        slack.world.events.subscribe(board.heard)
         slack.people.delivery = courier
         house = House(
             plan=plan,

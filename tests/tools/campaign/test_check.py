@@ -11,7 +11,7 @@ import pytest
 from bot.cancellation.events import Event, EventName, chain
 from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from bot.sandbox.slack.news import Item
+from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.tools.campaign.check import violations
 from tests.tools.campaign.people import Story
 from tests.tools.campaign.relay import Struck
@@ -79,7 +79,7 @@ class Aftermath:
             "blocks": [self.story.job.id],
             "metadata": {"event_payload": payload},
         }
-        self.board.heard(Item(kind="message", data={"message": message}, at=0.0))
+        self.board.heard(ChangeEvent(kind="message", data={"message": message}, at=0.0))
         return str(message["ts"])
 
     def record(self, *course: tuple[EventName, str | None], request: str = "r1") -> None:
@@ -380,7 +380,7 @@ def test_a_secret_on_record_or_in_slack_is_found() -> None:
 
 def test_what_slack_complains_of_is_found_but_for_late_acks() -> None:
     after = went_well()
-    after.slack.complaints.extend(["An ack came late or for nothing: envelope 1", "no such view"])
+    after.slack.complaints.extend(["An ack is late or unexpected: envelope 1", "no such view"])
 
     assert after.found() == [f"{Rule.COMPLAINTS}: no such view"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.slack import FakeSlackServer
-    from bot.sandbox.slack.news import Item
+    from bot.sandbox.slack.event_bus import ChangeEvent
 
 Json = dict[str, Any]
 
@@ -137,7 +137,7 @@ class Board:
         self.threads: dict[str, Thread] = {}
         self.by_job: defaultdict[str, list[Thread]] = defaultdict(list)
 
-    def heard(self, item: Item) -> None:
+    def heard(self, item: ChangeEvent) -> None:
         if item.kind in ("message", "message_changed"):
             self._note(item.data["message"])
 

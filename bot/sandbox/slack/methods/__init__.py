@@ -1,10 +1,10 @@
 """The Web API's methods, by the names of Slack's reference."""
 
-from bot.sandbox.slack.methods import chat, conversations, people, views
+from bot.sandbox.slack.methods import chat, conversations, users, views
 from bot.sandbox.slack.methods.method import Method
 
 METHODS: dict[str, Method] = {
-    **people.METHODS,
+    **users.METHODS,
     **conversations.METHODS,
     **chat.METHODS,
     **views.METHODS,

@@ -6,7 +6,7 @@ from bot.sandbox.slack.arguments import Args
 from bot.sandbox.slack.auth import Caller
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.messages import Message
-from bot.sandbox.slack.methods.content import LONGEST_EDIT, content_of, must_say
+from bot.sandbox.slack.methods.content import MAX_EDIT, content_of, require_content
 from bot.sandbox.slack.methods.conversations import direct_message, is_in, visible_channel
 from bot.sandbox.slack.methods.method import Method
 from bot.sandbox.slack.workspace import Channel
@@ -16,8 +16,8 @@ Json = dict[str, Any]
 POSTS_A_SECOND = 1
 
 
-def signature(world: World) -> Json:
-    """The fields by which a message shows that the app wrote it."""
+def author_fields(world: World) -> Json:
+    """Return the fields that mark a message as the app's."""
     app, team = world.workspace.app, world.workspace.team
     profile = {"id": app.bot_id, "app_id": app.id, "name": app.name, "team_id": team.id}
     return {
@@ -31,17 +31,17 @@ def signature(world: World) -> Json:
 
 def post_message(world: World, args: Args, caller: Caller) -> Json:
     channel = _writable(world, args.text("channel"), caller)
-    content = must_say(content_of(args))
+    content = require_content(content_of(args))
     content |= _thread(world, channel, args)
-    if repeated := _repeated(world, channel, args):
+    if repeated := _find_duplicate(world, channel, args):
         return _posted(repeated)
-    _respect_rate(world, channel)
+    _check_rate_limit(world, channel)
     message = world.messages.post(
         channel.id,
-        {"text": "", **signature(world), **content},
+        {"text": "", **author_fields(world), **content},
         client_msg_id=args.text("client_msg_id"),
     )
-    world.tell_message("message", message)
+    world.publish_message("message", message)
     return _posted(message)
 
 
@@ -67,7 +67,7 @@ def _direct(world: World, user_id: str) -> Channel:
     try:
         return direct_message(world, user_id)
     except ApiError as error:
-        # The method's own list knows no error about a person but this one.
+        # The method documents no other error about a person.
         unknown = error.code in ("user_not_found", "user_disabled")
         raise ApiError("channel_not_found" if unknown else error.code) from None
 
@@ -84,7 +84,7 @@ def _thread(world: World, channel: Channel, args: Args) -> Json:
     return {"thread_ts": thread_ts}
 
 
-def _repeated(world: World, channel: Channel, args: Args) -> Message | None:
+def _find_duplicate(world: World, channel: Channel, args: Args) -> Message | None:
     before = world.messages.with_client_id(args.text("client_msg_id"))
     if before is None or world.settings.client_msg_id == "ignore":
         return None
@@ -95,7 +95,7 @@ def _repeated(world: World, channel: Channel, args: Args) -> Message | None:
     return before
 
 
-def _respect_rate(world: World, channel: Channel) -> None:
+def _check_rate_limit(world: World, channel: Channel) -> None:
     if not world.settings.rate_limit:
         return
     now, recent = world.clock(), world.posts[channel.id]
@@ -108,34 +108,34 @@ def _respect_rate(world: World, channel: Channel) -> None:
 
 def post_ephemeral(world: World, args: Args, caller: Caller) -> Json:
     channel = _writable(world, args.text("channel"), caller)
-    content = must_say(content_of(args))
-    if len(content.get("text", "")) > LONGEST_EDIT:
+    content = require_content(content_of(args))
+    if len(content.get("text", "")) > MAX_EDIT:
         raise ApiError("msg_too_long")
     if args.text("user") not in channel.members:
         raise ApiError("user_not_in_channel")
-    content = {"text": "", **signature(world), **content, **_thread(world, channel, args)}
-    message = world.messages.whisper(channel.id, args.text("user"), content)
-    world.tell_message("ephemeral", message)
+    content = {"text": "", **author_fields(world), **content, **_thread(world, channel, args)}
+    message = world.messages.post_ephemeral(channel.id, args.text("user"), content)
+    world.publish_message("ephemeral", message)
     return {"message_ts": message.ts}
 
 
 def update(world: World, args: Args, _caller: Caller) -> Json:
-    """Edits a message of the app; blocks and metadata that are not given stay as they are."""
-    message = _own(world, args, "cant_update_message")
+    """Edit a message of the app; blocks and metadata that are not given stay unchanged."""
+    message = _own_message(world, args, "cant_update_message")
     if world.workspace.channels[message.channel].is_archived:
         raise ApiError("is_inactive")
     content = content_of(args)
     if not {"text", "blocks"} & set(content):
         raise ApiError("no_text")
-    if len(content.get("text", "")) > LONGEST_EDIT:
+    if len(content.get("text", "")) > MAX_EDIT:
         raise ApiError("msg_too_long")
-    must_say({**message.content, **content})
+    require_content({**message.content, **content})
     world.messages.edit(message, content, by=world.workspace.app.bot_user)
-    world.tell_message("message_changed", message)
+    world.publish_message("message_changed", message)
     return {**_posted(message), "text": message.content["text"]}
 
 
-def _own(world: World, args: Args, refusal: str) -> Message:
+def _own_message(world: World, args: Args, refusal: str) -> Message:
     channel = visible_channel(world, args.text("channel"))
     message = world.messages.find(channel.id, args.text("ts"))
     if message is None or message.only_for:
@@ -146,9 +146,9 @@ def _own(world: World, args: Args, refusal: str) -> Message:
 
 
 def delete(world: World, args: Args, _caller: Caller) -> Json:
-    message = _own(world, args, "cant_delete_message")
+    message = _own_message(world, args, "cant_delete_message")
     world.messages.remove(message)
-    world.tell_message("message_deleted", message)
+    world.publish_message("message_deleted", message)
     return {"channel": message.channel, "ts": message.ts}
 
 

@@ -1,16 +1,16 @@
-"""What a message may say: text, blocks and metadata, checked as Slack checks them."""
+"""Validates the content of messages: text, blocks and metadata."""
 
 from typing import Any
 
 from bot.sandbox.slack.arguments import Args
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.views import named
+from bot.sandbox.slack.views import with_ids
 
 Json = dict[str, Any]
-LONGEST_TEXT = 40_000  # longer text is cut
-LONGEST_EDIT = 4_000  # chat.update and chat.postEphemeral refuse longer text
-LARGEST_METADATA = 16_000
+MAX_TEXT = 40_000  # longer text is cut
+MAX_EDIT = 4_000  # chat.update and chat.postEphemeral refuse longer text
+MAX_METADATA = 16_000
 
 
 def checked_blocks(blocks: object) -> list[Json]:
@@ -23,7 +23,7 @@ def checked_blocks(blocks: object) -> list[Json]:
         raise ApiError("invalid_blocks_format")
     if found := problems(blocks, "message"):
         raise ApiError("invalid_blocks", found, errors=found)
-    return named(blocks)
+    return with_ids(blocks)
 
 
 def content_of(args: Args) -> Json:
@@ -38,7 +38,7 @@ def content_of(args: Args) -> Json:
     if "attachments" in args and args.parsed("attachments"):
         raise ApiError("not_in_sandbox", ["attachments are not played; use blocks"])
     if "text" in args:
-        content["text"] = args.text("text")[:LONGEST_TEXT]
+        content["text"] = args.text("text")[:MAX_TEXT]
     if (blocks := args.parsed("blocks", "invalid_blocks_format")) is not None:
         content["blocks"] = checked_blocks(blocks)
     if (metadata := args.parsed("metadata", "invalid_metadata_format")) is not None:
@@ -46,8 +46,8 @@ def content_of(args: Args) -> Json:
     return content
 
 
-def must_say(content: Json) -> Json:
-    """Refuses content that shows nothing (`no_text`)."""
+def require_content(content: Json) -> Json:
+    """Raise `no_text` for content without text and blocks."""
     if not content.get("text") and not content.get("blocks"):
         raise ApiError("no_text")
     return content
@@ -66,6 +66,6 @@ def checked_metadata(metadata: object) -> Json:
     shape = {name: type(value) for name, value in metadata.items()}
     if shape != {"event_type": str, "event_payload": dict} or not metadata["event_type"]:
         raise ApiError("invalid_metadata_schema")
-    if len(str(metadata)) > LARGEST_METADATA:
+    if len(str(metadata)) > MAX_METADATA:
         raise ApiError("metadata_too_large")
     return metadata

@@ -1,4 +1,4 @@
-"""conversations.info and conversations.open, and which channels the app can see."""
+"""conversations.info and conversations.open, and the visibility of channels."""
 
 from typing import Any
 

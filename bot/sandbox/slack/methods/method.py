@@ -1,4 +1,4 @@
-"""What one method of the Web API is: its effect, and who may call it how."""
+"""Describes one Web API method: its function, arguments, tokens and scopes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """`run` takes effect and gives the answer without `ok`.
+    """`run` executes the method and returns the response without `ok`.
 
     `any_of`: scopes of which one must be granted · `takes_json`: whether Slack reads a JSON body.
     """

@@ -16,15 +16,15 @@ Json = dict[str, Any]
 
 def open_(world: World, args: Args, _caller: Caller) -> Json:
     content = checked_view(args.parsed("view"))
-    trigger = world.passes.check_trigger(args.text("trigger_id"))
+    trigger = world.triggers.check_trigger(args.text("trigger_id"))
     view = world.views.open(world.workspace.user(trigger.user), content)
     return _shown(world, view, trigger)
 
 
 def push(world: World, args: Args, _caller: Caller) -> Json:
-    """Lays a view over the one in which the trigger was made."""
+    """Push a view over the one in which the trigger was created."""
     content = checked_view(args.parsed("view"))
-    trigger = world.passes.check_trigger(args.text("trigger_id"))
+    trigger = world.triggers.check_trigger(args.text("trigger_id"))
     if trigger.view_id is None:
         raise ApiError("not_found")
     view = world.views.push(world.workspace.user(trigger.user), content)
@@ -34,12 +34,12 @@ def push(world: World, args: Args, _caller: Caller) -> Json:
 def _shown(world: World, view: View, trigger: Trigger | None = None) -> Json:
     if trigger:
         trigger.used = True
-    world.tell_view(view)
+    world.publish_view(view)
     return {"view": world.views.as_json(view)}
 
 
 def update(world: World, args: Args, _caller: Caller) -> Json:
-    """Replaces an open view; with `hash` only if nobody has replaced it since."""
+    """Replace an open view; with `hash`, only if it is still that version."""
     if not args.text("view_id") and not args.text("external_id"):
         raise ApiError("invalid_arguments", ["missing required field: view_id"])
     view = world.views.find(view_id=args.text("view_id"), external_id=args.text("external_id"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.slack import CannotDo
-from bot.sandbox.slack.inputs import complaint, filled, initial_values
+from bot.sandbox.slack.inputs import filled_state, initial_values, validation_error
 
 Json = dict[str, Any]
 
@@ -44,27 +44,27 @@ def test_a_value_survives_where_block_and_action_stay_the_same() -> None:
 def test_an_option_is_chosen_by_its_value_or_its_text() -> None:
     chosen = {"type": "static_select", "selected_option": B}
 
-    assert filled(SELECT, "b", []) == chosen
-    assert filled(SELECT, "Beet", []) == chosen
+    assert filled_state(SELECT, "b", []) == chosen
+    assert filled_state(SELECT, "Beet", []) == chosen
 
 
 def test_an_option_that_is_not_there_cannot_be_chosen() -> None:
     with pytest.raises(CannotDo, match=r"no option 'c' to choose \(there are: a, b\)"):
-        filled(SELECT, "c", [])
+        filled_state(SELECT, "c", [])
 
 
 def test_an_external_select_offers_only_what_was_suggested() -> None:
     select = {"type": "external_select", "action_id": "s"}
 
-    assert filled(select, "a", [A]) == {"type": "external_select", "selected_option": A}
+    assert filled_state(select, "a", [A]) == {"type": "external_select", "selected_option": A}
     with pytest.raises(CannotDo):
-        filled(select, "b", [A])
+        filled_state(select, "b", [A])
 
 
 def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
     boxes = {"type": "checkboxes", "action_id": "s", "options": [A, B]}
 
-    assert filled(boxes, ["a", "b"], []) == {"type": "checkboxes", "selected_options": [A, B]}
+    assert filled_state(boxes, ["a", "b"], []) == {"type": "checkboxes", "selected_options": [A, B]}
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
 def test_slacks_client_keeps_back_what_is_not_filled_in_well(
     element: Json, value: object, sentence: str
 ) -> None:
-    assert complaint(block(element), filled(element, value, [])) == sentence
+    assert validation_error(block(element), filled_state(element, value, [])) == sentence
 
 
 def test_an_optional_input_may_stay_empty() -> None:
-    assert complaint(block(TEXT, optional=True), filled(TEXT, None, [])) == ""
+    assert validation_error(block(TEXT, optional=True), filled_state(TEXT, None, [])) == ""

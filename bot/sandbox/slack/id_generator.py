@@ -1,12 +1,12 @@
-"""Ids and time stamps that never repeat."""
+"""Generates unique ids and timestamps."""
 
 import itertools
 import secrets
 from collections.abc import Callable
 
 
-class Stamps:
-    """Makes ids; `ts` values follow the clock and rise strictly."""
+class IdGenerator:
+    """`ts` values follow the clock and increase strictly."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -17,7 +17,7 @@ class Stamps:
         return f"{int(self._clock())}.{next(self._count):06d}"
 
     def id(self, letter: str) -> str:
-        """An id as Slack writes them, for example `V0000000007`."""
+        """Return an id in Slack's form, for example `V0000000007`."""
         return f"{letter}{next(self._count):010d}"
 
     def hash(self) -> str:

@@ -1,4 +1,4 @@
-"""Messages and views as plain text, for assertions and for the demo's script."""
+"""Renders messages and views as plain text, for assertions and for the demo's script."""
 
 import datetime as dt
 import re
@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 def text_of(thing: Json, names: Mapping[str, str] | None = None) -> str:
-    """What a person reads in a message or a view, one line a part.
+    """Render what a person reads in a message or a view, one line a part.
 
     Buttons are `[Label]`, inputs `Label: value`; mentions use `names` (id → name) where known;
     dates show their fallback; a view begins with its title and ends with its own buttons.
@@ -21,11 +21,11 @@ def text_of(thing: Json, names: Mapping[str, str] | None = None) -> str:
     if not blocks and thing.get("text"):
         lines.append(thing["text"])
     lines += _footer(thing)
-    return "\n".join(unescaped(line, names or {}) for line in lines)
+    return "\n".join(unescape(line, names or {}) for line in lines)
 
 
-def unescaped(text: str, names: Mapping[str, str]) -> str:
-    """Slack's markup as the reader sees it: mentions, dates, links, `&amp;`."""
+def unescape(text: str, names: Mapping[str, str]) -> str:
+    """Render Slack's markup: mentions, dates, links, `&amp;`."""
     text = re.sub(r"<!date\^(\d+)\^[^|>]*\|([^>]*)>", r"\2", text)
     text = re.sub(r"<!subteam\^(S\w+)(?:\|[^>]*)?>", lambda m: _mention(m[1], names), text)
     text = re.sub(r"<[@#](\w+)(?:\|[^>]*)?>", lambda m: _mention(m[1], names), text)
@@ -89,7 +89,7 @@ def _other(block: Json) -> Iterator[str]:
 
 
 def _rich(node: Json) -> str:
-    """The text of rich text, whatever its depth."""
+    """Return the text of rich text at any depth."""
     mentions = {"user_id": "<@{}>", "usergroup_id": "<!subteam^{}>", "channel_id": "<#{}>"}
     for key, form in mentions.items():
         if key in node:

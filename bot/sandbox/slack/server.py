@@ -12,14 +12,14 @@ from aiohttp import web
 from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.errors import ApiError
+from bot.sandbox.slack.event_bus import EventStream
 from bot.sandbox.slack.faults import Faults
-from bot.sandbox.slack.guard import BANNER, banner, own_origin_only
+from bot.sandbox.slack.guard import BANNER, add_banner, own_origin_only
 from bot.sandbox.slack.payloads import Payloads
 from bot.sandbox.slack.people import People
 from bot.sandbox.slack.responses import respond
 from bot.sandbox.slack.signed_http import SignedHttp
 from bot.sandbox.slack.socket_mode import SocketMode
-from bot.sandbox.slack.stream import Stream
 from bot.sandbox.slack.visible_state import VisibleState
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.workspace import Workspace
@@ -49,9 +49,9 @@ class FakeSlackServer:
         self.sockets = SocketMode(world)
         self.http = SignedHttp(world)
         self.http.request_url = request_url
-        self.stream = Stream(world.news)
-        #: Routes beside the API, for a page of one's own; one for `/` takes the banner's place.
-        self.front: list[web.RouteDef] = [web.get("/", _say_what_this_is)]
+        self.stream = EventStream(world.events)
+        #: Routes beside the API, for a page of one's own; one for `/` takes the add_banner's place.
+        self.extra_routes: list[web.RouteDef] = [web.get("/", _welcome)]
         self.payloads = Payloads(world)
         self.people = People(world, self.payloads, Delivery(world, self.sockets, self.http))
         self.state = VisibleState(world)
@@ -72,7 +72,7 @@ class FakeSlackServer:
 
     @property
     def api_url(self) -> str:
-        """What the app needs as base of the Web API; ends in `/api/`."""
+        """The base URL of the Web API; ends in `/api/`."""
         return f"{self.base_url}/api/"
 
     @property
@@ -107,7 +107,7 @@ class FakeSlackServer:
         Raises:
             TimeoutError: it was still false after `seconds`.
         """
-        return await self.world.news.until(predicate, seconds)
+        return await self.world.events.until(predicate, seconds)
 
     async def __aenter__(self) -> Self:
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
@@ -124,7 +124,7 @@ class FakeSlackServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stream.end()
+        self.stream.close()
         await self.sockets.cut(abruptly=False)
         if self.http.session:
             await self.http.session.close()
@@ -133,11 +133,11 @@ class FakeSlackServer:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[own_origin_only])
-        app.on_response_prepare.append(banner)
+        app.on_response_prepare.append(add_banner)
         app.router.add_route("*", "/api/{method}", WebApi(self.world).handle)
         app.router.add_get("/link/", self.sockets.handle)
         app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
-        app.add_routes(self.front)
+        app.add_routes(self.extra_routes)
         app.router.add_get("/_sandbox/events", self.stream.handle)
         app.add_routes(
             Control(self.world, self.people, self.state, self.sockets, self.http).routes()
@@ -145,20 +145,20 @@ class FakeSlackServer:
         return app
 
     async def _response_url(self, request: web.Request) -> web.Response:
-        """A response URL: `ok` as text, or 404 once it is used up or too old."""
+        """A response URL: `ok` as text, or 404 when it is used up or expired."""
         try:
-            place = self.world.passes.use_response(request.match_info["token"])
+            place = self.world.triggers.use_response(request.match_info["token"])
         except ApiError as error:
             return web.json_response(error.as_json(), status=404)
         try:
             respond(self.world, place, await _object(request))
         except ApiError as error:
-            self.world.complain(f"A response URL refused its body: {error}")
+            self.world.complain(f"The body for a response URL is not valid: {error}")
             return web.json_response(error.as_json(), status=400)
         return web.Response(text="ok")
 
 
-async def _say_what_this_is(_request: web.Request) -> web.Response:
+async def _welcome(_request: web.Request) -> web.Response:
     return web.Response(text=BANNER)
 
 

@@ -1,4 +1,4 @@
-"""What is asked from outside: an object whose fields fit what is called, or a sentence."""
+"""Validates the arguments of the control API against the called function's signature."""
 
 import inspect
 import json
@@ -11,10 +11,10 @@ from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
 
-#: Fields that are a message or a view as the person saw it.
-SEEN = ("thing", "view", "message")
+#: Arguments that are a message or a view as the person saw it.
+VIEW_ARGUMENTS = ("thing", "view", "message")
 
-#: How JSON calls the kinds of values, by the types of arguments.
+#: JSON's names for the types of arguments.
 _KINDS: Mapping[object, tuple[str, type | tuple[type, ...]]] = {
     str: ("a text", str),
     Literal: ("a text", str),
@@ -28,26 +28,26 @@ _KINDS: Mapping[object, tuple[str, type | tuple[type, ...]]] = {
 }
 
 
-def read_object(text: str) -> Json:
-    """The body of a request; an empty one is an empty object.
+def parse_object(text: str) -> Json:
+    """Parse the body of a request; an empty body is an empty object.
 
     Raises:
-        CannotDo: it is no JSON object.
+        CannotDo: the body is not a JSON object.
     """
     try:
         body = json.loads(text or "{}")
     except ValueError:
-        raise CannotDo("The body is no JSON.") from None
+        raise CannotDo("The body is not valid JSON.") from None
     if not isinstance(body, dict):
         raise CannotDo("The body must be a JSON object.")
     return body
 
 
-def fitting(what: str, called: Callable[..., object], given: Json) -> Json:
-    """The fields as they were given, when `called` takes them.
+def check_arguments(what: str, called: Callable[..., object], given: Json) -> Json:
+    """Return `given` unchanged when it fits the parameters of `called`.
 
     Raises:
-        CannotDo: one is missing, unknown or of another kind; the sentence begins with `what`.
+        CannotDo: an argument is missing, unknown or of another type; `what` begins the sentence.
     """
     known = inspect.signature(called).parameters
     missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
@@ -71,16 +71,16 @@ def _check_kind(what: str, name: str, annotation: object, value: object) -> None
         raise CannotDo(f"{what}: {name} must be {' or '.join(word for word, _ in kinds)}.")
 
 
-def with_things(world: World, given: Json) -> Json:
-    """The fields with views in place of their ids: `"view": "V…"` or `"view": {"id": "V…"}`.
+def resolve_views(world: World, given: Json) -> Json:
+    """Replace ids of views by the views: `"view": "V…"` or `"view": {"id": "V…"}`.
 
     Raises:
-        CannotDo: no such view is open, or an object is neither a message nor a view.
+        CannotDo: the view is not open, or an object is neither a message nor a view.
     """
-    return {n: _thing(world, n, v) if n in SEEN else v for n, v in given.items()}
+    return {n: _resolve(world, n, v) if n in VIEW_ARGUMENTS else v for n, v in given.items()}
 
 
-def _thing(world: World, name: str, seen: object) -> object:
+def _resolve(world: World, name: str, seen: object) -> object:
     known = seen if isinstance(seen, dict) else {"id": seen}
     if seen is None or "root_view_id" in known or {"channel", "ts"} <= known.keys():
         return seen
@@ -90,4 +90,4 @@ def _thing(world: World, name: str, seen: object) -> object:
     try:
         return world.views.as_json(world.views.find(view_id=view_id))
     except ApiError:
-        raise CannotDo(f"There is no view {view_id} open.") from None
+        raise CannotDo(f"View {view_id} is not open.") from None

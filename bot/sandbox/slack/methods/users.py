@@ -29,7 +29,7 @@ def auth_test(world: World, _args: Args, caller: Caller) -> Json:
 
 def connections_open(world: World, _args: Args, _caller: Caller) -> Json:
     """A Socket Mode address that can be used once."""
-    ticket = world.stamps.secret()
+    ticket = world.ids.secret()
     world.tickets.add(ticket)
     address = world.base_url.replace("http://", "ws://")
     return {"url": f"{address}/link/?ticket={ticket}&app_id={world.workspace.app.id}"}
@@ -43,7 +43,7 @@ def users_info(world: World, args: Args, _caller: Caller) -> Json:
 
 
 def user_json(world: World, user: User) -> Json:
-    """A user object; strangers show far less, as Slack Connect has it."""
+    """A user object; external people have fewer fields, as with Slack Connect."""
     name = user.name.capitalize()
     shown: Json = {
         "id": user.id,

@@ -1,0 +1,34 @@
+"""Waiting for something asks again after each change, and ends in time."""
+
+import asyncio
+
+import pytest
+
+from bot.sandbox.slack.event_bus import ChangeEvent, EventBus
+
+
+async def test_waiting_ends_with_the_value_once_it_is_true() -> None:
+    events, seen = EventBus(lambda: 0.0), list[str]()
+    waiting = asyncio.create_task(events.until(lambda: seen, seconds=2))
+    await asyncio.sleep(0)
+
+    seen.append("message")
+    events.publish("message")
+
+    assert await waiting == ["message"]
+
+
+async def test_waiting_in_vain_ends_with_a_timeout() -> None:
+    with pytest.raises(TimeoutError, match=r"Not true within 0\.01 s\."):
+        await EventBus(lambda: 0.0).until(lambda: False, seconds=0.01)
+
+
+def test_a_listener_hears_everything_until_it_leaves() -> None:
+    events, heard = EventBus(lambda: 7.0), list[ChangeEvent]()
+    leave = events.subscribe(heard.append)
+
+    events.publish("view", user="U1")
+    leave()
+    events.publish("view", user="U2")
+
+    assert heard == [ChangeEvent(kind="view", data={"user": "U1"}, at=7.0)]
