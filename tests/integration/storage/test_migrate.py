@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.lifecycle import State
 from bot.startup_checks import StartError, migrate
+from bot.storage import migrate
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import (
@@ -27,6 +28,7 @@ from bot.storage.migrate import (
     alembic_config,
     ensure_current,
     is_current,
+    run_migrations,
 )
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
@@ -96,13 +98,21 @@ async def insert(database: Database, table: str, values: dict[str, Any]) -> None
     await execute(database, f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - constants
 
 
-# What the versions create.
+# What the versions create, in place of the tables that an empty database gets at once.
+
+
+async def run_versions(database_url: str) -> None:
+    def upgrade(connection: Connection) -> None:
+        with connection.begin():
+            run_migrations(connection)
+
+    await migrate._run(database_url, upgrade, writes=True)
 
 
 async def test_versions_create_the_tables_and_columns_of_the_code(
     empty: Database, database_url: str
 ) -> None:
-    await ensure_current(database_url)
+    await run_versions(database_url)
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -147,7 +157,7 @@ async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
         metadata.drop_all(connection)
         metadata.create_all(connection)
 
-    await ensure_current(database_url)
+    await run_versions(database_url)
     from_versions = await empty.write(description)
     await empty.write(recreate)
 
