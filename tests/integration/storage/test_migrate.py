@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.lifecycle import State
 from bot.startup_checks import StartError, migrate
-from bot.storage import migrate
+from bot.storage import migrate as schema
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import (
@@ -106,7 +106,7 @@ async def run_versions(database_url: str) -> None:
         with connection.begin():
             run_migrations(connection)
 
-    await migrate._run(database_url, upgrade, writes=True)
+    await schema._run(database_url, upgrade, writes=True)
 
 
 async def test_versions_create_the_tables_and_columns_of_the_code(
