@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,16 +31,18 @@ from bot.storage.migrate import (
     is_current,
     run_migrations,
 )
+from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
+
+SCHEMA = Path(__file__).parent / "schema"
 
 VERSIONS = [
     version.revision for version in ScriptDirectory.from_config(alembic_config()).walk_revisions()
@@ -101,9 +104,19 @@ async def insert(database: Database, table: str, values: dict[str, Any]) -> None
 # What the versions create, in place of the tables that an empty database gets at once.
 
 
+def create_first_version(connection: Connection) -> None:
+    """Create the tables of version 0001 as they were, from the statements of that version."""
+    statements = (SCHEMA / f"0001.{connection.dialect.name}.sql").read_text(encoding="utf-8")
+    for statement in statements.rstrip(";\n").split(";\n"):
+        connection.exec_driver_sql(statement)
+    VERSION_TABLE.create(connection)
+    connection.execute(VERSION_TABLE.insert().values(version_num="0001"))
+
+
 async def run_versions(database_url: str) -> None:
     def upgrade(connection: Connection) -> None:
         with connection.begin():
+            create_first_version(connection)
             run_migrations(connection)
 
     await schema._run(database_url, upgrade, writes=True)
@@ -200,7 +213,11 @@ def test_versions_are_numbers_that_sort_in_order() -> None:
 async def test_data_of_an_earlier_version_survives_the_upgrade(
     empty: Database, database_url: str, version: str
 ) -> None:
-    await empty.write(lambda db: command.upgrade(alembic_config(db), version))
+    def create(connection: Connection) -> None:
+        create_first_version(connection)
+        command.upgrade(alembic_config(connection), version)
+
+    await empty.write(create)
     await insert(empty, "requests", FIRST_REQUEST)
     await insert(empty, "audit_events", FIRST_EVENT)
 

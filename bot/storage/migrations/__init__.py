@@ -1,1 +1,0 @@
-"""The database schema, version by version (Alembic)."""

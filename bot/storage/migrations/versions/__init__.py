@@ -1,1 +1,0 @@
-"""One module for each version, numbered; a released version is never changed."""
