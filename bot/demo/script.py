@@ -53,7 +53,7 @@ class Script:
         self._slack = house.slack
         self._out = out
         self._began = time.monotonic()
-        house.atlas.wire.subscribe(self._wire)
+        house.atlas.recorder.subscribe(self._wire)
 
     async def play(self, fault: str) -> None:
         """Play it from the command to the outcome."""

@@ -72,7 +72,7 @@ def build_stage(
         approvals=approvals,
     )
     news.subscribe(tape.slack)
-    atlas.wire.subscribe(stage.on_call)
+    atlas.recorder.subscribe(stage.on_call)
     slack.extra_routes = Site(stage).routes()
     return stage
 

@@ -198,7 +198,7 @@ async def open_house(
         bot = Bot(settings, timings=timings)
         house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
         answered = asyncio.Event()
-        atlas.wire.subscribe(lambda call: answered.set() if call.status == 200 else None)
+        atlas.recorder.subscribe(lambda call: answered.set() if call.status == 200 else None)
         try:
             await bot.start()
             await connected(house, http=http)

@@ -1,13 +1,13 @@
-"""The stand-in of the MongoDB Atlas Administration API: strict, in memory, on loopback."""
+"""A fake MongoDB Atlas Administration API: strict, in memory, on loopback."""
 
 from bot.sandbox.atlas.behaviour import Behaviour
-from bot.sandbox.atlas.clock import Clock, HandClock
+from bot.sandbox.atlas.call_recorder import Call
+from bot.sandbox.atlas.clock import Clock, ManualClock
 from bot.sandbox.atlas.credentials import Credential, Role
 from bot.sandbox.atlas.example import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.faults import PRESETS, Fault, Kind
 from bot.sandbox.atlas.jobs import PLANTED_SECRET, DeliveryType, RestoreJob
 from bot.sandbox.atlas.server import FakeAtlasServer
-from bot.sandbox.atlas.wire import Call
 from bot.sandbox.atlas.world import Cluster, Project, World
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "DeliveryType",
     "FakeAtlasServer",
     "Fault",
-    "HandClock",
     "Kind",
+    "ManualClock",
     "Project",
     "RestoreJob",
     "Role",

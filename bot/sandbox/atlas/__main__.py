@@ -1,4 +1,4 @@
-"""Starts the stand-in alone: `python -m bot.sandbox.atlas [--port N] [--fault NAME]`."""
+"""Runs the fake Atlas alone: `python -m bot.sandbox.atlas [--port N] [--fault NAME]`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bot.sandbox.atlas.server import FakeAtlasServer
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until a signal; one JSON line on standard output says where it is."""
+    """Run until a signal; print the address as one JSON line on standard output."""
     parser = argparse.ArgumentParser(prog="python -m bot.sandbox.atlas", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 selects a free port")
     parser.add_argument("--fault", action="append", default=[], choices=sorted(PRESETS))
     chosen = parser.parse_args(arguments)
     return asyncio.run(run(chosen.port, chosen.fault))
@@ -28,22 +28,22 @@ async def run(port: int, faults: list[str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
-    standin = FakeAtlasServer(port=port)
+    atlas = FakeAtlasServer(port=port)
     for name in faults:
-        standin.faults.preset(name)
+        atlas.faults.preset(name)
     try:
-        async with standin:
-            _say(standin)
+        async with atlas:
+            _announce(atlas)
             await done.wait()
     except OSError as error:
         with contextlib.suppress(BrokenPipeError):
-            sys.stderr.write(f"The stand-in cannot listen on port {port}: {error.strerror}.\n")
+            sys.stderr.write(f"The server cannot listen on port {port}: {error.strerror}.\n")
         return 1
     return 0
 
 
-def _say(standin: FakeAtlasServer) -> None:
-    sys.stdout.write(json.dumps(standin.about()) + "\n")
+def _announce(atlas: FakeAtlasServer) -> None:
+    sys.stdout.write(json.dumps(atlas.about()) + "\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""The choices that stand where nobody knows what Atlas does, each switchable."""
+"""Switches for behaviour of Atlas that is undocumented or contradictory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Behaviour(BaseModel):
-    """Every choice with its default; assign to a field to change it while the stand-in runs.
+    """Every choice with its default; fields may be assigned while the server runs.
 
     What is documented or was recorded is not here: only what sources contradict or leave open,
     and the sizes that a test wants small.

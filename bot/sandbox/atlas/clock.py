@@ -1,21 +1,21 @@
-"""Time as an argument: what tells the stand-in the moment, and how moments read on the wire."""
+"""Clocks, and the formats of times in responses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-#: Tells the moment; always timezone-aware, in UTC.
+#: Returns the current time; always timezone-aware, in UTC.
 Clock = Callable[[], datetime]
 
 
 def wall_clock() -> datetime:
-    """Return the real moment."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
-class HandClock:
-    """A clock that a test moves by hand."""
+class ManualClock:
+    """A clock that tests advance."""
 
     def __init__(self, now: datetime | None = None) -> None:
         self.now = now or datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -28,7 +28,7 @@ class HandClock:
 
 
 def instant(moment: datetime) -> str:
-    """Return `moment` as Atlas writes it: ISO 8601, whole seconds, a Z at the end."""
+    """Return `moment` in Atlas's format: ISO 8601, whole seconds, a Z at the end."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

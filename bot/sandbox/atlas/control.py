@@ -1,4 +1,4 @@
-"""The control API under `/_sandbox/`: read the wire, add faults, change a job, from outside."""
+"""The control API under `/_sandbox/`: read calls, add faults, change jobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bot.sandbox.atlas.faults import PRESETS, SENTENCES, Fault
 from bot.sandbox.atlas.guard import is_loopback
 
 if TYPE_CHECKING:
+    from bot.sandbox.atlas.call_recorder import Call
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.atlas.server import FakeAtlasServer
-    from bot.sandbox.atlas.wire import Call
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Change(BaseModel):
-    """What is to happen to a job."""
+    """A change of a job."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class Change(BaseModel):
 
 
 class NewJob(BaseModel):
-    """A download job to start, as somebody in Atlas would."""
+    """A download job to start."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,10 +48,10 @@ class Preset(BaseModel):
 
 
 class Control:
-    """The handlers, each a few lines over the stand-in's own attributes."""
+    """The handlers of the control API."""
 
-    def __init__(self, standin: FakeAtlasServer) -> None:
-        self.standin = standin
+    def __init__(self, atlas: FakeAtlasServer) -> None:
+        self.atlas = atlas
 
     def routes(self) -> list[web.RouteDef]:
         table: list[tuple[str, str, Handler]] = [
@@ -66,15 +66,15 @@ class Control:
             ("POST", "/_sandbox/jobs", self.add_job),
             ("POST", "/_sandbox/jobs/{job}", self.change_job),
         ]
-        return [web.route(method, path, guarded(handler)) for method, path, handler in table]
+        return [web.route(method, path, local_only(handler)) for method, path, handler in table]
 
     async def about(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.standin.about())
+        return web.json_response(self.atlas.about())
 
     async def world(self, _request: web.Request) -> web.Response:
-        world = self.standin.world
+        world = self.atlas.world
         rows = [
-            {"cluster": home.name, "project": home.group, **told(j)} for home, j in world.jobs()
+            {"cluster": home.name, "project": home.group, **job_json(j)} for home, j in world.jobs()
         ]
         projects = [
             {"id": p.id, "name": p.name, "clusters": sorted(p.clusters)}
@@ -83,18 +83,18 @@ class Control:
         return web.json_response({"projects": projects, "jobs": rows})
 
     async def calls(self, request: web.Request) -> web.Response:
-        """The calls from number `since` on, and the number to ask for next."""
+        """Return the calls from number `since` on, and the next value of `since`."""
         text = request.query.get("since", "0")
         if not (text.isascii() and text.isdigit()):
             raise web.HTTPBadRequest(text="since is the number of calls that you have already")
-        calls = self.standin.calls
-        shown = [written(call) for call in calls[int(text) :]]
+        calls = self.atlas.calls
+        shown = [call_json(call) for call in calls[int(text) :]]
         return web.json_response({"calls": shown, "next": len(calls)})
 
     async def faults(self, _request: web.Request) -> web.Response:
         waiting = [
             {**item.fault.model_dump(mode="json", exclude_unset=True), "left": item.left}
-            for item in self.standin.faults.active
+            for item in self.atlas.faults.active
         ]
         return web.json_response(
             {
@@ -105,27 +105,27 @@ class Control:
         )
 
     async def add_faults(self, request: web.Request) -> web.Response:
-        """Take a fault, or `{"preset": name}`."""
+        """Add a fault, or `{"preset": name}`."""
         data = await request.json()
         if isinstance(data, dict) and "preset" in data:
             name = Preset.model_validate(data).preset
             if name not in PRESETS:
                 raise web.HTTPNotFound(text=f"presets are: {', '.join(PRESETS)}")
-            self.standin.faults.preset(name)
+            self.atlas.faults.preset(name)
         else:
-            self.standin.faults.add(Fault.model_validate(data))
+            self.atlas.faults.add(Fault.model_validate(data))
         return await self.faults(request)
 
     async def clear_faults(self, request: web.Request) -> web.Response:
-        self.standin.faults.clear()
+        self.atlas.faults.clear()
         return await self.faults(request)
 
     async def behaviour(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.standin.behaviour.model_dump(mode="json"))
+        return web.json_response(self.atlas.behaviour.model_dump(mode="json"))
 
     async def change_behaviour(self, request: web.Request) -> web.Response:
-        """Change some choices; either all of them or, when one is wrong, none."""
-        now = self.standin.behaviour
+        """Change some choices; an invalid value changes none."""
+        now = self.atlas.behaviour
         wanted = type(now).model_validate({**now.model_dump(), **await request.json()})
         for name in wanted.model_dump():
             setattr(now, name, getattr(wanted, name))
@@ -133,35 +133,35 @@ class Control:
 
     async def add_job(self, request: web.Request) -> web.Response:
         new = NewJob.model_validate(await request.json())
-        project = self.standin.world.projects.get(new.project)
+        project = self.atlas.world.projects.get(new.project)
         cluster = project.clusters.get(new.cluster) if project else None
         if cluster is None:
             raise web.HTTPNotFound(text="there is no such cluster")
-        job = self.standin.world.add_job(cluster, now=self.standin.clock(), live=new.live)
-        return web.json_response(told(job), status=201)
+        job = self.atlas.world.add_job(cluster, now=self.atlas.clock(), live=new.live)
+        return web.json_response(job_json(job), status=201)
 
     async def change_job(self, request: web.Request) -> web.Response:
         change = Change.model_validate(await request.json())
         try:
-            job = self.standin.world.job(request.match_info["job"])
+            job = self.atlas.world.job(request.match_info["job"])
         except KeyError as missing:
             raise web.HTTPNotFound(text="there is no such job") from missing
         match change.action:
             case "release":
-                job.release(self.standin.clock())
+                job.release(self.atlas.clock())
             case "finish":
-                job.finish(self.standin.clock())
+                job.finish(self.atlas.clock())
             case "cancel":
                 job.cancel()
             case "expire":
                 job.expire()
             case "fail":
                 job.fail()
-        return web.json_response(told(job))
+        return web.json_response(job_json(job))
 
 
-def guarded(handler: Handler) -> Handler:
-    """Let only this machine's own names in, and turn what cannot be read into 400s."""
+def local_only(handler: Handler) -> Handler:
+    """Accept only loopback names; an invalid body becomes a 400."""
 
     async def inner(request: web.Request) -> web.Response:
         if not is_loopback(request.headers.get("Host", "")):
@@ -178,8 +178,8 @@ def guarded(handler: Handler) -> Handler:
     return inner
 
 
-def told(job: RestoreJob) -> dict[str, object]:
-    """Return what a control page may know of a job: never its link."""
+def job_json(job: RestoreJob) -> dict[str, object]:
+    """Return the public fields of a job, without its link."""
     return {
         "id": job.id,
         "type": job.delivery_type.value,
@@ -188,5 +188,5 @@ def told(job: RestoreJob) -> dict[str, object]:
     }
 
 
-def written(call: Call) -> dict[str, Any]:
+def call_json(call: Call) -> dict[str, Any]:
     return {**dataclasses.asdict(call), "at": call.at.isoformat()}

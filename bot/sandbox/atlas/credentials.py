@@ -1,4 +1,4 @@
-"""API keys and service accounts of the stand-in: what they may do, and from where."""
+"""API keys and service accounts: roles and access lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 
 class Role(StrEnum):
-    """The project roles that matter here, by the names people see in Atlas."""
+    """The relevant project roles, by their names in Atlas."""
 
     OWNER = "Project Owner"
     READ_ONLY = "Project Read Only"
@@ -17,8 +17,8 @@ class Role(StrEnum):
     RECOVERY_OPERATOR = "Project Backup Recovery Operator"
 
 
-#: Who may cancel, and who may read restore jobs. Whether a Backup Manager may still cancel is
-#: a choice (`Behaviour.manager_may_cancel`): the documents moved and do not say.
+#: Roles that may cancel, and roles that may read restore jobs. For a Backup Manager it is
+#: a choice (`Behaviour.manager_may_cancel`), because the documentation is not clear.
 CANCELLERS = frozenset({Role.OWNER, Role.EXPORT_OPERATOR, Role.RECOVERY_OPERATOR})
 JOB_READERS = CANCELLERS | {Role.BACKUP_MANAGER}
 
@@ -40,7 +40,7 @@ class Credential:
         return self.roles.get(group, set())
 
     def admits(self, address: str) -> bool:
-        """Whether the access list, if one is asked for, holds `address`."""
+        """Whether `address` is on the access list, if one is required."""
         if self.access_list is None:
             return True
         return any(ip_address(address) in ip_network(net) for net in self.access_list)

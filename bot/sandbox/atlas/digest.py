@@ -1,4 +1,4 @@
-"""HTTP Digest as Atlas speaks it (RFC 7616, qop=auth), checked to the letter."""
+"""Strict HTTP Digest authentication as in Atlas (RFC 7616, qop=auth)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 REALM = "MMS Public API"
 
-#: Nonces kept after their end, so that they are answered with stale=true; then the oldest go.
-NONCES_KEPT = 10_000
+#: Expired nonces up to this number are answered with stale=true; the oldest are dropped first.
+MAX_NONCES = 10_000
 
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
@@ -27,7 +27,7 @@ _NEEDED = ("username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce
 
 
 class DigestRefused(Exception):
-    """The credentials are not taken; `stale` says that only the nonce was too old."""
+    """The credentials are rejected; `stale` means that only the nonce was too old."""
 
     def __init__(self, why: str, *, stale: bool = False) -> None:
         self.stale = stale
@@ -36,23 +36,23 @@ class DigestRefused(Exception):
 
 @dataclass
 class Nonce:
-    """A nonce that was handed out, and the counts it was used with."""
+    """An issued nonce, and the counts it was used with."""
 
     issued: datetime
     counts: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Credentials that were taken: whose, and whether their nonce had been used before."""
+class Verified:
+    """Accepted credentials: the user name, and whether the nonce was used before."""
 
     username: str
     nonce_reused: bool
 
 
 @dataclass
-class Gatekeeper:
-    """Hands out challenges, and checks what comes back."""
+class DigestAuthenticator:
+    """Issues challenges, and verifies the credentials sent for them."""
 
     behaviour: Behaviour
     nonces: dict[str, Nonce] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Gatekeeper:
         """Return a WWW-Authenticate header with a new nonce, byte for byte as recorded."""
         nonce = base64.b64encode(secrets.token_bytes(24)).decode()
         self.nonces[nonce] = Nonce(now)
-        while len(self.nonces) > NONCES_KEPT:
+        while len(self.nonces) > MAX_NONCES:
             del self.nonces[next(iter(self.nonces))]
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
@@ -71,10 +71,10 @@ class Gatekeeper:
 
     def check(
         self, header: str, method: str, target: str, passwords: Mapping[str, str], now: datetime
-    ) -> Taken:
-        """Take the credentials of an Authorization header, or raise DigestRefused.
+    ) -> Verified:
+        """Verify the credentials of an Authorization header, or raise DigestRefused.
 
-        The nonce is looked at last: stale=true may only be said to whoever knows the password
+        The nonce is checked last: only a client with the password may receive stale=true
         (RFC 7616, 3.3).
         """
         given = parse(header)
@@ -83,19 +83,19 @@ class Gatekeeper:
         expected = self._response(given, method, password or secrets.token_hex())
         if not hmac.compare_digest(expected.encode(), given["response"].encode()):
             raise DigestRefused("unknown key or wrong response")
-        return Taken(given["username"], self._count(given, now))
+        return Verified(given["username"], self._count(given, now))
 
     def forget(self) -> None:
-        """Forget every nonce, as a server does that was started again."""
+        """Forget every nonce, like a restarted server."""
         self.nonces.clear()
 
     def _fits(self, given: Mapping[str, str], target: str) -> None:
         algorithm = given.get("algorithm", "MD5")
         checks = (
-            (given["realm"] == REALM, "realm is not ours"),
+            (given["realm"] == REALM, "realm is not the server's"),
             (given["uri"] == target, "uri is not the request target"),
             (given["qop"] == "auth", "qop is not auth"),
-            (algorithm == self.behaviour.algorithm, "algorithm is not the one asked for"),
+            (algorithm == self.behaviour.algorithm, "algorithm is not the one requested"),
             (re.fullmatch(r"[0-9a-f]{8}", given["nc"]) is not None, "nc is not 8 hex digits"),
             (given["nc"] != "00000000", "nc starts at 00000001"),
             (given["cnonce"] != "", "cnonce is empty"),
@@ -129,7 +129,7 @@ class Gatekeeper:
 
 
 def parse(header: str) -> dict[str, str]:
-    """Return the parameters of a Digest header; raise DigestRefused when they are not in order."""
+    """Return the parameters of a Digest header; raise DigestRefused for invalid syntax."""
     text = header.partition(" ")[2]
     given: dict[str, str] = {}
     at = 0

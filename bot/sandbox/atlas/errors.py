@@ -1,4 +1,4 @@
-"""Every error answer that Atlas documents for these calls, by its code.
+"""Every documented error response of these calls, by its code.
 
 The sentences are what the wire says, with names where Atlas puts values; those whose text was
 never seen are in our own words.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """An error answer: its status, its code (empty: none is sent), its sentence with `{names}`."""
+    """An error response: its status, its code (may be empty), its sentence with `{names}`."""
 
     status: int
     code: str
@@ -25,12 +25,12 @@ class ErrorKind:
 
     @property
     def names(self) -> list[str]:
-        """The values that the sentence takes, in order; Atlas repeats them as `parameters`."""
+        """Return the values of the sentence in order; Atlas repeats them as `parameters`."""
         return [name for _, name, _, _ in Formatter().parse(self.detail) if name]
 
 
 class AtlasError(Exception):
-    """An answer that is an error, raised by whatever check says no first."""
+    """An error response, raised by the check that fails."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class AtlasError(Exception):
 def error_document(
     kind: ErrorKind, values: Mapping[str, object], *, status: int | None = None
 ) -> dict[str, object]:
-    """Return an error's body; a value that is not given reads as a question mark."""
+    """Return an error's body; missing values are shown as a question mark."""
     found = {name: values.get(name, "?") for name in kind.names}
     number = status or kind.status
     code = {"errorCode": kind.code} if kind.code else {}
@@ -157,9 +157,9 @@ _TABLE = (
     (503, "SERVICE_UNAVAILABLE", "The service is not available now."),
 )
 
-#: Answers whose code nobody has seen, so they carry none.
+#: Responses whose code was never seen; they have none.
 METHOD_NOT_ALLOWED = ErrorKind(405, "", "HTTP 405 Method Not Allowed")
 NOT_ACCEPTABLE = ErrorKind(406, "", "HTTP 406 Not Acceptable")
 
-#: Every documented error answer by its code.
+#: Every documented error response by its code.
 ERRORS: dict[str, ErrorKind] = {row[1]: ErrorKind(*row) for row in _TABLE}

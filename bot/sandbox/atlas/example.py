@@ -1,4 +1,4 @@
-"""The example world: a shop with a restore job of every type in every state."""
+"""The example world: a shop with restore jobs of every type and state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 PROJECT_NAME = "shop-prod"
 
-#: The stand-in's own credentials, shaped like real ones and worth nothing.
+#: The credentials of the fake server, in the form of real ones.
 PUBLIC_KEY = "sandboxk"
 PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50000"
 READ_ONLY_PUBLIC_KEY = "sandboxr"
@@ -23,7 +23,7 @@ READ_ONLY_PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50001"
 CLIENT_ID = "mdb_sa_id_5b6212af90dc76637950a2c7"
 CLIENT_SECRET = "mdb_sa_sk_sandbox-secret-that-opens-nothing"
 
-#: What happened before the first look: cluster, job, type, state, minutes ago.
+#: The jobs at the start: cluster, job, type, state, minutes ago.
 STORY = (
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80101", "download", "running", 4),
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80102", "download", "live", 26),
@@ -43,7 +43,7 @@ STORY = (
 
 @dataclass(frozen=True)
 class Chapter:
-    """One line of the story, with the moment it began."""
+    """One job of the example, with its start."""
 
     job_id: str
     delivery_type: DeliveryType
@@ -52,7 +52,7 @@ class Chapter:
 
 
 def fill(world: World, now: datetime) -> None:
-    """Put the shop into an empty world, as it would stand at `now`."""
+    """Add the shop to an empty world, as of `now`."""
     founded = now - timedelta(days=400)
     project = world.add_project(PROJECT_NAME, project_id=PROJECT_ID, now=founded)
     for name in ("prod-eu", "prod-us", "staging-eu"):

@@ -1,4 +1,4 @@
-"""Faults on demand: what can go wrong on the wire, who it hits, how often, and named sets."""
+"""Injected faults: kinds, the requests they apply to, counts, and presets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What goes wrong."""
+    """Kinds of faults."""
 
     DELAY = "delay"
     RESET_BEFORE = "reset_before"
@@ -37,24 +37,24 @@ class Kind(StrEnum):
     FORGET_TOKENS = "forget_tokens"
 
 
-#: A sentence for each kind; `effect` in it means that a DELETE still cancels unless told not to.
+#: A sentence per kind; with `effect`, a DELETE still cancels the job by default.
 SENTENCES: Mapping[Kind, str] = {
-    Kind.DELAY: "The request is taken up `seconds` late.",
-    Kind.RESET_BEFORE: "The connection is cut before the request has its effect.",
-    Kind.RESET_AFTER: "The request has its effect, then the connection is cut without an answer.",
-    Kind.HANG: "Nothing happens and no answer comes, for as long as the stand-in runs.",
-    Kind.HANG_AFTER: "The request has its effect, and no answer comes.",
-    Kind.STATUS: "An answer with `status`, as Atlas or a gateway before it words it; no effect.",
+    Kind.DELAY: "The request is handled `seconds` late.",
+    Kind.RESET_BEFORE: "The connection is aborted before the request has its effect.",
+    Kind.RESET_AFTER: "The request has its effect, then the connection is aborted.",
+    Kind.HANG: "The request is never handled and never answered.",
+    Kind.HANG_AFTER: "The request has its effect, and is never answered.",
+    Kind.STATUS: "A response with `status` from Atlas or a gateway; no effect.",
     Kind.ERROR: "The documented error `code` (empty: without errorCode, `status`); no effect.",
-    Kind.HTML: "The request has its effect; the answer is 200 with a page of HTML.",
-    Kind.TRUNCATED: "The request has its effect; the answer is JSON that stops in the middle.",
-    Kind.WRONG_SHAPE: "The request has its effect; the answer is JSON of another shape.",
-    Kind.EMPTY: "The request has its effect; the answer is 200 without a body.",
-    Kind.CUT_BODY: "The request has its effect; the connection is cut in the middle of the answer.",
+    Kind.HTML: "The request has its effect; the response is 200 with a page of HTML.",
+    Kind.TRUNCATED: "The request has its effect; the response is JSON that stops in the middle.",
+    Kind.WRONG_SHAPE: "The request has its effect; the response is JSON of another shape.",
+    Kind.EMPTY: "The request has its effect; the response is 200 without a body.",
+    Kind.CUT_BODY: "The request has its effect; the connection breaks within the response.",
     Kind.STALE_READ: "The effect shows only after `reads` more reads of the job.",
     Kind.REFUSE_KEY: "The key is not accepted: a 401 with a new challenge; no effect.",
     Kind.ODD_CHALLENGE: "A 401 whose challenge is `challenge`; no effect.",
-    Kind.FORGET_NONCES: "Every nonce is forgotten first, so the answer is a 401 with stale=true.",
+    Kind.FORGET_NONCES: "Every nonce is forgotten first, so the response is a 401 with stale=true.",
     Kind.FORGET_TOKENS: "Every bearer token is revoked first.",
 }
 
@@ -70,12 +70,12 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 
-#: Kinds that strike before anybody looks at the credentials.
+#: Kinds that apply before credentials are checked.
 BEFORE_CREDENTIALS = frozenset({Kind.FORGET_NONCES, Kind.FORGET_TOKENS})
 
 
 class Fault(BaseModel):
-    """One fault: its kind, which requests it hits, and how many of them (None: all).
+    """One fault: its kind, the requests it applies to, and their number (None: all).
 
     `method` and `path` (a part of the request target) narrow it down. `on` says which legs count:
     calls whose credentials were taken, requests still to be challenged, or any.
@@ -106,23 +106,23 @@ class Fault(BaseModel):
     @classmethod
     def _is_documented(cls, code: str) -> str:
         if code and code not in ERRORS:
-            raise ValueError(f"{code} is no documented error code")
+            raise ValueError(f"{code} is not a documented error code")
         return code
 
     @property
     def has_effect(self) -> bool:
-        """Whether the request it hits still changes the world."""
+        """Whether the request still changes the world."""
         return self.kind not in WITHOUT_EFFECT if self.effect is None else self.effect
 
     def hits(self, method: str, path: str, leg: str) -> bool:
-        """Whether it is for this request, on this leg (`call` or `challenge`)."""
+        """Whether it applies to this request on this leg (`call` or `challenge`)."""
         named = self.method is None or self.method == method
         return named and self.path in path and self.on in (leg, "any")
 
 
 @dataclass
 class Active:
-    """A fault and how many requests it has left."""
+    """A fault and the number of requests it still applies to."""
 
     fault: Fault
     left: int | None
@@ -130,7 +130,7 @@ class Active:
 
 @dataclass
 class Faults:
-    """The faults waiting for requests; those added first strike first."""
+    """The pending faults, in the order in which they were added."""
 
     active: list[Active] = field(default_factory=list)
 
@@ -138,34 +138,34 @@ class Faults:
         self.active.extend(Active(fault, fault.times) for fault in faults)
 
     def preset(self, name: str) -> None:
-        """Add a named set; raise KeyError when there is none of that name."""
+        """Add a preset; raise KeyError for an unknown name."""
         self.add(*PRESETS[name][1])
 
     def clear(self) -> None:
         self.active.clear()
 
     def take(self, method: str, path: str, leg: str, *, early: bool = False) -> list[Fault]:
-        """Return the faults that strike this request, and count them as used.
+        """Return the faults that apply to this request, and count them as used.
 
-        `early` asks for those that come before credentials are looked at: there `call` is the leg
-        of every request that brings some, good or not.
+        `early` selects those that apply before credentials are checked; there, `call` is the leg
+        of every request with credentials, valid or not.
         """
-        struck = [
+        faults = [
             item
             for item in self.active
             if (item.fault.kind in BEFORE_CREDENTIALS) is early
             and item.fault.hits(method, path, leg)
         ]
-        for item in struck:
+        for item in faults:
             item.left = None if item.left is None else item.left - 1
         self.active = [item for item in self.active if item.left != 0]
-        return [item.fault for item in struck]
+        return [item.fault for item in faults]
 
 
-#: Named sets for the demo: a sentence for people, and the faults.
+#: Presets for the demo: a sentence and the faults.
 PRESETS: Mapping[str, tuple[str, tuple[Fault, ...]]] = {
     "slow": ("Atlas answers each call four seconds late.", (Fault(kind=Kind.DELAY, times=None),)),
-    "hang": ("Atlas takes the next call and never answers.", (Fault(kind=Kind.HANG),)),
+    "hang": ("Atlas accepts the next call and never answers.", (Fault(kind=Kind.HANG),)),
     "rate-limited": (
         "Atlas answers the next three calls with 429 and asks to wait two seconds.",
         (Fault(kind=Kind.STATUS, status=429, retry_after=2, times=3),),
@@ -179,11 +179,11 @@ PRESETS: Mapping[str, tuple[str, tuple[Fault, ...]]] = {
         (Fault(kind=Kind.STATUS, status=503, retry_after=1, times=None),),
     ),
     "cut-before": (
-        "The first DELETE is lost on its way: nothing is cancelled.",
+        "The first DELETE is lost: nothing is cancelled.",
         (Fault(kind=Kind.RESET_BEFORE, method="DELETE"),),
     ),
     "cut-after": (
-        "The first DELETE cancels the job, and its answer is lost.",
+        "The first DELETE cancels the job, and its response is lost.",
         (Fault(kind=Kind.RESET_AFTER, method="DELETE"),),
     ),
     "garbage": (

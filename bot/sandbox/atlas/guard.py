@@ -1,4 +1,4 @@
-"""Keeps browsers' other pages out: a stand-in on loopback is reachable from every tab."""
+"""Rejects requests of other sites' pages, which can reach loopback from any browser tab."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def foreign(headers: Mapping[str, str]) -> str:
-    """Return why a browser's request comes from another site, or nothing when it does not.
+def cross_site_reason(headers: Mapping[str, str]) -> str:
+    """Return why a browser's request is cross-site, or an empty string.
 
     `headers` have lower-case names. Programs send neither header and pass.
     """
@@ -27,5 +27,5 @@ def foreign(headers: Mapping[str, str]) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a Host header names this machine: names that resolve to it elsewhere do not count."""
+    """Whether a Host header is a loopback name; other names for 127.0.0.1 do not count."""
     return urlsplit(f"//{host}").hostname in LOOPBACK

@@ -1,4 +1,4 @@
-"""A restore job as the stand-in keeps it, and the changes that its life can bring."""
+"""Restore jobs, and the changes of their state."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-#: Stands in every download link, so that a test can search everything for a leaked one.
+#: Part of every download link, so that tests can search for leaked ones.
 PLANTED_SECRET = "planted-download-secret-7c1e52"
 
-#: How long a link lives once it is there: about an hour in every recording.
+#: The lifetime of a link: about an hour in every recording.
 LINK_LIFETIME = timedelta(hours=1)
 
 
 class DeliveryType(StrEnum):
-    """What a restore job delivers; only the first can be cancelled."""
+    """The delivery of a restore job; only downloads can be cancelled."""
 
     DOWNLOAD = "download"
     AUTOMATED = "automated"
@@ -23,7 +23,7 @@ class DeliveryType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreTarget:
-    """Where an automated or point-in-time restore writes to."""
+    """The target of an automated or point-in-time restore."""
 
     cluster: str
     group: str
@@ -32,7 +32,7 @@ class RestoreTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One shard's part of a sharded download; no link while it is not made."""
+    """One shard's part of a sharded download; its link is None until it is ready."""
 
     replica_set: str
     url: str | None = None
@@ -40,7 +40,7 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class PointInTime:
-    """The moment a point-in-time restore goes back to: seconds, and an oplog position."""
+    """The target time of a point-in-time restore: seconds, and an oplog position."""
 
     seconds: int
     oplog_increment: int
@@ -48,7 +48,7 @@ class PointInTime:
 
 @dataclass(kw_only=True)
 class RestoreJob:
-    """One cloud-backup restore job; its methods are what can happen to it."""
+    """One cloud-backup restore job; its methods are its possible changes."""
 
     id: str
     delivery_type: DeliveryType
@@ -69,12 +69,12 @@ class RestoreJob:
 
     @property
     def over(self) -> bool:
-        """Whether nothing can happen to it any more."""
+        """Whether the job has ended."""
         return self.cancelled or self.expired or self.failed or self.finished_at is not None
 
     @property
     def state(self) -> str:
-        """Its state in one word; Atlas has no such field, people and control pages want one."""
+        """The state in one word, for people and control pages; Atlas has no such field."""
         for word in ("cancelled", "expired", "failed"):
             if getattr(self, word):
                 return word
@@ -83,35 +83,35 @@ class RestoreJob:
         return "live" if self.urls else "running"
 
     def release(self, now: datetime) -> None:
-        """The link is made: whoever has it can download from now on, for an hour."""
+        """Create the link, which is valid for an hour."""
         self.urls = [self.link(item.replica_set) for item in self.components] or [self.link()]
         self.components = [replace(c, url=self.link(c.replica_set)) for c in self.components]
         self.expires_at = now + LINK_LIFETIME
 
     def cancel(self, *, keep_link: bool = False) -> None:
-        """Somebody cancelled it."""
+        """Cancel the job."""
         self.cancelled = True
         if not keep_link:
             self._withdraw()
             self.expires_at = None
 
     def expire(self) -> None:
-        """Its link ran out."""
+        """End the job because its link expired."""
         self.expired = True
         self._withdraw()
 
     def fail(self) -> None:
-        """Atlas could not do it."""
+        """End the job with a failure."""
         self.failed = True
         self._withdraw()
 
     def finish(self, now: datetime) -> None:
-        """It is done: restored, or downloaded."""
+        """End the job because it was restored or downloaded."""
         self.finished_at = now
         self._withdraw()
 
     def link(self, part: str = "") -> str:
-        """Return the download link of the job, or of one shard; its middle is the secret."""
+        """Return the download link of the job or of one shard, with the planted secret."""
         name = f"restore-{self.snapshot_id}{'-' + part if part else ''}.tar.gz"
         return f"https://restore-{self.id}.sandbox.invalid:27017/{PLANTED_SECRET}/{name}"
 

@@ -1,4 +1,4 @@
-"""Token buckets: how many calls a project has left, and how long to wait for the next."""
+"""Token buckets for the rate limits of the API."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rate:
-    """A bucket's size, and how much comes back in how many seconds."""
+    """A bucket's capacity, and its refill per period."""
 
     capacity: int
     refill: int
     seconds: int
 
 
-#: The sets of endpoints whose rate is documented (or was seen); the backups' own is a choice.
+#: The documented or observed rates; that of backups is a choice of `Behaviour`.
 RATES = {
     "groups": Rate(1200, 500, 60),
     "clusters": Rate(10_000, 5_000, 60),
@@ -29,7 +29,7 @@ RATES = {
 
 @dataclass
 class Bucket:
-    """What is left, and when that was true."""
+    """The tokens left at a point in time."""
 
     left: float
     at: datetime
@@ -37,7 +37,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a call finds: what is left after it, and the wait in seconds when it is too much."""
+    """The tokens left after a call, and the wait in seconds when none was left."""
 
     remaining: int
     wait: int = 0
@@ -50,7 +50,7 @@ class Buckets:
     buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
 
     def take(self, name: str, scope: str, rate: Rate, now: datetime) -> Reading:
-        """Take one call out of a bucket."""
+        """Take one token out of a bucket."""
         bucket = self.buckets.setdefault((name, scope), Bucket(rate.capacity, now))
         came_back = (now - bucket.at).total_seconds() * rate.refill / rate.seconds
         bucket.left, bucket.at = min(rate.capacity, bucket.left + came_back), now

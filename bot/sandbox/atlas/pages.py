@@ -1,4 +1,4 @@
-"""Lists in pages: their query parameters, their links, and their count."""
+"""Pagination: query parameters, links, and the total count."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bot.sandbox.atlas.errors import AtlasError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LARGEST = 500
-#: The greatest number of a page; the API is written in Java.
+MAX_PAGE_SIZE = 500
+#: The largest page number; the API is written in Java.
 LAST_PAGE = 2**31 - 1
-USUAL = 100
+DEFAULT_PAGE_SIZE = 100
 BOOLEANS = frozenset({"true", "false"})
 KNOWN = frozenset({"pageNum", "itemsPerPage", "includeCount", "pretty", "envelope"})
 
 
 @dataclass(frozen=True)
 class Paging:
-    """Which page is asked for, of what size, and whether with the count of all."""
+    """The requested page, its size, and whether to include the total count."""
 
     number: int
     size: int
@@ -30,7 +30,7 @@ class Paging:
 
 
 def check_query(query: Mapping[str, str], *, reject_unknown: bool) -> None:
-    """Raise INVALID_QUERY_PARAMETER for a flag that is none, or a name that nobody knows."""
+    """Raise INVALID_QUERY_PARAMETER for an invalid flag or an unknown name."""
     for name in ("pretty", "envelope", "includeCount"):
         if query.get(name, "true") not in BOOLEANS:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
@@ -43,13 +43,13 @@ def paging(query: Mapping[str, str]) -> Paging:
     """Read the paging parameters; raise INVALID_QUERY_PARAMETER for one out of bounds."""
     return Paging(
         number=_number(query, "pageNum", 1, LAST_PAGE),
-        size=_number(query, "itemsPerPage", USUAL, LARGEST),
+        size=_number(query, "itemsPerPage", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
         count=query.get("includeCount", "true") == "true",
     )
 
 
 def page(items: Sequence[object], query: Mapping[str, str], url: str) -> dict[str, object]:
-    """Return the page of `items` that `query` asks for, with links to its neighbours."""
+    """Return the requested page of `items`, with links to its neighbours."""
     asked = paging(query)
     start = (asked.number - 1) * asked.size
     document: dict[str, object] = {
@@ -70,7 +70,7 @@ def _number(query: Mapping[str, str], name: str, usual: int, largest: int) -> in
 
 
 def _links(asked: Paging, query: Mapping[str, str], url: str, *, more: bool) -> list[object]:
-    """The order of parameters differs between self and its neighbours, as it does in Atlas."""
+    """Build the links; as in Atlas, `self` and its neighbours order parameters differently."""
     count = str(asked.count).lower()
     others = {name: value for name, value in query.items() if name in ("pretty", "envelope")}
 

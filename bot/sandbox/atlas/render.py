@@ -1,4 +1,4 @@
-"""How projects, clusters and restore jobs read on the wire, in each version of the API."""
+"""Renders projects, clusters and restore jobs in each version of the API."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 Document = dict[str, object]
 
-#: The clusters' version in which they took their present shape.
+#: The version that introduced the current form of clusters.
 PRESENT_CLUSTERS = "2024-08-05"
 
 _RELATIONS = {"v1.0": "http://mms.mongodb.com/", "v2": "https://cloud.mongodb.com/"}
 
 
 @dataclass(frozen=True)
-class Writer:
-    """Writes documents for one answer: `base` is the API's root, `api` is `v1.0` or `v2`."""
+class Renderer:
+    """Renders documents of one response: `base` is the API's root, `api` is `v1.0` or `v2`."""
 
     base: str
     api: str
 
     def link(self, path: str, rel: str = "self") -> Document:
-        """Return a link; every relation but `self` carries the prefix of its API version."""
+        """Return a link; relations other than `self` have the prefix of the API version."""
         prefix = "" if rel == "self" else _RELATIONS[self.api]
         return {"href": f"{self.base}{path}", "rel": f"{prefix}{rel}"}
 
@@ -44,7 +44,7 @@ class Writer:
         }
 
     def cluster(self, cluster: Cluster, version: str) -> Document:
-        """Return a dedicated cluster: its present shape, or the one before 2024-08-05 and v1.0."""
+        """Return a dedicated cluster in its current form, or that of v1.0 and before 2024-08-05."""
         path = f"/groups/{cluster.group}/clusters/{cluster.name}"
         present = version >= PRESENT_CLUSTERS
         document = {
@@ -77,7 +77,7 @@ class Writer:
         )
 
     def job(self, job: RestoreJob, cluster: Cluster) -> Document:
-        """Return a restore job as recorded: what has no value is left out, keys alphabetical."""
+        """Return a restore job as recorded: without empty fields, keys in alphabetical order."""
         group = f"/groups/{cluster.group}"
         home = f"{group}/clusters/{cluster.name}"
         document = {
@@ -96,7 +96,7 @@ class Writer:
         return dict(sorted(document.items()))
 
     def flex_job(self, job: RestoreJob, cluster: Cluster) -> Document:
-        """Return a flex cluster's job, which has other words for nearly everything."""
+        """Return a flex cluster's job, most of whose fields have other names."""
         path = f"/groups/{cluster.group}/flexClusters/{cluster.name}/backup/restoreJobs/{job.id}"
         download = job.delivery_type is DeliveryType.DOWNLOAD
         document: Document = {

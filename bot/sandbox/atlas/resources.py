@@ -1,4 +1,4 @@
-"""What each resource answers, once a request has passed every gate."""
+"""The responses of each resource, after all checks passed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas.answers import Answer
+from bot.sandbox.atlas.api_response import ApiResponse
 from bot.sandbox.atlas.errors import AtlasError
 from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.atlas.pages import check_query, page
-from bot.sandbox.atlas.render import Writer
+from bot.sandbox.atlas.render import Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bot.sandbox.atlas.asks import Ask
+    from bot.sandbox.atlas.api_request import ApiRequest
     from bot.sandbox.atlas.behaviour import Behaviour
     from bot.sandbox.atlas.credentials import Credential
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -27,10 +27,10 @@ JOB_ID = re.compile(r"[a-f0-9]{24}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
-    """A request that passed the gates: who asks for what, in which version."""
+class RequestContext:
+    """A request that passed the checks: caller, values of the path, version."""
 
-    ask: Ask
+    request: ApiRequest
     values: Mapping[str, str]
     version: str
     media: str
@@ -39,22 +39,22 @@ class Visit:
     who: Credential
 
     @property
-    def writer(self) -> Writer:
-        return Writer(self.ask.root, self.ask.api)
+    def renderer(self) -> Renderer:
+        return Renderer(self.request.root, self.request.api)
 
     @property
     def project(self) -> Project:
         return self.world.projects[self.values["group"]]
 
-    def one(self, document: Mapping[str, object]) -> Answer:
-        return Answer(status=HTTPStatus.OK, document=document, media=self.media)
+    def one(self, document: Mapping[str, object]) -> ApiResponse:
+        return ApiResponse(status=HTTPStatus.OK, document=document, media=self.media)
 
-    def many(self, items: list[dict[str, object]]) -> Answer:
-        document = page(items, self.ask.query, f"{self.ask.base}{self.ask.path}")
-        return Answer(status=HTTPStatus.OK, document=document, media=self.media, listing=True)
+    def many(self, items: list[dict[str, object]]) -> ApiResponse:
+        document = page(items, self.request.query, f"{self.request.base}{self.request.path}")
+        return ApiResponse(status=HTTPStatus.OK, document=document, media=self.media, listing=True)
 
     def cluster(self, *, flex: bool = False) -> Cluster:
-        """Return the cluster that the path names, of the family that the path is for."""
+        """Return the cluster that the path names, of the right family."""
         name = self.values["cluster"]
         if not CLUSTER_NAME.fullmatch(name):
             raise AtlasError("INVALID_PATH_PARAMETER", {"parameter": "clusterName"})
@@ -77,61 +77,61 @@ class Visit:
         return job
 
 
-def answer(name: str, visit: Visit) -> Answer:
-    """Answer for the resource `name`; raise AtlasError when something is not there or not right."""
-    check_query(visit.ask.query, reject_unknown=visit.behaviour.reject_unknown_query)
-    if visit.ask.method == "DELETE":
-        return cancel(visit)
-    return READERS[name](visit)
+def response(name: str, context: RequestContext) -> ApiResponse:
+    """Return the response for the resource `name`; raise AtlasError for an invalid request."""
+    check_query(context.request.query, reject_unknown=context.behaviour.reject_unknown_query)
+    if context.request.method == "DELETE":
+        return cancel(context)
+    return READERS[name](context)
 
 
-def projects(visit: Visit) -> Answer:
-    mine = [p for p in visit.world.projects.values() if visit.who.roles_in(p.id)]
-    return visit.many([visit.writer.project(project) for project in mine])
+def projects(context: RequestContext) -> ApiResponse:
+    mine = [p for p in context.world.projects.values() if context.who.roles_in(p.id)]
+    return context.many([context.renderer.project(project) for project in mine])
 
 
-def project(visit: Visit) -> Answer:
-    return visit.one(visit.writer.project(visit.project))
+def project(context: RequestContext) -> ApiResponse:
+    return context.one(context.renderer.project(context.project))
 
 
-def clusters(visit: Visit) -> Answer:
+def clusters(context: RequestContext) -> ApiResponse:
     shown = [
         cluster
-        for cluster in visit.project.clusters.values()
-        if visit.behaviour.flex_in_cluster_list or not cluster.flex
+        for cluster in context.project.clusters.values()
+        if context.behaviour.flex_in_cluster_list or not cluster.flex
     ]
-    return visit.many([visit.writer.cluster(cluster, visit.version) for cluster in shown])
+    return context.many([context.renderer.cluster(cluster, context.version) for cluster in shown])
 
 
-def cluster(visit: Visit) -> Answer:
-    return visit.one(visit.writer.cluster(visit.cluster(), visit.version))
+def cluster(context: RequestContext) -> ApiResponse:
+    return context.one(context.renderer.cluster(context.cluster(), context.version))
 
 
-def jobs(visit: Visit) -> Answer:
-    home = visit.cluster()
-    seen = [visit.world.view(job) for job in home.newest_first()]
-    return visit.many([visit.writer.job(job, home) for job in seen])
+def jobs(context: RequestContext) -> ApiResponse:
+    home = context.cluster()
+    seen = [context.world.view(job) for job in home.newest_first()]
+    return context.many([context.renderer.job(job, home) for job in seen])
 
 
-def job(visit: Visit) -> Answer:
-    home = visit.cluster()
-    return visit.one(visit.writer.job(visit.world.view(visit.job(home)), home))
+def job(context: RequestContext) -> ApiResponse:
+    home = context.cluster()
+    return context.one(context.renderer.job(context.world.view(context.job(home)), home))
 
 
-def cancel(visit: Visit) -> Answer:
-    """Cancel a restore job: 204 without a body, or the refusal that fits the job."""
-    job = visit.job(visit.cluster())
-    refusal = why_not(job, visit.behaviour)
+def cancel(context: RequestContext) -> ApiResponse:
+    """Cancel a restore job: 204 without a body, or an error."""
+    job = context.job(context.cluster())
+    refusal = why_not(job, context.behaviour)
     if refusal:
-        raise AtlasError(refusal, visit.values)
+        raise AtlasError(refusal, context.values)
     if not job.over:
-        job.cancel(keep_link=visit.behaviour.cancelled_keeps_link)
-        visit.world.cancellations.append(job.id)
-    return Answer(status=HTTPStatus.NO_CONTENT, media=visit.media)
+        job.cancel(keep_link=context.behaviour.cancelled_keeps_link)
+        context.world.cancellations.append(job.id)
+    return ApiResponse(status=HTTPStatus.NO_CONTENT, media=context.media)
 
 
 def why_not(job: RestoreJob, behaviour: Behaviour) -> str:
-    """Return the code with which Atlas refuses to cancel a job; empty when it does not."""
+    """Return the error code when the job cannot be cancelled, else an empty string."""
     if job.shard_of is not None:
         return "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED"
     if job.delivery_type is not DeliveryType.DOWNLOAD:
@@ -140,26 +140,26 @@ def why_not(job: RestoreJob, behaviour: Behaviour) -> str:
     return "VALIDATION_ERROR" if job.over and choice == "refuse" else ""
 
 
-def flex_clusters(visit: Visit) -> Answer:
-    shown = [cluster for cluster in visit.project.clusters.values() if cluster.flex]
-    return visit.many([visit.writer.flex_cluster(cluster) for cluster in shown])
+def flex_clusters(context: RequestContext) -> ApiResponse:
+    shown = [cluster for cluster in context.project.clusters.values() if cluster.flex]
+    return context.many([context.renderer.flex_cluster(cluster) for cluster in shown])
 
 
-def flex_cluster(visit: Visit) -> Answer:
-    return visit.one(visit.writer.flex_cluster(visit.cluster(flex=True)))
+def flex_cluster(context: RequestContext) -> ApiResponse:
+    return context.one(context.renderer.flex_cluster(context.cluster(flex=True)))
 
 
-def flex_jobs(visit: Visit) -> Answer:
-    home = visit.cluster(flex=True)
-    return visit.many([visit.writer.flex_job(job, home) for job in home.newest_first()])
+def flex_jobs(context: RequestContext) -> ApiResponse:
+    home = context.cluster(flex=True)
+    return context.many([context.renderer.flex_job(job, home) for job in home.newest_first()])
 
 
-def flex_job(visit: Visit) -> Answer:
-    home = visit.cluster(flex=True)
-    return visit.one(visit.writer.flex_job(visit.job(home), home))
+def flex_job(context: RequestContext) -> ApiResponse:
+    home = context.cluster(flex=True)
+    return context.one(context.renderer.flex_job(context.job(home), home))
 
 
-READERS: Mapping[str, Callable[[Visit], Answer]] = {
+READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "projects": projects,
     "project": project,
     "clusters": clusters,

@@ -1,4 +1,4 @@
-"""The server of the stand-in: it listens, reads, answers, and keeps the record of the wire."""
+"""The HTTP server of the fake Atlas: reads requests, sends responses, records calls."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from bot.sandbox.atlas.answers import SANDBOX_HEADERS, Answer
-from bot.sandbox.atlas.asks import Ask
+from bot.sandbox.atlas.api_request import ApiRequest
+from bot.sandbox.atlas.api_response import SANDBOX_HEADERS, ApiResponse
 from bot.sandbox.atlas.behaviour import Behaviour
+from bot.sandbox.atlas.call_recorder import Call, CallRecorder
 from bot.sandbox.atlas.clock import Clock, wall_clock
 from bot.sandbox.atlas.control import Control
-from bot.sandbox.atlas.digest import Gatekeeper
-from bot.sandbox.atlas.exchange import ConnectionCut, Exchange, Trace
+from bot.sandbox.atlas.digest import DigestAuthenticator
 from bot.sandbox.atlas.faults import Faults
-from bot.sandbox.atlas.gates import Gates
-from bot.sandbox.atlas.guard import foreign
-from bot.sandbox.atlas.tokens import TokenOffice
-from bot.sandbox.atlas.wire import Call, Wire
+from bot.sandbox.atlas.guard import cross_site_reason
+from bot.sandbox.atlas.pipeline import Pipeline
+from bot.sandbox.atlas.request_handler import ConnectionCut, RequestHandler, Trace
+from bot.sandbox.atlas.tokens import TokenIssuer
 from bot.sandbox.atlas.world import World
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 WELCOME = (
-    "This is a sandbox: a stand-in of the MongoDB Atlas Administration API.\n"
-    "Nothing here is real; its keys open nothing. Control it under /_sandbox/.\n"
+    "This is a sandbox: a fake MongoDB Atlas Administration API.\n"
+    "Nothing here is real. Control it under /_sandbox/.\n"
 )
 
 
 class FakeAtlasServer:
     """An Atlas Administration API on loopback; an async context manager, or `start` and `stop`.
 
-    `world`, `behaviour` and `faults` may be changed at any time. `port` 0 takes a free one, and
-    the same again after a stop.
+    `world`, `behaviour` and `faults` may be changed at any time. `port` 0 selects a free port,
+    which is kept after a stop.
     """
 
     def __init__(
@@ -54,36 +54,36 @@ class FakeAtlasServer:
         self.host = host
         self.port = port
         self.faults = Faults()
-        self.wire = Wire()
-        self.gatekeeper = Gatekeeper(self.behaviour)
-        self.office = TokenOffice(self.behaviour)
-        self._gates = Gates(self.world, self.behaviour, self.gatekeeper, self.office)
-        self._exchange = Exchange(self._gates, self.faults)
+        self.recorder = CallRecorder()
+        self.digest_auth = DigestAuthenticator(self.behaviour)
+        self.token_issuer = TokenIssuer(self.behaviour)
+        self._gates = Pipeline(self.world, self.behaviour, self.digest_auth, self.token_issuer)
+        self._handler = RequestHandler(self._gates, self.faults)
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        """The base that clients are given, such as `http://127.0.0.1:8080`."""
+        """The base URL for clients, such as `http://127.0.0.1:8080`."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far but those to the control API, oldest first."""
-        return self.wire.calls
+        """Every call so far except those of the control API, oldest first."""
+        return self.recorder.calls
 
     def deletes(self, job_id: str = "") -> list[Call]:
-        """The DELETEs whose credentials were taken, of one job or of all."""
-        return self.wire.deletes(job_id)
+        """Return the DELETEs with accepted credentials, of one job or of all."""
+        return self.recorder.deletes(job_id)
 
     async def start(self) -> None:
-        """Listen; after it, `url` is right."""
-        self._exchange.stopping.clear()
-        app = web.Application(middlewares=[self._keep_out])
+        """Start to listen; `url` is valid afterwards."""
+        self._handler.stopping.clear()
+        app = web.Application(middlewares=[self._reject_cross_site])
         app.add_routes(Control(self).routes())
         app.router.add_get("/", self._welcome)
         app.router.add_route("*", r"/_sandbox{rest:[\s\S]*}", _no_such_control)
         app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
-        app.on_response_prepare.append(_say_what_this_is)
+        app.on_response_prepare.append(_mark_response)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
@@ -91,8 +91,8 @@ class FakeAtlasServer:
         self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Cut what waits, close every connection, and listen no more."""
-        self._exchange.stopping.set()
+        """Abort waiting requests, close every connection, and stop listening."""
+        self._handler.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -110,7 +110,7 @@ class FakeAtlasServer:
         await self.stop()
 
     def about(self) -> dict[str, object]:
-        """Return what somebody needs to use it: its address, projects and credentials."""
+        """Return the address, projects and credentials."""
         return {
             "sandbox": True,
             "atlas": self.url,
@@ -126,27 +126,29 @@ class FakeAtlasServer:
         return web.Response(text=WELCOME)
 
     @web.middleware
-    async def _keep_out(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _reject_cross_site(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        if why := foreign(headers):
+        if why := cross_site_reason(headers):
             raise web.HTTPForbidden(text=why)
         return await handler(request)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         began = time.perf_counter()
-        ask = await self._read(request)
+        api_request = await self._read(request)
         trace = Trace()
         try:
-            answer = await self._exchange.answer(ask, trace)
+            response = await self._handler.respond(api_request, trace)
         except ConnectionCut:
-            self._record(ask, trace, None, began)
+            self._record(api_request, trace, None, began)
             _abort(request)
             return web.Response()
-        self._record(ask, trace, None if answer.cut else answer.status, began)
-        return await _send(request, answer)
+        self._record(api_request, trace, None if response.cut else response.status, began)
+        return await _send(request, response)
 
-    async def _read(self, request: web.Request) -> Ask:
-        return Ask(
+    async def _read(self, request: web.Request) -> ApiRequest:
+        return ApiRequest(
             method=request.method,
             target=request.raw_path,
             headers={name.lower(): value for name, value in request.headers.items()},
@@ -156,12 +158,12 @@ class FakeAtlasServer:
             base=self.url,
         )
 
-    def _record(self, ask: Ask, trace: Trace, status: int | None, began: float) -> None:
-        self.wire.record(
+    def _record(self, request: ApiRequest, trace: Trace, status: int | None, began: float) -> None:
+        self.recorder.record(
             Call(
-                at=ask.at,
-                method=ask.method,
-                path=ask.target,
+                at=request.at,
+                method=request.method,
+                path=request.target,
                 status=status,
                 authorization=trace.scheme,
                 challenge=trace.challenge,
@@ -174,17 +176,17 @@ class FakeAtlasServer:
         )
 
 
-async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
-    headers = {**answer.headers, "Content-Type": answer.media}
-    if not answer.cut:
-        return web.Response(status=answer.status, headers=headers, body=answer.body or None)
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    response.content_length = len(answer.body)
-    await response.prepare(request)
-    await response.write(answer.body[: len(answer.body) // 2])
+async def _send(request: web.Request, response: ApiResponse) -> web.StreamResponse:
+    headers = {**response.headers, "Content-Type": response.media}
+    if not response.cut:
+        return web.Response(status=response.status, headers=headers, body=response.body or None)
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    stream.content_length = len(response.body)
+    await stream.prepare(request)
+    await stream.write(response.body[: len(response.body) // 2])
     if request.transport is not None:
         request.transport.close()
-    return response
+    return stream
 
 
 def _abort(request: web.Request) -> None:
@@ -193,8 +195,8 @@ def _abort(request: web.Request) -> None:
 
 
 async def _no_such_control(_request: web.Request) -> web.Response:
-    raise web.HTTPNotFound(text="the control API has no such call")
+    raise web.HTTPNotFound(text="unknown path of the control API")
 
 
-async def _say_what_this_is(_request: web.Request, response: web.StreamResponse) -> None:
+async def _mark_response(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SANDBOX_HEADERS)

@@ -1,4 +1,4 @@
-"""Service accounts: tokens by OAuth 2 client credentials, their end, and their revocation."""
+"""Service accounts: OAuth 2 client credentials, token expiry and revocation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class OAuthRefused(Exception):
-    """An error in OAuth's own form: `error` and `error_description`, not Atlas's body."""
+    """An OAuth error: `error` and `error_description`, unlike Atlas's error body."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         self.status = status
@@ -29,15 +29,15 @@ class OAuthRefused(Exception):
 
 @dataclass(frozen=True)
 class Token:
-    """A live token: whose it is, and its end."""
+    """A valid token: its client, and its expiry."""
 
     client_id: str
     ends: datetime
 
 
 @dataclass
-class TokenOffice:
-    """Gives out bearer tokens, knows which still count, and takes them back."""
+class TokenIssuer:
+    """Issues, checks and revokes bearer tokens."""
 
     behaviour: Behaviour
     live: dict[str, Token] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class TokenOffice:
     def grant(
         self, client: Credential, form: Mapping[str, str], now: datetime
     ) -> dict[str, object]:
-        """Return the answer to a token request whose client is known; raise OAuthRefused."""
+        """Return the response to a token request of a known client; raise OAuthRefused."""
         if "grant_type" not in form:
             raise OAuthRefused(400, "invalid_request", "grant_type is missing.")
         if form["grant_type"] != "client_credentials":
@@ -60,13 +60,13 @@ class TokenOffice:
         return {"access_token": name, "expires_in": int(lifetime), "token_type": "Bearer"}
 
     def revoke(self, client: Credential, form: Mapping[str, str]) -> None:
-        """Take a token back; one that is not the client's, or is none, stays as it is."""
+        """Revoke a token of this client; other tokens are ignored."""
         token = self.live.get(form.get("token", ""))
         if token is not None and token.client_id == client.identifier:
             del self.live[form["token"]]
 
     def owner(self, bearer: str, now: datetime) -> str | None:
-        """Return the client id that a token stands for, or None when it does not count."""
+        """Return the client id of a valid token, or None."""
         self._drop_ended(now)
         token = self.live.get(bearer)
         return token.client_id if token else None
@@ -86,7 +86,7 @@ def authenticate(
     *,
     body_allowed: bool,
 ) -> Credential:
-    """Return the client that a token request comes from; raise OAuthRefused when it is nobody."""
+    """Return the client of a token request; raise OAuthRefused for invalid credentials."""
     client_id, secret = _basic(authorization)
     if not client_id and body_allowed:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")

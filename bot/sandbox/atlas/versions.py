@@ -1,4 +1,4 @@
-"""Which version of a resource an Accept header asks for, and what its age means."""
+"""Selects the version of a resource from the Accept header, and marks deprecated ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _VERSIONED = re.compile(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", re.IGNORECASE)
 _JSON = frozenset({"application/json", "application/*", "*/*"})
 
-#: When a version was superseded, and its announced end, by resource and version.
+#: The dates of deprecation and sunset, by resource and version.
 SUNSETS = {
     ("clusters", "2023-01-01"): (date(2023, 2, 1), date(2027, 7, 1)),
     ("clusters", "2023-02-01"): (date(2024, 8, 5), date(2027, 7, 1)),
@@ -23,7 +23,7 @@ SUNSETS = {
 
 
 def resolve(accept: str, versions: Sequence[str], today: date, status: int) -> str:
-    """Return the version to answer with: the newest that is not later than the date asked for.
+    """Return the newest version that is not later than the requested date.
 
     Raises INVALID_VERSION_DATE with `status` when the header names no date, a day that never was
     or is still to come, or one before the resource's first version.
@@ -38,17 +38,17 @@ def resolve(accept: str, versions: Sequence[str], today: date, status: int) -> s
 
 
 def media(version: str) -> str:
-    """Return the Content-Type of an answer in `version`."""
+    """Return the Content-Type of a response in `version`."""
     return f"application/vnd.atlas.{version}+json;charset=utf-8"
 
 
 def takes_json(accept: str) -> bool:
-    """Whether a v1.0 call can be answered: no Accept header at all, or one that takes JSON."""
+    """Whether v1.0 can respond: the Accept header is missing or allows JSON."""
     return not accept.strip() or bool(_JSON & set(media_types(accept)))
 
 
-def ageing(resource: str, version: str, today: date) -> dict[str, str]:
-    """Return the headers of an ageing version; raise VERSION_GONE when its day has come."""
+def deprecation_headers(resource: str, version: str, today: date) -> dict[str, str]:
+    """Return the headers of a deprecated version; raise VERSION_GONE after its sunset."""
     dates = SUNSETS.get((resource, version))
     if dates is None:
         return {}

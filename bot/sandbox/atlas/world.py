@@ -1,4 +1,4 @@
-"""What the stand-in's Atlas contains: plain data in memory, with helpers that add to it."""
+"""The content of the fake Atlas: plain data in memory, with functions that add to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """A cluster and its restore jobs by id; a flex one belongs to another family of calls."""
+    """A cluster and its restore jobs by id; flex clusters have their own API calls."""
 
     id: str
     name: str
@@ -30,7 +30,7 @@ class Cluster:
     jobs: dict[str, RestoreJob] = field(default_factory=dict)
 
     def newest_first(self) -> list[RestoreJob]:
-        """Its jobs in the order in which Atlas lists them."""
+        """Return its jobs in the order of Atlas's list."""
         return sorted(self.jobs.values(), key=lambda job: job.created_at, reverse=True)
 
 
@@ -47,7 +47,7 @@ class Project:
 
 @dataclass
 class OldView:
-    """A job as it was before an effect, and how many reads still show it so."""
+    """An earlier version of a job, and how many reads still return it."""
 
     job: RestoreJob
     reads: int
@@ -55,7 +55,7 @@ class OldView:
 
 @dataclass
 class World:
-    """Everything that exists, with who may see it."""
+    """Projects, jobs and credentials."""
 
     projects: dict[str, Project] = field(default_factory=dict)
     keys: dict[str, Credential] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class World:
     def add_project(
         self, name: str, *, project_id: str | None = None, now: datetime | None = None
     ) -> Project:
-        """Add an empty project that no key has a role in yet."""
+        """Add an empty project without roles."""
         moment = now or wall_clock()
         project = Project(id=project_id or new_id(), name=name, org_id=new_id(), created_at=moment)
         self.projects[project.id] = project
@@ -110,7 +110,7 @@ class World:
         now: datetime | None = None,
         live: bool = False,
     ) -> RestoreJob:
-        """Start a restore of a new snapshot, one hour old; `live` if its link is there already."""
+        """Start a restore of a snapshot that is one hour old; `live`: its link exists."""
         moment = now or wall_clock()
         job = RestoreJob(
             id=job_id or new_id(),
@@ -143,28 +143,28 @@ class World:
         return account
 
     def jobs(self) -> Iterator[tuple[Cluster, RestoreJob]]:
-        """Every job there is, with the cluster it belongs to."""
+        """Yield every job with its cluster."""
         for project in self.projects.values():
             for cluster in project.clusters.values():
                 for job in cluster.jobs.values():
                     yield cluster, job
 
     def job(self, job_id: str) -> RestoreJob:
-        """Return the job; raise KeyError when there is none."""
+        """Return the job; raise KeyError for an unknown id."""
         return {job.id: job for _, job in self.jobs()}[job_id]
 
     def pass_time(self, now: datetime) -> None:
-        """Let every link whose hour is over expire."""
+        """Expire every link after its hour."""
         for _, job in self.jobs():
             if job.urls and job.expires_at is not None and job.expires_at <= now:
                 job.expire()
 
     def keep_old_view(self, job: RestoreJob, reads: int) -> None:
-        """Let the next `reads` reads show the job as it is now, whatever happens to it."""
+        """Return the current version of the job in the next `reads` reads."""
         self.old_views[job.id] = OldView(copy.deepcopy(job), reads)
 
     def view(self, job: RestoreJob) -> RestoreJob:
-        """Return the job as a read sees it, which may be an old view."""
+        """Return the job as a read returns it, possibly an earlier version."""
         old = self.old_views.get(job.id)
         if old is None or old.reads < 1:
             return job
@@ -173,7 +173,7 @@ class World:
 
 
 def new_id() -> str:
-    """Return 24 hex digits that nothing has yet."""
+    """Return a new id of 24 hex digits."""
     return secrets.token_hex(12)
 
 

@@ -133,7 +133,7 @@ async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(house: Hous
 async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(house: House) -> None:
     """The DELETE worked, and from then on Atlas answers nothing."""
     view = await house.looks_up(RUNNING)
-    house.atlas.wire.subscribe(
+    house.atlas.recorder.subscribe(
         lambda call: (
             house.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, method="GET", times=None))
             if call.method == "DELETE"

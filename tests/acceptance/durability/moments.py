@@ -67,7 +67,7 @@ async def _atlas_call(
             act()
             came.set()
 
-    unsubscribe = house.atlas.wire.subscribe(heard)
+    unsubscribe = house.atlas.recorder.subscribe(heard)
     await asyncio.wait_for(came.wait(), 15)
     unsubscribe()
 

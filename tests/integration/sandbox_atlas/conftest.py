@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,19 +49,19 @@ def job_path(cluster: str, job_id: str) -> str:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def standin(clock: HandClock) -> AsyncIterator[FakeAtlasServer]:
+async def atlas(clock: ManualClock) -> AsyncIterator[FakeAtlasServer]:
     async with FakeAtlasServer(clock=clock) as running:
         yield running
 
 
 @pytest.fixture
-async def http(standin: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=standin.url, trust_env=False, timeout=5) as client:
+async def http(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=atlas.url, trust_env=False, timeout=5) as client:
         yield client
 
 

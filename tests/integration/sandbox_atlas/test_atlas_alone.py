@@ -9,7 +9,7 @@ import sys
 
 import httpx
 
-from bot.sandbox.atlas import FakeAtlasServer, HandClock
+from bot.sandbox.atlas import FakeAtlasServer, ManualClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2
 
 PROGRAM = (sys.executable, "-P", "-m", "bot.sandbox.atlas")
@@ -33,22 +33,22 @@ async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    async with FakeAtlasServer() as standin:
+    async with FakeAtlasServer() as atlas:
         process = await asyncio.create_subprocess_exec(
-            *PROGRAM, "--port", str(standin.port), stderr=asyncio.subprocess.PIPE
+            *PROGRAM, "--port", str(atlas.port), stderr=asyncio.subprocess.PIPE
         )
         _, errors = await asyncio.wait_for(process.communicate(), 20)
 
     assert process.returncode == 1
-    assert errors.decode().startswith(f"The stand-in cannot listen on port {standin.port}: ")
+    assert errors.decode().startswith(f"The server cannot listen on port {atlas.port}: ")
 
 
-async def test_after_a_stop_it_comes_back_where_it_was(clock: HandClock) -> None:
-    standin = FakeAtlasServer(clock=clock)
-    async with standin:
-        url = standin.url
-    async with standin, httpx.AsyncClient(trust_env=False) as http:
+async def test_after_a_stop_it_comes_back_where_it_was(clock: ManualClock) -> None:
+    atlas = FakeAtlasServer(clock=clock)
+    async with atlas:
+        url = atlas.url
+    async with atlas, httpx.AsyncClient(trust_env=False) as http:
         answer = await http.get(f"{url}/api/atlas/v2{GROUP}", headers={"Accept": V2})
 
-    assert standin.url == url
+    assert atlas.url == url
     assert answer.status_code == 401

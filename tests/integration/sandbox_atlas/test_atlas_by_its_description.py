@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         # Its clock stands still, so that no nonce and no token grows old.
-        self.atlas = FakeAtlasServer(clock=HandClock())
+        self.atlas = FakeAtlasServer(clock=ManualClock())
 
     def __enter__(self) -> FakeAtlasServer:
         self._thread.start()

@@ -24,7 +24,7 @@ SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
 
 @pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
 async def test_a_download_is_cancelled_without_a_body(
-    standin: FakeAtlasServer, v2: Speaker, path: str
+    atlas: FakeAtlasServer, v2: Speaker, path: str
 ) -> None:
     answer = await v2.delete(path)
 
@@ -33,7 +33,7 @@ async def test_a_download_is_cancelled_without_a_body(
     assert "Content-Length" not in answer.headers
     assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
     assert answer.headers["RateLimit-Remaining"] == "1199"
-    assert standin.calls[-1].effect
+    assert atlas.calls[-1].effect
 
 
 async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> None:
@@ -64,7 +64,7 @@ async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> N
     ],
 )
 async def test_everything_else_is_refused_with_its_code(
-    standin: FakeAtlasServer, v2: Speaker, path: str, status: int, code: str
+    atlas: FakeAtlasServer, v2: Speaker, path: str, status: int, code: str
 ) -> None:
     answer = await v2.delete(path)
 
@@ -73,57 +73,55 @@ async def test_everything_else_is_refused_with_its_code(
     assert answer.json()["error"] == status
     assert answer.headers["X-Error-Code"] == code
     assert list(answer.json()) == ["detail", "error", "errorCode", "parameters", "reason"]
-    assert standin.world.cancellations == []
+    assert atlas.world.cancellations == []
 
 
-async def test_cancelling_again_changes_nothing(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_cancelling_again_changes_nothing(atlas: FakeAtlasServer, v2: Speaker) -> None:
     assert (await v2.delete(CANCELLED)).status_code == 204
-    assert standin.world.cancellations == []
+    assert atlas.world.cancellations == []
 
 
-async def test_cancelling_again_can_be_refused(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.cancelled_again = "refuse"
+async def test_cancelling_again_can_be_refused(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.cancelled_again = "refuse"
 
     assert (await v2.delete(CANCELLED)).status_code == 400
 
 
-async def test_cancelling_what_is_over_can_be_let_pass(
-    standin: FakeAtlasServer, v2: Speaker
-) -> None:
-    standin.behaviour.over = "no-change"
+async def test_cancelling_what_is_over_can_be_let_pass(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.over = "no-change"
 
     assert (await v2.delete(EXPIRED)).status_code == 204
-    assert standin.world.cancellations == []
+    assert atlas.world.cancellations == []
 
 
 async def test_a_cancelled_job_can_be_made_to_keep_its_link(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
-    standin.behaviour.cancelled_keeps_link = True
+    atlas.behaviour.cancelled_keeps_link = True
     await v2.delete(LIVE)
 
     assert len((await v2.get(LIVE)).json()["deliveryUrl"]) == 1
 
 
 async def test_v1_cancels_too_and_says_nothing_of_rates(
-    standin: FakeAtlasServer, v1: Speaker
+    atlas: FakeAtlasServer, v1: Speaker
 ) -> None:
     answer = await v1.delete(RUNNING)
 
     assert answer.status_code == 204
     assert "RateLimit-Limit" not in answer.headers
-    assert standin.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
+    assert atlas.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
 
 
 async def test_only_deletes_whose_credentials_were_taken_count(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     await v2.delete(RUNNING)
     await v2.delete(LIVE)
 
-    assert len(standin.deletes()) == 2
-    assert len(standin.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
-    assert len(standin.calls) == 3
+    assert len(atlas.deletes()) == 2
+    assert len(atlas.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
+    assert len(atlas.calls) == 3
 
 
 async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
@@ -136,12 +134,12 @@ async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
     assert "errorCode" not in answer.json()
 
 
-async def test_the_curl_line_of_the_api_page_cancels(standin: FakeAtlasServer) -> None:
-    project = standin.world.projects[PROJECT_ID]
-    mine = standin.world.add_cluster(project, "MyCluster")
-    job = standin.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")
+async def test_the_curl_line_of_the_api_page_cancels(atlas: FakeAtlasServer) -> None:
+    project = atlas.world.projects[PROJECT_ID]
+    mine = atlas.world.add_cluster(project, "MyCluster")
+    job = atlas.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")
     target = (
-        f"{standin.url}/api/atlas/v1.0/groups/5b6212af90dc76637950a2c6/clusters/MyCluster"
+        f"{atlas.url}/api/atlas/v1.0/groups/5b6212af90dc76637950a2c6/clusters/MyCluster"
         "/backup/restoreJobs/5b622f7087d9d6039fafe03f"
     )
     line = (
@@ -158,4 +156,4 @@ async def test_the_curl_line_of_the_api_page_cancels(standin: FakeAtlasServer) -
     assert curl.returncode == 0
     assert b"HTTP/1.1 204 No Content" in output
     assert job.cancelled
-    assert [call.status for call in standin.calls] == [401, 204]
+    assert [call.status for call in atlas.calls] == [401, 204]

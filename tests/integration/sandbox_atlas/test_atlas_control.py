@@ -28,13 +28,13 @@ async def test_every_answer_says_that_this_is_a_sandbox(
 
 
 async def test_it_tells_what_somebody_needs(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     about = (await http.get("/_sandbox/")).json()
 
-    assert about["atlas"] == standin.url
+    assert about["atlas"] == atlas.url
     assert about["projects"] == {PROJECT_ID: "shop-prod"}
-    assert about["keys"]["sandboxk"] == standin.world.keys["sandboxk"].secret
+    assert about["keys"]["sandboxk"] == atlas.world.keys["sandboxk"].secret
 
 
 async def test_the_world_is_told_without_links(http: httpx.AsyncClient) -> None:
@@ -61,29 +61,29 @@ async def test_the_wire_is_read_from_where_one_left_off(
 
 
 async def test_a_listener_hears_each_call_until_it_leaves(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     heard: list[Call] = []
-    leave = standin.wire.subscribe(heard.append)
+    leave = atlas.recorder.subscribe(heard.append)
     await v2.get(GROUP)
     leave()
     await v2.get(GROUP)
 
-    assert heard == standin.calls[:2]
+    assert heard == atlas.calls[:2]
 
 
 async def test_a_fault_is_added_and_cleared(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
     added = (await http.post("/_sandbox/faults", json=fault)).json()
-    struck = await v2.get(GROUP)
+    faults = await v2.get(GROUP)
     cleared = (await http.delete("/_sandbox/faults")).json()
 
     assert added["active"] == [{**fault, "left": 2}]
     assert set(added["presets"]) >= {"slow", "cut-after", "maintenance"}
-    assert struck.status_code == 503
-    assert cleared["active"] == standin.faults.active == []
+    assert faults.status_code == 503
+    assert cleared["active"] == atlas.faults.active == []
 
 
 async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker) -> None:
@@ -105,13 +105,13 @@ async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speake
     ],
 )
 async def test_a_job_is_changed(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, action: str, state: str
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, action: str, state: str
 ) -> None:
     answer = await http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
 
     assert answer.json()["state"] == state
-    assert standin.world.job(JOB).state == state
-    assert standin.world.cancellations == []
+    assert atlas.world.job(JOB).state == state
+    assert atlas.world.cancellations == []
 
 
 async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
@@ -124,11 +124,11 @@ async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_a_choice_is_changed(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_a_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     changed = await http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
-    assert standin.behaviour.nonce_lifetime == 5
+    assert atlas.behaviour.nonce_lifetime == 5
     assert (await http.get("/_sandbox/behaviour")).json() == changed.json()
 
 
@@ -153,17 +153,17 @@ async def test_a_choice_is_changed(standin: FakeAtlasServer, http: httpx.AsyncCl
     ],
 )
 async def test_what_cannot_be_done_is_refused_and_changes_nothing(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, call: str, body: object, status: int
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, call: str, body: object, status: int
 ) -> None:
-    before = standin.behaviour.model_dump()
+    before = atlas.behaviour.model_dump()
 
     method, path = call.split(" ")
     answer = await http.request(method, f"/_sandbox/{path}", json=body)
 
     assert answer.status_code == status
-    assert standin.faults.active == []
-    assert standin.behaviour.model_dump() == before
-    assert standin.calls == []
+    assert atlas.faults.active == []
+    assert atlas.behaviour.model_dump() == before
+    assert atlas.calls == []
 
 
 async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
@@ -185,10 +185,10 @@ async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> Non
     ],
 )
 async def test_pages_of_other_sites_are_kept_out(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, path: str, headers: dict[str, str]
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, path: str, headers: dict[str, str]
 ) -> None:
     assert (await http.get(path, headers=headers)).status_code == 403
-    assert standin.calls == []
+    assert atlas.calls == []
 
 
 async def test_names_that_only_resolve_to_this_machine_are_kept_out(
@@ -200,8 +200,8 @@ async def test_names_that_only_resolve_to_this_machine_are_kept_out(
     assert (await http.get("/_sandbox/", headers={"Host": "rebound.example"})).status_code == 403
 
 
-async def test_its_own_origin_is_let_in(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    own = await http.get("/_sandbox/", headers={"Origin": standin.url})
+async def test_its_own_origin_is_let_in(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+    own = await http.get("/_sandbox/", headers={"Origin": atlas.url})
     other_port = await http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
 
     assert [own.status_code, other_port.status_code] == [200, 403]

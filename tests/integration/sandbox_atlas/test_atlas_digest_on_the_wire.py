@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, HandClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker
 
 PATH = f"/api/atlas/v2{GROUP}"
@@ -63,9 +63,9 @@ async def test_a_call_without_credentials_is_challenged_as_recorded(
 
 
 async def test_the_401_can_carry_the_code_it_has_since_august_2026(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.behaviour.auth_error_code = True
+    atlas.behaviour.auth_error_code = True
 
     answer = await http.get(PATH, headers={"Accept": V2})
 
@@ -97,9 +97,9 @@ async def test_a_quoted_algorithm_is_taken_as_the_official_clients_send_it(
     ("bent", "why"),
     [
         ({"uri": "/api/atlas/v2/groups"}, "uri is not the request target"),
-        ({"realm": "another"}, "realm is not ours"),
+        ({"realm": "another"}, "realm is not the server's"),
         ({"qop": "auth-int"}, "qop is not auth"),
-        ({"algorithm": "SHA-256"}, "algorithm is not the one asked for"),
+        ({"algorithm": "SHA-256"}, "algorithm is not the one requested"),
         ({"nc": "1"}, "nc is not 8 hex digits"),
         ({"nc": "00000000"}, "nc starts at 00000001"),
         ({"cnonce": ""}, "cnonce is empty"),
@@ -109,14 +109,14 @@ async def test_a_quoted_algorithm_is_taken_as_the_official_clients_send_it(
     ],
 )
 async def test_each_parameter_must_be_right(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, bent: dict[str, str], why: str
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, bent: dict[str, str], why: str
 ) -> None:
     answer = await send(http, authorization(await challenge(http), **bent))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert standin.calls[-1].refused == why
-    assert standin.calls[-1].challenge
+    assert atlas.calls[-1].refused == why
+    assert atlas.calls[-1].challenge
 
 
 async def test_the_response_covers_the_count(http: httpx.AsyncClient) -> None:
@@ -125,7 +125,7 @@ async def test_the_response_covers_the_count(http: httpx.AsyncClient) -> None:
     assert (await send(http, header)).status_code == 401
 
 
-async def test_a_count_may_serve_once(standin: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_a_count_may_serve_once(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     nonce = await challenge(http)
 
     statuses = [
@@ -134,13 +134,11 @@ async def test_a_count_may_serve_once(standin: FakeAtlasServer, http: httpx.Asyn
     ]
 
     assert statuses == [200, 200, 200, 401]
-    assert standin.calls[-1].refused == "nc was used before"
+    assert atlas.calls[-1].refused == "nc was used before"
 
 
-async def test_counts_can_be_made_to_rise(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    standin.behaviour.nc_must_rise = True
+async def test_counts_can_be_made_to_rise(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+    atlas.behaviour.nc_must_rise = True
     nonce = await challenge(http)
 
     statuses = [
@@ -149,11 +147,11 @@ async def test_counts_can_be_made_to_rise(
     ]
 
     assert statuses == [200, 200, 401]
-    assert standin.calls[-1].refused == "nc does not rise"
+    assert atlas.calls[-1].refused == "nc does not rise"
 
 
 async def test_an_old_nonce_is_stale(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, clock: HandClock
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
     clock.advance(61)
@@ -165,7 +163,7 @@ async def test_an_old_nonce_is_stale(
 
 
 async def test_a_nonce_lives_as_long_as_it_should(
-    http: httpx.AsyncClient, clock: HandClock
+    http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
     clock.advance(60)
@@ -181,7 +179,7 @@ async def test_a_nonce_that_nobody_knows_is_stale_too(http: httpx.AsyncClient) -
 
 
 async def test_nobody_without_the_key_learns_that_a_nonce_is_old(
-    http: httpx.AsyncClient, clock: HandClock
+    http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
     clock.advance(61)
@@ -199,17 +197,17 @@ async def test_what_is_no_digest_is_challenged(http: httpx.AsyncClient, header: 
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
 
 
-async def test_httpx_is_taken_and_reuses_its_nonce(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_httpx_is_taken_and_reuses_its_nonce(atlas: FakeAtlasServer, v2: Speaker) -> None:
     for _ in range(3):
         assert (await v2.get(GROUP)).status_code == 200
 
-    assert [call.status for call in standin.calls] == [401, 200, 200, 200]
-    assert [call.authorization for call in standin.calls] == ["none", "digest", "digest", "digest"]
-    assert [call.nonce_reused for call in standin.calls] == [False, False, True, True]
+    assert [call.status for call in atlas.calls] == [401, 200, 200, 200]
+    assert [call.authorization for call in atlas.calls] == ["none", "digest", "digest", "digest"]
+    assert [call.nonce_reused for call in atlas.calls] == [False, False, True, True]
 
 
-async def test_httpx_is_taken_with_sha_256(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.algorithm = "SHA-256"
+async def test_httpx_is_taken_with_sha_256(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.algorithm = "SHA-256"
 
     assert (await v2.get(GROUP)).status_code == 200
 
@@ -221,7 +219,7 @@ async def test_the_query_belongs_to_the_uri(v2: Speaker) -> None:
 
 
 async def test_a_wrong_key_gets_a_new_challenge_each_time(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
 
@@ -229,7 +227,7 @@ async def test_a_wrong_key_gets_a_new_challenge_each_time(
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert [call.refused for call in standin.calls] == [
+    assert [call.refused for call in atlas.calls] == [
         "no credentials",
         "unknown key or wrong response",
     ]

@@ -9,7 +9,7 @@ import json
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, HandClock, Kind
+from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind, ManualClock
 from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import Speaker, job_path
@@ -18,86 +18,86 @@ JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_a_delay_comes_before_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
+async def test_a_delay_comes_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
 
     answer = await v2.delete(RUNNING)
 
     assert answer.status_code == 204
-    assert standin.calls[-1].seconds >= 0.05
-    assert standin.calls[-1].faults == ("delay",)
+    assert atlas.calls[-1].seconds >= 0.05
+    assert atlas.calls[-1].faults == ("delay",)
 
 
 async def test_a_client_that_gives_up_does_not_stop_a_delayed_cancel(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     await v2.get(RUNNING)
-    standin.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
+    atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
     v2.http.timeout = httpx.Timeout(0.05)
 
     with pytest.raises(httpx.ReadTimeout):
         await v2.delete(RUNNING)
     for _ in range(100):
-        if standin.world.cancellations:
+        if atlas.world.cancellations:
             break
         await asyncio.sleep(0.01)
 
-    assert standin.world.cancellations == [JOB]
+    assert atlas.world.cancellations == [JOB]
 
 
-async def test_cut_before_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
-
-    with pytest.raises(httpx.TransportError):
-        await v2.delete(RUNNING)
-
-    assert standin.world.cancellations == []
-    assert standin.calls[-1].status is None
-    assert not standin.calls[-1].effect
-
-
-async def test_cut_after_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
+async def test_cut_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):
         await v2.delete(RUNNING)
 
-    assert standin.world.cancellations == [JOB]
-    assert standin.calls[-1].status is None
-    assert standin.calls[-1].effect
-    assert len(standin.deletes(JOB)) == 1
+    assert atlas.world.cancellations == []
+    assert atlas.calls[-1].status is None
+    assert not atlas.calls[-1].effect
+
+
+async def test_cut_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
+
+    with pytest.raises(httpx.TransportError):
+        await v2.delete(RUNNING)
+
+    assert atlas.world.cancellations == [JOB]
+    assert atlas.calls[-1].status is None
+    assert atlas.calls[-1].effect
+    assert len(atlas.deletes(JOB)) == 1
 
 
 @pytest.mark.parametrize(("kind", "cancelled"), [(Kind.HANG, []), (Kind.HANG_AFTER, [JOB])])
 async def test_a_hang_ends_with_the_stand_in(
-    clock: HandClock, kind: Kind, cancelled: list[str]
+    clock: ManualClock, kind: Kind, cancelled: list[str]
 ) -> None:
-    async with FakeAtlasServer(clock=clock) as standin:
-        standin.faults.add(Fault(kind=kind))
-        auth = httpx.DigestAuth("sandboxk", standin.world.keys["sandboxk"].secret)
-        async with httpx.AsyncClient(base_url=standin.url, trust_env=False) as http:
+    async with FakeAtlasServer(clock=clock) as atlas:
+        atlas.faults.add(Fault(kind=kind))
+        auth = httpx.DigestAuth("sandboxk", atlas.world.keys["sandboxk"].secret)
+        async with httpx.AsyncClient(base_url=atlas.url, trust_env=False) as http:
             v2 = Speaker(http, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json", auth)
             call = asyncio.ensure_future(v2.delete(RUNNING))
-            await taken(standin)
+            await taken(atlas)
             assert not call.done()
-            await standin.stop()
+            await atlas.stop()
 
             with pytest.raises(httpx.TransportError):
                 await call
 
-        assert standin.world.cancellations == cancelled
+        assert atlas.world.cancellations == cancelled
 
 
-async def taken(standin: FakeAtlasServer) -> None:
+async def taken(atlas: FakeAtlasServer) -> None:
     for _ in range(400):
-        if not standin.faults.active:
+        if not atlas.faults.active:
             return
         await asyncio.sleep(0.005)
     pytest.fail("the fault was not taken")
 
 
-async def test_429_carries_its_wait(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
+async def test_429_carries_its_wait(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
 
     answer = await v2.get(RUNNING)
 
@@ -107,8 +107,8 @@ async def test_429_carries_its_wait(standin: FakeAtlasServer, v2: Speaker) -> No
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_429_can_come_without_a_wait(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=429))
+async def test_429_can_come_without_a_wait(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=429))
 
     assert "Retry-After" not in (await v2.get(RUNNING)).headers
 
@@ -117,25 +117,25 @@ async def test_429_can_come_without_a_wait(standin: FakeAtlasServer, v2: Speaker
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
 async def test_atlas_words_its_own_breakdowns(
-    standin: FakeAtlasServer, v2: Speaker, status: int, code: str
+    atlas: FakeAtlasServer, v2: Speaker, status: int, code: str
 ) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=status))
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=status))
 
     answer = await v2.delete(RUNNING)
 
     assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
-    assert standin.world.cancellations == []
+    assert atlas.world.cancellations == []
 
 
-async def test_a_breakdown_can_come_after_the_effect(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
+async def test_a_breakdown_can_come_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
     assert (await v2.delete(RUNNING)).status_code == 500
-    assert standin.world.cancellations == [JOB]
+    assert atlas.world.cancellations == [JOB]
 
 
-async def test_a_gateway_answers_in_html(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=502))
+async def test_a_gateway_answers_in_html(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
 
     answer = await v2.get(RUNNING)
 
@@ -144,22 +144,22 @@ async def test_a_gateway_answers_in_html(standin: FakeAtlasServer, v2: Speaker) 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
 async def test_every_documented_error_can_be_had(
-    standin: FakeAtlasServer, v2: Speaker, code: str
+    atlas: FakeAtlasServer, v2: Speaker, code: str
 ) -> None:
-    standin.faults.add(Fault(kind=Kind.ERROR, code=code))
+    atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
 
     answer = await v2.delete(RUNNING)
 
     assert answer.status_code == ERRORS[code].status
     assert answer.json()["error"] == ERRORS[code].status
     assert answer.json()["errorCode"] == code
-    assert standin.world.cancellations == []
+    assert atlas.world.cancellations == []
 
 
 async def test_an_error_takes_its_values_from_the_request_or_the_fault(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
-    standin.faults.add(
+    atlas.faults.add(
         Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
         Fault(
             kind=Kind.ERROR,
@@ -174,11 +174,11 @@ async def test_an_error_takes_its_values_from_the_request_or_the_fault(
 
 
 async def test_an_error_can_have_another_status_or_no_code(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
-    standin.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
+    atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
     odd = await v2.get(RUNNING)
-    standin.faults.add(Fault(kind=Kind.ERROR, status=403))
+    atlas.faults.add(Fault(kind=Kind.ERROR, status=403))
     bare = await v2.get(RUNNING)
 
     assert (odd.status_code, odd.json()["errorCode"]) == (404, "UNEXPECTED_ERROR")
@@ -189,16 +189,16 @@ async def test_an_error_can_have_another_status_or_no_code(
 
 @pytest.mark.parametrize("kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY])
 async def test_unreadable_bodies_are_200_and_take_effect(
-    standin: FakeAtlasServer, v2: Speaker, kind: Kind
+    atlas: FakeAtlasServer, v2: Speaker, kind: Kind
 ) -> None:
-    standin.faults.add(Fault(kind=kind, times=2))
+    atlas.faults.add(Fault(kind=kind, times=2))
 
     read = await v2.get(RUNNING)
     cancelled = await v2.delete(RUNNING)
 
     assert (read.status_code, cancelled.status_code) == (200, 200)
     assert not is_job(read.text)
-    assert standin.world.cancellations == [JOB]
+    assert atlas.world.cancellations == [JOB]
 
 
 def is_job(text: str) -> bool:
@@ -208,17 +208,17 @@ def is_job(text: str) -> bool:
         return False
 
 
-async def test_an_answer_can_be_cut_in_its_middle(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.CUT_BODY))
+async def test_an_answer_can_be_cut_in_its_middle(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.CUT_BODY))
 
     with pytest.raises(httpx.RemoteProtocolError):
         await v2.get(RUNNING)
 
-    assert standin.calls[-1].status is None
+    assert atlas.calls[-1].status is None
 
 
-async def test_an_effect_can_show_late(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
+async def test_an_effect_can_show_late(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 
     assert (await v2.delete(RUNNING)).status_code == 204
     seen = [(await v2.get(RUNNING)).json()["cancelled"] for _ in range(3)]
@@ -226,21 +226,21 @@ async def test_an_effect_can_show_late(standin: FakeAtlasServer, v2: Speaker) ->
     assert seen == [False, False, True]
 
 
-async def test_a_key_can_stop_being_taken(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
+async def test_a_key_can_stop_being_taken(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
 
     answer = await v2.delete(RUNNING)
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert standin.deletes() == []
-    assert standin.world.cancellations == []
+    assert atlas.deletes() == []
+    assert atlas.world.cancellations == []
 
 
 async def test_a_challenge_can_be_unanswerable(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
+    atlas.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
 
     first = await http.get(f"/api/atlas/v2{RUNNING}")
     second = await http.get(f"/api/atlas/v2{RUNNING}")
@@ -249,32 +249,30 @@ async def test_a_challenge_can_be_unanswerable(
     assert second.headers["WWW-Authenticate"].startswith("Digest ")
 
 
-async def test_forgotten_nonces_are_stale(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_forgotten_nonces_are_stale(atlas: FakeAtlasServer, v2: Speaker) -> None:
     await v2.get(RUNNING)
-    standin.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
+    atlas.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
 
     answer = await v2.delete(RUNNING)
 
     assert answer.status_code == 204
-    assert [call.status for call in standin.calls] == [401, 200, 401, 204]
-    assert standin.calls[2].refused == "nonce is not known"
+    assert [call.status for call in atlas.calls] == [401, 200, 401, 204]
+    assert atlas.calls[2].refused == "nonce is not known"
 
 
 async def test_tokens_can_be_revoked_before_a_call(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     form = {"grant_type": "client_credentials"}
     given = await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
-    standin.faults.add(Fault(kind=Kind.FORGET_TOKENS))
+    atlas.faults.add(Fault(kind=Kind.FORGET_TOKENS))
     bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
 
     assert (await http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
 
 
-async def test_tokens_can_fail_to_be_given(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
+async def test_tokens_can_fail_to_be_given(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
     form = {"grant_type": "client_credentials"}
 
     answers = [
@@ -285,8 +283,8 @@ async def test_tokens_can_fail_to_be_given(
     assert [answer.status_code for answer in answers] == [503, 200]
 
 
-async def test_a_fault_waits_for_its_own_requests(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
+async def test_a_fault_waits_for_its_own_requests(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
     assert (await v2.get(RUNNING)).status_code == 200
     assert (await v2.delete(job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102"))).status_code == 204
@@ -295,9 +293,9 @@ async def test_a_fault_waits_for_its_own_requests(standin: FakeAtlasServer, v2: 
 
 
 async def test_when_down_not_even_a_challenge_comes(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.faults.preset("down")
+    atlas.faults.preset("down")
 
     with pytest.raises(httpx.TransportError):
         await http.get(f"/api/atlas/v2{RUNNING}")
@@ -305,11 +303,11 @@ async def test_when_down_not_even_a_challenge_comes(
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
 async def test_after_a_preset_is_cleared_all_is_well(
-    standin: FakeAtlasServer, v2: Speaker, name: str
+    atlas: FakeAtlasServer, v2: Speaker, name: str
 ) -> None:
-    standin.faults.preset(name)
+    atlas.faults.preset(name)
     with contextlib.suppress(httpx.TransportError):
         await v2.delete(RUNNING)
-    standin.faults.clear()
+    atlas.faults.clear()
 
     assert (await v2.get(RUNNING)).status_code == 200

@@ -18,9 +18,9 @@ V2 = "application/vnd.atlas.2023-01-01+json"
 
 
 @pytest.fixture
-async def client(standin: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
+async def client(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
     auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
-    async with httpx.AsyncClient(base_url=standin.url, auth=auth) as opened:
+    async with httpx.AsyncClient(base_url=atlas.url, auth=auth) as opened:
         yield opened
 
 
@@ -51,11 +51,11 @@ async def test_a_token_is_had_with_post_only(client: httpx.AsyncClient, path: st
 
 @pytest.mark.parametrize("encoded", ["é", "=", "YQ", "/////w=="])
 async def test_basic_credentials_that_are_none_are_refused(
-    standin: FakeAtlasServer, encoded: str
+    atlas: FakeAtlasServer, encoded: str
 ) -> None:
     headers = {b"Authorization": f"Basic {encoded}".encode()}
     form = {"grant_type": "client_credentials"}
-    async with httpx.AsyncClient(base_url=standin.url) as client:
+    async with httpx.AsyncClient(base_url=atlas.url) as client:
         answer = await client.post("/api/oauth/token", data=form, headers=headers)
 
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

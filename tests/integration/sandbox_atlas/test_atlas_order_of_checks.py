@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, HandClock, Role
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, ManualClock, Role
 from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
 from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker, job_path
 
@@ -73,9 +73,9 @@ async def test_the_version_comes_before_the_project(v2: Speaker) -> None:
     assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
 
 
-async def test_the_rate_comes_before_the_access_list(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.rate_capacity = 1
-    standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+async def test_the_rate_comes_before_the_access_list(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.rate_capacity = 1
+    atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
 
     codes = [(await v2.get(RUNNING)).json()["errorCode"] for _ in range(2)]
 
@@ -83,10 +83,10 @@ async def test_the_rate_comes_before_the_access_list(standin: FakeAtlasServer, v
 
 
 async def test_the_access_list_names_the_address_it_saw(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
-    standin.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
-    standin.behaviour.seen_address = "198.51.100.7"
+    atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+    atlas.behaviour.seen_address = "198.51.100.7"
 
     answer = await v2.get(RUNNING)
 
@@ -97,22 +97,22 @@ async def test_the_access_list_names_the_address_it_saw(
     assert answer.json()["parameters"] == ["198.51.100.7"]
 
 
-async def test_an_address_on_the_list_passes(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
+async def test_an_address_on_the_list_passes(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
 
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_an_empty_list_is_asked_for(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.world.keys["sandboxk"].access_list = []
+async def test_an_empty_list_is_asked_for(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.world.keys["sandboxk"].access_list = []
 
     assert (await v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
 
 
 async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.world.add_key("stranger", "secret", {})
+    atlas.world.add_key("stranger", "secret", {})
 
     answer = await speaker(http, "stranger", "secret").get(RUNNING)
 
@@ -122,9 +122,9 @@ async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
 
 
 async def test_reading_jobs_needs_more_than_reading_the_project(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
     reader = speaker(http, "reader", "secret")
 
     assert (await reader.get(GROUP)).status_code == 200
@@ -132,9 +132,9 @@ async def test_reading_jobs_needs_more_than_reading_the_project(
 
 
 async def test_the_role_comes_before_the_job(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     answer = await speaker(http, "reader", "secret").delete(job_path("nowhere", "nonsense"))
 
@@ -142,32 +142,30 @@ async def test_the_role_comes_before_the_job(
 
 
 async def test_whether_a_manager_may_cancel_is_a_choice(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     manager = speaker(http, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
-    standin.behaviour.manager_may_cancel = False
+    atlas.behaviour.manager_may_cancel = False
 
     assert (await manager.get(RUNNING)).status_code == 200
     assert (await manager.delete(RUNNING)).status_code == 401
 
-    standin.behaviour.manager_may_cancel = True
+    atlas.behaviour.manager_may_cancel = True
     assert (await manager.delete(RUNNING)).status_code == 204
 
 
-async def test_a_missing_role_can_be_a_403(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    standin.behaviour.role_refusal = "ACCESS_FORBIDDEN"
-    standin.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+async def test_a_missing_role_can_be_a_403(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+    atlas.behaviour.role_refusal = "ACCESS_FORBIDDEN"
+    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     assert (await speaker(http, "reader", "secret").delete(RUNNING)).status_code == 403
 
 
 async def test_an_empty_bucket_says_how_long_to_wait(
-    standin: FakeAtlasServer, v2: Speaker, clock: HandClock
+    atlas: FakeAtlasServer, v2: Speaker, clock: ManualClock
 ) -> None:
-    standin.behaviour.rate_capacity = 2
-    standin.behaviour.rate_refill = 1
+    atlas.behaviour.rate_capacity = 2
+    atlas.behaviour.rate_refill = 1
 
     answers = [await v2.get(RUNNING) for _ in range(3)]
     path = f"/api/atlas/v2{RUNNING}"
@@ -185,8 +183,8 @@ async def test_an_empty_bucket_says_how_long_to_wait(
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_v1_limits_in_its_older_words(standin: FakeAtlasServer, v1: Speaker) -> None:
-    standin.behaviour.rate_capacity = 1
+async def test_v1_limits_in_its_older_words(atlas: FakeAtlasServer, v1: Speaker) -> None:
+    atlas.behaviour.rate_capacity = 1
     await v1.get(RUNNING)
 
     answer = await v1.get(RUNNING)
@@ -196,7 +194,7 @@ async def test_v1_limits_in_its_older_words(standin: FakeAtlasServer, v1: Speake
 
 
 async def test_a_challenge_costs_nothing(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     for _ in range(3):
         await http.get(f"/api/atlas/v2{RUNNING}")

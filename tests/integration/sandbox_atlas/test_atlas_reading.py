@@ -9,7 +9,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, FakeAtlasServer, HandClock
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, FakeAtlasServer, ManualClock
 from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
 
 CLUSTERS = "application/vnd.atlas.2024-08-05+json"
@@ -68,15 +68,15 @@ async def test_a_job_has_the_keys_of_its_type_and_state_in_order(
     assert list(answer.json()) == sorted(ALWAYS | more)
 
 
-async def test_a_download_reads_as_recorded(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_a_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Speaker) -> None:
     job = (await v2.get(RUNNING)).json()
-    root = f"{standin.url}/api/atlas/v2/groups/{PROJECT_ID}"
+    root = f"{atlas.url}/api/atlas/v2/groups/{PROJECT_ID}"
 
     assert job["deliveryUrl"] == []
     assert job["desiredTimestamp"] == {"increment": None, "time": None, "date": None}
     assert job["timestamp"] == "2026-11-24T07:56:00Z"
     assert job["links"] == [
-        {"href": f"{standin.url}/api/atlas/v2{RUNNING}", "rel": "self"},
+        {"href": f"{atlas.url}/api/atlas/v2{RUNNING}", "rel": "self"},
         {
             "href": f"{root}/clusters/prod-eu/backup/snapshots/{job['snapshotId']}",
             "rel": "https://cloud.mongodb.com/snapshot",
@@ -118,7 +118,7 @@ async def test_a_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
     ]
 
 
-async def test_a_link_lives_an_hour(v2: Speaker, clock: HandClock) -> None:
+async def test_a_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
     clock.advance(3600)
 
     job = (await v2.get(LIVE)).json()
@@ -126,18 +126,18 @@ async def test_a_link_lives_an_hour(v2: Speaker, clock: HandClock) -> None:
     assert (job["expired"], job["deliveryUrl"]) == (True, [])
 
 
-async def test_a_list_is_newest_first_with_its_count(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_a_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Speaker) -> None:
     page = (await v2.get(JOBS)).json()
 
     assert [job["id"][-3:] for job in page["results"]] == ["101", "103", "102", "104", "105"]
     assert page["totalCount"] == 5
     query = "includeCount=true&pageNum=1&itemsPerPage=100"
-    assert page["links"] == [{"href": f"{standin.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
+    assert page["links"] == [{"href": f"{atlas.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
 
 
-async def test_pages_link_to_their_neighbours(standin: FakeAtlasServer, v2: Speaker) -> None:
+async def test_pages_link_to_their_neighbours(atlas: FakeAtlasServer, v2: Speaker) -> None:
     page = (await v2.get(JOBS, itemsPerPage="2", pageNum="2")).json()
-    url = f"{standin.url}/api/atlas/v2{JOBS}?includeCount=true"
+    url = f"{atlas.url}/api/atlas/v2{JOBS}?includeCount=true"
 
     assert [job["id"][-3:] for job in page["results"]] == ["102", "104"]
     assert page["links"] == [
@@ -196,11 +196,11 @@ async def test_a_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, 
 
 
 async def test_unknown_query_parameters_are_let_pass_unless_told(
-    standin: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     assert (await v2.get(JOBS, verbose="true")).status_code == 200
 
-    standin.behaviour.reject_unknown_query = True
+    atlas.behaviour.reject_unknown_query = True
     assert (await v2.get(JOBS, verbose="true")).status_code == 400
 
 
@@ -218,9 +218,9 @@ async def test_without_pretty_there_is_no_spare_space(v2: Speaker) -> None:
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
 async def test_an_envelope_holds_status_and_entity(
-    standin: FakeAtlasServer, v2: Speaker, key: Literal["content", "envelope"]
+    atlas: FakeAtlasServer, v2: Speaker, key: Literal["content", "envelope"]
 ) -> None:
-    standin.behaviour.envelope_key = key
+    atlas.behaviour.envelope_key = key
 
     answer = (await v2.get(RUNNING, envelope="true")).json()
 
@@ -244,10 +244,8 @@ async def test_an_enveloped_error_hides_its_status(v2: Speaker) -> None:
     assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
 
 
-async def test_an_enveloped_error_can_keep_its_status(
-    standin: FakeAtlasServer, v2: Speaker
-) -> None:
-    standin.behaviour.envelope_hides_status = False
+async def test_an_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.envelope_hides_status = False
 
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
 
@@ -260,16 +258,16 @@ async def test_an_enveloped_cancel_answers_204_in_its_body(v2: Speaker) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": 204})
 
 
-async def test_an_enveloped_cancel_can_be_bare(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.enveloped_delete = "bare"
+async def test_an_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.enveloped_delete = "bare"
 
     answer = await v2.delete(RUNNING, envelope="true")
 
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_projects_are_those_with_a_role(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.world.add_project("somebody-elses")
+async def test_projects_are_those_with_a_role(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.world.add_project("somebody-elses")
 
     page = (await v2.get("/groups")).json()
 
@@ -293,8 +291,8 @@ async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Spe
     assert "replicationSpecs" in answer.json()["results"][0]
 
 
-async def test_flex_can_be_listed_among_clusters(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.flex_in_cluster_list = True
+async def test_flex_can_be_listed_among_clusters(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.flex_in_cluster_list = True
 
     answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
 
@@ -311,7 +309,7 @@ async def test_older_versions_of_clusters_announce_their_end(v2: Speaker, versio
     assert "providerSettings" in answer.json()["results"][0]
 
 
-async def test_a_version_past_its_sunset_is_gone(v2: Speaker, clock: HandClock) -> None:
+async def test_a_version_past_its_sunset_is_gone(v2: Speaker, clock: ManualClock) -> None:
     clock.now = datetime(2027, 7, 1, tzinfo=UTC)
 
     answer = await v2.get(f"{GROUP}/clusters")
@@ -345,8 +343,8 @@ async def test_v2_asks_for_a_version_that_exists(v2: Speaker, accept: str) -> No
     assert "RateLimit-Limit" not in answer.headers
 
 
-async def test_a_bad_version_can_be_a_bad_request(standin: FakeAtlasServer, v2: Speaker) -> None:
-    standin.behaviour.version_error_status = 400
+async def test_a_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Speaker) -> None:
+    atlas.behaviour.version_error_status = 400
 
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
 
@@ -392,10 +390,10 @@ async def test_head_is_get_without_a_body(v2: Speaker) -> None:
 
 
 async def test_new_jobs_of_the_world_are_there_at_once(
-    standin: FakeAtlasServer, v2: Speaker, clock: HandClock
+    atlas: FakeAtlasServer, v2: Speaker, clock: ManualClock
 ) -> None:
-    cluster = standin.world.projects[PROJECT_ID].clusters["prod-eu"]
-    job = standin.world.add_job(cluster, now=clock() + timedelta(seconds=1), live=True)
+    cluster = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
+    job = atlas.world.add_job(cluster, now=clock() + timedelta(seconds=1), live=True)
 
     page = (await v2.get(JOBS)).json()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, HandClock
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import V2
 
@@ -24,18 +24,16 @@ async def use(http: httpx.AsyncClient, bearer: str) -> httpx.Response:
     return await http.get(f"/api/atlas/v2/groups/{PROJECT_ID}", headers=headers)
 
 
-async def test_a_token_is_given_and_taken(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
+async def test_a_token_is_given_and_taken(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     answer = await http.post("/api/oauth/token", data=FORM, auth=BASIC)
 
     assert answer.status_code == 200
     assert (answer.json()["expires_in"], answer.json()["token_type"]) == (3600, "Bearer")
     assert (await use(http, answer.json()["access_token"])).status_code == 200
-    assert [call.authorization for call in standin.calls] == ["basic", "bearer"]
+    assert [call.authorization for call in atlas.calls] == ["basic", "bearer"]
 
 
-async def test_a_token_ends(http: httpx.AsyncClient, clock: HandClock) -> None:
+async def test_a_token_ends(http: httpx.AsyncClient, clock: ManualClock) -> None:
     bearer = await token(http)
     clock.advance(3600)
 
@@ -53,10 +51,10 @@ async def test_a_revoked_token_is_not_taken(http: httpx.AsyncClient) -> None:
 
 
 async def test_nobody_revokes_the_token_of_another(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     bearer = await token(http)
-    standin.world.add_service_account("mdb_sa_id_other", "secret", {})
+    atlas.world.add_service_account("mdb_sa_id_other", "secret", {})
 
     answer = await http.post(
         "/api/oauth/revoke", data={"token": bearer}, auth=("mdb_sa_id_other", "secret")
@@ -106,18 +104,18 @@ async def test_a_token_is_asked_for_with_a_form(http: httpx.AsyncClient) -> None
 
 
 async def test_credentials_in_the_body_can_be_allowed(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.behaviour.token_body_credentials = True
+    atlas.behaviour.token_body_credentials = True
     form = {**FORM, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
     assert (await http.post("/api/oauth/token", data=form)).status_code == 200
 
 
 async def test_only_so_many_tokens_live(
-    standin: FakeAtlasServer, http: httpx.AsyncClient, clock: HandClock
+    atlas: FakeAtlasServer, http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
-    standin.behaviour.token_limit = 2
+    atlas.behaviour.token_limit = 2
     for _ in range(2):
         await token(http)
 
@@ -130,9 +128,9 @@ async def test_only_so_many_tokens_live(
 
 
 async def test_the_access_list_is_for_using_a_token_not_for_getting_one(
-    standin: FakeAtlasServer, http: httpx.AsyncClient
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
-    standin.world.service_accounts[CLIENT_ID].access_list = ["203.0.113.0/24"]
+    atlas.world.service_accounts[CLIENT_ID].access_list = ["203.0.113.0/24"]
 
     answer = await use(http, await token(http))
 

@@ -179,7 +179,7 @@ async def _open(stack: AsyncExitStack) -> House:
         "Atlas": await _exchange(stack, to_atlas, BARE["Atlas"]),
     }
     house = House(slack=slack, atlas=atlas, bot=bot, bare=bare)
-    stack.callback(atlas.wire.subscribe(house.atlas_answered))
+    stack.callback(atlas.recorder.subscribe(house.atlas_answered))
     stack.callback(slack.world.events.subscribe(house.slack_changed))
     await bot.ready()
     return house

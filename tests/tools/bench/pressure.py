@@ -124,7 +124,7 @@ async def rush(loops: int) -> Rush:
         seen = Rush(house)
         unsubscribe = [
             house.slack.world.events.subscribe(seen.slack_changed),
-            house.atlas.wire.subscribe(seen.atlas_answered),
+            house.atlas.recorder.subscribe(seen.atlas_answered),
         ]
         with busy(loops):
             await seen.happens(people)

@@ -97,7 +97,7 @@ class Aftermath:
         """Let a call of the bot's come so many seconds after noon."""
         path = f"/api/atlas/v2/groups/1/clusters/a/backup/restoreJobs/{self.story.job.id}"
         at = NOON + timedelta(seconds=seconds)
-        self.atlas.wire.record(Call(at=at, method=method, path=path, status=204, **more))
+        self.atlas.recorder.record(Call(at=at, method=method, path=path, status=204, **more))
 
     def delete(self, seconds: float = 60, *, effect: bool = True, **more: Any) -> None:
         if effect:

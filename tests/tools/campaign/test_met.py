@@ -50,7 +50,7 @@ def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
     sky = weather()
     for status, *faults in ((429, "status"), (200, "status", "truncated"), (None, "reset_after")):
         call = Call(at=NOW, method="GET", path="/", status=status, faults=tuple(faults))
-        sky.atlas.wire.record(call)
+        sky.atlas.recorder.record(call)
 
     assert went_wrong(sky, Counts()) == {
         "answer of Atlas: 429": 1,

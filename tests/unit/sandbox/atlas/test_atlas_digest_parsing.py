@@ -8,7 +8,7 @@ import pytest
 
 from bot.sandbox.atlas import digest
 from bot.sandbox.atlas.behaviour import Behaviour
-from bot.sandbox.atlas.digest import DigestRefused, Gatekeeper, parse
+from bot.sandbox.atlas.digest import DigestAuthenticator, DigestRefused, parse
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 GOOD = (
@@ -49,8 +49,8 @@ def test_a_header_out_of_order_is_refused(header: str) -> None:
 
 
 def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "NONCES_KEPT", 3)
-    keeper = Gatekeeper(Behaviour())
+    monkeypatch.setattr(digest, "MAX_NONCES", 3)
+    keeper = DigestAuthenticator(Behaviour())
 
     challenges = [keeper.challenge(NOW) for _ in range(5)]
 
@@ -59,6 +59,6 @@ def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_challenge_names_its_algorithm() -> None:
-    keeper = Gatekeeper(Behaviour(algorithm="SHA-256"))
+    keeper = DigestAuthenticator(Behaviour(algorithm="SHA-256"))
 
     assert 'algorithm=SHA-256, qop="auth", stale=true' in keeper.challenge(NOW, stale=True)

@@ -9,11 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRESETS, PROJECT_ID, DeliveryType, Fault, Kind, World
-from bot.sandbox.atlas.asks import match
+from bot.sandbox.atlas.api_request import match
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.errors import _TABLE, ERRORS, AtlasError
 from bot.sandbox.atlas.faults import SENTENCES, Faults
-from bot.sandbox.atlas.guard import foreign, is_loopback
+from bot.sandbox.atlas.guard import cross_site_reason, is_loopback
 from bot.sandbox.atlas.limits import Buckets, Rate
 from bot.sandbox.atlas.resources import why_not
 from bot.sandbox.atlas.versions import resolve, takes_json
@@ -76,12 +76,12 @@ def test_a_fault_is_used_up_and_leaves_others_alone() -> None:
     faults = Faults()
     faults.add(Fault(kind=Kind.DELAY, times=2), Fault(kind=Kind.HTML, method="GET"))
 
-    struck = [
+    taken = [
         [fault.kind for fault in faults.take(method, "/x", "call")]
         for method in ("DELETE", "GET", "GET")
     ]
 
-    assert struck == [[Kind.DELAY], [Kind.DELAY, Kind.HTML], []]
+    assert taken == [[Kind.DELAY], [Kind.DELAY, Kind.HTML], []]
 
 
 def test_a_fault_without_a_number_stays() -> None:
@@ -152,8 +152,8 @@ def test_only_loopback_names_are_here(host: str, here: bool) -> None:
 
 
 def test_programs_send_neither_origin_nor_fetch_site() -> None:
-    assert not foreign({"host": "127.0.0.1:80"})
-    assert foreign({"host": "evil.example", "origin": "http://evil.example"})
+    assert not cross_site_reason({"host": "127.0.0.1:80"})
+    assert cross_site_reason({"host": "evil.example", "origin": "http://evil.example"})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What faults do to an answer: pure functions from a fault and an answer to another answer."""
+"""Applies a fault to a response; pure functions."""
 
 from __future__ import annotations
 
@@ -6,75 +6,77 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas.answers import Answer, from_error, unauthorized
-from bot.sandbox.atlas.asks import find
+from bot.sandbox.atlas.api_request import find
+from bot.sandbox.atlas.api_response import ApiResponse, from_error, unauthorized
 from bot.sandbox.atlas.errors import AtlasError, ErrorKind
 from bot.sandbox.atlas.faults import Fault, Kind
-from bot.sandbox.atlas.gates import too_many
 from bot.sandbox.atlas.limits import Rate
+from bot.sandbox.atlas.pipeline import rate_limit_error
 
 if TYPE_CHECKING:
-    from bot.sandbox.atlas.asks import Ask
+    from bot.sandbox.atlas.api_request import ApiRequest
     from bot.sandbox.atlas.behaviour import Behaviour
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>Atlas</title></head><body>One moment</body></html>\n"
 OTHER_SHAPE = b'["not", "what", "was", "asked", "for"]'
 
 
-def strike(fault: Fault, answer: Answer, ask: Ask, behaviour: Behaviour, challenge: str) -> Answer:
-    """Return what `fault` makes of an answer; kinds that leave answers alone return it as it is."""
+def apply_fault(
+    fault: Fault, response: ApiResponse, request: ApiRequest, behaviour: Behaviour, challenge: str
+) -> ApiResponse:
+    """Return the response that `fault` leaves; some kinds do not change it."""
     match fault.kind:
         case Kind.STATUS:
-            return _status(fault, ask, behaviour)
+            return _status(fault, request, behaviour)
         case Kind.ERROR:
-            return from_error(_error(fault, ask))
+            return from_error(_error(fault, request))
         case Kind.REFUSE_KEY:
             return unauthorized(challenge, with_code=behaviour.auth_error_code)
         case Kind.ODD_CHALLENGE:
             return unauthorized(fault.challenge, with_code=behaviour.auth_error_code)
         case _:
-            return _garble(fault.kind, answer)
+            return _garble(fault.kind, response)
 
 
-def _garble(kind: Kind, answer: Answer) -> Answer:
-    body = answer.body or b'{"links":[]}'
+def _garble(kind: Kind, response: ApiResponse) -> ApiResponse:
+    body = response.body or b'{"links":[]}'
     match kind:
         case Kind.HTML:
-            return Answer(status=200, raw=HTML, media="text/html;charset=utf-8")
+            return ApiResponse(status=200, raw=HTML, media="text/html;charset=utf-8")
         case Kind.TRUNCATED:
-            return replace(answer, status=200, raw=body[: len(body) // 2])
+            return replace(response, status=200, raw=body[: len(body) // 2])
         case Kind.WRONG_SHAPE:
-            return replace(answer, status=200, raw=OTHER_SHAPE)
+            return replace(response, status=200, raw=OTHER_SHAPE)
         case Kind.EMPTY:
-            return replace(answer, status=200, raw=b"")
+            return replace(response, status=200, raw=b"")
         case Kind.CUT_BODY:
-            return replace(answer, status=200, raw=body, cut=True)
+            return replace(response, status=200, raw=body, cut=True)
         case _:
-            return answer
+            return response
 
 
-def _status(fault: Fault, ask: Ask, behaviour: Behaviour) -> Answer:
-    """Atlas words 429, 500 and 503 itself; every other status comes from a gateway before it."""
+def _status(fault: Fault, request: ApiRequest, behaviour: Behaviour) -> ApiResponse:
+    """Return Atlas's own 429, 500 or 503, or a gateway's response for another status."""
     retry = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     match fault.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             rate = Rate(behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds)
-            answer = from_error(too_many(ask, rate, fault.retry_after or 1))
-            kept = {k: v for k, v in answer.headers.items() if k != "Retry-After"}
-            return replace(answer, headers={**kept, **retry})
+            response = from_error(rate_limit_error(request, rate, fault.retry_after or 1))
+            kept = {k: v for k, v in response.headers.items() if k != "Retry-After"}
+            return replace(response, headers={**kept, **retry})
         case HTTPStatus.INTERNAL_SERVER_ERROR:
             return from_error(AtlasError("UNEXPECTED_ERROR", headers=retry))
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return from_error(AtlasError("SERVICE_UNAVAILABLE", headers=retry))
         case status:
             page = f"<html><body>{status} {HTTPStatus(status).phrase}</body></html>".encode()
-            return Answer(status=status, raw=page, media="text/html", headers=retry)
+            return ApiResponse(status=status, raw=page, media="text/html", headers=retry)
 
 
-def _error(fault: Fault, ask: Ask) -> AtlasError:
-    """The documented error with the request's own values, or the fault's."""
-    found = find(ask)
-    values = {"path": ask.path, "address": ask.address, **(found[1] if found else {})}
+def _error(fault: Fault, request: ApiRequest) -> AtlasError:
+    """Return the documented error with the values of the request or of the fault."""
+    found = find(request)
+    values = {"path": request.path, "address": request.address, **(found[1] if found else {})}
     retry = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if not fault.code:
         nameless = ErrorKind(fault.status, "", "Something is not right.")

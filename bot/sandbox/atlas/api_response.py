@@ -1,4 +1,4 @@
-"""An answer before it goes out: its document, how it is dressed, and the headers around it."""
+"""Builds responses: document, media type, headers, envelope."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 
-#: On every answer of the application behind the gateway, as recorded.
-USUAL_HEADERS = {
+#: On every response of the application behind the gateway, as recorded.
+COMMON_HEADERS = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubdomains;",
     "X-Content-Type-Options": "nosniff",
@@ -26,15 +26,15 @@ USUAL_HEADERS = {
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 
-#: On every answer of this program whatsoever.
+#: On every response of this program.
 SANDBOX_HEADERS = {
     "Server": "mdbws",
-    "X-Sandbox": "stand-in of MongoDB Atlas; nothing here is real",
+    "X-Sandbox": "fake MongoDB Atlas; nothing here is real",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ApiResponse:
     """A status, a document (None: no body), its media type and its own headers.
 
     `raw` replaces the document with bytes that are no JSON; `cut` promises the whole body and
@@ -52,7 +52,7 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        """Return the bytes of the body: compact, or indented as Atlas indents."""
+        """Return the bytes of the body: compact, or indented like Atlas's."""
         if self.raw is not None:
             return self.raw
         if self.document is None:
@@ -61,18 +61,20 @@ class Answer:
             return json.dumps(self.document, indent=2, separators=(",", " : ")).encode()
         return json.dumps(self.document, separators=(",", ":")).encode()
 
-    def with_headers(self, headers: Mapping[str, str]) -> Answer:
+    def with_headers(self, headers: Mapping[str, str]) -> ApiResponse:
         return replace(self, headers={**self.headers, **headers})
 
 
-def from_error(error: AtlasError) -> Answer:
-    """Return the answer of an application error, with its code repeated in a header."""
+def from_error(error: AtlasError) -> ApiResponse:
+    """Return the response of an application error, with its code repeated in a header."""
     code = {"X-Error-Code": error.kind.code} if error.kind.code else {}
-    return Answer(status=error.status, document=error.document(), headers={**error.headers, **code})
+    return ApiResponse(
+        status=error.status, document=error.document(), headers={**error.headers, **code}
+    )
 
 
-def unauthorized(challenge: str, *, with_code: bool) -> Answer:
-    """Return the answer of the layer that authenticates: indented, in its own order of keys."""
+def unauthorized(challenge: str, *, with_code: bool) -> ApiResponse:
+    """Return the response of the authenticating layer: indented, with its own order of keys."""
     status = HTTPStatus.UNAUTHORIZED
     document: dict[str, object] = {
         "error": int(status),
@@ -81,20 +83,20 @@ def unauthorized(challenge: str, *, with_code: bool) -> Answer:
     }
     if with_code:
         document["errorCode"] = "UNEXPECTED_ERROR"
-    return Answer(
+    return ApiResponse(
         status=status, document=document, pretty=True, headers={"WWW-Authenticate": challenge}
     )
 
 
-def enveloped(answer: Answer, behaviour: Behaviour) -> Answer:
-    """Put the status into the body, for clients that cannot see it."""
-    if answer.status == HTTPStatus.NO_CONTENT and behaviour.enveloped_delete == "bare":
-        return answer
-    envelope: dict[str, object] = {"status": answer.status}
-    if answer.listing:
-        envelope |= answer.document or {}
-    elif answer.document is not None:
-        envelope[behaviour.envelope_key] = answer.document
-    shows = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else HTTPStatus.OK
+def enveloped(response: ApiResponse, behaviour: Behaviour) -> ApiResponse:
+    """Move the status into the body, for clients that cannot read it."""
+    if response.status == HTTPStatus.NO_CONTENT and behaviour.enveloped_delete == "bare":
+        return response
+    envelope: dict[str, object] = {"status": response.status}
+    if response.listing:
+        envelope |= response.document or {}
+    elif response.document is not None:
+        envelope[behaviour.envelope_key] = response.document
+    shows = response.status if response.status >= HTTPStatus.BAD_REQUEST else HTTPStatus.OK
     status = HTTPStatus.OK if behaviour.envelope_hides_status else shows
-    return replace(answer, status=status, document=envelope)
+    return replace(response, status=status, document=envelope)

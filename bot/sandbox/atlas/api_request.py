@@ -1,4 +1,4 @@
-"""A request as the stand-in reads it, and the resource it names."""
+"""Parses requests, and matches their paths to the resources of the API."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ROOTS: dict[Api, str] = {"v1.0": "/api/atlas/v1.0", "v2": "/api/atlas/v2"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """One request: `target` is the request target to the letter, header names in lower case."""
+class ApiRequest:
+    """One request: `target` is the raw request target, header names are in lower case."""
 
     method: str
     target: str
@@ -55,7 +55,7 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A kind of path: the names in its braces are filled from the request.
+    """A kind of path; the request fills the names in its braces.
 
     `versions` are its v2 versions, `rate` the set of endpoints whose bucket it takes from,
     `java` what the header X-Java-Method says.
@@ -70,7 +70,7 @@ class Resource:
     methods: tuple[str, ...] = ("GET", "HEAD")
 
     def java_method(self, method: str) -> str:
-        """Return what the header X-Java-Method says; the cancel's name was never seen."""
+        """Return the header X-Java-Method; the value for a DELETE is a guess."""
         return f"{_JOBS}::cancelRestoreJob" if method == "DELETE" else self.java
 
 
@@ -149,20 +149,20 @@ RESOURCES = (
 )
 
 
-def find(ask: Ask) -> tuple[Resource, dict[str, str]] | None:
-    """Return the resource that a path names, with the values in it, or None when it names none."""
-    root = ROOTS[ask.api]
-    if not ask.path.startswith(f"{root}/"):
+def find(request: ApiRequest) -> tuple[Resource, dict[str, str]] | None:
+    """Return the resource of a path with its values, or None for an unknown path."""
+    root = ROOTS[request.api]
+    if not request.path.startswith(f"{root}/"):
         return None
     for resource in RESOURCES:
-        values = match(resource.template, ask.path.removeprefix(root))
-        if values is not None and (resource.in_v1 or ask.api == "v2"):
+        values = match(resource.template, request.path.removeprefix(root))
+        if values is not None and (resource.in_v1 or request.api == "v2"):
             return resource, values
     return None
 
 
 def match(template: str, path: str) -> dict[str, str] | None:
-    """Return the values that `path` has for the template's names, unquoted; None if it differs."""
+    """Return the values of the template's names in `path`, unquoted; None if it differs."""
     wanted, given = template.split("/"), path.split("/")
     if len(wanted) != len(given):
         return None

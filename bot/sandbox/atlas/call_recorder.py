@@ -1,4 +1,4 @@
-"""The record of every call that came in, for tests to count and for pages to show live."""
+"""Records every call, for assertions in tests and for the demo's page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Scheme = Literal["none", "digest", "bearer", "basic", "other"]
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request and what became of it.
+    """One request and its result.
 
     `path` is the request target as sent, with its query. `status` is None when the connection was
-    cut without an answer. `challenge` says that the answer was a 401 that asked for credentials,
+    cut without a response. `challenge` says that the response was a 401 that asked for credentials,
     `refused` why credentials were not taken, `effect` that something in the world changed.
     """
 
@@ -35,8 +35,8 @@ class Call:
 
 
 @dataclass
-class Wire:
-    """All calls so far, oldest first, and whoever wants to hear of the next."""
+class CallRecorder:
+    """All calls so far, oldest first, and the listeners for further ones."""
 
     calls: list[Call] = field(default_factory=list)
     _listeners: list[Callable[[Call], None]] = field(default_factory=list)
@@ -47,12 +47,12 @@ class Wire:
             listener(call)
 
     def subscribe(self, listener: Callable[[Call], None]) -> Callable[[], None]:
-        """Call `listener` with each call to come; return what ends the subscription."""
+        """Call `listener` with each further call; return a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def deletes(self, job_id: str = "") -> list[Call]:
-        """Return the DELETEs that came with credentials taken, of one job or of all."""
+        """Return the DELETEs with accepted credentials, of one job or of all."""
         return [
             call
             for call in self.calls

@@ -1,0 +1,185 @@
+"""Handles one request: authentication, faults, pipeline, envelope."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from bot.sandbox.atlas.api_request import find
+from bot.sandbox.atlas.api_response import COMMON_HEADERS, ApiResponse, enveloped, unauthorized
+from bot.sandbox.atlas.apply_fault import apply_fault
+from bot.sandbox.atlas.faults import Fault, Faults, Kind
+from bot.sandbox.atlas.pipeline import Pipeline, Unauthorized, scheme
+from bot.sandbox.atlas.tokens import FORM, OAuthRefused, authenticate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.sandbox.atlas.api_request import ApiRequest
+    from bot.sandbox.atlas.call_recorder import Scheme
+
+TOKEN_PATH = "/api/oauth/token"
+REVOKE_PATH = "/api/oauth/revoke"
+
+
+class ConnectionCut(Exception):
+    """The connection is aborted without a response."""
+
+
+@dataclass
+class Trace:
+    """Details of a request for the call recorder."""
+
+    scheme: Scheme = "none"
+    refused: str = ""
+    challenge: bool = False
+    nonce_reused: bool = False
+    faults: list[str] = field(default_factory=list)
+    effect: bool = False
+
+
+@dataclass
+class RequestHandler:
+    """Handles requests; setting `stopping` ends every wait."""
+
+    pipeline: Pipeline
+    faults: Faults
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def respond(self, request: ApiRequest, trace: Trace) -> ApiResponse:
+        """Return the response, and fill in `trace`; raise ConnectionCut for no response."""
+        trace.scheme = scheme(request.authorization)
+        self.pipeline.world.pass_time(request.at)
+        self._forget(request, trace)
+        if request.path in (TOKEN_PATH, REVOKE_PATH):
+            return await self._under_faults(request, trace, "call", lambda: self._oauth(request))
+        try:
+            caller = self.pipeline.authenticate(request)
+        except Unauthorized as refused:
+            refusal = self._challenge(request, trace, refused)
+            return await self._under_faults(request, trace, "challenge", lambda: refusal)
+        trace.nonce_reused = caller.nonce_reused
+        try:
+            return await self._under_faults(
+                request, trace, "call", lambda: self.pipeline.respond(request, caller.who)
+            )
+        except Unauthorized as refused:
+            return self._challenge(request, trace, refused)
+
+    async def _under_faults(
+        self, request: ApiRequest, trace: Trace, leg: str, act: Callable[[], ApiResponse]
+    ) -> ApiResponse:
+        faults = self.faults.take(request.method, request.target, leg)
+        trace.faults += [fault.kind.value for fault in faults]
+        await self._before(faults)
+        if all(fault.has_effect for fault in faults):
+            response = self._act(request, trace, faults, act)
+        else:
+            response = ApiResponse(status=HTTPStatus.OK)
+        await self._after(faults)
+        for fault in faults:
+            response = self._apply(fault, response, request, trace)
+        return _finish(response, request, self.pipeline) if leg == "call" else response
+
+    def _act(
+        self, request: ApiRequest, trace: Trace, faults: list[Fault], act: Callable[[], ApiResponse]
+    ) -> ApiResponse:
+        before = len(self.pipeline.world.cancellations)
+        for fault in faults:
+            if fault.kind is Kind.STALE_READ:
+                self._keep_old_view(request, fault.reads)
+        response = act()
+        trace.effect = len(self.pipeline.world.cancellations) > before
+        return response
+
+    def _apply(
+        self, fault: Fault, response: ApiResponse, request: ApiRequest, trace: Trace
+    ) -> ApiResponse:
+        if fault.kind in (Kind.REFUSE_KEY, Kind.ODD_CHALLENGE):
+            trace.challenge, trace.refused = True, fault.kind.value
+        challenge = self.pipeline.digest_auth.challenge(request.at)
+        return apply_fault(fault, response, request, self.pipeline.behaviour, challenge)
+
+    async def _before(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.kind is Kind.DELAY:
+                await self._wait(fault.seconds)
+            if fault.kind is Kind.RESET_BEFORE:
+                raise ConnectionCut
+            if fault.kind is Kind.HANG:
+                await self._wait(None)
+
+    async def _after(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.kind is Kind.RESET_AFTER:
+                raise ConnectionCut
+            if fault.kind is Kind.HANG_AFTER:
+                await self._wait(None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait, or wait forever (None); stopping the server aborts the connection."""
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise ConnectionCut
+
+    def _forget(self, request: ApiRequest, trace: Trace) -> None:
+        leg = "call" if request.authorization else "challenge"
+        for fault in self.faults.take(request.method, request.target, leg, early=True):
+            trace.faults.append(fault.kind.value)
+            if fault.kind is Kind.FORGET_NONCES:
+                self.pipeline.digest_auth.forget()
+            else:
+                self.pipeline.token_issuer.forget()
+
+    def _keep_old_view(self, request: ApiRequest, reads: int) -> None:
+        found = find(request)
+        world = self.pipeline.world
+        for _, job in world.jobs() if found else ():
+            if found and found[1].get("job") == job.id:
+                world.keep_old_view(job, reads)
+
+    def _challenge(self, request: ApiRequest, trace: Trace, refused: Unauthorized) -> ApiResponse:
+        trace.challenge, trace.refused = True, str(refused)
+        challenge = self.pipeline.digest_auth.challenge(request.at, stale=refused.stale)
+        with_code = self.pipeline.behaviour.auth_error_code
+        response = unauthorized(challenge, with_code=with_code)
+        return response.with_headers({"X-Sandbox-Refused": str(refused)})
+
+    def _oauth(self, request: ApiRequest) -> ApiResponse:
+        try:
+            return ApiResponse(status=HTTPStatus.OK, document=self._token(request))
+        except OAuthRefused as refused:
+            headers = {"Allow": "POST"} if refused.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+            return ApiResponse(status=refused.status, document=refused.document, headers=headers)
+
+    def _token(self, request: ApiRequest) -> dict[str, object] | None:
+        if request.method != "POST":
+            raise OAuthRefused(405, "invalid_request", "Send a form with POST.")
+        if not request.headers.get("content-type", "").startswith(FORM):
+            raise OAuthRefused(400, "invalid_request", "Send a form with POST.")
+        form = dict(parse_qsl(request.body, keep_blank_values=True))
+        client = authenticate(
+            request.authorization,
+            form,
+            self.pipeline.world.service_accounts,
+            body_allowed=self.pipeline.behaviour.token_body_credentials,
+        )
+        if request.path == REVOKE_PATH:
+            self.pipeline.token_issuer.revoke(client, form)
+            return None
+        return self.pipeline.token_issuer.grant(client, form, request.at)
+
+
+def _finish(response: ApiResponse, request: ApiRequest, pipeline: Pipeline) -> ApiResponse:
+    """Add the common headers, and the envelope and indentation that the query requests."""
+    if request.path in (TOKEN_PATH, REVOKE_PATH) or "WWW-Authenticate" in response.headers:
+        return response
+    if request.flag("envelope") and response.raw is None:
+        response = enveloped(response, pipeline.behaviour)
+    response = replace(response, pretty=response.pretty or request.flag("pretty"))
+    return response.with_headers(COMMON_HEADERS)
