@@ -37,9 +37,8 @@ from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing, open_tracing
 from bot.web.metrics import Metrics
-from bot.web.payload_schema import envelope_problem
 from bot.web.server import ShutdownState, WebServer
-from bot.web.signature_middleware import payload_of
+from bot.web.slack_payloads import envelope_problem, payload_of
 from bot.wiring import CoreServices, build_core_services, build_web_app
 
 log = structlog.get_logger(__name__)

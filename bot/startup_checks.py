@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.settings import SlackSettings
 from bot.slack.client import Identity, read_identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error

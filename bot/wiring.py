@@ -11,15 +11,14 @@ from aiohttp import web
 from bot.atlas import AtlasClient, CallRecord
 from bot.cancellation.errors import LedgerError
 from bot.cancellation.lifecycle import State
-from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
-from bot.services.rate_limit import RateLimitBudget
+from bot.services.projects import Project, Projects, RateLimitBudget
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
@@ -28,7 +27,7 @@ from bot.timings import Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics, add_metrics
 from bot.web.server import ShutdownState, add_health
-from bot.web.signature_middleware import MAX_BODY_BYTES, PATH, verify_slack_requests
+from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
 
 #: All paths that contain this share one rate limit per project.
 BACKUP_PATH = "/backup/"

@@ -15,7 +15,7 @@ Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
 from bot.atlas.client import AtlasClient
-from bot.atlas.credentials import Credentials, DigestKey, ServiceAccount
+from bot.atlas.digest import DigestKey
 from bot.atlas.errors import (
     AtlasError,
     AtlasRejected,
@@ -39,6 +39,7 @@ from bot.atlas.errors import (
     VersionGone,
     WrongClusterKind,
 )
+from bot.atlas.http import Credentials
 from bot.atlas.models import (
     CancelAccepted,
     Cluster,
@@ -51,6 +52,7 @@ from bot.atlas.models import (
     is_cluster_name,
     is_object_id,
 )
+from bot.atlas.oauth import ServiceAccount
 from bot.atlas.protocol import ApiVersion
 from bot.atlas.transport import CallRecord
 

@@ -14,9 +14,8 @@ import httpx
 from pydantic import ValidationError
 
 from bot.atlas import protocol
-from bot.atlas.credentials import Credentials
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
-from bot.atlas.http import AtlasHttp
+from bot.atlas.http import AtlasHttp, Credentials
 from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, JobRef, Project, RestoreJob
 from bot.atlas.protocol import ApiCall
 from bot.atlas.transport import CallRecord

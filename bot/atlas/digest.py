@@ -6,12 +6,14 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import chain
 from urllib.request import parse_http_list
 
 import httpx
+from pydantic import SecretStr
 
-from bot.atlas.credentials import DigestKey
+from bot.atlas.protocol import check_visible
 
 #: Pooled nonces; further concurrent calls make a handshake each.
 MAX_NONCES = 64
@@ -20,6 +22,22 @@ MAX_NONCES = 64
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
 
 _SENDABLE = re.compile(r"[ !#-\[\]-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class DigestKey:
+    """An API key pair, used with HTTP Digest.
+
+    Raises:
+        ValueError: a part is empty, or has a character that keys of Atlas do not have.
+    """
+
+    public_key: str
+    private_key: SecretStr
+
+    def __post_init__(self) -> None:
+        check_visible("public key", self.public_key)
+        check_visible("private key", self.private_key.get_secret_value())
 
 
 class UnsupportedChallenge(Exception):

@@ -10,8 +10,7 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from bot.atlas.credentials import Credentials, DigestKey
-from bot.atlas.digest import PooledDigestAuth, UnsupportedChallenge
+from bot.atlas.digest import DigestKey, PooledDigestAuth, UnsupportedChallenge
 from bot.atlas.error_mapping import cleaned, error_for
 from bot.atlas.errors import (
     AtlasUnavailable,
@@ -22,7 +21,7 @@ from bot.atlas.errors import (
     TimedOut,
     UnreadableAnswer,
 )
-from bot.atlas.oauth import ClientCredentialsAuth
+from bot.atlas.oauth import ClientCredentialsAuth, ServiceAccount
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body, unwrap_envelope
 from bot.atlas.transport import (
     MAX_CONNECTIONS,
@@ -34,6 +33,8 @@ from bot.atlas.transport import (
 )
 
 _T = TypeVar("_T")
+
+Credentials = DigestKey | ServiceAccount
 
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.

@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from bot.atlas.credentials import ServiceAccount
 from bot.atlas.error_mapping import token_error_for
 from bot.atlas.errors import UnreadableAnswer
-from bot.atlas.protocol import TOKEN_PATH, parse_body
+from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
 
 #: Seconds before its expiry at which a token is renewed; at most a tenth of its life.
 RENEWAL_MARGIN = 60.0
@@ -23,6 +22,22 @@ RENEWAL_MARGIN = 60.0
 RENEWAL_BACKOFF = 60.0
 
 _CALL = f"POST {TOKEN_PATH}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A service account, used with OAuth 2 client credentials.
+
+    Raises:
+        ValueError: a part is empty, or has a character that service accounts do not have.
+    """
+
+    client_id: str
+    client_secret: SecretStr
+
+    def __post_init__(self) -> None:
+        check_visible("client id", self.client_id)
+        check_visible("client secret", self.client_secret.get_secret_value())
 
 
 class _Grant(BaseModel):

@@ -10,8 +10,7 @@ from typing import TypeVar
 from bot.async_cache import AsyncCache
 from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, UnknownProject
-from bot.cancellation.projects import Project, Projects
-from bot.services.rate_limit import REFILL_PER_SECOND, RateLimitBudget
+from bot.services.projects import REFILL_PER_SECOND, Project, Projects, RateLimitBudget
 from bot.services.search_results import (
     NOT_FOUND_ERRORS,
     CancellableJob,

@@ -13,8 +13,8 @@ import structlog
 from bot.atlas import AtlasClient, AtlasError, AtlasRejected, AtlasUnavailable, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State, Step, next_step
-from bot.cancellation.projects import Projects
 from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.services.projects import Projects
 from bot.storage.lease_store import LeaseStore
 from bot.timings import DEFAULT_TIMINGS, Timings
 

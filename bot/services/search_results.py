@@ -19,7 +19,7 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)

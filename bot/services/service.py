@@ -17,11 +17,11 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
 from bot.cancellation.request_context import new_request_id
 from bot.services.job_search import JobFinder
+from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
-from bot.storage.history import History
+from bot.storage.audit_log import History
 from bot.storage.request_store import RequestStore
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bot.atlas import AtlasClient, RestoreJob
-    from bot.services.rate_limit import RateLimitBudget
+    from bot.services.projects import RateLimitBudget
     from bot.storage.watch_store import WatchStore
     from bot.timings import Timings
 

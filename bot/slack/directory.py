@@ -16,7 +16,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, UnknownProject
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error

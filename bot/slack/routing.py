@@ -9,7 +9,7 @@ import structlog
 
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
-from bot.cancellation.projects import Projects
+from bot.services.projects import Projects
 from bot.slack import mrkdwn
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views

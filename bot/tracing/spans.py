@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
 
 import structlog
-from aiohttp import TraceConfig
+from aiohttp import (
+    ClientSession,
+    TraceConfig,
+    TraceRequestEndParams,
+    TraceRequestExceptionParams,
+    TraceRequestStartParams,
+)
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -23,16 +32,16 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
 from structlog.contextvars import bound_contextvars
 
 from bot.atlas import CallRecord
 from bot.cancellation.request_context import bind_to_log, current_request_id, is_request_id
 from bot.settings import TracingSettings
 from bot.tracing import Tracing
-from bot.tracing.instrumentation import instrument_engine, is_traced, slack_trace_config
 
 PROGRAM = "cancel-restore"
 
@@ -181,3 +190,104 @@ def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+#: Key of the transaction in the information of its connection.
+TRANSACTION = "cancel_restore.span"
+
+_VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
+_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
+
+
+class Transaction:
+    """The span of one transaction, and a summary of its statements."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self.span = span
+        self._summaries: list[str] = []
+
+    def add(self, statement: str) -> None:
+        if (summary := summarize(statement)) and summary not in self._summaries:
+            self._summaries.append(summary)
+
+    def end(self) -> None:
+        self.span.set_attribute("db.query.summary", "; ".join(self._summaries))
+        self.span.end()
+
+
+def instrument_engine(engine: Engine, tracer: Tracer) -> None:
+    """Trace the transactions of `engine`."""
+
+    def on_begin(connection: Connection) -> None:
+        if is_traced():
+            attributes = {"db.system.name": connection.dialect.name}
+            span = tracer.start_span("ledger", kind=SpanKind.CLIENT, attributes=attributes)
+            connection.info[TRANSACTION] = Transaction(span)
+
+    # Before the listener that sends BEGIN: waiting for the write lock is part of the span.
+    event.listen(engine, "begin", on_begin, insert=True)
+    event.listen(engine, "before_cursor_execute", _on_execute)
+    event.listen(engine, "handle_error", _on_error)
+    # At check-in the commit has ended.
+    event.listen(engine, "checkin", _on_checkin)
+
+
+def summarize(statement: str) -> str:
+    """Return the verb and the table of a statement, or nothing without a table (pure)."""
+    verb, table = _VERB.match(statement), _TABLE.search(statement)
+    return f"{verb[1]} {table[1]}" if verb and table else ""
+
+
+def slack_trace_config(api_url: str, tracer: Tracer) -> TraceConfig:
+    """Trace the calls to `api_url`; no others, because a `response_url` is a credential."""
+    config = TraceConfig()
+
+    async def on_start(
+        _session: ClientSession, call: SimpleNamespace, params: TraceRequestStartParams
+    ) -> None:
+        call.span = None
+        if is_traced() and str(params.url).startswith(api_url):
+            method = params.url.path.rpartition("/")[2]
+            call.span = tracer.start_span(f"Slack {method}", kind=SpanKind.CLIENT)
+
+    config.on_request_start.append(on_start)
+    config.on_request_end.append(_on_response)
+    config.on_request_exception.append(_on_exception)
+    return config
+
+
+def is_traced() -> bool:
+    """Whether the current task runs within a span."""
+    return trace.get_current_span().get_span_context().is_valid
+
+
+def _on_execute(connection: Connection, _cursor: object, statement: str, *_values: Any) -> None:  # noqa: ANN401 - bound values of any type
+    if transaction := connection.info.get(TRANSACTION):
+        transaction.add(statement)
+
+
+def _on_error(context: ExceptionContext) -> None:
+    transaction = context.connection.info.get(TRANSACTION) if context.connection else None
+    if transaction:
+        transaction.span.set_status(StatusCode.ERROR, type(context.original_exception).__name__)
+
+
+def _on_checkin(_connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own type
+    if transaction := record.info.pop(TRANSACTION, None):
+        transaction.end()
+
+
+async def _on_response(
+    _session: ClientSession, call: SimpleNamespace, params: TraceRequestEndParams
+) -> None:
+    if call.span:
+        call.span.set_attribute("http.response.status_code", params.response.status)
+        call.span.end()
+
+
+async def _on_exception(
+    _session: ClientSession, call: SimpleNamespace, params: TraceRequestExceptionParams
+) -> None:
+    if call.span:
+        call.span.set_status(StatusCode.ERROR, type(params.exception).__name__)
+        call.span.end()

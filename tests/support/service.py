@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import create_engine, insert, select
 
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
+from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import tables
+from bot.storage.audit_log import History
 from bot.storage.database import Database
-from bot.storage.history import History
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row

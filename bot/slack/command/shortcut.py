@@ -8,7 +8,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import is_cluster_name, is_object_id
-from bot.cancellation.projects import Projects
+from bot.services.projects import Projects
 from bot.slack import ids
 from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
 from bot.slack.command.urls import parse_url

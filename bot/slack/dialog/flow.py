@@ -13,7 +13,7 @@ from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.services.search_results import ClusterRef, Search
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn

@@ -13,7 +13,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.blockkit import Block, View
 from bot.slack.dependencies import Dependencies

@@ -14,7 +14,7 @@ from bot.slack.card import views as card_views
 from bot.slack.command.views import command
 from bot.slack.links import Links
 from bot.slack.lists import views as list_views
-from bot.storage.history import PastRequest
+from bot.storage.audit_log import PastRequest
 
 #: Entries of each part; a Home tab has at most 100 blocks.
 MAX_JOBS = 20

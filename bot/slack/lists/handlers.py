@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import allowed_projects

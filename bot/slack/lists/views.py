@@ -12,7 +12,7 @@ from bot.slack.blockkit import Block
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
 from bot.slack.links import Links
-from bot.storage.history import PastRequest
+from bot.storage.audit_log import PastRequest
 
 #: Jobs on one page; a message has at most 50 blocks.
 PAGE_SIZE = 20

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import View
 from bot.slack.command import views as command_views

@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError, JobRef, is_cluster_name
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.blockkit import Block
 from bot.slack.dependencies import Dependencies

@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.command.grammar import job_value

@@ -18,8 +18,7 @@ from bot.slack.directory import Directory
 from bot.slack.links import Links
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.tasks import BackgroundTasks
-from bot.web.payload_schema import envelope_problem
-from bot.web.signature_middleware import payload_of, verify_slack_requests
+from bot.web.slack_payloads import envelope_problem, payload_of, verify_slack_requests
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.storage.history import History
+from bot.storage.audit_log import History
 from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from sqlalchemy import event, text
 from bot.cancellation.lifecycle import Outcome, State
 from bot.services.sweeper import RETENTION
 from bot.slack.home import views as home_views
+from bot.storage.audit_log import History
 from bot.storage.database import Database
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore

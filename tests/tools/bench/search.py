@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, DigestKey
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFinder
+from bot.services.projects import Project, Projects
 from tests.tools.bench.peers.town import job_of
 from tests.tools.bench.proxy import far
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median

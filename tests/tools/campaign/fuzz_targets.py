@@ -13,7 +13,7 @@ from bot.atlas.digest import Nonce, UnsupportedChallenge, is_stale, select_chall
 from bot.atlas.error_mapping import error_for, token_error_for
 from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
-from bot.cancellation.projects import Projects
+from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.command.grammar import InvalidCommand, parse
 from bot.slack.command.shortcut import route_message
@@ -25,7 +25,7 @@ from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
 from bot.slack.routing import route
-from bot.web.payload_schema import InvalidPayload, envelope_problem, read_body
+from bot.web.slack_payloads import InvalidPayload, envelope_problem, read_body
 from tests.tools.campaign import fuzz_atlas
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bot.cli.main import app
 from bot.slack.manifest import PATH, SCOPES, AddressError, events_address, manifest
-from bot.web import signature_middleware
+from bot.web import slack_payloads
 
 EVENTS = "https://bot.example.com/slack/events"
 
@@ -114,4 +114,4 @@ def test_the_scopes_and_the_reasons_are_those_of_the_file() -> None:
 
 
 def test_slack_posts_where_the_bot_listens() -> None:
-    assert PATH == signature_middleware.PATH
+    assert PATH == slack_payloads.PATH

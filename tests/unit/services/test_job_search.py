@@ -9,9 +9,16 @@ import pytest
 from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
-from bot.services.rate_limit import BUCKET_SIZE, MARGIN, PROBE_INTERVAL, RESERVE, RateLimitBudget
+from bot.services.projects import (
+    BUCKET_SIZE,
+    MARGIN,
+    PROBE_INTERVAL,
+    RESERVE,
+    Project,
+    Projects,
+    RateLimitBudget,
+)
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 

@@ -20,13 +20,12 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
 from bot.services.job_search import JobFinder
+from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
-from bot.storage.audit_log import AuditLog
+from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore

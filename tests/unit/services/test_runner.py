@@ -23,7 +23,7 @@ from bot.atlas import (
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
+from bot.services.projects import Project, Projects
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,

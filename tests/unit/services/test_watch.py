@@ -23,7 +23,7 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, compare
-from bot.services.rate_limit import BUCKET_SIZE, RateLimitBudget
+from bot.services.projects import BUCKET_SIZE, RateLimitBudget
 from bot.services.watch import (
     MAX_CONCURRENT_READS,
     MAX_RATE_LIMIT_BACKOFF,

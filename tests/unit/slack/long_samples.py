@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project
+from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.slack.dialog import views as dialog_views
 from bot.slack.picker import views as picker_views

@@ -12,8 +12,8 @@ from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.projects import Project
 from bot.cancellation.watched_job import WatchedJob, WatchedState
+from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn
@@ -27,7 +27,7 @@ from bot.slack.lists import views as list_views
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.state import PickerState
 from bot.slack.placement import Placement
-from bot.storage.history import PastRequest
+from bot.storage.audit_log import PastRequest
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.cancellation.policy import Policy
-from bot.cancellation.projects import Project, Projects
+from bot.services.projects import Project, Projects
 from bot.slack.command.grammar import parse
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget

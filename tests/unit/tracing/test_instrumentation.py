@@ -14,8 +14,7 @@ from sqlalchemy.exc import OperationalError
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.request_context import new_request_id
 from bot.storage.database import Database
-from bot.tracing.instrumentation import summarize
-from bot.tracing.spans import REQUEST
+from bot.tracing.spans import REQUEST, summarize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.web.payload_schema import envelope_problem
+from bot.web.slack_payloads import envelope_problem
 
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}

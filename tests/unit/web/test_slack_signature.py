@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot.web.signature_middleware import PATH, verify_slack_requests
+from bot.web.slack_payloads import PATH, verify_slack_requests
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
