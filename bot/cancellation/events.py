@@ -88,12 +88,12 @@ class Recorded:
 
     @property
     def expected_hash(self) -> str:
-        """The hash of the stored values."""
+        """The hash of the stored values; a value of another type than stored by the bot differs."""
         values = [
             self.previous, self.request, self.number, self.at,
             self.event, self.actor, self.team, self.detail,
         ]  # fmt: skip
-        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(values, default=repr).encode()).hexdigest()
 
 
 def chain(event: Event, number: int, previous: str) -> Recorded:

@@ -29,9 +29,6 @@ from bot.storage.migrate import SchemaError, has_tables
 #: The fields of every event, under the same names in each format.
 COLUMNS = ("at", "event", "request", "actor", "team")
 
-#: CSV has the other fields of an event as JSON in `detail`, and the event's link in the chain.
-CSV_COLUMNS = (*COLUMNS, "number", "detail", "hash")
-
 #: The other fields that the table shows, in this order.
 DETAILS = (
     *("project", "cluster", "job", "reason", "try"),
@@ -65,20 +62,23 @@ def show(
     actor: Annotated[str, typer.Option(help="Only what this Slack user id did.")] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
-    how: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    how: Annotated[str, typer.Option("--format", help="table, jsonl or csv.")] = "table",
 ) -> None:
     """Show who asked for what, who decided, and what Atlas answered."""
     if context.invoked_subcommand:
         return
     moment = parse_since(since)
+    if how not in set(Format):
+        fail(f"There is no format {how!r}; there are: {', '.join(Format)}.", WRONG_USAGE)
     check_filters(request, actor, event)
     given = {"request": request, "actor": actor, "event": event}
     filters = {name: value for name, value in given.items() if value}
 
-    async def write_events(log: AuditLog) -> None:
-        await write(log.events(moment, **filters), how, sys.stdout)
+    async def write_events(log: AuditLog) -> int:
+        return await write(lambda: log.events(moment, **filters), Format(how), sys.stdout)
 
-    asyncio.run(with_audit_log(write_events))
+    if damaged := asyncio.run(with_audit_log(write_events)):
+        fail(f"{damaged} event(s) of the record are damaged: run `cancel-restore audit verify`.")
 
 
 @app.command(short_help="Check that no event was changed or removed.")
@@ -89,7 +89,7 @@ def verify() -> None:
         breaks = await log.verify()
         checked = await log.count()
         for each in breaks:
-            typer.echo(f"The record is broken: {each}.", err=True)
+            typer.echo(f"The record is broken: {printable(str(each))}.", err=True)
         if not breaks:
             typer.echo(f"The record is whole: none of {checked} events was changed or removed.")
         return len(breaks)
@@ -151,55 +151,104 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
-async def write(events: AsyncIterator[Recorded], how: Format, out: TextIO) -> None:
-    """Write `events` to `out`; JSON lines and CSV are streamed."""
-    if how is Format.JSONL:
-        await _write_jsonl(events, out)
-    elif how is Format.CSV:
-        await _write_csv(events, out)
-    else:
-        await _write_table(events, out)
+Events = Callable[[], AsyncIterator[Recorded]]
+
+
+async def write(events: Events, how: Format, out: TextIO) -> int:
+    """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
+    writers = {Format.JSONL: _write_jsonl, Format.CSV: _write_csv, Format.TABLE: _write_table}
+    return await writers[how](events, out)
 
 
 def as_json(event: Recorded) -> dict[str, Any]:
-    """Return an event as JSON values: its own fields beside those of its detail."""
-    own = {name: getattr(event, name) for name in COLUMNS}
-    return {**json.loads(event.detail), **own, "number": event.number, "hash": event.hash}
+    """Return an event as JSON values: its own fields beside those of its detail.
+
+    Raises:
+        ValueError: the stored detail is not a JSON object.
+    """
+    return {**_detail(event), **_own_fields(event)}
 
 
-async def _write_jsonl(events: AsyncIterator[Recorded], out: TextIO) -> None:
+def printable(text: str) -> str:
+    """Escape control and direction characters, which a terminal would obey.
+
+    The escapes are those of JSON, so an escaped JSON text keeps its meaning.
+    """
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def _own_fields(event: Recorded) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
+
+
+def _detail(event: Recorded) -> dict[str, Any]:
+    detail = json.loads(event.detail)
+    if not isinstance(detail, dict):
+        raise ValueError("the detail is not a JSON object")  # noqa: TRY004 - as json.loads
+    return detail
+
+
+def _fields(event: Recorded) -> tuple[dict[str, Any], int]:
+    """Return the fields of an event, and 1 if it is damaged: then only its own fields."""
+    try:
+        return as_json(event), 0
+    except ValueError:
+        return {name: _text(value) for name, value in _own_fields(event).items()}, 1
+
+
+def _text(value: object) -> object:
+    return value if isinstance(value, str | int | None) else repr(value)
+
+
+async def _write_jsonl(events: Events, out: TextIO) -> int:
     ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
-    async for event in events:
-        out.write(json.dumps(as_json(event), ensure_ascii=ensure_ascii) + "\n")
+    damaged = 0
+    async for event in events():
+        fields, is_damaged = _fields(event)
+        out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
+        damaged += is_damaged
+    return damaged
 
 
-async def _write_csv(events: AsyncIterator[Recorded], out: TextIO) -> None:
-    writer = csv.writer(out)
-    writer.writerow(CSV_COLUMNS)
-    async for event in events:
-        writer.writerow([_cell(getattr(event, name)) for name in CSV_COLUMNS])
+async def _write_csv(events: Events, out: TextIO) -> int:
+    """Write a column for each field that any of the events has."""
+    names = dict.fromkeys((*COLUMNS, "number", "hash"))
+    async for event in events():
+        names |= dict.fromkeys(_fields(event)[0])
+    writer = csv.DictWriter(out, list(names), restval="", extrasaction="ignore")
+    writer.writeheader()
+    damaged = 0
+    async for event in events():
+        fields, is_damaged = _fields(event)
+        writer.writerow({name: _cell(value) for name, value in fields.items()})
+        damaged += is_damaged
+    return damaged
 
 
 def _cell(value: object) -> object:
-    """Quote text that a spreadsheet would evaluate as a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"
-    return value
+    """Return a value as text that a spreadsheet does not evaluate as a formula."""
+    if isinstance(value, dict | list | bool):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-async def _write_table(events: AsyncIterator[Recorded], out: TextIO) -> None:
+async def _write_table(events: Events, out: TextIO) -> int:
     table = Table("When (UTC)", "Event", "Request", "Who", "Details")
-    async for event in events:
-        when = event.at[:19].replace("T", " ")
-        cells = (when, event.event, event.request, event.actor or "the bot", _details(event))
-        table.add_row(*map(Text, cells))  # as Text: what people typed is not markup
+    damaged = 0
+    async for event in events():
+        fields, is_damaged = _fields(event)
+        damaged += is_damaged
+        when = str(fields["at"])[:19].replace("T", " ")
+        details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
+        cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
+        # As Text, because what people typed is not markup.
+        table.add_row(*(Text(printable(str(each))) for each in cells))
     if not table.rows:
         out.write("No event of the record matches.\n")
-        return
+        return 0
     width = None if out.isatty() else TABLE_WIDTH
     Console(file=out, width=width, soft_wrap=False).print(table)
-
-
-def _details(event: Recorded) -> str:
-    detail = json.loads(event.detail)
-    return ", ".join(f"{name} {detail[name]}" for name in DETAILS if detail.get(name))
+    return damaged
