@@ -1,4 +1,4 @@
-"""The stand-in as a program of its own, and how it starts and stops."""
+"""The fake Atlas as a program, its start and stop."""
 
 from __future__ import annotations
 

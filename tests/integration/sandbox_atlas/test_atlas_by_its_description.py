@@ -1,4 +1,4 @@
-"""The stand-in does what its description says, whatever it is asked: played by schemathesis."""
+"""Schemathesis checks the fake Atlas against its OpenAPI description."""
 
 from __future__ import annotations
 

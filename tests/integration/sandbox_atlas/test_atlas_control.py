@@ -22,7 +22,7 @@ async def test_every_answer_says_that_this_is_a_sandbox(
     answers = [await http.get("/"), await http.get("/_sandbox/"), await v2.get(GROUP)]
 
     assert {answer.headers["X-Sandbox"] for answer in answers} == {
-        "stand-in of MongoDB Atlas; nothing here is real"
+        "fake MongoDB Atlas; nothing here is real"
     }
     assert answers[0].text.startswith("This is a sandbox")
 

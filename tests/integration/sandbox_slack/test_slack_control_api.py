@@ -1,4 +1,4 @@
-"""The stand-in from outside its process: control API, event stream, origin guard, program."""
+"""The fake Slack from another process: control API, event stream, origin guard, program."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The stand-in's pure rules: versions, buckets, faults, errors, origins, and the world."""
+"""The fake Atlas's pure rules: versions, buckets, faults, errors, origins, and the world."""
 
 from __future__ import annotations
 
