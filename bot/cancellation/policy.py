@@ -20,6 +20,9 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 
+#: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
+BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -112,8 +115,9 @@ def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
 
 
 def has_visible_text(text: str) -> bool:
-    """Whether the text has a visible character: separators and controls are invisible."""
-    return any(unicodedata.category(sign)[0] not in {"C", "Z"} for sign in text)
+    """Whether the text has a visible character: not a separator, control, mark or filler."""
+    visible = (each for each in text if each not in BLANK_LETTERS)
+    return any(unicodedata.category(each)[0] not in {"C", "M", "Z"} for each in visible)
 
 
 def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:

@@ -135,8 +135,14 @@ def test_command_works_everywhere_unless_channels_are_listed() -> None:
     assert refusal.channels == frozenset({"C1"})
 
 
-def test_blank_reason_is_refused_where_required() -> None:
-    assert isinstance(check_reason(Policy(require_reason=True), "  \n"), ReasonMissing)
+@pytest.mark.parametrize(
+    "blank", ["  \n", "\u200b\u2060", "\u3164", "\u2800\u2800", "\u115f", "\ufe0f", "\u034f"]
+)
+def test_reason_without_visible_character_is_refused_where_required(blank: str) -> None:
+    assert isinstance(check_reason(Policy(require_reason=True), blank), ReasonMissing)
+
+
+def test_visible_reason_is_accepted() -> None:
     assert check_reason(Policy(require_reason=True), "wrong cluster") is None
     assert check_reason(Policy(), "") is None
 
