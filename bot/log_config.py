@@ -14,10 +14,15 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from bot.log_throttle import LogThrottle
+
 HIDDEN = "[redacted]"
 
 #: What Bolt warns of where `SLACK_BOT_TOKEN` is in the environment.
 OF_BOLT = "As you gave `client` as well, `token` will be unused."
+
+#: What asyncio logs of a connection that it cannot accept.
+ACCEPT_ERROR = "socket.accept() out of system resource"
 
 #: Shorter values are ordinary words: hiding them would spoil the log and hide nothing.
 SHORTEST_SECRET = 6
@@ -144,6 +149,7 @@ def configure_logging(
     handler.addFilter(quiet_requests)
     handler.addFilter(quiet_bolt)
     handler.addFilter(without_strangers_tracebacks)
+    handler.addFilter(AcceptErrorFilter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
         processors=[
@@ -199,6 +205,21 @@ def without_strangers_tracebacks(record: logging.LogRecord) -> bool:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)
     return True
+
+
+class AcceptErrorFilter(logging.Filter):
+    """Passes one line a minute of those that asyncio logs while it has no file descriptors.
+
+    It logs one for each connection that it may accept at a time, every second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._throttle = LogThrottle()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_repeated = record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
+        return not is_repeated or self._throttle.count() > 0
 
 
 def quiet_requests(record: logging.LogRecord) -> bool:

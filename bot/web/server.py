@@ -16,6 +16,8 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
+from bot.web.connections import MAX_BACKLOG, ConnectionLimiter, connection_factory
+
 
 class WebError(Exception):
     """The HTTP server could not start."""
@@ -74,21 +76,31 @@ class WebServer:
         port: 0 selects a free port.
         app: the application.
         grace: seconds for requests in flight to finish when the server stops.
+        limiter: limits the connections.
     """
 
-    def __init__(self, host: str, port: int, app: web.Application, *, grace: float = 10.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        app: web.Application,
+        *,
+        grace: float = 10.0,
+        limiter: ConnectionLimiter | None = None,
+    ) -> None:
         self._host = host
         self._port = port
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=grace
-        )
+        self._limiter = limiter or ConnectionLimiter()
+        app.middlewares.insert(0, self._limiter.receive)
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=grace)
+        self._listener: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
         """The port in use, once started."""
-        for address in self._runner.addresses:
-            return int(address[1])
-        return self._port
+        if self._listener is None:
+            return self._port
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """Listen.
@@ -98,8 +110,15 @@ class WebServer:
             CannotListen: the address cannot be used.
         """
         await self._runner.setup()
+        if (server := self._runner.server) is None:
+            raise AssertionError("`setup` creates the server")
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                connection_factory(server, self._limiter),
+                self._host,
+                self._port,
+                backlog=min(self._limiter.limit, MAX_BACKLOG),
+            )
         except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
@@ -108,6 +127,8 @@ class WebServer:
 
     async def stop(self) -> None:
         """Stop listening, wait for requests in flight, and close."""
+        if self._listener:
+            self._listener.close()
         await self._runner.cleanup()
 
 

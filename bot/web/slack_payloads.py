@@ -222,10 +222,7 @@ def verify_slack_requests(
             return await handler(request)
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
-        try:
-            body = await request.read()
-        except web.RequestPayloadError:
-            return _refuse(400, "The body of this request cannot be read.")
+        body = await request.read()
         if not is_signed(key, request.headers, body, clock()):
             log.warning(UNSIGNED)
             return _refuse(401, "This request is not signed by Slack, or is too old.")

@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": {"bot.timings"},
     "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},
-    "bot.log_config": set(),
+    "bot.log_config": {"bot.log_throttle"},
+    "bot.log_throttle": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
     "bot.settings": {"bot.atlas", "bot.cancellation.people", "bot.cancellation.policy"},
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
-    "bot.web": set(),
+    "bot.web": {"bot.log_throttle"},
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {

@@ -13,7 +13,7 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
-from bot.log_config import HIDDEN, Redactor, configure_logging, redact, redacted
+from bot.log_config import ACCEPT_ERROR, HIDDEN, Redactor, configure_logging, redact, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +100,14 @@ def test_httpx_tells_its_requests_at_debug_only(stream: io.StringIO) -> None:
     assert [(line["event"], line["level"]) for line in lines(stream)] == [
         ("HTTP Request: DELETE …", "debug")
     ]
+
+
+def test_accept_errors_of_asyncio_are_logged_once_a_minute(stream: io.StringIO) -> None:
+    for _ in range(1000):
+        logging.getLogger("asyncio").error(ACCEPT_ERROR)
+    logging.getLogger("asyncio").error("another error")
+
+    assert [line["event"] for line in lines(stream)] == [ACCEPT_ERROR, "another error"]
 
 
 def test_the_format_follows_the_terminal_where_it_is_not_set() -> None:

@@ -1,0 +1,35 @@
+"""Logs an event that anyone can cause at most once a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: Seconds between two lines.
+INTERVAL = 60.0
+
+
+class LogThrottle:
+    """Counts events; the first one is due for the log, and then one each `interval`.
+
+    Args:
+        interval: seconds between two lines.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, interval: float = INTERVAL, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._last: float | None = None
+        self._count = 0
+
+    def count(self) -> int:
+        """Count one event; return the events since the last line if a line is due, else 0."""
+        self._count += 1
+        now = self._clock()
+        if self._last is not None and now - self._last < self._interval:
+            return 0
+        events, self._count, self._last = self._count, 0, now
+        return events

@@ -1,0 +1,189 @@
+"""Connections whose request does not arrive end, and do not keep out others."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from bot.web.connections import ConnectionLimiter, max_connections
+from bot.web.server import WebServer, add_health
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+HALF_SENT = b"GET /healthz HTTP/1.1\r\nHost: bot\r\nX-Half: "
+NO_BODY = b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 10\r\n\r\nhalf"
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n"
+
+#: A server with health checks, in a process that may open 256 files.
+SERVER = """
+import asyncio, resource
+from aiohttp import web
+from bot.log_config import configure_logging
+from bot.web.server import WebServer, add_health
+
+async def main():
+    configure_logging("INFO", "json")
+    app = web.Application()
+    add_health(app, {})
+    server = WebServer("127.0.0.1", 0, app)
+    await server.start()
+    print(server.port, flush=True)
+    await asyncio.Event().wait()
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def serving(limiter: ConnectionLimiter) -> AsyncIterator[int]:
+    app = web.Application()
+    add_health(app, {})
+    server = WebServer("127.0.0.1", 0, app, grace=0.1, limiter=limiter)
+    await server.start()
+    try:
+        yield server.port
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def connection(
+    port: int, sent: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def status_of(reader: asyncio.StreamReader) -> int | None:
+    """Return the status of the next answer, or None where the connection ended without one."""
+    with suppress(ConnectionError):
+        if found := re.match(rb"HTTP/1\.1 (\d+)", await reader.readline()):
+            return int(found[1])
+    return None
+
+
+async def ask(port: int) -> int | None:
+    async with connection(port, WHOLE) as (reader, _):
+        return await status_of(reader)
+
+
+async def test_connection_ends_when_the_head_does_not_arrive_in_time() -> None:
+    async with (
+        serving(ConnectionLimiter(10, head_timeout=0.1)) as port,
+        connection(port, HALF_SENT) as (reader, _),
+    ):
+        status = await asyncio.wait_for(status_of(reader), 2)
+
+    assert status is None
+
+
+async def test_head_of_a_later_request_has_the_same_time() -> None:
+    async with (
+        serving(ConnectionLimiter(10, head_timeout=0.1)) as port,
+        connection(port, WHOLE) as (reader, writer),
+    ):
+        first = await status_of(reader)
+        await asyncio.sleep(0.2)  # longer than a head may take: the connection is only idle
+        writer.write(WHOLE)
+        await reader.readuntil(b"}")
+        second = await status_of(reader)
+        await reader.readuntil(b"}")
+        writer.write(HALF_SENT)
+        third = await asyncio.wait_for(status_of(reader), 2)
+
+    assert (first, second, third) == (200, 200, None)
+
+
+async def test_request_is_refused_when_its_body_does_not_arrive_in_time() -> None:
+    async with (
+        serving(ConnectionLimiter(10, body_timeout=0.1)) as port,
+        connection(port, NO_BODY) as (reader, _),
+    ):
+        status = await asyncio.wait_for(status_of(reader), 2)
+
+    assert status == 408
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_SENT, NO_BODY])
+async def test_new_connection_replaces_the_one_that_waited_longest(sent: bytes) -> None:
+    with capture_logs() as lines:
+        async with serving(ConnectionLimiter(3)) as port, AsyncExitStack() as stack:
+            waiting = [await stack.enter_async_context(connection(port, sent)) for _ in range(6)]
+            await asyncio.sleep(0.05)
+            status = await ask(port)
+            ended = [reader.at_eof() or bool(reader.exception()) for reader, _ in waiting]
+
+    assert status == 200
+    assert ended == [True] * 4 + [False] * 2
+    assert len(lines) == 1
+
+
+async def test_request_that_is_answered_keeps_its_connection() -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/healthz", slow)
+    server = WebServer("127.0.0.1", 0, app, grace=0.1, limiter=ConnectionLimiter(2))
+    await server.start()
+    async with AsyncExitStack() as stack:
+        reader, _ = await stack.enter_async_context(connection(server.port, WHOLE))
+        await arrived.wait()
+        for _ in range(5):
+            await stack.enter_async_context(connection(server.port, HALF_SENT))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        status = await status_of(reader)
+    await server.stop()
+
+    assert status == 200
+
+
+async def test_health_is_answered_while_300_connections_stand_half_open() -> None:
+    """With 256 file descriptors; a server without limits answers nobody, and fills its log."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    port = int(await process.stdout.readline())
+    try:
+        async with AsyncExitStack() as stack:
+            for _ in range(300):
+                await stack.enter_async_context(connection(port, HALF_SENT))
+            async with asyncio.timeout(5):
+                statuses = [await ask(port) for _ in range(5)]
+    finally:
+        process.terminate()
+        _, log = await process.communicate()
+
+    assert statuses == [200] * 5
+    assert len(log) < 2000, log.decode()
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "expected"), [(256, 85), (1024, 341), (2**20, 1000), (16, 8), (-1, 1000)]
+)
+def test_limit_of_connections_follows_from_the_file_descriptors(
+    descriptors: int, expected: int
+) -> None:
+    assert max_connections(descriptors) == expected
