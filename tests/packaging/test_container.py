@@ -91,8 +91,9 @@ class Machine:
 
     def run(self, line: str, folder: Path, environ: dict[str, str]) -> None:
         kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        environ = kept | environ | FAST_PIP
         done = subprocess.run(
-            ["/bin/sh", "-c", line], cwd=folder, env=kept | environ | FAST_PIP, capture_output=True, text=True,
+            ["/bin/sh", "-c", line], cwd=folder, env=environ, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
+from typer.testing import CliRunner
 
+from bot.cli.main import app
 from tests.support.postgres import free_port
 
 if TYPE_CHECKING:
@@ -162,6 +164,14 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+async def invoke(*arguments: str, **environ: str) -> Ran:
+    """Run a command of the program in this process, where the process is not the point."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ran(code=result.exit_code, out=result.stdout, err=result.stderr)
 
 
 async def run_command(*arguments: str, **environ: str) -> Ran:

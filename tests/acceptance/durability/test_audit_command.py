@@ -19,7 +19,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request
-from tests.support.process import Ran, run_command
+from tests.support.process import Ran, invoke, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ async def record(tmp_path: Path) -> Path:
 
 
 async def audit(path: Path, *arguments: str) -> Ran:
-    return await run_command("audit", *arguments, DATABASE_URL=f"sqlite:///{path}", COLUMNS="200")
+    return await invoke("audit", *arguments, DATABASE_URL=f"sqlite:///{path}", COLUMNS="200")
 
 
 def tamper(path: Path, statement: str) -> None:

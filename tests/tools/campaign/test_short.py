@@ -1,4 +1,4 @@
-"""A short storm with the same seed each time: nothing acknowledged is lost, doubled or misreported."""
+"""A short storm of faults with a fixed seed, which must break no rule."""
 
 from __future__ import annotations
 
