@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.cancellation.errors import MaybeRecorded, NotRecorded
+from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -116,6 +116,16 @@ async def test_missing_input_is_reported_at_its_block(
 
     assert answer.body["response_action"] == "errors"
     assert list(answer.body["errors"]) == [block]
+    assert await bolt.requests() == []
+
+
+async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    automated = samples.sight(**samples.AUTOMATED)
+    shown = dialog_views.details(automated, samples.asked(), Policy(), samples.HERE, LINKS)
+    answer = await bolt.send(payloads.submission(shown))
+
+    assert NotCancellableNow().sentence in words(answer.body)
     assert await bolt.requests() == []
 
 
