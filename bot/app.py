@@ -18,9 +18,8 @@ from bot.services.sweeper import Sweeper
 from bot.services.watch import Watcher
 from bot.settings import Settings
 from bot.slack.bolt_app import build_app
-from bot.slack.client import Identity, build_client, new_session
+from bot.slack.client import Identity, Links, build_client, new_session
 from bot.slack.directory import Directory
-from bot.slack.links import Links
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver

@@ -1,13 +1,15 @@
-"""Builds the Bolt app and registers the listeners of all features."""
+"""Builds the Bolt app with the listeners of all features, the fallbacks and the error handler."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from slack_bolt.async_app import AsyncApp
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
@@ -15,22 +17,29 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
 from bot.services.service import CancellationService
-from bot.slack import fallbacks
+from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import handlers as card_handlers
-from bot.slack.client import Identity, without_token
+from bot.slack.client import Identity, Links, without_token
 from bot.slack.command import handlers as command_handlers
-from bot.slack.command import shortcut
+from bot.slack.command.views import private
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.dialog import handlers as dialog_handlers
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.handlers import update_with
 from bot.slack.directory import Directory
-from bot.slack.home import handlers as home_handlers
-from bot.slack.links import Links
-from bot.slack.lists import handlers as list_handlers
+from bot.slack.errors import UNKNOWN_BUTTON, UNKNOWN_SHORTCUT, internal_error_text
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply
-from bot.tasks import BackgroundTasks
+from bot.tasks import BackgroundTasks, new_reference
+
+log = structlog.get_logger(__name__)
+
+ANYTHING = re.compile(".*", re.DOTALL)
+
+#: Buttons that only open a page; Slack sends their clicks too.
+LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK})
 
 #: Called with the seconds that an ack took.
 OnAck = Callable[[float], None]
@@ -112,18 +121,18 @@ def build_app(
         ack_timeout=ack_timeout,
         sleep=sleep,
     )
-    # Bolt calls the first listener that matches, so the fallbacks come last.
     for listeners in (
         command_handlers,
         dialog_handlers,
         picker_handlers,
-        shortcut,
-        list_handlers,
-        home_handlers,
+        lists,
+        home,
         card_handlers,
-        fallbacks,
     ):
         listeners.register(app, deps)
+    # Bolt calls the first listener that matches, so the fallbacks come last.
+    _register_fallbacks(app, deps)
+    _register_error_handler(app, deps)
     return app
 
 
@@ -148,3 +157,52 @@ def _authorize_as(
         return result
 
     return authorize
+
+
+def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
+    """Answer payloads without a listener."""
+
+    async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
+        name = mrkdwn.escape(str(body["command"])[:100])
+        await ack(**private(f"{name} is not known here. Please type `/cancel-restore help`."))
+
+    async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        deps.reply(body, UNKNOWN_SHORTCUT)
+
+    async def button(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        if body["actions"][0].get("action_id") not in LINK_BUTTONS:
+            deps.reply(body, UNKNOWN_BUTTON)
+
+    async def options(ack: AsyncAck) -> None:
+        await ack(options=[])
+
+    async def nothing(ack: AsyncAck) -> None:
+        await ack()
+
+    app.command(ANYTHING)(command)
+    app.shortcut(ANYTHING)(shortcut)
+    app.action(ANYTHING)(button)
+    app.options(ANYTHING)(options)
+    app.view_closed(ANYTHING)(nothing)
+    app.event(ANYTHING)(nothing)
+
+
+def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:
+    """Answer errors that no listener handled."""
+
+    async def unhandled_error(
+        error: Exception, body: dict[str, Any], ack: AsyncAck
+    ) -> BoltResponse:
+        reference = new_reference()
+        log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
+        if body.get("type") == "view_submission":
+            return await ack(**update_with(dialog_views.internal_error(reference)))
+        if "command" in body:
+            return await ack(**private(internal_error_text(reference)))
+        if "user" in body:
+            deps.reply(body, internal_error_text(reference))
+        return await ack()
+
+    app.error(unhandled_error)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.services.service import CancellationService
-from bot.slack.client import Identity
+from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
-from bot.slack.links import Links
 from bot.slack.placement import Channels
-from bot.slack.private_reply import PrivateReply
+from bot.slack.private_reply import PrivateReply, ReplyTarget, reply_target_of
 from bot.tasks import BackgroundTasks
 
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
@@ -49,3 +49,11 @@ class Dependencies:
     ack_timeout: float = ACK_TIMEOUT
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     picker_updates: dict[str, object] = field(default_factory=dict)
+
+    def start(self, work: Coroutine[Any, Any, None], name: str, reply_to: ReplyTarget) -> None:
+        """Run work in the background; an unexpected error is reported privately."""
+        self.background.start(work, name, self.replies.error_callback(reply_to))
+
+    def reply(self, body: Mapping[str, Any], text: str) -> None:
+        """Send the user of a payload a private sentence (safe mrkdwn), in the background."""
+        self.background.start(self.replies.send_text(reply_target_of(body), text), "private reply")

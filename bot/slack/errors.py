@@ -1,4 +1,4 @@
-"""Errors of Slack, and their translation from Slack's error codes.
+"""Errors of Slack, their translation from Slack's error codes, and the sentences for people.
 
 SlackError                      Slack did not do what was asked
 ├── SlackUnavailable            no answer, or one that says "later"
@@ -22,6 +22,17 @@ from collections.abc import Mapping
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
+
+from bot.cancellation.errors import (
+    ChannelNotAllowed,
+    JobAlreadyRequested,
+    NotAllowed,
+    NotTheRequester,
+    RequestExpired,
+    StateConflict,
+)
+from bot.slack import mrkdwn
+from bot.slack.client import Links
 
 #: What the Web API clients raise; any other exception is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -170,3 +181,42 @@ def _retry_after(error: SlackApiError) -> float:
         return min(max(0.0, float(given)), MAX_RETRY_AFTER)
     except ValueError:
         return DEFAULT_RETRY_AFTER
+
+
+UNKNOWN_BUTTON = "This button is of another version of the bot. Please type `/cancel-restore`."
+UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type `/cancel-restore`."
+UNKNOWN_SHORTCUT = "This shortcut is of another version of the bot. Please type `/cancel-restore`."
+
+
+def internal_error_text(reference: str) -> str:
+    """Return the sentence for an unexpected error."""
+    return (
+        f"Something went wrong, and the bot's log has the details under {mrkdwn.code(reference)}. "
+        "If a card is in the channel, it shows what was done; otherwise please try again."
+    )
+
+
+def sentence_for(error: Exception, links: Links | None = None) -> str:
+    """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
+    sentence = mrkdwn.escape(str(error))
+    match error:
+        case JobAlreadyRequested(request=request):
+            card = mrkdwn.link(links.card_of(request) if links else None, "its card")
+            sentence = (
+                f"{mrkdwn.person(request.requester)} asked for this restore job already, "
+                f"{mrkdwn.date(request.created_at)}."
+            )
+            hint = f"{mrkdwn.request_status(request)} See {card}."
+        case RequestExpired(request=request):
+            hint = f"It ended {mrkdwn.date(request.expires_at)}."
+        case StateConflict(request=request):
+            hint = mrkdwn.request_status(request)
+        case ChannelNotAllowed(channels=channels):
+            hint = f"It works in {mrkdwn.join(map(mrkdwn.channel, sorted(channels)))}."
+        case NotTheRequester(requester=requester):
+            hint = f"That is {mrkdwn.person(requester)}."
+        case NotAllowed(ask=ask) if ask:
+            hint = f"This may be done by {mrkdwn.people(ask)}."
+        case _:
+            return sentence
+    return f"{sentence} {hint}"

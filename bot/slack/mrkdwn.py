@@ -1,4 +1,4 @@
-"""Formats Slack mrkdwn: escaped text, dates, mentions, links, and the state of a request."""
+"""Formats Slack mrkdwn: escaped text, dates, mentions, links, requests and restore jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from bot.atlas import JobRef
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import People
 from bot.slack.blockkit import ELLIPSIS
 
@@ -46,6 +46,13 @@ STATE_PREDICATES: Mapping[State, str] = {
     State.DENIED: "was denied",
     State.EXPIRED: "was not approved in time",
     State.WITHDRAWN: "was withdrawn",
+}
+
+#: Atlas's delivery types, described for people.
+DELIVERY_TYPES: Mapping[str, str] = {
+    "download": "download of a snapshot",
+    "automated": "automated restore to a cluster",
+    "pointInTime": "point-in-time restore to a cluster",
 }
 
 
@@ -159,3 +166,35 @@ def job(ref: JobRef, project_name: str) -> str:
 def summary(request: Request) -> str:
     """Name the job of a request within a sentence."""
     return job(request.ref, request.project_name)
+
+
+def with_article(delivery_type: str) -> str:
+    """Describe a delivery type within a plain-text sentence."""
+    text = DELIVERY_TYPES.get(delivery_type)
+    text = text or f"{strip_invisible(delivery_type)[:64]} restore"
+    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
+
+
+def snapshot_time(shown: JobFingerprint) -> str:
+    return date(shown.snapshot_time) if shown.snapshot_time else "time not given"
+
+
+def snapshot(shown: JobFingerprint) -> str:
+    return f"{snapshot_time(shown)}\n{code(shown.snapshot_id)}"
+
+
+def download_link(shown: JobFingerprint) -> str:
+    """Say whether the download link exists, and until when."""
+    if shown.delivery_type != "download" or not shown.cancellable:
+        return "none"
+    if not shown.link_is_live:
+        return "not there yet"
+    until = f" until {date(shown.expires_at)}" if shown.expires_at else ""
+    return f":warning: live{until}: it may have been used"
+
+
+def job_facts(shown: JobFingerprint, link_label: str = "Download link") -> list[tuple[str, str]]:
+    """List what a fingerprint holds, with labels."""
+    kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
+    pairs = [("Type", kind), ("Snapshot", snapshot(shown)), (link_label, download_link(shown))]
+    return [*pairs, ("Restores to", code(shown.target))] if shown.target else pairs

@@ -12,8 +12,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
-from bot.slack.dialog.views import internal_error_text
-from bot.slack.errors import CALL_ERRORS, translate_error
+from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import channel_of
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from bot.slack.command.grammar import ShowHistory, ShowList
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.error_messages import sentence_for
-from bot.slack.lists.handlers import Lists
+from bot.slack.errors import sentence_for
+from bot.slack.lists import Lists
 from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import PickerQuery, Pickers
 from bot.slack.private_reply import reply_target_of
@@ -99,9 +99,7 @@ def dispatch(deps: Dependencies, to: Route, body: Mapping[str, Any], event: str)
         event: what the person did, for the log.
     """
     log_route(event, to, body)
-    reply_to = reply_target_of(body)
-    name = f"dispatch {log_fields(to)['route']}"
-    deps.background.start(_work(deps, to, body), name, deps.replies.error_callback(reply_to))
+    deps.start(_work(deps, to, body), f"dispatch {log_fields(to)['route']}", reply_target_of(body))
 
 
 def log_route(event: str, to: Route, body: Mapping[str, Any]) -> None:

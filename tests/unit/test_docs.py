@@ -16,7 +16,7 @@ from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings, table
 from bot.settings.load import KNOWN_VARIABLES
 from bot.slack import errors as slack_errors
-from bot.slack.command.grammar import FORMS
+from bot.slack.command.views import FORMS
 from bot.slack.manifest import SCOPES
 from bot.slack.mrkdwn import STATE_LABELS
 from bot.web.metrics import Metrics

@@ -21,9 +21,8 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.directory import require_policy
-from bot.slack.error_messages import sentence_for
-from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, translate_error
-from bot.slack.home.handlers import republish
+from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, sentence_for, translate_error
+from bot.slack.home import republish
 from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
 from bot.tasks import run_until_deadline
@@ -99,48 +98,44 @@ class CardActions:
     """The decisions; each click ends in an updated card or in a private reply."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._client = deps.client
-        self._service = deps.service
-        self._directory = deps.directory
-        self._replies = deps.replies
-        self._links = deps.links
-        self._background = deps.background
-        self._ack_timeout = deps.ack_timeout
+        self._deps = deps
 
     async def approve(self, click: Click) -> Request:
         policy = await self._policy(click)
-        person = await self._directory.acting_person(click.actor, policy.approvers)
-        return await self._service.approve(click.request_id, person)
+        person = await self._deps.directory.acting_person(click.actor, policy.approvers)
+        return await self._deps.service.approve(click.request_id, person)
 
     async def retry(self, click: Click) -> Request:
         policy = await self._policy(click)
-        person = await self._directory.acting_person(click.actor, policy.requesters)
-        return await self._service.retry(click.request_id, person)
+        person = await self._deps.directory.acting_person(click.actor, policy.requesters)
+        return await self._deps.service.retry(click.request_id, person)
 
     async def withdraw(self, click: Click) -> Request:
         # The ids of user and team decide, so Slack is not asked about the person.
         kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
         person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
-        return await self._service.withdraw(click.request_id, person)
+        return await self._deps.service.withdraw(click.request_id, person)
 
     async def _policy(self, click: Click) -> Policy:
-        request = await self._service.request(click.request_id)
-        return require_policy(self._service, request.ref.project_id)
+        request = await self._deps.service.request(click.request_id)
+        return require_policy(self._deps.service, request.ref.project_id)
 
     async def decide(self, click: Click, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
-            request = await run_until_deadline(decision(click), self._background, self._ack_timeout)
+            request = await run_until_deadline(
+                decision(click), self._deps.background, self._deps.ack_timeout
+            )
         except (CancellationError, DirectoryError) as error:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
-            self._start(self._report_refusal(click, error), click)
+            self._deps.start(self._report_refusal(click, error), "click", click.reply_to)
         else:
             if request.card and click.message != request.card.ts:
-                self._start(self._update_clicked(click, request), click)
+                self._deps.start(self._update_clicked(click, request), "click", click.reply_to)
 
     def ask_reason(self, click: Click) -> None:
         """Open the dialog for the reason of a denial, in the background."""
-        self._start(self._ask_reason(click), click)
+        self._deps.start(self._ask_reason(click), "click", click.reply_to)
 
     async def _ask_reason(self, click: Click) -> None:
         if refusal := await self._deny_refusal(click):
@@ -149,10 +144,10 @@ class CardActions:
             return
         view = dialog_views.deny_reason(click.request_id)
         try:
-            await open_dialog(self._client, click.trigger_id, view)
+            await open_dialog(self._deps.client, click.trigger_id, view)
         except SlackError as error:
             log.warning("dialog could not be opened", error=error.sentence)
-            await self._replies.send_text(click.reply_to, sentence_for(error))
+            await self._deps.replies.send_text(click.reply_to, sentence_for(error))
         else:
             log.info("dialog opened", purpose="denial", actor=click.actor.id)
 
@@ -160,25 +155,22 @@ class CardActions:
         """Return why this person may not deny, if that is known in time."""
         try:
             return await run_until_deadline(
-                self._check_deny(click), self._background, DENY_CHECK_TIMEOUT
+                self._check_deny(click), self._deps.background, DENY_CHECK_TIMEOUT
             )
         except (CancellationError, DirectoryError) as error:
             log.info("denial not checked before its dialog", error=str(error))
             return error if isinstance(error, DirectoryError) else None
 
     async def _check_deny(self, click: Click) -> Exception | None:
-        request = await self._service.request(click.request_id)
+        request = await self._deps.service.request(click.request_id)
         if request.state is not State.AWAITING:
             return AlreadyHandled(request)
-        policy = require_policy(self._service, request.ref.project_id)
-        person = await self._directory.acting_person(click.actor, policy.approvers)
+        policy = require_policy(self._deps.service, request.ref.project_id)
+        person = await self._deps.directory.acting_person(click.actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
 
-    def _start(self, work: Coroutine[Any, Any, None], click: Click) -> None:
-        self._background.start(work, "click", self._replies.error_callback(click.reply_to))
-
     async def _report_refusal(self, click: Click, error: Exception) -> None:
-        await self._replies.send_text(click.reply_to, sentence_for(error, self._links))
+        await self._deps.replies.send_text(click.reply_to, sentence_for(error, self._deps.links))
         if isinstance(error, StateConflict):
             await self._update_clicked(click, error.request)
 
@@ -187,15 +179,15 @@ class CardActions:
         if not click.message or not click.reply_to.channel or not request.card:
             return
         if click.message != request.card.ts:
-            message = card_views.second_copy(request, self._links)
+            message = card_views.second_copy(request, self._deps.links)
         elif request.state.ended:
-            policy = self._service.policy_of(request.ref.project_id)
+            policy = self._deps.service.policy_of(request.ref.project_id)
             approvers = policy.approvers if policy else None
-            message = card_views.message(request, approvers, self._links)
+            message = card_views.message(request, approvers, self._deps.links)
         else:
             return  # the outbox updates it; an update from here could arrive late
         try:
-            await self._client.chat_update(
+            await self._deps.client.chat_update(
                 channel=click.reply_to.channel, ts=click.message, **message
             )
         except CALL_ERRORS as error:

@@ -6,9 +6,9 @@ from typing import Any
 
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
-from bot.slack.links import Links
+from bot.slack.client import Links
 
 
 def message(request: Request, approvers: People | None, links: Links) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _facts(request: Request) -> list[tuple[str, str]]:
         ("Project", mrkdwn.one_line(request.project_name) or "-"),
         ("Cluster", mrkdwn.code(request.ref.cluster_name)),
         ("Restore job", mrkdwn.code(request.ref.job_id)),
-        *job_facts.facts(request.shown, "Download link when asked"),
+        *mrkdwn.job_facts(request.shown, "Download link when asked"),
     ]
 
 

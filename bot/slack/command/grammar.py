@@ -6,12 +6,12 @@ import difflib
 import html
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from bot.atlas import JobRef, is_cluster_name, is_object_id
-from bot.slack.command.urls import UrlParts, parse_url
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
 MAX_LENGTH = 3000
@@ -279,16 +279,50 @@ def _shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-#: The forms of the command, as the help shows them.
-FORMS: Mapping[str, str] = {
-    "": "lets you pick a cluster and one of its restore jobs",
-    "CLUSTER": "the same, with the cluster picked",
-    "CLUSTER JOB_ID": "shows the restore job, and lets you cancel it",
-    "PROJECT CLUSTER JOB_ID": "the same, where the bot knows several projects",
-    "PROJECT/CLUSTER JOB_ID": "the same",
-    "JOB_ID": "finds the cluster, then the same",
-    "LINK": "the same, for the cluster or the job that a link to Atlas or its API names",
-    "list [CLUSTER]": "lists what can be cancelled now",
-    "history [N]": "lists the last requests",
-    "help": "shows this",
-}
+#: Path segments between `clusters` and the cluster's name in the web interface.
+_PAGES = frozenset(
+    {"detail", "backup", "edit", "restore", "snapshots", "metrics", "overview", "connect"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UrlParts:
+    """What a URL contains; the cluster's name is not validated."""
+
+    project: str | None = None
+    cluster: str | None = None
+    job_id: str | None = None
+
+
+def parse_url(word: str) -> UrlParts | None:
+    """Parse a URL of any host; None if `word` is not a URL."""
+    if not re.match(r"https?://", word, re.IGNORECASE):
+        return None
+    try:
+        parts = urlsplit(word)
+    except ValueError:  # for example an unclosed bracket
+        return UrlParts()
+    segments = [
+        unquote(segment) for segment in f"{parts.path}/{parts.fragment}".split("/") if segment
+    ]
+    return UrlParts(
+        project=_id_after(segments, "groups") or _id_after(segments, "v2"),
+        cluster=_cluster(segments),
+        job_id=_id_after(segments, "restoreJobs") or _id_after(segments, "restores"),
+    )
+
+
+def _after(segments: Sequence[str], word: str) -> Sequence[str]:
+    lowered = [segment.lstrip("#").lower() for segment in segments]
+    return segments[lowered.index(word.lower()) + 1 :] if word.lower() in lowered else ()
+
+
+def _id_after(segments: Sequence[str], word: str) -> str | None:
+    following = next(iter(_after(segments, word)), "").lower()
+    return following if is_object_id(following) else None
+
+
+def _cluster(segments: Sequence[str]) -> str | None:
+    return next(
+        (segment for segment in _after(segments, "clusters") if segment.lower() not in _PAGES), None
+    )

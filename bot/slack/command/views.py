@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.command.grammar import EXAMPLE, FORMS, InvalidCommand
+from bot.slack.command.grammar import EXAMPLE, InvalidCommand
+
+#: The forms of the command, as the help shows them.
+FORMS: Mapping[str, str] = {
+    "": "lets you pick a cluster and one of its restore jobs",
+    "CLUSTER": "the same, with the cluster picked",
+    "CLUSTER JOB_ID": "shows the restore job, and lets you cancel it",
+    "PROJECT CLUSTER JOB_ID": "the same, where the bot knows several projects",
+    "PROJECT/CLUSTER JOB_ID": "the same",
+    "JOB_ID": "finds the cluster, then the same",
+    "LINK": "the same, for the cluster or the job that a link to Atlas or its API names",
+    "list [CLUSTER]": "lists what can be cancelled now",
+    "history [N]": "lists the last requests",
+    "help": "shows this",
+}
 
 
 def private(text: str) -> dict[str, Any]:

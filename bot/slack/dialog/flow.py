@@ -22,13 +22,13 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.directory import allowed_projects, require_policy
-from bot.slack.error_messages import sentence_for
 from bot.slack.errors import (
     CALL_ERRORS,
     DialogExpired,
     DirectoryError,
     SlackError,
     SlackUnavailable,
+    sentence_for,
     translate_error,
 )
 from bot.slack.payloads import Actor
@@ -88,13 +88,7 @@ class Dialogs:
     """The dialog, from the trigger to a job's details."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._client = deps.client
-        self._service = deps.service
-        self._directory = deps.directory
-        self._channels = deps.channels
-        self._replies = deps.replies
-        self._links = deps.links
-        self._sleep = deps.sleep
+        self._deps = deps
 
     async def open(
         self, job: JobTarget, actor: Actor, trigger_id: str, reply_to: ReplyTarget
@@ -112,7 +106,7 @@ class Dialogs:
     async def open_view(self, view: View, trigger_id: str, reply_to: ReplyTarget) -> str | None:
         """Open a view and return its id; None if it could not be opened, which is reported."""
         try:
-            view_id = await open_dialog(self._client, trigger_id, view)
+            view_id = await open_dialog(self._deps.client, trigger_id, view)
         except SlackError as error:
             await self._report_not_opened(error, reply_to)
             return None
@@ -138,7 +132,7 @@ class Dialogs:
             return dialog_views.error(STOPPING, job)
 
     async def _job_view(self, job: JobTarget, actor: Actor) -> View:
-        reading = asyncio.create_task(self._service.look_up(job.ref, timeout=ATLAS_TIMEOUT))
+        reading = asyncio.create_task(self._deps.service.look_up(job.ref, timeout=ATLAS_TIMEOUT))
         try:
             policy, placement = await self._check_access(job, actor)
             return self._details_view(await reading, job, policy, placement)
@@ -152,17 +146,17 @@ class Dialogs:
         except DialogExpired:
             log.info("dialog was closed before its update", view=view_id)
         except SlackUnavailable as error:
-            await self._replies.send_text(reply_to, sentence_for(error))
+            await self._deps.replies.send_text(reply_to, sentence_for(error))
 
     async def _update(self, view_id: str, view: View) -> None:
         for pause in (*UPDATE_BACKOFF, None):
             try:
-                await self._client.views_update(view_id=view_id, view=view)
+                await self._deps.client.views_update(view_id=view_id, view=view)
             except CALL_ERRORS as error:
                 meaning = translate_error(error)
                 if pause is None or not isinstance(meaning, SlackUnavailable):
                     raise meaning from error
-                await self._sleep(pause)
+                await self._deps.sleep(pause)
             else:
                 return
 
@@ -171,7 +165,7 @@ class Dialogs:
             log.info("dialog is open already", code=error.code)
             return
         log.warning("dialog could not be opened", error=error.sentence)
-        await self._replies.send_text(reply_to, sentence_for(error))
+        await self._deps.replies.send_text(reply_to, sentence_for(error))
 
     def _error_view(self, error: Exception, job: JobTarget) -> View:
         if isinstance(error, Refusal):
@@ -181,15 +175,15 @@ class Dialogs:
             return dialog_views.error(str(error), job, answer)
         if isinstance(error, (LedgerError, DirectoryError)):
             return dialog_views.error(str(error), job)
-        return dialog_views.refused(sentence_for(error, self._links))
+        return dialog_views.refused(sentence_for(error, self._deps.links))
 
     async def _check_access(self, job: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
         """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryError`."""
-        policy = require_policy(self._service, job.ref.project_id)
+        policy = require_policy(self._deps.service, job.ref.project_id)
         if refusal := rules.may_use_channel(policy, job.asked_in):
             raise refusal
         person, placement, members = await asyncio.gather(
-            self._directory.person(actor, policy.requesters),
+            self._deps.directory.person(actor, policy.requesters),
             self._placement(policy, job, actor),
             self._approvers(policy),
         )
@@ -206,7 +200,7 @@ class Dialogs:
     ) -> Placement | NoPlacement:
         channel = target_channel(policy, job.asked_in)
         ids = {channel, job.asked_in}
-        found = await asyncio.gather(*(self._channels.info(each) for each in ids))
+        found = await asyncio.gather(*(self._deps.channels.info(each) for each in ids))
         channels = dict(zip(ids, found, strict=True))
         return choose(policy, job.asked_in, channels[channel], actor.id, channels[job.asked_in])
 
@@ -214,7 +208,9 @@ class Dialogs:
         if policy.approvals == 0:
             return frozenset()
         # One more than needed, because the requester may be one of them.
-        return await self._directory.full_members_of(policy.approvers.groups, policy.approvals + 1)
+        return await self._deps.directory.full_members_of(
+            policy.approvers.groups, policy.approvals + 1
+        )
 
     def _details_view(
         self, details: JobDetails, job: JobTarget, policy: Policy, placement: Placement
@@ -228,19 +224,17 @@ class Dialogs:
             **taken_by,
         )
         if details.open_request:
-            return dialog_views.taken(details.open_request, job, self._links)
+            return dialog_views.taken(details.open_request, job, self._deps.links)
         if not details.job.can_be_cancelled:
-            return dialog_views.not_cancellable(details.job, job, self._links)
-        return dialog_views.details(details, job, policy, placement, self._links)
+            return dialog_views.not_cancellable(details.job, job, self._deps.links)
+        return dialog_views.details(details, job, policy, placement, self._deps.links)
 
 
 class Searches:
     """The dialog of a job whose cluster must be found first."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._service = deps.service
-        self._background = deps.background
-        self._directory = deps.directory
+        self._deps = deps
         self._dialogs = Dialogs(deps)
 
     async def open(
@@ -258,7 +252,7 @@ class Searches:
     ) -> View:
         try:
             projects = await allowed_projects(
-                self._directory, actor, query.asked_in, query.projects
+                self._deps.directory, actor, query.asked_in, query.projects
             )
         except (CancellationError, DirectoryError) as error:
             return dialog_views.refused(sentence_for(error))
@@ -282,9 +276,9 @@ class Searches:
             searched.extend(clusters)
             view = dialog_views.search_scope(query.job_id, clusters)
             update = self._dialogs.update(view_id, view, reply_to)
-            updates.append(self._background.start(update, "search"))
+            updates.append(self._deps.background.start(update, "search"))
 
-        result = await self._service.finder.search(
+        result = await self._deps.service.finder.search(
             query.job_id, projects, cluster=query.cluster, hints=query.hints, on_start=show_scope
         )
         # The next update must come last.

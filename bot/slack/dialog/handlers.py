@@ -22,18 +22,29 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
+from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
-from bot.slack.dialog.metadata import DialogState, UnreadableDialog, read_state, read_target
+from bot.slack.dialog.metadata import (
+    DialogState,
+    UnreadableDialog,
+    read_picker,
+    read_state,
+    read_target,
+    submit_problem,
+)
 from bot.slack.directory import require_policy
-from bot.slack.error_messages import UNKNOWN_BUTTON, sentence_for
-from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
-from bot.slack.links import Links
+from bot.slack.errors import (
+    CALL_ERRORS,
+    UNKNOWN_BUTTON,
+    DirectoryError,
+    sentence_for,
+    translate_error,
+)
 from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, channel_of, decode_metadata
 from bot.slack.picker.handlers import update_picker
-from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.placement import is_direct
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, route
@@ -93,23 +104,17 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
     try:
         job = read_target(view)
     except UnreadableDialog as error:
-        deps.background.start(deps.replies.send_text(reply_to, str(error)), "private reply")
+        deps.reply(body, str(error))
         return
     reloading = Dialogs(deps).reload(job, actor_of(body, deps.identity), str(view["id"]), reply_to)
-    deps.background.start(reloading, "reload", deps.replies.error_callback(reply_to))
+    deps.start(reloading, "reload", reply_to)
 
 
 class Submissions:
     """Turns submitted views into requests and denials before the ack."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._client = deps.client
-        self._service = deps.service
-        self._directory = deps.directory
-        self._links = deps.links
-        self._background = deps.background
-        self._ack_timeout = deps.ack_timeout
-        self._sleep = deps.sleep
+        self._deps = deps
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
         """Record a request, and answer the dialog."""
@@ -124,7 +129,7 @@ class Submissions:
             return update_with(dialog_views.refused(mrkdwn.escape(str(error))))
         except (CancellationError, DirectoryError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self._links)
+            return refusal(error, self._deps.links)
         return self._recorded(request, state, str(view["id"]))
 
     async def deny(self, view: Mapping[str, Any], actor: Actor) -> Response:
@@ -135,21 +140,21 @@ class Submissions:
             await self._before_ack(self._deny(request_id, actor, reason))
         except (CancellationError, DirectoryError) as error:
             log.info("denial refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self._links)
+            return refusal(error, self._deps.links)
         return CLOSE
 
     async def _before_ack(self, work: Coroutine[Any, Any, Request]) -> Request:
-        return await run_until_deadline(work, self._background, self._ack_timeout)
+        return await run_until_deadline(work, self._deps.background, self._deps.ack_timeout)
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
         job = state.target
-        policy = require_policy(self._service, job.ref.project_id)
+        policy = require_policy(self._deps.service, job.ref.project_id)
         if not_allowed := rules.may_use_channel(policy, job.asked_in):
             raise not_allowed
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._directory.acting_person(actor, policy.requesters),
-            self._directory.members_of(groups),
+            self._deps.directory.acting_person(actor, policy.requesters),
+            self._deps.directory.members_of(groups),
         )
         submission = Submission(
             key=str(view["id"]),
@@ -165,33 +170,33 @@ class Submissions:
             approver_members=members,
             request_id=current_request_id(),
         )
-        return await self._service.submit(submission)
+        return await self._deps.service.submit(submission)
 
     async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        request = await self._service.request(request_id)
-        policy = require_policy(self._service, request.ref.project_id)
-        person = await self._directory.acting_person(actor, policy.approvers)
-        return await self._service.deny(request_id, person, reason)
+        request = await self._deps.service.request(request_id)
+        policy = require_policy(self._deps.service, request.ref.project_id)
+        person = await self._deps.directory.acting_person(actor, policy.approvers)
+        return await self._deps.service.deny(request_id, person, reason)
 
     def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
         if request.channel == state.target.asked_in:
             return CLOSE
-        self._background.start(self._link_card(request, view_id), "link to the card")
+        self._deps.background.start(self._link_card(request, view_id), "link to the card")
         return update_with(dialog_views.posted_elsewhere(card_location(request)))
 
     async def _link_card(self, request: Request, view_id: str) -> None:
         """Add a link to the card to the dialog, once the card is posted."""
         for interval in CARD_POLL_INTERVALS:
-            await self._sleep(interval)
-            current = await self._service.request(request.id)
-            if url := self._links.card_of(current):
+            await self._deps.sleep(interval)
+            current = await self._deps.service.request(request.id)
+            if url := self._deps.links.card_of(current):
                 text = f"{card_location(current)} {mrkdwn.link(url, 'Go to the card')}."
                 await self._update(view_id, dialog_views.posted_elsewhere(text))
                 return
 
     async def _update(self, view_id: str, view: dict[str, Any]) -> None:
         try:
-            await self._client.views_update(view_id=view_id, view=view)
+            await self._deps.client.views_update(view_id=view_id, view=view)
         except CALL_ERRORS as error:
             # The dialog was closed or Slack is unavailable; it already shows the channel.
             log.info("card could not be linked", error=translate_error(error).sentence)

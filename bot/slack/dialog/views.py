@@ -10,11 +10,12 @@ from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
 from bot.services.search_results import ClusterRef, Search
 from bot.services.service import JobDetails
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
+from bot.slack.client import Links
 from bot.slack.dialog.metadata import DialogState, JobTarget, encode_state, encode_target
-from bot.slack.links import Links
-from bot.slack.lists.views import unavailable_blocks
+from bot.slack.errors import internal_error_text
+from bot.slack.lists import unavailable_blocks
 from bot.slack.payloads import REQUEST_KEY, encode_metadata
 from bot.slack.placement import Placement
 
@@ -108,13 +109,6 @@ def internal_error(reference: str) -> View:
     return _view([blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
-def internal_error_text(reference: str) -> str:
-    return (
-        f"Something went wrong, and the bot's log has the details under {mrkdwn.code(reference)}. "
-        "If a card is in the channel, it shows what was done; otherwise please try again."
-    )
-
-
 def deny_reason(request_id: str) -> View:
     """Ask an approver for the reason of a denial."""
     hint = "The person who asked will read this in the thread."
@@ -132,7 +126,7 @@ def deny_reason(request_id: str) -> View:
 def why_not_cancellable(job: RestoreJob) -> str:
     """Explain in one plain-text sentence why a job cannot be cancelled."""
     if job.delivery_type != "download":
-        kind = job_facts.with_article(str(job.delivery_type))
+        kind = mrkdwn.with_article(str(job.delivery_type))
         return f"Atlas cancels downloads only, and this is {kind}."
     sentence = job.state.sentence
     return f"There is nothing left to cancel: {sentence[0].lower()}{sentence[1:]}"
@@ -222,7 +216,7 @@ def _job(job: RestoreJob, target: JobTarget, links: Links) -> list[Block]:
         ("Cluster", mrkdwn.code(target.ref.cluster_name)),
         ("Restore job", mrkdwn.code(target.ref.job_id)),
         ("State", job.state.sentence),
-        *job_facts.facts(JobFingerprint.of(job)),
+        *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_times(job),
     ]
     page = mrkdwn.link(links.cluster_page(target.ref), "Open in Atlas")

@@ -8,10 +8,10 @@ from typing import Any
 
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.slack.announcement import views as announcement_views
+from bot.slack import announcement
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
-from bot.slack.links import Links
+from bot.slack.client import Links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +90,5 @@ class MessageBuilder:
         if not channel:
             raise Undeliverable("the project has no watch channel any more")
         name = self._project_name_of(job.ref.project_id)
-        content = announcement_views.message(job, name, self._links)
+        content = announcement.message(job, name, self._links)
         return Message(channel=channel, content=content, ts=place.ts if place else None)

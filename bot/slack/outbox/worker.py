@@ -26,6 +26,7 @@ from bot.slack.errors import (
 from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
     Action,
+    ChannelRateLimiter,
     Delivered,
     Drop,
     MoveCard,
@@ -35,7 +36,6 @@ from bot.slack.outbox.delivery import (
     reason_to_move,
 )
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable
-from bot.slack.outbox.rate_limiter import ChannelRateLimiter
 from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings

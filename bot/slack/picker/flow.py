@@ -18,13 +18,11 @@ from bot.slack.command.grammar import closest_keyword
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
-from bot.slack.dialog.metadata import JobTarget
+from bot.slack.dialog.metadata import JobTarget, PickerState
 from bot.slack.directory import allowed_projects
-from bot.slack.error_messages import sentence_for
-from bot.slack.errors import DirectoryError
+from bot.slack.errors import DirectoryError, sentence_for
 from bot.slack.payloads import Actor
 from bot.slack.picker import views as picker_views
-from bot.slack.picker.state import PickerState
 from bot.slack.private_reply import ReplyTarget
 from bot.tasks import cancel_and_wait
 
@@ -74,9 +72,7 @@ class Pickers:
     """The dialog in which a person selects a job."""
 
     def __init__(self, deps: Dependencies) -> None:
-        self._service = deps.service
-        self._replies = deps.replies
-        self._directory = deps.directory
+        self._deps = deps
         self._dialogs = Dialogs(deps)
         self._latest_update = deps.picker_updates
 
@@ -88,7 +84,7 @@ class Pickers:
         if query.word and keyword and not await self._is_cluster(query):
             problem = f"There is no cluster {mrkdwn.code(query.word)}."
             answer = command_views.with_example(problem, keyword)
-            await self._replies.send_text(reply_to, answer)
+            await self._deps.replies.send_text(reply_to, answer)
             return
         loading = self._dialogs.open_view(picker_views.loading(), trigger_id, reply_to)
         opening = asyncio.create_task(loading)
@@ -167,8 +163,8 @@ class Pickers:
             building.cancel()
 
     async def _initial_content(self, query: PickerQuery, actor: Actor) -> PickerContent:
-        candidates = [query.project] if query.project else self._service.projects.all
-        projects = await allowed_projects(self._directory, actor, query.asked_in, candidates)
+        candidates = [query.project] if query.project else self._deps.service.projects.all
+        projects = await allowed_projects(self._deps.directory, actor, query.asked_in, candidates)
         return await self._resolve_word(query, projects)
 
     async def _resolve_word(self, query: PickerQuery, projects: Sequence[Project]) -> PickerContent:
@@ -177,7 +173,7 @@ class Pickers:
         state = PickerState(project_id=only.id if only else None, asked_in=query.asked_in)
         if not query.word:
             return PickerContent(state, projects)
-        named = self._service.projects.find(query.word)
+        named = self._deps.service.projects.find(query.word)
         is_cluster = only is not None and named is not only
         owners = [] if is_cluster else await self._with_cluster(projects, query.word)
         if named in projects and named and not owners:
@@ -190,7 +186,7 @@ class Pickers:
 
     async def _is_cluster(self, query: PickerQuery) -> bool:
         """Check, while the trigger is valid, whether a word like a keyword is a cluster's name."""
-        projects = [query.project] if query.project else self._service.projects.all
+        projects = [query.project] if query.project else self._deps.service.projects.all
         return bool(await self._with_cluster(projects, query.word or ""))
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
@@ -205,23 +201,23 @@ class Pickers:
             return False  # the cluster picker of this project shows the error
 
     async def _clusters(self, project: Project, timeout: float) -> Sequence[str]:
-        return await self._service.finder.clusters(project.id, timeout=timeout)
+        return await self._deps.service.finder.clusters(project.id, timeout=timeout)
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
         state = content.state
         what = "the restore job" if state.ref else "what can be cancelled"
         note = f"{dialog_views.HOURGLASS} Looking up {what} …"
-        policy = self._service.policy_of(state.project_id or "")
+        policy = self._deps.service.policy_of(state.project_id or "")
         return picker_views.view(state, content.projects, policy, note, last=last)
 
     async def _allowed(self, state: PickerState, actor: Actor) -> list[Project]:
         return await allowed_projects(
-            self._directory, actor, state.asked_in, self._service.projects.all
+            self._deps.directory, actor, state.asked_in, self._deps.service.projects.all
         )
 
     async def _view(self, content: PickerContent, actor: Actor) -> View:
         state, projects = content.state, content.projects
-        project = self._service.projects.find(state.project_id or "")
+        project = self._deps.service.projects.find(state.project_id or "")
         policy = project.policy if project else None
         if project and state.ref:
             job = JobTarget(ref=state.ref, project_name=project.name, asked_in=state.asked_in)
@@ -245,7 +241,7 @@ class Pickers:
             clusters = await self._clusters(project, NOTE_TIMEOUT)
             count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
             return f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
-        jobs = await self._service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
+        jobs = await self._deps.service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
         counts = {0: "No restore job", 1: "1 restore job"}
         count = counts.get(len(jobs), f"{len(jobs)} restore jobs")
         return f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."

@@ -16,19 +16,18 @@ from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.blockkit import Block
 from bot.slack.dependencies import Dependencies
-from bot.slack.directory import allowed_projects
-from bot.slack.error_messages import UNKNOWN_DIALOG
-from bot.slack.errors import DirectoryError
-from bot.slack.payloads import actor_of
-from bot.slack.picker import views as picker_views
-from bot.slack.picker.flow import Pickers
-from bot.slack.picker.state import (
+from bot.slack.dialog.metadata import (
     MESSAGE_VALUE,
     PickerState,
     read_picker,
     selected_value,
     with_selection,
 )
+from bot.slack.directory import allowed_projects
+from bot.slack.errors import UNKNOWN_DIALOG, DirectoryError
+from bot.slack.payloads import actor_of
+from bot.slack.picker import views as picker_views
+from bot.slack.picker.flow import Pickers
 from bot.slack.private_reply import reply_target_of
 
 Load: TypeAlias = Callable[[Project, PickerState], Awaitable[list[Block]]]
@@ -64,8 +63,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 def _select(deps: Dependencies, body: Mapping[str, Any]) -> None:
     state = read_picker(body.get("view") or {})
     if state is None:
-        reply = deps.replies.send_text(reply_target_of(body), UNKNOWN_DIALOG)
-        deps.background.start(reply, "private reply")
+        deps.reply(body, UNKNOWN_DIALOG)
         return
     action = body["actions"][0]
     option = action.get("selected_option") or {}
@@ -88,27 +86,23 @@ def update_picker(
     reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
     updating = Pickers(deps).select(state, last, actor, str(body["view"]["id"]), reply_to)
-    deps.background.start(updating, "picker", deps.replies.error_callback(reply_to))
+    deps.start(updating, "picker", reply_to)
 
 
 class PickerOptions:
     """Loads the options of the cluster and the job picker."""
 
     def __init__(
-        self,
-        deps: Dependencies,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, deps: Dependencies, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._service = deps.service
-        self._directory = deps.directory
-        self._identity = deps.identity
+        self._deps = deps
         self._now = now
 
     async def clusters(self, body: Mapping[str, Any]) -> list[Block]:
         """Return the clusters of the selected project."""
 
         async def load(project: Project, _state: PickerState) -> list[Block]:
-            clusters = await self._service.finder.clusters(project.id, timeout=OPTIONS_TIMEOUT)
+            clusters = await self._deps.service.finder.clusters(project.id, timeout=OPTIONS_TIMEOUT)
             if not clusters:
                 return picker_views.message_option("This project has no cluster")
             return picker_views.cluster_options(clusters, _typed(body))
@@ -122,7 +116,9 @@ class PickerOptions:
             cluster = selected_value(body.get("view") or {}, ids.CLUSTER) or state.cluster
             if not cluster or not is_cluster_name(cluster):
                 return picker_views.message_option("Choose a cluster first")
-            jobs = await self._service.finder.jobs(project.id, cluster, timeout=OPTIONS_TIMEOUT)
+            jobs = await self._deps.service.finder.jobs(
+                project.id, cluster, timeout=OPTIONS_TIMEOUT
+            )
             if not jobs:
                 return picker_views.message_option(
                     "No restore job of this cluster can be cancelled now"
@@ -147,11 +143,11 @@ class PickerOptions:
         if state is None:
             return picker_views.message_option("This dialog is of another version of the bot")
         selected = selected_value(view, ids.PROJECT) or state.project_id
-        project = self._service.projects.find(selected) if selected else None
+        project = self._deps.service.projects.find(selected) if selected else None
         if project is None:
             return picker_views.message_option("Choose a project first")
-        actor = actor_of(body, self._identity)
-        await allowed_projects(self._directory, actor, state.asked_in, [project])
+        actor = actor_of(body, self._deps.identity)
+        await allowed_projects(self._deps.directory, actor, state.asked_in, [project])
         return await load(project, state)
 
 

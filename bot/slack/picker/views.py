@@ -14,9 +14,9 @@ from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.command.grammar import job_value
+from bot.slack.dialog.metadata import MESSAGE_VALUE, PickerState, encode_picker
 from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, TITLE, reason_input
 from bot.slack.payloads import decode_metadata
-from bot.slack.picker.state import MESSAGE_VALUE, PickerState, encode_picker
 
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100

@@ -13,9 +13,8 @@ from pydantic import SecretStr
 
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import build_app
-from bot.slack.client import build_client, new_session, read_identity
+from bot.slack.client import Links, build_client, new_session, read_identity
 from bot.slack.directory import Directory
-from bot.slack.links import Links
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.tasks import BackgroundTasks
 from bot.web.slack_payloads import envelope_problem, payload_of, verify_slack_requests

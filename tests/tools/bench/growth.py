@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 
 from bot.cancellation.lifecycle import Outcome, State
 from bot.services.sweeper import RETENTION
-from bot.slack.home import views as home_views
+from bot.slack import home
 from bot.storage.audit_log import History
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
@@ -88,7 +88,7 @@ class Desk:
 
     async def home(self) -> None:
         await self.history.awaiting()
-        await self.history.recent(home_views.MAX_PAST, PROJECTS)
+        await self.history.recent(home.MAX_PAST, PROJECTS)
 
     async def everything(self) -> dict[str, float]:
         """Do each kind of work once, and return how long each took, in seconds."""

@@ -16,11 +16,16 @@ from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
 from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.command.grammar import InvalidCommand, parse
-from bot.slack.command.shortcut import route_message
+from bot.slack.command.handlers import route_message
 from bot.slack.command.views import invalid
-from bot.slack.dialog.metadata import UnreadableDialog, read_state, read_target
+from bot.slack.dialog.metadata import (
+    UnreadableDialog,
+    read_picker,
+    read_state,
+    read_target,
+    submit_problem,
+)
 from bot.slack.payloads import actor_of, channel_of
-from bot.slack.picker.state import read_picker, submit_problem
 from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame

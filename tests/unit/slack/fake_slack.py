@@ -10,8 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.client import Identity
-from bot.slack.links import Links
+from bot.slack.client import Identity, Links
 
 if TYPE_CHECKING:
     import asyncio

@@ -9,10 +9,8 @@ from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import PickerState
 from bot.slack.picker import views as picker_views
-from bot.slack.picker.state import (
-    PickerState,
-)
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples

@@ -16,16 +16,13 @@ from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
-from bot.slack import mrkdwn
-from bot.slack.announcement import views as announcement_views
+from bot.slack import announcement as announcement_views
+from bot.slack import home, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget
-from bot.slack.home import views as home_views
-from bot.slack.lists import views as list_views
+from bot.slack.dialog.metadata import JobTarget, PickerState
 from bot.slack.picker import views as picker_views
-from bot.slack.picker.state import PickerState
 from bot.slack.placement import Placement
 from bot.storage.audit_log import PastRequest
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
@@ -280,17 +277,17 @@ def finding() -> dict[str, dict[str, Any]]:
         "picker_note": picker_views.view(
             replace(state, job_id=None), [project], STRICT, "1 restore job can be cancelled now."
         ),
-        "home": home_views.view(
-            home_views.jobs(listing, NOON),
-            home_views.waiting([waiting()], LINKS),
-            home_views.past(past, names, LINKS),
+        "home": home.home_view(
+            home.job_blocks(listing, NOON),
+            home.waiting_blocks([waiting()], LINKS),
+            home.past_blocks(past, names, LINKS),
         ),
-        "home_empty": home_views.view(
-            home_views.LOADING, home_views.waiting([], LINKS), home_views.past([], names, LINKS)
+        "home_empty": home.home_view(
+            home.LOADING, home.waiting_blocks([], LINKS), home.past_blocks([], names, LINKS)
         ),
-        "list": list_views.job_list(listing, None),
-        "list_empty": list_views.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
-        "history": list_views.history(past, names, LINKS),
+        "list": lists.job_list(listing, None),
+        "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
+        "history": lists.history(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, ["shop-prod", "shop-dev"], None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
         "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),

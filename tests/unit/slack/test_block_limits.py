@@ -9,8 +9,7 @@ import pytest
 from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
-from bot.slack.home import views as home_views
-from bot.slack.lists import views as list_views
+from bot.slack import home, lists
 from tests.support.domain import NOON, PROJECT_ID
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
@@ -27,7 +26,7 @@ def test_longest_view_is_valid_for_slack(name: str) -> None:
 
 @pytest.mark.parametrize("start", [0, 20, 80])
 def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
-    message = list_views.job_list(FULL, LONG, start)
+    message = lists.job_list(FULL, LONG, start)
 
     assert problems(message["blocks"], "message") == []
     assert len(message["text"]) < 4000
@@ -35,7 +34,7 @@ def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
 
 def test_longest_history_is_valid_for_slack() -> None:
     past = [samples.past_of(samples.longest(state)) for state in State] * 5
-    message = list_views.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = lists.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
@@ -43,10 +42,10 @@ def test_longest_history_is_valid_for_slack() -> None:
 def test_longest_home_tab_is_valid_for_slack() -> None:
     requests = [samples.longest(State.AWAITING)] * 40
     past = [samples.past_of(request) for request in requests[:5]]
-    view = home_views.view(
-        home_views.jobs(FULL, NOON),
-        home_views.waiting(requests, LINKS),
-        home_views.past(past, {}, LINKS),
+    view = home.home_view(
+        home.job_blocks(FULL, NOON),
+        home.waiting_blocks(requests, LINKS),
+        home.past_blocks(past, {}, LINKS),
     )
 
     assert checked_view(view, "home") == view

@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
-from bot.slack.error_messages import UNKNOWN_BUTTON
+from bot.slack.errors import UNKNOWN_BUTTON
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
 

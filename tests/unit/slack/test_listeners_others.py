@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.slack import ids
-from bot.slack.error_messages import UNKNOWN_BUTTON, UNKNOWN_DIALOG, UNKNOWN_SHORTCUT
+from bot.slack.errors import UNKNOWN_BUTTON, UNKNOWN_DIALOG, UNKNOWN_SHORTCUT
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
 

@@ -13,12 +13,10 @@ import yaml
 from jsonschema import Draft7Validator
 
 from bot.sandbox.slack.methods import METHODS
+from bot.slack import home, lists
 from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers
-from bot.slack.command import shortcut
 from bot.slack.dialog import handlers as dialog_handlers
-from bot.slack.home import handlers as home_handlers
-from bot.slack.lists import handlers as list_handlers
 from bot.slack.manifest import SCOPES, manifest
 from bot.slack.picker import handlers as picker_handlers
 
@@ -163,9 +161,8 @@ def test_manifest_declares_exactly_what_has_a_listener() -> None:
         command_handlers,
         dialog_handlers,
         picker_handlers,
-        shortcut,
-        list_handlers,
-        home_handlers,
+        lists,
+        home,
         card_handlers,
     ):
         listeners.register(app, floor)

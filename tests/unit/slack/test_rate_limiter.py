@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.outbox.rate_limiter import ChannelRateLimiter
+from bot.slack.outbox.delivery import ChannelRateLimiter
 from bot.slack.outbox.worker import POST_BURST as BURST
 from tests.support.domain import Clock
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.slack.command.shortcut import NO_JOB_IN_MESSAGE, route_message
+from bot.slack.command.handlers import NO_JOB_IN_MESSAGE, route_message
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
 from tests.support.domain import JOB_ID, PROJECT_ID

@@ -10,16 +10,16 @@ import pytest
 from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.command.grammar import job_value
-from bot.slack.dialog.metadata import read_state
-from bot.slack.picker import views as picker_views
-from bot.slack.picker.state import (
+from bot.slack.dialog.metadata import (
     DETAILS_NOT_SHOWN,
     NO_JOB_SELECTED,
     PickerState,
     read_picker,
+    read_state,
     submit_problem,
     with_selection,
 )
+from bot.slack.picker import views as picker_views
 from tests.support.domain import PROJECT_ID
 from tests.unit.slack import samples
 from tests.unit.slack.long_samples import SELECTED, project

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bot.slack import ids
-from bot.slack.home import views as home_views
+from bot.slack import home, ids
 from tests.support.domain import a_waiting_request
 from tests.unit.slack.fake_slack import LINKS
 
 
 def test_home_tab_has_approve_and_deny() -> None:
-    (said, buttons, *_) = home_views.waiting([a_waiting_request()], LINKS)
+    (said, buttons, *_) = home.waiting_blocks([a_waiting_request()], LINKS)
 
     assert said["type"] == "section"
     assert [button["action_id"] for button in buttons["elements"]] == [ids.APPROVE, ids.DENY]

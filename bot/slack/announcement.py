@@ -7,10 +7,10 @@ from typing import Any
 
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.watched_job import WatchedJob, WatchedState
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
-from bot.slack.links import Links
 
 #: The first line, by the state of the job.
 HEADLINES: Mapping[WatchedState, str] = {
@@ -88,11 +88,11 @@ def _facts(job: WatchedJob, project_name: str) -> list[tuple[str, str]]:
         ("Project", mrkdwn.one_line(project_name) or "-"),
         ("Cluster", mrkdwn.code(job.ref.cluster_name)),
         ("Restore job", mrkdwn.code(job.ref.job_id)),
-        ("Snapshot", job_facts.snapshot(shown)),
+        ("Snapshot", mrkdwn.snapshot(shown)),
         ("First seen", mrkdwn.date(job.first_seen_at)),
         ("Ended", f"seen {mrkdwn.date(job.changed_at)}")
         if job.state.is_over
-        else ("Download link", job_facts.download_link(shown)),
+        else ("Download link", mrkdwn.download_link(shown)),
     ]
 
 

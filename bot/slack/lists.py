@@ -1,18 +1,33 @@
-"""Builds the private lists: the jobs that can be cancelled, and the last requests."""
+"""Sends the private lists: cancellable jobs, page by page, and the last requests."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.atlas import AtlasError
+from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import JobFingerprint
+from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, Listing, Unavailable
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
-from bot.slack.links import Links
+from bot.slack.dependencies import Dependencies
+from bot.slack.directory import allowed_projects
+from bot.slack.errors import UNKNOWN_BUTTON, DirectoryError, sentence_for
+from bot.slack.payloads import Actor, actor_of
+from bot.slack.private_reply import ReplyTarget, reply_target_of
 from bot.storage.audit_log import PastRequest
+
+#: Seconds for reading the names of clusters for a suggestion.
+SUGGESTION_TIMEOUT = 2.0
 
 #: Jobs on one page; a message has at most 50 blocks.
 PAGE_SIZE = 20
@@ -20,6 +35,79 @@ PAGE_SIZE = 20
 #: Unavailable clusters that one line names, and lines.
 MAX_CLUSTERS = 30
 MAX_REASONS = 8
+
+
+def register(app: AsyncApp, deps: Dependencies) -> None:
+    async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _show_page(deps, body)
+
+    app.action(ids.MORE)(more)
+
+
+def _show_page(deps: Dependencies, body: Mapping[str, Any]) -> None:
+    """Show the next page: the button's value is its start, and the cluster if any."""
+    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
+    start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
+    if re.fullmatch(r"\d{1,6}", start, re.ASCII):
+        work = Lists(deps).show_jobs(cluster or None, actor, reply_to, int(start))
+    else:
+        work = deps.replies.send_text(reply_to, UNKNOWN_BUTTON)
+    deps.start(work, "list", reply_to)
+
+
+class Lists:
+    """The private lists."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
+
+    async def show_jobs(
+        self, cluster: str | None, actor: Actor, reply_to: ReplyTarget, start: int = 0
+    ) -> None:
+        """Show the jobs that can be cancelled, beginning with number `start`."""
+        try:
+            projects = await self._allowed(actor, reply_to)
+        except (CancellationError, DirectoryError) as error:
+            await self._deps.replies.send_text(reply_to, sentence_for(error))
+            return
+        listing = await self._deps.service.finder.listing(projects, cluster=cluster)
+        if cluster and not listing.jobs and not listing.unavailable:
+            names = await self._cluster_names(projects)
+            if cluster not in names:
+                similar = difflib.get_close_matches(cluster, names)
+                text = no_such_cluster(cluster, similar)
+                await self._deps.replies.send_text(reply_to, text)
+                return
+        await self._deps.replies.send(reply_to, job_list(listing, cluster, start))
+
+    async def show_history(self, count: int, actor: Actor, reply_to: ReplyTarget) -> None:
+        """Show the last requests."""
+        try:
+            projects = await self._allowed(actor, reply_to)
+            names = {project.id: project.name for project in projects}
+            past = await self._deps.service.history.recent(count, names)
+        except (CancellationError, DirectoryError) as error:
+            await self._deps.replies.send_text(reply_to, sentence_for(error))
+        else:
+            await self._deps.replies.send(reply_to, history(past, names, self._deps.links))
+
+    async def _allowed(self, actor: Actor, reply_to: ReplyTarget) -> list[Project]:
+        channel = reply_to.channel or reply_to.user
+        return await allowed_projects(
+            self._deps.directory, actor, channel, self._deps.service.projects.all
+        )
+
+    async def _cluster_names(self, projects: Sequence[Project]) -> list[str]:
+        names: list[str] = []
+        for project in projects:
+            try:
+                names += await self._deps.service.finder.clusters(
+                    project.id, timeout=SUGGESTION_TIMEOUT
+                )
+            except AtlasError:
+                continue  # the names only serve a suggestion
+        return names
 
 
 def job_list(listing: Listing, cluster: str | None, start: int = 0) -> dict[str, Any]:
@@ -45,8 +133,8 @@ def job_entry(found: CancellableJob) -> Block:
     shown = JobFingerprint.of(found.job)
     text = (
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}: "
-        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {job_facts.snapshot_time(shown)}, "
-        f"download link {job_facts.download_link(shown)}"
+        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {mrkdwn.snapshot_time(shown)}, "
+        f"download link {mrkdwn.download_link(shown)}"
     )
     button = blockkit.button("Cancel this job", ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}

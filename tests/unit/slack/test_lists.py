@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.slack.lists import views as list_views
+from bot.slack import lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.long_samples import FULL, unseen
@@ -17,12 +17,12 @@ from tests.unit.slack.long_samples import FULL, unseen
 def test_history_headline_counts_the_requests(many: int, says: str) -> None:
     past = [samples.past_of(samples.longest(State.CANCELLED))] * many
 
-    assert list_views.history(past, {}, LINKS)["text"] == says
+    assert lists.history(past, {}, LINKS)["text"] == says
 
 
 def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
-    (block,) = list_views.unavailable_blocks(FULL.unavailable)
-    few = list_views.unavailable_lines([unseen(1), unseen(13)])
+    (block,) = lists.unavailable_blocks(FULL.unavailable)
+    few = lists.unavailable_lines([unseen(1), unseen(13)])
 
     assert len(block["text"]["text"]) <= 3000
     assert len(few) == 1

@@ -1,1 +1,0 @@
-"""The message about each download restore job that the watch finds."""

@@ -1,1 +1,0 @@
-"""The private messages of `list` and `history`."""
