@@ -18,12 +18,12 @@ HEADLINES: Mapping[WatchedState, str] = {
         ":inbox_tray: A download of a backup was started; its link is not there yet"
     ),
     WatchedState.LINK_LIVE: (
-        ":warning: A backup can be downloaded by whoever has the link, which is live"
+        ":warning: A backup can be downloaded by anyone who has the link, which is live"
     ),
     WatchedState.FINISHED: (
         ":information_source: The download has finished: there is nothing to cancel"
     ),
-    WatchedState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas says so",
+    WatchedState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
     WatchedState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
     WatchedState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
     WatchedState.GONE: ":grey_question: Atlas does not list this download any more",
@@ -31,16 +31,7 @@ HEADLINES: Mapping[WatchedState, str] = {
 
 
 def message(job: WatchedJob, project_name: str, links: Links) -> dict[str, Any]:
-    """Build the announcement.
-
-    Args:
-        job: the job.
-        project_name: its project's display name.
-        links: link targets.
-
-    Returns:
-        `text`, `blocks` and `metadata`, as chat.postMessage and chat.update take them.
-    """
+    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update."""
     return {
         "text": fallback(job, project_name),
         "blocks": blocks(job, project_name, links),

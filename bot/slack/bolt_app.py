@@ -95,18 +95,8 @@ def build_app(
 ) -> App:
     """Build the app and register all listeners.
 
-    Args:
-        client: the Web API, with the bot's token.
-        identity: from one `auth.test` at start.
-        signing_secret: for HTTP mode; None in Socket Mode, whose payloads are not signed.
-        service: what a person can do with requests.
-        directory: looks up people and user groups.
-        background: runs the work that continues after an ack.
-        links: builds links to Atlas and to messages.
-        on_ack: called with the seconds that each ack took.
-        tracer: opens a trace around each payload.
-        sleep: waits between retries.
-        ack_timeout: seconds that an ack may wait for the database.
+    `identity` comes from one `auth.test` at start. `signing_secret` is None in Socket Mode, whose
+    payloads are not signed. `on_ack` is called with the seconds that each ack took.
     """
     app = App(client, identity, signing_secret, on_ack, tracer)
     deps = Dependencies(

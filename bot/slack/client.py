@@ -47,12 +47,7 @@ def build_client(token: str | None, base_url: str, session: ClientSession) -> As
     """Build a Web API client without the SDK's retry handlers.
 
     Those repeat a call after a lost connection, also `chat.postMessage`, which would post twice.
-    The outbox decides which calls are repeated.
-
-    Args:
-        token: `xoxb-…`, or None for calls that bring their own.
-        base_url: such as `https://slack.com/api/`.
-        session: from `new_session`.
+    The outbox decides which calls are repeated. With `token` None, calls bring their own.
     """
     return Client(
         token=token,
@@ -130,10 +125,10 @@ _FIELDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Builds the links.
+    """Builds links to Atlas's web interface and to messages in Slack.
 
     Attributes:
-        atlas: the base URL of Atlas's web interface, such as `https://cloud.mongodb.com`.
+        atlas: the base URL of the web interface, such as `https://cloud.mongodb.com`.
         identity: the workspace of the messages.
     """
 

@@ -25,13 +25,6 @@ class Dependencies:
     """The collaborators of the listeners.
 
     Attributes:
-        client: the Web API.
-        identity: the bot's own ids.
-        service: what a person can do with requests.
-        directory: looks up people and user groups.
-        channels: looks up channels.
-        replies: sends private messages.
-        links: builds links to Atlas and to messages.
         background: runs the work that continues after an ack.
         ack_timeout: seconds that an ack may wait for the database.
         sleep: waits between retries.

@@ -54,8 +54,6 @@ class Directory:
     """People and groups, by `users.info` and `usergroups.users.list`.
 
     Args:
-        client: the Web API.
-        identity: the bot's workspace.
         timeout: seconds to wait for Slack.
         clock: a monotonic clock, in seconds.
     """

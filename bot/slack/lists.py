@@ -111,16 +111,7 @@ class Lists:
 
 
 def job_list(listing: Listing, cluster: str | None, start: int = 0) -> dict[str, Any]:
-    """Build one page of the jobs that can be cancelled.
-
-    Args:
-        listing: all jobs.
-        cluster: the requested cluster, or None for all.
-        start: the number of jobs on the pages before.
-
-    Returns:
-        `response_type`, `text` and `blocks` of a private message.
-    """
+    """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page))
     blocks = [blockkit.section(headline), *map(job_entry, page), *_more(listing, cluster, start)]
@@ -197,16 +188,7 @@ def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
 def history(
     past: Sequence[PastRequest], projects: Mapping[str, str], links: Links
 ) -> dict[str, Any]:
-    """Build the list of the last requests.
-
-    Args:
-        past: the requests, newest first.
-        projects: project names by id.
-        links: builds the links to the threads.
-
-    Returns:
-        `response_type`, `text` and `blocks` of a private message.
-    """
+    """Build the list of the last requests, newest first; `projects` are names by id."""
     last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
     headline = f"*{last}*" if past else "There are no requests yet."
     blocks = [blockkit.section(headline), *history_sections(past, projects, links)]

@@ -27,7 +27,6 @@ class Actor:
     """The user who caused a payload, by the ids in it.
 
     Attributes:
-        id: the user's id.
         team: the workspace that the user belongs to.
         is_outsider: whether `team` is neither the bot's workspace nor one of its organization.
     """
@@ -114,6 +113,12 @@ def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def input_of(view: Mapping[str, Any], block_id: str) -> Mapping[str, Any]:
+    """Return the state of an input whose action id is its block id; empty without one."""
+    values = (view.get("state") or {}).get("values") or {}
+    return (values.get(block_id) or {}).get(block_id) or {}
 
 
 def _is_outside(known: set[str], identity: Identity) -> bool:

@@ -79,14 +79,8 @@ def choose(
     """Choose the card's channel.
 
     The approvers must be able to see the card of a request that needs approval. A card that needs
-    none falls back to the direct message with the requester.
-
-    Args:
-        policy: the rules of the project.
-        asked_in: the channel of the command.
-        info: the target channel.
-        requester: the requester's user id.
-        typed: the channel of the command, where that is not the target.
+    none falls back to the direct message with the requester. `info` is about the target channel,
+    `typed` about the channel of the command, where that is another one.
     """
     if not (obstacle := _obstacle(policy, asked_in, info)):
         note = _elsewhere(policy, asked_in, typed or ChannelInfo())
@@ -148,8 +142,6 @@ class Channels:
     """Looks up channels with `conversations.info`.
 
     Args:
-        client: the Web API.
-        identity: the bot's workspace.
         timeout: seconds to wait for Slack.
         clock: a monotonic clock, in seconds.
     """

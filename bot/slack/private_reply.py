@@ -25,7 +25,6 @@ class ReplyTarget:
     """Where to reach the user of a payload.
 
     Attributes:
-        user: the user's id.
         channel: the channel of the payload, if it has one.
         response_url: accepts 5 messages within 30 minutes.
     """

@@ -32,11 +32,7 @@ Route: TypeAlias = JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistor
 def route(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Route:
     """Choose the route of a command (pure).
 
-    Args:
-        command: the parsed command.
-        channel: the channel of the command.
-        projects: the known projects.
-        typed: the text itself, which may be a project's name that the grammar rejects.
+    The text itself, `typed`, may be a project's name that the grammar rejects.
     """
     match command:
         case grammar.OpenJob():
@@ -90,14 +86,7 @@ def _unknown_project(name: str, projects: Projects) -> str:
 
 
 def dispatch(deps: Dependencies, to: Route, body: Mapping[str, Any], event: str) -> None:
-    """Start the work of a route in the background, after the ack.
-
-    Args:
-        deps: the features.
-        to: the route.
-        body: the payload, with the person, the channel and the trigger.
-        event: what the person did, for the log.
-    """
+    """Start the work of a route in the background, after the ack; `event` is for the log."""
     log_route(event, to, body)
     deps.start(_work(deps, to, body), f"dispatch {log_fields(to)['route']}", reply_target_of(body))
 

@@ -15,11 +15,7 @@ Render = Callable[[RequestPost], str]
 
 
 def message(post: RequestPost) -> dict[str, Any]:
-    """Build the reply for one event.
-
-    Returns:
-        `text` and `blocks`, and `metadata` on outcomes, as chat.postMessage takes them.
-    """
+    """Build `text` and `blocks`, and `metadata` on outcomes, for chat.postMessage."""
     text = blockkit.cut(RENDERERS.get(post.event, _status)(post), blockkit.TEXT)
     built: dict[str, Any] = {
         "text": blockkit.cut(text, blockkit.FALLBACK),
@@ -78,12 +74,9 @@ def _cancelled(post: RequestPost) -> str:
 
 
 def _outcome(headline: str, advice: str = "", *, ran: bool = False) -> Render:
-    """Create a renderer: headline, approvers, explanation and advice.
+    """Create a renderer from a format with `to`, `job` and `by`, and the advice what to do next.
 
-    Args:
-        headline: a format with `to`, `job` and `by`.
-        advice: what to do next.
-        ran: whether the request was executed after the approvals.
+    `ran` is whether the request was executed after the approvals.
     """
 
     def render(post: RequestPost) -> str:

@@ -12,15 +12,9 @@ from bot.slack.client import Links
 
 
 def message(request: Request, approvers: People | None, links: Links) -> dict[str, Any]:
-    """Build the card for the current state of a request.
+    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
 
-    Args:
-        request: the request.
-        approvers: who may approve, or None if the project was removed.
-        links: builds the links.
-
-    Returns:
-        `text`, `blocks` and `metadata`, as chat.postMessage and chat.update take them.
+    `approvers` is None if the project was removed.
     """
     return {
         "text": fallback(request),

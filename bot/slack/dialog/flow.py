@@ -61,9 +61,8 @@ class SearchQuery:
 
     Attributes:
         projects: the projects to search.
-        cluster: its cluster's name, if known.
-        hints: words that may be its cluster's name.
         asked_in: the channel of the command.
+        hints: words that may be its cluster's name.
     """
 
     job_id: str

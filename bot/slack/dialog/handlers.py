@@ -43,7 +43,7 @@ from bot.slack.errors import (
     sentence_for,
     translate_error,
 )
-from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, channel_of, decode_metadata
+from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, channel_of, decode_metadata, input_of
 from bot.slack.picker.handlers import update_picker
 from bot.slack.placement import is_direct
 from bot.slack.private_reply import reply_target_of
@@ -228,7 +228,5 @@ def update_with(view: dict[str, Any]) -> Response:
 
 
 def typed_text(view: Mapping[str, Any], block_id: str) -> str:
-    """Read a text input whose action id is its block id; without NUL, which PostgreSQL rejects."""
-    values = (view.get("state") or {}).get("values") or {}
-    element = (values.get(block_id) or {}).get(block_id) or {}
-    return str(element.get("value") or "").replace("\0", "")
+    """Read a text input; without NUL, which PostgreSQL rejects."""
+    return str(input_of(view, block_id).get("value") or "").replace("\0", "")

@@ -1,4 +1,4 @@
-"""What a dialog keeps in `private_metadata`: the job, and what was shown of it."""
+"""What dialogs keep in `private_metadata`: the job, its shown details, the selections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack import ids
 from bot.slack.blockkit import OPTION_TEXT, OPTION_VALUE, cut
 from bot.slack.command.grammar import job_value, parse_job_value
-from bot.slack.payloads import decode_metadata, encode_metadata
+from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
 #: Rises when the meaning of a field changes: dialogs opened by an earlier version are refused.
 VERSION = 1
@@ -32,13 +32,7 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTarget:
-    """The job to cancel, and where it was requested.
-
-    Attributes:
-        ref: the job.
-        project_name: the display name of its project.
-        asked_in: the channel of the command.
-    """
+    """The job to cancel, and the channel in which it was requested."""
 
     ref: JobRef
     project_name: str
@@ -50,8 +44,7 @@ class DialogState:
     """What the dialog showed: enough to submit it.
 
     Attributes:
-        target: the job.
-        shown: its fingerprint.
+        shown: the job's fingerprint.
         card_channel: the channel for the card.
         because: why the card goes to another channel than configured, if it does.
     """
@@ -161,12 +154,9 @@ DETAILS_NOT_SHOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickerState:
-    """What was selected; each selection needs the one before it.
+    """What was selected in a picker dialog; each selection needs the one before it.
 
     Attributes:
-        project_id: the project, or None until one is selected.
-        cluster: the cluster's name.
-        job_id: the restore job.
         label: the text of the job's option.
         asked_in: the channel of the command.
     """
@@ -218,10 +208,8 @@ def read_picker(view: Mapping[str, Any]) -> PickerState | None:
 
 
 def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
-    """Read the value of a select whose action id is its block id."""
-    values = (view.get("state") or {}).get("values") or {}
-    element = (values.get(block_id) or {}).get(block_id) or {}
-    value = (element.get("selected_option") or {}).get("value")
+    """Return the value that is selected in a select."""
+    value = (input_of(view, block_id).get("selected_option") or {}).get("value")
     return str(value) if value and value != MESSAGE_VALUE else None
 
 

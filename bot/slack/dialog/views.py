@@ -79,10 +79,7 @@ def taken(request: Request, target: JobTarget, links: Links) -> View:
 def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
     """Show why the job could not be read, with a button to try again.
 
-    Args:
-        sentence: what went wrong, in plain text.
-        target: the job.
-        atlas_answer: the HTTP status and code of Atlas, as trusted mrkdwn.
+    `sentence` is plain text; `atlas_answer`, the HTTP status and code, is trusted mrkdwn.
     """
     again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
     blocks = [
@@ -247,7 +244,7 @@ def reason_input(policy: Policy | None) -> Block:
     return blockkit.text_input(
         ids.REASON,
         "Reason",
-        hint="It is shown on the card, to everybody in the channel.",
+        hint="It is shown on the card, to everyone in the channel.",
         optional=policy is None or not policy.require_reason,
         multiline=True,
     )

@@ -77,10 +77,7 @@ def next_action(
 ) -> Action:
     """Decide by Slack's error, the kind of the post and the number of attempts.
 
-    Args:
-        post: the refused post.
-        error: Slack's error.
-        jitter: a random number from 0 to 1, so that replicas do not retry at the same moment.
+    `jitter` returns a number from 0 to 1, so that replicas do not retry at the same moment.
     """
     match error:
         case AlreadyPosted():
@@ -125,13 +122,7 @@ def backoff(attempts: int, jitter: Callable[[], float] = random.random) -> float
 
 
 class ChannelRateLimiter:
-    """A burst of messages, then one in each interval, for every channel.
-
-    Args:
-        burst: how many messages may follow each other without a pause.
-        interval: seconds between two messages after the burst.
-        monotonic: seconds that never jump.
-    """
+    """Limits the messages of each channel: a burst, then one in each interval (in seconds)."""
 
     def __init__(
         self,

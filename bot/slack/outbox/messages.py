@@ -37,7 +37,6 @@ class MessageBuilder:
     """Builds messages.
 
     Args:
-        links: link targets.
         policy_of: returns a project's policy, for the approvers on its cards.
         watch_channel_of: returns the channel for a project's announcements, or None.
         project_name_of: returns a project's display name.

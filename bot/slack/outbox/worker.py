@@ -74,13 +74,9 @@ class Outbox:
     """The worker of one replica.
 
     Args:
-        store: the outbox in the database.
         client: the Web API without retries.
         owner: the name of this process, for the claims.
-        messages: builds the messages.
-        tracer: opens a trace around each delivery.
         timings: the interval of polls, and of messages in one channel.
-        sleep: waits seconds.
     """
 
     def __init__(
@@ -244,7 +240,7 @@ class Outbox:
             case TellRequester(), RequestPost():
                 await self._tell_requester(post)
             case Delivered(), _ if post.kind is PostKind.CARD:
-                await self._post_anew(post, message, error)
+                await self._post_without_id(post, message, error)
             case Delivered(), _:
                 await self._mark_sent(post, message.channel, message.ts or "")
             case _:
@@ -263,7 +259,7 @@ class Outbox:
         else:
             await self._mark_sent(post, channel, ts)
 
-    async def _post_anew(self, post: Post, message: Message, error: SlackError) -> None:
+    async def _post_without_id(self, post: Post, message: Message, error: SlackError) -> None:
         """Post a card without an id, since its thread and updates need its place."""
         try:
             channel, ts = await self._send(message, None)

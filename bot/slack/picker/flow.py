@@ -58,7 +58,6 @@ class PickerContent:
     """What a picker dialog shows.
 
     Attributes:
-        state: what is selected.
         projects: the projects to select from.
         note: trusted mrkdwn below the pickers; if empty, it is read from Atlas.
     """
@@ -99,12 +98,7 @@ class Pickers:
     ) -> None:
         """Update the dialog after a selection; a later selection supersedes this update.
 
-        Args:
-            state: with the selection.
-            last: the last picker whose selection is still valid.
-            actor: who selected.
-            view_id: the dialog.
-            reply_to: where errors are reported.
+        `last` is the last picker whose selection is still valid.
         """
         with self._superseding(view_id, reply_to) as update:
             try:

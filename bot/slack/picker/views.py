@@ -35,12 +35,7 @@ def view(
 ) -> View:
     """Build the dialog without a job's details.
 
-    Args:
-        state: what is selected.
-        projects: the projects to select from.
-        policy: the policy of the selected project, if any.
-        note: trusted mrkdwn below the pickers.
-        last: the last picker to show; the selections of later ones are lost.
+    `note` is trusted mrkdwn. The selections of the pickers after `last` are lost.
     """
     blocks = [
         *pickers(state, projects, last=last),

@@ -80,11 +80,8 @@ def bolt_request(payload: dict[str, Any], headers: Mapping[str, str]) -> AsyncBo
     """Build Bolt's request from a parsed and verified payload; raises `UnreadablePayload`.
 
     Bolt must not parse HTTP bodies itself: it takes every form that contains the word "payload"
-    for an interaction, and so loses commands about a cluster with that name.
-
-    Args:
-        payload: what Slack sent.
-        headers: of the HTTP request; only those about retries are kept.
+    for an interaction, and so loses commands about a cluster with that name. Of the headers only
+    those about retries are kept.
     """
     kept: dict[str, str | Sequence[str]] = {
         name: headers[name] for name in RETRY_HEADERS if name in headers

@@ -71,16 +71,14 @@ log = structlog.get_logger(__name__)
 class Connection:
     """One open WebSocket, which reads and pings until it ends.
 
+    The socket was just opened, with `autoclose` and `autoping` off.
+
     Attributes:
         disconnecting: set when Slack announces the end of the connection, and at its end. Until
             `closed` is set, envelopes still arrive and are answered.
         closed: set at the end of the connection.
         reason: why it ends.
         in_flight: the answers to its envelopes.
-
-    Args:
-        socket: just opened, with `autoclose` and `autoping` off.
-        on_envelope: called with each envelope and this connection.
     """
 
     def __init__(self, socket: ClientWebSocketResponse, on_envelope: OnEnvelope) -> None:
@@ -243,14 +241,11 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
 class ConnectionKeeper:
     """Keeps one connection open: opens the next when Slack announces the end of the current one.
 
+    Replaced connections are drained in the background.
+
     Attributes:
         error: why there is no connection, or None.
         interrupted: set at the first failure or disconnect; the next keeper need not wait then.
-
-    Args:
-        name: for the log.
-        connect: opens a connection.
-        background: drains the replaced connections.
     """
 
     def __init__(

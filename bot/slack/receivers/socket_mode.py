@@ -52,8 +52,8 @@ class SocketModeReceiver:
     An ack is sent over the connection of its envelope, or over another one if that is closed.
 
     Args:
-        app_token: `xapp-…`.
-        client: the Web API, with a session; the app token is used only for opening connections.
+        app_token: `xapp-…`; used only for opening connections.
+        client: the Web API, with a session.
         validate: returns what is wrong with an envelope.
         stagger: seconds between opening the first connection and the second.
     """
