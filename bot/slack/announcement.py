@@ -76,9 +76,7 @@ def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
 def _facts(job: WatchedJob, project_name: str) -> list[tuple[str, str]]:
     shown = job.shown
     return [
-        ("Project", mrkdwn.one_line(project_name) or "-"),
-        ("Cluster", mrkdwn.code(job.ref.cluster_name)),
-        ("Restore job", mrkdwn.code(job.ref.job_id)),
+        *mrkdwn.job_fields(job.ref, project_name),
         ("Snapshot", mrkdwn.snapshot(shown)),
         ("First seen", mrkdwn.date(job.first_seen_at)),
         ("Ended", f"seen {mrkdwn.date(job.changed_at)}")

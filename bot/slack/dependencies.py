@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -14,7 +14,9 @@ from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply, ReplyTarget, reply_target_of
-from bot.tasks import BackgroundTasks
+from bot.tasks import BackgroundTasks, run_until_deadline
+
+T = TypeVar("T")
 
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5
@@ -42,6 +44,10 @@ class Dependencies:
     ack_timeout: float = ACK_TIMEOUT
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     picker_updates: dict[str, object] = field(default_factory=dict)
+
+    async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work before the ack; after the timeout it continues in the background."""
+        return await run_until_deadline(work, self.background, self.ack_timeout)
 
     def start(self, work: Coroutine[Any, Any, None], name: str, reply_to: ReplyTarget) -> None:
         """Run work in the background; an unexpected error is reported privately."""

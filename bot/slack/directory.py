@@ -106,6 +106,29 @@ class Directory:
         groups = await self._groups_of(actor.id, people, since=began)
         return replace(person, groups=groups)
 
+    async def allowed_projects(
+        self, actor: Actor, channel: str, candidates: Iterable[Project]
+    ) -> list[Project]:
+        """Return the projects for which this person may request cancellations in this channel.
+
+        Raises:
+            NotAllowed: the person may use none of them; this is the refusal of the first.
+            UnknownProject: there are no candidates.
+            DirectoryError: Slack did not say who the person is.
+        """
+        projects = list(candidates)
+        checks = (self._refusal(actor, channel, project.policy) for project in projects)
+        refusals = await asyncio.gather(*checks)
+        allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
+        if not allowed:
+            raise next(filter(None, refusals), UnknownProject())
+        return allowed
+
+    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+        if refusal := rules.may_use_channel(policy, channel):
+            return refusal
+        return rules.may_request(policy, await self.person(actor, policy.requesters))
+
     async def _outsider(self, actor: Actor, people: People) -> Person:
         # A payload could combine the id of a member with another team: Slack's team must match.
         if actor.id in people.users and await self._kind_of(actor.id) is not Kind.OUTSIDER:
@@ -197,34 +220,6 @@ def _directory_error(error: BaseException) -> DirectoryError:
     if code:
         return DirectoryError(REASONS.get(code, f"Slack answered {code}."), code)
     return DirectoryError("Slack did not answer in time.")
-
-
-async def allowed_projects(
-    directory: Directory, actor: Actor, channel: str, candidates: Iterable[Project]
-) -> list[Project]:
-    """Return the candidates for which this person may request cancellations in this channel.
-
-    Raises:
-        NotAllowed: the person may use none of them; this is the refusal of the first.
-        UnknownProject: there are no candidates.
-        DirectoryError: Slack did not say who the person is.
-    """
-    projects = list(candidates)
-    checks = (_refusal(directory, actor, channel, project) for project in projects)
-    refusals = await asyncio.gather(*checks)
-    allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
-    if not allowed:
-        raise next(filter(None, refusals), UnknownProject())
-    return allowed
-
-
-async def _refusal(
-    directory: Directory, actor: Actor, channel: str, project: Project
-) -> NotAllowed | None:
-    policy = project.policy
-    if refusal := rules.may_use_channel(policy, channel):
-        return refusal
-    return rules.may_request(policy, await directory.person(actor, policy.requesters))
 
 
 def require_policy(service: CancellationService, project_id: str) -> Policy:

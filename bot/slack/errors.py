@@ -34,7 +34,7 @@ from bot.cancellation.errors import (
 from bot.slack import mrkdwn
 from bot.slack.client import Links
 
-#: What the Web API clients raise; any other exception is a bug.
+#: The exceptions of the Web API clients; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 #: Seconds to wait after a 429 without `Retry-After`, and at most.
@@ -64,7 +64,7 @@ class SlackUnavailable(SlackError):
 
 
 class RateLimited(SlackUnavailable):
-    """Slack asked us to slow down; please try again in a moment."""
+    """Slack limits the bot's calls; please try again in a moment."""
 
     def __init__(self, code: str = "", seconds: float = DEFAULT_RETRY_AFTER) -> None:
         self.seconds = seconds

@@ -21,7 +21,6 @@ from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
-from bot.slack.directory import allowed_projects
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
 from bot.slack.lists import history_sections, job_entry, unavailable_blocks
 from bot.slack.payloads import Actor, actor_of
@@ -85,8 +84,8 @@ class HomeTab:
         """Publish the tab: first without the jobs, unless it was `published` before."""
         # The tab has no channel: the rules of a direct message apply.
         try:
-            projects = await allowed_projects(
-                self._deps.directory, actor, actor.id, self._deps.service.projects.all
+            projects = await self._deps.directory.allowed_projects(
+                actor, actor.id, self._deps.service.projects.all
             )
             refusal = None
         except (CancellationError, DirectoryError) as error:

@@ -20,7 +20,6 @@ from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
-from bot.slack.directory import allowed_projects
 from bot.slack.errors import UNKNOWN_BUTTON, DirectoryError, sentence_for
 from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
@@ -94,8 +93,8 @@ class Lists:
 
     async def _allowed(self, actor: Actor, reply_to: ReplyTarget) -> list[Project]:
         channel = reply_to.channel or reply_to.user
-        return await allowed_projects(
-            self._deps.directory, actor, channel, self._deps.service.projects.all
+        return await self._deps.directory.allowed_projects(
+            actor, channel, self._deps.service.projects.all
         )
 
     async def _cluster_names(self, projects: Sequence[Project]) -> list[str]:

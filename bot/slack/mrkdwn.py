@@ -163,6 +163,15 @@ def job(ref: JobRef, project_name: str) -> str:
     return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"
 
 
+def job_fields(ref: JobRef, project_name: str) -> list[tuple[str, str]]:
+    """List the names of a restore job, with labels."""
+    return [
+        ("Project", one_line(project_name) or "-"),
+        ("Cluster", code(ref.cluster_name)),
+        ("Restore job", code(ref.job_id)),
+    ]
+
+
 def summary(request: Request) -> str:
     """Name the job of a request within a sentence."""
     return job(request.ref, request.project_name)
@@ -194,7 +203,7 @@ def download_link(shown: JobFingerprint) -> str:
 
 
 def job_facts(shown: JobFingerprint, link_label: str = "Download link") -> list[tuple[str, str]]:
-    """List what a fingerprint holds, with labels."""
+    """List the facts of a fingerprint, with labels."""
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
     pairs = [("Type", kind), ("Snapshot", snapshot(shown)), (link_label, download_link(shown))]
     return [*pairs, ("Restores to", code(shown.target))] if shown.target else pairs

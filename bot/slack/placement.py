@@ -27,7 +27,7 @@ ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelInfo:
-    """What is known about a channel.
+    """A channel, as far as Slack describes it.
 
     Attributes:
         is_direct: whether it is a direct message, which no approver can see.

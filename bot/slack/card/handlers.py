@@ -123,9 +123,7 @@ class CardActions:
     async def decide(self, click: Click, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
-            request = await run_until_deadline(
-                decision(click), self._deps.background, self._deps.ack_timeout
-            )
+            request = await self._deps.before_ack(decision(click))
         except (CancellationError, DirectoryError) as error:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
             self._deps.start(self._report_refusal(click, error), "click", click.reply_to)

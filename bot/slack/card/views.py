@@ -51,9 +51,7 @@ def blocks(request: Request, approvers: People | None, links: Links) -> list[Blo
 
 def _facts(request: Request) -> list[tuple[str, str]]:
     return [
-        ("Project", mrkdwn.one_line(request.project_name) or "-"),
-        ("Cluster", mrkdwn.code(request.ref.cluster_name)),
-        ("Restore job", mrkdwn.code(request.ref.job_id)),
+        *mrkdwn.job_fields(request.ref, request.project_name),
         *mrkdwn.job_facts(request.shown, "Download link when asked"),
     ]
 

@@ -287,7 +287,7 @@ _PAGES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class UrlParts:
-    """What a URL contains; the cluster's name is not validated."""
+    """The parts of a URL; the cluster's name is not validated."""
 
     project: str | None = None
     cluster: str | None = None

@@ -21,7 +21,7 @@ from bot.slack.blockkit import View
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.directory import allowed_projects, require_policy
+from bot.slack.directory import require_policy
 from bot.slack.errors import (
     CALL_ERRORS,
     DialogExpired,
@@ -44,7 +44,7 @@ ATLAS_TIMEOUT = 12.0
 #: Seconds before each retry of a view's update, which is idempotent.
 UPDATE_BACKOFF = (0.5, 2.0)
 
-#: What a dialog shows if the process stops before the job was read.
+#: Shown by a dialog if the process stops before the job was read.
 STOPPING = "The bot is being restarted: try again in a moment."
 
 #: Slack's codes for a trigger that was used: an earlier delivery of the payload opened the dialog.
@@ -250,8 +250,8 @@ class Searches:
         self, query: SearchQuery, actor: Actor, view_id: str, reply_to: ReplyTarget
     ) -> View:
         try:
-            projects = await allowed_projects(
-                self._deps.directory, actor, query.asked_in, query.projects
+            projects = await self._deps.directory.allowed_projects(
+                actor, query.asked_in, query.projects
             )
         except (CancellationError, DirectoryError) as error:
             return dialog_views.refused(sentence_for(error))

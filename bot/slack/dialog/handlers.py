@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -48,7 +48,6 @@ from bot.slack.picker.handlers import update_picker
 from bot.slack.placement import is_direct
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, route
-from bot.tasks import run_until_deadline
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
@@ -123,7 +122,7 @@ class Submissions:
             return {"response_action": "errors", "errors": dict([problem])}
         try:
             state = read_state(view)
-            request = await self._before_ack(self._submit(view, state, actor))
+            request = await self._deps.before_ack(self._submit(view, state, actor))
         except UnreadableDialog as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return update_with(dialog_views.refused(mrkdwn.escape(str(error))))
@@ -137,14 +136,11 @@ class Submissions:
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self._before_ack(self._deny(request_id, actor, reason))
+            await self._deps.before_ack(self._deny(request_id, actor, reason))
         except (CancellationError, DirectoryError) as error:
             log.info("denial refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._deps.links)
         return CLOSE
-
-    async def _before_ack(self, work: Coroutine[Any, Any, Request]) -> Request:
-        return await run_until_deadline(work, self._deps.background, self._deps.ack_timeout)
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
         job = state.target

@@ -1,4 +1,4 @@
-"""What dialogs keep in `private_metadata`: the job, its shown details, the selections."""
+"""Encodes the `private_metadata` of dialogs: the job, its shown details, the selections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class JobTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogState:
-    """What the dialog showed: enough to submit it.
+    """The state of a dialog that shows a job: enough to submit it.
 
     Attributes:
         shown: the job's fingerprint.
@@ -154,7 +154,7 @@ DETAILS_NOT_SHOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickerState:
-    """What was selected in a picker dialog; each selection needs the one before it.
+    """The selections in a picker dialog; each needs the one before it.
 
     Attributes:
         label: the text of the job's option.

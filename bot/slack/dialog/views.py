@@ -209,9 +209,7 @@ def _heading(target: JobTarget) -> str:
 
 def _job(job: RestoreJob, target: JobTarget, links: Links) -> list[Block]:
     facts = [
-        ("Project", mrkdwn.one_line(target.project_name) or "-"),
-        ("Cluster", mrkdwn.code(target.ref.cluster_name)),
-        ("Restore job", mrkdwn.code(target.ref.job_id)),
+        *mrkdwn.job_fields(target.ref, target.project_name),
         ("State", job.state.sentence),
         *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_times(job),

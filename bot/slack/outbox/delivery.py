@@ -109,7 +109,7 @@ def _after_refusal(post: Post, error: SlackError) -> Action:
 
 
 def reason_to_move(post: RequestPost, error: SlackError) -> str:
-    """Return what the card says about its move to the direct message."""
+    """Return the reason on a card that moves to the direct message."""
     if post.request.state is not State.AWAITING:
         return error.sentence
     return f"{error.sentence} {NOT_SEEN_BY_APPROVERS}"

@@ -285,7 +285,7 @@ class Outbox:
 
 
 def _subject(post: Post) -> dict[str, str]:
-    """Return the log fields that say what a post is about."""
+    """Return the log fields that identify the subject of a post."""
     if isinstance(post, RequestPost):
         return {"audit_event": str(post.event)}
     ref = post.job.ref

@@ -19,7 +19,6 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialogs
 from bot.slack.dialog.metadata import JobTarget, PickerState
-from bot.slack.directory import allowed_projects
 from bot.slack.errors import DirectoryError, sentence_for
 from bot.slack.payloads import Actor
 from bot.slack.picker import views as picker_views
@@ -34,7 +33,7 @@ SUGGESTION_TIMEOUT = 1.5
 #: Seconds after which the pickers are shown before Atlas has answered.
 LOADING_DELAY = 0.7
 
-#: Seconds for reading what the dialog says below the pickers.
+#: Seconds for reading the note below the pickers.
 NOTE_TIMEOUT = 15.0
 
 
@@ -55,7 +54,7 @@ class PickerQuery:
 
 @dataclass(frozen=True, slots=True)
 class PickerContent:
-    """What a picker dialog shows.
+    """The content of a picker dialog.
 
     Attributes:
         projects: the projects to select from.
@@ -158,7 +157,7 @@ class Pickers:
 
     async def _initial_content(self, query: PickerQuery, actor: Actor) -> PickerContent:
         candidates = [query.project] if query.project else self._deps.service.projects.all
-        projects = await allowed_projects(self._deps.directory, actor, query.asked_in, candidates)
+        projects = await self._deps.directory.allowed_projects(actor, query.asked_in, candidates)
         return await self._resolve_word(query, projects)
 
     async def _resolve_word(self, query: PickerQuery, projects: Sequence[Project]) -> PickerContent:
@@ -205,8 +204,8 @@ class Pickers:
         return picker_views.view(state, content.projects, policy, note, last=last)
 
     async def _allowed(self, state: PickerState, actor: Actor) -> list[Project]:
-        return await allowed_projects(
-            self._deps.directory, actor, state.asked_in, self._deps.service.projects.all
+        return await self._deps.directory.allowed_projects(
+            actor, state.asked_in, self._deps.service.projects.all
         )
 
     async def _view(self, content: PickerContent, actor: Actor) -> View:

@@ -23,7 +23,6 @@ from bot.slack.dialog.metadata import (
     selected_value,
     with_selection,
 )
-from bot.slack.directory import allowed_projects
 from bot.slack.errors import UNKNOWN_DIALOG, DirectoryError
 from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
@@ -147,7 +146,7 @@ class PickerOptions:
         if project is None:
             return picker_views.message_option("Choose a project first")
         actor = actor_of(body, self._deps.identity)
-        await allowed_projects(self._deps.directory, actor, state.asked_in, [project])
+        await self._deps.directory.allowed_projects(actor, state.asked_in, [project])
         return await load(project, state)
 
 

@@ -1,4 +1,4 @@
-"""What HTTP mode and Socket Mode share: the interface, Bolt's requests, answers in flight."""
+"""Shared by both receivers: the interface, Bolt's requests, and answers in flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slack_bolt.response import BoltResponse
 #: The problem that readiness reports before `start` and after `stop`.
 NOT_RUNNING = "The bot is starting, or stopping."
 
-#: What Bolt raises for fields of an unexpected type.
+#: The exceptions of Bolt for fields of an unexpected type.
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 #: The headers that Bolt may see. Slack's signature covers no header, so all others are dropped.
