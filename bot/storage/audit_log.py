@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import CLOSING, Recorded
@@ -94,22 +94,20 @@ class AuditLog:
         while last is not None:
             rows = await self._after(last, conditions)
             for row in rows:
-                yield _line(row)
+                yield _recorded(row)
             last = rows[-1].id if len(rows) == BATCH_SIZE else None
 
     async def _after(
         self, last: int, conditions: Sequence[ColumnElement[bool]]
     ) -> Sequence[Row[Any]]:
-        later = request_queries.all_events([*conditions, audit_events.c.id > last]).limit(
-            BATCH_SIZE
-        )
-        return await self._database.read_snapshot(lambda db: db.execute(later).all())
+        later = select(audit_events).where(*conditions, audit_events.c.id > last)
+        batch = later.order_by(audit_events.c.id).limit(BATCH_SIZE)
+        return await self._database.read_snapshot(lambda db: db.execute(batch).all())
 
     async def count(self) -> int:
         """Count all events; raises `RecordUnreadable`."""
-        return await self._database.read_snapshot(
-            lambda db: int(db.execute(request_queries.count_events()).scalar_one())
-        )
+        count = select(func.count()).select_from(audit_events)
+        return await self._database.read_snapshot(lambda db: int(db.execute(count).scalar_one()))
 
     async def verify(self) -> list[ChainBreak]:
         """Verify every chain on one snapshot, and return the breaks; raises `RecordUnreadable`."""
@@ -121,32 +119,18 @@ def _chain_breaks(db: Connection) -> list[ChainBreak]:
         row.id: ChainHead(row.event_count, row.head_hash)
         for row in db.execute(request_queries.chain_heads())
     }
+    chains = request_queries.events_of(None)
+    rows = db.execute(chains, execution_options={"yield_per": BATCH_SIZE})
     found = [
-        first_chain_break(request, map(_line, lines), heads.pop(request, None))
-        for request, lines in groupby(
-            _stream(db, request_queries.all_chains()), attrgetter("request")
-        )
+        first_chain_break(request, map(_recorded, lines), heads.pop(request, None))
+        for request, lines in groupby(rows, attrgetter("request"))
     ]
     found += [first_chain_break(request, [], head) for request, head in heads.items()]
     return [each for each in found if each]
 
 
-def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
-    yield from db.execute(statement, execution_options={"yield_per": BATCH_SIZE})
-
-
-def _line(row: Row[Any]) -> Recorded:
-    return Recorded(
-        request=row.request,
-        number=row.number,
-        at=row.at,
-        event=row.event,
-        actor=row.actor,
-        team=row.team,
-        detail=row.detail,
-        previous=row.previous,
-        hash=row.hash,
-    )
+def _recorded(row: Row[Any]) -> Recorded:
+    return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})
 
 
 #: Requests read by one query, and by all, in search of those of some projects.
@@ -183,12 +167,7 @@ class PastRequest:
 
 
 class History:
-    """Reads past and waiting requests.
-
-    Args:
-        database: the database.
-        now: the clock; aware datetimes.
-    """
+    """Reads past and waiting requests; `now` is the clock, aware datetimes."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -201,7 +180,7 @@ class History:
             created = _created(db, count, project_ids)
             ids = [row.request for row in created]
             events = db.execute(request_queries.events_of(ids)).all()
-            rows = db.execute(request_queries.requests_by_ids(), {"ids": ids}).all()
+            rows = db.execute(request_queries.REQUESTS_BY_IDS, {"ids": ids}).all()
             return [_past(row, events, {each.id: each for each in rows}) for row in created]
 
         return await self._database.read(work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Update
 from sqlalchemy.sql.elements import ColumnElement
@@ -14,16 +14,14 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
-from bot.storage.unit_of_work import UnitOfWork, read, write
+from bot.storage.unit_of_work import Store, UnitOfWork
 from bot.timings import Timings
-
-T = TypeVar("T")
 
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
 CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 
 
-class LeaseStore:
+class LeaseStore(Store):
     """The leases of one runner.
 
     Args:
@@ -34,6 +32,8 @@ class LeaseStore:
         on_state_entered: called after the commit with each state that a request enters.
     """
 
+    background = True
+
     def __init__(
         self,
         database: Database,
@@ -43,8 +43,7 @@ class LeaseStore:
         lease: float = Timings.request_lease,
         on_state_entered: Callable[[State], None] = lambda _state: None,
     ) -> None:
-        self._database = database
-        self._now = now
+        super().__init__(database, now)
         self._on_state_entered = on_state_entered
         self._lease = timedelta(seconds=lease)
         self.owner = owner
@@ -55,7 +54,7 @@ class LeaseStore:
         def work(uow: UnitOfWork) -> list[str]:
             return list(uow.execute(request_queries.runnable_requests(uow.now, limit)).scalars())
 
-        return await read(self._database, self._now, work, background=True)
+        return await self._read(work)
 
     async def claim(self, request_id: str) -> Request | None:
         """Take the lease of a request; None if it has ended or another runner's lease runs."""
@@ -149,9 +148,6 @@ class LeaseStore:
         return request_queries.change_request(
             request_id, [State.CANCELLING], values, request_queries.held_by(self.owner), *conditions
         )
-
-    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work, background=True)
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:

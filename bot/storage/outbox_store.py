@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from bot.cancellation.events import EventName
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
-from bot.storage.unit_of_work import UnitOfWork, write
+from bot.storage.unit_of_work import Store, UnitOfWork
 from bot.storage.watch_store import get_watched_jobs
-
-T = TypeVar("T")
 
 #: How long a claim holds: longer than any call to Slack takes.
 LEASE = timedelta(seconds=15)
@@ -25,12 +22,10 @@ LEASE = timedelta(seconds=15)
 ERROR_LENGTH = 200
 
 
-class OutboxStore:
+class OutboxStore(Store):
     """Posts in one database; every method raises `LedgerError` when the database fails."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._database = database
-        self._now = now
+    background = True
 
     async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
@@ -52,7 +47,8 @@ class OutboxStore:
                 case Announcement(job=job):
                     uow.execute(watch_queries.place_announcement(job.id, channel, ts))
                 case RequestPost(kind=PostKind.CARD, request=request):
-                    uow.execute(request_queries.place_card(request.id, channel, ts))
+                    place = {"card_channel": channel, "card_ts": ts}
+                    uow.execute(request_queries.update_request(request.id, **place))
 
         await self._write(work)
 
@@ -81,15 +77,13 @@ class OutboxStore:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
 
         def work(uow: UnitOfWork) -> None:
-            uow.execute(request_queries.move_card(post.request.id, channel, because))
+            moved = {"channel": channel, "moved_because": because}
+            uow.execute(request_queries.update_request(post.request.id, **moved))
             uow.execute(outbox_queries.update_post(post.id, _released(uow.now)))
             detail = {"from": post.request.channel, "to": channel, "because": because}
             uow.record(post.request, EventName.CARD_MOVED, detail=detail)
 
         await self._write(work)
-
-    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work, background=True)
 
 
 def _released(due_at: datetime, **values: Any) -> dict[str, Any]:  # noqa: ANN401 - column values
@@ -105,7 +99,7 @@ def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int) -> list[
     if not claimed:
         return []
     lease = outbox_queries.claim(claimed, owner, uow.now + LEASE)
-    rows = uow.execute(outbox_queries.claim_posts(), lease).all()
+    rows = uow.execute(outbox_queries.CLAIM_POSTS, lease).all()
     # An UPDATE returns its rows in any order.
     return _posts(uow, sorted(rows, key=lambda row: row.id))
 
@@ -115,25 +109,21 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     job_ids = {row.watched_job for row in rows if row.watched_job}
     requests = uow.get_many(request_ids) if request_ids else {}
     jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
-    posts: list[Post] = []
-    for row in rows:
-        values = {
-            "id": row.id,
-            "kind": PostKind(row.kind),
-            "client_msg_id": row.client_msg_id,
-            "attempts": row.attempts,
-        }
-        if row.watched_job:
-            posts.append(Announcement(**values, job=jobs[row.watched_job]))
-        else:
-            posts.append(
-                RequestPost(
-                    **values,
-                    request=requests[row.request],
-                    event=EventName(row.event),
-                    actor=row.actor,
-                    at=row.at,
-                    detail=json.loads(row.detail),
-                )
-            )
-    return posts
+    return [
+        Announcement(**_message(row), job=jobs[row.watched_job])
+        if row.watched_job
+        else RequestPost(
+            **_message(row),
+            request=requests[row.request],
+            event=EventName(row.event),
+            actor=row.actor,
+            at=row.at,
+            detail=json.loads(row.detail),
+        )
+        for row in rows
+    ]
+
+
+def _message(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    columns = ("id", "client_msg_id", "attempts")
+    return {"kind": PostKind(row.kind), **{name: getattr(row, name) for name in columns}}

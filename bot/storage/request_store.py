@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
@@ -22,15 +23,13 @@ from bot.cancellation.posts import PostKind
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import shown_to_json
-from bot.storage.unit_of_work import UnitOfWork, read, write
+from bot.storage.unit_of_work import Store, UnitOfWork
 
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
 
-T = TypeVar("T")
 
-
-class RequestStore:
+class RequestStore(Store):
     """Creates requests, records decisions, and expires and prunes requests.
 
     Args:
@@ -45,8 +44,7 @@ class RequestStore:
         now: Callable[[], datetime],
         on_state_entered: Callable[[State], None] = lambda _state: None,
     ) -> None:
-        self._database = database
-        self._now = now
+        super().__init__(database, now)
         self._on_state_entered = on_state_entered
 
     async def get(self, request_id: str) -> Request:
@@ -59,11 +57,8 @@ class RequestStore:
 
     async def count_open(self) -> int:
         """Count the requests that have not ended."""
-
-        def work(uow: UnitOfWork) -> int:
-            return int(uow.execute(request_queries.count_open_requests()).scalar_one())
-
-        return await self._read(work)
+        count = request_queries.count_open_requests()
+        return await self._read(lambda uow: int(uow.execute(count).scalar_one()))
 
     async def create(self, request: Request, person: Person) -> Request:
         """Record a new request, with its audit events and its card.
@@ -75,10 +70,7 @@ class RequestStore:
             JobAlreadyRequested: another open request is for the same job.
             LedgerError: the database did not answer, or refused the write.
         """
-
-        def work(uow: UnitOfWork) -> Request:
-            return _find_or_create(uow, request, person)
-
+        work = partial(_find_or_create, request=request, person=person)
         try:
             created = await self._write(work)
         except Conflict:
@@ -148,11 +140,8 @@ class RequestStore:
     async def expire_due(self, limit: int = 100) -> Sequence[Request]:
         """Expire the requests that were not approved in time."""
         due = request_queries.expired_requests(self._now(), limit)
-
-        def work(uow: UnitOfWork) -> list[str]:
-            return list(uow.execute(due).scalars())
-
-        expired = [await self._expire(request_id) for request_id in await self._read(work)]
+        ids = await self._read(lambda uow: list(uow.execute(due).scalars()))
+        expired = [await self._expire(request_id) for request_id in ids]
         return [request for request in expired if request]
 
     async def _expire(self, request_id: str) -> Request | None:
@@ -167,25 +156,16 @@ class RequestStore:
 
     async def prune(self, before: datetime) -> int:
         """Delete requests that ended before then, and return how many; their events stay."""
-
-        def work(uow: UnitOfWork) -> int:
-            return int(uow.execute(request_queries.prune_requests(before)).rowcount)
-
-        return await self._write(work)
+        prune = request_queries.prune_requests(before)
+        return await self._write(lambda uow: int(uow.execute(prune).rowcount))
 
     def _report_state(self, request: Request) -> Request:
         self._on_state_entered(request.state)
         return request
 
-    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await read(self._database, self._now, work)
-
-    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work)
-
 
 def _find_or_create(uow: UnitOfWork, request: Request, person: Person) -> Request:
-    if earlier := uow.get_or_none(request_queries.same_key_or_open(), _key_and_job(request)):
+    if earlier := uow.get_or_none(request_queries.SAME_KEY_OR_OPEN, _key_and_job(request)):
         if earlier.key == request.key:
             return earlier
         raise JobAlreadyRequested(earlier)

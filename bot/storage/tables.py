@@ -71,6 +71,8 @@ ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling')"
 DUE = "state = 'due'"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 
+JOB = ("project_id", "cluster_name", "job_id")
+
 metadata = MetaData()
 
 requests = Table(
@@ -107,14 +109,7 @@ requests = Table(
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
     # At most one open request per job: the database decides between concurrent submissions.
-    partial_index(
-        "one_open_request_per_job",
-        "project_id",
-        "cluster_name",
-        "job_id",
-        where=OPEN,
-        unique=True,
-    ),
+    partial_index("one_open_request_per_job", *JOB, where=OPEN, unique=True),
     # The sweeper reads only open requests, and pruning only ended ones.
     partial_index("open_requests", "state", "expires_at", where=OPEN),
     partial_index("ended_requests", "changed_at", where=ENDED),
@@ -159,7 +154,7 @@ watched_jobs = Table(
     Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
     Column("channel", Text),  # the place of the announcement
     Column("ts", Text),
-    UniqueConstraint("project_id", "cluster_name", "job_id", name="one_row_per_watched_job"),
+    UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
 )
 
@@ -227,53 +222,34 @@ def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
     return JobFingerprint(**{**values, **times})
 
 
+#: The columns with the name and the value of an attribute of `Request`.
+_SAME = (
+    *("id", "key", "project_name", "team", "requester", "asked_in", "channel", "reason"),
+    *("approvals_needed", "created_at", "changed_at", "expires_at", "moved_because"),
+)
+
+
 def request_to_row(request: Request) -> dict[str, Any]:
     """Return the columns of a new request."""
     return {
-        "id": request.id,
-        "key": request.key,
+        **{name: getattr(request, name) for name in _SAME},
+        **asdict(request.ref),
         "state": request.state,
-        "project_id": request.ref.project_id,
-        "project_name": request.project_name,
-        "cluster_name": request.ref.cluster_name,
-        "job_id": request.ref.job_id,
-        "team": request.team,
-        "requester": request.requester,
-        "asked_in": request.asked_in,
-        "channel": request.channel,
-        "reason": request.reason,
         "shown": json.dumps(shown_to_json(request.shown), sort_keys=True),
-        "approvals_needed": request.approvals_needed,
-        "created_at": request.created_at,
-        "changed_at": request.changed_at,
-        "expires_at": request.expires_at,
-        "moved_because": request.moved_because,
     }
 
 
 def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: ANN401 - a database row
     """Build a request from its row and the rows of its approvals."""
     return Request(
-        id=row.id,
-        key=row.key,
+        **{name: getattr(row, name) for name in _SAME},
         state=State(row.state),
-        ref=JobRef(project_id=row.project_id, cluster_name=row.cluster_name, job_id=row.job_id),
-        project_name=row.project_name,
-        team=row.team,
-        requester=row.requester,
-        asked_in=row.asked_in,
-        channel=row.channel,
-        reason=row.reason,
+        ref=JobRef(row.project_id, row.cluster_name, row.job_id),
         shown=shown_from_json(json.loads(row.shown)),
-        approvals_needed=row.approvals_needed,
-        created_at=row.created_at,
-        changed_at=row.changed_at,
-        expires_at=row.expires_at,
         approvals=tuple(Approval(user=each.user, at=each.at) for each in approvals),
         sent=DeleteAttempts(
             count=row.delete_count, accepted=row.delete_accepted, unknown=row.delete_unknown
         ),
         outcome=Outcome(**json.loads(row.outcome)),
         card=Card(channel=row.card_channel, ts=row.card_ts) if row.card_ts else None,
-        moved_because=row.moved_because,
     )

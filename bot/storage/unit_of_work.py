@@ -41,39 +41,43 @@ class ChainHead:
     hash: str = ""
 
 
-async def write(
-    database: Database,
-    clock: Callable[[], datetime],
-    work: Callable[[UnitOfWork], T],
-    *,
-    background: bool = False,
-) -> T:
-    """Run `work` in one transaction and commit it; raises what `Database.write` raises.
+class Store:
+    """The base of the stores, whose methods are a transaction each.
 
-    The clock is read when the transaction begins: a lease may expire while it waits.
+    Args:
+        database: the database.
+        now: the clock; aware datetimes.
     """
 
-    def run(db: Connection) -> tuple[T, Sequence[Event]]:
-        uow = UnitOfWork(db, clock())
-        result = work(uow)
-        uow.flush()
-        return result, uow.recorded
+    #: Whether transactions may wait for those of listeners, and take longer.
+    background = False
 
-    result, recorded = await database.write(run, background=background)
-    for event in recorded:  # committed
-        log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
-    return result
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
 
+    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
+        """Run `work`, which changes nothing; raises `NotRead`."""
+        return await self._database.read(
+            lambda db: work(UnitOfWork(db, self._now())), background=self.background
+        )
 
-async def read(
-    database: Database,
-    clock: Callable[[], datetime],
-    work: Callable[[UnitOfWork], T],
-    *,
-    background: bool = False,
-) -> T:
-    """Run `work`, which changes nothing, in one transaction; raises `NotRead`."""
-    return await database.read(lambda db: work(UnitOfWork(db, clock())), background=background)
+    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
+        """Run `work` and commit it; raises what `Database.write` raises.
+
+        The clock is read when the transaction begins: a lease may expire while it waits.
+        """
+
+        def run(db: Connection) -> tuple[T, Sequence[Event]]:
+            uow = UnitOfWork(db, self._now())
+            result = work(uow)
+            uow.flush()
+            return result, uow.recorded
+
+        result, recorded = await self._database.write(run, background=self.background)
+        for event in recorded:  # committed
+            log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
+        return result
 
 
 def load_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
@@ -115,11 +119,9 @@ class UnitOfWork:
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        row = self.execute(request_queries.lock_request(request_id)).first()
-        if row is None:
-            raise RequestNotFound
-        self._remember_head(row)
-        return self._request(row)
+        if request := self.update_or_none(request_queries.lock_request(request_id)):
+            return request
+        raise RequestNotFound
 
     def update(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
         """Run one conditional UPDATE; raises `AlreadyHandled` when its condition does not hold."""
@@ -128,7 +130,7 @@ class UnitOfWork:
         raise AlreadyHandled(self.get(request_id))
 
     def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
-        """Run one conditional UPDATE; None when its condition does not hold."""
+        """Run one statement that locks a row; None when no row meets its condition."""
         row = self.execute(statement).first()
         if row is None:
             return None
@@ -142,7 +144,7 @@ class UnitOfWork:
 
     def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Return requests by their ids, without those that were pruned."""
-        rows = self.execute(request_queries.requests_by_ids(), {"ids": list(request_ids)}).all()
+        rows = self.execute(request_queries.REQUESTS_BY_IDS, {"ids": list(request_ids)}).all()
         return {request.id: request for request in load_requests(self._db, rows)}
 
     def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
@@ -273,20 +275,16 @@ class UnitOfWork:
     def flush(self) -> None:
         """Write new requests, audit events, the heads of their chains, and messages."""
         for request in self._new.values():
-            self.execute(
-                request_queries.new_request(),
-                request_to_row(request) | self._head_columns(request.id),
-            )
+            row = request_to_row(request) | self._head_columns(request.id)
+            self.execute(request_queries.NEW_REQUEST, row)
         if self._events:
-            self.execute(request_queries.new_events(), self._events)
+            self.execute(request_queries.NEW_EVENTS, self._events)
         for request_id in {event["request"] for event in self._events} - self._new.keys():
-            self.execute(
-                request_queries.update_head(),
-                {"request_id": request_id, **self._head_columns(request_id)},
-            )
+            head = {"request_id": request_id, **self._head_columns(request_id)}
+            self.execute(request_queries.UPDATE_HEAD, head)
         needed = [each for each in self._card_updates.values() if self._is_needed(each)]
         if posts := self._posts + needed:
-            self.execute(outbox_queries.new_posts(), posts)
+            self.execute(outbox_queries.NEW_POSTS, posts)
 
     def _head_columns(self, request_id: str) -> dict[str, Any]:
         head = self._heads[request_id]
@@ -294,8 +292,9 @@ class UnitOfWork:
 
     def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
         """Return whether no update of this card is pending; let a pending one be due earlier."""
-        pending = outbox_queries.pending_card_updates()
-        due = self.execute(pending, {"of": card_update["request"]}).all()
+        due = self.execute(
+            outbox_queries.PENDING_CARD_UPDATES, {"of": card_update["request"]}
+        ).all()
         late = [
             post.id for post in due if not post.attempts and post.due_at > card_update["due_at"]
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import Conflict
@@ -14,7 +14,7 @@ from bot.cancellation.watched_job import RecordedJob, WatchedJob, WatchedState, 
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import watch as watch_queries
 from bot.storage.tables import shown_from_json, shown_to_json
-from bot.storage.unit_of_work import UnitOfWork, write
+from bot.storage.unit_of_work import Store, UnitOfWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,30 +24,27 @@ if TYPE_CHECKING:
     from bot.cancellation.watched_job import JobChange
     from bot.storage.database import Database
 
-T = TypeVar("T")
-
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)
 
-#: After a longer pause the watch starts anew: what came and went meanwhile is not announced.
+#: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 
 #: Announcements are claimed after all posts about requests.
 ANNOUNCEMENT_PRIORITY = 1
 
 
-class WatchStore:
+class WatchStore(Store):
     """The watch's tables in one database.
 
     Args:
-        database: where they are.
-        now: the clock, aware datetimes.
+        database: the database.
+        now: the clock; aware datetimes.
         owner: the name of this process, different at each start.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime], owner: str) -> None:
-        self._database = database
-        self._now = now
+        super().__init__(database, now)
         self._owner = owner
 
     async def acquire(self, project_id: str) -> bool:
@@ -72,11 +69,9 @@ class WatchStore:
 
     async def release(self, project_id: str) -> None:
         """End the lease, so that another replica continues at once."""
-
-        def work(uow: UnitOfWork) -> None:
-            uow.execute(watch_queries.end_lease(project_id, self._owner, uow.now))
-
-        await self._write(work)
+        await self._write(
+            lambda uow: uow.execute(watch_queries.end_lease(project_id, self._owner, uow.now))
+        )
 
     async def record_clusters(
         self, project_id: str, clusters: Collection[str]
@@ -104,7 +99,7 @@ class WatchStore:
                 for name in sorted(set(clusters) - known)
             ]
             if rows:
-                uow.execute(watch_queries.new_clusters(), rows)
+                uow.execute(watch_queries.NEW_CLUSTERS, rows)
             with_open_jobs = uow.execute(watch_queries.clusters_with_open_jobs(project_id))
             return sorted(set(with_open_jobs.scalars()) - set(clusters))
 
@@ -136,9 +131,6 @@ class WatchStore:
         # Locks the row, so that no other replica takes the lease during this transaction.
         renew = watch_queries.renew_lease(project_id, self._owner, uow.now, uow.now + LEASE)
         return uow.execute(renew).first() is not None
-
-    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
-        return await write(self._database, self._now, work)
 
 
 def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, WatchedJob]:
@@ -172,7 +164,7 @@ def _known(uow: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, Recor
 def _record(uow: UnitOfWork, project_id: str, cluster: str, changes: Sequence[JobChange]) -> None:
     stored: dict[str, Any] = {}
     if new := [_new_row(uow.now, project_id, cluster, each) for each in changes if each.is_new]:
-        stored = {row.job_id: row for row in uow.execute(watch_queries.new_jobs(), new)}
+        stored = {row.job_id: row for row in uow.execute(watch_queries.NEW_JOBS, new)}
     for change in changes:
         if not change.is_new:
             ref = JobRef(project_id, cluster, change.job_id)
@@ -180,7 +172,7 @@ def _record(uow: UnitOfWork, project_id: str, cluster: str, changes: Sequence[Jo
             stored[change.job_id] = uow.execute(update).one()
     announced = [stored[change.job_id] for change in changes if change.announce]
     if posts := [_announcement(uow.now, row) for row in announced if _needs_post(uow, row)]:
-        uow.execute(outbox_queries.new_posts(), posts)
+        uow.execute(outbox_queries.NEW_POSTS, posts)
 
 
 def _new_row(now: datetime, project_id: str, cluster: str, change: JobChange) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class ServiceOnSqlite:
 
     async def note_card(self, request: Request, channel: str, ts: str) -> Request:
         """Record where the request's card was posted, with the outbox's statement."""
-        place = queries.place_card(request.id, channel, ts)
+        place = queries.update_request(request.id, card_channel=channel, card_ts=ts)
         await self.database.write(lambda db: db.execute(place))
         return await self.request(request.id)
 

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    Insert,
     Integer,
     Select,
     Update,
@@ -33,32 +32,23 @@ DUE: ColumnElement[str] = literal_column("'due'")
 LONGEST_DELAY = timedelta(minutes=2)
 
 
-@cache
-def new_posts() -> Insert:
-    """Enqueue posts."""
-    return insert(posts)
+NEW_POSTS = insert(posts)
 
-
-@cache
-def pending_card_updates() -> Select[Any]:
-    """Select and lock the unclaimed posts that will show the current row of the request `of`.
-
-    Without the lock another replica could claim one now and show the row as it was.
-    A card that was attempted before is excluded: Slack may have it as it was then, and answers
-    the repeated call with that message.
-    """
-    is_fresh = or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0)
-    return (
-        select(posts.c.id, posts.c.due_at, posts.c.attempts)
-        .where(
-            posts.c.request == bindparam("of"),
-            posts.c.state == DUE,
-            posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
-            posts.c.lease_until.is_(None),
-            is_fresh,
-        )
-        .with_for_update()
+#: Selects and locks the unclaimed posts that will show the current row of the request `of`.
+#: Without the lock another replica could claim one now and show the row as it was. A card that was
+#: attempted before is excluded: Slack may have it as it was then, and answers the repeated call
+#: with that message.
+PENDING_CARD_UPDATES = (
+    select(posts.c.id, posts.c.due_at, posts.c.attempts)
+    .where(
+        posts.c.request == bindparam("of"),
+        posts.c.state == DUE,
+        posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
+        posts.c.lease_until.is_(None),
+        or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0),
     )
+    .with_for_update()
+)
 
 
 def pending_announcements(watched_job_id: int) -> Select[Any]:
@@ -113,23 +103,21 @@ def lock_due_posts() -> Select[Any]:
     return due_posts().with_for_update(of=posts, skip_locked=True)
 
 
-@cache
-def claim_posts() -> Update:
-    """Claim the locked posts `ids`; `claim` gives the parameters."""
-    owner, until = (
-        bindparam(name, type_=column.type)
-        for name, column in {"owner": posts.c.lease_owner, "until": posts.c.lease_until}.items()
+#: Claims the locked posts `ids`; `claim` gives the parameters.
+CLAIM_POSTS = (
+    update(posts)
+    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
+        lease_until=bindparam("until", type_=posts.c.lease_until.type),
+        attempts=posts.c.attempts + 1,
     )
-    return (
-        update(posts)
-        .where(posts.c.id.in_(bindparam("ids", expanding=True)))
-        .values(lease_owner=owner, lease_until=until, attempts=posts.c.attempts + 1)
-        .returning(posts)
-    )
+    .returning(posts)
+)
 
 
 def claim(post_ids: Iterable[int], owner: str, until: datetime) -> dict[str, Any]:
-    """Return the parameters of `claim_posts`."""
+    """Return the parameters of `CLAIM_POSTS`."""
     return {"ids": list(post_ids), "owner": owner, "until": until}
 
 

@@ -1,6 +1,6 @@
 """Statements about requests, their approvals and their audit events.
 
-Building a statement costs as much as running it, so those of every cancellation are cached, and
+Building a statement costs as much as running it, so those of every cancellation are constants, and
 take their values as parameters.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Delete,
     Insert,
     Select,
+    Table,
     Update,
     and_,
     bindparam,
@@ -35,18 +35,20 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
-from bot.storage.tables import approvals, audit_events, posts, requests
+from bot.storage.tables import JOB, approvals, audit_events, posts, requests
 
 #: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
 IS_OPEN = requests.c.state.in_(_OPEN)
 HAS_ENDED = requests.c.state.not_in(_OPEN)
 
-#: The columns of a `JobRef`.
-_JOB = (requests.c.project_id, requests.c.cluster_name, requests.c.job_id)
-
 #: More than any lease of a request; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=20)
+
+
+def is_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
+    """Condition: the row is of this job."""
+    return and_(*(table.c[name] == getattr(ref, name) for name in JOB))
 
 
 def request_by_id(request_id: str) -> Select[Any]:
@@ -61,20 +63,14 @@ def lock_request(request_id: str) -> Select[Any]:
 
 def open_request_for(ref: JobRef) -> Select[Any]:
     """Read the open request for a job: there is at most one."""
-    return select(requests).where(
-        requests.c.project_id == ref.project_id,
-        requests.c.cluster_name == ref.cluster_name,
-        requests.c.job_id == ref.job_id,
-        IS_OPEN,
-    )
+    return select(requests).where(is_job(requests, ref), IS_OPEN)
 
 
-@cache
-def same_key_or_open() -> Select[Any]:
-    """Read the request with this idempotency key, first, and the open request for the job."""
-    has_key = requests.c.key == bindparam("idempotency_key")
-    is_open = and_(*(column == bindparam(column.name) for column in _JOB), IS_OPEN)
-    return select(requests).where(or_(has_key, is_open)).order_by(has_key.desc())
+_HAS_KEY = requests.c.key == bindparam("idempotency_key")
+_IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), IS_OPEN)
+
+#: Reads the request with this idempotency key, first, and the open request for the job.
+SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
 
 
 def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
@@ -128,10 +124,8 @@ def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
     )
 
 
-@cache
-def requests_by_ids() -> Select[Any]:
-    """Read the requests with these ids that were not pruned."""
-    return select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
+#: Reads the requests with these ids that were not pruned.
+REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def count_open_requests() -> Select[Any]:
@@ -139,10 +133,10 @@ def count_open_requests() -> Select[Any]:
     return select(func.count()).select_from(requests).where(IS_OPEN)
 
 
-@cache
-def new_request() -> Insert:
-    """Insert a request; unique indexes refuse a second one for its key or its job."""
-    return insert(requests)
+#: Inserts a request; unique indexes refuse a second one for its key or its job.
+NEW_REQUEST = insert(requests)
+
+NEW_EVENTS = insert(audit_events)
 
 
 def change_request(
@@ -162,30 +156,24 @@ def change_request(
 
 def claim_approved(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Claim a request that is not claimed."""
-    values = {"changed_at": now, **_lease(owner, until)}
-    return change_request(request_id, [State.APPROVED], values)
+    return change_request(request_id, [State.APPROVED], _claimed(owner, now, until))
 
 
 def claim_expired(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
     """Claim a request whose lease has expired."""
-    values = {"changed_at": now, **_lease(owner, until)}
-    return change_request(request_id, [State.CANCELLING], values, lease_has_expired(now))
+    claimed = _claimed(owner, now, until)
+    return change_request(request_id, [State.CANCELLING], claimed, lease_has_expired(now))
 
 
-def _lease(owner: str, until: datetime) -> dict[str, Any]:
-    return {"state": State.CANCELLING, "lease_owner": owner, "lease_until": until}
+def _claimed(owner: str, now: datetime, until: datetime) -> dict[str, Any]:
+    lease = {"lease_owner": owner, "lease_until": until}
+    return {"state": State.CANCELLING, "changed_at": now, **lease}
 
 
 def mark_acceptance_unknown(request_id: str) -> Update:
     """Turn an accepted DELETE into one of unknown effect, so that the next run may send another."""
-    return (
-        update(requests)
-        .where(requests.c.id == request_id)
-        .values(
-            delete_unknown=or_(requests.c.delete_unknown, requests.c.delete_accepted),
-            delete_accepted=false(),
-        )
-    )
+    unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
+    return update_request(request_id, delete_unknown=unknown, delete_accepted=false())
 
 
 def held_by(owner: str) -> ColumnElement[bool]:
@@ -205,44 +193,18 @@ def new_approval(request_id: str, user: str, at: datetime) -> Insert:
 
 def lock_head(request_id: str) -> Select[Any]:
     """Read the head of a request's chain, and lock it."""
-    return (
-        select(requests.c.id, requests.c.event_count, requests.c.head_hash)
-        .where(requests.c.id == request_id)
-        .with_for_update()
-    )
+    return select(*_HEAD).where(requests.c.id == request_id).with_for_update()
 
 
-@cache
-def update_head() -> Update:
-    """Store the head of a request's chain."""
-    return update(requests).where(requests.c.id == bindparam("request_id"))
+#: Stores the head of a request's chain.
+UPDATE_HEAD = update(requests).where(requests.c.id == bindparam("request_id"))
+
+_HEAD = (requests.c.id, requests.c.event_count, requests.c.head_hash)
 
 
-@cache
-def new_events() -> Insert:
-    """Insert audit events."""
-    return insert(audit_events)
-
-
-def place_card(request_id: str, channel: str, ts: str) -> Update:
-    """Store the position of the card."""
-    return (
-        update(requests).where(requests.c.id == request_id).values(card_channel=channel, card_ts=ts)
-    )
-
-
-def move_card(request_id: str, channel: str, because: str) -> Update:
-    """Send the card to another channel, with the reason."""
-    return (
-        update(requests)
-        .where(requests.c.id == request_id)
-        .values(channel=channel, moved_because=because)
-    )
-
-
-def all_events(conditions: Iterable[ColumnElement[bool]] = ()) -> Select[Any]:
-    """Read audit events in the order in which they were written."""
-    return select(audit_events).where(*conditions).order_by(audit_events.c.id)
+def update_request(request_id: str, **values: object) -> Update:
+    """Update a request in any state."""
+    return update(requests).where(requests.c.id == request_id).values(**values)
 
 
 def newest_creations(limit: int, before: int | None = None) -> Select[Any]:
@@ -256,30 +218,17 @@ def newest_creations(limit: int, before: int | None = None) -> Select[Any]:
     )
 
 
-def events_of(request_ids: Iterable[str]) -> Select[Any]:
-    """Read the audit events of several requests, each in order."""
+def events_of(request_ids: Iterable[str] | None) -> Select[Any]:
+    """Read the audit events of some requests, or of all, request by request and in order."""
+    chosen = [] if request_ids is None else [audit_events.c.request.in_(list(request_ids))]
     return (
-        select(audit_events)
-        .where(audit_events.c.request.in_(list(request_ids)))
-        .order_by(audit_events.c.request, audit_events.c.number)
+        select(audit_events).where(*chosen).order_by(audit_events.c.request, audit_events.c.number)
     )
-
-
-def count_events() -> Select[Any]:
-    """Count all audit events."""
-    return select(func.count()).select_from(audit_events)
-
-
-def all_chains() -> Select[Any]:
-    """Read all audit events request by request, each in order."""
-    return select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
 
 
 def chain_heads() -> Select[Any]:
     """Read the stored head of each chain."""
-    return select(requests.c.id, requests.c.event_count, requests.c.head_hash).order_by(
-        requests.c.id
-    )
+    return select(*_HEAD).order_by(requests.c.id)
 
 
 def prune_requests(before: datetime) -> Delete:

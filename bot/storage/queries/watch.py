@@ -24,6 +24,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.atlas import JobRef
 from bot.cancellation.watched_job import OPEN
 from bot.storage.database import has_passed
+from bot.storage.queries.requests import is_job
 from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
 
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
@@ -77,11 +78,7 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
     """Select the newest request for a job."""
     return (
         select(requests)
-        .where(
-            requests.c.job_id == ref.job_id,
-            requests.c.project_id == ref.project_id,
-            requests.c.cluster_name == ref.cluster_name,
-        )
+        .where(is_job(requests, ref))
         .order_by(requests.c.created_at.desc())
         .limit(1)
     )
@@ -120,9 +117,7 @@ def _lease(project_id: str, condition: ColumnElement[bool], **values: object) ->
     )
 
 
-def new_clusters() -> Insert:
-    """Insert clusters."""
-    return insert(watched_clusters)
+NEW_CLUSTERS = insert(watched_clusters)
 
 
 def forget_clusters(project_id: str) -> Delete:
@@ -143,20 +138,15 @@ def cluster_read(project_id: str, cluster: str, now: datetime) -> Update:
     )
 
 
-def new_jobs() -> Insert:
-    """Insert jobs that were read for the first time; their rows are never deleted."""
-    return insert(watched_jobs).returning(watched_jobs)
+#: Inserts jobs that were read for the first time; their rows are never deleted.
+NEW_JOBS = insert(watched_jobs).returning(watched_jobs)
 
 
 def update_job(ref: JobRef, values: dict[str, Any]) -> Update:
     """Update a job's row."""
     return (
         update(watched_jobs)
-        .where(
-            watched_jobs.c.project_id == ref.project_id,
-            watched_jobs.c.cluster_name == ref.cluster_name,
-            watched_jobs.c.job_id == ref.job_id,
-        )
+        .where(is_job(watched_jobs, ref))
         .values(**values)
         .returning(watched_jobs)
     )

@@ -212,7 +212,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(
         bounds = outbox_queries.bounds(clock(), 1)
         due = list(db.execute(outbox_queries.lock_due_posts(), bounds).scalars())
         mine = outbox_queries.claim(due, "replica-1", clock() + LEASE)
-        db.execute(outbox_queries.claim_posts(), mine)
+        db.execute(outbox_queries.CLAIM_POSTS, mine)
         loop.call_soon_threadsafe(claimed.set)
         pause(db, 0.4)
 
