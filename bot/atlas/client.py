@@ -48,9 +48,6 @@ class AtlasClient:
         request_timeout: seconds for one call with its handshake.
         timeout: seconds for one read (all pages of a list) with its retries.
         observe: called with each HTTP exchange, including digest challenges and failures.
-        sleep: sleeps for seconds.
-        monotonic: a monotonic clock, in seconds.
-        jitter: a random number from 0 to 1.
 
     Raises:
         ValueError: `base_url` is not a valid address.

@@ -111,7 +111,7 @@ class JobState(StrEnum):
 
 _SENTENCES = {
     JobState.IN_PROGRESS: "The job is running.",
-    JobState.LINK_LIVE: "The download link is live: whoever has it can fetch the backup.",
+    JobState.LINK_LIVE: "The download link is live: anyone who has it can fetch the backup.",
     JobState.FINISHED: "The job has finished.",
     JobState.CANCELLED: "The job is cancelled.",
     JobState.EXPIRED: "The download link has expired.",
@@ -255,28 +255,16 @@ def _has_link(value: object, depth: int = 5) -> bool:
 
 
 class Cluster(AtlasModel):
-    """A cluster of a project.
-
-    Attributes:
-        name: unique in its project.
-        cluster_type: `REPLICASET`, `SHARDED`, `GEOSHARDED`.
-        state_name: `IDLE`, `UPDATING`, and so on.
-        paused: whether it is paused.
-    """
+    """A cluster; its name is unique in the project."""
 
     name: str = Field(min_length=1)
-    cluster_type: str | None = None
-    state_name: str | None = None
+    cluster_type: str | None = None  #: `REPLICASET`, `SHARDED`, `GEOSHARDED`
+    state_name: str | None = None  #: `IDLE`, `UPDATING`, and so on
     paused: _Flag = False
 
 
 class Project(AtlasModel):
-    """A project, also called a group in the API.
-
-    Attributes:
-        id: 24 hex digits, lower case.
-        name: unique in its organization.
-    """
+    """A project, also called a group in the API; its name is unique in the organization."""
 
     id: _Id
     name: str
@@ -284,10 +272,6 @@ class Project(AtlasModel):
 
 @dataclass(frozen=True, slots=True)
 class CancelAccepted:
-    """Atlas accepted the DELETE. Only a read of the job shows whether it is cancelled.
+    """Atlas accepted the DELETE. Only a read of the job shows whether it is cancelled."""
 
-    Attributes:
-        status: the HTTP status, 2xx.
-    """
-
-    status: int
+    status: int  #: 2xx

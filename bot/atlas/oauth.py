@@ -65,7 +65,6 @@ class ClientCredentialsAuth(httpx.Auth):
         account: the service account.
         base_url: where the token endpoint is.
         is_unauthorized: whether a response is a 401, which an envelope may hide.
-        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(

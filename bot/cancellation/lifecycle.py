@@ -27,7 +27,7 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the bot does nothing more by itself."""
+        """Whether the state is final; a person may still retry a failed request."""
         return self not in OPEN
 
 

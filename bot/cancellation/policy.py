@@ -110,7 +110,7 @@ def may_approve_once(
 
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
-    """Return a refusal if the policy requires a reason and there is none."""
+    """Return a refusal if the policy requires a reason and it is empty."""
     return ReasonMissing() if policy.require_reason and not has_visible_text(reason) else None
 
 

@@ -62,11 +62,7 @@ class RequestPost(BasePost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement(BasePost):
-    """A message about a restore job that the watch found.
-
-    Attributes:
-        job: the job when the post was claimed.
-    """
+    """A message about a restore job that the watch found; `job` is its state at the claim."""
 
     job: WatchedJob
 

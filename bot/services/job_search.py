@@ -54,9 +54,7 @@ class JobFinder:
     """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit.
 
     Args:
-        projects: the configured projects.
         budgets: the rate-limit budget of each project, by project id.
-        monotonic: a monotonic clock, in seconds.
         timeout: seconds for a whole search or listing.
     """
 

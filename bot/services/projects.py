@@ -62,11 +62,7 @@ PROBE_INTERVAL = 10.0
 
 
 class RateLimitBudget:
-    """Tracks one project's token bucket by the headers of Atlas's answers.
-
-    Args:
-        monotonic: a monotonic clock, in seconds.
-    """
+    """Tracks one project's token bucket by the headers of Atlas's answers."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -38,7 +38,7 @@ UNKNOWN_PROJECT = (
     "The bot has no key for this project any more. Ask an admin of the bot, then try again."
 )
 ENDED_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
-ENDED_MEANWHILE = "The restore job ended meanwhile by other means ({state})."
+ENDED_OTHERWISE = "The restore job ended by other means ({state})."
 ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
@@ -60,8 +60,6 @@ class Run:
         request: the request, as it was claimed.
         atlas: the client of its project.
         store: records each DELETE and its answer under the lease.
-        sleep: waits seconds.
-        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -152,7 +150,7 @@ def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResu
         case Step.CANCELLED:
             sentence = CONFIRMED
         case Step.OVER:
-            ended = ENDED_MEANWHILE if sent.count else ENDED_BEFORE
+            ended = ENDED_OTHERWISE if sent.count else ENDED_BEFORE
             sentence = ended.format(state=job.state.value)
         case Step.CHANGED:
             sentence = ANOTHER_JOB
@@ -205,8 +203,6 @@ class Runner:
         on_change: called after each run, so that its outcome is posted at once.
         tracer: opens a trace around each run.
         timings: the timeouts of a run, and the interval of renewals.
-        sleep: waits seconds.
-        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(

@@ -114,7 +114,7 @@ def record_failure(
 ) -> None:
     """Record what could not be read; an error of a whole project is recorded once."""
     if isinstance(error, NOT_FOUND_ERRORS):
-        return  # a flex cluster, or one that was deleted meanwhile
+        return  # a flex cluster, or one that was deleted since the list was read
     if not _concerns_project(error):
         unavailable.append(unavailable_at(ref.project, ref.cluster, error))
     elif ref.project.id not in failed_projects:

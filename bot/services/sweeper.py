@@ -36,7 +36,6 @@ class Sweeper:
         interval: mean seconds between two sweeps.
         on_sweep: called after each sweep with the number of open requests.
         on_change: called when a request expired, so that its card is edited at once.
-        sleep: waits seconds.
     """
 
     def __init__(

@@ -7,33 +7,28 @@ import math
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 import structlog
 
 from bot.atlas import (
+    AtlasClient,
     AtlasError,
     ClusterNotFound,
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
     RateLimited,
+    RestoreJob,
     RoleMissing,
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, LedgerError
+from bot.services.projects import RateLimitBudget
+from bot.storage.watch_store import WatchStore
 from bot.tasks import cancel_and_wait
-from bot.timings import DEFAULT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-    from typing import Any
-
-    from bot.atlas import AtlasClient, RestoreJob
-    from bot.services.projects import RateLimitBudget
-    from bot.storage.watch_store import WatchStore
-    from bot.timings import Timings
-
+from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds until the next check of what is due, at least.
 SHORTEST_PAUSE = 0.005
@@ -64,9 +59,6 @@ class Watcher:
         interval: seconds between two reads of a cluster.
         timings: the other intervals and pauses of the watch.
         on_change: called when there is something to announce.
-        monotonic: a monotonic clock, in seconds.
-        sleep: waits seconds.
-        jitter: a random number from 0 to 1.
     """
 
     def __init__(
@@ -159,7 +151,7 @@ class Watcher:
             async with asyncio.timeout(RELEASE_TIMEOUT):
                 await self._store.release(self._project_id)
         except (TimeoutError, LedgerError) as error:
-            # The lease runs out by itself.
+            # The lease expires.
             log.info("watch lease not released", project=self._project_id, why=str(error))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -207,7 +199,7 @@ class Watcher:
             try:
                 return await self._atlas.restore_jobs(self._project_id, name, max_attempts=1)
             except (ClusterNotFound, WrongClusterKind):
-                return []  # deleted meanwhile, or a kind of cluster without such jobs
+                return []  # deleted since the list was read, or a kind without such jobs
 
     async def _record_jobs(self, name: str, jobs: Sequence[RestoreJob]) -> None:
         """Compare with the record, unless the last read recorded the same states."""
@@ -328,12 +320,9 @@ def retry_interval(interval: float, failures: int) -> float:
 
 
 def rate_limit_backoff(count: int, retry_after: float | None, jitter: float) -> float:
-    """Return the seconds for which a project is paused after consecutive 429 answers.
+    """Return the seconds for which a project is paused after `count` consecutive 429 answers.
 
-    Args:
-        count: the number of consecutive 429 answers.
-        retry_after: the Retry-After of the last one, or None.
-        jitter: a random number from 0 to 1, which adds up to a tenth.
+    `retry_after` is that of the last one; `jitter`, from 0 to 1, adds up to a tenth.
     """
     own = min(RATE_LIMIT_BACKOFF * float(2 ** min(count - 1, 10)), MAX_RATE_LIMIT_BACKOFF)
     asked = retry_after or 0.0

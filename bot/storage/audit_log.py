@@ -26,17 +26,11 @@ BATCH_SIZE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainBreak:
-    """The first event of a request that was changed or is missing.
-
-    Attributes:
-        request: the request's id.
-        number: the event's number.
-        why: what is wrong with it, as a clause.
-    """
+    """The first event of a request that was changed or is missing."""
 
     request: str
     number: int
-    why: str
+    why: str  # a clause
 
     def __str__(self) -> str:
         return f"event {self.number} of request {self.request} {self.why}"
@@ -45,13 +39,7 @@ class ChainBreak:
 def first_chain_break(
     request: str, chain: Iterable[Recorded], head: ChainHead | None
 ) -> ChainBreak | None:
-    """Verify one request's chain.
-
-    Args:
-        request: the request's id.
-        chain: its events, in order.
-        head: the head that the request's row names; None when the request was pruned.
-    """
+    """Verify the ordered events of one request; `head` is None when its row was pruned."""
     number, previous, last = 0, "", ""
     for line in chain:
         number += 1
@@ -133,9 +121,9 @@ def _recorded(row: Row[Any]) -> Recorded:
     return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})
 
 
-#: Requests read by one query, and by all, in search of those of some projects.
+#: Requests read by one query, and number of queries, in search of those of some projects.
 HISTORY_BATCH_SIZE = 100
-MAX_READ = 1000
+MAX_BATCHES = 10
 
 #: Waiting requests read at most.
 MAX_AWAITING = 100
@@ -199,7 +187,7 @@ def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[A
     """Read `request:created` events backwards until there are enough."""
     found: list[Any] = []
     before: int | None = None
-    for _ in range(MAX_READ // HISTORY_BATCH_SIZE):
+    for _ in range(MAX_BATCHES):
         rows = db.execute(request_queries.newest_creations(HISTORY_BATCH_SIZE, before)).all()
         found += [row for row in rows if json.loads(row.detail).get("project") in project_ids]
         if len(rows) < HISTORY_BATCH_SIZE or len(found) >= count:
@@ -211,7 +199,8 @@ def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[A
 def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequest:  # noqa: ANN401 - database rows
     """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
-    state, last = _last_state(created, events)
+    entered = [e for e in events if e.request == created.request and e.event in _STATES]
+    last = entered[-1] if entered else created
     row = rows.get(created.request)
     by = Outcome(**json.loads(row.outcome)).by if row else last.actor
     return PastRequest(
@@ -221,22 +210,12 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
         job_id=detail["job"],
         requester=created.actor,
         reason=detail["reason"],
-        state=State(row.state) if row else state,
+        state=State(row.state) if row else _STATES.get(last.event, State.AWAITING),
         asked_at=datetime.fromisoformat(created.at),
         changed_at=row.changed_at if row else datetime.fromisoformat(last.at),
         by=by,
         card=Card(channel=row.card_channel, ts=row.card_ts) if row and row.card_ts else None,
     )
-
-
-def _last_state(created: Any, events: Iterable[Any]) -> tuple[State, Any]:  # noqa: ANN401 - database rows
-    """Return the last state that was entered, and its event."""
-    state, last = State.AWAITING, created
-    for event in events:
-        entered = _STATES.get(event.event)
-        if event.request == created.request and entered:
-            state, last = entered, event
-    return state, last
 
 
 _STATES = {f"request:{state}": state for state in State}

@@ -230,9 +230,7 @@ class DatabaseClock:
     clock returns the wall clock's time.
 
     Args:
-        database: the database.
         wall: this machine's time.
-        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(

@@ -25,8 +25,6 @@ class LeaseStore(Store):
     """The leases of one runner.
 
     Args:
-        database: the database.
-        now: the clock; aware datetimes.
         owner: the name of this process, new at each start.
         lease: seconds for which a claim holds.
         on_state_entered: called after the commit with each state that a request enters.

@@ -41,8 +41,8 @@ ADVISORY_LOCK = 0x5CA1AB1E
 #: Seconds for which a replica waits at its start while another one upgrades the schema.
 UPGRADE_TIMEOUT = 300
 
-#: Seconds for which a thread waits for SQLite's lock. It cannot be cancelled meanwhile, so longer
-#: waits are made of several tries.
+#: Seconds for which a thread waits for SQLite's lock. A waiting thread cannot be cancelled, so
+#: longer waits consist of several tries.
 LOCK_TIMEOUT = 1
 
 #: Alembic's own table, as Alembic creates it.
@@ -124,7 +124,7 @@ def _is_locked(error: OperationalError) -> bool:
 
 def _upgrade(connection: Connection) -> None:
     """Upgrade to the newest version in one transaction, one replica at a time."""
-    # Alembic would commit each version by itself on SQLite: this transaction spans all of them.
+    # Alembic would commit each version separately on SQLite: this transaction spans all of them.
     with connection.begin():
         if connection.dialect.name == "postgresql":  # SQLite's transaction holds its write lock
             connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))

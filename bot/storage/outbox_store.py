@@ -30,10 +30,7 @@ class OutboxStore(Store):
     async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
-        Args:
-            owner: the name of this process.
-            limit: the maximum number of posts about requests.
-            announcements: the maximum number of announcements.
+        At most `limit` posts about requests, and so many `announcements`.
         """
         return await self._write(lambda uow: _claim(uow, owner, limit, announcements))
 

@@ -33,8 +33,6 @@ class RequestStore(Store):
     """Creates requests, records decisions, and expires and prunes requests.
 
     Args:
-        database: the database.
-        now: the clock; aware datetimes.
         on_state_entered: called after the commit with each state that a request enters.
     """
 

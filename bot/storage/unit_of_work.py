@@ -164,29 +164,18 @@ class UnitOfWork:
         outcome: Outcome | None = None,
         notify: bool = True,
     ) -> Request:
-        """Change a request's state, with its audit event and messages.
+        """Change a request from the `expected` state to `state`, with its audit event and messages.
 
-        Args:
-            request: the request to change.
-            expected: the state that it must have.
-            state: the new state.
-            conditions: further conditions of the UPDATE.
-            actor: the person who did it, or None for the bot itself.
-            outcome: how the request ended, if it did.
-            notify: whether to reply in the thread.
+        `conditions` are further conditions of the UPDATE; `actor` is None for the bot itself.
 
         Raises:
-            AlreadyHandled: the request has another state by now.
+            AlreadyHandled: the request has another state by now, or a condition does not hold.
         """
-        values = {
-            "state": state,
-            "changed_at": self.now,
-            "outcome": json.dumps(asdict(outcome or Outcome())),
-        }
-        entered = self.update(
-            request.id, request_queries.change_request(request.id, [expected], values, *conditions)
-        )
-        detail = {k: v for k, v in asdict(outcome or Outcome()).items() if v}
+        ended = asdict(outcome or Outcome())
+        values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
+        change = request_queries.change_request(request.id, [expected], values, *conditions)
+        entered = self.update(request.id, change)
+        detail = {name: value for name, value in ended.items() if value}
         name = EventName.entering(state)
         self.record_and_notify(entered, name, actor=actor, detail=detail, notify=notify)
         return entered

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from bot.atlas import JobRef
+from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.errors import Conflict
 from bot.cancellation.lifecycle import Card
 from bot.cancellation.posts import PostKind, message_id
-from bot.cancellation.watched_job import RecordedJob, WatchedJob, WatchedState, compare
+from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedJob, WatchedState, compare
+from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import watch as watch_queries
 from bot.storage.tables import shown_from_json, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.watched_job import JobChange
-    from bot.storage.database import Database
 
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)
@@ -38,8 +32,6 @@ class WatchStore(Store):
     """The watch's tables in one database.
 
     Args:
-        database: the database.
-        now: the clock; aware datetimes.
         owner: the name of this process, different at each start.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 
 from aiohttp import web
@@ -33,46 +34,34 @@ class Metrics:
     """The bot's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "cancel_restore_requests",
-            "Requests that entered a state.",
-            ["state"],
-            registry=registry,
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        self._requests = counter(
+            "cancel_restore_requests", "Requests that entered a state.", ["state"]
         )
-        self._atlas_requests = Counter(
+        self._atlas_requests = counter(
             "cancel_restore_atlas_requests",
             f"Calls of the Atlas Administration API; status {NO_RESPONSE} means no response.",
             ["method", "status"],
-            registry=registry,
         )
-        self._atlas_seconds = Histogram(
+        self._atlas_seconds = histogram(
             "cancel_restore_atlas_request_seconds",
             "Duration of calls of the Atlas Administration API.",
             buckets=ATLAS_BUCKETS,
-            registry=registry,
         )
-        self._ack_seconds = Histogram(
+        self._ack_seconds = histogram(
             "cancel_restore_ack_seconds",
             "Time until Slack had its acknowledgement.",
             buckets=ACK_BUCKETS,
-            registry=registry,
         )
-        self._pending = Gauge(
-            "cancel_restore_pending_requests",
-            "Requests that have not ended.",
-            registry=registry,
+        self._pending = gauge("cancel_restore_pending_requests", "Requests that have not ended.")
+        self._ready = gauge(
+            "cancel_restore_ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"]
         )
-        self._ready = Gauge(
-            "cancel_restore_ready",
-            "Whether each check of /readyz succeeds, 1 or 0.",
-            ["check"],
-            registry=registry,
-        )
-        self._connections = Gauge(
-            "cancel_restore_slack_connections",
-            "Open connections of Socket Mode; 0 in HTTP mode.",
-            registry=registry,
+        self._connections = gauge(
+            "cancel_restore_slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
         for state in STATES:
             self._requests.labels(state=state)
