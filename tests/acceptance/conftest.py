@@ -1,4 +1,4 @@
-"""Fixtures: a running bot between the stand-ins, as a person would have set it up."""
+"""Fixtures: a running bot between the fake servers, as a person would have set it up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.house import House, open_house
+from tests.acceptance.environment import BotEnvironment, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def env(tmp_path: Path) -> AsyncIterator[BotEnvironment]:
     """Socket Mode, digest key, API v2, no approvals: the defaults."""
-    async with open_house(tmp_path) as opened:
+    async with open_environment(tmp_path) as opened:
         yield opened

@@ -23,7 +23,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
-from tests.acceptance.house import environment
+from tests.acceptance.environment import environment
 from tests.support.domain import RINA, Clock, a_request
 from tests.support.process import BotProcess, Ran, invoke, run_command, run_into, surroundings
 

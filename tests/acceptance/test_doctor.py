@@ -1,4 +1,4 @@
-"""`cancel-restore doctor` between the stand-ins; settings that are broken are in `broken`."""
+"""`cancel-restore doctor` between the fake servers; settings that are broken are in `broken`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bot.sandbox.atlas.example import (
 from bot.sandbox.slack import Fault as SlackFault
 from bot.slack import client as slack_client
 from bot.slack.manifest import SCOPES
-from tests.acceptance.clinic import Clinic, at, opened, the
+from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.support.postgres import free_port
 from tests.support.process import run_command
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
-    async with opened(tmp_path) as clinic:
-        yield clinic
+async def env(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:
+    async with opened(tmp_path) as env:
+        yield env
 
 
 # All is well
 
 
-async def test_when_all_is_well_only_what_no_one_can_prove_is_open(clinic: Clinic) -> None:
-    findings = await clinic.examine()
+async def test_when_all_is_well_only_what_no_one_can_prove_is_open(env: DoctorEnvironment) -> None:
+    findings = await env.examine()
 
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == [
@@ -52,18 +52,18 @@ async def test_when_all_is_well_only_what_no_one_can_prove_is_open(clinic: Clini
     assert len(at(Level.OK, findings)) == 20
 
 
-async def test_the_program_exits_with_0_when_all_is_well(clinic: Clinic) -> None:
-    ran = await run_command("doctor", **clinic.environ())
+async def test_the_program_exits_with_0_when_all_is_well(env: DoctorEnvironment) -> None:
+    ran = await run_command("doctor", **env.environ())
 
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[-1] == "No problem, 0 warnings."
 
 
-async def test_a_service_account_over_http_is_well_too(clinic: Clinic) -> None:
-    findings = await clinic.examine(
+async def test_a_service_account_over_http_is_well_too(env: DoctorEnvironment) -> None:
+    findings = await env.examine(
         {
             "SLACK_APP_TOKEN": None,
-            "SLACK_SIGNING_SECRET": clinic.slack.signing_secret,
+            "SLACK_SIGNING_SECRET": env.slack.signing_secret,
             "MONGODB_ATLAS_PUBLIC_API_KEY": None,
             "MONGODB_ATLAS_PRIVATE_API_KEY": None,
             "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
@@ -77,22 +77,22 @@ async def test_a_service_account_over_http_is_well_too(clinic: Clinic) -> None:
     assert the(findings, "atlas_restore_jobs").level is Level.OK
 
 
-async def test_nothing_is_changed_anywhere(clinic: Clinic) -> None:
-    before = clinic.atlas.world.jobs()
-    await clinic.examine()
+async def test_nothing_is_changed_anywhere(env: DoctorEnvironment) -> None:
+    before = env.atlas.world.jobs()
+    await env.examine()
 
-    assert {call.method for call in clinic.slack.calls} == {
+    assert {call.method for call in env.slack.calls} == {
         *("auth.test", "bots.info", "apps.connections.open", "conversations.info"),
         *("users.info", "usergroups.users.list"),
     }
-    assert {call.method for call in clinic.atlas.calls} == {"GET"}
-    assert list(clinic.atlas.world.jobs()) == list(before)
-    assert clinic.slack.sockets.connections == 0
-    assert not list(clinic.folder.iterdir())
+    assert {call.method for call in env.atlas.calls} == {"GET"}
+    assert list(env.atlas.world.jobs()) == list(before)
+    assert env.slack.sockets.connections == 0
+    assert not list(env.folder.iterdir())
 
 
-async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
-    findings = await clinic.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
+async def test_what_works_but_is_risky_is_told(env: DoctorEnvironment) -> None:
+    findings = await env.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
     told = [found.message for found in findings if found.check == "settings"]
 
     assert is_ok(findings)
@@ -103,28 +103,28 @@ async def test_what_works_but_is_risky_is_told(clinic: Clinic) -> None:
 # Each service broken in turn
 
 
-def lock_out(clinic: Clinic) -> None:
-    clinic.atlas.behaviour.seen_address = "198.51.100.7"
-    clinic.atlas.world.keys[PUBLIC_KEY].access_list = ["203.0.113.0/24"]
+def lock_out(env: DoctorEnvironment) -> None:
+    env.atlas.behaviour.seen_address = "198.51.100.7"
+    env.atlas.world.keys[PUBLIC_KEY].access_list = ["203.0.113.0/24"]
 
 
-def ask_for_a_list(clinic: Clinic) -> None:
-    clinic.atlas.world.keys[PUBLIC_KEY].access_list = []
+def ask_for_a_list(env: DoctorEnvironment) -> None:
+    env.atlas.world.keys[PUBLIC_KEY].access_list = []
 
 
-def take_the_role(clinic: Clinic) -> None:
-    clinic.atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID] = {Role.READ_ONLY}
+def take_the_role(env: DoctorEnvironment) -> None:
+    env.atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID] = {Role.READ_ONLY}
 
 
-def take_the_apps_scope(clinic: Clinic) -> None:
-    clinic.slack.workspace.app.app_scopes.clear()
+def take_the_apps_scope(env: DoctorEnvironment) -> None:
+    env.slack.workspace.app.app_scopes.clear()
 
 
-def take_the_plan(clinic: Clinic) -> None:
-    clinic.slack.workspace.has_user_groups = False
+def take_the_plan(env: DoctorEnvironment) -> None:
+    env.slack.workspace.has_user_groups = False
 
 
-SERVICES: dict[str, tuple[Callable[[Clinic], None], str, str]] = {
+SERVICES: dict[str, tuple[Callable[[DoctorEnvironment], None], str, str]] = {
     "an address that is not on the access list": (
         lock_out, "atlas_access_list", "198.51.100.7",
     ),
@@ -144,10 +144,10 @@ SERVICES: dict[str, tuple[Callable[[Clinic], None], str, str]] = {
 
 
 @pytest.mark.parametrize("what", SERVICES)
-async def test_whatever_a_service_refuses_is_named(clinic: Clinic, what: str) -> None:
+async def test_whatever_a_service_refuses_is_named(env: DoctorEnvironment, what: str) -> None:
     change, check, says = SERVICES[what]
-    change(clinic)
-    findings = await clinic.examine()
+    change(env)
+    findings = await env.examine()
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == check
@@ -156,26 +156,28 @@ async def test_whatever_a_service_refuses_is_named(clinic: Clinic, what: str) ->
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES.keys() - {"chat:write.public"}))
-async def test_every_scope_that_was_not_granted_is_named(clinic: Clinic, scope: str) -> None:
-    clinic.slack.workspace.app.scopes.remove(scope)
-    findings = await clinic.examine()
+async def test_every_scope_that_was_not_granted_is_named(
+    env: DoctorEnvironment, scope: str
+) -> None:
+    env.slack.workspace.app.scopes.remove(scope)
+    findings = await env.examine()
 
     assert at(Level.PROBLEM, findings) == [("slack_scopes", f"scope {scope}")]
 
 
-async def test_without_the_public_scope_the_bot_must_be_invited(clinic: Clinic) -> None:
+async def test_without_the_public_scope_the_bot_must_be_invited(env: DoctorEnvironment) -> None:
     changes: dict[str, str | None] = {"BOT_CHANNELS": "C0LOBBY001"}
-    before = await clinic.examine(changes)
-    clinic.slack.workspace.app.scopes.remove("chat:write.public")
-    after = await clinic.examine(changes)
+    before = await env.examine(changes)
+    env.slack.workspace.app.scopes.remove("chat:write.public")
+    after = await env.examine(changes)
 
     assert the(before, "channel").level is Level.OK
     assert "cannot post in #lobby" in the(after, "channel").message
     assert the(after, "slack_scopes").level is Level.WARNING
 
 
-async def test_channels_and_people_that_are_odd_are_warned_of(clinic: Clinic) -> None:
-    findings = await clinic.examine(
+async def test_channels_and_people_that_are_odd_are_warned_of(env: DoctorEnvironment) -> None:
+    findings = await env.examine(
         {
             "BOT_CHANNELS": "C0SHARED01",
             "BOT_REQUESTERS": "U0RINA0001,U0GUS00001,U0OLGA0001,U0DAN00001,U0CIBOT001",
@@ -192,8 +194,10 @@ async def test_channels_and_people_that_are_odd_are_warned_of(clinic: Clinic) ->
     assert "U0RINA0001" not in warned
 
 
-async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(clinic: Clinic) -> None:
-    findings = await clinic.examine(
+async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(
+    env: DoctorEnvironment,
+) -> None:
+    findings = await env.examine(
         {"SLACK_BOT_TOKEN": "xoxb-no", "MONGODB_ATLAS_PRIVATE_API_KEY": "no"}
     )
     unchecked = {f.check: f.message for f in findings if f.level is Level.UNCHECKED}
@@ -207,21 +211,21 @@ async def test_what_an_earlier_failure_keeps_from_being_checked_says_so(clinic: 
     assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
 
 
-async def test_a_nearly_empty_bucket_is_warned_of(clinic: Clinic) -> None:
-    behaviour = clinic.atlas.behaviour
+async def test_a_nearly_empty_bucket_is_warned_of(env: DoctorEnvironment) -> None:
+    behaviour = env.atlas.behaviour
     behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 2, 1, 3600
-    await clinic.examine()
-    findings = await clinic.examine()
+    await env.examine()
+    findings = await env.examine()
 
     assert the(findings, "atlas_rate_limit").level is Level.WARNING
     assert "of 2 calls are left" in the(findings, "atlas_rate_limit").message
 
 
-async def test_a_bucket_that_is_used_up_is_a_problem(clinic: Clinic) -> None:
-    behaviour = clinic.atlas.behaviour
+async def test_a_bucket_that_is_used_up_is_a_problem(env: DoctorEnvironment) -> None:
+    behaviour = env.atlas.behaviour
     behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 1, 1, 3600
-    await clinic.examine()
-    findings = await clinic.examine()
+    await env.examine()
+    findings = await env.examine()
 
     assert at(Level.PROBLEM, findings) == [("atlas_rate_limit", f"rate limit of {PROJECT_ID}")]
     assert the(findings, "atlas_restore_jobs").level is Level.UNCHECKED
@@ -231,16 +235,16 @@ async def test_a_bucket_that_is_used_up_is_a_problem(clinic: Clinic) -> None:
     ("off", "level"), [(120, Level.WARNING), (-120, Level.WARNING), (900, Level.PROBLEM)]
 )
 async def test_a_clock_that_is_off_is_told_by_both_services(
-    clinic: Clinic, off: int, level: Level
+    env: DoctorEnvironment, off: int, level: Level
 ) -> None:
-    findings = await clinic.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=off))
+    findings = await env.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=off))
     clocks = {found.subject: found.level for found in findings if found.check == "clock"}
 
     assert clocks == {"clock, by Slack": level, "clock, by Atlas": level}
 
 
-async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(clinic: Clinic) -> None:
-    findings = await clinic.examine(
+async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(env: DoctorEnvironment) -> None:
+    findings = await env.examine(
         {
             "MONGODB_ATLAS_PUBLIC_API_KEY": READ_ONLY_PUBLIC_KEY,
             "MONGODB_ATLAS_PRIVATE_API_KEY": READ_ONLY_PRIVATE_KEY,
@@ -255,8 +259,8 @@ async def test_a_key_that_only_reads_is_told_what_cannot_be_proved(clinic: Clini
 # The program
 
 
-async def test_the_program_exits_with_1_and_names_what_is_broken(clinic: Clinic) -> None:
-    ran = await run_command("doctor", **clinic.environ({"BOT_CHANNELS": "C0NOPE"}))
+async def test_the_program_exits_with_1_and_names_what_is_broken(env: DoctorEnvironment) -> None:
+    ran = await run_command("doctor", **env.environ({"BOT_CHANNELS": "C0NOPE"}))
 
     assert ran.code == 1
     assert "problem   BOT_CHANNELS: C0NOPE: " in ran.out
@@ -264,7 +268,7 @@ async def test_the_program_exits_with_1_and_names_what_is_broken(clinic: Clinic)
 
 
 async def test_everything_broken_at_once_is_told_within_bounds_without_a_secret(
-    clinic: Clinic,
+    env: DoctorEnvironment,
 ) -> None:
     changes: dict[str, str | None] = {
         "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
@@ -272,20 +276,20 @@ async def test_everything_broken_at_once_is_told_within_bounds_without_a_secret(
         "DATABASE_URL": f"postgresql://bot:sesame-password@127.0.0.1:{free_port()}/ledger",
         "HOST": "192.0.2.1",
     }
-    ran = await run_command("doctor", "--json", **clinic.environ(changes))
+    ran = await run_command("doctor", "--json", **env.environ(changes))
     report = json.loads(ran.out)
 
     assert ran.code == 1
     assert {c["check"] for c in report["checks"] if c["level"] == "problem"} == {
         *("slack_token", "slack_app_token", "atlas", "database", "http"),
     }
-    secrets = (clinic.slack.bot_token, clinic.slack.app_token, PRIVATE_KEY, "sesame-password")
+    secrets = (env.slack.bot_token, env.slack.app_token, PRIVATE_KEY, "sesame-password")
     assert [secret for secret in secrets if secret in ran.out + ran.err] == []
     assert "Traceback" not in ran.err
 
 
-async def test_json_is_for_programs(clinic: Clinic) -> None:
-    ran = await run_command("doctor", "--json", **clinic.environ())
+async def test_json_is_for_programs(env: DoctorEnvironment) -> None:
+    ran = await run_command("doctor", "--json", **env.environ())
     report = json.loads(ran.out)
 
     assert ran.code == 0
@@ -294,8 +298,8 @@ async def test_json_is_for_programs(clinic: Clinic) -> None:
     assert {*report["checks"][0]} == {"check", "about", "level", "says", "do"}
 
 
-async def test_settings_that_are_wrong_exit_with_2(clinic: Clinic) -> None:
-    environ = clinic.environ({"BOT_APPROVALS": "9", "SLACK_BOT_TOKEN": None})
+async def test_settings_that_are_wrong_exit_with_2(env: DoctorEnvironment) -> None:
+    environ = env.environ({"BOT_APPROVALS": "9", "SLACK_BOT_TOKEN": None})
     lines = await run_command("doctor", **environ)
     ran = await run_command("doctor", "--json", **environ)
     said = [check["says"] for check in json.loads(ran.out)["checks"]]
@@ -307,18 +311,18 @@ async def test_settings_that_are_wrong_exit_with_2(clinic: Clinic) -> None:
         assert any(name in sentence for sentence in said)
 
 
-async def test_a_port_that_is_taken_may_be_the_bots_own(clinic: Clinic) -> None:
-    taken = clinic.slack.base_url.rpartition(":")[2]
-    findings = await clinic.examine({"PORT": taken})
+async def test_a_port_that_is_taken_may_be_the_bots_own(env: DoctorEnvironment) -> None:
+    taken = env.slack.base_url.rpartition(":")[2]
+    findings = await env.examine({"PORT": taken})
 
     assert is_ok(findings)
     assert the(findings, "http").level is Level.WARNING
     assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").message
 
 
-async def test_several_projects_are_each_checked_with_their_own_key(clinic: Clinic) -> None:
-    (clinic.folder / "projects.toml").write_text(PROJECTS)
-    findings = await clinic.examine(
+async def test_several_projects_are_each_checked_with_their_own_key(env: DoctorEnvironment) -> None:
+    (env.folder / "projects.toml").write_text(PROJECTS)
+    findings = await env.examine(
         {
             "MONGODB_ATLAS_PROJECT_ID": None,
             "BOT_PROJECTS_FILE": "projects.toml",
@@ -360,10 +364,10 @@ audit_channel = "C0NOPE"
     ],
 )
 async def test_odd_answers_of_slack_are_findings_too(
-    clinic: Clinic, method: str, check: str, kind: SlackKind
+    env: DoctorEnvironment, method: str, check: str, kind: SlackKind
 ) -> None:
-    clinic.slack.faults.add(method, SlackFault(kind=kind), times=9)
-    findings = await clinic.examine()
+    env.slack.faults.add(method, SlackFault(kind=kind), times=9)
+    findings = await env.examine()
 
     assert any(f.check == check and f.level is Level.PROBLEM and f.hint for f in findings)
 
@@ -378,11 +382,11 @@ async def test_odd_answers_of_slack_are_findings_too(
     ],
 )
 async def test_odd_answers_of_atlas_are_findings_too(
-    clinic: Clinic, kind: Kind, path: str, check: str
+    env: DoctorEnvironment, kind: Kind, path: str, check: str
 ) -> None:
     on: Literal["any", "call"] = "any" if kind is Kind.ODD_CHALLENGE else "call"
-    clinic.atlas.faults.add(Fault(kind=kind, path=path, times=None, on=on))
-    findings = await clinic.examine()
+    env.atlas.faults.add(Fault(kind=kind, path=path, times=None, on=on))
+    findings = await env.examine()
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == check
@@ -390,14 +394,14 @@ async def test_odd_answers_of_atlas_are_findings_too(
 
 
 async def test_hanging_services_are_reported_at_their_timeouts(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+    env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slack_client, "TIMEOUT", 0.5)
     monkeypatch.setattr(of_atlas, "TIMEOUT", 0.5)
-    clinic.slack.faults.add("*", SlackFault(kind="delay", seconds=300), times=9)
-    clinic.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
+    env.slack.faults.add("*", SlackFault(kind="delay", seconds=300), times=9)
+    env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
     began = time.monotonic()
-    findings = await clinic.examine()
+    findings = await env.examine()
 
     assert time.monotonic() - began < 10
     assert "Slack did not answer" in the(findings, "slack_token").message
@@ -405,13 +409,13 @@ async def test_hanging_services_are_reported_at_their_timeouts(
 
 
 async def test_many_channels_of_a_slack_that_hangs_share_one_time_limit(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+    env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(of_slack, "IDS_TIMEOUT", 0.5)
-    clinic.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
+    env.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
     names = [f"C0MANY{number:04d}" for number in range(30)]
     began = time.monotonic()
-    findings = await clinic.examine({"BOT_CHANNELS": ",".join(names)})
+    findings = await env.examine({"BOT_CHANNELS": ",".join(names)})
     told = [f for f in findings if f.check == "channel"]
 
     assert time.monotonic() - began < 10

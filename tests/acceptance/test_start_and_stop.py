@@ -16,12 +16,12 @@ from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
 from bot.timings import Timings
-from tests.acceptance.house import LIVE, environment, open_house
+from tests.acceptance.environment import LIVE, environment, open_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 STOPPING = "The bot is stopping: another replica takes over."
 
@@ -74,14 +74,14 @@ async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
 
 async def test_on_the_way_out_it_is_not_ready_and_still_answers(tmp_path: Path) -> None:
     """A load balancer takes a moment to notice; what it sends until then is not lost."""
-    async with open_house(tmp_path, http=True, timings=Timings(drain=1.0)) as house:
-        before, _ = await look(house.bot.port, "/readyz")
+    async with open_environment(tmp_path, http=True, timings=Timings(drain=1.0)) as env:
+        before, _ = await look(env.bot.port, "/readyz")
         began = time.monotonic()
-        stopping = asyncio.create_task(house.bot.stop())
+        stopping = asyncio.create_task(env.bot.stop())
         await asyncio.sleep(0.05)
-        during, told = await look(house.bot.port, "/readyz")
-        alive, _ = await look(house.bot.port, "/healthz")
-        ending = await ask(house)
+        during, told = await look(env.bot.port, "/readyz")
+        alive, _ = await look(env.bot.port, "/healthz")
+        ending = await ask(env)
         await stopping
         took = time.monotonic() - began
 
@@ -90,30 +90,30 @@ async def test_on_the_way_out_it_is_not_ready_and_still_answers(tmp_path: Path) 
         assert ending == "cancelled"
         assert 1.0 <= took < 10.0
         with pytest.raises(aiohttp.ClientConnectionError):
-            await look(house.bot.port, "/healthz")
+            await look(env.bot.port, "/healthz")
 
 
-async def ask(house: House) -> str:
+async def ask(env: BotEnvironment) -> str:
     """Ask for a cancellation, and return how it ended."""
-    job = house.new_job()
-    assert (await house.asks(job)).ok
-    return (await house.ends(job[1])).state
+    job = env.new_job()
+    assert (await env.asks(job)).ok
+    return (await env.ends(job[1])).state
 
 
-async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(house: House) -> None:
+async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(env: BotEnvironment) -> None:
     """Its button is answered by whichever process is there then."""
-    house.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
-    await house.types("rina", " ".join(LIVE))
-    await house.slack.until(lambda: house.slack.state.view_of("rina"))
-    await house.bot.stop()
-    view = house.slack.state.view_of("rina")
+    env.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
+    await env.types("rina", " ".join(LIVE))
+    await env.slack.until(lambda: env.slack.state.view_of("rina"))
+    await env.bot.stop()
+    view = env.slack.state.view_of("rina")
 
     assert "The bot is being restarted: try again in a moment." in str(view)
     assert "Try again" in str(view)
 
 
-async def test_in_socket_mode_nobody_has_to_notice_the_end(house: House) -> None:
+async def test_in_socket_mode_nobody_has_to_notice_the_end(env: BotEnvironment) -> None:
     began = time.monotonic()
-    await house.bot.stop()
+    await env.bot.stop()
 
     assert time.monotonic() - began < 1.5

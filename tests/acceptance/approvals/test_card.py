@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreTarget
-from tests.acceptance.approvals.clicking import (
+from tests.acceptance.approvals.actions import (
     ADA,
     APPROVE,
     DENY,
@@ -24,22 +24,22 @@ from tests.acceptance.approvals.clicking import (
     cancelled,
     click,
     deny,
-    guarded_house,
     job_of,
     mentions,
+    open_approval_environment,
     reads,
     record_of,
     request_of,
     shows,
 )
-from tests.acceptance.house import is_card, state_of
+from tests.acceptance.environment import is_card, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from bot.sandbox.atlas.jobs import RestoreJob
-    from tests.acceptance.approvals.clicking import Json
+    from tests.acceptance.approvals.actions import Json
 
 BUTTONS = (APPROVE, DENY, WITHDRAW, RETRY)
 
@@ -50,10 +50,10 @@ def buttons_of(card: Json) -> dict[str, Json]:
 
 
 async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
-        text = house.slack.state.text_of(card).replace("*", "")
-        job = house.atlas.world.job(job_of(card))
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
+        text = env.slack.state.text_of(card).replace("*", "")
+        job = env.atlas.world.job(job_of(card))
         until = int(time.time()) + 1800
         tokens = [int(t.partition("^")[0]) for t in str(card["blocks"]).split("<!date^")[1:]]
 
@@ -69,22 +69,22 @@ async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path
 
 
 async def test_the_card_shows_what_the_dialog_showed(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        dialog = await house.looks_up(house.new_job())
+    async with open_approval_environment(tmp_path, ONE) as env:
+        dialog = await env.looks_up(env.new_job())
         shown = {f["text"] for b in dialog["blocks"] for f in b.get("fields", ())}
-        await house.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
-        [card] = await house.slack.until(lambda: house.slack.state.messages("ops"))
+        await env.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
+        [card] = await env.slack.until(lambda: env.slack.state.messages("ops"))
         repeated = {f["text"] for b in card["blocks"] for f in b.get("fields", ())}
 
         # A card says of the link that it was so when it was asked.
         dated = {text.replace(" when asked*", "*") for text in repeated}
         assert {text.partition("\n")[0] for text in shown - dated} == {"*State*"}
-        assert "1 other person must approve first: @approvers." in house.slack.state.text_of(dialog)
+        assert "1 other person must approve first: @approvers." in env.slack.state.text_of(dialog)
 
 
 async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
         buttons = buttons_of(card)
 
         assert set(buttons) == {APPROVE, DENY, WITHDRAW}
@@ -92,129 +92,129 @@ async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path)
         assert buttons[APPROVE]["confirm"]
         assert buttons[WITHDRAW]["confirm"]
         # The dialog that asks for the reason is the question before a denial.
-        dialog = (await click(house, "ada", card, DENY)).dialog
+        dialog = (await click(env, "ada", card, DENY)).dialog
         assert dialog is not None
         assert dialog["callback_id"] == "cancel_restore_deny_reason"
         assert "reason" in {block["block_id"] for block in dialog["blocks"]}
-        await house.slack.people.closes("ada")
-        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+        await env.slack.people.closes("ada")
+        assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
 async def test_who_may_approve_is_mentioned_once_and_the_requester_in_the_outcome(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
         for who in ("ada", "abe"):
-            await click(house, who, card, APPROVE)
-        ending = await house.ends(job_of(card))
-        messages = house.slack.state.messages("ops")
+            await click(env, who, card, APPROVE)
+        ending = await env.ends(job_of(card))
+        messages = env.slack.state.messages("ops")
         posted = [(m["edits"] or [m])[0] for m in messages]
 
         assert mentions(posted, GROUP) == 1
-        assert f"<@{RINA}>" in str(house.slack.state.replies(ending.message)[-1]["blocks"])
+        assert f"<@{RINA}>" in str(env.slack.state.replies(ending.message)[-1]["blocks"])
         assert "Approved by @Ada and @Abe" in ending.reply
-        assert len(house.slack.state.replies(ending.message)) == 3
+        assert len(env.slack.state.replies(ending.message)) == 3
         assert buttons_of(ending.message) == {}
         assert mentions([ending.message], GROUP) == 0
 
 
 async def test_people_who_may_approve_are_mentioned_by_name(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE | {"BOT_APPROVERS": ADA}) as house:
-        card = await ask(house)
-        await click(house, "ada", card, APPROVE)
-        await house.ends(job_of(card))
-        posted = [(m["edits"] or [m])[0] for m in house.slack.state.messages("ops") if is_card(m)]
+    async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVERS": ADA}) as env:
+        card = await ask(env)
+        await click(env, "ada", card, APPROVE)
+        await env.ends(job_of(card))
+        posted = [(m["edits"] or [m])[0] for m in env.slack.state.messages("ops") if is_card(m)]
 
         assert mentions(posted, ADA) == 1
 
 
 async def test_the_card_is_edited_at_every_step(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
-        await click(house, "abe", card, APPROVE)
-        once = await reads(house, card, "(1 of 2)")
-        await click(house, "ada", once, APPROVE)
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
+        await click(env, "abe", card, APPROVE)
+        once = await reads(env, card, "(1 of 2)")
+        await click(env, "ada", once, APPROVE)
+        ending = await env.ends(job_of(card))
         states = [state_of(edit) for edit in ending.message["edits"]]
 
         assert "Approvals missing* 1" in str(once["blocks"])
         assert states[0] == "awaiting"
         assert ending.state == "cancelled"
-        assert len({m["ts"] for m in house.slack.state.messages("ops") if is_card(m)}) == 1
+        assert len({m["ts"] for m in env.slack.state.messages("ops") if is_card(m)}) == 1
 
 
 async def test_a_denial_names_who_and_why(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        denied = await deny(house, "abe", card, "the auditors <!channel> need it")
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        denied = await deny(env, "abe", card, "the auditors <!channel> need it")
+        ending = await env.ends(job_of(card))
 
         assert "by @Abe" in ending.card
         assert "the auditors <!channel> need it" in ending.card
         assert "@Rina: denied by @Abe" in ending.reply
         assert "<!channel>" not in str(denied["blocks"])
         assert buttons_of(denied) == {}
-        assert not cancelled(house, card)
+        assert not cancelled(env, card)
 
 
 async def test_of_two_denials_the_second_is_told_in_its_dialog(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        first = (await click(house, "ada", card, DENY)).dialog
-        second = (await click(house, "abe", card, DENY)).dialog
-        await house.slack.people.submits("ada", first, {"reason": "no"})
-        await house.slack.people.submits("abe", second, {"reason": "no, too"})
-        shown = house.slack.state.view_of("abe")
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        first = (await click(env, "ada", card, DENY)).dialog
+        second = (await click(env, "abe", card, DENY)).dialog
+        await env.slack.people.submits("ada", first, {"reason": "no"})
+        await env.slack.people.submits("abe", second, {"reason": "no, too"})
+        shown = env.slack.state.view_of("abe")
 
-        assert house.slack.state.view_of("ada") is None
+        assert env.slack.state.view_of("ada") is None
         assert shown is not None
-        assert "This request was denied by @Ada" in house.slack.state.text_of(shown)
+        assert "This request was denied by @Ada" in env.slack.state.text_of(shown)
 
 
 async def test_the_requester_takes_it_back(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        answer = await click(house, "rina", card, WITHDRAW)
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        answer = await click(env, "rina", card, WITHDRAW)
+        ending = await env.ends(job_of(card))
 
         assert answer.changed_the_card
         assert ending.state == "withdrawn"
         assert "@Rina: withdrawn by @Rina" in ending.reply
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
-        again = await house.looks_up(("prod-eu", job_of(card)))
+        again = await env.looks_up(("prod-eu", job_of(card)))
         assert again["submit"]["text"] == "Cancel the job"
 
 
 async def test_a_request_expires_by_itself_and_the_card_shows_it_soon(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO | {"BOT_APPROVAL_TTL": "1"}) as house:
-        card = await ask(house)
-        await click(house, "ada", card, APPROVE)
+    async with open_approval_environment(tmp_path, TWO | {"BOT_APPROVAL_TTL": "1"}) as env:
+        card = await ask(env)
+        await click(env, "ada", card, APPROVE)
         began = time.monotonic()
-        expired = await shows(house, job_of(card), "expired")
+        expired = await shows(env, job_of(card), "expired")
         took = time.monotonic() - began
-        ending = await house.ends(job_of(card))
+        ending = await env.ends(job_of(card))
 
         assert took < 10.0
         assert buttons_of(expired) == {}
         assert "@Rina: not approved in time" in ending.reply
         assert "Approved before by @Ada" in ending.reply
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
 
 async def test_an_approval_after_its_time_does_nothing_even_before_the_card_shows_it(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
+        card = await ask(env)
         await asyncio.sleep(1.0)
-        answer = await click(house, "ada", card, APPROVE, stale=True)
+        answer = await click(env, "ada", card, APPROVE, stale=True)
 
         assert "run out" in answer.private or "not approved in time" in answer.private
         assert "UTC" in answer.private
-        await house.ends(job_of(card))
-        assert not cancelled(house, card)
+        await env.ends(job_of(card))
+        assert not cancelled(env, card)
 
 
 CHANGES: dict[str, Callable[[RestoreJob], None]] = {
@@ -234,56 +234,56 @@ STATES: dict[str, Callable[[RestoreJob], None]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_another_job_than_was_shown_is_not_cancelled(tmp_path: Path, change: str) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        CHANGES[change](house.atlas.world.job(job_of(card)))
-        await click(house, "ada", card, APPROVE)
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        CHANGES[change](env.atlas.world.job(job_of(card)))
+        await click(env, "ada", card, APPROVE)
+        ending = await env.ends(job_of(card))
 
         assert ending.state == "changed"
         assert "@Rina" in ending.reply
         assert "Approved by @Ada" in ending.reply
         assert "To ask again" in ending.reply
         assert buttons_of(ending.message) == {}
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
 
 @pytest.mark.parametrize("change", STATES)
 async def test_a_job_that_ended_while_it_waited_is_over(tmp_path: Path, change: str) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        STATES[change](house.atlas.world.job(job_of(card)))
-        await click(house, "ada", card, APPROVE)
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        STATES[change](env.atlas.world.job(job_of(card)))
+        await click(env, "ada", card, APPROVE)
+        ending = await env.ends(job_of(card))
 
         assert ending.state == "over"
         assert "@Rina" in ending.reply
         assert "Approved by @Ada" in ending.reply
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
 
 async def test_a_link_that_became_live_meanwhile_is_no_change(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        house.atlas.world.job(job_of(card)).release(house.atlas.world.job(job_of(card)).created_at)
-        await click(house, "ada", card, APPROVE)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        env.atlas.world.job(job_of(card)).release(env.atlas.world.job(job_of(card)).created_at)
+        await click(env, "ada", card, APPROVE)
 
-        assert (await house.ends(job_of(card))).state == "cancelled"
+        assert (await env.ends(job_of(card))).state == "cancelled"
 
 
 async def test_what_failed_can_be_tried_again_and_its_approvals_hold(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        house.atlas.faults.add(GIVES_UP)
-        await click(house, "ada", card, APPROVE)
-        failed = (await house.ends(job_of(card))).message
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        env.atlas.faults.add(GIVES_UP)
+        await click(env, "ada", card, APPROVE)
+        failed = (await env.ends(job_of(card))).message
         retry = buttons_of(failed)
 
         assert set(retry) == {RETRY}
         assert retry[RETRY]["confirm"]
-        assert (await click(house, "rina", failed, RETRY)).changed_the_card
-        ending = await house.slack.until(
-            lambda: (e := house.outcome(job_of(card))) and e.state == "cancelled" and e
+        assert (await click(env, "rina", failed, RETRY)).changed_the_card
+        ending = await env.slack.until(
+            lambda: (e := env.outcome(job_of(card))) and e.state == "cancelled" and e
         )
         assert ending
         assert "Approved by @Ada" in ending.reply
@@ -293,31 +293,31 @@ async def test_what_failed_can_be_tried_again_and_its_approvals_hold(tmp_path: P
 
 
 async def test_what_failed_is_asked_for_anew_when_its_time_is_over(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as house:
-        card = await ask(house)
-        house.atlas.faults.add(GIVES_UP)
-        await click(house, "ada", card, APPROVE)
-        failed = (await house.ends(job_of(card))).message
+    async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
+        card = await ask(env)
+        env.atlas.faults.add(GIVES_UP)
+        await click(env, "ada", card, APPROVE)
+        failed = (await env.ends(job_of(card))).message
         await asyncio.sleep(1.0)
-        answer = await click(house, "rina", failed, RETRY)
+        answer = await click(env, "rina", failed, RETRY)
 
         assert "has run out. Ask again with /cancel-restore. It ended" in answer.private
-        assert house.wire(job_of(card)).count("DELETE") == 1
+        assert env.wire(job_of(card)).count("DELETE") == 1
 
 
 async def test_a_withdrawal_and_the_last_approval_in_the_same_moment_have_one_winner(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
         acks = await asyncio.gather(
-            house.slack.people.clicks("ada", card, APPROVE, stale=True),
-            house.slack.people.clicks("rina", card, WITHDRAW, stale=True),
+            env.slack.people.clicks("ada", card, APPROVE, stale=True),
+            env.slack.people.clicks("rina", card, WITHDRAW, stale=True),
         )
-        ending = await house.ends(job_of(card))
-        said = await house.slack.until(lambda: house.whispers("ada") + house.whispers("rina"))
+        ending = await env.ends(job_of(card))
+        said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("rina"))
 
         assert all(ack.ok for ack in acks)
         assert ending.state in ("withdrawn", "cancelled")
-        assert cancelled(house, card) is (ending.state == "cancelled")
+        assert cancelled(env, card) is (ending.state == "cancelled")
         assert len(said) == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.approvals.clicking import (
+from tests.acceptance.approvals.actions import (
     APPROVE,
     DENY,
     GIVES_UP,
@@ -24,8 +24,8 @@ from tests.acceptance.approvals.clicking import (
     click,
     click_while_deactivated,
     deny,
-    guarded_house,
     job_of,
+    open_approval_environment,
     shows,
 )
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.clicking import Before, Json
-    from tests.acceptance.house import House
+    from tests.acceptance.approvals.actions import Before, Json
+    from tests.acceptance.environment import BotEnvironment
 
 #: All of them but Sam are in the approving group, in vain.
 WITHOUT_RIGHTS = ("sam", "gus", "uma", "ci-bot", "olga", "dan")
@@ -76,10 +76,10 @@ def their_own_team(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
 HERE = ONE | {"BOT_CHANNELS": OPS}
 
 
-async def try_button(house: House, who: str, card: Json, action: str) -> Answer:
+async def try_button(env: BotEnvironment, who: str, card: Json, action: str) -> Answer:
     if who == "dan":
-        return await click_while_deactivated(house, who, card, action)
-    return await click(house, who, card, action, stale=True)
+        return await click_while_deactivated(env, who, card, action)
+    return await click(env, who, card, action, stale=True)
 
 
 @pytest.mark.parametrize(
@@ -90,29 +90,29 @@ async def try_button(house: House, who: str, card: Json, action: str) -> Answer:
 async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withdraws(
     tmp_path: Path, before: Before, http: bool
 ) -> None:
-    async with guarded_house(tmp_path, HERE, http=http, before=before) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, HERE, http=http, before=before) as env:
+        card = await ask(env)
         for who in WITHOUT_RIGHTS:
             for action in (APPROVE, DENY):
-                answer = await try_button(house, who, card, action)
+                answer = await try_button(env, who, card, action)
                 assert answer.private.startswith("You may not approve or deny this request.")
                 assert "@approvers" in answer.private
-            answer = await try_button(house, who, card, WITHDRAW)
+            answer = await try_button(env, who, card, WITHDRAW)
             assert answer.private == (
                 "Only the person who asked can withdraw this request. That is @Rina."
             )
         for action in (APPROVE, DENY):
-            assert "your own request" in (await click(house, "rina", card, action)).private
+            assert "your own request" in (await click(env, "rina", card, action)).private
         for who in ("ada", "abe"):
-            assert "Only the person who asked" in (await click(house, who, card, WITHDRAW)).private
+            assert "Only the person who asked" in (await click(env, who, card, WITHDRAW)).private
 
-        assert house.slack.state.message("ops", card["ts"]) == card
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.slack.state.message("ops", card["ts"]) == card
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
-        assert (await click(house, "ada", card, APPROVE)).changed_the_card
-        await house.ends(job_of(card))
+        assert (await click(env, "ada", card, APPROVE)).changed_the_card
+        await env.ends(job_of(card))
 
-        assert cancelled(house, card)
+        assert cancelled(env, card)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -120,60 +120,60 @@ async def test_after_the_end_everybody_is_told_what_happened_and_nothing_more_is
     tmp_path: Path, end: str
 ) -> None:
     environ = HERE | ({"BOT_APPROVAL_TTL": "1"} if end == "expired" else {})
-    async with guarded_house(tmp_path, environ, before=everybody_is_here) as house:
-        waiting = await ask(house)
-        over = await brought_to(house, waiting, end)
-        deletes = house.wire(job_of(waiting)).count("DELETE")
+    async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
+        waiting = await ask(env)
+        over = await brought_to(env, waiting, end)
+        deletes = env.wire(job_of(waiting)).count("DELETE")
         for who in EVERYBODY:
             for action in (APPROVE, DENY, WITHDRAW):
-                answer = await try_button(house, who, waiting, action)
+                answer = await try_button(env, who, waiting, action)
                 assert SAID_AFTER[end] in answer.private
                 assert "UTC" in answer.private
 
-        assert house.wire(job_of(waiting)).count("DELETE") == deletes
-        now = house.slack.state.message("ops", over["ts"])
+        assert env.wire(job_of(waiting)).count("DELETE") == deletes
+        now = env.slack.state.message("ops", over["ts"])
         assert now is not None
-        assert house.slack.state.text_of(now) == house.slack.state.text_of(over)
+        assert env.slack.state.text_of(now) == env.slack.state.text_of(over)
 
 
 async def test_only_requesters_try_again_what_has_failed(tmp_path: Path) -> None:
     environ = HERE | {"BOT_REQUESTERS": "U0RINA0001,U0ABE00001"}
-    async with guarded_house(tmp_path, environ, before=everybody_is_here) as house:
-        waiting = await ask(house)
-        failed = await brought_to(house, waiting, "failed")
+    async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
+        waiting = await ask(env)
+        failed = await brought_to(env, waiting, "failed")
         for who in ("ada", *WITHOUT_RIGHTS):
-            answer = await try_button(house, who, failed, RETRY)
+            answer = await try_button(env, who, failed, RETRY)
             assert answer.private.startswith("You may not ask for a restore job to be cancelled.")
             assert "@Rina" in answer.private
-        assert house.wire(job_of(waiting)).count("DELETE") == 1
+        assert env.wire(job_of(waiting)).count("DELETE") == 1
 
-        assert (await click(house, "abe", failed, RETRY)).changed_the_card
-        ending = await house.ends(job_of(waiting))
+        assert (await click(env, "abe", failed, RETRY)).changed_the_card
+        ending = await env.ends(job_of(waiting))
 
         assert ending.state == "cancelled"
         assert "@Ada" in ending.reply
         for who in EVERYBODY:
-            answer = await try_button(house, who, failed, RETRY)
+            answer = await try_button(env, who, failed, RETRY)
             assert SAID_AFTER["cancelled"] in answer.private
-        assert house.wire(job_of(waiting)).count("DELETE") == 2
+        assert env.wire(job_of(waiting)).count("DELETE") == 2
 
 
-async def brought_to(house: House, card: Json, end: str) -> Json:
+async def brought_to(env: BotEnvironment, card: Json, end: str) -> Json:
     """Bring a waiting request to one of its ends, and return the card there."""
-    job = house.atlas.world.job(job_of(card))
+    job = env.atlas.world.job(job_of(card))
     if end == "denied":
-        return await deny(house, "ada", card)
+        return await deny(env, "ada", card)
     if end == "withdrawn":
-        await click(house, "rina", card, WITHDRAW)
+        await click(env, "rina", card, WITHDRAW)
     elif end == "over":
         job.cancel()
     elif end == "changed":
         job.snapshot_id = "f" * 24
     elif end == "refused":
-        house.atlas.faults.preset("maintenance")
+        env.atlas.faults.preset("maintenance")
     elif end == "failed":
-        house.atlas.faults.add(GIVES_UP)
+        env.atlas.faults.add(GIVES_UP)
     if end not in ("withdrawn", "expired"):
-        await click(house, "ada", card, APPROVE)
-    await house.ends(job_of(card))
-    return await shows(house, job_of(card), end)
+        await click(env, "ada", card, APPROVE)
+    await env.ends(job_of(card))
+    return await shows(env, job_of(card), end)

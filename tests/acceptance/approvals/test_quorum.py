@@ -10,7 +10,7 @@ import pytest
 from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.atlas import Kind
 from bot.sandbox.slack.faults import Fault
-from tests.acceptance.approvals.clicking import (
+from tests.acceptance.approvals.actions import (
     ABE,
     ADA,
     APPROVE,
@@ -26,21 +26,21 @@ from tests.acceptance.approvals.clicking import (
     cancelled,
     click,
     deny,
-    guarded_house,
     job_of,
+    open_approval_environment,
     reads,
     record_of,
     shows,
 )
-from tests.acceptance.house import state_of
+from tests.acceptance.environment import state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.clicking import Json
-    from tests.acceptance.house import House
+    from tests.acceptance.approvals.actions import Json
+    from tests.acceptance.environment import BotEnvironment
 
 
 ANOTHER_TEAM = (
@@ -51,72 +51,72 @@ ANOTHER_TEAM = (
 
 async def test_two_approvers_in_the_same_moment_are_one_cancellation(tmp_path: Path) -> None:
     """The one whose click came second is told who was first."""
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
         acks = await asyncio.gather(
-            *(house.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
-        ending = await house.ends(job_of(card))
-        said = await house.slack.until(lambda: house.whispers("ada") + house.whispers("abe"))
+        ending = await env.ends(job_of(card))
+        said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("abe"))
 
         assert all(ack.ok for ack in acks)
         assert ending.state == "cancelled"
-        assert house.wire(job_of(card)).count("DELETE") == 1
+        assert env.wire(job_of(card)).count("DELETE") == 1
         assert len(said) == 1
         assert "approved by @Ada" in said[0] or "approved by @Abe" in said[0]
 
 
 async def test_two_of_two_in_the_same_moment_are_both_counted(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
         await asyncio.gather(
-            *(house.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
-        ending = await house.ends(job_of(card))
+        ending = await env.ends(job_of(card))
 
         assert ending.state == "cancelled"
         assert "@Ada" in ending.reply
         assert "@Abe" in ending.reply
-        assert house.whispers("ada") == house.whispers("abe") == []
+        assert env.ephemerals("ada") == env.ephemerals("abe") == []
 
 
 async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
         await asyncio.gather(
-            *(house.slack.people.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
+            *(env.slack.people.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
         )
-        await house.whispered("ada", 2)
-        await reads(house, card, "1 of 2")
-        again = await click(house, "ada", card, APPROVE)
-        waiting = await shows(house, job_of(card), "awaiting")
+        await env.wait_for_ephemerals("ada", 2)
+        await reads(env, card, "1 of 2")
+        again = await click(env, "ada", card, APPROVE)
+        waiting = await shows(env, job_of(card), "awaiting")
 
         said = (
             "You have approved this request already; it needs another person too. "
             "This may be done by @approvers."
         )
-        assert {again.private, *house.whispers("ada")} == {said}
-        assert house.wire(job_of(card)).count("DELETE") == 0
-        assert "Approvals missing 1, until" in house.slack.state.text_of(waiting).replace("*", "")
+        assert {again.private, *env.ephemerals("ada")} == {said}
+        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert "Approvals missing 1, until" in env.slack.state.text_of(waiting).replace("*", "")
 
-        assert (await click(house, "abe", waiting, APPROVE)).changed_the_card
-        await house.ends(job_of(card))
+        assert (await click(env, "abe", waiting, APPROVE)).changed_the_card
+        await env.ends(job_of(card))
 
-        assert cancelled(house, card)
+        assert cancelled(env, card)
 
 
 async def test_one_no_ends_it_whatever_was_approved_before(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, TWO) as house:
-        card = await ask(house)
-        await click(house, "ada", card, APPROVE)
-        denied = await deny(house, "abe", card, "the auditors need it")
-        ending = await house.ends(job_of(card))
+    async with open_approval_environment(tmp_path, TWO) as env:
+        card = await ask(env)
+        await click(env, "ada", card, APPROVE)
+        denied = await deny(env, "abe", card, "the auditors need it")
+        ending = await env.ends(job_of(card))
 
         assert state_of(denied) == "denied"
         assert "@Rina: denied by @Abe" in ending.reply
         assert "the auditors need it" in ending.reply
         assert "Approved before by @Ada" in ending.reply
-        assert not cancelled(house, card)
+        assert not cancelled(env, card)
 
 
 @pytest.mark.parametrize("counts", [True, False])
@@ -124,17 +124,17 @@ async def test_the_requesters_own_yes_counts_only_where_it_may(
     tmp_path: Path, counts: bool
 ) -> None:
     environ = ONE | {"BOT_APPROVERS": f"{RINA},{ADA}", "BOT_SELF_APPROVAL": str(counts).lower()}
-    async with guarded_house(tmp_path, environ) as house:
-        card = await ask(house)
-        answer = await click(house, "rina", card, APPROVE)
+    async with open_approval_environment(tmp_path, environ) as env:
+        card = await ask(env)
+        answer = await click(env, "rina", card, APPROVE)
 
         assert answer.changed_the_card is counts
         if counts:
-            await house.ends(job_of(card))
+            await env.ends(job_of(card))
         else:
             assert "another person must decide" in answer.private
             assert "@Ada" in answer.private
-        assert cancelled(house, card) is counts
+        assert cancelled(env, card) is counts
 
 
 @pytest.mark.parametrize("who", ["gus", "uma", "ci-bot", "olga"])
@@ -148,14 +148,14 @@ async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
 
     ids = {"gus": "U0GUS00001", "uma": "U0UMA00001", "ci-bot": "U0CIBOT001", "olga": OLGA}
     environ = ONE | {"BOT_APPROVERS": ids[who], "BOT_CHANNELS": OPS}
-    async with guarded_house(tmp_path, environ, before=named) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, environ, before=named) as env:
+        card = await ask(env)
 
-        assert (await click(house, who, card, APPROVE)).changed_the_card
-        await house.ends(job_of(card))
+        assert (await click(env, who, card, APPROVE)).changed_the_card
+        await env.ends(job_of(card))
         team = "T0OTHER001" if who == "olga" else "T0SANDBOX1"
 
-        assert cancelled(house, card)
+        assert cancelled(env, card)
         approved = [e for [events] in [record_of(tmp_path).values()] for e in events]
         assert (ids[who], team) in {(e["actor"], e["team"]) for e in approved}
 
@@ -167,8 +167,8 @@ async def test_an_id_of_ours_with_the_team_of_others_is_not_our_person(tmp_path:
         slack.workspace.channel("ops").connected_team_ids = ("T0OTHER001",)
 
     environ = ONE | {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_CHANNELS": OPS}
-    async with guarded_house(tmp_path, environ, before=borrowed) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, environ, before=borrowed) as env:
+        card = await ask(env)
         for who, action, said in (
             ("ada", APPROVE, ANOTHER_TEAM),
             (
@@ -177,46 +177,46 @@ async def test_an_id_of_ours_with_the_team_of_others_is_not_our_person(tmp_path:
                 "Only the person who asked can withdraw this request. That is @Rina.",
             ),
         ):
-            assert await click_from_elsewhere(house, who, card, action) == said
-        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+            assert await click_from_elsewhere(env, who, card, action) == said
+        assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
-async def click_from_elsewhere(house: House, who: str, card: Json, action: str) -> str:
+async def click_from_elsewhere(env: BotEnvironment, who: str, card: Json, action: str) -> str:
     """Deliver a click whose user has an id of ours and the team of another organization."""
-    person = house.slack.workspace.user(who)
-    ours, count = person.team_id, len(house.whispers(who))
+    person = env.slack.workspace.user(who)
+    ours, count = person.team_id, len(env.ephemerals(who))
     person.team_id = "T0OTHER001"
-    clicking = asyncio.ensure_future(house.slack.people.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(env.slack.people.clicks(who, card, action, stale=True))
     await asyncio.sleep(0)
     person.team_id = ours
     await clicking
-    return (await house.whispered(who, count + 1))[-1]
+    return (await env.wait_for_ephemerals(who, count + 1))[-1]
 
 
 async def test_a_group_that_was_emptied_meanwhile_gives_no_rights(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        house.slack.workspace.groups[GROUP].users.clear()
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        env.slack.workspace.groups[GROUP].users.clear()
         for action in (APPROVE, DENY):
-            answer = await click(house, "ada", card, action)
+            answer = await click(env, "ada", card, action)
 
             assert answer.private == (
                 "You may not approve or deny this request. This may be done by @approvers."
             )
-        assert house.wire(job_of(card)).count("DELETE") == 0
+        assert env.wire(job_of(card)).count("DELETE") == 0
 
 
 async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        dialog = (await click(house, "ada", card, DENY)).dialog
-        house.slack.workspace.groups[GROUP].users.clear()
-        await house.slack.people.submits("ada", dialog, {"reason": "still needed"})
-        answer = house.slack.state.view_of("ada")
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        dialog = (await click(env, "ada", card, DENY)).dialog
+        env.slack.workspace.groups[GROUP].users.clear()
+        await env.slack.people.submits("ada", dialog, {"reason": "still needed"})
+        answer = env.slack.state.view_of("ada")
 
         assert answer is not None
-        assert "You may not approve or deny this request." in house.slack.state.text_of(answer)
-        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+        assert "You may not approve or deny this request." in env.slack.state.text_of(answer)
+        assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
 @pytest.mark.parametrize(
@@ -236,57 +236,57 @@ async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_pat
 async def test_when_the_group_cannot_be_read_nobody_approves_and_the_sentence_says_why(
     tmp_path: Path, fault: Fault, why: str
 ) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        house.slack.faults.add("usergroups.users.list", fault, times=3)
-        answer = await click(house, "ada", card, APPROVE)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        env.slack.faults.add("usergroups.users.list", fault, times=3)
+        answer = await click(env, "ada", card, APPROVE)
 
         assert why in answer.private
         assert answer.private.endswith(
             "So it could not be checked who may do this, and nothing was done."
         )
-        assert house.wire(job_of(card)).count("DELETE") == 0
-        assert state_of(await shows(house, job_of(card), "awaiting")) == "awaiting"
+        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
 async def test_a_rate_limited_slack_does_not_take_away_what_was_read_a_moment_ago(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
-        house.slack.faults.add("usergroups.users.list", Fault(kind="ratelimited", seconds=30.0))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
+        env.slack.faults.add("usergroups.users.list", Fault(kind="ratelimited", seconds=30.0))
 
-        assert (await click(house, "ada", card, APPROVE)).changed_the_card
-        await house.ends(job_of(card))
+        assert (await click(env, "ada", card, APPROVE)).changed_the_card
+        await env.ends(job_of(card))
 
 
 async def test_group_look_ups_are_few(tmp_path: Path) -> None:
     """A no comes from memory for a minute; only a yes asks Slack anew."""
-    async with guarded_house(tmp_path, ONE) as house:
-        await house.slack.until(lambda: house.slack.called("usergroups.users.list"))  # the start's
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        await env.slack.until(lambda: env.slack.called("usergroups.users.list"))  # the start's
+        card = await ask(env)
         for _ in range(10):
-            await click(house, "sam", card, APPROVE)
+            await click(env, "sam", card, APPROVE)
 
-        assert len(house.slack.called("usergroups.users.list")) == 2
+        assert len(env.slack.called("usergroups.users.list")) == 2
 
-        await click(house, "ada", card, APPROVE)
-        await house.ends(job_of(card))
+        await click(env, "ada", card, APPROVE)
+        await env.ends(job_of(card))
 
-        assert len(house.slack.called("usergroups.users.list")) == 3
+        assert len(env.slack.called("usergroups.users.list")) == 3
 
 
 async def test_clicks_while_it_runs_say_who_approved(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        card = await ask(house)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        card = await ask(env)
         # Longer than until the card is drawn as running: due after a second, looked for every two.
-        house.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=6.0))
-        await click(house, "ada", card, APPROVE)
-        await shows(house, job_of(card), "cancelling")
+        env.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=6.0))
+        await click(env, "ada", card, APPROVE)
+        await shows(env, job_of(card), "cancelling")
         for who, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
-            answer = await click(house, who, card, action, stale=True)
+            answer = await click(env, who, card, action, stale=True)
 
             assert "This request was approved by @Ada and is running" in answer.private
-        await house.ends(job_of(card))
+        await env.ends(job_of(card))
 
-        assert house.wire(job_of(card)).count("DELETE") == 1
+        assert env.wire(job_of(card)).count("DELETE") == 1

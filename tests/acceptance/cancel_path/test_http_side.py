@@ -13,27 +13,27 @@ import aiohttp
 import pytest
 
 from bot.sandbox.slack import Fault, signed_headers
-from tests.acceptance.house import RUNNING, open_house
+from tests.acceptance.environment import RUNNING, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 FORM = "application/x-www-form-urlencoded"
 
 
-async def get(house: House, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(house.url + path) as answer:
+async def get(env: BotEnvironment, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(env.url + path) as answer:
         return answer.status, await answer.text()
 
 
-async def readiness(house: House, wanted: int, seconds: float = 10.0) -> dict[str, object]:
+async def readiness(env: BotEnvironment, wanted: int, seconds: float = 10.0) -> dict[str, object]:
     """Ask until /readyz has the status that is wanted."""
     async with asyncio.timeout(seconds):
         while True:
-            status, body = await get(house, "/readyz")
+            status, body = await get(env, "/readyz")
             if status == wanted:
                 return dict(json.loads(body))
             await asyncio.sleep(0.1)
@@ -41,36 +41,36 @@ async def readiness(house: House, wanted: int, seconds: float = 10.0) -> dict[st
 
 @pytest.mark.parametrize("http", [False, True])
 async def test_a_bot_that_works_is_alive_and_ready(tmp_path: Path, http: bool) -> None:
-    async with open_house(tmp_path, http=http) as house:
-        assert (await get(house, "/healthz"))[0] == 200
-        ready = await readiness(house, 200)
+    async with open_environment(tmp_path, http=http) as env:
+        assert (await get(env, "/healthz"))[0] == 200
+        ready = await readiness(env, 200)
         assert ready["checks"] == {"slack": "ok", "database": "ok"}
 
 
-async def test_without_its_socket_the_bot_is_alive_and_not_ready(house: House) -> None:
-    await readiness(house, 200)
-    house.slack.faults.add("apps.connections.open", Fault(kind="status", status=503), times=1000)
-    await house.slack.sockets.cut()
-    trouble = await readiness(house, 503, 20)
+async def test_without_its_socket_the_bot_is_alive_and_not_ready(env: BotEnvironment) -> None:
+    await readiness(env, 200)
+    env.slack.faults.add("apps.connections.open", Fault(kind="status", status=503), times=1000)
+    await env.slack.sockets.cut()
+    trouble = await readiness(env, 503, 20)
 
     assert "Socket Mode is not connected" in str(trouble["checks"])
-    assert (await get(house, "/healthz"))[0] == 200
-    house.slack.faults.clear()
-    await readiness(house, 200, 20)
+    assert (await get(env, "/healthz"))[0] == 200
+    env.slack.faults.clear()
+    await readiness(env, 200, 20)
 
 
 async def test_over_http_a_refused_token_is_not_ready(tmp_path: Path) -> None:
-    async with open_house(tmp_path, http=True) as house:
-        house.slack.faults.add("auth.test", Fault(kind="error", code="token_revoked"), times=3)
-        trouble = await readiness(house, 503)
+    async with open_environment(tmp_path, http=True) as env:
+        env.slack.faults.add("auth.test", Fault(kind="error", code="token_revoked"), times=3)
+        trouble = await readiness(env, 503)
 
         assert "token" in str(trouble["checks"])
 
 
-async def test_the_metrics_have_their_names_and_count(house: House) -> None:
-    await house.asks(RUNNING)
-    await house.ends(RUNNING[1])
-    status, page = await get(house, "/metrics")
+async def test_the_metrics_have_their_names_and_count(env: BotEnvironment) -> None:
+    await env.asks(RUNNING)
+    await env.ends(RUNNING[1])
+    status, page = await get(env, "/metrics")
     lines = page.splitlines()
 
     assert status == 200
@@ -136,48 +136,48 @@ MALFORMED = {
 async def test_what_is_not_from_slack_is_refused_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async with open_house(tmp_path, http=True) as house:
-        body, secret = command(" ".join(RUNNING)), house.slack.signing_secret
+    async with open_environment(tmp_path, http=True) as env:
+        body, secret = command(" ".join(RUNNING)), env.slack.signing_secret
         for name, forge in FORGED.items():
-            ack = await house.slack.http.post(body, forge(secret, body))
+            ack = await env.slack.http.post(body, forge(secret, body))
             assert ack.status in (400, 401, 403), (name, ack)
         for name, malformed in MALFORMED.items():
-            ack = await house.slack.http.post(malformed, signed(secret, malformed, time.time()))
+            ack = await env.slack.http.post(malformed, signed(secret, malformed, time.time()))
             assert ack.status is not None, (name, ack)
             assert 400 <= ack.status < 500, (name, ack)
-        assert await status_of_a_huge_body(house) == 413
+        assert await status_of_a_huge_body(env) == 413
 
-        assert house.slack.state.views_of("rina") == []
-        assert house.atlas.deletes() == []
-        await house.asks(RUNNING)
-        assert (await house.ends(RUNNING[1])).state == "cancelled"
+        assert env.slack.state.views_of("rina") == []
+        assert env.atlas.deletes() == []
+        await env.asks(RUNNING)
+        assert (await env.ends(RUNNING[1])).state == "cancelled"
     written = capfd.readouterr()
     assert "Traceback" not in written.out + written.err
 
 
-async def status_of_a_huge_body(house: House) -> int:
+async def status_of_a_huge_body(env: BotEnvironment) -> int:
     huge = b"text=" + b"x" * (2 * 1024 * 1024)
-    headers = signed(house.slack.signing_secret, huge, time.time())
+    headers = signed(env.slack.signing_secret, huge, time.time())
     async with aiohttp.ClientSession() as session:
         answer = await session.post(
-            f"{house.url}/slack/events", data=io.BytesIO(huge), headers=headers
+            f"{env.url}/slack/events", data=io.BytesIO(huge), headers=headers
         )
         return answer.status
 
 
 async def test_a_request_inside_the_window_is_taken(tmp_path: Path) -> None:
-    async with open_house(tmp_path, http=True) as house:
+    async with open_environment(tmp_path, http=True) as env:
         challenge = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"})
         body = challenge.encode()
         at = time.time() - 280
-        headers = signed_headers(house.slack.signing_secret, body, at, "application/json")
-        ack = await house.slack.http.post(body, headers)
+        headers = signed_headers(env.slack.signing_secret, body, at, "application/json")
+        ack = await env.slack.http.post(body, headers)
 
         assert (ack.status, ack.body) in [(200, {"challenge": "abc"}), (200, "abc")]
 
 
-async def test_in_socket_mode_nothing_is_taken_over_http(house: House) -> None:
+async def test_in_socket_mode_nothing_is_taken_over_http(env: BotEnvironment) -> None:
     async with aiohttp.ClientSession() as session:
-        answer = await session.post(f"{house.url}/slack/events", data=command("help"))
+        answer = await session.post(f"{env.url}/slack/events", data=command("help"))
 
         assert answer.status == 404

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.slack import CannotDo
-from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.acceptance.environment import LIVE, RUNNING, open_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 AUTOMATED = "Atlas cancels downloads only, and this is an automated restore to a cluster."
 POINT_IN_TIME = "Atlas cancels downloads only, and this is a point-in-time restore to a cluster."
@@ -50,19 +50,19 @@ REFUSED = [
 async def test_a_job_that_cannot_be_cancelled_gets_its_details_and_one_sentence_why(
     tmp_path: Path, version: str
 ) -> None:
-    async with open_house(tmp_path, {"MONGODB_ATLAS_API_VERSION": version}) as house:
+    async with open_environment(tmp_path, {"MONGODB_ATLAS_API_VERSION": version}) as env:
         for cluster, job, kind, state, why in REFUSED:
-            view = await house.looks_up((cluster, job))
-            shown = house.slack.state.text_of(view)
+            view = await env.looks_up((cluster, job))
+            shown = env.slack.state.text_of(view)
 
             assert all(part in shown for part in (cluster, job, kind, state))
             assert why in shown.splitlines()
             assert not view["submit"]
             with pytest.raises(CannotDo):
-                await house.slack.people.submits("rina", view)
+                await env.slack.people.submits("rina", view)
 
-        assert house.atlas.deletes() == []
-        assert house.slack.state.messages("ops") == []
+        assert env.atlas.deletes() == []
+        assert env.slack.state.messages("ops") == []
 
 
 @pytest.mark.parametrize(
@@ -77,78 +77,78 @@ async def test_a_job_that_cannot_be_cancelled_gets_its_details_and_one_sentence_
     ],
 )
 async def test_a_download_is_cancelled_whatever_its_cluster_and_its_link(
-    house: House, cluster: str, job: str
+    env: BotEnvironment, cluster: str, job: str
 ) -> None:
-    live = house.atlas.world.job(job).state == "live"
-    view = await house.looks_up((cluster, job))
-    shown = house.slack.state.text_of(view)
+    live = env.atlas.world.job(job).state == "live"
+    view = await env.looks_up((cluster, job))
+    shown = env.slack.state.text_of(view)
 
     assert ("live until" in shown) is live
     assert ("the backup may have been fetched already" in shown) is live
     assert ("2, one for each shard" in shown) is (cluster == "orders-sharded")
 
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(job)
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(job)
     assert ending.state == "cancelled"
-    assert house.atlas.world.job(job).state == "cancelled"
+    assert env.atlas.world.job(job).state == "cancelled"
     assert ("link had been live" in ending.reply) is live
 
 
-async def test_the_warning_of_a_live_link_is_an_alert(house: House) -> None:
-    view = await house.looks_up(LIVE)
+async def test_the_warning_of_a_live_link_is_an_alert(env: BotEnvironment) -> None:
+    view = await env.looks_up(LIVE)
 
     alerts = [block for block in view["blocks"] if block["type"] == "alert"]
     assert [alert["level"] for alert in alerts] == ["warning"]
 
 
-async def test_one_shards_part_is_refused_by_atlas_with_its_code(house: House) -> None:
+async def test_one_shards_part_is_refused_by_atlas_with_its_code(env: BotEnvironment) -> None:
     """Nothing in the job tells that it is a part; Atlas refuses its DELETE with 405."""
     shard = ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
-    await house.asks(shard)
-    ending = await house.ends(shard[1])
+    await env.asks(shard)
+    ending = await env.ends(shard[1])
 
     assert ending.state == "refused"
     for text in (ending.card, ending.reply):
         assert "HTTP 405, `ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED`" in text
-    assert house.wire(shard[1])[-3:] == ["GET", "DELETE", "GET"]
+    assert env.wire(shard[1])[-3:] == ["GET", "DELETE", "GET"]
 
 
-async def test_a_job_of_a_flex_cluster_is_explained(house: House) -> None:
-    flex = next(job.id for place, job in house.atlas.world.jobs() if place.flex)
-    shown = house.slack.state.text_of(await house.looks_up(("sketch-flex", flex)))
+async def test_a_job_of_a_flex_cluster_is_explained(env: BotEnvironment) -> None:
+    flex = next(job.id for place, job in env.atlas.world.jobs() if place.flex)
+    shown = env.slack.state.text_of(await env.looks_up(("sketch-flex", flex)))
 
     assert "Atlas cannot cancel restore jobs of flex" in shown
     assert "HTTP 400, `CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API`" in shown
-    assert house.atlas.deletes() == []
+    assert env.atlas.deletes() == []
 
 
 async def test_a_job_that_ended_between_dialog_and_click_is_over_without_a_delete(
-    house: House,
+    env: BotEnvironment,
 ) -> None:
-    view = await house.looks_up(RUNNING)
-    house.atlas.world.job(RUNNING[1]).expire()
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(RUNNING[1])
+    view = await env.looks_up(RUNNING)
+    env.atlas.world.job(RUNNING[1]).expire()
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(RUNNING[1])
 
     assert ending.state == "over"
     assert "had ended" in ending.reply
-    assert house.atlas.deletes() == []
+    assert env.atlas.deletes() == []
 
 
-async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(house: House) -> None:
-    view = await house.looks_up(RUNNING)
-    house.atlas.world.job(RUNNING[1]).snapshot_id = "0" * 24
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(RUNNING[1])
+async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(env: BotEnvironment) -> None:
+    view = await env.looks_up(RUNNING)
+    env.atlas.world.job(RUNNING[1]).snapshot_id = "0" * 24
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(RUNNING[1])
 
     assert ending.state == "changed"
     assert "nothing was done" in ending.reply
-    assert house.atlas.deletes() == []
+    assert env.atlas.deletes() == []
 
 
-async def test_a_link_that_became_live_meanwhile_is_no_change(house: House) -> None:
-    view = await house.looks_up(RUNNING)
-    house.atlas.world.job(RUNNING[1]).release(house.atlas.clock())
-    await house.slack.people.submits("rina", view, {"reason": ""})
+async def test_a_link_that_became_live_meanwhile_is_no_change(env: BotEnvironment) -> None:
+    view = await env.looks_up(RUNNING)
+    env.atlas.world.job(RUNNING[1]).release(env.atlas.clock())
+    await env.slack.people.submits("rina", view, {"reason": ""})
 
-    assert (await house.ends(RUNNING[1])).state == "cancelled"
+    assert (await env.ends(RUNNING[1])).state == "cancelled"

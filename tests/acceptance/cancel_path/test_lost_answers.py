@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.house import RUNNING, TOLD_WITHIN, House
+from tests.acceptance.environment import OUTCOME_TIMEOUT, RUNNING, BotEnvironment
 
 JOB = RUNNING[1]
 
@@ -41,65 +41,65 @@ LOGIN: dict[str, dict[str, Any]] = {
 }
 
 
-def deletes(house: House) -> int:
+def deletes(env: BotEnvironment) -> int:
     """Count the DELETEs that Atlas took up."""
-    return len(house.atlas.deletes(JOB))
+    return len(env.atlas.deletes(JOB))
 
 
-async def ask_all(house: House, faults: dict[str, dict[str, Any]]) -> dict[str, str]:
+async def ask_all(env: BotEnvironment, faults: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Ask for as many new jobs, each with a fault of its DELETE; their ids by the fault's name."""
     jobs = {}
     for name, fault in faults.items():
-        job = house.new_job()
-        await house.asks(job, Fault(method="DELETE", path=job[1], **fault))
+        job = env.new_job()
+        await env.asks(job, Fault(method="DELETE", path=job[1], **fault))
         jobs[name] = job[1]
     return jobs
 
 
-async def test_a_delete_that_worked_is_not_sent_again(house: House) -> None:
-    for name, job in (await ask_all(house, WITH_EFFECT)).items():
-        ending = await house.ends(job)
+async def test_a_delete_that_worked_is_not_sent_again(env: BotEnvironment) -> None:
+    for name, job in (await ask_all(env, WITH_EFFECT)).items():
+        ending = await env.ends(job)
 
         assert ending.state == "cancelled", name
-        assert house.atlas.world.job(job).state == "cancelled", name
-        assert len(house.atlas.deletes(job)) == 1, name
+        assert env.atlas.world.job(job).state == "cancelled", name
+        assert len(env.atlas.deletes(job)) == 1, name
 
 
-async def test_a_delete_without_effect_is_sent_again_after_a_look(house: House) -> None:
-    for name, job in (await ask_all(house, WITHOUT_EFFECT)).items():
-        ending = await house.ends(job)
+async def test_a_delete_without_effect_is_sent_again_after_a_look(env: BotEnvironment) -> None:
+    for name, job in (await ask_all(env, WITHOUT_EFFECT)).items():
+        ending = await env.ends(job)
 
         assert ending.state == "cancelled", name
-        met = [method for method in house.wire(job) if not method.endswith("?")]
+        met = [method for method in env.wire(job) if not method.endswith("?")]
         assert met == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
 
 
-async def test_a_login_in_the_way_of_the_delete_poisons_nothing(house: House) -> None:
-    jobs = await ask_all(house, LOGIN)
+async def test_a_login_in_the_way_of_the_delete_poisons_nothing(env: BotEnvironment) -> None:
+    jobs = await ask_all(env, LOGIN)
     for name, job in jobs.items():
-        assert (await house.ends(job)).state == "cancelled", name
+        assert (await env.ends(job)).state == "cancelled", name
 
-    assert sorted(house.atlas.world.cancellations) == sorted(jobs.values())
+    assert sorted(env.atlas.world.cancellations) == sorted(jobs.values())
 
 
 @pytest.mark.parametrize(
     "kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY, Kind.RESET_BEFORE]
 )
-async def test_one_unreadable_look_is_looked_at_again(house: House, kind: Kind) -> None:
+async def test_one_unreadable_look_is_looked_at_again(env: BotEnvironment, kind: Kind) -> None:
     """In the dialog, before the DELETE, and after it."""
-    house.atlas.faults.add(Fault(kind=kind, method="GET"))
-    view = await house.looks_up(RUNNING)
-    house.atlas.faults.add(
+    env.atlas.faults.add(Fault(kind=kind, method="GET"))
+    view = await env.looks_up(RUNNING)
+    env.atlas.faults.add(
         Fault(kind=kind, method="GET"),
         Fault(kind=Kind.HTML, method="DELETE"),
     )
-    await house.slack.people.submits("rina", view, {"reason": ""})
+    await env.slack.people.submits("rina", view, {"reason": ""})
 
-    assert (await house.ends(JOB)).state == "cancelled"
-    assert deletes(house) == 1
+    assert (await env.ends(JOB)).state == "cancelled"
+    assert deletes(env) == 1
 
 
-async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(house: House) -> None:
+async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(env: BotEnvironment) -> None:
     """Each on a job of its own, all at once: no connection, no answer, no readable answer."""
     lasting: dict[str, tuple[str, Kind]] = {
         "The connection to Atlas broke": ("DELETE", Kind.RESET_BEFORE),
@@ -110,49 +110,49 @@ async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(house: Hous
     }
     jobs = []
     for says, (method, kind) in lasting.items():
-        job = house.new_job()
+        job = env.new_job()
         reads = {"reads": 1000} if kind is Kind.STALE_READ else {}
-        await house.asks(job, Fault(kind=kind, method=method, path=job[1], times=None, **reads))
+        await env.asks(job, Fault(kind=kind, method=method, path=job[1], times=None, **reads))
         jobs.append((job[1], says, method))
     # This one took effect, and only the look after 8 s tells.
-    await house.asks(RUNNING, Fault(kind=Kind.HANG_AFTER, method="DELETE", path=JOB))
+    await env.asks(RUNNING, Fault(kind=Kind.HANG_AFTER, method="DELETE", path=JOB))
     began = time.monotonic()
     for job_id, says, method in jobs:
-        ending = await house.ends(job_id, seconds=TOLD_WITHIN)
+        ending = await env.ends(job_id, seconds=OUTCOME_TIMEOUT)
 
         assert ending.state == "failed"
         for text in (ending.card, ending.reply):
             assert says in text
             assert "cancelled" not in text.lower()
-        assert method == "DELETE" or len(house.atlas.deletes(job_id)) == 0
-    assert (await house.ends(JOB)).state == "cancelled"
-    assert house.atlas.world.cancellations.count(JOB) == 1
-    assert time.monotonic() - began < TOLD_WITHIN
+        assert method == "DELETE" or len(env.atlas.deletes(job_id)) == 0
+    assert (await env.ends(JOB)).state == "cancelled"
+    assert env.atlas.world.cancellations.count(JOB) == 1
+    assert time.monotonic() - began < OUTCOME_TIMEOUT
 
 
-async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(house: House) -> None:
+async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(env: BotEnvironment) -> None:
     """The DELETE worked, and from then on Atlas answers nothing."""
-    view = await house.looks_up(RUNNING)
-    house.atlas.recorder.subscribe(
+    view = await env.looks_up(RUNNING)
+    env.atlas.recorder.subscribe(
         lambda call: (
-            house.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, method="GET", times=None))
+            env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, method="GET", times=None))
             if call.method == "DELETE"
             else None
         )
     )
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(JOB, seconds=TOLD_WITHIN)
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(JOB, seconds=OUTCOME_TIMEOUT)
 
     assert ending.state == "failed"
     assert "The cancellation was sent, but the job could not be read again" in ending.reply
     assert "HTTP 503" in ending.reply
     assert "cancelled" not in ending.reply.lower()
-    assert deletes(house) == 1
+    assert deletes(env) == 1
 
-    house.atlas.faults.clear()
-    await house.slack.people.clicks("rina", ending.message, "cancel_restore_retry")
-    settled = await house.slack.until(
-        lambda: (found := house.outcome(JOB)) and found.state == "cancelled"
+    env.atlas.faults.clear()
+    await env.slack.people.clicks("rina", ending.message, "cancel_restore_retry")
+    settled = await env.slack.until(
+        lambda: (found := env.outcome(JOB)) and found.state == "cancelled"
     )
     assert settled
-    assert deletes(house) == 1
+    assert deletes(env) == 1

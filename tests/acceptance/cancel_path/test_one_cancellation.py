@@ -10,7 +10,14 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from tests.acceptance.house import LIVE, RUNNING, House, is_loading, open_house, state_of
+from tests.acceptance.environment import (
+    LIVE,
+    RUNNING,
+    BotEnvironment,
+    is_loading,
+    open_environment,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +45,7 @@ ENVELOPES = {
 
 
 def wrapping(name: str) -> Before:
-    """Let the Atlas stand-in wrap its answers in one of the ways that the sources allow."""
+    """Let the Atlas fake server wrap its answers in one of the ways that the sources allow."""
 
     def change(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         if kind := ENVELOPES[name]:
@@ -68,33 +75,33 @@ async def test_a_download_is_cancelled(
         "MONGODB_ATLAS_ENVELOPE": str(envelope != "plain").lower(),
         **(SERVICE_ACCOUNT if account else {}),
     }
-    async with open_house(tmp_path, environ, http=http, before=wrapping(envelope)) as house:
-        await house.asks(RUNNING)
-        ending = await house.ends(RUNNING[1])
+    async with open_environment(tmp_path, environ, http=http, before=wrapping(envelope)) as env:
+        await env.asks(RUNNING)
+        ending = await env.ends(RUNNING[1])
 
         assert ending.state == "cancelled"
         assert "Cancelled: Atlas confirms it" in ending.card
         assert "is cancelled. Atlas confirms it." in ending.reply
-        assert house.atlas.world.cancellations == [RUNNING[1]]
-        assert f"/api/atlas/{version}/groups/" in house.atlas.calls[-1].path
-        assert house.slack.complaints == []
+        assert env.atlas.world.cancellations == [RUNNING[1]]
+        assert f"/api/atlas/{version}/groups/" in env.atlas.calls[-1].path
+        assert env.slack.complaints == []
 
 
-async def test_a_warm_cancel_is_three_requests_after_the_submit(house: House) -> None:
+async def test_a_warm_cancel_is_three_requests_after_the_submit(env: BotEnvironment) -> None:
     """GET, DELETE, GET, and no handshake: the nonce is warm."""
-    view = await house.looks_up(RUNNING)
-    since = len(house.atlas.calls)
-    await house.slack.people.submits("rina", view, {"reason": "started by mistake"})
-    await house.ends(RUNNING[1])
+    view = await env.looks_up(RUNNING)
+    since = len(env.atlas.calls)
+    await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
+    await env.ends(RUNNING[1])
 
-    assert house.wire(RUNNING[1], since) == ["GET", "DELETE", "GET"]
-    assert all(call.nonce_reused for call in house.atlas.calls[since:])
+    assert env.wire(RUNNING[1], since) == ["GET", "DELETE", "GET"]
+    assert all(call.nonce_reused for call in env.atlas.calls[since:])
 
 
-async def test_the_dialog_shows_what_will_be_cancelled(house: House) -> None:
-    view = await house.looks_up(RUNNING)
-    shown = house.slack.state.text_of(view)
-    job = house.atlas.world.job(RUNNING[1])
+async def test_the_dialog_shows_what_will_be_cancelled(env: BotEnvironment) -> None:
+    view = await env.looks_up(RUNNING)
+    shown = env.slack.state.text_of(view)
+    job = env.atlas.world.job(RUNNING[1])
 
     for part in ("shop-prod", *RUNNING, job.snapshot_id, "download of a snapshot", "not there yet"):
         assert part in shown
@@ -105,20 +112,22 @@ async def test_the_dialog_shows_what_will_be_cancelled(house: House) -> None:
     assert "Open in Atlas" in shown
 
 
-async def test_a_request_without_approvals_costs_one_card_and_one_reply(house: House) -> None:
-    await house.asks(LIVE)
-    ending = await house.ends(LIVE[1])
+async def test_a_request_without_approvals_costs_one_card_and_one_reply(
+    env: BotEnvironment,
+) -> None:
+    await env.asks(LIVE)
+    ending = await env.ends(LIVE[1])
 
-    assert len(house.slack.state.messages("ops")) == 2
+    assert len(env.slack.state.messages("ops")) == 2
     assert ending.message["edits"] is not None
-    assert "<@U0RINA0001>" in str(house.slack.state.replies(ending.message)[0]["blocks"])
+    assert "<@U0RINA0001>" in str(env.slack.state.replies(ending.message)[0]["blocks"])
 
 
-async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(house: House) -> None:
-    house.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
+async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(env: BotEnvironment) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
     began = time.monotonic()
-    ack = await house.types("rina", " ".join(RUNNING))
-    loading = await house.slack.until(lambda: house.slack.state.view_of("rina"))
+    ack = await env.types("rina", " ".join(RUNNING))
+    loading = await env.slack.until(lambda: env.slack.state.view_of("rina"))
     opened = time.monotonic() - began
 
     assert ack.ok
@@ -126,29 +135,31 @@ async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(house: House) 
     assert loading is not None
     assert is_loading(loading)
 
-    view = await house.dialog("rina")
+    view = await env.dialog("rina")
     assert 3.5 < time.monotonic() - began < 8.0
-    await house.slack.people.submits("rina", view, {"reason": "slow, but sure"})
+    await env.slack.people.submits("rina", view, {"reason": "slow, but sure"})
 
-    assert (await house.ends(RUNNING[1])).state == "cancelled"
-
-
-async def test_a_dialog_that_was_closed_while_atlas_was_slow_changes_nothing(house: House) -> None:
-    house.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
-    await house.types("rina", " ".join(RUNNING))
-    await house.slack.until(lambda: house.slack.state.view_of("rina"))
-    await house.slack.people.closes("rina")
-    await house.slack.until(lambda: bool(house.slack.called("views.update")))
-
-    assert house.slack.state.view_of("rina") is None
-    assert house.slack.state.messages("ops") == []
-    assert house.slack.state.ephemerals("rina") == []
+    assert (await env.ends(RUNNING[1])).state == "cancelled"
 
 
-async def test_card_and_outcome_carry_the_request_for_programs(house: House) -> None:
-    await house.asks(RUNNING)
-    ending = await house.ends(RUNNING[1])
-    reply = house.slack.state.replies(ending.message)[-1]
+async def test_a_dialog_that_was_closed_while_atlas_was_slow_changes_nothing(
+    env: BotEnvironment,
+) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
+    await env.types("rina", " ".join(RUNNING))
+    await env.slack.until(lambda: env.slack.state.view_of("rina"))
+    await env.slack.people.closes("rina")
+    await env.slack.until(lambda: bool(env.slack.called("views.update")))
+
+    assert env.slack.state.view_of("rina") is None
+    assert env.slack.state.messages("ops") == []
+    assert env.slack.state.ephemerals("rina") == []
+
+
+async def test_card_and_outcome_carry_the_request_for_programs(env: BotEnvironment) -> None:
+    await env.asks(RUNNING)
+    ending = await env.ends(RUNNING[1])
+    reply = env.slack.state.replies(ending.message)[-1]
 
     assert ending.message["metadata"]["event_type"] == "cancel_restore"
     payload = ending.message["metadata"]["event_payload"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import FakeSlackServer, Fault, Settings
 from bot.slack.client import MAX_CONNECTIONS
-from tests.acceptance.house import RUNNING, SLACK_TIME, open_house
+from tests.acceptance.environment import RUNNING, SLACK_TIME, open_environment
 from tests.support.stream import streaming
 
 if TYPE_CHECKING:
@@ -28,32 +28,32 @@ async def test_a_stream_of_commands_through_a_refresh_loses_none(tmp_path: Path)
     def drops(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         slack.world.settings = Settings(lost_envelopes="drop", latency=0.02)
 
-    async with open_house(tmp_path, before=drops) as house:
-        sockets = house.slack.sockets
+    async with open_environment(tmp_path, before=drops) as env:
+        sockets = env.slack.sockets
         await sockets.cut()  # the second connection comes at once
-        await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
-        async with streaming(house.slack, every=EVERY) as stream:
+        await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+        async with streaming(env.slack, every=EVERY) as stream:
             await sockets.disconnect("refresh_requested", grace=1.5)
-            await house.slack.until(lambda: sockets.connections == 4, SLACK_TIME)
-            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 4, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
 
         assert (stream.unanswered, stream.slowest < SLACK_WAITS) == (0, True)
-        assert house.slack.complaints == []
+        assert env.slack.complaints == []
 
 
 async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_loses_none(
     tmp_path: Path,
 ) -> None:
-    async with open_house(tmp_path) as house:
-        sockets = house.slack.sockets
-        async with streaming(house.slack, every=EVERY) as stream:
+    async with open_environment(tmp_path) as env:
+        sockets = env.slack.sockets
+        async with streaming(env.slack, every=EVERY) as stream:
             await sockets.cut()
-            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
             await sockets.cut(count=1)
-            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
             sockets.half_open(count=1)
-            await house.slack.until(lambda: sockets.connections == 1, SLACK_TIME)
-            await house.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 1, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
             await asyncio.sleep(EVERY)
 
         away = [ack for ack in stream.acks if ack.error == "dispatch_failed"]
@@ -62,26 +62,26 @@ async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_lose
 
 
 async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house:
-        sockets = house.slack.sockets
-        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
-        commands = (house.types("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
+    async with open_environment(tmp_path) as env:
+        sockets = env.slack.sockets
+        env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        commands = (env.types("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await sockets.cut()
 
-        await house.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)
+        await env.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)
 
 
 async def test_dialogs_that_hang_hold_up_no_outcome(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house:
-        view = await house.looks_up(RUNNING)
-        house.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
-        commands = (house.types("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
+    async with open_environment(tmp_path) as env:
+        view = await env.looks_up(RUNNING)
+        env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        commands = (env.types("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
-        await house.slack.people.submits("rina", view, {"reason": "started by mistake"})
+        await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
-        ending = await house.ends(RUNNING[1], seconds=SLACK_WAITS)
+        ending = await env.ends(RUNNING[1], seconds=SLACK_WAITS)
 
     assert ending.state == "cancelled"

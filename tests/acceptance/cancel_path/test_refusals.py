@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.house import TOLD_WITHIN, open_house
+from tests.acceptance.environment import OUTCOME_TIMEOUT, open_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.house import Ending, House
+    from tests.acceptance.environment import BotEnvironment, Ending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,40 +138,40 @@ def check(ending: Ending, error: Error) -> None:
         assert "cancelled" not in text.lower()
 
 
-async def test_a_no_to_the_first_look_is_said_in_the_dialog(house: House) -> None:
+async def test_a_no_to_the_first_look_is_said_in_the_dialog(env: BotEnvironment) -> None:
     for name, error in NOES.items():
-        job = house.new_job()
-        house.atlas.faults.add(error.at("GET", job[1]))
-        view = await house.looks_up(job)
-        shown = house.slack.state.text_of(view)
+        job = env.new_job()
+        env.atlas.faults.add(error.at("GET", job[1]))
+        view = await env.looks_up(job)
+        shown = env.slack.state.text_of(view)
 
         assert error.says in shown, name
         assert error.terms in shown, name
         assert not view["submit"], name
 
 
-async def test_a_no_to_the_runners_look_refuses_the_request(house: House) -> None:
+async def test_a_no_to_the_runners_look_refuses_the_request(env: BotEnvironment) -> None:
     for error in NOES.values():
-        job = house.new_job()
-        await house.asks(job, error.at("GET", job[1]))
+        job = env.new_job()
+        await env.asks(job, error.at("GET", job[1]))
 
-        check(await house.ends(job[1]), error)
-    assert house.atlas.deletes() == []
+        check(await env.ends(job[1]), error)
+    assert env.atlas.deletes() == []
 
 
-async def test_a_no_to_the_delete_refuses_the_request(house: House) -> None:
+async def test_a_no_to_the_delete_refuses_the_request(env: BotEnvironment) -> None:
     """The job is read once more, and one DELETE is all that is sent."""
     for name, error in NOES.items():
-        job = house.new_job()
-        await house.asks(job, error.at("DELETE", job[1]))
+        job = env.new_job()
+        await env.asks(job, error.at("DELETE", job[1]))
 
-        check(await house.ends(job[1]), error)
-        wire = house.wire(job[1])
+        check(await env.ends(job[1]), error)
+        wire = env.wire(job[1])
         key = error.fault.get("kind") is Kind.REFUSE_KEY  # asked once more, with a new handshake
         assert wire[-1] == "GET", name
         sent = [method for method in wire if method.startswith("DELETE")]
         assert sent == (["DELETE?", "DELETE?"] if key else ["DELETE"]), name
-    assert house.atlas.world.cancellations == []
+    assert env.atlas.world.cancellations == []
 
 
 @pytest.mark.parametrize("envelope", ["plain", "content", "envelope"])
@@ -186,92 +186,92 @@ async def test_the_old_api_and_envelopes_hide_no_refusal(tmp_path: Path, envelop
         "MONGODB_ATLAS_API_VERSION": "v1.0",
         "MONGODB_ATLAS_ENVELOPE": str(envelope != "plain").lower(),
     }
-    async with open_house(tmp_path, environ, before=wrap) as house:
+    async with open_environment(tmp_path, environ, before=wrap) as env:
         for name in ("403 of the access list", "404 of the job", "405 of a maintenance"):
             for method in ("GET", "DELETE"):
-                error, job = NOES[name], house.new_job()
-                await house.asks(job, error.at(method, job[1]))
+                error, job = NOES[name], env.new_job()
+                await env.asks(job, error.at(method, job[1]))
 
-                check(await house.ends(job[1]), error)
+                check(await env.ends(job[1]), error)
         for fault in ({"kind": Kind.REFUSE_KEY}, {"kind": Kind.STATUS, "status": 503}):
-            job = house.new_job()
-            await house.asks(job, Fault(method="DELETE", path=job[1], **fault))
+            job = env.new_job()
+            await env.asks(job, Fault(method="DELETE", path=job[1], **fault))
 
-            assert (await house.ends(job[1])).state == "cancelled"
+            assert (await env.ends(job[1])).state == "cancelled"
 
 
-async def test_a_short_limit_is_waited_out_at_every_step(house: House) -> None:
-    job = house.new_job()
+async def test_a_short_limit_is_waited_out_at_every_step(env: BotEnvironment) -> None:
+    job = env.new_job()
     limit = {"kind": Kind.STATUS, "status": 429, "retry_after": 1, "path": job[1]}
-    house.atlas.faults.add(Fault(method="GET", **limit))
-    await house.asks(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
+    env.atlas.faults.add(Fault(method="GET", **limit))
+    await env.asks(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
 
-    assert (await house.ends(job[1])).state == "cancelled"
+    assert (await env.ends(job[1])).state == "cancelled"
 
 
-async def test_try_again_looks_again_in_the_same_dialog(house: House) -> None:
-    job = house.new_job()
-    house.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
-    view = await house.looks_up(job)
+async def test_try_again_looks_again_in_the_same_dialog(env: BotEnvironment) -> None:
+    job = env.new_job()
+    env.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
+    view = await env.looks_up(job)
 
-    assert LONG_LIMIT.says in house.slack.state.text_of(view)
-    assert LONG_LIMIT.terms in house.slack.state.text_of(view)
+    assert LONG_LIMIT.says in env.slack.state.text_of(view)
+    assert LONG_LIMIT.terms in env.slack.state.text_of(view)
 
     (actions,) = [block for block in view["blocks"] if block["type"] == "actions"]
     (again,) = actions["elements"]
-    await house.slack.people.clicks("rina", view, again["action_id"])
-    await house.slack.until(lambda: (house.slack.state.view_of("rina") or {}).get("submit"))
-    ready = house.slack.state.view_of("rina") or {}
+    await env.slack.people.clicks("rina", view, again["action_id"])
+    await env.slack.until(lambda: (env.slack.state.view_of("rina") or {}).get("submit"))
+    ready = env.slack.state.view_of("rina") or {}
     assert ready["submit"]["text"] == "Cancel the job"
     assert ready["id"] == view["id"]
 
 
-async def test_lasting_troubles_are_told_within_their_time(house: House) -> None:
+async def test_lasting_troubles_are_told_within_their_time(env: BotEnvironment) -> None:
     """All of them at once: at the runner's look and at the DELETE, each on a job of its own."""
     struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
     jobs = []
     for error, method in struck:
-        job = house.new_job()
-        await house.asks(job, error.at(method, job[1]))
+        job = env.new_job()
+        await env.asks(job, error.at(method, job[1]))
         jobs.append((job, error, method))
-    people = [await asks_in_vain(house, *each) for each in IN_VAIN]
+    people = [await asks_in_vain(env, *each) for each in IN_VAIN]
     began = time.monotonic()
     for job, error, method in jobs:
-        ending = await house.ends(job[1], seconds=TOLD_WITHIN)
+        ending = await env.ends(job[1], seconds=OUTCOME_TIMEOUT)
 
         check(ending, error)
         assert ("Nothing was done." in ending.reply) is (method == "GET")
         assert "[Try again]" in ending.card
     for who, error in people:
-        shown = house.slack.state.text_of(await house.dialog(who, seconds=TOLD_WITHIN))
+        shown = env.slack.state.text_of(await env.dialog(who, seconds=OUTCOME_TIMEOUT))
 
         assert error.says in shown
         assert error.terms in shown
         assert "[Try again]" in shown
-    assert time.monotonic() - began < TOLD_WITHIN
-    assert house.atlas.world.cancellations == []
+    assert time.monotonic() - began < OUTCOME_TIMEOUT
+    assert env.atlas.world.cancellations == []
 
 
 #: Who waits for the dialog at the same time, and for what.
 IN_VAIN = (("rina", "500"), ("ada", "503"), ("abe", "429 without Retry-After"))
 
 
-async def asks_in_vain(house: House, who: str, name: str) -> tuple[str, Error]:
-    job, error = house.new_job(), TROUBLES[name]
-    house.atlas.faults.add(error.at("GET", job[1]))
-    await house.types(who, " ".join(job))
+async def asks_in_vain(env: BotEnvironment, who: str, name: str) -> tuple[str, Error]:
+    job, error = env.new_job(), TROUBLES[name]
+    env.atlas.faults.add(error.at("GET", job[1]))
+    await env.types(who, " ".join(job))
     return who, error
 
 
-async def test_a_failed_request_can_be_tried_again_from_its_card(house: House) -> None:
-    job = house.new_job()
-    await house.asks(job, LONG_LIMIT.at("DELETE", job[1], times=1))
-    failed = await house.ends(job[1])
+async def test_a_failed_request_can_be_tried_again_from_its_card(env: BotEnvironment) -> None:
+    job = env.new_job()
+    await env.asks(job, LONG_LIMIT.at("DELETE", job[1], times=1))
+    failed = await env.ends(job[1])
 
     assert failed.state == "failed"
-    await house.slack.people.clicks("rina", failed.message, "cancel_restore_retry")
-    ended = await house.slack.until(
-        lambda: (found := house.outcome(job[1])) and found.state == "cancelled"
+    await env.slack.people.clicks("rina", failed.message, "cancel_restore_retry")
+    ended = await env.slack.until(
+        lambda: (found := env.outcome(job[1])) and found.state == "cancelled"
     )
     assert ended
-    assert house.atlas.world.cancellations == [job[1]]
+    assert env.atlas.world.cancellations == [job[1]]

@@ -12,7 +12,7 @@ import pytest
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.house import House, connected, environment
+from tests.acceptance.environment import BotEnvironment, connected, environment
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
@@ -36,34 +36,34 @@ ODD: tuple[dict[str, Any], ...] = (
 )
 
 
-async def a_busy_session(house: House) -> None:
+async def a_busy_session(env: BotEnvironment) -> None:
     """Look at live links, cancel, fail, be refused, type nonsense, be forged."""
     for cluster, job in DOWNLOADS:
-        await house.looks_up((cluster, job), "ada")
+        await env.looks_up((cluster, job), "ada")
     for fault in ODD:
-        place, job = house.new_job("orders-sharded", live=True)
-        await house.asks((place, job), Fault(path=job, **fault))
-        await house.ends(job, seconds=20)
-    await house.asks(DOWNLOADS[0], reason="the reason")
-    await house.ends(DOWNLOADS[0][1])
-    await house.types("rina", "nonsense with no sense at all")
-    await house.types("rina", "help")
-    await house.whispered("rina", 2)
-    await forge(house)
+        place, job = env.new_job("orders-sharded", live=True)
+        await env.asks((place, job), Fault(path=job, **fault))
+        await env.ends(job, seconds=20)
+    await env.asks(DOWNLOADS[0], reason="the reason")
+    await env.ends(DOWNLOADS[0][1])
+    await env.types("rina", "nonsense with no sense at all")
+    await env.types("rina", "help")
+    await env.wait_for_ephemerals("rina", 2)
+    await forge(env)
 
 
-async def forge(house: House) -> None:
+async def forge(env: BotEnvironment) -> None:
     """Post to the bot without a signature; the answer may not help."""
-    if not house.slack.http.request_url:
+    if not env.slack.http.request_url:
         return
-    answer = await house.slack.http.post(b"payload=x", {"Content-Type": "application/json"})
+    answer = await env.slack.http.post(b"payload=x", {"Content-Type": "application/json"})
 
     assert answer.status in (400, 401, 403)
 
 
-def needles(house: House) -> dict[str, str]:
+def needles(env: BotEnvironment) -> dict[str, str]:
     """Name what may be nowhere."""
-    slack = house.slack.workspace.app
+    slack = env.slack.workspace.app
     return {
         "download link": PLANTED_SECRET,
         "archive": ".tar.gz",
@@ -97,10 +97,10 @@ async def test_no_secret_and_no_download_link_is_anywhere(
             environ["MONGODB_ATLAS_CLIENT_SECRET"] = CLIENT_SECRET
         with BotProcess(environ) as process:
             await process.ready()
-            house = House(slack=slack, atlas=atlas, bot=process, folder=tmp_path)
-            await connected(house, http=http)
-            await a_busy_session(house)
-            pages = [await get(house, path) for path in ("/metrics", "/readyz", "/healthz")]
+            env = BotEnvironment(slack=slack, atlas=atlas, bot=process, folder=tmp_path)
+            await connected(env, http=http)
+            await a_busy_session(env)
+            pages = [await get(env, path) for path in ("/metrics", "/readyz", "/healthz")]
             code = await process.stop()
             places = {
                 "log": process.log,
@@ -116,7 +116,7 @@ async def test_no_secret_and_no_download_link_is_anywhere(
         assert places["log"].count("debug") + places["log"].count("DEBUG") > 50
         assert ('"trace_id": "0x' in places["log"]) is traced
         for place, text in places.items():
-            for name, secret in needles(house).items():
+            for name, secret in needles(env).items():
                 assert secret not in text, f"{name} in {place}: …{around(text, secret)}…"
 
 
@@ -125,8 +125,8 @@ def content(folder: Path) -> str:
     return "".join(file.read_bytes().decode("latin-1") for file in folder.iterdir())
 
 
-async def get(house: House, path: str) -> str:
-    async with aiohttp.ClientSession() as session, session.get(house.url + path) as answer:
+async def get(env: BotEnvironment, path: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(env.url + path) as answer:
         return await answer.text()
 
 

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.sandbox.atlas import PROJECT_ID
-from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.acceptance.environment import LIVE, RUNNING, open_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 JOB = RUNNING[1]
 
@@ -75,10 +75,10 @@ RIGHT = {
 async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
     tmp_path: Path, http: bool
 ) -> None:
-    async with open_house(tmp_path, http=http) as house:
+    async with open_environment(tmp_path, http=http) as env:
         for count, (name, (typed, piece)) in enumerate(WRONG.items(), 1):
-            ack = await house.types("rina", typed)
-            said = (await house.whispered("rina", count))[-1]
+            ack = await env.types("rina", typed)
+            said = (await env.wait_for_ephemerals("rina", count))[-1]
 
             assert ack.ok, name
             assert piece in said, (name, said)
@@ -86,87 +86,87 @@ async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
             assert "prod-eu 5b622f9287d9d6039aa3fd87" in said, (name, said)
             assert len(said) < 1000
 
-        assert house.slack.state.views_of("rina") == []
-        assert house.slack.state.messages("ops") == []
-        assert house.slack.complaints == []
-        assert not any("restoreJobs" in call.path for call in house.atlas.calls)
+        assert env.slack.state.views_of("rina") == []
+        assert env.slack.state.messages("ops") == []
+        assert env.slack.complaints == []
+        assert not any("restoreJobs" in call.path for call in env.atlas.calls)
 
 
-async def test_what_is_meant_opens_the_dialog(house: House) -> None:
+async def test_what_is_meant_opens_the_dialog(env: BotEnvironment) -> None:
     for name, typed in RIGHT.items():
-        before = house.slack.state.view_of("rina")
-        await house.types("rina", typed)
-        view = await house.dialog("rina", before)
+        before = env.slack.state.view_of("rina")
+        await env.types("rina", typed)
+        view = await env.dialog("rina", before)
 
-        assert JOB in house.slack.state.text_of(view), name
+        assert JOB in env.slack.state.text_of(view), name
         assert view["submit"], name
 
-    assert house.slack.state.ephemerals("rina") == []
+    assert env.slack.state.ephemerals("rina") == []
 
 
 @pytest.mark.parametrize("typed", ["", "“”", "\u200b\u2060\ufeff", "<!channel>", "prod-eu", JOB])
 async def test_what_names_no_job_or_no_cluster_is_answered_with_a_dialog_or_a_sentence(
-    house: House, typed: str
+    env: BotEnvironment, typed: str
 ) -> None:
-    ack = await house.types("rina", typed)
+    ack = await env.types("rina", typed)
 
     assert ack.ok
-    await house.slack.until(
-        lambda: bool(house.slack.state.ephemerals("rina") or house.slack.state.views_of("rina"))
+    await env.slack.until(
+        lambda: bool(env.slack.state.ephemerals("rina") or env.slack.state.views_of("rina"))
     )
-    assert house.slack.complaints == []
+    assert env.slack.complaints == []
 
 
-async def test_help_is_private_and_shows_examples(house: House) -> None:
-    await house.types("rina", "help")
-    (said,) = await house.whispered("rina")
+async def test_help_is_private_and_shows_examples(env: BotEnvironment) -> None:
+    await env.types("rina", "help")
+    (said,) = await env.wait_for_ephemerals("rina")
 
     assert "/cancel-restore CLUSTER JOB_ID" in said
     assert "shop-prod" in said
-    assert house.slack.state.messages("ops") == []
+    assert env.slack.state.messages("ops") == []
 
 
 async def test_a_command_in_a_direct_message_works_and_says_where_the_card_is(
-    house: House,
+    env: BotEnvironment,
 ) -> None:
-    where = house.slack.state.dm("rina")
-    view = await house.looks_up(RUNNING, where=where)
-    shown = house.slack.state.text_of(view)
+    where = env.slack.state.dm("rina")
+    view = await env.looks_up(RUNNING, where=where)
+    shown = env.slack.state.text_of(view)
 
     assert "direct messages with the bot" in shown
-    await house.slack.people.submits("rina", view, {"reason": "from my sofa"})
-    ending = await house.ends(JOB, where)
+    await env.slack.people.submits("rina", view, {"reason": "from my sofa"})
+    ending = await env.ends(JOB, where)
     assert ending.state == "cancelled"
     assert "typed in a direct message" in ending.card
 
 
 @pytest.mark.parametrize("channel", ["quiet", "lobby"])
 async def test_where_the_bot_may_not_post_the_card_goes_to_the_direct_message(
-    house: House, channel: str
+    env: BotEnvironment, channel: str
 ) -> None:
-    view = await house.looks_up(LIVE, where=channel)
-    shown = house.slack.state.text_of(view)
+    view = await env.looks_up(LIVE, where=channel)
+    shown = env.slack.state.text_of(view)
 
     assert "The bot cannot post here: it is not in this channel." in shown
     assert "The card goes to your direct messages with the bot." in shown
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(LIVE[1], house.slack.state.dm("rina"))
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(LIVE[1], env.slack.state.dm("rina"))
     assert ending.state == "cancelled"
-    assert house.slack.state.messages(channel) == []
-    assert "direct messages with the bot" in house.slack.state.text_of(
-        house.slack.state.view_of("rina") or {}
+    assert env.slack.state.messages(channel) == []
+    assert "direct messages with the bot" in env.slack.state.text_of(
+        env.slack.state.view_of("rina") or {}
     )
 
 
-async def test_a_bot_that_was_removed_after_the_look_falls_back_too(house: House) -> None:
+async def test_a_bot_that_was_removed_after_the_look_falls_back_too(env: BotEnvironment) -> None:
     """It could post when the dialog was drawn; the post itself is refused."""
-    view = await house.looks_up(RUNNING)
-    house.slack.workspace.channel("ops").members.discard(house.slack.workspace.app.bot_user)
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(JOB, house.slack.state.dm("rina"))
+    view = await env.looks_up(RUNNING)
+    env.slack.workspace.channel("ops").members.discard(env.slack.workspace.app.bot_user)
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(JOB, env.slack.state.dm("rina"))
 
     assert ending.state == "cancelled"
-    assert house.slack.state.messages("ops") == []
+    assert env.slack.state.messages("ops") == []
 
 
 #: Anything a keyboard or a clipboard can hold, mixed with what the grammar knows.
@@ -184,20 +184,20 @@ TEXTS = st.one_of(
 
 async def test_nothing_typed_is_ever_ignored(tmp_path: Path) -> None:
     """Each text gets an ack, and then a dialog, a look-up, or a private sentence."""
-    async with open_house(tmp_path) as house:
+    async with open_environment(tmp_path) as env:
         loop = asyncio.get_running_loop()
 
         async def answered(text: str) -> None:
-            seen = len(house.slack.state.ephemerals("rina"))
-            opened = len(house.slack.called("views.open"))
-            ack = await house.types("rina", text)
-            await house.slack.until(
+            seen = len(env.slack.state.ephemerals("rina"))
+            opened = len(env.slack.called("views.open"))
+            ack = await env.types("rina", text)
+            await env.slack.until(
                 lambda: (
-                    len(house.slack.state.ephemerals("rina")) > seen
-                    or len(house.slack.called("views.open")) > opened
+                    len(env.slack.state.ephemerals("rina")) > seen
+                    or len(env.slack.called("views.open")) > opened
                 )
             )
-            for message in house.slack.state.ephemerals("rina")[seen:]:
+            for message in env.slack.state.ephemerals("rina")[seen:]:
                 assert "<!channel>" not in str(message["blocks"])
             assert ack.ok
 
@@ -207,5 +207,5 @@ async def test_nothing_typed_is_ever_ignored(tmp_path: Path) -> None:
             asyncio.run_coroutine_threadsafe(answered(text), loop).result(20)
 
         await asyncio.to_thread(everything)
-        assert house.slack.complaints == []
-        assert house.atlas.deletes() == []
+        assert env.slack.complaints == []
+        assert env.atlas.deletes() == []

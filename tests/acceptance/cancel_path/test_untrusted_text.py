@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
-from tests.acceptance.house import RUNNING, open_house
+from tests.acceptance.environment import RUNNING, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 JOB = RUNNING[1]
 
@@ -61,7 +61,7 @@ def mrkdwn(thing: object) -> Iterator[str]:
             yield from mrkdwn(value)
 
 
-def sent(house: House) -> list[dict[str, object]]:
+def sent(env: BotEnvironment) -> list[dict[str, object]]:
     """Return what Slack got by the Web API, with JSON arguments as values."""
 
     def parsed(value: object) -> object:
@@ -70,11 +70,11 @@ def sent(house: House) -> list[dict[str, object]]:
         except ValueError:
             return value
 
-    return [{k: parsed(v) for k, v in call.args.items()} for call in house.slack.calls]
+    return [{k: parsed(v) for k, v in call.args.items()} for call in env.slack.calls]
 
 
-def check(house: House) -> None:
-    for text in [text for call in sent(house) for text in mrkdwn(call)]:
+def check(env: BotEnvironment) -> None:
+    for text in [text for call in sent(env) for text in mrkdwn(call)]:
         ours = OURS.sub("", text)
         # A quote mark begins a line; every other angle bracket is escaped.
         ours = re.sub(r"^>", "", ours, flags=re.MULTILINE)
@@ -89,27 +89,29 @@ def nasty_project(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
 
 async def test_reasons_and_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     """A project whose name calls the channel, and a reason that pretends to be the bot."""
-    async with open_house(tmp_path, before=nasty_project) as house:
-        await house.asks(RUNNING, reason=NASTY)
-        ending = await house.ends(JOB)
+    async with open_environment(tmp_path, before=nasty_project) as env:
+        await env.asks(RUNNING, reason=NASTY)
+        ending = await env.ends(JOB)
 
         assert ending.state == "cancelled"
-        check(house)
-        assert any("&lt;!channel&gt;" in text for call in sent(house) for text in mrkdwn(call))
-        assert house.slack.complaints == []
+        check(env)
+        assert any("&lt;!channel&gt;" in text for call in sent(env) for text in mrkdwn(call))
+        assert env.slack.complaints == []
         # Each line of the reason is quoted, so that none can pass for the bot's own.
         assert "\n>*Approved by*" in ending.card
 
 
-async def test_a_reason_of_full_length_fits(house: House) -> None:
-    await house.asks(RUNNING, reason="<&>" * 1000)
+async def test_a_reason_of_full_length_fits(env: BotEnvironment) -> None:
+    await env.asks(RUNNING, reason="<&>" * 1000)
 
-    assert (await house.ends(JOB)).state == "cancelled"
-    check(house)
+    assert (await env.ends(JOB)).state == "cancelled"
+    check(env)
 
 
 @pytest.mark.parametrize("detail", [NASTY, "see https://restore-x.invalid/secret.tar.gz"])
-async def test_what_atlas_explains_never_reaches_slack_raw(house: House, detail: str) -> None:
+async def test_what_atlas_explains_never_reaches_slack_raw(
+    env: BotEnvironment, detail: str
+) -> None:
     """Error details and codes are from outside too; `{address}` is where the fault puts its own."""
     fault = Fault(
         kind=Kind.ERROR,
@@ -118,26 +120,26 @@ async def test_what_atlas_explains_never_reaches_slack_raw(house: House, detail:
         path=JOB,
         times=None,
     )
-    view = await house.looks_up(RUNNING)
-    house.atlas.faults.add(fault)
-    await house.slack.people.submits("rina", view, {"reason": ""})
-    ending = await house.ends(JOB)
-    await house.looks_up(RUNNING)
+    view = await env.looks_up(RUNNING)
+    env.atlas.faults.add(fault)
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(JOB)
+    await env.looks_up(RUNNING)
 
     assert ending.state == "refused"
-    check(house)
-    for text in texts(sent(house)):
+    check(env)
+    for text in texts(sent(env)):
         assert "evil.invalid" not in text
         assert "tar.gz" not in text
 
 
-async def test_what_was_typed_comes_back_harmless(house: House) -> None:
+async def test_what_was_typed_comes_back_harmless(env: BotEnvironment) -> None:
     for count, typed in enumerate(
         ("<!channel> a b", "<https://evil.invalid|x> y", "`*_~ x y", "&lt;!here&gt; x y"), 1
     ):
-        await house.types("rina", typed)
-        await house.whispered("rina", count)
-    for message in house.slack.state.ephemerals("rina"):
+        await env.types("rina", typed)
+        await env.wait_for_ephemerals("rina", count)
+    for message in env.slack.state.ephemerals("rina"):
         for text in mrkdwn(message["blocks"]):
             assert "<" not in text
             assert ">" not in text

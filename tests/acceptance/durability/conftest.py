@@ -31,7 +31,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewLedger:
-    """Make empty databases of one kind, for houses side by side, and give their URLs."""
+    """Make empty databases of one kind, for environments side by side, and give their URLs."""
     if kind == "sqlite":
         numbers = count(1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.acceptance.house import LIVE, RUNNING, House, open_house
-from tests.acceptance.job_search.town import (
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
+from tests.acceptance.job_search.worlds import (
     Json,
     backup_calls,
     job_in,
@@ -21,103 +21,103 @@ if TYPE_CHECKING:
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
 
 
-async def home_with(house: House, who: str, word: str, seconds: float = 10.0) -> Json:
+async def home_with(env: BotEnvironment, who: str, word: str, seconds: float = 10.0) -> Json:
     def shown() -> Json | None:
-        home = house.slack.state.home_of(who)
-        return home if home and word in house.slack.state.text_of(home) else None
+        home = env.slack.state.home_of(who)
+        return home if home and word in env.slack.state.text_of(home) else None
 
-    home = await house.slack.until(shown, seconds)
+    home = await env.slack.until(shown, seconds)
     assert home
     return home
 
 
-async def opened(house: House, who: str, word: str = "As of") -> Json:
-    await house.slack.people.opens_home(who)
-    return await home_with(house, who, word)
+async def opened(env: BotEnvironment, who: str, word: str = "As of") -> Json:
+    await env.slack.people.opens_home(who)
+    return await home_with(env, who, word)
 
 
 async def test_it_shows_what_can_be_cancelled_with_a_button_that_works(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house:
-        home = await opened(house, "rina")
+    async with open_environment(tmp_path) as env:
+        home = await opened(env, "rina")
         value = f"5b6212af90dc76637950a2c6 {' '.join(LIVE)}"
-        await house.slack.people.clicks("rina", home, "cancel_restore_open", value=value)
-        view = await view_with(house, "Download link")
-        ack = await house.slack.people.submits("rina", view, {"reason": "x"})
-        await house.slack.until(lambda: LIVE[1] in house.atlas.world.cancellations)
+        await env.slack.people.clicks("rina", home, "cancel_restore_open", value=value)
+        view = await view_with(env, "Download link")
+        ack = await env.slack.people.submits("rina", view, {"reason": "x"})
+        await env.slack.until(lambda: LIVE[1] in env.atlas.world.cancellations)
 
-        assert house.slack.state.text_of(home).count("[Cancel this job]") == 7
+        assert env.slack.state.text_of(home).count("[Cancel this job]") == 7
         assert ack.ok
-        assert "direct messages" in house.slack.state.text_of(view)
-        assert house.slack.complaints == []
+        assert "direct messages" in env.slack.state.text_of(view)
+        assert env.slack.complaints == []
 
 
 async def test_an_approver_sees_what_waits_and_can_approve_it_there(tmp_path: Path) -> None:
-    async with open_house(tmp_path, APPROVED) as house:
-        await house.asks(RUNNING)
-        await house.slack.until(lambda: house.card(RUNNING[1]))
-        mine = await opened(house, "rina")
-        home = await opened(house, "ada")
-        await house.slack.people.clicks("ada", home, "cancel_restore_approve")
-        ending = await house.ends(RUNNING[1])
-        redrawn = await home_with(house, "ada", "Waits for your approval\nNothing.")
+    async with open_environment(tmp_path, APPROVED) as env:
+        await env.asks(RUNNING)
+        await env.slack.until(lambda: env.card(RUNNING[1]))
+        mine = await opened(env, "rina")
+        home = await opened(env, "ada")
+        await env.slack.people.clicks("ada", home, "cancel_restore_approve")
+        ending = await env.ends(RUNNING[1])
+        redrawn = await home_with(env, "ada", "Waits for your approval\nNothing.")
 
-        assert "[Approve]" not in house.slack.state.text_of(mine)
-        assert "[Approve] [Deny]" in house.slack.state.text_of(home)
+        assert "[Approve]" not in env.slack.state.text_of(mine)
+        assert "[Approve] [Deny]" in env.slack.state.text_of(home)
         assert ending.state == "cancelled"
-        assert "@Rina asked" in house.slack.state.text_of(redrawn)
+        assert "@Rina asked" in env.slack.state.text_of(redrawn)
 
 
 async def test_a_denial_asks_for_its_reason_there_too(tmp_path: Path) -> None:
-    async with open_house(tmp_path, APPROVED) as house:
-        await house.asks(RUNNING)
-        await house.slack.until(lambda: house.card(RUNNING[1]))
-        await house.slack.people.clicks("ada", await opened(house, "ada"), "cancel_restore_deny")
-        view = await view_with(house, "The request ends", "ada")
-        await house.slack.people.submits("ada", view, {"reason": "not this one"})
+    async with open_environment(tmp_path, APPROVED) as env:
+        await env.asks(RUNNING)
+        await env.slack.until(lambda: env.card(RUNNING[1]))
+        await env.slack.people.clicks("ada", await opened(env, "ada"), "cancel_restore_deny")
+        view = await view_with(env, "The request ends", "ada")
+        await env.slack.people.submits("ada", view, {"reason": "not this one"})
 
-        assert (await house.ends(RUNNING[1])).state == "denied"
+        assert (await env.ends(RUNNING[1])).state == "denied"
 
 
 async def test_many_jobs_are_limited_and_opening_it_often_is_cheap(tmp_path: Path) -> None:
     before = with_clusters(400, range(45))
-    async with open_house(tmp_path, before=before) as house:
-        since = len(house.atlas.calls)
-        home = await opened(house, "rina")
+    async with open_environment(tmp_path, before=before) as env:
+        since = len(env.atlas.calls)
+        home = await opened(env, "rina")
         for _ in range(3):
-            await house.slack.people.opens_home("ada")
-        await home_with(house, "ada", "As of")
+            await env.slack.people.opens_home("ada")
+        await home_with(env, "ada", "As of")
 
-        assert house.slack.state.text_of(home).count("[Cancel this job]") == 20
-        assert "And 25 more" in house.slack.state.text_of(home)
-        assert len(backup_calls(house.atlas.calls[since:])) == 400
-        assert house.slack.complaints == []
+        assert env.slack.state.text_of(home).count("[Cancel this job]") == 20
+        assert "And 25 more" in env.slack.state.text_of(home)
+        assert len(backup_calls(env.atlas.calls[since:])) == 400
+        assert env.slack.complaints == []
 
 
 async def test_it_is_valid_at_its_fullest(tmp_path: Path) -> None:
     environ = {**APPROVED, "BOT_APPROVALS": "2"}
     before = with_clusters(60, range(60))
-    async with open_house(tmp_path, environ, before=before) as house:
+    async with open_environment(tmp_path, environ, before=before) as env:
         for number in range(12):
-            await house.asks((long_name(number), job_in(house, number)), reason="&" * 2900)
-        home = await opened(house, "ada")
+            await env.asks((long_name(number), job_in(env, number)), reason="&" * 2900)
+        home = await opened(env, "ada")
 
-        assert house.slack.state.text_of(home).count("[Approve]") == 10
-        assert house.slack.complaints == []
+        assert env.slack.state.text_of(home).count("[Approve]") == 10
+        assert env.slack.complaints == []
 
 
 async def test_what_the_ledger_knows_is_there_while_atlas_is_slow(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house:
-        house.atlas.faults.add(slow(1.0, path=""))
-        await house.slack.people.opens_home("rina")
-        first = await home_with(house, "rina", "Looking …")
-        await home_with(house, "rina", "As of", 20)
+    async with open_environment(tmp_path) as env:
+        env.atlas.faults.add(slow(1.0, path=""))
+        await env.slack.people.opens_home("rina")
+        first = await home_with(env, "rina", "Looking …")
+        await home_with(env, "rina", "As of", 20)
 
-        assert "There are no requests yet." in house.slack.state.text_of(first)
+        assert "There are no requests yet." in env.slack.state.text_of(first)
 
 
 async def test_who_may_not_ask_sees_no_jobs(tmp_path: Path) -> None:
-    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        home = house.slack.state.text_of(await opened(house, "rina", "may not ask"))
+    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
+        home = env.slack.state.text_of(await opened(env, "rina", "may not ask"))
 
         assert "prod-eu" not in home
         assert "[Cancel this job]" not in home

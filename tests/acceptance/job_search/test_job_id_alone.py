@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.house import RUNNING, House, open_house
-from tests.acceptance.job_search.town import (
+from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
+from tests.acceptance.job_search.worlds import (
     NOWHERE,
     backup_calls,
     job_in,
     left,
     long_name,
-    open_town,
+    open_two_projects,
     slow,
     view_with,
     with_clusters,
@@ -42,69 +42,67 @@ def at_once(calls: list[Call]) -> int:
 async def test_the_job_is_found_with_one_call_a_cluster_and_a_bounded_number_at_once(
     tmp_path: Path, count: int
 ) -> None:
-    async with open_house(tmp_path, before=with_clusters(count, [count - 1])) as house:
-        house.atlas.faults.add(slow(0.02))
-        before = len(house.atlas.calls)
+    async with open_environment(tmp_path, before=with_clusters(count, [count - 1])) as env:
+        env.atlas.faults.add(slow(0.02))
+        before = len(env.atlas.calls)
         began = time.monotonic()
-        await house.types("rina", job_in(house, count - 1))
-        await house.slack.until(lambda: house.slack.state.view_of("rina"))
+        await env.types("rina", job_in(env, count - 1))
+        await env.slack.until(lambda: env.slack.state.view_of("rina"))
         first = time.monotonic() - began
-        details = await view_with(house, "Download link")
-        calls = backup_calls(house.atlas.calls[before:])
+        details = await view_with(env, "Download link")
+        calls = backup_calls(env.atlas.calls[before:])
 
         assert first < 1.0
-        assert long_name(count - 1) in house.slack.state.text_of(details)
+        assert long_name(count - 1) in env.slack.state.text_of(details)
         assert details["submit"]["text"] == "Cancel the job"
         assert len(calls) <= count + 1
-        assert at_once(house.atlas.calls[before:]) <= 8
-        assert house.slack.complaints == []
+        assert at_once(env.atlas.calls[before:]) <= 8
+        assert env.slack.complaints == []
 
 
 async def test_the_dialog_says_what_is_searched(tmp_path: Path) -> None:
-    async with open_house(tmp_path, before=with_clusters(60)) as house:
-        house.atlas.faults.add(slow(0.1))
-        await house.types("rina", NOWHERE)
-        await view_with(house, "Searching 60 clusters of shop-prod")
-        found = await view_with(house, "was not found")
+    async with open_environment(tmp_path, before=with_clusters(60)) as env:
+        env.atlas.faults.add(slow(0.1))
+        await env.types("rina", NOWHERE)
+        await view_with(env, "Searching 60 clusters of shop-prod")
+        found = await view_with(env, "was not found")
 
-        assert "in 60 clusters of shop-prod" in house.slack.state.text_of(found)
+        assert "in 60 clusters of shop-prod" in env.slack.state.text_of(found)
         assert found["submit"] is None
 
 
 async def test_no_number_of_searches_takes_the_last_fifth_of_the_bucket(tmp_path: Path) -> None:
-    async with open_house(tmp_path, before=with_clusters(400, [0])) as house:
+    async with open_environment(tmp_path, before=with_clusters(400, [0])) as env:
         said = []
         for _ in range(4):
-            await house.types("rina", NOWHERE)
-            said.append(
-                house.slack.state.text_of(await view_with(house, "was not found", seconds=25))
-            )
-            await house.slack.people.closes("rina")
-        kept = left(house)
-        await house.asks((long_name(0), job_in(house, 0)))
-        ending = await house.ends(job_in(house, 0))
+            await env.types("rina", NOWHERE)
+            said.append(env.slack.state.text_of(await view_with(env, "was not found", seconds=25)))
+            await env.slack.people.closes("rina")
+        kept = left(env)
+        await env.asks((long_name(0), job_in(env, 0)))
+        ending = await env.ends(job_in(env, 0))
 
         assert kept >= 240
         assert "what is left is kept for cancelling" in said[-1]
         assert ending.state == "cancelled"
 
 
-async def test_a_cluster_that_cannot_be_read_is_named(house: House) -> None:
-    house.atlas.faults.add(
+async def test_a_cluster_that_cannot_be_read_is_named(env: BotEnvironment) -> None:
+    env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     )
-    await house.types("rina", NOWHERE)
-    found = await view_with(house, "was not found")
+    await env.types("rina", NOWHERE)
+    found = await view_with(env, "was not found")
 
-    assert "Not seen: `prod-us` in shop-prod." in house.slack.state.text_of(found)
+    assert "Not seen: `prod-us` in shop-prod." in env.slack.state.text_of(found)
 
 
 async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
-    async with open_town(tmp_path, secret="wrong") as house:
-        await house.types("rina", RUNNING[1])
-        await view_with(house, "Download link")
-        await house.types("rina", NOWHERE)
-        nowhere = house.slack.state.text_of(await view_with(house, "was not found"))
+    async with open_two_projects(tmp_path, secret="wrong") as env:
+        await env.types("rina", RUNNING[1])
+        await view_with(env, "Download link")
+        await env.types("rina", NOWHERE)
+        nowhere = env.slack.state.text_of(await view_with(env, "was not found"))
 
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
 
@@ -112,21 +110,21 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
 async def test_with_several_projects_the_one_that_has_the_cluster_is_found(
     tmp_path: Path,
 ) -> None:
-    async with open_town(tmp_path) as house:
-        before = len(house.atlas.calls)
-        await house.types("rina", " ".join(RUNNING))
-        details = house.slack.state.text_of(await view_with(house, "Download link"))
-        asked = {call.path for call in backup_calls(house.atlas.calls[before:])}
+    async with open_two_projects(tmp_path) as env:
+        before = len(env.atlas.calls)
+        await env.types("rina", " ".join(RUNNING))
+        details = env.slack.state.text_of(await view_with(env, "Download link"))
+        asked = {call.path for call in backup_calls(env.atlas.calls[before:])}
 
         assert "shop-prod" in details
         assert len(asked) <= 2
 
 
 async def test_who_may_not_ask_learns_nothing(tmp_path: Path) -> None:
-    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        before = len(house.atlas.calls)
-        await house.types("rina", RUNNING[1])
-        refused = house.slack.state.text_of(await view_with(house, "may not ask"))
+    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
+        before = len(env.atlas.calls)
+        await env.types("rina", RUNNING[1])
+        refused = env.slack.state.text_of(await view_with(env, "may not ask"))
 
         assert "prod-eu" not in refused
-        assert house.atlas.calls[before:] == []
+        assert env.atlas.calls[before:] == []

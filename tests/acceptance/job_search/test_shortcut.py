@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID
-from tests.acceptance.house import LIVE, RUNNING, House, open_house
-from tests.acceptance.job_search.town import backup_calls, view_with
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
+from tests.acceptance.job_search.worlds import backup_calls, view_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,57 +29,59 @@ API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod
         f"shop-prod/prod-eu {JOB}",
     ],
 )
-async def test_a_message_leads_to_its_job(house: House, said: str) -> None:
-    message = house.slack.people.says("abe", "ops", said)
-    before = len(house.atlas.calls)
-    ack = await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
-    details = house.slack.state.text_of(await view_with(house, "Download link"))
+async def test_a_message_leads_to_its_job(env: BotEnvironment, said: str) -> None:
+    message = env.slack.people.says("abe", "ops", said)
+    before = len(env.atlas.calls)
+    ack = await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    details = env.slack.state.text_of(await view_with(env, "Download link"))
 
     assert ack.ok
     assert f"`{JOB}`" in details
-    assert len(backup_calls(house.atlas.calls[before:])) <= 5
-    assert house.slack.complaints == []
+    assert len(backup_calls(env.atlas.calls[before:])) <= 5
+    assert env.slack.complaints == []
 
 
-async def test_it_works_inside_a_thread_and_the_card_goes_to_its_channel(house: House) -> None:
-    parent = house.slack.people.says("abe", "ops", "Atlas alert")
-    said = house.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
-    await house.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
-    view = await view_with(house, "Download link")
-    await house.slack.people.submits("rina", view, {"reason": "x"})
+async def test_it_works_inside_a_thread_and_the_card_goes_to_its_channel(
+    env: BotEnvironment,
+) -> None:
+    parent = env.slack.people.says("abe", "ops", "Atlas alert")
+    said = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
+    await env.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    view = await view_with(env, "Download link")
+    await env.slack.people.submits("rina", view, {"reason": "x"})
 
-    assert (await house.ends(JOB)).state == "cancelled"
+    assert (await env.ends(JOB)).state == "cancelled"
 
 
-async def test_what_stands_in_an_alerts_blocks_and_attachments_is_read(house: House) -> None:
-    message = house.slack.people.says("abe", "ops", "")
+async def test_what_stands_in_an_alerts_blocks_and_attachments_is_read(env: BotEnvironment) -> None:
+    message = env.slack.people.says("abe", "ops", "")
     message["attachments"] = [{"fallback": "alert", "fields": [{"title": "Job", "value": JOB}]}]
-    stored = house.slack.world.messages.find(message["channel"], message["ts"])
+    stored = env.slack.world.messages.find(message["channel"], message["ts"])
     assert stored
     stored.content["attachments"] = message["attachments"]
-    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
-    assert f"`{JOB}`" in house.slack.state.text_of(await view_with(house, "Download link"))
+    assert f"`{JOB}`" in env.slack.state.text_of(await view_with(env, "Download link"))
 
 
-async def test_a_message_that_names_no_job_gets_a_private_sentence(house: House) -> None:
-    message = house.slack.people.says("abe", "ops", "lunch? <https://example.com/menu>")
-    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
-    (said,) = await house.whispered("rina")
+async def test_a_message_that_names_no_job_gets_a_private_sentence(env: BotEnvironment) -> None:
+    message = env.slack.people.says("abe", "ops", "lunch? <https://example.com/menu>")
+    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    (said,) = await env.wait_for_ephemerals("rina")
 
     assert "names no restore job" in said
 
 
-async def test_a_link_to_a_cluster_alone_opens_its_pickers(house: House) -> None:
-    message = house.slack.people.says("abe", "ops", f"look at <{API}>")
-    await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+async def test_a_link_to_a_cluster_alone_opens_its_pickers(env: BotEnvironment) -> None:
+    message = env.slack.people.says("abe", "ops", f"look at <{API}>")
+    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
-    await view_with(house, "2 restore jobs of `prod-eu`")
+    await view_with(env, "2 restore jobs of `prod-eu`")
 
 
 async def test_who_may_not_ask_gets_the_refusal(tmp_path: Path) -> None:
-    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        message = house.slack.people.says("abe", "ops", f"look at {JOB}")
-        await house.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
+    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
+        message = env.slack.people.says("abe", "ops", f"look at {JOB}")
+        await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
-        await view_with(house, "may not ask")
+        await view_with(env, "may not ask")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.house import RUNNING, House, connected, environment
+from tests.acceptance.environment import RUNNING, BotEnvironment, connected, environment
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
 
@@ -45,15 +45,15 @@ async def test_what_a_killed_process_began_and_another_ended_has_one_id(tmp_path
         }
         with BotProcess(environ) as killed:
             await killed.ready()
-            house = House(slack=slack, atlas=atlas, bot=killed, folder=tmp_path)
-            await connected(house, http=False)
-            await house.asks(RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1]))
+            env = BotEnvironment(slack=slack, atlas=atlas, bot=killed, folder=tmp_path)
+            await connected(env, http=False)
+            await env.asks(RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1]))
             await written(killed, "atlas:cancel_sent")
             killed.kill()
             first = killed.log
         with BotProcess(environ) as other:
             await other.ready()
-            ending = await house.ends(RUNNING[1], seconds=40)
+            ending = await env.ends(RUNNING[1], seconds=40)
             await other.stop()
             second = other.log
         request = ending.message["metadata"]["event_payload"]["request"]

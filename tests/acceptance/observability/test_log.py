@@ -14,13 +14,13 @@ import structlog
 
 from bot.log_config import configure_logging
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.acceptance.environment import LIVE, RUNNING, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.acceptance.house import House, Json
+    from tests.acceptance.environment import BotEnvironment, Json
 
 #: What is done for each request, whatever comes of it.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
@@ -71,9 +71,9 @@ def without_posts(events: list[str]) -> list[str]:
     return [event for event in events if event not in POSTS]
 
 
-async def ended(house: House, job: tuple[str, str], log: io.StringIO) -> str:
+async def ended(env: BotEnvironment, job: tuple[str, str], log: io.StringIO) -> str:
     """Wait for the outcome and for the line of its reply; return the request's id."""
-    ending = await house.ends(job[1], seconds=20)
+    ending = await env.ends(job[1], seconds=20)
     outcome = f"request:{ending.state}"
     for _ in range(LOOKS):  # it is written when the ledger has noted the delivery
         if any(line.get("audit_event") == outcome for line in replies(log)):
@@ -87,10 +87,10 @@ def replies(log: io.StringIO) -> list[Json]:
 
 
 async def test_a_cancellation_is_one_line_a_step_and_each_has_the_id(
-    house: House, log: io.StringIO
+    env: BotEnvironment, log: io.StringIO
 ) -> None:
-    await house.asks(RUNNING)
-    request = await ended(house, RUNNING, log)
+    await env.asks(RUNNING)
+    request = await ended(env, RUNNING, log)
     found = grep(log, request)
 
     assert without_posts(found) == [
@@ -112,14 +112,14 @@ async def test_a_cancellation_is_one_line_a_step_and_each_has_the_id(
 async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
     tmp_path: Path, log: io.StringIO
 ) -> None:
-    async with open_house(tmp_path, {"BOT_APPROVALS": "1"}) as house:
-        await house.asks(RUNNING)
-        await house.slack.until(lambda: house.card(RUNNING[1]) is not None)
-        card = house.card(RUNNING[1])
+    async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
+        await env.asks(RUNNING)
+        await env.slack.until(lambda: env.card(RUNNING[1]) is not None)
+        card = env.card(RUNNING[1])
         assert card
-        await house.slack.people.clicks("rina", card, "cancel_restore_approve")
-        await house.slack.people.clicks("ada", card, "cancel_restore_approve")
-        request = await ended(house, RUNNING, log)
+        await env.slack.people.clicks("rina", card, "cancel_restore_approve")
+        await env.slack.people.clicks("ada", card, "cancel_restore_approve")
+        request = await ended(env, RUNNING, log)
 
     assert without_posts(grep(log, request)) == [
         *ASKED,
@@ -134,26 +134,26 @@ async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
 
 
 async def test_a_denial_is_on_the_trail_with_who_denied(tmp_path: Path, log: io.StringIO) -> None:
-    async with open_house(tmp_path, {"BOT_APPROVALS": "1"}) as house:
-        await house.asks(LIVE)
-        await house.slack.until(lambda: house.card(LIVE[1]) is not None)
-        card = house.card(LIVE[1])
+    async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
+        await env.asks(LIVE)
+        await env.slack.until(lambda: env.card(LIVE[1]) is not None)
+        card = env.card(LIVE[1])
         assert card
-        await house.slack.people.clicks("ada", card, "cancel_restore_deny")
-        view = await house.dialog("ada")
-        await house.slack.people.submits("ada", view, {"reason": "not this one"})
-        request = await ended(house, LIVE, log)
+        await env.slack.people.clicks("ada", card, "cancel_restore_deny")
+        view = await env.dialog("ada")
+        await env.slack.people.submits("ada", view, {"reason": "not this one"})
+        request = await ended(env, LIVE, log)
 
     assert without_posts(grep(log, request)) == [*ASKED, "dialog opened", "request:denied"]
     assert [x["actor"] for x in lines(log) if x["event"] == "request:denied"] == ["U0ADA00001"]
 
 
 async def test_what_atlas_refuses_is_on_the_trail_with_its_code(
-    house: House, log: io.StringIO
+    env: BotEnvironment, log: io.StringIO
 ) -> None:
-    job = house.new_job()
-    await house.asks(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
-    request = await ended(house, job, log)
+    job = env.new_job()
+    await env.asks(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
+    request = await ended(env, job, log)
     answers = [x["detail"] for x in lines(log) if x["event"] == "atlas:cancel_answered"]
 
     assert without_posts(grep(log, request))[-3:] == [
@@ -167,8 +167,8 @@ async def test_what_atlas_refuses_is_on_the_trail_with_its_code(
 async def test_a_dialog_that_says_why_not_is_on_the_trail_too(
     tmp_path: Path, log: io.StringIO
 ) -> None:
-    async with open_house(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as house:
-        await house.looks_up(RUNNING)
+    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
+        await env.looks_up(RUNNING)
     trail = [x for x in lines(log) if "request" in x]
 
     assert [x["event"] for x in trail] == [
@@ -187,10 +187,10 @@ def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:
 
 
 async def test_the_line_of_a_command_tells_what_was_read_and_not_what_was_typed(
-    house: House, log: io.StringIO
+    env: BotEnvironment, log: io.StringIO
 ) -> None:
-    await house.types("rina", "nonsense xoxc-typed-by-mistake")
-    await house.types("rina", f"prod-eu {RUNNING[1]}")
+    await env.types("rina", "nonsense xoxc-typed-by-mistake")
+    await env.types("rina", f"prod-eu {RUNNING[1]}")
     typed = by_event(log, "command typed")
 
     assert typed == [

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.house import LIVE, House, connected, environment
+from tests.acceptance.environment import LIVE, BotEnvironment, connected, environment
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess
@@ -23,7 +23,7 @@ REASON = "words that somebody typed"
 
 
 @asynccontextmanager
-async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[House]:
+async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[BotEnvironment]:
     """Start the program as a person would who sends spans to a collector with a key."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, folder) | {
@@ -34,37 +34,37 @@ async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[House]
         }
         with BotProcess(environ) as process:
             await process.ready()
-            house = House(slack=slack, atlas=atlas, bot=process, folder=folder)
-            await connected(house, http=False)
-            yield house
+            env = BotEnvironment(slack=slack, atlas=atlas, bot=process, folder=folder)
+            await connected(env, http=False)
+            yield env
 
 
-async def cancelled(house: House) -> str:
+async def cancelled(env: BotEnvironment) -> str:
     """Cancel a job whose link is live; return the request's id."""
-    await house.asks(LIVE, reason=REASON)
-    ending = await house.ends(LIVE[1], seconds=20)
+    await env.asks(LIVE, reason=REASON)
+    ending = await env.ends(LIVE[1], seconds=20)
 
     assert ending.state == "cancelled"
     return str(ending.message["metadata"]["event_payload"]["request"])
 
 
-async def stopped(house: House) -> int:
-    assert isinstance(house.bot, BotProcess)
-    return await house.bot.stop()
+async def stopped(env: BotEnvironment) -> int:
+    assert isinstance(env.bot, BotProcess)
+    return await env.bot.stop()
 
 
-def log_of(house: House) -> str:
-    assert isinstance(house.bot, BotProcess)
-    return house.bot.log
+def log_of(env: BotEnvironment) -> str:
+    assert isinstance(env.bot, BotProcess)
+    return env.bot.log
 
 
 async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
     tmp_path: Path,
 ) -> None:
     async with Collector() as collector:
-        async with traced_house(tmp_path, collector.url) as house:
-            request = await cancelled(house)
-            code = await stopped(house)
+        async with traced_house(tmp_path, collector.url) as env:
+            request = await cancelled(env)
+            code = await stopped(env)
         found = list(collector.spans())
     trail = {span.name for _, span in found if span.trace_id.hex() == request}
 
@@ -88,11 +88,11 @@ async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
 
 async def test_no_secret_and_nothing_that_was_typed_is_in_a_span(tmp_path: Path) -> None:
     async with Collector() as collector:
-        async with traced_house(tmp_path, collector.url) as house:
-            await house.types("ada", "help")
-            await cancelled(house)
-            await stopped(house)
-            log, app = log_of(house), house.slack.workspace.app
+        async with traced_house(tmp_path, collector.url) as env:
+            await env.types("ada", "help")
+            await cancelled(env)
+            await stopped(env)
+            log, app = log_of(env), env.slack.workspace.app
         sent = b"".join(collector.bodies).decode(errors="replace")
 
     for secret in (
@@ -117,10 +117,10 @@ async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_
 ) -> None:
     async with Collector(hangs=True) as collector:
         url = collector.url if hangs else f"http://127.0.0.1:{free_port()}"
-        async with traced_house(tmp_path, url) as house:
-            await cancelled(house)
-            code = await stopped(house)
-            log = log_of(house)
+        async with traced_house(tmp_path, url) as env:
+            await cancelled(env)
+            code = await stopped(env)
+            log = log_of(env)
 
     assert code == 0
     assert "Traceback" not in log

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.rolling_update.fleet import sailing
+from tests.acceptance.rolling_update.replica_set import open_replica_set
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
     from bot.timings import Timings
-    from tests.acceptance.rolling_update.fleet import Mode, Order
+    from tests.acceptance.rolling_update.replica_set import Mode, Order
 
 
 @pytest.mark.timeout(300)  # a busy machine takes its time; nothing here waits for long otherwise
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 async def test_a_rolling_update_is_noticed_by_nobody(
     on_postgres: str, mode: Mode, order: Order, timings: Timings | None
 ) -> None:
-    async with sailing(on_postgres, mode, timings) as fleet:
-        await fleet.roll_under_load(order)
+    async with open_replica_set(on_postgres, mode, timings) as replicas:
+        await replicas.roll_under_load(order)
 
-        assert fleet.crowd.troubles() == {}
-        assert len(fleet.crowd.errands) > 30
-        assert fleet.slack.complaints == []
-        assert "Traceback" not in fleet.log()
-        assert all('"request:created"' in bot.log for bot in fleet.ended)
+        assert replicas.load.troubles() == {}
+        assert len(replicas.load.sessions) > 30
+        assert replicas.slack.complaints == []
+        assert "Traceback" not in replicas.log()
+        assert all('"request:created"' in bot.log for bot in replicas.ended)

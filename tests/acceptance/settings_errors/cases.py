@@ -15,7 +15,7 @@ from bot.sandbox.slack import Fault as SlackFault
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.acceptance.clinic import Clinic
+    from tests.acceptance.doctor_environment import DoctorEnvironment
 
     Changes = Mapping[str, str | None]
 
@@ -41,7 +41,7 @@ COPY = "copy it again"
 UNQUOTE = "stands in quotation marks: leave them out"
 
 
-def as_it_is(_clinic: Clinic) -> None:
+def as_it_is(_clinic: DoctorEnvironment) -> None:
     """Nothing around is changed."""
 
 
@@ -66,7 +66,7 @@ class Broken:
     changes: Changes = field(default_factory=dict)
     says: str
     toml: str = ""
-    before: Callable[[Clinic], None] = as_it_is
+    before: Callable[[DoctorEnvironment], None] = as_it_is
     check: str = ""
     about: str = ""
 
@@ -298,13 +298,13 @@ SETTINGS: list[Broken] = [
 ]
 
 
-def revoked(clinic: Clinic) -> None:
+def revoked(env: DoctorEnvironment) -> None:
     fault = SlackFault(kind="error", code="token_revoked")
-    clinic.slack.faults.add("auth.test", fault)
+    env.slack.faults.add("auth.test", fault)
 
 
-def without_its_scope(clinic: Clinic) -> None:
-    clinic.slack.workspace.app.app_scopes.clear()
+def without_its_scope(env: DoctorEnvironment) -> None:
+    env.slack.workspace.app.app_scopes.clear()
 
 
 #: What is refused at the start with exit code 1, since a service that must be there says no.
@@ -361,19 +361,19 @@ SERVICES: list[Broken] = [
 ]  # fmt: skip
 
 
-def other_key(clinic: Clinic) -> None:
+def other_key(env: DoctorEnvironment) -> None:
     """Atlas has another project, with a key that opens nothing else."""
-    clinic.atlas.world.add_project("Other", project_id=OTHER_PROJECT)
-    clinic.atlas.world.add_key("otherkey", "other-private", {OTHER_PROJECT: []})
+    env.atlas.world.add_project("Other", project_id=OTHER_PROJECT)
+    env.atlas.world.add_key("otherkey", "other-private", {OTHER_PROJECT: []})
 
 
-def gone_version(clinic: Clinic) -> None:
+def gone_version(env: DoctorEnvironment) -> None:
     fault = Fault(kind=Kind.ERROR, code="VERSION_GONE", times=None, method="GET")
-    clinic.atlas.faults.add(fault)
+    env.atlas.faults.add(fault)
 
 
-def web_page(clinic: Clinic) -> None:
-    clinic.atlas.faults.add(Fault(kind=Kind.HTML, times=None, method="GET"))
+def web_page(env: DoctorEnvironment) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.HTML, times=None, method="GET"))
 
 
 def doctor_alone(
@@ -382,7 +382,7 @@ def doctor_alone(
     value: str,
     found: tuple[str, str, str],
     *,
-    before: Callable[[Clinic], None] = as_it_is,
+    before: Callable[[DoctorEnvironment], None] = as_it_is,
     more: Changes | None = None,
 ) -> Broken:
     """Make a case of one variable: `found` are doctor's check, what it is about, what it says."""

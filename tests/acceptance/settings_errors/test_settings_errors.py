@@ -18,8 +18,8 @@ from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.model import ProjectEntry
 from bot.startup_checks import StartError
-from tests.acceptance.clinic import Clinic, opened
-from tests.acceptance.durability.house import until
+from tests.acceptance.doctor_environment import DoctorEnvironment, opened
+from tests.acceptance.durability.environment import until
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, Broken
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
@@ -37,9 +37,9 @@ ALL = {
 
 
 @pytest.fixture
-async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
-    async with opened(tmp_path) as clinic:
-        yield clinic
+async def env(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:
+    async with opened(tmp_path) as env:
+        yield env
 
 
 def each(cases: list[Broken]) -> pytest.MarkDecorator:
@@ -58,17 +58,17 @@ def test_no_case_is_there_twice() -> None:
     assert len(names) == len(set(names))
 
 
-def changes(broken: Broken, clinic: Clinic) -> dict[str, str | None]:
+def changes(broken: Broken, env: DoctorEnvironment) -> dict[str, str | None]:
     """Set the case up, and return its variables with what only a running test knows."""
-    broken.before(clinic)
-    (clinic.folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
-    (clinic.folder / "letter.txt").write_text("Dear Sir or Madam, " * 99, encoding="utf-8")
+    broken.before(env)
+    (env.folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
+    (env.folder / "letter.txt").write_text("Dear Sir or Madam, " * 99, encoding="utf-8")
     known = {
-        "taken": clinic.slack.base_url.rpartition(":")[2],
+        "taken": env.slack.base_url.rpartition(":")[2],
         "free": str(free_port()),
-        "file": str(clinic.folder / "letter.txt"),
-        "atlas": clinic.atlas.url,
-        "slack": clinic.slack.base_url,
+        "file": str(env.folder / "letter.txt"),
+        "atlas": env.atlas.url,
+        "slack": env.slack.base_url,
     }
     given = broken.changes.items()
     return {name: value.format(**known) if value else None for name, value in given}
@@ -165,10 +165,10 @@ ACCOUNT = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
 
 @each(SERVICES)
 async def test_setting_that_a_service_refuses_stops_the_start(
-    broken: Broken, clinic: Clinic
+    broken: Broken, env: DoctorEnvironment
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await serve(clinic.settings(changes(broken, clinic)), asyncio.Event(), SHORT_TIMINGS)
+        await serve(env.settings(changes(broken, env)), asyncio.Event(), SHORT_TIMINGS)
     message = str(caught.value)
 
     assert broken.setting in message
@@ -177,8 +177,10 @@ async def test_setting_that_a_service_refuses_stops_the_start(
 
 
 @each(SERVICES)
-async def test_doctor_finds_what_would_stop_the_start(broken: Broken, clinic: Clinic) -> None:
-    findings = await clinic.examine(changes(broken, clinic))
+async def test_doctor_finds_what_would_stop_the_start(
+    broken: Broken, env: DoctorEnvironment
+) -> None:
+    findings = await env.examine(changes(broken, env))
     found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
 
     assert [(f.check, f.subject) for f in found] == [(broken.check, broken.about)]
@@ -186,15 +188,15 @@ async def test_doctor_finds_what_would_stop_the_start(broken: Broken, clinic: Cl
     assert found[0].hint
 
 
-async def test_all_that_services_refuse_is_told_at_once(clinic: Clinic) -> None:
-    taken = clinic.slack.base_url.rpartition(":")[2]
+async def test_all_that_services_refuse_is_told_at_once(env: DoctorEnvironment) -> None:
+    taken = env.slack.base_url.rpartition(":")[2]
     wrong: dict[str, str | None] = {
         "SLACK_BOT_TOKEN": "xoxb-other",
         "SLACK_APP_TOKEN": "xapp-other",
         "DATABASE_URL": "sqlite:////no/such/folder/x.db",
         "PORT": taken,
     }
-    ran = await run_command("serve", **clinic.environ(wrong))  # a process, for its exit code
+    ran = await run_command("serve", **env.environ(wrong))  # a process, for its exit code
     told = [said for said in ran.err.splitlines() if any(name in said for name in wrong)]
 
     assert ran.code == 1
@@ -222,8 +224,10 @@ async def test_all_that_services_refuse_is_told_at_once(clinic: Clinic) -> None:
 
 
 @each(DOCTOR)
-async def test_what_only_services_know_is_found_by_doctor(broken: Broken, clinic: Clinic) -> None:
-    findings = await clinic.examine(changes(broken, clinic))
+async def test_what_only_services_know_is_found_by_doctor(
+    broken: Broken, env: DoctorEnvironment
+) -> None:
+    findings = await env.examine(changes(broken, env))
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == broken.check
@@ -233,10 +237,10 @@ async def test_what_only_services_know_is_found_by_doctor(broken: Broken, clinic
 
 
 async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_names_it(
-    clinic: Clinic,
+    env: DoctorEnvironment,
 ) -> None:
     wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
-    with BotProcess(clinic.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong)) as bot:
         await until(lambda: "check SLACK_API_URL and the network" in bot.log)
         code = await bot.stop()
         log = bot.log
@@ -246,11 +250,11 @@ async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_
 
 
 async def test_what_is_allowed_but_risky_is_a_line_of_the_log_in_its_format(
-    clinic: Clinic,
+    env: DoctorEnvironment,
 ) -> None:
     """A store that takes JSON takes each line, and no line says what nobody need look at."""
     risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
-    with BotProcess(clinic.environ(risky)) as bot:
+    with BotProcess(env.environ(risky)) as bot:
         await bot.ready()
         lines = [json.loads(line) for line in bot.log.splitlines()]
     warned = [line["why"] for line in lines if line["level"] == "warning"]
@@ -268,10 +272,10 @@ IDS = [
 
 @each(IDS)
 async def test_the_log_of_a_start_names_each_id_that_does_not_work_in_slack(
-    broken: Broken, clinic: Clinic
+    broken: Broken, env: DoctorEnvironment
 ) -> None:
     """Else a missing channel would be noticed by who misses its cards."""
-    with BotProcess(clinic.environ(changes(broken, clinic))) as bot:
+    with BotProcess(env.environ(changes(broken, env))) as bot:
         await until(lambda: '"setting":' in bot.log)
         lines = [json.loads(line) for line in bot.log.splitlines()]
     (named,) = (line for line in lines if "setting" in line)
@@ -282,12 +286,12 @@ async def test_the_log_of_a_start_names_each_id_that_does_not_work_in_slack(
     assert named["what_to_do"]
 
 
-async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clinic) -> None:
+async def test_a_wrong_signing_secret_is_named_by_the_first_request(env: DoctorEnvironment) -> None:
     wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
-    with BotProcess(clinic.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong)) as bot:
         await bot.ready()
-        clinic.slack.http.request_url = f"{bot.url}/slack/events"
-        ack = await clinic.slack.people.types("rina", "ops", "/cancel-restore help")
+        env.slack.http.request_url = f"{bot.url}/slack/events"
+        ack = await env.slack.people.types("rina", "ops", "/cancel-restore help")
         log = bot.log
 
     assert ack.status == 401
@@ -295,8 +299,8 @@ async def test_a_wrong_signing_secret_is_named_by_the_first_request(clinic: Clin
 
 
 async def test_a_key_that_atlas_refuses_is_in_the_log_before_anybody_needs_it(
-    clinic: Clinic,
+    env: DoctorEnvironment,
 ) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
-    with BotProcess(clinic.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong)) as bot:
         await until(lambda: "cancel-restore doctor says what to check" in bot.log)

@@ -1,4 +1,4 @@
-"""Fixtures: the stand-ins, and nobody who watches yet."""
+"""Fixtures: the fake servers, and nobody who watches yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.watch.station import Station, opened
+from tests.acceptance.watch.environment import WatchEnvironment, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
-    async with opened(tmp_path) as station:
-        yield station
+async def env(tmp_path: Path) -> AsyncIterator[WatchEnvironment]:
+    async with opened(tmp_path) as env:
+        yield env

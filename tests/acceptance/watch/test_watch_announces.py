@@ -11,8 +11,8 @@ from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.house import is_card, is_loading
-from tests.acceptance.watch.station import SOON, Station, buttons, until
+from tests.acceptance.environment import is_card, is_loading
+from tests.acceptance.watch.environment import SOON, WatchEnvironment, buttons, until
 
 if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -29,155 +29,157 @@ LIVE_AT_FIRST = {
 }
 
 
-def job(station: Station, job_id: str) -> RestoreJob:
-    return station.atlas.world.job(job_id)
+def job(env: WatchEnvironment, job_id: str) -> RestoreJob:
+    return env.atlas.world.job(job_id)
 
 
 async def test_the_first_start_announces_what_can_be_cancelled_and_nothing_else(
-    station: Station,
+    env: WatchEnvironment,
 ) -> None:
-    await station.starts()
-    await station.slack.until(lambda: len(station.announced()) >= len(LIVE_AT_FIRST), SOON)
-    await station.looks_again()
+    await env.starts()
+    await env.slack.until(lambda: len(env.announced()) >= len(LIVE_AT_FIRST), SOON)
+    await env.looks_again()
 
-    assert set(station.announced()) == LIVE_AT_FIRST
-    assert {len(messages) for messages in station.announced().values()} == {1}
-
-
-async def test_without_a_channel_nobody_looks(station: Station) -> None:
-    await station.starts(BOT_WATCH_CHANNEL="")
-    await until(lambda: station.atlas.calls)
-
-    assert station.looks() == []
+    assert set(env.announced()) == LIVE_AT_FIRST
+    assert {len(messages) for messages in env.announced().values()} == {1}
 
 
-async def test_an_announcement_tells_what_the_job_is(station: Station) -> None:
-    await station.starts()
-    message = await station.hears_of(station.new_job("prod-us", live=True), "link_live")
-    said = station.slack.state.text_of(message)
+async def test_without_a_channel_nobody_looks(env: WatchEnvironment) -> None:
+    await env.starts(BOT_WATCH_CHANNEL="")
+    await until(lambda: env.atlas.calls)
+
+    assert env.looks() == []
+
+
+async def test_an_announcement_tells_what_the_job_is(env: WatchEnvironment) -> None:
+    await env.starts()
+    message = await env.hears_of(env.new_job("prod-us", live=True), "link_live")
+    said = env.slack.state.text_of(message)
 
     for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live until"):
         assert part in said
     assert buttons(message) == ["Cancel this job"]
 
 
-async def test_a_link_that_becomes_live_is_told_in_the_same_message(station: Station) -> None:
-    await station.starts()
-    job_id = station.new_job()
-    await station.hears_of(job_id, "in_progress")
-    job(station, job_id).release(wall_clock())
+async def test_a_link_that_becomes_live_is_told_in_the_same_message(env: WatchEnvironment) -> None:
+    await env.starts()
+    job_id = env.new_job()
+    await env.hears_of(job_id, "in_progress")
+    job(env, job_id).release(wall_clock())
 
-    message = await station.hears_of(job_id, "link_live")
+    message = await env.hears_of(job_id, "link_live")
 
     assert buttons(message) == ["Cancel this job"]
 
 
 @pytest.mark.parametrize("end", ["cancelled", "expired", "failed", "finished", "gone"])
 async def test_when_the_job_ends_the_message_says_how_and_the_button_goes(
-    station: Station, end: str
+    env: WatchEnvironment, end: str
 ) -> None:
-    await station.starts()
-    job_id = station.new_job(live=True)
-    await station.hears_of(job_id, "link_live")
+    await env.starts()
+    job_id = env.new_job(live=True)
+    await env.hears_of(job_id, "link_live")
     match end:
         case "cancelled":
-            job(station, job_id).cancel()
+            job(env, job_id).cancel()
         case "expired":
-            job(station, job_id).expire()
+            job(env, job_id).expire()
         case "failed":
-            job(station, job_id).fail()
+            job(env, job_id).fail()
         case "finished":
-            job(station, job_id).finish(wall_clock())
+            job(env, job_id).finish(wall_clock())
         case "gone":
-            del station.atlas.world.projects[PROJECT_ID].clusters["prod-eu"].jobs[job_id]
+            del env.atlas.world.projects[PROJECT_ID].clusters["prod-eu"].jobs[job_id]
 
-    message = await station.hears_of(job_id, end)
+    message = await env.hears_of(job_id, end)
 
     assert buttons(message) == []
 
 
-async def test_the_jobs_of_a_deleted_cluster_end_too(station: Station) -> None:
-    await station.starts()
-    job_id = station.new_job("staging-eu")
-    await station.hears_of(job_id)
-    del station.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
+async def test_the_jobs_of_a_deleted_cluster_end_too(env: WatchEnvironment) -> None:
+    await env.starts()
+    job_id = env.new_job("staging-eu")
+    await env.hears_of(job_id)
+    del env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
 
-    message = await station.hears_of(job_id, "gone")
+    message = await env.hears_of(job_id, "gone")
 
     assert buttons(message) == []
 
 
 async def test_the_button_opens_the_dialog_and_the_end_links_to_the_request(
-    station: Station,
+    env: WatchEnvironment,
 ) -> None:
-    await station.starts()
-    job_id = station.new_job()
-    announced = await station.hears_of(job_id)
-    await station.slack.people.clicks("rina", announced, "cancel_restore_open")
+    await env.starts()
+    job_id = env.new_job()
+    announced = await env.hears_of(job_id)
+    await env.slack.people.clicks("rina", announced, "cancel_restore_open")
 
     def ready() -> bool:
-        view = station.slack.state.view_of("rina")
+        view = env.slack.state.view_of("rina")
         return bool(view and not is_loading(view))
 
-    await station.slack.until(ready, SOON)
-    await station.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
-    message = await station.hears_of(job_id, "cancelled")
+    await env.slack.until(ready, SOON)
+    await env.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
+    message = await env.hears_of(job_id, "cancelled")
 
-    assert job(station, job_id).cancelled
+    assert job(env, job_id).cancelled
     assert buttons(message) == []
-    (card,) = [m for m in station.slack.state.messages("ops") if is_card(m) and job_id in str(m)]
+    (card,) = [m for m in env.slack.state.messages("ops") if is_card(m) and job_id in str(m)]
     assert f"/p{card['ts'].replace('.', '')}|The request>* of <@U0RINA0001>" in str(message)
 
 
-async def test_a_job_on_a_later_page_is_watched_like_any_other(station: Station) -> None:
-    await station.starts()
-    job_id = station.new_job("staging-eu")
-    await station.hears_of(job_id)
-    cluster = station.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
+async def test_a_job_on_a_later_page_is_watched_like_any_other(env: WatchEnvironment) -> None:
+    await env.starts()
+    job_id = env.new_job("staging-eu")
+    await env.hears_of(job_id)
+    cluster = env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
     for _ in range(520):
-        station.atlas.world.add_job(cluster, DeliveryType.AUTOMATED)
-    await station.looks_again(cluster="staging-eu", times=3)
-    job(station, job_id).expire()
+        env.atlas.world.add_job(cluster, DeliveryType.AUTOMATED)
+    await env.looks_again(cluster="staging-eu", times=3)
+    job(env, job_id).expire()
 
-    await station.hears_of(job_id, "expired")
+    await env.hears_of(job_id, "expired")
 
 
 async def test_a_post_whose_answer_was_lost_is_one_message_that_shows_the_end(
-    station: Station,
+    env: WatchEnvironment,
 ) -> None:
-    await station.starts()
-    await station.slack.until(lambda: len(station.announced()) == len(LIVE_AT_FIRST), SOON)
-    station.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
-    job_id = station.new_job()
-    await station.slack.until(lambda: job_id in station.announced(), SOON)
-    job(station, job_id).cancel()
+    await env.starts()
+    await env.slack.until(lambda: len(env.announced()) == len(LIVE_AT_FIRST), SOON)
+    env.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
+    job_id = env.new_job()
+    await env.slack.until(lambda: job_id in env.announced(), SOON)
+    job(env, job_id).cancel()
 
-    message = await station.hears_of(job_id, "cancelled")
+    message = await env.hears_of(job_id, "cancelled")
 
     assert buttons(message) == []
 
 
-async def test_a_slack_that_refuses_a_while_gets_everything_in_the_end(station: Station) -> None:
+async def test_a_slack_that_refuses_a_while_gets_everything_in_the_end(
+    env: WatchEnvironment,
+) -> None:
     for fault in (
         SlackFault(kind="ratelimited", seconds=1),
         SlackFault(kind="status", status=503),
         SlackFault(kind="garbage"),
         SlackFault(kind="error", code="something_new"),
     ):
-        station.slack.faults.add("chat.postMessage", fault)
-    await station.starts()
-    await station.slack.until(lambda: set(station.announced()) == LIVE_AT_FIRST, SOON)
+        env.slack.faults.add("chat.postMessage", fault)
+    await env.starts()
+    await env.slack.until(lambda: set(env.announced()) == LIVE_AT_FIRST, SOON)
 
-    assert {len(messages) for messages in station.announced().values()} == {1}
+    assert {len(messages) for messages in env.announced().values()} == {1}
 
 
-async def test_a_project_with_a_broken_key_hides_no_other(station: Station) -> None:
-    world = station.atlas.world
+async def test_a_project_with_a_broken_key_hides_no_other(env: WatchEnvironment) -> None:
+    world = env.atlas.world
     other = world.add_project("shop-test")
     place = world.add_cluster(other, "test-eu")
     world.add_key("OTHERKEY", "right", {other.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
-    (station.folder / "projects.toml").write_text(PROJECTS % (PROJECT_ID, other.id))
-    await station.starts(
+    (env.folder / "projects.toml").write_text(PROJECTS % (PROJECT_ID, other.id))
+    await env.starts(
         BOT_PROJECTS_FILE="projects.toml",
         MONGODB_ATLAS_PROJECT_ID="",
         BROKEN_PUBLIC="OTHERKEY",
@@ -187,9 +189,9 @@ async def test_a_project_with_a_broken_key_hides_no_other(station: Station) -> N
     )
     hidden = world.add_job(place).id
 
-    await station.hears_of(station.new_job())
+    await env.hears_of(env.new_job())
 
-    assert hidden not in station.announced()
+    assert hidden not in env.announced()
 
 
 PROJECTS = """
@@ -207,14 +209,14 @@ private_key_env = "BROKEN_PRIVATE"
 """
 
 
-async def test_a_cluster_that_cannot_be_read_hides_no_other(station: Station) -> None:
+async def test_a_cluster_that_cannot_be_read_hides_no_other(env: WatchEnvironment) -> None:
     broken = Fault(kind=Kind.STATUS, status=500, path="/clusters/prod-us/backup/", times=None)
-    station.atlas.faults.add(broken)
-    await station.starts()
-    hidden = station.new_job("prod-us")
-    await station.hears_of(station.new_job("prod-eu"))
-    await station.hears_of(station.new_job("staging-eu"))
-    assert hidden not in station.announced()
-    station.atlas.faults.clear()
+    env.atlas.faults.add(broken)
+    await env.starts()
+    hidden = env.new_job("prod-us")
+    await env.hears_of(env.new_job("prod-eu"))
+    await env.hears_of(env.new_job("staging-eu"))
+    assert hidden not in env.announced()
+    env.atlas.faults.clear()
 
-    await station.hears_of(hidden, seconds=30)
+    await env.hears_of(hidden, seconds=30)

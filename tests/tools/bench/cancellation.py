@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer
-from tests.acceptance.house import environment
+from tests.acceptance.environment import environment
 from tests.support.process import BotProcess
 from tests.tools.bench.proxy import far
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown

@@ -20,7 +20,7 @@ from venv import EnvBuilder
 
 from bot.sandbox.atlas import PROJECT_ID, Behaviour, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer, User
-from tests.acceptance.house import environment
+from tests.acceptance.environment import environment
 from tests.support.process import BotProcess, surroundings
 from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
 

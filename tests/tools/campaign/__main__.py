@@ -1,4 +1,4 @@
-"""Runs the campaigns: `python -m tests.campaign [NAME …] [--seed N] [--minutes M] [--short]`.
+"""Runs the campaigns: `python -m tests.tools.campaign [NAME …] [--seed N] [--minutes M] [--short]`.
 
 Exit code: 0 when nothing was violated, 1 when something was or a campaign broke off, 2 for wrong
 usage, 130 when it was told to end. What was seen of a violation stays in a folder, whose name is
@@ -55,8 +55,8 @@ def campaigns() -> dict[str, str]:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     known = campaigns()
     parser = argparse.ArgumentParser(
-        prog="python -m tests.campaign",
-        description="Plays the bot in bad weather, on this machine, on loopback.",
+        prog="python -m tests.tools.campaign",
+        description="Plays the bot in bad fault injection, on this machine, on loopback.",
         epilog="\n".join(f"{name:13} {sentence}" for name, sentence in known.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -95,7 +95,7 @@ def options_of(asked: argparse.Namespace, name: str) -> Options:
 def run(name: str, options: Options) -> Report:
     """Run one campaign; one that breaks off is reported, and the others still run."""
     try:
-        module = importlib.import_module(f"tests.campaign.{name}")
+        module = importlib.import_module(f"tests.tools.campaign.{name}")
         return Report(name, asyncio.run(module.run(options)))
     except Missing as error:
         return Report(name, error=str(error))

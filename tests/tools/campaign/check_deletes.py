@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.town import RULES
+from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bot.sandbox.atlas import Call
-    from tests.tools.campaign.people import Story
-    from tests.tools.campaign.relay import Struck
-    from tests.tools.campaign.scene import Scene
-    from tests.tools.campaign.weather import Blow
+    from tests.tools.campaign.fault_injector import InjectedFault
+    from tests.tools.campaign.faulty_proxy import Struck
+    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.people import Scenario
 
 #: What stands still, in the middle of looking and sending: a bot, or the database that it asks.
 STANDSTILLS = ("bot: stopped", "database:")
@@ -29,33 +29,33 @@ UNSEEN = {"delay", "stale_read"}
 SAME = 0.5
 
 
-def of_deletes(scene: Scene, story: Story) -> Iterator[tuple[Rule, str]]:
-    yield from _of_approvals(scene, story)
-    for call in scene.late(story):
-        if not explained(scene, story, call):
+def of_deletes(observations: Observations, scenario: Scenario) -> Iterator[tuple[Rule, str]]:
+    yield from _of_approvals(observations, scenario)
+    for call in observations.late(scenario):
+        if not explained(observations, scenario, call):
             yield Rule.BLIND, f"one came at {call.at:%H:%M:%S.%f}, and nothing explains it"
 
 
-def _of_approvals(scene: Scene, story: Story) -> Iterator[tuple[Rule, str]]:
-    needed, _ = RULES[story.project]
-    for call in scene.deletes(story):
-        given = [who for who, at in story.yes.items() if at <= call.at.timestamp()]
+def _of_approvals(observations: Observations, scenario: Scenario) -> Iterator[tuple[Rule, str]]:
+    needed, _ = RULES[scenario.project]
+    for call in observations.deletes(scenario):
+        given = [who for who, at in scenario.yes.items() if at <= call.at.timestamp()]
         if len(given) < needed:
             yield Rule.APPROVED, f"{len(given)} of {needed} had approved"
 
 
-def explained(scene: Scene, story: Story, late: Call) -> bool:
+def explained(observations: Observations, scenario: Scenario, late: Call) -> bool:
     """Whether its sender could not know of the DELETE that took effect before.
 
     Either Atlas did not show the effect to whoever looked, or one of the two was held up on its
     way, or its sender stood still after its look while another bot took over.
     """
-    done = next(call for call in scene.deletes(story) if call.effect)
-    before = [call for call in scene.calls[story.job.id] if call.at <= late.at]
+    done = next(call for call in observations.deletes(scenario) if call.effect)
+    before = [call for call in observations.calls[scenario.job.id] if call.at <= late.at]
     return (
         was_hidden(before)
-        or any(_held_up(struck, call) for struck in scene.to_atlas for call in (done, late))
-        or any(_stood_still(blow, done, late) for blow in scene.blows)
+        or any(_held_up(struck, call) for struck in observations.to_atlas for call in (done, late))
+        or any(_stood_still(fault, done, late) for fault in observations.faults)
     )
 
 
@@ -68,8 +68,8 @@ def _held_up(struck: Struck, call: Call) -> bool:
     return struck.kind == "late" and abs(struck.until - call.at.timestamp()) < SAME
 
 
-def _stood_still(blow: Blow, done: Call, late: Call) -> bool:
+def _stood_still(fault: InjectedFault, done: Call, late: Call) -> bool:
     """Whether it began before the effect, and ended shortly before the late one came."""
-    began_before = blow.at <= done.at.timestamp()
-    sent_after = late.at.timestamp() <= blow.until + GRACE
-    return blow.what.startswith(STANDSTILLS) and began_before and sent_after
+    began_before = fault.at <= done.at.timestamp()
+    sent_after = late.at.timestamp() <= fault.until + GRACE
+    return fault.what.startswith(STANDSTILLS) and began_before and sent_after

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.town import texts
+from tests.tools.campaign.worlds import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tests.tools.campaign.scene import Scene
+    from tests.tools.campaign.observations import Observations
 
 #: Marks of an error that nobody expected; errors that the bot logs by itself are its log's level.
 TRACES = (
@@ -30,8 +30,8 @@ TRACES = (
 DRIVERS_OWN = "unexpected connection_lost() call"
 
 
-def of_logs(scene: Scene) -> Iterator[tuple[Rule, str]]:
-    for what in traces_in(scene.logs):
+def of_logs(observations: Observations) -> Iterator[tuple[Rule, str]]:
+    for what in traces_in(observations.logs):
         yield Rule.TRACES, what
 
 
@@ -43,12 +43,12 @@ def traces_in(logs: Iterable[Path]) -> Iterator[str]:
                 yield f"{path.name}: {line[:300]}"
 
 
-def of_secrets(scene: Scene) -> Iterator[tuple[Rule, str]]:
-    places = {path.name: path.read_text(errors="replace") for path in scene.logs}
-    places["the record"] = json.dumps([str(event) for event in scene.events])
-    places["Slack"] = texts(scene.slack)
+def of_secrets(observations: Observations) -> Iterator[tuple[Rule, str]]:
+    places = {path.name: path.read_text(errors="replace") for path in observations.logs}
+    places["the record"] = json.dumps([str(event) for event in observations.events])
+    places["Slack"] = texts(observations.slack)
     for place, text in places.items():
-        for number, secret in enumerate((*scene.secrets, PLANTED_SECRET)):
+        for number, secret in enumerate((*observations.secrets, PLANTED_SECRET)):
             if secret in text:
                 yield Rule.SECRETS, f"secret number {number} stands in {place}"
 

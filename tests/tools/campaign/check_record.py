@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.events import CLOSING, EventName
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.town import RULES
+from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bot.cancellation.events import Recorded
-    from tests.tools.campaign.people import Story
-    from tests.tools.campaign.scene import Scene
-    from tests.tools.campaign.town import Thread
+    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.people import Scenario
+    from tests.tools.campaign.worlds import Thread
 
 #: Events that are somebody's yes, where somebody is named.
 YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
@@ -22,16 +22,16 @@ YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
 Found = tuple[Rule, str]
 
 
-def of_record(scene: Scene) -> Iterator[Found]:
-    for each in scene.breaks:
+def of_record(observations: Observations) -> Iterator[Found]:
+    for each in observations.breaks:
         yield Rule.CHAIN, each
-    for request in scene.board.threads.keys() - scene.chains.keys():
+    for request in observations.board.threads.keys() - observations.chains.keys():
         yield Rule.RECORD, f"request {request} has a card, and is not on record"
-    for request, chain in scene.chains.items():
-        for what in _of_chain(scene.board.threads.get(request), chain):
+    for request, chain in observations.chains.items():
+        for what in _of_chain(observations.board.threads.get(request), chain):
             yield Rule.RECORD, f"request {request}: {what}"
-    for story in scene.stories:
-        yield from _of_story(scene, story)
+    for scenario in observations.scenarios:
+        yield from _of_story(observations, scenario)
 
 
 def _of_chain(thread: Thread | None, chain: Sequence[Recorded]) -> Iterator[str]:
@@ -44,27 +44,33 @@ def _of_chain(thread: Thread | None, chain: Sequence[Recorded]) -> Iterator[str]
         yield f"it ended more than once: {ends}"
 
 
-def _of_story(scene: Scene, story: Story) -> Iterator[Found]:
+def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
     chains = [
-        scene.chains.get(thread.request, []) for thread in scene.board.by_job.get(story.job.id, ())
+        observations.chains.get(thread.request, [])
+        for thread in observations.board.by_job.get(scenario.job.id, ())
     ]
     sent = sum(event.event == EventName.CANCEL_SENT for chain in chains for event in chain)
-    if (came := len(scene.deletes(story))) > sent:
-        yield Rule.RECORD, f"job {story.job.id}: {came} DELETEs came, {sent} are on record"
+    if (came := len(observations.deletes(scenario))) > sent:
+        yield Rule.RECORD, f"job {scenario.job.id}: {came} DELETEs came, {sent} are on record"
     for chain in chains:
-        yield from _of_approvals(scene, story, chain)
+        yield from _of_approvals(observations, scenario, chain)
 
 
-def _of_approvals(scene: Scene, story: Story, chain: Sequence[Recorded]) -> Iterator[Found]:
+def _of_approvals(
+    observations: Observations, scenario: Scenario, chain: Sequence[Recorded]
+) -> Iterator[Found]:
     """Whoever approved before the first DELETE, by the record: enough people, who did click."""
-    needed, _ = RULES[story.project]
+    needed, _ = RULES[scenario.project]
     events = [event.event for event in chain]
     if EventName.CANCEL_SENT not in events:
         return
     before = chain[: events.index(EventName.CANCEL_SENT)]
     yes = {event.actor for event in before if event.event in YES and event.actor}
-    clicked = {scene.slack.workspace.user(who).id for who in story.yes}
+    clicked = {observations.slack.workspace.user(who).id for who in scenario.yes}
     if len(yes) < needed:
-        yield Rule.APPROVED, f"job {story.job.id}: {len(yes)} of {needed}, by the record"
+        yield Rule.APPROVED, f"job {scenario.job.id}: {len(yes)} of {needed}, by the record"
     if yes - clicked:
-        yield Rule.APPROVED, f"job {story.job.id}: a yes on record of somebody who clicked nothing"
+        yield (
+            Rule.APPROVED,
+            f"job {scenario.job.id}: a yes on record of somebody who clicked nothing",
+        )

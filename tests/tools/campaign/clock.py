@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.support.postgres import open_postgres
+from tests.tools.campaign.environment import Plan
 from tests.tools.campaign.faketime import set_clock
 from tests.tools.campaign.figures import tables
-from tests.tools.campaign.house import Plan
 from tests.tools.campaign.kills import part
 
 if TYPE_CHECKING:
     from tests.tools.bench.report import Table
+    from tests.tools.campaign.fault_injector import FaultInjector
     from tests.tools.campaign.options import Options
-    from tests.tools.campaign.weather import Weather
 
 #: How far the clocks of bots are off from the server's, in seconds; each for itself.
 OFF = (-3600, -10, 0, 10, 3600)
@@ -40,12 +40,12 @@ async def run(options: Options) -> list[Table]:
     return tables("Requests while clocks jump", results)
 
 
-def disagree(weather: Weather) -> None:
+def disagree(injector: FaultInjector) -> None:
     """Let each bot's clock be off by another amount, again and again."""
 
-    async def deed() -> str:
-        replica, seconds = weather.dice.choice(weather.replicas), weather.dice.choice(OFF)
+    async def action() -> str:
+        replica, seconds = injector.dice.choice(injector.replicas), injector.dice.choice(OFF)
         set_clock(replica.folder / f"{replica.name}.clock", seconds)
         return f"{replica.name} {seconds:+} s"
 
-    weather.more["clock: one bot's set"] = (OFTEN, deed)
+    injector.more["clock: one bot's set"] = (OFTEN, action)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.check import endings
 from tests.tools.campaign.check_logs import problems_in_logs
-from tests.tools.campaign.met import went_wrong
+from tests.tools.campaign.fault_counts import went_wrong
 from tests.tools.campaign.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.tools.campaign.house import House, Plan
+    from tests.tools.campaign.environment import CampaignEnvironment, Plan
+    from tests.tools.campaign.fault_injector import FaultInjector
+    from tests.tools.campaign.observations import Observations
     from tests.tools.campaign.rules import Violation
-    from tests.tools.campaign.scene import Scene
-    from tests.tools.campaign.weather import Weather
 
 #: How many violations are shown; the folder of evidence has all.
 SHOWN = 20
@@ -46,9 +46,9 @@ class Result:
     """What one part gave."""
 
     plan: Plan
-    scene: Scene
-    weather: Weather
-    house: House
+    observations: Observations
+    injector: FaultInjector
+    env: CampaignEnvironment
     found: Sequence[Violation]
     times: Times
 
@@ -76,7 +76,7 @@ def _rules(results: Sequence[Result]) -> Table:
 
 
 def _faults(results: Sequence[Result]) -> Table:
-    counted = [went_wrong(each.weather, each.house.courier.counts) for each in results]
+    counted = [went_wrong(each.injector, each.env.delivery.counts) for each in results]
     names = sorted({name for counts in counted for name in counts})
     measured = [{name: counts[name] for name in names} for counts in counted]
     return _table("What went wrong", "Fault", results, measured)
@@ -107,58 +107,60 @@ def _total(values: Sequence[float | int]) -> float | int:
 
 
 def _asked(result: Result) -> Figures:
-    scene, told = result.scene, endings(result.scene)
-    ours = scene.on_our_word()
+    observations, told = result.observations, endings(result.observations)
+    ours = observations.on_our_word()
     return {
-        "people who asked": len(scene.stories),
+        "people who asked": len(observations.scenarios),
         "requests acknowledged": len(ours),
-        "of them ended": sum(map(scene.ended, ours)),
+        "of them ended": sum(map(observations.ended, ours)),
         "cancelled": told["cancelled"],
         "denied": told["denied"],
         "withdrawn": told["withdrawn"],
         "expired": told["expired"],
         "over (cancelled elsewhere)": told["over"],
         "failed": told["failed"],
-        "of these, second requests for a job": sum(told.values()) - len(scene.board.by_job),
-        "failures told, then tried again": sum(story.retried for story in scene.stories),
-        "clicks on cards": sum(story.clicks for story in scene.stories),
-        "deliveries of Slack": result.house.courier.counts.sent,
+        "of these, second requests for a job": sum(told.values()) - len(observations.board.by_job),
+        "failures told, then tried again": sum(
+            scenario.retried for scenario in observations.scenarios
+        ),
+        "clicks on cards": sum(scenario.clicks for scenario in observations.scenarios),
+        "deliveries of Slack": result.env.delivery.counts.sent,
     }
 
 
 def _done(result: Result) -> Figures:
-    scene = result.scene
+    observations = result.observations
     return {
-        "DELETEs that took effect": sum(map(scene.effects, scene.stories)),
+        "DELETEs that took effect": sum(map(observations.effects, observations.scenarios)),
         "DELETEs that came after one took effect": sum(
-            len(scene.late(story)) for story in scene.stories
+            len(observations.late(scenario)) for scenario in observations.scenarios
         ),
-        "posts twice, since an answer was lost": scene.copies,
-        "events on record": len(scene.events),
-        "lives of bots": len(scene.lives),
-        "errors in their logs": sum(problems_in_logs(scene.logs).values()),
+        "posts twice, since an answer was lost": observations.copies,
+        "events on record": len(observations.events),
+        "lives of bots": len(observations.lives),
+        "errors in their logs": sum(problems_in_logs(observations.logs).values()),
     }
 
 
 def _waits(result: Result) -> Figures:
-    stories = result.scene.stories
-    waits = [each.seconds for each in stories if each.seconds is not None] or [0.0]
+    scenarios = result.observations.scenarios
+    waits = [each.seconds for each in scenarios if each.seconds is not None] or [0.0]
     return {
         "storm, s": result.times.stormed,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
         "expired, told at most s after its time": max(
-            map(result.scene.expired_late, stories), default=0.0
+            map(result.observations.expired_late, scenarios), default=0.0
         ),
         "all ended after the last fault, s": result.times.settled_in,
         "slowest orderly end of a bot, s": max(
-            replica.slowest_end for replica in result.house.replicas
+            replica.slowest_end for replica in result.env.replicas
         ),
     }
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """Where the evidence is, and how busy the machine was."""
-    kept = [f"evidence: {result.house.folder}" for result in results if result.found]
+    kept = [f"evidence: {result.env.folder}" for result in results if result.found]
     slowest = max(max(result.times.lags, default=0.0) for result in results)
     return [f"this machine kept the campaign itself waiting for {slowest:.1f} s at worst", *kept]

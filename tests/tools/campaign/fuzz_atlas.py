@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, AtlasError, DigestKey, JobRef, RestoreJob
-from tests.tools.campaign.fuzz_house import Found
+from tests.tools.campaign.fuzz_environment import Found
 from tests.tools.campaign.fuzz_shapes import anything, bends, bent, odd_values
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tests.tools.campaign.fuzz_targets import TARGETS
 if TYPE_CHECKING:
     from tests.tools.campaign.options import Options
 
-NEEDED = "atheris is not installed: python -m pip install -r tests/campaign/requirements.txt"
+NEEDED = "atheris is not installed: python -m pip install -r tests/tools/campaign/requirements.txt"
 
 #: Bytes of one input at most, and seconds that one may take.
 LONGEST = 8192

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.tools.campaign import fuzz_atlas
-from tests.tools.campaign.fuzz_house import ADDRESS, MAKERS, SPOKEN_TO, command, under_fire
+from tests.tools.campaign.fuzz_environment import ADDRESS, MAKERS, SPOKEN_TO, command, under_fire
 from tests.tools.campaign.fuzz_shapes import ODD_TEXTS, Bend, anything, bends, bent, typed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tests.tools.campaign.fuzz_atlas import Answer, OddAtlas
-    from tests.tools.campaign.fuzz_house import Target
+    from tests.tools.campaign.fuzz_environment import Target
 
     Act = Callable[[Any], Coroutine[Any, Any, object]]
 

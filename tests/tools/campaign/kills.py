@@ -12,11 +12,11 @@ import structlog
 
 from tests.support.postgres import open_postgres
 from tests.tools.campaign.check import violations
+from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import Result, Times, tables
-from tests.tools.campaign.house import Plan, lag, opened
-from tests.tools.campaign.people import write_stories
+from tests.tools.campaign.observations import Observations
+from tests.tools.campaign.people import write_scenarios
 from tests.tools.campaign.rules import Rule, Violation
-from tests.tools.campaign.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from bot.cancellation.events import Recorded
     from tests.support.postgres import PostgresServer
     from tests.tools.bench.report import Table
-    from tests.tools.campaign.house import House
+    from tests.tools.campaign.environment import CampaignEnvironment
+    from tests.tools.campaign.fault_injector import FaultInjector
     from tests.tools.campaign.options import Options
-    from tests.tools.campaign.people import Story
-    from tests.tools.campaign.weather import Weather
+    from tests.tools.campaign.people import Scenario
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which people may still be at it when the weather ends.
+#: Seconds for which people may still be at it when the fault injection ends.
 LAST_ACTS = 240.0
 
 #: Seconds after their last acts in which everything on our word must have ended.
@@ -85,107 +85,116 @@ async def part(
     options: Options,
     postgres: PostgresServer | None,
     *,
-    trouble: Callable[[Weather], None] = lambda _weather: None,
+    trouble: Callable[[FaultInjector], None] = lambda _weather: None,
 ) -> Result:
-    """Let so many stories happen in a storm, and look at what is left.
+    """Let so many scenarios happen in a storm, and look at what is left.
 
     Args:
-        plan: which house.
+        plan: which environment.
         options: how much and how long.
         postgres: the server; None for a SQLite file.
         trouble: adds to what may go wrong.
     """
-    async with opened(plan, options.folder, postgres, options.seed) as house:
+    async with opened(plan, options.folder, postgres, options.seed) as env:
         log.info("part begins", part=plan.name)
-        await house.open()
-        weather = house.weather()
-        trouble(weather)
-        stories = write_stories(options.requests, house.new_job, house.dice)
-        times = await played(house, stories, weather, options.seconds)
-        record = await house.record()
+        await env.open()
+        injector = env.injector()
+        trouble(injector)
+        scenarios = write_scenarios(options.requests, env.new_job, env.dice)
+        times = await played(env, scenarios, injector, options.seconds)
+        record = await env.record()
     # The bots have ended by now, and all their logs are there.
-    scene = scene_of(house, stories, weather, record)
-    found = [*violations(scene), *(Violation(Rule.CAMPAIGN, each) for each in weather.broken)]
+    observations = observe(env, scenarios, injector, record)
+    found = [
+        *violations(observations),
+        *(Violation(Rule.CAMPAIGN, each) for each in injector.broken),
+    ]
     if found:
-        house.keep_evidence(scene, found)
-    return Result(plan=plan, scene=scene, weather=weather, house=house, found=found, times=times)
+        env.keep_evidence(observations, found)
+    return Result(
+        plan=plan, observations=observations, injector=injector, env=env, found=found, times=times
+    )
 
 
-async def played(house: House, stories: Sequence[Story], weather: Weather, seconds: float) -> Times:
+async def played(
+    env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
+) -> Times:
     """Let the storm come and go, wait for all ends, and say how long it took."""
     lags: list[float] = []
-    watching = asyncio.create_task(lag(lags))
+    watching = asyncio.create_task(measure_lag(lags))
     began = time.monotonic()
-    cleared = await storm(house, stories, weather, seconds)
-    await settle(house, stories)
+    cleared = await storm(env, scenarios, injector, seconds)
+    await settle(env, scenarios)
     settled = time.monotonic()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     return Times(stormed=cleared - began, settled_in=settled - cleared, lags=lags)
 
 
-def scene_of(
-    house: House,
-    stories: Sequence[Story],
-    weather: Weather,
+def observe(
+    env: CampaignEnvironment,
+    scenarios: Sequence[Scenario],
+    injector: FaultInjector,
     record: tuple[list[Recorded], list[str]],
-) -> Scene:
+) -> Observations:
     """Return what there is to look at."""
     events, breaks = record
-    return Scene(
-        stories=stories,
-        board=house.board,
-        slack=house.slack,
-        atlas=house.atlas,
+    return Observations(
+        scenarios=scenarios,
+        board=env.board,
+        slack=env.slack,
+        atlas=env.atlas,
         events=events,
         breaks=breaks,
-        blows=weather.blows,
-        to_atlas=house.to_atlas.struck,
-        lives=[life for replica in house.replicas for life in replica.lives],
-        logs=house.logs,
-        secrets=house.secrets,
-        posts_may_double=house.plan.client_msg_id == "ignore",
+        faults=injector.faults,
+        to_atlas=env.to_atlas.struck,
+        lives=[life for replica in env.replicas for life in replica.lives],
+        logs=env.logs,
+        secrets=env.secrets,
+        posts_may_double=env.plan.client_msg_id == "ignore",
     )
 
 
-async def storm(house: House, stories: Sequence[Story], weather: Weather, seconds: float) -> float:
-    """Let people come evenly over so many seconds, in bad weather all the while.
+async def storm(
+    env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
+) -> float:
+    """Let people come evenly over so many seconds, in bad fault injection all the while.
 
     Returns:
-        When the weather was good again, by the monotonic clock; people then come to their ends.
+        When the faults ended, by the monotonic clock; people then finish.
     """
-    house.courier.rain.late, house.courier.rain.twice = 0.1, 0.05
-    raging = asyncio.create_task(weather.rage(MEAN))
-    playing = await come(house, stories, weather, seconds)
+    env.delivery.faults.late, env.delivery.faults.twice = 0.1, 0.05
+    raging = asyncio.create_task(injector.rage(MEAN))
+    playing = await come(env, scenarios, injector, seconds)
     # The last ones have their storm too.
     await asyncio.wait(playing, timeout=min(20.0, seconds / 4))
     raging.cancel()
     await asyncio.gather(raging, return_exceptions=True)
-    await weather.clear_up()
-    await house.courier.calm()
+    await injector.clear_up()
+    await env.delivery.calm()
     cleared = time.monotonic()
-    log.info("storm is over", faults=len(weather.blows))
+    log.info("storm is over", faults=len(injector.faults))
     await end(playing)
     return cleared
 
 
 async def come(
-    house: House, stories: Sequence[Story], weather: Weather, seconds: float
+    env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
 ) -> list[asyncio.Task[None]]:
-    """Begin one story after the other, and return what may still be under way."""
-    people, room = house.people(), asyncio.Semaphore(AT_ONCE)
+    """Begin one scenario after the other, and return what may still be under way."""
+    people, room = env.people(), asyncio.Semaphore(AT_ONCE)
 
-    async def play(story: Story) -> None:
+    async def play(scenario: Scenario) -> None:
         async with room:
-            await people.play(story)
+            await people.play(scenario)
 
     playing = []
-    for story in stories:
-        playing.append(asyncio.create_task(play(story)))
+    for scenario in scenarios:
+        playing.append(asyncio.create_task(play(scenario)))
         if len(playing) % 25 == 0:
             done = sum(task.done() for task in playing)
-            log.info("people", came=len(playing), done=done, faults=len(weather.blows))
-        await asyncio.sleep(house.dice.uniform(0, 2 * seconds / len(stories)))
+            log.info("people", came=len(playing), done=done, faults=len(injector.faults))
+        await asyncio.sleep(env.dice.uniform(0, 2 * seconds / len(scenarios)))
     return playing
 
 
@@ -199,14 +208,14 @@ async def end(playing: Sequence[asyncio.Task[None]]) -> None:
             raise outcome
 
 
-async def settle(house: House, stories: Sequence[Story]) -> None:
+async def settle(env: CampaignEnvironment, scenarios: Sequence[Scenario]) -> None:
     """Wait until everything on our word has ended; what has not is found by the rules."""
-    await house.ready()
-    ours = [story.job.id for story in stories if story.acknowledged]
+    await env.ready()
+    ours = [scenario.job.id for scenario in scenarios if scenario.acknowledged]
 
     def ended() -> bool:
-        threads = map(house.board.of, ours)
+        threads = map(env.board.of, ours)
         return all(thread is not None and thread.settled for thread in threads)
 
     with suppress(TimeoutError):
-        await house.slack.until(ended, SETTLE)
+        await env.slack.until(ended, SETTLE)

@@ -14,9 +14,9 @@ class Options:
     """How much, how long, and by which dice.
 
     Attributes:
-        seed: the same seed gives the same stories, and much the same weather.
+        seed: the same seed gives the same scenarios, and much the same fault injection.
         minutes: how long people keep coming; settling comes after that.
-        requests: how many stories people play in it.
+        requests: how many scenarios people play in it.
         rate: cancellations a second, where a campaign goes by that.
         folder: where evidence is kept.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import CannotDo
-from tests.tools.campaign.town import APPROVERS, CHANNELS, CLUSTER
+from tests.tools.campaign.worlds import APPROVERS, CHANNELS, CLUSTER
 
 if TYPE_CHECKING:
     import random
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.slack import FakeSlackServer
-    from tests.tools.campaign.town import Board
+    from tests.tools.campaign.worlds import Board
 
 Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ PATIENCE = 240.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class ScenarioKind:
     """What people have in mind with a job, and how it may end.
 
     `weight`: how often, beside the others.
@@ -44,22 +44,22 @@ class Plot:
 
 CANCELLED = frozenset({"cancelled"})
 
-PLOTS: Mapping[str, Plot] = {
-    "asked": Plot("free", CANCELLED, 40),
-    "asked by two": Plot("free", CANCELLED, 4),
-    "approved": Plot("pair", CANCELLED, 14),
-    "approved by two": Plot("trio", CANCELLED, 12),
-    "denied": Plot("pair", frozenset({"denied"}), 7),
-    "withdrawn": Plot("trio", frozenset({"withdrawn"}), 6),
-    "nobody approves": Plot("brief", frozenset({"expired"}), 5),
-    "one approval of two": Plot("brief", frozenset({"expired"}), 4),
-    "everybody at once": Plot("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
-    "cancelled elsewhere": Plot("pair", frozenset({"over"}), 3),
+PLOTS: Mapping[str, ScenarioKind] = {
+    "asked": ScenarioKind("free", CANCELLED, 40),
+    "asked by two": ScenarioKind("free", CANCELLED, 4),
+    "approved": ScenarioKind("pair", CANCELLED, 14),
+    "approved by two": ScenarioKind("trio", CANCELLED, 12),
+    "denied": ScenarioKind("pair", frozenset({"denied"}), 7),
+    "withdrawn": ScenarioKind("trio", frozenset({"withdrawn"}), 6),
+    "nobody approves": ScenarioKind("brief", frozenset({"expired"}), 5),
+    "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
+    "everybody at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
+    "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
 }
 
 
 @dataclass(slots=True)
-class Story:
+class Scenario:
     """One job, and what people did about it.
 
     Attributes:
@@ -99,13 +99,13 @@ class Story:
 
 
 class People:
-    """Plays stories in one Slack."""
+    """Plays scenarios in one Slack."""
 
     def __init__(self, slack: FakeSlackServer, board: Board, dice: random.Random) -> None:
         self._slack = slack
         self._board = board
         self._dice = dice
-        self._plays: Mapping[str, Callable[[Story], Awaitable[None]]] = {
+        self._plays: Mapping[str, Callable[[Scenario], Awaitable[None]]] = {
             "asked": self._no_more,
             "asked by two": self._no_more,
             "approved": self._approve,
@@ -118,34 +118,34 @@ class People:
             "cancelled elsewhere": self._cancel_elsewhere,
         }
 
-    async def play(self, story: Story) -> None:
-        """Play a story until people have no more to do; whatever fails, they try again."""
+    async def play(self, scenario: Scenario) -> None:
+        """Play a scenario until people have no more to do; whatever fails, they try again."""
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._play(story)
+                await self._play(scenario)
         except TimeoutError:
             return
 
-    async def _play(self, story: Story) -> None:
-        askers = [story.requester]
-        if story.plot == "asked by two":
-            askers.append(story.second)
-        await asyncio.gather(*(self._ask(story, who) for who in askers))
-        await self._plays[story.plot](story)
-        await self._see_to_the_end(story)
+    async def _play(self, scenario: Scenario) -> None:
+        askers = [scenario.requester]
+        if scenario.plot == "asked by two":
+            askers.append(scenario.second)
+        await asyncio.gather(*(self._ask(scenario, who) for who in askers))
+        await self._plays[scenario.plot](scenario)
+        await self._see_to_the_end(scenario)
 
-    async def _ask(self, story: Story, who: str) -> None:
+    async def _ask(self, scenario: Scenario, who: str) -> None:
         """Type the command and submit the dialog, again and again until it is taken."""
         began = time.monotonic()
-        line = f"/cancel-restore {story.project} {CLUSTER} {story.job.id}"
-        while not self._board.of(story.job.id):  # a card is as good as an acknowledgement
+        line = f"/cancel-restore {scenario.project} {CLUSTER} {scenario.job.id}"
+        while not self._board.of(scenario.job.id):  # a card is as good as an acknowledgement
             before = self._screen(who)
-            await self._slack.people.types(who, story.channel, line)
+            await self._slack.people.types(who, scenario.channel, line)
             if not await self._dialog(who, before):
                 await self._rest()
                 continue
-            if await self._submit(story, who):
-                story.seconds = time.monotonic() - began
+            if await self._submit(scenario, who):
+                scenario.seconds = time.monotonic() - began
                 return
 
     def _screen(self, who: str) -> str | None:
@@ -165,10 +165,10 @@ class People:
             return False
         return True
 
-    async def _submit(self, story: Story, who: str) -> bool:
+    async def _submit(self, scenario: Scenario, who: str) -> bool:
         """Click the button until the dialog closes; False when it says that there is no use."""
         for _ in range(12):
-            story.submitted_at = story.submitted_at or time.time()
+            scenario.submitted_at = scenario.submitted_at or time.time()
             try:
                 ack = await self._slack.people.submits(who, None, {"reason": "started by mistake"})
             except CannotDo:
@@ -176,30 +176,30 @@ class People:
             body = ack.body if isinstance(ack.body, dict) else {}
             action = body.get("response_action", "clear")
             if ack.ok and action == "clear":
-                story.acknowledged = True
+                scenario.acknowledged = True
                 return True
             if ack.ok and action == "update":
-                story.told_off = self._slack.state.text_of(body["view"])
+                scenario.told_off = self._slack.state.text_of(body["view"])
                 return False
             await self._rest()
         return False
 
-    async def _no_more(self, story: Story) -> None:
+    async def _no_more(self, scenario: Scenario) -> None:
         """Nobody has more to do."""
 
-    async def _approve(self, story: Story) -> None:
-        needed = 2 if story.project == "trio" else 1
+    async def _approve(self, scenario: Scenario) -> None:
+        needed = 2 if scenario.project == "trio" else 1
         who = self._dice.sample(APPROVERS, needed)
-        await asyncio.gather(*(self._insist(story, each, APPROVE) for each in who))
+        await asyncio.gather(*(self._insist(scenario, each, APPROVE) for each in who))
 
-    async def _approve_once(self, story: Story) -> None:
-        await self._insist(story, self._dice.choice(APPROVERS), APPROVE)
+    async def _approve_once(self, scenario: Scenario) -> None:
+        await self._insist(scenario, self._dice.choice(APPROVERS), APPROVE)
 
-    async def _deny(self, story: Story) -> None:
+    async def _deny(self, scenario: Scenario) -> None:
         who = self._dice.choice(APPROVERS)
-        while await self._waits(story):
+        while await self._waits(scenario):
             before = self._screen(who)
-            if await self._click(story, who, DENY) and await self._dialog(who, before):
+            if await self._click(scenario, who, DENY) and await self._dialog(who, before):
                 await self._submit_reason(who)
             await self._rest()
 
@@ -209,57 +209,59 @@ class People:
         except CannotDo:
             return  # it was closed meanwhile
 
-    async def _withdraw(self, story: Story) -> None:
-        await self._insist(story, story.requester, WITHDRAW)
+    async def _withdraw(self, scenario: Scenario) -> None:
+        await self._insist(scenario, scenario.requester, WITHDRAW)
 
-    async def _all_at_once(self, story: Story) -> None:
-        await self._waits(story)
-        await asyncio.gather(self._approve(story), self._deny(story), self._withdraw(story))
+    async def _all_at_once(self, scenario: Scenario) -> None:
+        await self._waits(scenario)
+        await asyncio.gather(
+            self._approve(scenario), self._deny(scenario), self._withdraw(scenario)
+        )
 
-    async def _cancel_elsewhere(self, story: Story) -> None:
-        if await self._waits(story):
-            story.elsewhere = True
-            story.job.cancel()
-            await self._approve(story)
+    async def _cancel_elsewhere(self, scenario: Scenario) -> None:
+        if await self._waits(scenario):
+            scenario.elsewhere = True
+            scenario.job.cancel()
+            await self._approve(scenario)
 
-    async def _insist(self, story: Story, who: str, action: str) -> None:
+    async def _insist(self, scenario: Scenario, who: str, action: str) -> None:
         """Click until the card waits no more; once in a while two times in the same moment."""
-        while await self._waits(story):
+        while await self._waits(scenario):
             twice = self._dice.random() < 0.2
-            await asyncio.gather(*(self._click(story, who, action) for _ in range(1 + twice)))
+            await asyncio.gather(*(self._click(scenario, who, action) for _ in range(1 + twice)))
             await self._rest()
 
-    async def _waits(self, story: Story) -> bool:
+    async def _waits(self, scenario: Scenario) -> bool:
         """Whether the card still waits for a decision, once there is a card."""
-        await self._until(lambda: self._board.of(story.job.id))
-        thread = self._board.of(story.job.id)
+        await self._until(lambda: self._board.of(scenario.job.id))
+        thread = self._board.of(scenario.job.id)
         return thread is not None and thread.state == "awaiting"
 
-    async def _click(self, story: Story, who: str, action: str) -> bool:
-        thread = self._board.of(story.job.id)
+    async def _click(self, scenario: Scenario, who: str, action: str) -> bool:
+        thread = self._board.of(scenario.job.id)
         assert thread
         if action == APPROVE:
-            story.yes.setdefault(who, time.time())
-        story.clicks += 1
+            scenario.yes.setdefault(who, time.time())
+        scenario.clicks += 1
         try:
             return (await self._slack.people.clicks(who, thread.card, action)).ok
         except CannotDo:
             return False  # the card has changed in this moment
 
-    async def _see_to_the_end(self, story: Story) -> None:
+    async def _see_to_the_end(self, scenario: Scenario) -> None:
         """Wait for the outcome; what failed is tried again, as its card offers."""
         while True:
-            await self._until(lambda: self._ended(story))
-            thread = self._board.of(story.job.id)
+            await self._until(lambda: self._ended(scenario))
+            thread = self._board.of(scenario.job.id)
             assert thread
             if thread.state != "failed":
                 return
-            story.retried += 1
-            await self._click(story, story.requester, RETRY)
+            scenario.retried += 1
+            await self._click(scenario, scenario.requester, RETRY)
             await self._rest()
 
-    def _ended(self, story: Story) -> bool:
-        thread = self._board.of(story.job.id)
+    def _ended(self, scenario: Scenario) -> bool:
+        thread = self._board.of(scenario.job.id)
         return thread is not None and thread.settled
 
     async def _until(self, predicate: Callable[[], object]) -> None:
@@ -269,12 +271,12 @@ class People:
         await asyncio.sleep(self._dice.uniform(0.5, 2.5))
 
 
-def write_stories(
+def write_scenarios(
     count: int, start: Callable[[str], RestoreJob], dice: random.Random
-) -> list[Story]:
-    """Think of so many stories, each with a job of its own."""
+) -> list[Scenario]:
+    """Think of so many scenarios, each with a job of its own."""
     plots = dice.choices(list(PLOTS), [plot.weight for plot in PLOTS.values()], k=count)
     return [
-        Story(number, plot, start(PLOTS[plot].project), f"room-{number % CHANNELS}")
+        Scenario(number, plot, start(PLOTS[plot].project), f"room-{number % CHANNELS}")
         for number, plot in enumerate(plots)
     ]

@@ -75,7 +75,7 @@ class Life:
         return f"ended with {self.code}, {'as it was told to' if self.told_at else 'by itself'}"
 
     def _explained(self) -> set[int]:
-        """The exit codes that its story explains."""
+        """The exit codes that its scenario explains."""
         told = self.told_at is not None
         codes = {0} if told else set()
         if self.killed:

@@ -16,17 +16,17 @@ import structlog
 from tests.support.postgres import open_postgres
 from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.check_logs import problems_in_logs, traces_in
+from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import SHOWN
 from tests.tools.campaign.growth import growth_table, watch
-from tests.tools.campaign.house import Plan, lag, opened
-from tests.tools.campaign.people import Story
-from tests.tools.campaign.town import CHANNELS
+from tests.tools.campaign.people import Scenario
+from tests.tools.campaign.worlds import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from tests.tools.campaign.environment import CampaignEnvironment
     from tests.tools.campaign.growth import Sample
-    from tests.tools.campaign.house import House
     from tests.tools.campaign.options import Options
     from tests.tools.campaign.replicas import Replica
 
@@ -50,7 +50,7 @@ PLAN = Plan(
     calls_a_minute=CALLS_A_MINUTE,
 )
 
-#: Seconds after its end for which a request stays in the stand-ins: edits may still come.
+#: Seconds after its end for which a request stays in the fake servers: edits may still come.
 REMEMBERED = 20.0
 
 #: Seconds in which everything has ended once nobody asks any more.
@@ -85,19 +85,19 @@ async def run(options: Options) -> list[Table]:
     async with open_postgres() as postgres:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
-        async with opened(PLAN, folder, postgres, options.seed) as house:
-            tally = await played(house, options)
-    return [load_table(house, tally), growth_table(tally.samples)]
+        async with opened(PLAN, folder, postgres, options.seed) as env:
+            tally = await played(env, options)
+    return [load_table(env, tally), growth_table(tally.samples)]
 
 
-async def played(house: House, options: Options) -> Tally:
+async def played(env: CampaignEnvironment, options: Options) -> Tally:
     """Start the bots, let people ask for as long as they shall, and see that nothing is left."""
-    await house.open()
+    await env.open()
     tally = Tally()
-    async with watched(house.replicas, tally):
-        await Load(house, tally).keep_up(options.rate, options.seconds)
-    tally.otherwise += await settle(house)
-    _, breaks = await house.record()
+    async with watched(env.replicas, tally):
+        await Load(env, tally).keep_up(options.rate, options.seconds)
+    tally.otherwise += await settle(env)
+    _, breaks = await env.record()
     tally.otherwise += breaks
     return tally
 
@@ -107,7 +107,7 @@ async def watched(replicas: Sequence[Replica], tally: Tally) -> AsyncIterator[No
     """Sample the bots, and this very process, meanwhile."""
     watching = [
         asyncio.create_task(watch(replicas, tally.samples)),
-        asyncio.create_task(lag(tally.lags)),
+        asyncio.create_task(measure_lag(tally.lags)),
     ]
     try:
         yield
@@ -120,15 +120,15 @@ async def watched(replicas: Sequence[Replica], tally: Tally) -> AsyncIterator[No
 class Load:
     """People who ask one after the other, each once the one before is done with it."""
 
-    def __init__(self, house: House, tally: Tally) -> None:
-        self._house = house
+    def __init__(self, env: CampaignEnvironment, tally: Tally) -> None:
+        self._house = env
         self._tally = tally
-        self._people = house.people()
+        self._people = env.people()
         self._free = deque(range(CROWD))
-        self._ended: deque[tuple[float, Story]] = deque()
+        self._ended: deque[tuple[float, Scenario]] = deque()
 
     async def keep_up(self, rate: float, seconds: float) -> None:
-        """Let a crowd ask at once, then somebody `rate` times a second, answered before or not."""
+        """Let a load ask at once, then somebody `rate` times a second, answered before or not."""
         async with asyncio.TaskGroup() as crowd:
             for _ in range(RUSH):
                 crowd.create_task(self._ask(self._free.popleft()))
@@ -150,25 +150,25 @@ class Load:
         tally = self._tally
         tally.asked += 1
         job, room = self._house.new_job("free"), f"room-{tally.asked % CHANNELS}"
-        story = Story(who, "asked", job, room)
+        scenario = Scenario(who, "asked", job, room)
         began = time.monotonic()
-        await self._people.play(story)
+        await self._people.play(scenario)
         tally.seconds.append(time.monotonic() - began)
-        self._note(story)
-        self._ended.append((time.monotonic(), story))
+        self._note(scenario)
+        self._ended.append((time.monotonic(), scenario))
         self._free.append(who)
 
-    def _note(self, story: Story) -> None:
-        self._tally.retried += story.retried
-        thread = self._house.board.of(story.job.id)
-        if thread and thread.settled and thread.state == "cancelled" and story.job.cancelled:
+    def _note(self, scenario: Scenario) -> None:
+        self._tally.retried += scenario.retried
+        thread = self._house.board.of(scenario.job.id)
+        if thread and thread.settled and thread.state == "cancelled" and scenario.job.cancelled:
             self._tally.cancelled += 1
         else:
             state = thread.state if thread else "not there"
-            self._tally.otherwise.append(f"the card for job {story.job.id} is {state}")
+            self._tally.otherwise.append(f"the card for job {scenario.job.id} is {state}")
 
     def _tidy(self) -> None:
-        """Let the stand-ins forget what ended a while ago, so that they do not grow either."""
+        """Let the fake servers forget what ended a while ago, so that they do not grow either."""
         while self._ended and self._ended[0][0] < time.monotonic() - REMEMBERED:
             forget(self._house, self._ended.popleft()[1].job.id)
         slack, atlas = self._house.slack, self._house.atlas
@@ -177,23 +177,23 @@ class Load:
         slack.world.messages._by_client_id.clear()
 
 
-def forget(house: House, job: str) -> None:
-    """Take a job, and all that was posted about it, out of the stand-ins."""
-    messages = house.slack.world.messages
-    for thread in house.board.forget(job):
+def forget(env: CampaignEnvironment, job: str) -> None:
+    """Take a job, and all that was posted about it, out of the fake servers."""
+    messages = env.slack.world.messages
+    for thread in env.board.forget(job):
         for post in (*thread.cards.values(), *thread.replies.values()):
             if message := messages.find(post["channel"], post["ts"]):
                 messages.remove(message)
-    house.known.discard(job)
-    for project in house.atlas.world.projects.values():
+    env.known.discard(job)
+    for project in env.atlas.world.projects.values():
         for cluster in project.clusters.values():
             cluster.jobs.pop(job, None)
 
 
-async def settle(house: House) -> list[str]:
+async def settle(env: CampaignEnvironment) -> list[str]:
     """Wait until every bot says that nothing is pending; say who does not."""
     until = time.monotonic() + SETTLE
-    while any(counts := [await pending(replica) for replica in house.replicas]):
+    while any(counts := [await pending(replica) for replica in env.replicas]):
         if time.monotonic() > until:
             return [f"requests are pending still: {counts}"]
         await asyncio.sleep(1.0)
@@ -208,27 +208,29 @@ async def pending(replica: Replica) -> float:
     return float(found)
 
 
-def load_table(house: House, tally: Tally) -> Table:
+def load_table(env: CampaignEnvironment, tally: Tally) -> Table:
     """The table of what was asked and how it went."""
-    lives = [life for replica in house.replicas for life in replica.lives]
+    lives = [life for replica in env.replicas for life in replica.lives]
     found = [*tally.otherwise, *(f"{life.log}: {life.odd}" for life in lives if life.odd)]
-    found += traces_in(house.logs)
-    lag = f"this machine kept the campaign itself waiting for {max(tally.lags):.1f} s at worst"
+    found += traces_in(env.logs)
+    measure_lag = (
+        f"this machine kept the campaign itself waiting for {max(tally.lags):.1f} s at worst"
+    )
     return Table(
         title="A steady load",
         first="Two bots, PostgreSQL, Socket Mode",
         columns=["figure"],
-        rows=[Row(name, [value]) for name, value in figures(house, tally).items()],
+        rows=[Row(name, [value]) for name, value in figures(env, tally).items()],
         goals=[
             Goal.at_most("turned away since so many were under way", tally.turned_away, 0),
             Goal(text="left over or ended otherwise: none", seen=len(found), held=not found),
         ],
-        notes=[*found[:SHOWN], lag],
+        notes=[*found[:SHOWN], measure_lag],
     )
 
 
-def figures(house: House, tally: Tally) -> dict[str, float | int]:
-    acks = house.courier.counts.seconds
+def figures(env: CampaignEnvironment, tally: Tally) -> dict[str, float | int]:
+    acks = env.delivery.counts.seconds
     return {
         "asked for a cancellation each second": (tally.asked - RUSH) / tally.lasted,
         "requests": tally.asked,
@@ -238,5 +240,5 @@ def figures(house: House, tally: Tally) -> dict[str, float | int]:
         "ack, 99 of 100 within s": percentile(acks, 0.99),
         "from command to outcome, median s": percentile(tally.seconds, 0.5),
         "from command to outcome, 99 of 100 within s": percentile(tally.seconds, 0.99),
-        "errors in the logs": sum(problems_in_logs(house.logs).values()),
+        "errors in the logs": sum(problems_in_logs(env.logs).values()),
     }

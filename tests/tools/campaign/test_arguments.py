@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SLOW_TO_END = """
 import asyncio
 from contextlib import suppress
-from tests.ending import end_in_order
+from tests.support.ending import end_in_order
 
 async def work():
     try:

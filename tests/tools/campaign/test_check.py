@@ -13,13 +13,13 @@ from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.tools.campaign.check import violations
-from tests.tools.campaign.people import Story
-from tests.tools.campaign.relay import Struck
+from tests.tools.campaign.fault_injector import InjectedFault
+from tests.tools.campaign.faulty_proxy import Struck
+from tests.tools.campaign.observations import Observations
+from tests.tools.campaign.people import Scenario
 from tests.tools.campaign.replicas import Life
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.scene import Scene
-from tests.tools.campaign.town import BRIEF, Board, build_workspace, build_world, start_job
-from tests.tools.campaign.weather import Blow
+from tests.tools.campaign.worlds import BRIEF, Board, build_workspace, build_world, start_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-#: What is on record of a story that went well, in order, with who did it.
+#: What is on record of a scenario that went well, in order, with who did it.
 COURSE = (
     (EventName.CREATED, "U0CAMP00006"),
     (EventName.APPROVED, "U0CAMP00000"),
@@ -45,19 +45,19 @@ COURSE = (
 
 @dataclass(slots=True)
 class Aftermath:
-    """One story that went well, and what can be changed about it."""
+    """One scenario that went well, and what can be changed about it."""
 
     plot: str = "approved"
     atlas: FakeAtlasServer = field(default_factory=lambda: FakeAtlasServer(build_world()))
     slack: FakeSlackServer = field(default_factory=lambda: FakeSlackServer(build_workspace(2)))
     events: list[Recorded] = field(default_factory=list)
-    story: Story = field(init=False)
+    scenario: Scenario = field(init=False)
     board: Board = field(init=False)
     _stamps: int = 0
 
     def __post_init__(self) -> None:
         job = start_job(self.atlas.world, "pair", live=False)
-        self.story = Story(0, self.plot, job, "room-0", acknowledged=True)
+        self.scenario = Scenario(0, self.plot, job, "room-0", acknowledged=True)
         self.board = Board({job.id})
 
     def post(
@@ -76,7 +76,7 @@ class Aftermath:
             "ts": stamp,
             "thread_ts": thread or stamp,
             "client_msg_id": again or f"id-{self._stamps}",
-            "blocks": [self.story.job.id],
+            "blocks": [self.scenario.job.id],
             "metadata": {"event_payload": payload},
         }
         self.board.heard(ChangeEvent(kind="message", data={"message": message}, at=0.0))
@@ -95,21 +95,21 @@ class Aftermath:
 
     def call(self, method: str, seconds: float, **more: Any) -> None:
         """Let a call of the bot's come so many seconds after noon."""
-        path = f"/api/atlas/v2/groups/1/clusters/a/backup/restoreJobs/{self.story.job.id}"
+        path = f"/api/atlas/v2/groups/1/clusters/a/backup/restoreJobs/{self.scenario.job.id}"
         at = NOON + timedelta(seconds=seconds)
         self.atlas.recorder.record(Call(at=at, method=method, path=path, status=204, **more))
 
     def delete(self, seconds: float = 60, *, effect: bool = True, **more: Any) -> None:
         if effect:
-            self.story.job.cancel()
+            self.scenario.job.cancel()
         self.call("DELETE", seconds, effect=effect, **more)
 
     def approve(self, who: str = "approver-1", seconds: float = 30) -> None:
-        self.story.yes[who] = NOON.timestamp() + seconds
+        self.scenario.yes[who] = NOON.timestamp() + seconds
 
-    def scene(self, **more: Any) -> Scene:
-        return Scene(
-            stories=[self.story],
+    def observations(self, **more: Any) -> Observations:
+        return Observations(
+            scenarios=[self.scenario],
             board=self.board,
             slack=self.slack,
             atlas=self.atlas,
@@ -119,7 +119,7 @@ class Aftermath:
         )
 
     def found(self, **more: Any) -> list[str]:
-        return [str(each) for each in violations(self.scene(**more))]
+        return [str(each) for each in violations(self.observations(**more))]
 
 
 def went_well() -> Aftermath:
@@ -136,7 +136,7 @@ def test_a_story_that_went_well_violates_nothing() -> None:
 
 
 def nothing_posted(after: Aftermath) -> None:
-    after.board.forget(after.story.job.id)
+    after.board.forget(after.scenario.job.id)
 
 
 def never_ended(after: Aftermath) -> None:
@@ -160,13 +160,13 @@ def two_requests(after: Aftermath) -> None:
 
 
 def another_outcome(after: Aftermath) -> None:
-    after.board.forget(after.story.job.id)
+    after.board.forget(after.scenario.job.id)
     after.post("over", thread=after.post("over"))
 
 
 def not_cancelled(after: Aftermath) -> None:
     after.atlas.calls.clear()
-    after.story.job.cancelled = False
+    after.scenario.job.cancelled = False
 
 
 def cancelled_by_others(after: Aftermath) -> None:
@@ -174,7 +174,7 @@ def cancelled_by_others(after: Aftermath) -> None:
 
 
 def not_approved(after: Aftermath) -> None:
-    after.story.yes.clear()
+    after.scenario.yes.clear()
 
 
 def approved_too_late(after: Aftermath) -> None:
@@ -187,7 +187,7 @@ def approved_by_nobody_on_record(after: Aftermath) -> None:
 
 def approved_on_record_by_another(after: Aftermath) -> None:
     after.approve("approver-2")
-    after.story.yes.pop("approver-1")
+    after.scenario.yes.pop("approver-1")
 
 
 def two_effects(after: Aftermath) -> None:
@@ -268,15 +268,23 @@ def at(seconds: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("blows", "wire", "explained"),
+    ("faults", "wire", "explained"),
     [
         ([], [], False),
-        ([Blow(at(59), at(70), "bot: stopped for a while", "bot-1")], [], True),
-        ([Blow(at(61), at(70), "bot: stopped for a while", "bot-1")], [], False),  # it had seen it
-        ([Blow(at(55), at(61), "bot: stopped for a while", "bot-1")], [], False),  # it was back
-        ([Blow(at(59), at(70), "bot: killed", "bot-1")], [], False),
-        ([Blow(at(59), at(70), "database: paused", "")], [], True),
-        ([Blow(at(59), at(70), "slack: odd answer", "")], [], False),
+        ([InjectedFault(at(59), at(70), "bot: stopped for a while", "bot-1")], [], True),
+        (
+            [InjectedFault(at(61), at(70), "bot: stopped for a while", "bot-1")],
+            [],
+            False,
+        ),  # it had seen it
+        (
+            [InjectedFault(at(55), at(61), "bot: stopped for a while", "bot-1")],
+            [],
+            False,
+        ),  # it was back
+        ([InjectedFault(at(59), at(70), "bot: killed", "bot-1")], [], False),
+        ([InjectedFault(at(59), at(70), "database: paused", "")], [], True),
+        ([InjectedFault(at(59), at(70), "slack: odd answer", "")], [], False),
         ([], [Struck(at(68), at(72), "late")], True),
         ([], [Struck(at(56), at(60), "late")], True),
         ([], [Struck(at(60), at(64), "late")], False),
@@ -284,12 +292,12 @@ def at(seconds: float) -> float:
     ],
 )
 def test_a_second_delete_is_explained_by_what_kept_its_sender_from_knowing(
-    blows: list[Blow], wire: list[Struck], *, explained: bool
+    faults: list[InjectedFault], wire: list[Struck], *, explained: bool
 ) -> None:
     after = went_well()
     sent_again_after(after)
 
-    assert (after.found(blows=blows, to_atlas=wire) == []) is explained
+    assert (after.found(faults=faults, to_atlas=wire) == []) is explained
 
 
 @pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])
@@ -308,8 +316,8 @@ def test_a_job_cancelled_elsewhere_is_said_cancelled_only_if_atlas_did_not_show_
     faults: tuple[str, ...], *, explained: bool
 ) -> None:
     after = Aftermath(plot="cancelled elsewhere")
-    after.story.elsewhere = True
-    after.story.job.cancel()
+    after.scenario.elsewhere = True
+    after.scenario.job.cancel()
     after.approve()
     after.call("GET", 50, faults=faults)
     after.delete(effect=False)
@@ -334,7 +342,7 @@ def test_a_request_that_expires_before_its_time_is_found(
     submitted_at: float, *, early: bool
 ) -> None:
     after = Aftermath(plot="nobody approves")
-    after.story.submitted_at = submitted_at
+    after.scenario.submitted_at = submitted_at
     after.post("expired", thread=after.post("expired"), ts="11.0")
     after.record(COURSE[0], (EventName.EXPIRED, None))
 
@@ -343,11 +351,11 @@ def test_a_request_that_expires_before_its_time_is_found(
 
 def test_how_late_an_expiry_was_told_counts_from_the_record_and_not_from_the_first_try() -> None:
     after = Aftermath(plot="nobody approves")
-    after.story.submitted_at = at(-60)
+    after.scenario.submitted_at = at(-60)
     after.post("expired", thread=after.post("expired"), ts=f"{at(BRIEF + 3)}")
     after.record(COURSE[0], (EventName.EXPIRED, None))
 
-    assert after.scene().expired_late(after.story) == 3.0
+    assert after.observations().expired_late(after.scenario) == 3.0
 
 
 @pytest.mark.parametrize(

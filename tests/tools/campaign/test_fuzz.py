@@ -1,4 +1,4 @@
-"""The fuzzing in short, the same each time; `python -m tests.campaign fuzz` is the long one."""
+"""The fuzzing in short, the same each time; `python -m tests.tools.campaign fuzz` is the long one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LATEST_COPY = 5.0
 
 
 @dataclass(slots=True)
-class Rain:
+class DeliveryFaults:
     """How much of the deliveries goes astray, as shares from 0 to 1."""
 
     late: float = 0.0
@@ -46,22 +46,22 @@ class Counts:
     lost: Counter[str] = field(default_factory=Counter)
 
 
-class Courier(Delivery):
-    """Takes the place of the stand-in's own delivery."""
+class FlakyDelivery(Delivery):
+    """Takes the place of the fake server's own delivery."""
 
     def __init__(self, slack: FakeSlackServer, dice: random.Random) -> None:
         super().__init__(slack.world, slack.sockets, slack.http)
         self._dice = dice
-        self.rain = Rain()
+        self.faults = DeliveryFaults()
         self.counts = Counts()
         self._copies: set[asyncio.Task[None]] = set()
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         self.counts.sent += 1
-        if self._dice.random() < self.rain.late:
+        if self._dice.random() < self.faults.late:
             self.counts.late += 1
             await asyncio.sleep(self._dice.uniform(0.1, 2.0))  # others overtake it
-        if self._dice.random() < self.rain.twice:
+        if self._dice.random() < self.faults.twice:
             return await self._twice(kind, payload)
         return await self._insist(kind, payload)
 
@@ -78,7 +78,7 @@ class Courier(Delivery):
 
     async def calm(self) -> None:
         """Let no more go astray, and wait for what is on its way."""
-        self.rain.late = self.rain.twice = 0.0
+        self.faults.late = self.faults.twice = 0.0
         await asyncio.gather(*self._copies)
 
     async def _insist(self, kind: str, payload: Json) -> Ack:

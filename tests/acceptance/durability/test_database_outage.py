@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.durability.house import BOUND, CHANNEL, CLUSTER, opened
+from tests.acceptance.durability.environment import BOUND, CHANNEL, CLUSTER, opened
 from tests.support.process import run_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from bot.sandbox.slack import Ack
-    from tests.acceptance.durability.house import House
+    from tests.acceptance.durability.environment import ProcessEnvironment
     from tests.support.postgres import PostgresServer
     from tests.support.process import BotProcess
 
@@ -59,20 +59,20 @@ def is_told(ack: Ack) -> bool:
     return ack.errors.get("reason") in {NOT_RECORDED, MAYBE}
 
 
-async def shows(house: House, user: str, words: str, seconds: float = 6.0) -> None:
+async def shows(env: ProcessEnvironment, user: str, words: str, seconds: float = 6.0) -> None:
     """Wait until the person's dialog says it."""
 
     def said() -> bool:
-        view = house.slack.state.view_of(user)
-        return bool(view) and words in house.slack.state.text_of(view or {})
+        view = env.slack.state.view_of(user)
+        return bool(view) and words in env.slack.state.text_of(view or {})
 
-    await house.slack.until(said, seconds)
+    await env.slack.until(said, seconds)
 
 
-async def insists(house: House, user: str, job: str) -> None:
+async def insists(env: ProcessEnvironment, user: str, job: str) -> None:
     """Submit the open dialog again until it is taken, as a person would."""
     for _ in range(100):
-        ack = await house.submits(user, job)
+        ack = await env.submits(user, job)
         if ack.ok and not ack.errors:
             return
         await asyncio.sleep(0.3)
@@ -82,32 +82,30 @@ async def insists(house: House, user: str, job: str) -> None:
 async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_lost(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres, approvals=1) as house:
-        bot = await house.start()
-        waiting = await house.asks("rina")
-        card = await house.card_of(waiting)
-        views = [(house.person(number), house.new_job()) for number in range(6)]
+    async with opened(on_postgres, approvals=1) as env:
+        bot = await env.start()
+        waiting = await env.asks("rina")
+        card = await env.card_of(waiting)
+        views = [(env.person(number), env.new_job()) for number in range(6)]
         for who, job in views:
-            await house.opens(who, job)
-        running = await house.asks("abe")
-        house.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
-        await house.slack.people.clicks(
-            "ada", await house.card_of(running), "cancel_restore_approve"
-        )
-        await house.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
+            await env.opens(who, job)
+        running = await env.asks("abe")
+        env.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
+        await env.slack.people.clicks("ada", await env.card_of(running), "cancel_restore_approve")
+        await env.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
 
         with paused(postgres):
             until = time.monotonic() + PAUSE
-            command = await house.slack.people.types(
-                "ada", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
+            command = await env.slack.people.types(
+                "ada", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job()}"
             )
-            acks = await asyncio.gather(*(house.submits(who, job) for who, job in views))
-            click = await house.slack.people.clicks("ada", card, "cancel_restore_approve")
+            acks = await asyncio.gather(*(env.submits(who, job) for who, job in views))
+            click = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
-            await shows(house, "ada", NotRead().sentence)
-            told = [house.slack.state.text_of(each) for each in house.slack.state.ephemerals("ada")]
+            await shows(env, "ada", NotRead().sentence)
+            told = [env.slack.state.text_of(each) for each in env.slack.state.ephemerals("ada")]
             await asyncio.sleep(until - time.monotonic())
-            late = [await house.submits(who, job) for who, job in views[:2]]
+            late = [await env.submits(who, job) for who, job in views[:2]]
         assert (command.ok, click.ok) == (True, True)
         assert max(command.seconds, click.seconds) < SLACK_WAITS
         assert all(map(is_told, [*acks, *late]))
@@ -117,53 +115,53 @@ async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_
         resumed = time.monotonic()
         await bot.ready(10)
         for who, job in views:
-            await insists(house, who, job)
+            await insists(env, who, job)
         for job in (waiting, *(job for _, job in views)):
-            await approved(house, job)
-        await house.until_ended(resumed + 2 * BOUND - time.monotonic())
-        await house.check()
+            await approved(env, job)
+        await env.until_ended(resumed + 2 * BOUND - time.monotonic())
+        await env.check()
         assert await bot.stop() == 0, bot.log
 
 
-async def approved(house: House, job: str) -> None:
-    card = await house.card_of(job)
-    ack = await house.slack.people.clicks("ada", card, "cancel_restore_approve")
+async def approved(env: ProcessEnvironment, job: str) -> None:
+    card = await env.card_of(job)
+    ack = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
     assert ack.ok
 
 
 async def test_killed_and_restarted_under_load_nothing_is_lost_or_doubled(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres) as house:
-        bot = await house.start()
-        asking = asyncio.gather(*(keeps_asking(house, house.person(n), 4) for n in range(6)))
+    async with opened(on_postgres) as env:
+        bot = await env.start()
+        asking = asyncio.gather(*(keeps_asking(env, env.person(n), 4) for n in range(6)))
         for _ in range(2):
             await asyncio.sleep(0.4)
             async with crashed(postgres):
                 await asyncio.sleep(0.7)
         await asking
 
-        await house.until_ended()
+        await env.until_ended()
 
-        await house.check()
-        assert len(house.asked) == 24
+        await env.check()
+        assert len(env.asked) == 24
         assert bot.code is None
 
 
-async def keeps_asking(house: House, user: str, times: int) -> None:
+async def keeps_asking(env: ProcessEnvironment, user: str, times: int) -> None:
     """Ask again and again; a dialog that shows trouble is looked up anew with its own button."""
     for _ in range(times):
-        job = house.new_job()
-        await persists(house, user, job)
-        await insists(house, user, job)
+        job = env.new_job()
+        await persists(env, user, job)
+        await insists(env, user, job)
 
 
-async def persists(house: House, user: str, job: str) -> None:
+async def persists(env: ProcessEnvironment, user: str, job: str) -> None:
     for _ in range(20):
         try:
-            await house.opens(user, job, seconds=2.5)
+            await env.opens(user, job, seconds=2.5)
         except TimeoutError:
-            await house.slack.people.closes(user)
+            await env.slack.people.closes(user)
         else:
             return
     raise TimeoutError
@@ -188,55 +186,55 @@ async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    async with opened(url, approvals=1) as house:
-        bot = await house.start()
-        waiting, job = await house.asks("rina"), house.new_job()
-        card = await house.card_of(waiting)
-        await house.opens("abe", job)
+    async with opened(url, approvals=1) as env:
+        bot = await env.start()
+        waiting, job = await env.asks("rina"), env.new_job()
+        card = await env.card_of(waiting)
+        await env.opens("abe", job)
         with full_disk(bot, wal_of(url)):
-            ack = await house.submits("abe", job)
-            await house.slack.people.clicks("ada", card, "cancel_restore_approve")
-            told = await house.slack.until(lambda: house.slack.state.ephemerals("ada"))
-            command = await house.slack.people.types(
-                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {house.new_job()}"
+            ack = await env.submits("abe", job)
+            await env.slack.people.clicks("ada", card, "cancel_restore_approve")
+            told = await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
+            command = await env.slack.people.types(
+                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job()}"
             )
-        await insists(house, "abe", job)
+        await insists(env, "abe", job)
         for each in (waiting, job):
-            await approved(house, each)
-        await house.until_ended()
+            await approved(env, each)
+        await env.until_ended()
 
         assert ack.errors == {"reason": NOT_RECORDED}
-        assert NOT_RECORDED in house.slack.state.text_of(told[-1])
+        assert NOT_RECORDED in env.slack.state.text_of(told[-1])
         assert command.ok
-        assert house.atlas.deletes(waiting)[0].at > house.atlas.calls[0].at
-        await house.check()
+        assert env.atlas.deletes(waiting)[0].at > env.atlas.calls[0].at
+        await env.check()
         assert await bot.stop() == 0, bot.log
 
 
 async def test_locked_by_another_process_people_are_told_and_it_goes_on_afterwards(
     tmp_path: Path,
 ) -> None:
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
-        await house.start()
-        job = house.new_job()
-        await house.opens("rina", job)
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+        await env.start()
+        job = env.new_job()
+        await env.opens("rina", job)
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            ack = await house.submits("rina", job)
+            ack = await env.submits("rina", job)
             other.execute("ROLLBACK")
-        await insists(house, "rina", job)
-        await house.until_ended()
+        await insists(env, "rina", job)
+        await env.until_ended()
 
         assert is_told(ack)
-        await house.check()
+        await env.check()
 
 
 async def test_a_database_that_cannot_be_written_stops_the_start_with_a_sentence(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "ledger.db").mkdir()
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
-        ran = await run_command("serve", **house.environment(), PORT="0")
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+        ran = await run_command("serve", **env.environment(), PORT="0")
 
     assert ran.code == 1
     assert "The database cannot be opened" in ran.err
@@ -244,11 +242,11 @@ async def test_a_database_that_cannot_be_written_stops_the_start_with_a_sentence
 
 
 async def test_two_bots_start_together_on_one_empty_sqlite_file(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as house:
-        first, second = house.spawn(), house.spawn()
+    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+        first, second = env.spawn(), env.spawn()
         await asyncio.gather(first.ready(), second.ready())
-        await house.asks("rina")
+        await env.asks("rina")
 
-        await house.until_ended()
+        await env.until_ended()
 
-        await house.check()
+        await env.check()

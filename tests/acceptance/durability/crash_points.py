@@ -7,58 +7,58 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.durability.house import until
+from tests.acceptance.durability.environment import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.event_bus import ChangeEvent
-    from tests.acceptance.durability.house import House
+    from tests.acceptance.durability.environment import ProcessEnvironment
 
     Json = dict[str, Any]
 
     #: Lets the bot live until its moment has come, and kills it.
-    Moment = Callable[[House, str], Coroutine[Any, Any, None]]
+    CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]
 
 POST, EDIT = "chat.postMessage", "chat.update"
 
 
-def when_atlas_gets(method: str, kind: Kind) -> Moment:
+def when_atlas_gets(method: str, kind: Kind) -> CrashPoint:
     """Die while Atlas is at a call that it never answers."""
 
-    async def moment(house: House, job: str) -> None:
-        house.atlas.faults.add(Fault(kind=kind, method=method, path=job))
-        await until(lambda: not house.atlas.faults.active)
-        house.bot.kill()
+    async def crash_point(env: ProcessEnvironment, job: str) -> None:
+        env.atlas.faults.add(Fault(kind=kind, method=method, path=job))
+        await until(lambda: not env.atlas.faults.active)
+        env.bot.kill()
 
-    return moment
+    return crash_point
 
 
-def when_atlas_is_read_again(kind: Kind) -> Moment:
+def when_atlas_is_read_again(kind: Kind) -> CrashPoint:
     """Die in the read after the DELETE, with its answer noted."""
 
-    async def moment(house: House, job: str) -> None:
-        await _atlas_call(house, job, "DELETE")
-        house.atlas.faults.add(Fault(kind=kind, method="GET", path=job))
-        await until(lambda: not house.atlas.faults.active)
-        house.bot.kill()
+    async def crash_point(env: ProcessEnvironment, job: str) -> None:
+        await _atlas_call(env, job, "DELETE")
+        env.atlas.faults.add(Fault(kind=kind, method="GET", path=job))
+        await until(lambda: not env.atlas.faults.active)
+        env.bot.kill()
 
-    return moment
+    return crash_point
 
 
-def when_atlas_answers(method: str, nth: int = 1) -> Moment:
+def when_atlas_answers(method: str, nth: int = 1) -> CrashPoint:
     """Die after a call had its effect, in the moment before its answer is on the wire."""
 
-    async def moment(house: House, job: str) -> None:
+    async def crash_point(env: ProcessEnvironment, job: str) -> None:
         for number in range(1, nth + 1):
-            await _atlas_call(house, job, method, house.bot.kill if number == nth else _go_on)
+            await _atlas_call(env, job, method, env.bot.kill if number == nth else _go_on)
 
-    return moment
+    return crash_point
 
 
 async def _atlas_call(
-    house: House, job: str, method: str, act: Callable[[], None] = lambda: None
+    env: ProcessEnvironment, job: str, method: str, act: Callable[[], None] = lambda: None
 ) -> None:
     came = asyncio.Event()
 
@@ -67,48 +67,50 @@ async def _atlas_call(
             act()
             came.set()
 
-    unsubscribe = house.atlas.recorder.subscribe(heard)
+    unsubscribe = env.atlas.recorder.subscribe(heard)
     await asyncio.wait_for(came.wait(), 15)
     unsubscribe()
 
 
-def after_slack_took(method: str, *, reply: bool = False) -> Moment:
+def after_slack_took(method: str, *, reply: bool = False) -> CrashPoint:
     """Die after Slack has done what was asked, in the moment before it says so."""
 
-    async def moment(house: House, _job: str) -> None:
-        await _slack_call(house, method, reply=reply, act=house.bot.kill)
+    async def crash_point(env: ProcessEnvironment, _job: str) -> None:
+        await _slack_call(env, method, reply=reply, act=env.bot.kill)
 
-    return moment
+    return crash_point
 
 
-def before_slack_takes(method: str, *, reply: bool = False) -> Moment:
+def before_slack_takes(method: str, *, reply: bool = False) -> CrashPoint:
     """Die with the connection, before Slack has done anything."""
 
-    async def moment(house: House, _job: str) -> None:
+    async def crash_point(env: ProcessEnvironment, _job: str) -> None:
         if reply:  # the card is posted before it, by the same method
-            await _slack_call(house, POST, reply=False, act=_go_on)
-        house.slack.faults.add(method, SlackFault(kind="reset_before"))
-        await _slack_call(house, method, reply=reply, act=house.bot.kill)
+            await _slack_call(env, POST, reply=False, act=_go_on)
+        env.slack.faults.add(method, SlackFault(kind="reset_before"))
+        await _slack_call(env, method, reply=reply, act=env.bot.kill)
 
-    return moment
+    return crash_point
 
 
-def once_the_card_stands(then: Moment) -> Moment:
+def once_the_card_stands(then: CrashPoint) -> CrashPoint:
     """Keep Atlas from answering until the card is posted.
 
     A card that is still unposted when the request ends is posted as it ended, and never edited.
     """
 
-    async def moment(house: House, job: str) -> None:
+    async def crash_point(env: ProcessEnvironment, job: str) -> None:
         busy = Fault(kind=Kind.STATUS, status=503, method="GET", path=job, times=None)
-        house.atlas.faults.add(busy)
-        await _slack_call(house, POST, reply=False, act=house.atlas.faults.clear)
-        await then(house, job)
+        env.atlas.faults.add(busy)
+        await _slack_call(env, POST, reply=False, act=env.atlas.faults.clear)
+        await then(env, job)
 
-    return moment
+    return crash_point
 
 
-async def _slack_call(house: House, method: str, *, reply: bool, act: Callable[[], None]) -> None:
+async def _slack_call(
+    env: ProcessEnvironment, method: str, *, reply: bool, act: Callable[[], None]
+) -> None:
     came = asyncio.Event()
 
     def heard(item: ChangeEvent) -> None:
@@ -116,7 +118,7 @@ async def _slack_call(house: House, method: str, *, reply: bool, act: Callable[[
             act()
             came.set()
 
-    unsubscribe = house.slack.world.events.subscribe(heard)
+    unsubscribe = env.slack.world.events.subscribe(heard)
     await asyncio.wait_for(came.wait(), 15)
     unsubscribe()
 
@@ -133,7 +135,7 @@ def _go_on() -> None:
 
 
 #: Every step of a request without approvals, in the order of its life.
-MOMENTS: Mapping[str, Moment] = {
+CRASH_POINTS: Mapping[str, CrashPoint] = {
     "the first read reaches Atlas": when_atlas_gets("GET", Kind.HANG),
     "the first read is answered": when_atlas_answers("GET"),
     "the DELETE reaches Atlas and has no effect yet": when_atlas_gets("DELETE", Kind.HANG),

@@ -1,4 +1,4 @@
-"""What goes wrong, by chance: a seed gives the same weather, as far as the machine keeps pace."""
+"""Random faults; the same seed gives about the same faults, as far as the machine keeps pace."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import asyncpg
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.tools.campaign.deck import Deck
-from tests.tools.campaign.met import MetFaults
-from tests.tools.campaign.relay import HARMS, Harm
+from tests.tools.campaign.fault_counts import FaultCounts
+from tests.tools.campaign.faulty_proxy import HARMS, Harm
+from tests.tools.campaign.shuffle_bag import ShuffleBag
 
 if TYPE_CHECKING:
     import random
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from bot.sandbox.slack import FakeSlackServer
     from bot.sandbox.slack.faults import Kind as SlackKind
     from tests.support.postgres import PostgresServer
-    from tests.tools.campaign.relay import Relay
+    from tests.tools.campaign.faulty_proxy import FaultyProxy
     from tests.tools.campaign.replicas import Replica
 
-Deed = Callable[[], Awaitable[str | None]]
+Action = Callable[[], Awaitable[str | None]]
 
 #: Deeds that take time, in seconds; longer than a lease now and then.
 PAUSE_BOT = (0.5, 14.0)
@@ -71,7 +71,7 @@ SLACK_FAULTS: tuple[tuple[SlackKind, int], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class InjectedFault:
     """One thing that was done: from when until when (wall clock), what, and how in detail."""
 
     at: float
@@ -81,40 +81,40 @@ class Blow:
 
 
 @dataclass(slots=True)
-class Weather:
+class FaultInjector:
     """Strikes at random until it is told to end."""
 
     dice: random.Random
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     replicas: list[Replica]
-    to_slack: Relay
-    to_atlas: Relay
-    to_bot: Relay | None  # Slack's way in, in HTTP mode
+    to_slack: FaultyProxy
+    to_atlas: FaultyProxy
+    to_bot: FaultyProxy | None  # Slack's way in, in HTTP mode
     postgres: PostgresServer | None
-    blows: list[Blow] = field(default_factory=list)
-    met: MetFaults = field(default_factory=MetFaults)
-    more: dict[str, tuple[int, Deed]] = field(default_factory=dict)  # what else may happen
+    faults: list[InjectedFault] = field(default_factory=list)
+    met: FaultCounts = field(default_factory=FaultCounts)
+    more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # what else may happen
     broken: list[str] = field(default_factory=list)  # deeds that could not be done
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
-    _slack_faults: Deck[tuple[SlackKind, int]] = field(init=False)
-    _atlas_faults: Deck[tuple[Kind, int]] = field(init=False)
+    _slack_faults: ShuffleBag[tuple[SlackKind, int]] = field(init=False)
+    _atlas_faults: ShuffleBag[tuple[Kind, int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._slack_faults = Deck(self.dice, SLACK_FAULTS)
-        self._atlas_faults = Deck(self.dice, ATLAS_FAULTS)
+        self._slack_faults = ShuffleBag(self.dice, SLACK_FAULTS)
+        self._atlas_faults = ShuffleBag(self.dice, ATLAS_FAULTS)
         self.slack.world.faults = self.met
 
     async def rage(self, mean: float) -> None:
         """Strike each bot every `mean` seconds, more or less, until cancelled."""
-        deeds = self._deeds() | self.more
-        names, weights = list(deeds), [weight for weight, _ in deeds.values()]
+        actions = self._deeds() | self.more
+        names, weights = list(actions), [weight for weight, _ in actions.values()]
         while True:
             await asyncio.sleep(self.dice.expovariate(len(self.replicas) / mean))
             (name,) = self.dice.choices(names, weights)
             # A deed may last; others may come meanwhile.
-            task = asyncio.create_task(self._strike(name, deeds[name][1]))
+            task = asyncio.create_task(self._strike(name, actions[name][1]))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
@@ -130,12 +130,12 @@ class Weather:
         self.slack.faults.clear()
         self.atlas.faults.clear()
         self.slack.sockets.freeze(frozen=False)
-        for relay in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
-            relay.harms.clear()
+        for proxy in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
+            proxy.harms.clear()
 
-    def _deeds(self) -> dict[str, tuple[int, Deed]]:
+    def _deeds(self) -> dict[str, tuple[int, Action]]:
         """Return what may happen, each with how often beside the others."""
-        deeds: dict[str, tuple[int, Deed]] = {
+        actions: dict[str, tuple[int, Action]] = {
             "bot: killed": (5, self._signal_bot(SIGKILL)),
             "bot: told to end": (3, self._signal_bot(SIGTERM)),
             "bot: stopped for a while": (3, self._pause_bot),
@@ -145,31 +145,31 @@ class Weather:
             "atlas: broken wire": (8, self._break(self.to_atlas)),
         }
         if self.to_bot:
-            deeds["slack to bot: broken wire"] = (8, self._break(self.to_bot))
+            actions["slack to bot: broken wire"] = (8, self._break(self.to_bot))
         else:
-            deeds["socket: cut"] = (4, self._cut_socket)
-            deeds["socket: half open"] = (1, self._freeze_socket)
+            actions["socket: cut"] = (4, self._cut_socket)
+            actions["socket: half open"] = (1, self._freeze_socket)
         if self.postgres:
-            deeds["database: crashed"] = (2, self._restart_database(SIGQUIT))
-            deeds["database: restarted"] = (2, self._restart_database(SIGINT))
-            deeds["database: paused"] = (3, self._pause_database)
-            deeds["database: connections ended"] = (3, self._end_connections)
-        return deeds
+            actions["database: crashed"] = (2, self._restart_database(SIGQUIT))
+            actions["database: restarted"] = (2, self._restart_database(SIGINT))
+            actions["database: paused"] = (3, self._pause_database)
+            actions["database: connections ended"] = (3, self._end_connections)
+        return actions
 
-    async def _strike(self, name: str, deed: Deed) -> None:
+    async def _strike(self, name: str, action: Action) -> None:
         at = time.time()
-        detail = await deed()
+        detail = await action()
         if detail is not None:
-            self.blows.append(Blow(at, time.time(), name, detail))
+            self.faults.append(InjectedFault(at, time.time(), name, detail))
 
-    def _signal_bot(self, what: Signals) -> Deed:
-        async def deed() -> str | None:
+    def _signal_bot(self, what: Signals) -> Action:
+        async def action() -> str | None:
             replica = self.dice.choice(self.replicas)
             if replica.paused or (what is SIGTERM and replica.told):
                 return None
             return replica.name if replica.send(what) else None
 
-        return deed
+        return action
 
     async def _pause_bot(self) -> str | None:
         replica, seconds = self.dice.choice(self.replicas), self.dice.uniform(*PAUSE_BOT)
@@ -203,18 +203,18 @@ class Weather:
         named = f" {fault.status}" if kind is Kind.STATUS else ""
         return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
 
-    def _break(self, relay: Relay) -> Deed:
-        kinds = Deck(self.dice, list(HARMS))
+    def _break(self, proxy: FaultyProxy) -> Action:
+        kinds = ShuffleBag(self.dice, list(HARMS))
 
-        async def deed() -> str | None:
-            if len(relay.harms) >= MOST_WAIT:
+        async def action() -> str | None:
+            if len(proxy.harms) >= MOST_WAIT:
                 return None
             times = self.dice.randint(1, 3)
             harms = [Harm(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
-            relay.harms.extend(harms)
+            proxy.harms.extend(harms)
             return ", ".join(harm.kind for harm in harms)
 
-        return deed
+        return action
 
     async def _cut_socket(self) -> str:
         how = self.dice.choice(["cut", "closed", "warning", "refresh_requested"])
@@ -231,8 +231,8 @@ class Weather:
         self.slack.sockets.freeze(frozen=False)
         return f"{seconds:.1f} s"
 
-    def _restart_database(self, how: Signals) -> Deed:
-        async def deed() -> str | None:
+    def _restart_database(self, how: Signals) -> Action:
+        async def action() -> str | None:
             assert self.postgres
             if self._database_busy:
                 return None
@@ -246,7 +246,7 @@ class Weather:
                 self._database_busy = False
             return f"away {away:.1f} s"
 
-        return deed
+        return action
 
     async def _pause_database(self) -> str | None:
         assert self.postgres

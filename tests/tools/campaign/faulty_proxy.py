@@ -60,7 +60,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Relay:
+class FaultyProxy:
     """Listens on a free port, hands on to whatever `service` names then; a context manager.
 
     `service` gives a port on loopback, or None while nobody is there.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Deck(Generic[T]):
+class ShuffleBag(Generic[T]):
     """A shuffled pack that is shuffled anew when it has been dealt."""
 
     def __init__(self, dice: random.Random, cards: Sequence[T]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.relay import HARMS, NOISE, Harm, Relay
+from tests.tools.campaign.faulty_proxy import HARMS, NOISE, FaultyProxy, Harm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,8 +18,8 @@ ANSWER = b"answer"
 
 
 @asynccontextmanager
-async def wired() -> AsyncIterator[tuple[Relay, list[bytes]]]:
-    """A relay before a service that keeps what it was asked."""
+async def wired() -> AsyncIterator[tuple[FaultyProxy, list[bytes]]]:
+    """A proxy before a service that keeps what it was asked."""
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,13 +30,13 @@ async def wired() -> AsyncIterator[tuple[Relay, list[bytes]]]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, Relay(lambda: port) as relay:
-        yield relay, heard
+    async with server, FaultyProxy(lambda: port) as proxy:
+        yield proxy, heard
 
 
-async def ask(relay: Relay, seconds: float = 1.0) -> bytes | str:
+async def ask(proxy: FaultyProxy, seconds: float = 1.0) -> bytes | str:
     """What comes back for one question: bytes up to the end, or how it failed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"question")
     try:
         async with asyncio.timeout(seconds):
@@ -65,23 +65,23 @@ async def ask(relay: Relay, seconds: float = 1.0) -> bytes | str:
 async def test_a_harm_befalls_one_exchange_and_is_noted(
     kind: str, answer: bytes | str, heard: int
 ) -> None:
-    async with wired() as (relay, asked):
-        relay.harms.append(Harm(kind, 0.2))
+    async with wired() as (proxy, asked):
+        proxy.harms.append(Harm(kind, 0.2))
 
-        assert [await ask(relay), len(asked)] == [answer, heard]
-        assert [struck.kind for struck in relay.struck] == [kind]
-        assert await ask(relay) == ANSWER
+        assert [await ask(proxy), len(asked)] == [answer, heard]
+        assert [struck.kind for struck in proxy.struck] == [kind]
+        assert await ask(proxy) == ANSWER
 
 
 async def test_a_late_exchange_is_handed_on_late_even_when_nobody_waits_any_more() -> None:
     """So does a DELETE whose sender has died."""
-    async with wired() as (relay, asked):
-        relay.harms.append(Harm("late", 0.3))
+    async with wired() as (proxy, asked):
+        proxy.harms.append(Harm("late", 0.3))
 
-        assert await ask(relay, seconds=0.1) == "silence"
+        assert await ask(proxy, seconds=0.1) == "silence"
         await asyncio.sleep(0.4)
 
-        (struck,) = relay.struck
+        (struck,) = proxy.struck
         assert asked == [b"question"]
         assert struck.until - struck.at >= 0.3
         assert struck.until <= time.time()

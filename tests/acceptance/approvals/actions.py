@@ -1,4 +1,4 @@
-"""A house with approvals: clicks whose answers are waited for, and what must hold in every test."""
+"""Clicks on a card with approvals, and the checks after every test with approvals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack.workspace import User
-from tests.acceptance.house import House, open_house, state_of
+from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -62,10 +62,10 @@ class Answer:
 
 
 @asynccontextmanager
-async def guarded_house(
+async def open_approval_environment(
     folder: Path, environ: Environ, *, http: bool = False, before: Before | None = None
-) -> AsyncIterator[House]:
-    """Open a house in which nothing may be cancelled that the quorum has not approved.
+) -> AsyncIterator[BotEnvironment]:
+    """Open an environment in which nothing may be cancelled that the quorum has not approved.
 
     Sam is there too: a full member without any right.
     """
@@ -76,22 +76,22 @@ async def guarded_house(
         if before:
             before(slack, atlas)
 
-    async with open_house(folder, environ, http=http, before=prepare) as house:
-        yield house
+    async with open_environment(folder, environ, http=http, before=prepare) as env:
+        yield env
 
-        assert house.slack.complaints == []
-        assert house.slack.world.views.stack(OLGA) == []
-    assert_no_delete_before_the_quorum(house)
+        assert env.slack.complaints == []
+        assert env.slack.world.views.stack(OLGA) == []
+    assert_no_delete_before_the_quorum(env)
 
 
-def assert_no_delete_before_the_quorum(house: House) -> None:
+def assert_no_delete_before_the_quorum(env: BotEnvironment) -> None:
     """Hold what Atlas saw against the record: each DELETE has its approvals before it."""
     sent: defaultdict[str, int] = defaultdict(int)
-    for events in record_of(house.folder).values():
+    for events in record_of(env.folder).values():
         assert_quorum_before_each_delete(events)
         job = events[0]["detail"]["job"]
         sent[job] += sum(event["event"] == "atlas:cancel_sent" for event in events)
-    deletes = [c.path for c in house.atlas.calls if c.method == "DELETE" and not c.challenge]
+    deletes = [c.path for c in env.atlas.calls if c.method == "DELETE" and not c.challenge]
     for path in deletes:
         assert sent[path.partition("?")[0].rpartition("/")[2]] > 0
     assert len(deletes) <= sum(sent.values())
@@ -123,36 +123,38 @@ def record_of(folder: Path) -> dict[str, list[Json]]:
     return found
 
 
-async def ask(house: House, *, who: str = "rina", where: str = "ops", seen_in: str = "") -> Json:
+async def ask(
+    env: BotEnvironment, *, who: str = "rina", where: str = "ops", seen_in: str = ""
+) -> Json:
     """Ask for a job of its own to be cancelled, and return the card that waits."""
-    job = house.new_job()
-    ack = await house.asks(job, who=who, where=where)
+    job = env.new_job()
+    ack = await env.asks(job, who=who, where=where)
     assert ack.ok, ack
-    return await shows(house, job[1], "awaiting", seen_in or where)
+    return await shows(env, job[1], "awaiting", seen_in or where)
 
 
 async def shows(
-    house: House, job: str, state: str, where: str = "ops", seconds: float = 10.0
+    env: BotEnvironment, job: str, state: str, where: str = "ops", seconds: float = 10.0
 ) -> Json:
     """Return the card about `job` once it shows `state`."""
 
     def found() -> Json | None:
-        card = house.card(job, where)
+        card = env.card(job, where)
         return card if card and state_of(card) == state else None
 
-    card = await house.slack.until(found, seconds)
+    card = await env.slack.until(found, seconds)
     assert card is not None
     return card
 
 
-async def reads(house: House, card: Json, part: str, seconds: float = 5.0) -> Json:
+async def reads(env: BotEnvironment, card: Json, part: str, seconds: float = 5.0) -> Json:
     """Return the card once it says `part`."""
 
     def found() -> Json | None:
-        now = house.slack.state.message(card["channel"], card["ts"])
-        return now if now and part in house.slack.state.text_of(now) else None
+        now = env.slack.state.message(card["channel"], card["ts"])
+        return now if now and part in env.slack.state.text_of(now) else None
 
-    now = await house.slack.until(found, seconds)
+    now = await env.slack.until(found, seconds)
     assert now is not None
     return now
 
@@ -167,27 +169,29 @@ def request_of(card: Json) -> str:
     return str(card["metadata"]["event_payload"]["request"])
 
 
-async def click(house: House, who: str, card: Json, action: str, *, stale: bool = False) -> Answer:
+async def click(
+    env: BotEnvironment, who: str, card: Json, action: str, *, stale: bool = False
+) -> Answer:
     """Click, and wait for the answer that every click must have.
 
     Raises:
         TimeoutError: no card changed, no dialog opened, and nothing was said.
     """
-    before = _seen(house, who, card)
-    ack = await house.slack.people.clicks(who, card, action, stale=stale)
+    before = _seen(env, who, card)
+    ack = await env.slack.people.clicks(who, card, action, stale=stale)
     assert ack.ok, ack
-    return await answered(house, who, card, before)
+    return await answered(env, who, card, before)
 
 
-async def answered(house: House, who: str, card: Json, before: Seen) -> Answer:
+async def answered(env: BotEnvironment, who: str, card: Json, before: Seen) -> Answer:
     def new() -> Seen | None:
-        now = _seen(house, who, card)
+        now = _seen(env, who, card)
         return now if now != before else None
 
-    now = await house.slack.until(new, 5.0)
+    now = await env.slack.until(new, 5.0)
     assert now is not None
-    said = house.whispers(who)[-1] if now.whispers > before.whispers else ""
-    dialog = house.slack.state.view_of(who) if now.view != before.view else None
+    said = env.ephemerals(who)[-1] if now.ephemerals > before.ephemerals else ""
+    dialog = env.slack.state.view_of(who) if now.view != before.view else None
     return Answer(private=said, dialog=dialog)
 
 
@@ -195,38 +199,38 @@ async def answered(house: House, who: str, card: Json, before: Seen) -> Answer:
 class Seen:
     """What one person has before them."""
 
-    whispers: int
+    ephemerals: int
     view: str | None
     card: str
 
 
-def _seen(house: House, who: str, card: Json) -> Seen:
-    shown = house.slack.state.message(card["channel"], card["ts"]) or {}
-    view = house.slack.state.view_of(who)
-    card_now = house.slack.state.text_of(shown)
-    return Seen(len(house.slack.state.ephemerals(who)), view["id"] if view else None, card_now)
+def _seen(env: BotEnvironment, who: str, card: Json) -> Seen:
+    shown = env.slack.state.message(card["channel"], card["ts"]) or {}
+    view = env.slack.state.view_of(who)
+    card_now = env.slack.state.text_of(shown)
+    return Seen(len(env.slack.state.ephemerals(who)), view["id"] if view else None, card_now)
 
 
-async def deny(house: House, who: str, card: Json, reason: str = "still needed") -> Json:
+async def deny(env: BotEnvironment, who: str, card: Json, reason: str = "still needed") -> Json:
     """Deny in the dialog, and return the card as it then stands."""
-    answer = await click(house, who, card, DENY)
+    answer = await click(env, who, card, DENY)
     assert answer.dialog is not None, answer.private
-    ack = await house.slack.people.submits(who, answer.dialog, {"reason": reason})
+    ack = await env.slack.people.submits(who, answer.dialog, {"reason": reason})
     assert ack.ok, ack
-    return await shows(house, job_of(card), "denied", card["channel"])
+    return await shows(env, job_of(card), "denied", card["channel"])
 
 
-async def click_while_deactivated(house: House, who: str, card: Json, action: str) -> Answer:
+async def click_while_deactivated(env: BotEnvironment, who: str, card: Json, action: str) -> Answer:
     """Deliver the click of somebody whose account is switched off in that very moment."""
-    person = house.slack.workspace.user(who)
-    before = _seen(house, who, card)
+    person = env.slack.workspace.user(who)
+    before = _seen(env, who, card)
     person.deleted = False
-    clicking = asyncio.ensure_future(house.slack.people.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(env.slack.people.clicks(who, card, action, stale=True))
     await asyncio.sleep(0)  # the payload is under way, and the bot has not read it yet
     person.deleted = True
     ack = await clicking
     assert ack.ok, ack
-    return await answered(house, who, card, before)
+    return await answered(env, who, card, before)
 
 
 def mentions(messages: Iterable[Json], who: str) -> int:
@@ -235,5 +239,5 @@ def mentions(messages: Iterable[Json], who: str) -> int:
     return sum(any(mark in str(m["blocks"]) for mark in marks) for m in messages)
 
 
-def cancelled(house: House, card: Json) -> bool:
-    return job_of(card) in house.atlas.world.cancellations
+def cancelled(env: BotEnvironment, card: Json) -> bool:
+    return job_of(card) in env.atlas.world.cancellations

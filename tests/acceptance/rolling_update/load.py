@@ -37,7 +37,7 @@ OPEN = ("awaiting", "approved", "cancelling")
 
 
 @dataclass(slots=True, kw_only=True)
-class Errand:
+class Session:
     """One person, one command, one job."""
 
     who: str
@@ -62,12 +62,12 @@ class Errand:
 
 
 @dataclass(slots=True, kw_only=True)
-class Crowd:
-    """Everybody who asks, between the two stand-ins."""
+class CommandLoad:
+    """Everybody who asks, between the two fake servers."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
-    errands: list[Errand] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -90,62 +90,62 @@ class Crowd:
     def _send(self, number: int) -> None:
         (project,) = self.atlas.world.projects.values()
         job = self.atlas.world.add_job(project.clusters[CLUSTER]).id
-        errand = Errand(who=f"c{number}", where=f"town{number}", job=job)
-        self.errands.append(errand)
-        task = asyncio.create_task(self._run(errand))
+        session = Session(who=f"c{number}", where=f"town{number}", job=job)
+        self.sessions.append(session)
+        task = asyncio.create_task(self._run(session))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _run(self, errand: Errand) -> None:
-        line = f"/cancel-restore {CLUSTER} {errand.job}"
-        errand.command = await self.slack.people.types(errand.who, errand.where, line)
-        if not errand.command.ok:
+    async def _run(self, session: Session) -> None:
+        line = f"/cancel-restore {CLUSTER} {session.job}"
+        session.command = await self.slack.people.types(session.who, session.where, line)
+        if not session.command.ok:
             return
         try:
-            errand.dialog = await self._looks_at(errand)
+            session.dialog = await self._looks_at(session)
         except TimeoutError:
             return
         values = {"reason": "rolled meanwhile"}
-        errand.submission = await self.slack.people.submits(errand.who, errand.dialog, values)
+        session.submission = await self.slack.people.submits(session.who, session.dialog, values)
 
-    async def _looks_at(self, errand: Errand) -> Json:
+    async def _looks_at(self, session: Session) -> Json:
         """Wait for the job; where the dialog asks the person to try again, they do."""
         for _ in range(MOST_TRIES):
-            view = await self.slack.until(lambda: self._dialog_of(errand), SETTLED)
+            view = await self.slack.until(lambda: self._dialog_of(session), SETTLED)
             assert view
             if view.get("submit"):
                 return view
-            errand.tries_again += 1
-            await self.slack.people.clicks(errand.who, view, ids.TRY_AGAIN)
-            await self.slack.until(lambda: not self._asks_again(errand), SETTLED)
+            session.tries_again += 1
+            await self.slack.people.clicks(session.who, view, ids.TRY_AGAIN)
+            await self.slack.until(lambda: not self._asks_again(session), SETTLED)
         raise TimeoutError
 
-    def _dialog_of(self, errand: Errand) -> Json | None:
+    def _dialog_of(self, session: Session) -> Json | None:
         """The person's dialog for this very job, once it can be submitted, or tried again."""
-        for view in self.slack.state.views_of(errand.who):
-            if errand.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
+        for view in self.slack.state.views_of(session.who):
+            if session.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
                 return view
         return None
 
-    def _asks_again(self, errand: Errand) -> bool:
-        view = self._dialog_of(errand)
+    def _asks_again(self, session: Session) -> bool:
+        view = self._dialog_of(session)
         return bool(view and not view.get("submit"))
 
     async def until_ended(self) -> None:
         """Wait until the card and the thread of everything that was taken tell the same end."""
-        taken = [e for e in self.errands if e.submission and e.submission.ok]
+        taken = [e for e in self.sessions if e.submission and e.submission.ok]
         with suppress(TimeoutError):  # what has not ended then, `troubles` tells
             await self.slack.until(lambda: all(map(self._has_ended, taken)), ENDED)
 
-    def _has_ended(self, errand: Errand) -> bool:
-        cards = self._cards(errand)
+    def _has_ended(self, session: Session) -> bool:
+        cards = self._cards(session)
         return bool(cards) and all(self._outcomes(c) == [state_of(c)] for c in cards)
 
-    def _cards(self, errand: Errand) -> list[Json]:
+    def _cards(self, session: Session) -> list[Json]:
         return [
             message
-            for message in self.slack.state.messages(errand.where)
-            if state_of(message) and not is_reply(message) and errand.job in str(message["blocks"])
+            for message in self.slack.state.messages(session.where)
+            if state_of(message) and not is_reply(message) and session.job in str(message["blocks"])
         ]
 
     def _outcomes(self, card: Json) -> list[str]:
@@ -154,13 +154,13 @@ class Crowd:
 
     def troubles(self) -> dict[str, int]:
         """Count what went wrong, by what it was: empty when nobody has anything to complain of."""
-        told = [errand.trouble or self._loss(errand) for errand in self.errands]
+        told = [session.trouble or self._loss(session) for session in self.sessions]
         return dict(Counter(filter(None, told)))
 
-    def _loss(self, errand: Errand) -> str:
+    def _loss(self, session: Session) -> str:
         """Say what is missing, or too many, of what was promised to the submission."""
-        effects = [c for c in self.atlas.calls if c.effect and errand.job in c.path]
-        cards = self._cards(errand)
+        effects = [c for c in self.atlas.calls if c.effect and session.job in c.path]
+        cards = self._cards(session)
         outcomes = [state for card in cards for state in self._outcomes(card)]
         if (len(cards), outcomes, len(effects)) == (1, ["cancelled"], 1):
             return ""

@@ -1,4 +1,4 @@
-"""A watch to look at: stand-ins that live on, one ledger, and bots that come and go."""
+"""A watch to look at: fake servers that live on, one ledger, and bots that come and go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.app import Bot
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
-from tests.acceptance.house import environment
+from tests.acceptance.environment import environment
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ SOON = 15.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Station:
-    """Both stand-ins, and whoever watches between them."""
+class WatchEnvironment:
+    """Both fake servers, and whoever watches between them."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -119,15 +119,15 @@ def buttons(message: Json) -> list[str]:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Station]:
-    """Open both stand-ins; every bot that was started ends before them."""
+async def opened(folder: Path) -> AsyncIterator[WatchEnvironment]:
+    """Open both fake servers; every bot that was started ends before them."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
         slack = await stack.enter_async_context(FakeSlackServer())
         slack.workspace.app.scopes.add("chat:write.public")
-        station = Station(slack=slack, atlas=atlas, folder=folder)
+        env = WatchEnvironment(slack=slack, atlas=atlas, folder=folder)
         try:
-            yield station
+            yield env
         finally:
-            for bot in station.bots:
+            for bot in env.bots:
                 await bot.stop()

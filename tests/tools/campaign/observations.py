@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tests.tools.campaign.town import RULES
+from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from bot.cancellation.events import Recorded
     from bot.sandbox.atlas import Call, FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.tools.campaign.people import Story
-    from tests.tools.campaign.relay import Struck
+    from tests.tools.campaign.fault_injector import InjectedFault
+    from tests.tools.campaign.faulty_proxy import Struck
+    from tests.tools.campaign.people import Scenario
     from tests.tools.campaign.replicas import Life
-    from tests.tools.campaign.town import Board
-    from tests.tools.campaign.weather import Blow
+    from tests.tools.campaign.worlds import Board
 
 
 @dataclass(slots=True, kw_only=True)
-class Scene:
+class Observations:
     """What people did, what Slack and Atlas saw, what is on record, and what went wrong.
 
     Attributes:
@@ -35,13 +35,13 @@ class Scene:
         posts_may_double: whether this Slack does not know a repeated post.
     """
 
-    stories: Sequence[Story]
+    scenarios: Sequence[Scenario]
     board: Board
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     events: Sequence[Recorded]
     breaks: Sequence[str] = ()
-    blows: Sequence[Blow] = ()
+    faults: Sequence[InjectedFault] = ()
     to_atlas: Sequence[Struck] = ()
     lives: Sequence[Life] = ()
     logs: Sequence[Path] = ()
@@ -60,44 +60,44 @@ class Scene:
             chains[event.request].append(event)
         self.calls, self.chains = dict(calls), dict(chains)
 
-    def deletes(self, story: Story) -> list[Call]:
+    def deletes(self, scenario: Scenario) -> list[Call]:
         """The DELETEs of the job whose credentials were taken, by their arrival."""
-        return [call for call in self.calls.get(story.job.id, ()) if call.method == "DELETE"]
+        return [call for call in self.calls.get(scenario.job.id, ()) if call.method == "DELETE"]
 
-    def effects(self, story: Story) -> int:
+    def effects(self, scenario: Scenario) -> int:
         """How many DELETEs of ours cancelled the job."""
-        return sum(call.effect for call in self.deletes(story))
+        return sum(call.effect for call in self.deletes(scenario))
 
-    def late(self, story: Story) -> list[Call]:
+    def late(self, scenario: Scenario) -> list[Call]:
         """The DELETEs that came when one that took effect had come already."""
-        deletes = self.deletes(story)
+        deletes = self.deletes(scenario)
         done = next((call.at for call in deletes if call.effect), None)
         return [call for call in deletes if done and call.at > done]
 
-    def expired_after(self, story: Story) -> float | None:
+    def expired_after(self, scenario: Scenario) -> float | None:
         """Seconds from its submission until Slack showed that it had expired, if it did."""
-        told = self._told_expired(story)
-        return told - story.submitted_at if told and story.submitted_at else None
+        told = self._told_expired(scenario)
+        return told - scenario.submitted_at if told and scenario.submitted_at else None
 
-    def expired_late(self, story: Story) -> float:
+    def expired_late(self, scenario: Scenario) -> float:
         """Seconds after the end of its time, counted from its record, until Slack showed it."""
-        told, thread = self._told_expired(story), self.board.of(story.job.id)
+        told, thread = self._told_expired(scenario), self.board.of(scenario.job.id)
         chain = self.chains.get(thread.request) if thread else None
         if told is None or not chain:
             return 0.0
-        _, wait = RULES[story.project]
+        _, wait = RULES[scenario.project]
         return max(0.0, told - datetime.fromisoformat(chain[0].at).timestamp() - wait)
 
-    def _told_expired(self, story: Story) -> float | None:
-        thread = self.board.of(story.job.id)
+    def _told_expired(self, scenario: Scenario) -> float | None:
+        thread = self.board.of(scenario.job.id)
         return thread.told("expired") if thread else None
 
-    def on_our_word(self) -> list[Story]:
-        return [story for story in self.stories if story.acknowledged]
+    def on_our_word(self) -> list[Scenario]:
+        return [scenario for scenario in self.scenarios if scenario.acknowledged]
 
-    def ended(self, story: Story) -> bool:
+    def ended(self, scenario: Scenario) -> bool:
         """Whether card and thread tell the same end."""
-        thread = self.board.of(story.job.id)
+        thread = self.board.of(scenario.job.id)
         return thread is not None and thread.settled
 
     @property

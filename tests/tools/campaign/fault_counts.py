@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack import Fault
-    from tests.tools.campaign.courier import Counts
-    from tests.tools.campaign.relay import Relay
-    from tests.tools.campaign.weather import Blow, Weather
+    from tests.tools.campaign.fault_injector import FaultInjector, InjectedFault
+    from tests.tools.campaign.faulty_proxy import FaultyProxy
+    from tests.tools.campaign.flaky_delivery import Counts
 
 #: How deeds are named that only wait for the next calls: what these meet is counted by itself.
 WAITS = ("odd answer", "broken wire")
 
 
-class MetFaults(Faults):
+class FaultCounts(Faults):
     """Slack's faults, which count the calls that met one."""
 
     def __init__(self) -> None:
@@ -42,20 +42,20 @@ class MetFaults(Faults):
         return fault
 
 
-def went_wrong(weather: Weather, deliveries: Counts) -> Counter[str]:
+def went_wrong(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
     """Count everything; a fault that waited for a call which never came did not happen."""
     wires = {
-        "wire to Slack": weather.to_slack,
-        "wire to Atlas": weather.to_atlas,
-        "wire from Slack": weather.to_bot,
+        "wire to Slack": injector.to_slack,
+        "wire to Atlas": injector.to_atlas,
+        "wire from Slack": injector.to_bot,
     }
-    met = sum((_on_wire(name, relay) for name, relay in wires.items() if relay), Counter())
-    met += _done(weather.blows) + weather.met.counts + _by_atlas(weather.atlas.calls)
+    met = sum((_on_wire(name, proxy) for name, proxy in wires.items() if proxy), Counter())
+    met += _done(injector.faults) + injector.met.counts + _by_atlas(injector.atlas.calls)
     return met + _of_deliveries(deliveries)
 
 
-def _done(blows: Iterable[Blow]) -> Counter[str]:
-    return Counter(blow.what for blow in blows if not blow.what.endswith(WAITS))
+def _done(faults: Iterable[InjectedFault]) -> Counter[str]:
+    return Counter(fault.what for fault in faults if not fault.what.endswith(WAITS))
 
 
 def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
@@ -71,8 +71,8 @@ def _met_by(call: Call) -> Iterator[object]:
             yield call.status
 
 
-def _on_wire(name: str, relay: Relay) -> Counter[str]:
-    return Counter(_readable(name, struck.kind) for struck in relay.struck)
+def _on_wire(name: str, proxy: FaultyProxy) -> Counter[str]:
+    return Counter(_readable(name, struck.kind) for struck in proxy.struck)
 
 
 def _of_deliveries(counts: Counts) -> Counter[str]:

@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.approvals.clicking import GROUP, GUS, RINA, SAM, guarded_house, record_of
+from tests.acceptance.approvals.actions import (
+    GROUP,
+    GUS,
+    RINA,
+    SAM,
+    open_approval_environment,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.clicking import Environ
+    from tests.acceptance.approvals.actions import Environ
 
 ALONE: Environ = {"BOT_APPROVALS": "0"}
 BY_GROUP: Environ = ALONE | {"BOT_REQUESTERS": GROUP}
@@ -27,8 +34,10 @@ def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer
 @pytest.mark.parametrize("environ", [ALONE, BY_GROUP], ids=["everybody", "a group"])
 @pytest.mark.parametrize("who", ["gus", "uma", "ci-bot"])
 async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who: str) -> None:
-    async with guarded_house(tmp_path, environ, before=rina_and_guests_in_the_group) as house:
-        said = house.slack.state.text_of(await house.looks_up(house.new_job(), who))
+    async with open_approval_environment(
+        tmp_path, environ, before=rina_and_guests_in_the_group
+    ) as env:
+        said = env.slack.state.text_of(await env.looks_up(env.new_job(), who))
 
         assert NO in said
         assert ("@approvers" if environ is BY_GROUP else "every full member") in said
@@ -36,32 +45,38 @@ async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who
 
 
 async def test_a_full_member_outside_the_group_may_not_ask(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, BY_GROUP, before=rina_and_guests_in_the_group) as house:
-        refused = house.slack.state.text_of(await house.looks_up(house.new_job(), "sam"))
-        allowed = house.slack.state.text_of(await house.looks_up(house.new_job(), "rina"))
+    async with open_approval_environment(
+        tmp_path, BY_GROUP, before=rina_and_guests_in_the_group
+    ) as env:
+        refused = env.slack.state.text_of(await env.looks_up(env.new_job(), "sam"))
+        allowed = env.slack.state.text_of(await env.looks_up(env.new_job(), "rina"))
 
         assert NO in refused
         assert "[Cancel the job]" in allowed
 
 
 async def test_a_guest_who_is_named_by_id_may_ask(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ALONE | {"BOT_REQUESTERS": f"{GUS},{SAM}"}) as house:
-        job = house.new_job()
-        await house.asks(job, who="gus")
+    async with open_approval_environment(
+        tmp_path, ALONE | {"BOT_REQUESTERS": f"{GUS},{SAM}"}
+    ) as env:
+        job = env.new_job()
+        await env.asks(job, who="gus")
 
-        assert (await house.ends(job[1])).state == "cancelled"
+        assert (await env.ends(job[1])).state == "cancelled"
 
 
 async def test_who_was_taken_out_of_the_group_while_the_dialog_was_open_may_not_submit(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, BY_GROUP, before=rina_and_guests_in_the_group) as house:
-        dialog = await house.looks_up(house.new_job())
-        house.slack.workspace.groups[GROUP].users.remove(RINA)
-        await house.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
-        shown = house.slack.state.view_of("rina")
+    async with open_approval_environment(
+        tmp_path, BY_GROUP, before=rina_and_guests_in_the_group
+    ) as env:
+        dialog = await env.looks_up(env.new_job())
+        env.slack.workspace.groups[GROUP].users.remove(RINA)
+        await env.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
+        shown = env.slack.state.view_of("rina")
 
         assert shown is not None
-        assert NO in house.slack.state.text_of(shown)
-        assert house.slack.state.messages("ops") == []
+        assert NO in env.slack.state.text_of(shown)
+        assert env.slack.state.messages("ops") == []
     assert record_of(tmp_path) == {}

@@ -1,4 +1,4 @@
-"""Both stand-ins, settings with which all is well, and what doctor finds when they are not."""
+"""Both fake servers, settings with which all is well, and what doctor finds when they are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.doctor import run_checks
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
-from tests.acceptance.house import environment
+from tests.acceptance.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clinic:
-    """Both stand-ins, and the settings with which all is well."""
+class DoctorEnvironment:
+    """Both fake servers, and the settings with which all is well."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -53,10 +53,10 @@ class Clinic:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Clinic]:
+async def opened(folder: Path) -> AsyncIterator[DoctorEnvironment]:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         slack.workspace.app.scopes.add("chat:write.public")
-        yield Clinic(slack=slack, atlas=atlas, folder=folder)
+        yield DoctorEnvironment(slack=slack, atlas=atlas, folder=folder)
 
 
 def at(level: Level, findings: list[CheckResult]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Runs houses at the same time, so that their waits for leases overlap."""
+"""Runs environments at the same time, so that their waits for leases overlap."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 13
 
 
-async def side_by_side(work: Mapping[str, Coroutine[object, object, None]]) -> None:
-    """Run every house; failures come together, each with its name."""
+async def run_concurrently(work: Mapping[str, Coroutine[object, object, None]]) -> None:
+    """Run every environment; failures come together, each with its name."""
     room = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def named(name: str, each: Coroutine[object, object, None]) -> None:
@@ -21,7 +21,7 @@ async def side_by_side(work: Mapping[str, Coroutine[object, object, None]]) -> N
             try:
                 await each
             except Exception as error:
-                error.add_note(f"in the house: {name}")
+                error.add_note(f"in the environment: {name}")
                 raise
 
     done = await asyncio.gather(*(named(*item) for item in work.items()), return_exceptions=True)

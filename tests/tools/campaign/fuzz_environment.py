@@ -15,7 +15,7 @@ import structlog
 from bot.log_config import without_strangers_tracebacks
 from bot.sandbox.atlas import PROJECT_ID
 from bot.slack import ids
-from tests.acceptance.house import LIVE, RUNNING, open_house
+from tests.acceptance.environment import LIVE, RUNNING, open_environment
 from tests.tools.campaign.fuzz_rules import faults_in_answer, faults_in_calls
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.sandbox.slack import Ack
     from bot.sandbox.slack.event_bus import ChangeEvent
     from bot.sandbox.slack.views import View
-    from tests.acceptance.house import House
+    from tests.acceptance.environment import BotEnvironment
 
 Json = dict[str, Any]
 
@@ -72,7 +72,7 @@ class Listener(logging.Handler):
 class Target:
     """The bot under fire, with a request that waits and dialogs that are open."""
 
-    house: House
+    env: BotEnvironment
     listener: Listener
     http: bool
     views: dict[str, View] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Target:
             payload: as Slack would send it, or not.
             answered: whether a person waits for this one.
         """
-        slack = self.house.slack
+        slack = self.env.slack
         transport = slack.http if self.http else slack.sockets
         seen: list[str] = []
         unsubscribe = slack.world.events.subscribe(lambda item: seen.extend(_answers(item)))
@@ -107,14 +107,14 @@ class Target:
 
     async def throw_body(self, body: bytes, content_type: str) -> Ack:
         """Post a signed body of any kind."""
-        http = self.house.slack.http
+        http = self.env.slack.http
         ack = await http.post(body, http.headers(body, content_type))
         await self._settle(ack, body)
         return ack
 
     async def throw_frame(self, frame: str | bytes) -> None:
         """Send a raw frame over Socket Mode."""
-        socket = self.house.slack.sockets._open[0]._socket
+        socket = self.env.slack.sockets._open[0]._socket
         if isinstance(frame, str):
             await socket.send_str(frame)
         else:
@@ -126,7 +126,7 @@ class Target:
         if ack.status is None or ack.status not in {200, *range(400, 500)}:
             raise Found(f"{ack.status or ack.error} after {ack.seconds:.1f} s: {thrown!r}")
         began = time.monotonic()
-        background = self.house.bot._background  # type: ignore[union-attr]  # in this process
+        background = self.env.bot._background  # type: ignore[union-attr]  # in this process
         while not background.idle:
             if time.monotonic() - began > SLACK_WAITS:
                 raise Found(f"still at work after {SLACK_WAITS:g} s: {thrown!r}")
@@ -138,7 +138,7 @@ class Target:
         if heard := self.listener.heard[:]:
             self.listener.heard.clear()
             raise Found(f"logged: {heard[0]}\n\nafter {thrown!r}")
-        if deletes := self.house.atlas.deletes():
+        if deletes := self.env.atlas.deletes():
             raise Found(f"{len(deletes)} cancelled, which nobody approved, after {thrown!r}")
 
 
@@ -150,14 +150,14 @@ def _answers(item: ChangeEvent) -> list[str]:
 
 @asynccontextmanager
 async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
-    """Open a house where one approval is needed, with something of everything in it."""
+    """Open an environment where one approval is needed, with something of everything in it."""
     listener = Listener()
     root, before = logging.getLogger(), structlog.get_config()
     structlog.configure(processors=[listener.processor])
     root.addHandler(listener)
     try:
-        async with open_house(folder, {"BOT_APPROVALS": "1"}, http=http) as house:
-            target = Target(house=house, listener=listener, http=http)
+        async with open_environment(folder, {"BOT_APPROVALS": "1"}, http=http) as env:
+            target = Target(env=env, listener=listener, http=http)
             await _furnish(target)
             yield target
         target.check("the end")
@@ -168,28 +168,28 @@ async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
 
 async def _furnish(target: Target) -> None:
     """Ask for one job, and leave each kind of dialog open on somebody's screen."""
-    house = target.house
-    await house.asks(RUNNING)
-    await house.slack.until(lambda: house.card(RUNNING[1]))
-    card = house.card(RUNNING[1])
+    env = target.env
+    await env.asks(RUNNING)
+    await env.slack.until(lambda: env.card(RUNNING[1]))
+    card = env.card(RUNNING[1])
     assert card is not None
-    await house.looks_up(LIVE)
-    target.views["details"] = _top(house, "rina")
-    await house.types("ada", "")
-    await house.dialog("ada")
-    target.views["picker"] = _top(house, "ada")
-    await house.slack.people.clicks("abe", card, ids.DENY)
-    await house.dialog("abe")
-    target.views["denial"] = _top(house, "abe")
-    await house.slack.people.opens_home("rina")
-    await house.slack.until(lambda: house.slack.state.home_of("rina"))
-    home = house.slack.world.views.home(house.slack.workspace.user("rina").id)
+    await env.looks_up(LIVE)
+    target.views["details"] = _top(env, "rina")
+    await env.types("ada", "")
+    await env.dialog("ada")
+    target.views["picker"] = _top(env, "ada")
+    await env.slack.people.clicks("abe", card, ids.DENY)
+    await env.dialog("abe")
+    target.views["denial"] = _top(env, "abe")
+    await env.slack.people.opens_home("rina")
+    await env.slack.until(lambda: env.slack.state.home_of("rina"))
+    home = env.slack.world.views.home(env.slack.workspace.user("rina").id)
     assert home is not None
     target.views["home"] = home
 
 
-def _top(house: House, who: str) -> View:
-    return house.slack.world.views.stack(house.slack.workspace.user(who).id)[-1]
+def _top(env: BotEnvironment, who: str) -> View:
+    return env.slack.world.views.stack(env.slack.workspace.user(who).id)[-1]
 
 
 #: Each kind of payload: how it travels, and how a whole one is made.
@@ -197,15 +197,15 @@ Maker = tuple[str, "Callable[[Target], Json]"]
 
 
 def command(target: Target, text: str) -> Json:
-    slack = target.house.slack
+    slack = target.env.slack
     person, channel = slack.workspace.user("rina"), slack.workspace.channel("ops")
     return slack.payloads.command(person, channel, ids.COMMAND, text)
 
 
 def _card_click(action_id: str, who: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
-        slack = target.house.slack
-        card = target.house.card(RUNNING[1])
+        slack = target.env.slack
+        card = target.env.card(RUNNING[1])
         assert card is not None
         value = card["metadata"]["event_payload"]["request"]
         action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
@@ -224,7 +224,7 @@ def _open_click(target: Target) -> Json:
 def _view_click(view: str, action_id: str, value: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
         action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
-        return target.house.slack.payloads.view_action(target.views[view], [action])
+        return target.env.slack.payloads.view_action(target.views[view], [action])
 
     return made
 
@@ -234,14 +234,14 @@ def _pick(block_id: str, value: str) -> Callable[[Target], Json]:
         option = {"text": {"type": "plain_text", "text": value}, "value": value}
         action = {"type": "external_select", "action_id": block_id, "block_id": block_id}
         picked = [{**action, "selected_option": option}]
-        return target.house.slack.payloads.view_action(target.views["picker"], picked)
+        return target.env.slack.payloads.view_action(target.views["picker"], picked)
 
     return made
 
 
 def _submission(view: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
-        payload = target.house.slack.payloads.submission(target.views[view])
+        payload = target.env.slack.payloads.submission(target.views[view])
         payload["view"]["state"]["values"] = {
             ids.REASON: {ids.REASON: {"type": "plain_text_input", "value": "no reason"}}
         }
@@ -251,26 +251,26 @@ def _submission(view: str) -> Callable[[Target], Json]:
 
 
 def _closed(target: Target) -> Json:
-    return target.house.slack.payloads.closed(target.views["details"], cleared=True)
+    return target.env.slack.payloads.closed(target.views["details"], cleared=True)
 
 
 def _suggestion(block_id: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
-        payloads = target.house.slack.payloads
+        payloads = target.env.slack.payloads
         return payloads.suggestion(target.views["picker"], block_id, block_id, "prod")
 
     return made
 
 
 def _shortcut(target: Target) -> Json:
-    slack = target.house.slack
+    slack = target.env.slack
     message = {"type": "message", "ts": "1.2", "text": " ".join(LIVE), "blocks": [], "user": "U1"}
     person, channel = slack.workspace.user("rina"), slack.workspace.channel("ops")
     return slack.payloads.shortcut(person, channel, message, ids.SHORTCUT)
 
 
 def _home(target: Target) -> Json:
-    slack = target.house.slack
+    slack = target.env.slack
     event = {"type": "app_home_opened", "user": slack.workspace.user("rina").id, "tab": "home"}
     view = slack.world.views.as_json(target.views["home"])
     return slack.payloads.event({**event, "channel": "D0RINA0001", "view": view})

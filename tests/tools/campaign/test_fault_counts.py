@@ -7,38 +7,46 @@ from datetime import UTC, datetime
 
 from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer, Fault
-from tests.tools.campaign.courier import Counts
-from tests.tools.campaign.met import went_wrong
-from tests.tools.campaign.relay import HARMS, Harm, Relay, Struck
-from tests.tools.campaign.weather import ATLAS_FAULTS, SLACK_FAULTS, Blow, Weather
+from tests.tools.campaign.fault_counts import went_wrong
+from tests.tools.campaign.fault_injector import (
+    ATLAS_FAULTS,
+    SLACK_FAULTS,
+    FaultInjector,
+    InjectedFault,
+)
+from tests.tools.campaign.faulty_proxy import HARMS, FaultyProxy, Harm, Struck
+from tests.tools.campaign.flaky_delivery import Counts
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def weather() -> Weather:
-    return Weather(
-        dice=random.Random(1),  # noqa: S311 - weather, no secret
+def injector() -> FaultInjector:
+    return FaultInjector(
+        dice=random.Random(1),  # noqa: S311 - fault injection, no secret
         slack=FakeSlackServer(),
         atlas=FakeAtlasServer(),
         replicas=[],
-        to_slack=Relay(lambda: None),
-        to_atlas=Relay(lambda: None),
+        to_slack=FaultyProxy(lambda: None),
+        to_atlas=FaultyProxy(lambda: None),
         to_bot=None,
         postgres=None,
     )
 
 
 def test_deeds_are_counted_by_their_names() -> None:
-    sky = weather()
-    sky.blows += [Blow(1.0, 2.0, "bot: killed", "bot-1"), Blow(2.0, 2.0, "bot: killed", "bot-2")]
+    sky = injector()
+    sky.faults += [
+        InjectedFault(1.0, 2.0, "bot: killed", "bot-1"),
+        InjectedFault(2.0, 2.0, "bot: killed", "bot-2"),
+    ]
 
     assert went_wrong(sky, Counts()) == {"bot: killed": 2}
 
 
 def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
-    sky = weather()
+    sky = injector()
     sky.slack.faults.add("*", Fault(kind="status", status=502), 2)
-    sky.blows.append(Blow(1.0, 1.0, "slack: odd answer", "status x2"))
+    sky.faults.append(InjectedFault(1.0, 1.0, "slack: odd answer", "status x2"))
     assert went_wrong(sky, Counts()) == {}
 
     sky.slack.faults.next("chat.postMessage")
@@ -47,7 +55,7 @@ def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
 
 
 def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
-    sky = weather()
+    sky = injector()
     for status, *faults in ((429, "status"), (200, "status", "truncated"), (None, "reset_after")):
         call = Call(at=NOW, method="GET", path="/", status=status, faults=tuple(faults))
         sky.atlas.recorder.record(call)
@@ -60,7 +68,7 @@ def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
 
 
 def test_a_harm_on_a_wire_counts_once_it_has_struck() -> None:
-    sky = weather()
+    sky = injector()
     sky.to_atlas.harms.append(Harm("noise"))
     assert went_wrong(sky, Counts()) == {}
 
@@ -72,7 +80,7 @@ def test_a_harm_on_a_wire_counts_once_it_has_struck() -> None:
 def test_deliveries_count_by_what_became_of_them() -> None:
     counts = Counts(sent=10, late=3, twice=2, again=1)
 
-    assert went_wrong(weather(), counts) == {
+    assert went_wrong(injector(), counts) == {
         "delivery of Slack: late, overtaken by others": 3,
         "delivery of Slack: twice": 2,
         "delivery of Slack: again, not acknowledged": 1,
@@ -80,7 +88,7 @@ def test_deliveries_count_by_what_became_of_them() -> None:
 
 
 async def test_no_kind_of_fault_is_left_out_by_chance() -> None:
-    sky = weather()
+    sky = injector()
     dealt = set()
     for _ in ATLAS_FAULTS:
         await sky._odd_atlas()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.rolling_update.balancer import Balancer
-from tests.acceptance.rolling_update.crowd import Crowd
+from tests.acceptance.rolling_update.load import CommandLoad
+from tests.acceptance.rolling_update.load_balancer import LoadBalancer
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ LOAD = 31
 
 
 @dataclass(slots=True, kw_only=True)
-class Fleet:
+class ReplicaSet:
     """The replicas, and what they are between."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     database_url: str
     mode: Mode
-    balancer: Balancer
+    balancer: LoadBalancer
     stack: AsyncExitStack
-    crowd: Crowd
+    load: CommandLoad
     timings: Timings | None
     running: list[BotProcess] = field(default_factory=list)
     ended: list[BotProcess] = field(default_factory=list)
@@ -92,43 +92,45 @@ class Fleet:
                 await self.start()
 
     async def roll_under_load(self, order: Order) -> None:
-        """Roll while the crowd asks, and wait until all that was asked has come to its end."""
+        """Roll while the load asks, and wait until all that was asked has come to its end."""
         enough = asyncio.Event()
-        asking = asyncio.create_task(self.crowd.ask_until(enough))
+        asking = asyncio.create_task(self.load.ask_until(enough))
         try:
             await asyncio.sleep(QUIET)
-            while len(self.crowd.errands) < LOAD:  # a quick machine rolls more often
+            while len(self.load.sessions) < LOAD:  # a quick machine rolls more often
                 await self.roll(order)
                 await asyncio.sleep(QUIET)
         finally:
             enough.set()
             await asking
-        await self.crowd.until_ended()
+        await self.load.until_ended()
 
     def log(self) -> str:
         return "\n".join(bot.log for bot in (*self.ended, *self.running))
 
 
 @asynccontextmanager
-async def sailing(database_url: str, mode: Mode, timings: Timings | None) -> AsyncIterator[Fleet]:
-    """Open the stand-ins and the balancer, and start two replicas; all of them end with it."""
+async def open_replica_set(
+    database_url: str, mode: Mode, timings: Timings | None
+) -> AsyncIterator[ReplicaSet]:
+    """Open the fake servers and the balancer, and start two replicas; all of them end with it."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
         slack = await stack.enter_async_context(FakeSlackServer())
-        balancer = await stack.enter_async_context(Balancer())
+        balancer = await stack.enter_async_context(LoadBalancer())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
         if mode == "http":
             slack.http.request_url = f"{balancer.url}/slack/events"
-        fleet = Fleet(
+        replicas = ReplicaSet(
             slack=slack,
             atlas=atlas,
             database_url=database_url,
             mode=mode,
             balancer=balancer,
             stack=stack,
-            crowd=Crowd(slack=slack, atlas=atlas),
+            load=CommandLoad(slack=slack, atlas=atlas),
             timings=timings,
         )
         for _ in range(REPLICAS):
-            await fleet.start()
-        yield fleet
+            await replicas.start()
+        yield replicas

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.postgres import open_postgres
 from tests.tools.campaign import kills
-from tests.tools.campaign.house import Plan
+from tests.tools.campaign.environment import Plan
 from tests.tools.campaign.options import Options
 
 
@@ -22,5 +22,5 @@ async def test_short_storm_breaks_no_rule(tmp_path: Path) -> None:
         result = await kills.part(plan, options, postgres)
 
     assert result.found == []
-    assert len(result.scene.blows) > 2
+    assert len(result.observations.faults) > 2
     assert logging.getLogger("aiohttp.server").level == logging.NOTSET  # restored

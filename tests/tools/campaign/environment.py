@@ -1,4 +1,4 @@
-"""A campaign's house: stand-ins behind relays, bots as processes, one ledger, and the evidence."""
+"""The environment of a campaign: fake servers behind proxies, bots as processes, a ledger."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from tests.tools.campaign.courier import Courier
 from tests.tools.campaign.faketime import faketime
+from tests.tools.campaign.fault_injector import FaultInjector
+from tests.tools.campaign.faulty_proxy import FaultyProxy
+from tests.tools.campaign.flaky_delivery import FlakyDelivery
 from tests.tools.campaign.people import People
-from tests.tools.campaign.relay import Relay
 from tests.tools.campaign.replicas import Replica
-from tests.tools.campaign.town import Board, build_workspace, build_world, start_job, write_projects
-from tests.tools.campaign.weather import Weather
+from tests.tools.campaign.worlds import (
+    Board,
+    build_workspace,
+    build_world,
+    start_job,
+    write_projects,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,8 +40,8 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.atlas.world import World
     from tests.support.postgres import PostgresServer
+    from tests.tools.campaign.observations import Observations
     from tests.tools.campaign.rules import Violation
-    from tests.tools.campaign.scene import Scene
 
 Mode = Literal["socket", "http"]
 
@@ -50,7 +56,7 @@ class Plan:
         replicas: how many bots there are.
         people: how many members the workspace has, besides the approvers.
         clock: whether the bots' clocks can be set; see `clock.py`.
-        direct: whether the bots reach the services without relays that break.
+        direct: whether the bots reach the services without proxies that break.
         client_msg_id: whether this Slack knows a repeated post.
         calls_a_minute: how many calls about backups Atlas takes for each project.
     """
@@ -66,7 +72,7 @@ class Plan:
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
+class CampaignEnvironment:
     """Everything that runs."""
 
     plan: Plan
@@ -75,10 +81,10 @@ class House:
     atlas: FakeAtlasServer
     postgres: PostgresServer | None
     database_url: str
-    to_slack: Relay
-    to_atlas: Relay
-    to_bot: Relay
-    courier: Courier
+    to_slack: FaultyProxy
+    to_atlas: FaultyProxy
+    to_bot: FaultyProxy
+    delivery: FlakyDelivery
     board: Board
     known: set[str]
     dice: random.Random
@@ -111,15 +117,15 @@ class House:
             **way[self.plan.mode],
         }
 
-    def _through(self, relay: Relay, url: str) -> str:
-        return url if self.plan.direct else f"http://127.0.0.1:{relay.port}"
+    def _through(self, proxy: FaultyProxy, url: str) -> str:
+        return url if self.plan.direct else f"http://127.0.0.1:{proxy.port}"
 
     def people(self) -> People:
         return People(self.slack, self.board, self.dice)
 
-    def weather(self) -> Weather:
-        return Weather(
-            dice=random.Random(self.dice.random()),  # noqa: S311 - weather, no secret
+    def injector(self) -> FaultInjector:
+        return FaultInjector(
+            dice=random.Random(self.dice.random()),  # noqa: S311 - fault injection, no secret
             slack=self.slack,
             atlas=self.atlas,
             replicas=self.replicas,
@@ -169,33 +175,33 @@ class House:
         """Put something into the folder of evidence, as JSON."""
         (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
 
-    def keep_evidence(self, scene: Scene, found: Sequence[Violation]) -> None:
+    def keep_evidence(self, observations: Observations, found: Sequence[Violation]) -> None:
         """Keep what somebody needs to see what happened."""
         self.keep("violations.json", [str(each) for each in found])
-        self.keep("faults.json", [asdict(blow) for blow in scene.blows])
-        self.keep("lives.json", [asdict(life) for life in scene.lives])
-        self.keep("record.json", [asdict(event) for event in scene.events])
-        self.keep("atlas.json", [asdict(call) for call in scene.atlas.calls])
-        self.keep("cards.json", [asdict(thread) for thread in scene.board.threads.values()])
+        self.keep("faults.json", [asdict(fault) for fault in observations.faults])
+        self.keep("lives.json", [asdict(life) for life in observations.lives])
+        self.keep("record.json", [asdict(event) for event in observations.events])
+        self.keep("atlas.json", [asdict(call) for call in observations.atlas.calls])
+        self.keep("cards.json", [asdict(thread) for thread in observations.board.threads.values()])
 
 
 @asynccontextmanager
 async def opened(
     plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
-) -> AsyncIterator[House]:
-    """Open a house; every bot in it ends with it."""
-    world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same stories at every run
+) -> AsyncIterator[CampaignEnvironment]:
+    """Open an environment; every bot in it ends with it."""
+    world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same scenarios at every run
     write_projects(world, folder)
     async with AsyncExitStack() as stack:
-        stack.enter_context(deaf_to_broken_requests())
+        stack.enter_context(silence_server_log())
         atlas, slack = await _stand_ins(stack, plan, world)
-        wires = [Relay(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
-        wires.append(Relay(lambda: house.next_bot()))  # noqa: PLW0108 - the house is built below
+        wires = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
+        wires.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - the environment is built below
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
-        board, courier = Board(known), Courier(slack, dice)
+        board, delivery = Board(known), FlakyDelivery(slack, dice)
         slack.world.events.subscribe(board.heard)
-        slack.people.delivery = courier
-        house = House(
+        slack.people.delivery = delivery
+        env = CampaignEnvironment(
             plan=plan,
             folder=folder,
             slack=slack,
@@ -205,15 +211,15 @@ async def opened(
             to_slack=to_slack,
             to_atlas=to_atlas,
             to_bot=to_bot,
-            courier=courier,
+            delivery=delivery,
             board=board,
             known=known,
             dice=dice,
         )
         try:
-            yield house
+            yield env
         finally:
-            await asyncio.gather(*(replica.close() for replica in house.replicas))
+            await asyncio.gather(*(replica.close() for replica in env.replicas))
 
 
 async def _stand_ins(
@@ -232,7 +238,7 @@ async def _new_ledger(postgres: PostgresServer | None, folder: Path) -> str:
 
 
 @contextmanager
-def deaf_to_broken_requests() -> Iterator[None]:
+def silence_server_log() -> Iterator[None]:
     """Leave out of the log, meanwhile, that a bot died in the middle of a request."""
     server = logging.getLogger("aiohttp.server")
     level = server.level
@@ -247,7 +253,7 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-async def lag(seen: list[float], every: float = 0.25) -> None:
+async def measure_lag(seen: list[float], every: float = 0.25) -> None:
     """Note how late this very process is, again and again: what a slow machine adds to any wait."""
     while True:
         began = time.monotonic()

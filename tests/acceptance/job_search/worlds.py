@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
 from bot.sandbox.atlas.credentials import Role
-from tests.acceptance.house import House, open_house
+from tests.acceptance.environment import BotEnvironment, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,8 +70,10 @@ def with_two_projects(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     atlas.world.add_key("devkey", DEV_SECRET, {OTHER_ID: roles})
 
 
-def open_town(folder: Path, secret: str = DEV_SECRET) -> AbstractAsyncContextManager[House]:
-    """Open a house with two projects; another secret makes the second one's key a wrong one."""
+def open_two_projects(
+    folder: Path, secret: str = DEV_SECRET
+) -> AbstractAsyncContextManager[BotEnvironment]:
+    """Run a bot with two projects; another secret makes the key of the second one wrong."""
     file = folder / "projects.toml"
     file.write_text(PROJECTS)
     environ: dict[str, str | None] = {
@@ -84,12 +86,12 @@ def open_town(folder: Path, secret: str = DEV_SECRET) -> AbstractAsyncContextMan
         "DEV_PUBLIC_KEY": "devkey",
         "DEV_PRIVATE_KEY": secret,
     }
-    return open_house(folder, environ, before=with_two_projects)
+    return open_environment(folder, environ, before=with_two_projects)
 
 
-def job_in(house: House, number: int) -> str:
+def job_in(env: BotEnvironment, number: int) -> str:
     """Return the id of the job in the `number`th cluster."""
-    clusters = house.atlas.world.projects[PROJECT_ID].clusters
+    clusters = env.atlas.world.projects[PROJECT_ID].clusters
     return next(iter(clusters[long_name(number)].jobs))
 
 
@@ -102,29 +104,33 @@ def backup_calls(calls: Sequence[Call]) -> list[Call]:
     return [call for call in calls if "/backup/" in call.path and not call.challenge]
 
 
-def left(house: House) -> float:
+def left(env: BotEnvironment) -> float:
     """Say how many calls are left in the bucket of the project's backups."""
-    buckets = house.atlas._gates.buckets.buckets
+    buckets = env.atlas._gates.buckets.buckets
     return min((b.left for (_, scope), b in buckets.items() if scope == PROJECT_ID), default=1200)
 
 
-async def view_with(house: House, word: str, who: str = "rina", seconds: float = 10.0) -> Json:
+async def view_with(
+    env: BotEnvironment, word: str, who: str = "rina", seconds: float = 10.0
+) -> Json:
     """Wait until the dialog on somebody's screen says `word`."""
 
     def shown() -> Json | None:
-        view = house.slack.state.view_of(who)
-        return view if view and word in house.slack.state.text_of(view) else None
+        view = env.slack.state.view_of(who)
+        return view if view and word in env.slack.state.text_of(view) else None
 
-    view = await house.slack.until(shown, seconds)
+    view = await env.slack.until(shown, seconds)
     assert view is not None
     return view
 
 
-async def whisper(house: House, text: str, who: str = "rina", seconds: float = 10.0) -> Json:
+async def run_privately(
+    env: BotEnvironment, text: str, who: str = "rina", seconds: float = 10.0
+) -> Json:
     """Type a command and wait for the private answer."""
-    before = len(house.slack.state.ephemerals(who))
-    ack = await house.types(who, text)
+    before = len(env.slack.state.ephemerals(who))
+    ack = await env.types(who, text)
     assert ack.ok
     async with asyncio.timeout(seconds):
-        await house.slack.until(lambda: len(house.slack.state.ephemerals(who)) > before, seconds)
-    return house.slack.state.ephemerals(who)[-1]
+        await env.slack.until(lambda: len(env.slack.state.ephemerals(who)) > before, seconds)
+    return env.slack.state.ephemerals(who)[-1]

@@ -1,4 +1,4 @@
-"""A house for durability: stand-ins that live on, a ledger, and bots as processes that come and go.
+"""Fake servers, a ledger, and bots as processes that are killed and started again.
 
 Everything is said in people's acts (asks, approves) and in what must hold in the end.
 """
@@ -45,8 +45,8 @@ OPEN = ("awaiting", "approved", "cancelling")
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
-    """Both stand-ins, the ledger's URL, and every bot that was started."""
+class ProcessEnvironment:
+    """Both fake servers, the ledger's URL, and every bot that was started."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -214,7 +214,7 @@ class House:
             assert late == []
 
     async def check_record(self) -> None:
-        """What `audit verify` checks, without another process for each house."""
+        """What `audit verify` checks, without another process for each environment."""
         database = Database(self.database_url)
         try:
             assert await AuditLog(database).verify() == []
@@ -235,10 +235,10 @@ async def opened(
     approvals: int = 0,
     settings: SlackSettings | None = None,
     timings: Timings | None = SHORT_PROCESS_TIMINGS,
-) -> AsyncIterator[House]:
-    """Open both stand-ins; every bot that was started ends with them."""
+) -> AsyncIterator[ProcessEnvironment]:
+    """Open both fake servers; every bot that was started ends with them."""
     async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
-        house = House(
+        env = ProcessEnvironment(
             slack=slack,
             atlas=atlas,
             database_url=database_url,
@@ -246,12 +246,12 @@ async def opened(
             approvals=approvals,
             timings=timings,
         )
-        with house.stack:
-            yield house
+        with env.stack:
+            yield env
 
 
 def turn_to_start() -> asyncio.Semaphore:
-    """Keep many houses from starting their bots at once: all of them would be slow to be ready."""
+    """Limit how many bots start at once: else all of them would be ready late."""
     return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(STARTS))
 
 

@@ -1,4 +1,4 @@
-"""A real bot between the two stand-ins, and what a test does and sees there."""
+"""A real bot between the two fake servers, and what a test does and sees there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 OPEN = frozenset({"awaiting", "approved", "cancelling"})
 
 #: Seconds in which a lasting fault must be told, and what a busy machine may add to any wait.
-TOLD_WITHIN = 30.0
+OUTCOME_TIMEOUT = 30.0
 SLACK_TIME = 10.0
 
 #: The download jobs of the example world that can be cancelled.
@@ -36,8 +36,8 @@ LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
-    """Everything that runs. People are named as in the Slack stand-in's example workspace."""
+class BotEnvironment:
+    """Everything that runs. People are named as in the Slack fake server's example workspace."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -118,13 +118,13 @@ class House:
         """List the methods of the calls about a job, challenges included as `GET?`."""
         return [method_of(c) for c in self.atlas.calls[since:] if job in c.path]
 
-    def whispers(self, who: str) -> list[str]:
+    def ephemerals(self, who: str) -> list[str]:
         """List what only this person has read, oldest first."""
         return [self.slack.state.text_of(message) for message in self.slack.state.ephemerals(who)]
 
-    async def whispered(self, who: str, count: int = 1) -> list[str]:
+    async def wait_for_ephemerals(self, who: str, count: int = 1) -> list[str]:
         await self.slack.until(lambda: len(self.slack.state.ephemerals(who)) >= count)
-        return self.whispers(who)
+        return self.ephemerals(who)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,22 +171,22 @@ def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) ->
 
 
 @asynccontextmanager
-async def open_house(
+async def open_environment(
     folder: Path,
     environ: dict[str, str | None] | None = None,
     *,
     http: bool = False,
     timings: Timings = SHORT_TIMINGS,
     before: Callable[[FakeSlackServer, FakeAtlasServer], None] = lambda _slack, _atlas: None,
-) -> AsyncIterator[House]:
-    """Start both stand-ins and the bot, warm and named; stop all at the end.
+) -> AsyncIterator[BotEnvironment]:
+    """Start both fake servers and the bot, warm and named; stop all at the end.
 
     Args:
         folder: where the ledger is kept.
         environ: variables to change; None removes one.
         http: whether Slack's payloads come over HTTP instead of Socket Mode.
         timings: intervals, timeouts and leases of the bot.
-        before: changes the stand-ins before the bot starts.
+        before: changes the fake servers before the bot starts.
     """
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         before(slack, atlas)
@@ -196,17 +196,17 @@ async def open_house(
         given |= environ or {}
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
         bot = Bot(settings, timings=timings)
-        house = House(slack=slack, atlas=atlas, bot=bot, folder=folder)
+        env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=folder)
         answered = asyncio.Event()
         atlas.recorder.subscribe(lambda call: answered.set() if call.status == 200 else None)
         try:
             await bot.start()
-            await connected(house, http=http)
+            await connected(env, http=http)
             if any(project.name is None for project in settings.projects):
                 # The login is warm, and then the project has its name.
                 await asyncio.wait_for(answered.wait(), SLACK_TIME)
                 await named()
-            yield house
+            yield env
         finally:
             await bot.stop()
 
@@ -218,9 +218,9 @@ async def named() -> None:
         await asyncio.wait(meeting, timeout=1.0)
 
 
-async def connected(house: House, *, http: bool) -> None:
+async def connected(env: BotEnvironment, *, http: bool) -> None:
     """Wait until Slack has its way to the bot."""
     if http:
-        house.slack.http.request_url = f"{house.url}/slack/events"
+        env.slack.http.request_url = f"{env.url}/slack/events"
     else:
-        await house.slack.until(lambda: bool(house.slack.sockets.connections), SLACK_TIME)
+        await env.slack.until(lambda: bool(env.slack.sockets.connections), SLACK_TIME)

@@ -8,7 +8,7 @@ import pytest
 
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.workspace import Channel, Group
-from tests.acceptance.approvals.clicking import (
+from tests.acceptance.approvals.actions import (
     ADA,
     APPROVE,
     GROUP,
@@ -20,7 +20,7 @@ from tests.acceptance.approvals.clicking import (
     WITHDRAW,
     cancelled,
     click,
-    guarded_house,
+    open_approval_environment,
     shows,
 )
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.clicking import Before, Environ, Json
-    from tests.acceptance.house import House
+    from tests.acceptance.approvals.actions import Before, Environ, Json
+    from tests.acceptance.environment import BotEnvironment
 
 AUDIT = "C0AUDIT001"
 AUDITED: Environ = ONE | {"BOT_AUDIT_CHANNEL": AUDIT}
@@ -46,18 +46,18 @@ def with_audit_without_bot(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> N
     slack.workspace.add(Channel(id=AUDIT, name="audit", members={ADA, RINA}))
 
 
-async def refused(house: House, where: str) -> str:
+async def refused(env: BotEnvironment, where: str) -> str:
     """Look a job up, and return what the dialog says that has no submit button."""
-    view = await house.looks_up(house.new_job(), where=where)
+    view = await env.looks_up(env.new_job(), where=where)
     assert view.get("submit") is None
-    return house.slack.state.text_of(view)
+    return env.slack.state.text_of(view)
 
 
-async def asked_from(house: House, where: str) -> tuple[str, Json]:
+async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
     """Ask in `where`; the job, and the dialog as it then stands on the screen."""
-    job = house.new_job()
-    dialog = await house.looks_up(job, where=where)
-    ack = await house.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
+    job = env.new_job()
+    dialog = await env.looks_up(job, where=where)
+    ack = await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
     assert ack.ok
     return job[1], dialog
 
@@ -65,17 +65,17 @@ async def asked_from(house: House, where: str) -> tuple[str, Json]:
 async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_private_link(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, AUDITED, before=with_audit) as house:
-        job, dialog = await asked_from(house, "ops")
-        card = await shows(house, job, "awaiting", AUDIT)
+    async with open_approval_environment(tmp_path, AUDITED, before=with_audit) as env:
+        job, dialog = await asked_from(env, "ops")
+        card = await shows(env, job, "awaiting", AUDIT)
         address = f"https://sandbox.slack.com/archives/{AUDIT}/p{card['ts'].replace('.', '')}"
-        await house.slack.until(lambda: address in str(house.slack.state.view_of("rina")))
+        await env.slack.until(lambda: address in str(env.slack.state.view_of("rina")))
 
-        assert "The card goes to #audit." in house.slack.state.text_of(dialog)
-        assert house.slack.state.messages("ops") == []
-        await click(house, "ada", card, APPROVE)
-        assert (await house.ends(job, AUDIT)).state == "cancelled"
-        assert house.slack.state.messages("ops") == []
+        assert "The card goes to #audit." in env.slack.state.text_of(dialog)
+        assert env.slack.state.messages("ops") == []
+        await click(env, "ada", card, APPROVE)
+        assert (await env.ends(job, AUDIT)).state == "cancelled"
+        assert env.slack.state.messages("ops") == []
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_pr
 async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_channel(
     tmp_path: Path, where: str, why: str
 ) -> None:
-    async with guarded_house(tmp_path, AUDITED, before=with_audit) as house:
-        place = house.slack.state.dm("rina") if where == "dm" else where
-        job, dialog = await asked_from(house, place)
-        card = await shows(house, job, "awaiting", AUDIT)
+    async with open_approval_environment(tmp_path, AUDITED, before=with_audit) as env:
+        place = env.slack.state.dm("rina") if where == "dm" else where
+        job, dialog = await asked_from(env, place)
+        card = await shows(env, job, "awaiting", AUDIT)
 
-        assert why in house.slack.state.text_of(dialog)
-        assert "The card goes to #audit." in house.slack.state.text_of(dialog)
-        assert house.slack.state.messages(place) == []
-        await click(house, "ada", card, APPROVE)
-        await house.ends(job, AUDIT)
-        assert cancelled(house, card)
+        assert why in env.slack.state.text_of(dialog)
+        assert "The card goes to #audit." in env.slack.state.text_of(dialog)
+        assert env.slack.state.messages(place) == []
+        await click(env, "ada", card, APPROVE)
+        await env.ends(job, AUDIT)
+        assert cancelled(env, card)
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,22 @@ async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_chann
 async def test_without_one_a_request_that_needs_approval_is_refused_before_it_is_made(
     tmp_path: Path, where: str, why: str, advice: str
 ) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        place = house.slack.state.dm("rina") if where == "dm" else where
-        said = await refused(house, place)
+    async with open_approval_environment(tmp_path, ONE) as env:
+        place = env.slack.state.dm("rina") if where == "dm" else where
+        said = await refused(env, place)
 
         assert why in said
         assert advice in said
         assert "BOT_AUDIT_CHANNEL" in said
-        assert house.slack.state.messages(place) == []
-        assert house.slack.state.messages(house.slack.state.dm("rina")) == []
+        assert env.slack.state.messages(place) == []
+        assert env.slack.state.messages(env.slack.state.dm("rina")) == []
 
 
 async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, AUDITED, before=with_audit_without_bot) as house:
-        said = await refused(house, "ops")
+    async with open_approval_environment(tmp_path, AUDITED, before=with_audit_without_bot) as env:
+        said = await refused(env, "ops")
 
         assert "The bot cannot post in #audit" in said
         assert "Invite the bot to #audit" in said
@@ -139,32 +139,32 @@ async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
 async def test_a_shared_channel_that_is_named_gets_the_card(
     tmp_path: Path, environ: Environ
 ) -> None:
-    async with guarded_house(tmp_path, environ | {"BOT_CHANNELS": SHARED}) as house:
-        job, dialog = await asked_from(house, "shared")
-        card = await house.slack.until(lambda: house.card(job, "shared"))
+    async with open_approval_environment(tmp_path, environ | {"BOT_CHANNELS": SHARED}) as env:
+        job, dialog = await asked_from(env, "shared")
+        card = await env.slack.until(lambda: env.card(job, "shared"))
 
         assert card
-        assert "another organization" not in house.slack.state.text_of(dialog)
+        assert "another organization" not in env.slack.state.text_of(dialog)
 
 
 async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direct_message(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, ALONE) as house:
-        job, dialog = await asked_from(house, "shared")
-        ending = await house.ends(job, house.slack.state.dm("rina"))
+    async with open_approval_environment(tmp_path, ALONE) as env:
+        job, dialog = await asked_from(env, "shared")
+        ending = await env.ends(job, env.slack.state.dm("rina"))
 
         assert ending.state == "cancelled"
-        assert house.slack.state.messages("shared") == []
-        said = house.slack.state.text_of(dialog)
+        assert env.slack.state.messages("shared") == []
+        said = env.slack.state.text_of(dialog)
         assert "This channel is shared with another organization." in said
         assert "your direct messages with the bot" in said
 
 
 async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: Path) -> None:
-    async with guarded_house(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as house:
-        await house.types("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
-        said = (await house.whispered("rina"))[-1]
+    async with open_approval_environment(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as env:
+        await env.types("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
+        said = (await env.wait_for_ephemerals("rina"))[-1]
 
         assert said == "The command does not work in this channel. It works in #ops."
 
@@ -172,14 +172,14 @@ async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: P
 async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobody_sees_it(
     tmp_path: Path,
 ) -> None:
-    async with guarded_house(tmp_path, ONE) as house:
-        house.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
-        job, _ = await asked_from(house, "ops")
-        card = await shows(house, job, "awaiting", house.slack.state.dm("rina"))
+    async with open_approval_environment(tmp_path, ONE) as env:
+        env.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
+        job, _ = await asked_from(env, "ops")
+        card = await shows(env, job, "awaiting", env.slack.state.dm("rina"))
 
-        assert "Approvers do not see it here: withdraw it" in house.slack.state.text_of(card)
-        assert (await click(house, "rina", card, WITHDRAW)).changed_the_card
-        assert (await house.ends(job, house.slack.state.dm("rina"))).state == "withdrawn"
+        assert "Approvers do not see it here: withdraw it" in env.slack.state.text_of(card)
+        assert (await click(env, "rina", card, WITHDRAW)).changed_the_card
+        assert (await env.ends(job, env.slack.state.dm("rina"))).state == "withdrawn"
 
 
 def only_rina(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -226,11 +226,11 @@ def one_of_two(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
 async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
     tmp_path: Path, environ: Environ, before: Before, why: str
 ) -> None:
-    async with guarded_house(tmp_path, environ, before=before) as house:
-        said = await refused(house, "ops")
+    async with open_approval_environment(tmp_path, environ, before=before) as env:
+        said = await refused(env, "ops")
 
         assert why in said
-        assert house.slack.state.messages("ops") == []
+        assert env.slack.state.messages("ops") == []
 
 
 async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
@@ -251,22 +251,22 @@ async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
         "BOT_APPROVALS": "1",
         "BOT_APPROVERS": GROUP,
     }
-    async with guarded_house(tmp_path, environ, before=two) as house:
-        cluster = house.atlas.world.projects[DEV].clusters["dev-eu"]
-        alone = house.atlas.world.add_job(cluster).id
-        dialog = await house.looks_up(("shop-dev/dev-eu", alone))
-        await house.slack.people.submits("rina", dialog)
-        assert (await house.ends(alone)).state == "cancelled"
+    async with open_approval_environment(tmp_path, environ, before=two) as env:
+        cluster = env.atlas.world.projects[DEV].clusters["dev-eu"]
+        alone = env.atlas.world.add_job(cluster).id
+        dialog = await env.looks_up(("shop-dev/dev-eu", alone))
+        await env.slack.people.submits("rina", dialog)
+        assert (await env.ends(alone)).state == "cancelled"
 
-        job = house.new_job()
-        dialog = await house.looks_up((f"shop-prod/{job[0]}", job[1]))
-        await house.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
-        card = await shows(house, job[1], "awaiting", AUDIT)
+        job = env.new_job()
+        dialog = await env.looks_up((f"shop-prod/{job[0]}", job[1]))
+        await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
+        card = await shows(env, job[1], "awaiting", AUDIT)
 
-        assert "@dba" in (await click(house, "ada", card, APPROVE)).private
-        assert not cancelled(house, card)
-        await click(house, "abe", card, APPROVE)
-        assert (await house.ends(job[1], AUDIT)).state == "cancelled"
+        assert "@dba" in (await click(env, "ada", card, APPROVE)).private
+        assert not cancelled(env, card)
+        await click(env, "abe", card, APPROVE)
+        assert (await env.ends(job[1], AUDIT)).state == "cancelled"
 
 
 DEV = "5b6212af90dc76637950a2d7"

@@ -20,7 +20,7 @@ PATIENCE = 2.0
 PASSED_ON = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
 
 
-class Balancer:
+class LoadBalancer:
     """Passes `POST /slack/events` on to replicas; an async context manager.
 
     It repeats nothing: what a replica does not answer, Slack does not get answered. Connections

@@ -1,0 +1,151 @@
+"""Slack's own trouble: late triggers, dialogs closed meanwhile, posts that fail or repeat."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.atlas import Fault as AtlasFault
+from bot.sandbox.atlas import Kind
+from bot.sandbox.slack import Fault
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, is_card
+
+JOB = RUNNING[1]
+
+POSTS = {
+    "429": Fault(kind="ratelimited", seconds=1.0),
+    "cut before": Fault(kind="reset_before"),
+    "cut after": Fault(kind="reset_after"),
+}
+
+MANY = (
+    Fault(kind="status", status=503),
+    Fault(kind="reset_after"),
+    Fault(kind="status", status=500),
+    Fault(kind="error", code="fatal_error"),
+    Fault(kind="reset_after"),
+    Fault(kind="error", code="service_unavailable"),
+    Fault(kind="garbage"),
+    Fault(kind="ratelimited", seconds=1.0),
+)
+
+
+@pytest.mark.parametrize("name", POSTS)
+async def test_a_post_that_fails_once_still_gives_one_card_and_one_reply(
+    env: BotEnvironment, name: str
+) -> None:
+    env.slack.faults.add("chat.postMessage", POSTS[name])
+    await env.asks(RUNNING)
+    ending = await env.ends(JOB, seconds=20)
+
+    assert ending.state == "cancelled"
+    cards = [message for message in env.slack.state.messages("ops") if is_card(message)]
+    assert len(cards) == 1
+    assert len(env.slack.state.replies(cards[0])) == 1
+    ids = {c.args.get("client_msg_id") for c in env.slack.called("chat.postMessage")}
+    assert len(ids) == 2
+    assert None not in ids
+
+
+async def test_on_a_bad_day_every_request_still_has_one_card_and_one_reply(
+    env: BotEnvironment,
+) -> None:
+    for fault in MANY:
+        env.slack.faults.add("chat.postMessage", fault)
+    jobs = [env.new_job() for _ in range(5)]
+    for job in jobs:
+        await env.asks(job)
+    for job in jobs:
+        ending = await env.ends(job[1], seconds=30)
+
+        assert ending.state == "cancelled"
+        assert len(env.slack.state.replies(ending.message)) == 1
+    assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 5
+
+
+@pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
+async def test_a_trigger_that_is_too_old_is_said_privately(env: BotEnvironment, code: str) -> None:
+    env.slack.faults.add("views.open", Fault(kind="error", code=code))
+    await env.types("rina", " ".join(RUNNING))
+    (said,) = await env.wait_for_ephemerals("rina")
+
+    assert "please type the command again" in said
+    assert env.slack.state.view_of("rina") is None
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
+async def test_a_slack_that_opens_no_dialog_is_said_privately(
+    env: BotEnvironment, kind: str
+) -> None:
+    env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
+    await env.types("rina", " ".join(RUNNING))
+    (said,) = await env.wait_for_ephemerals("rina")
+
+    assert "try again" in said
+
+
+@pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
+async def test_an_update_that_comes_too_late_is_no_trouble(env: BotEnvironment, code: str) -> None:
+    env.slack.faults.add("views.update", Fault(kind="error", code=code))
+    await env.types("rina", " ".join(RUNNING))
+    await env.slack.until(lambda: bool(env.slack.called("views.update")))
+    before = env.slack.state.view_of("rina")
+    await env.types("rina", " ".join(LIVE))
+    view = await env.dialog("rina", before)
+
+    assert LIVE[1] in env.slack.state.text_of(view)
+    assert env.slack.state.ephemerals("rina") == []
+
+
+async def test_an_update_that_fails_once_is_repeated(env: BotEnvironment) -> None:
+    env.slack.faults.add("views.update", Fault(kind="reset_before"))
+    view = await env.looks_up(RUNNING)
+
+    assert view["submit"]
+
+
+async def test_whoever_cannot_be_known_may_do_nothing_yet(env: BotEnvironment) -> None:
+    """`users.info` fails: the dialog says so with a way to try again, and nothing is asked."""
+    env.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
+    view = await env.looks_up(RUNNING)
+    shown = env.slack.state.text_of(view)
+
+    assert not view["submit"]
+    assert "could not be checked who may do this, and nothing was done" in shown
+    assert "[Try again]" in shown
+
+
+async def test_a_slow_directory_is_told_in_time(env: BotEnvironment) -> None:
+    env.slack.faults.add("users.info", Fault(kind="delay", seconds=9.0), times=3)
+    view = await env.looks_up(RUNNING, seconds=20)
+
+    assert not view["submit"]
+    assert "could not be checked who may do this" in env.slack.state.text_of(view)
+
+
+async def test_a_channel_that_cannot_be_looked_up_does_not_stop_a_cancellation(
+    env: BotEnvironment,
+) -> None:
+    """Without approvals the card may be tried where the command was typed."""
+    env.slack.faults.add("conversations.info", Fault(kind="status", status=503), times=3)
+    await env.asks(RUNNING)
+
+    assert (await env.ends(JOB)).state == "cancelled"
+
+
+async def test_a_slack_that_is_away_for_a_while_gets_the_outcome_later(env: BotEnvironment) -> None:
+    """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
+    view = await env.looks_up(RUNNING)
+    env.slack.faults.add("*", Fault(kind="status", status=503), times=2)
+    await env.slack.people.submits("rina", view, {"reason": ""})
+    ending = await env.ends(JOB, seconds=20)
+
+    assert ending.state == "cancelled"
+    assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 1
+
+
+async def test_a_socket_that_breaks_is_opened_again(env: BotEnvironment) -> None:
+    await env.slack.sockets.cut()
+    await env.slack.until(lambda: bool(env.slack.sockets.connections), 30)
+    await env.asks(RUNNING, AtlasFault(kind=Kind.FORGET_NONCES, method="DELETE"))
+
+    assert (await env.ends(JOB)).state == "cancelled"

@@ -1,0 +1,131 @@
+"""SIGTERM: the bot is gone within 10 seconds with exit code 0, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.slack import Fault as SlackFault
+from tests.acceptance.durability.environment import BOUND, Mode, opened, until
+from tests.support.timings import SHORT_PROCESS_TIMINGS
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
+
+TEN_SECONDS = 10.0
+
+
+@pytest.fixture(params=["socket", "http"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    kind: Mode = request.param
+    return kind
+
+
+async def test_what_can_be_finished_is_finished(mode: Mode, on_sqlite: str) -> None:
+    async with opened(on_sqlite, mode=mode) as env:
+        bot = await env.start()
+        env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=1.0, method="DELETE"))
+        job = await env.asks("rina")
+
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+
+        assert env.ended(job)
+        await env.check()
+
+
+async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) -> None:
+    async with opened(on_postgres) as env:
+        bot = await env.start()
+        env.atlas.faults.add(Fault(kind=Kind.HANG, method="DELETE"))
+        await env.asks("rina")
+        await until(lambda: not env.atlas.faults.active)
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+        began = time.monotonic()
+        await env.start()
+
+        await env.until_ended(BOUND)
+
+        assert time.monotonic() - began < 8  # the lease was given back, not waited for
+        await env.check()
+
+
+async def test_with_everything_around_hanging_it_still_ends_in_time(
+    mode: Mode, on_sqlite: str
+) -> None:
+    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once.
+
+    With the real time limits in HTTP mode, where the shutdown takes longest.
+    """
+    timings = None if mode == "http" else SHORT_PROCESS_TIMINGS
+    async with opened(on_sqlite, mode=mode, timings=timings) as env:
+        bot = await env.start()
+        views = [(env.person(number), env.new_job()) for number in range(4)]
+        for who, job in views:
+            await env.opens(who, job)
+        env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
+        env.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=20), times=8)
+        for who, job in views:
+            assert (await env.submits(who, job)).ok
+        await env.slack.people.types("rina", "ops", f"/cancel-restore prod-eu {env.new_job()}")
+
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+
+        env.atlas.faults.clear()
+        env.slack.faults.clear()
+        await env.start()
+        await env.until_ended(BOUND)
+        for job in env.asked:
+            env.check_deletes(job)
+        await env.check_record()
+
+
+async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
+    mode: Mode, postgres: PostgresServer, on_postgres: str
+) -> None:
+    async with opened(on_postgres, mode=mode) as env:
+        bot = await env.start()
+        env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, method="DELETE"))
+        await env.asks("rina")
+        await until(lambda: bool(env.atlas.faults.active) and '"atlas:cancel_sent"' in bot.log)
+        postgres.pause()
+        try:
+            asking = asyncio.create_task(
+                env.slack.people.types("ada", "ops", f"/cancel-restore prod-eu {env.new_job()}")
+            )
+            code = await bot.stop(TEN_SECONDS)
+            await asking
+        finally:
+            postgres.resume()
+        env.atlas.faults.clear()
+        await env.start()
+
+        await env.until_ended(BOUND)
+
+        assert code == 0, bot.log
+        await env.check()
+
+
+async def test_submissions_that_come_while_it_stops_are_answered_or_not_on_our_word(
+    mode: Mode, on_sqlite: str
+) -> None:
+    async with opened(on_sqlite, mode=mode) as env:
+        bot = await env.start()
+        views = [(env.person(number), env.new_job()) for number in range(8)]
+        for who, job in views:
+            await env.opens(who, job)
+        sending = []
+        stopping = asyncio.create_task(bot.stop(TEN_SECONDS))
+        for who, job in views:
+            sending.append(asyncio.create_task(env.submits(who, job)))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*sending)
+        assert await stopping == 0, bot.log
+        await env.start()
+
+        await env.until_ended(BOUND)
+
+        await env.check()
