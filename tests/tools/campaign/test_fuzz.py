@@ -1,4 +1,4 @@
-"""The fuzzing in short, the same each time; `python -m tests.tools.campaign fuzz` is the long one."""
+"""A short fuzzing run; `python -m tests.tools.campaign fuzz` is the long one."""
 
 from __future__ import annotations
 
