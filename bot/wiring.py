@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from bot.atlas import AtlasClient, CallRecord
-from bot.cancellation.errors import LedgerError
 from bot.cancellation.lifecycle import State
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects, RateLimitBudget
@@ -37,6 +36,7 @@ BACKUP_PATH = "/backup/"
 class CoreServices:
     """Everything below Slack: Atlas clients, stores, the runner and the cancellation service."""
 
+    database: Database
     clock: DatabaseClock
     atlas: dict[str, AtlasClient]
     rate_limits: dict[str, RateLimitBudget]
@@ -101,6 +101,7 @@ def build_core_services(
         timings=timings,
     )
     return CoreServices(
+        database=database,
         clock=clock,
         atlas=atlas,
         rate_limits=rate_limits,
@@ -161,11 +162,8 @@ def build_web_app(
         receiver.add_route(app, PATH)
 
     async def check_database() -> str | None:
-        try:
-            await services.requests.count_open()
-        except LedgerError:
-            return "The database does not answer: check DATABASE_URL and the server."
-        return None
+        problem = await services.database.check_writable()
+        return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
 
     async def check_slack() -> str | None:
         return shutdown.problem or await receiver.problem()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -42,6 +43,12 @@ SERVER_TIMEOUT = 10
 
 #: Seconds that abandoned transactions get when the database is closed.
 CLOSE_TIMEOUT = 1.0
+
+#: Seconds for which a commit shows that the database can be written.
+MAX_WRITE_AGE = 5.0
+
+#: The cause that readiness gives for a transaction without an answer.
+NO_ANSWER = "it does not answer in time"
 
 #: The log line of a transaction that reached its time limit.
 TIMED_OUT = "database did not answer in time"
@@ -92,6 +99,8 @@ class Database:
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
         self._background_writes = asyncio.Semaphore(MAX_BACKGROUND_WRITES)
         self._abandoned: set[asyncio.Task[Any]] = set()
+        self._check_lock = asyncio.Lock()
+        self._committed_at = -math.inf
 
     @property
     def engine(self) -> Engine:
@@ -129,6 +138,19 @@ class Database:
         except NotRecorded as error:
             raise NotRead from error
 
+    async def check_writable(self) -> str | None:
+        """Return why nothing can be written, or None after a write within `MAX_WRITE_AGE`."""
+        if problem := self._executor.problem():
+            return problem
+        async with self._check_lock:
+            if time.monotonic() - self._committed_at < MAX_WRITE_AGE:
+                return None
+            try:
+                await self.write(_write_something)
+            except LedgerError as error:
+                return cause_of(error.__cause__) if error.__cause__ else NO_ANSWER
+        return None
+
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run a long read without time limit, on one snapshot of the database.
 
@@ -164,6 +186,8 @@ class Database:
             result = work(connection)
             guard.begin_commit()
             connection.commit()
+            if writes:
+                self._committed_at = time.monotonic()
             return result
 
         try:
@@ -191,7 +215,16 @@ class Database:
             log.info("abandoned transaction ended", error=str(task.exception()))
 
 
-def cause_of(error: Exception) -> str:
+def _write_something(db: Connection) -> None:
+    """Write a page without changing anything that is read."""
+    if db.dialect.name == "sqlite":  # an UPDATE to the same value would write nothing
+        version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
+        db.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
+    else:
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+
+def cause_of(error: BaseException) -> str:
     """Return the database's own message in one line."""
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split()) or type(cause).__name__

@@ -99,6 +99,9 @@ class PostgresExecutor:
             await connection.execution_options(**options or {})
             return await connection.run_sync(work)
 
+    def problem(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         # Not cancelled on a timeout: the pool would log an error.
         closing = asyncio.ensure_future(self._engine.dispose())

@@ -7,6 +7,7 @@ of one for each statement.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,9 @@ THREADS = 4
 WAL_TIMEOUT = 2.0
 WAL_RETRY_INTERVAL = 0.02
 
+#: Bytes of free disk below which the database counts as full: a few dozen requests.
+MIN_FREE_BYTES = 1024 * 1024
+
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
 
@@ -44,6 +48,9 @@ class TransactionExecutor(Protocol):
         self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
         """Run `work` on a connection with these execution options, and roll back what is open."""
+
+    def problem(self) -> str | None:
+        """Return why it cannot be written, where that shows without asking the database."""
 
     async def close(self) -> None:
         """Close every connection, even if the database does not answer."""
@@ -65,6 +72,21 @@ def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionE
     return PostgresExecutor(url, timeout, server_timeout)
 
 
+class FileReplaced(OSError):
+    """the file was deleted or replaced: put it back, or restart the bot"""  # noqa: D415 - a clause
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class SqliteExecutor:
     """A SQLite file, with threads of its own."""
 
@@ -73,17 +95,44 @@ class SqliteExecutor:
         event.listen(self.engine, "connect", partial(_configure, timeout))
         event.listen(self.engine, "begin", _begin)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
+        self._path = Path(url.database or "")
+        self._opened_file: tuple[int, int] | None = None  # device and inode
 
     async def run(
         self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
         def in_thread() -> T:
+            self._check_file()
             with self.engine.connect().execution_options(**options or {}) as connection:
                 return work(connection)
 
         # The caller's context variables, for log lines and spans.
         in_context = partial(copy_context().run, in_thread)
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
+
+    def problem(self) -> str | None:
+        """Return why the file cannot be written, as far as the file system shows it."""
+        try:
+            self._check_file()
+            folder = os.statvfs(self._path.parent)
+        except OSError as error:
+            return str(error)
+        if not os.access(self._path, os.W_OK):
+            return "the file is read-only"
+        if folder.f_bavail * folder.f_frsize < MIN_FREE_BYTES:
+            return "the disk is full"
+        return None
+
+    def _check_file(self) -> None:
+        """Raise `FileReplaced` unless the path still names the file that was opened first.
+
+        SQLite would write to the deleted file without an error, and lose everything at the end.
+        """
+        found = _identity(self._path)
+        if self._opened_file is None:
+            self._opened_file = found
+        elif found != self._opened_file:
+            raise FileReplaced
 
     async def close(self) -> None:
         # Shielded: a cancelled caller would leave the file open.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 import signal
 import sqlite3
 import time
@@ -364,3 +365,114 @@ async def test_close_with_a_paused_server_is_short_and_logs_no_error(
 
     assert time.monotonic() - began < CLOSE_TIMEOUT + SLACK
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+# Readiness: a check that writes
+
+
+@pytest.fixture
+def each_check_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.storage.database.MAX_WRITE_AGE", 0.0)
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_database_can_be_written(database_url: str) -> None:
+    async with opened(database_url) as database:
+        assert [await database.check_writable() for _ in range(2)] == [None, None]
+
+
+async def test_recent_commit_shows_that_the_database_can_be_written(on_sqlite: str) -> None:
+    async with opened(on_sqlite) as database:
+        await RequestStore(database, Clock()).create(a_request(), RINA)
+        await each_connection(database, "PRAGMA query_only = ON")
+
+        assert await database.check_writable() is None
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_full_disk_is_reported_until_there_is_space(
+    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(on_sqlite) as database:
+        monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
+        full = await database.check_writable()
+        monkeypatch.undo()
+
+        assert full == "the disk is full"
+        assert await database.check_writable() is None
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_read_only_database_is_reported_until_it_can_be_written(on_sqlite: str) -> None:
+    async with opened(on_sqlite) as database:
+        await each_connection(database, "PRAGMA query_only = ON")
+        read_only = await database.check_writable()
+        await each_connection(database, "PRAGMA query_only = OFF")
+
+        assert read_only == "attempt to write a readonly database"
+        assert await database.check_writable() is None
+
+
+async def test_read_only_server_is_reported(on_postgres: str) -> None:
+    async with opened(on_postgres) as database:
+
+        @event.listens_for(database.engine, "begin")
+        def standby(connection: Connection) -> None:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+        problem = await database.check_writable()
+
+    assert problem
+    assert "read-only transaction" in problem
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_lock_of_another_program_is_reported_until_its_end(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    async with opened(on_sqlite, timeout=0.2) as database:
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            locked = await database.check_writable()
+            other.execute("ROLLBACK")
+
+        assert locked in {"database is locked", "it does not answer in time"}
+        assert await database.check_writable() is None
+
+
+@pytest.mark.parametrize("copied", [False, True])
+async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back(
+    on_sqlite: str, tmp_path: Path, copied: bool
+) -> None:
+    """SQLite itself would write to the deleted file, and lose what it has acknowledged."""
+    file, away = tmp_path / "ledger.db", tmp_path / "away.db"
+    async with opened(on_sqlite) as database:
+        ledger, request = RequestStore(database, Clock()), a_request()
+        await ledger.create(a_request(id="r0", key="k0"), RINA)
+        file.rename(away)
+        if copied:
+            shutil.copy(away, file)
+        problem = await database.check_writable()
+        with pytest.raises(NotRecorded):
+            await ledger.create(request, RINA)
+        with pytest.raises(NotRead):
+            await ledger.count_open()
+        existed = file.exists()
+        away.rename(file)
+
+        assert problem == "the file was deleted or replaced: put it back, or restart the bot"
+        assert existed is copied  # a new connection creates no empty file
+        assert await database.check_writable() is None
+        await ledger.create(request, RINA)
+
+
+async def test_file_that_may_not_be_written_is_reported(
+    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(on_sqlite) as database:
+        monkeypatch.setattr("os.access", lambda _path, _mode: False)  # root may write every file
+        problem = await database.check_writable()
+        monkeypatch.undo()
+
+        assert problem == "the file is read-only"
+        assert await database.check_writable() is None
