@@ -39,9 +39,9 @@ PING_INTERVAL = 0.6
 #: Less than Slack's ack timeout of three seconds: Slack can still repeat an envelope elsewhere.
 IDLE_TIMEOUT = 2.0
 
-#: Seconds for opening a connection, and for Slack's hello on it.
+#: Seconds for opening a connection with its hello, and for Slack's hello alone.
 CONNECT_TIMEOUT = 10.0
-HELLO_TIMEOUT = 3.0
+HELLO_TIMEOUT = 6.0
 
 #: Seconds for each half of the close, and for the answers that are sent between them.
 CLOSE_TIMEOUT = 0.5
@@ -106,18 +106,18 @@ class Connection:
         return is_recent and self.can_send and not self.closed.is_set()
 
     async def wait_for_hello(self) -> None:
-        """Wait for Slack's hello; raises `SlackError` where Slack disconnects instead.
-
-        A connection without a hello is kept, since it may still answer pings.
-        """
+        """Wait for Slack's hello, or for an envelope; raises `SlackError` if neither arrives."""
         waits = [asyncio.create_task(event.wait()) for event in (self._hello, self.disconnecting)]
         try:
             await asyncio.wait(waits, timeout=HELLO_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for waiting in waits:
                 waiting.cancel()
-        if self.disconnecting.is_set() and not self._hello.is_set():
+        if self._hello.is_set():
+            return
+        if self.disconnecting.is_set():
             raise DISCONNECT_ERRORS.get(self.reason, SlackUnavailable)(self.reason)
+        raise SlackUnavailable("no hello")
 
     async def send(self, text: str) -> None:
         """Send an ack; raises `ConnectionError` where the connection is closing."""

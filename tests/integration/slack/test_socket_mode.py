@@ -6,7 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from aiohttp import ClientSession, ClientTimeout
+import pytest
+from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
 from bot.sandbox.slack import Fault
@@ -255,6 +257,40 @@ async def test_connection_outlives_the_timeout_of_api_calls() -> None:
         assert (await slack.people.types("rina", "#ops", LINE)).ok
         assert len(slack.called("apps.connections.open")) == 1
         await receiver.stop(1)
+
+
+async def test_open_socket_without_a_hello_does_not_count_as_connected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.slack.receivers.connection.HELLO_TIMEOUT", 0.1)
+    opened = 0
+
+    async def open_connection(request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "url": f"ws://{request.host}/silent"})
+
+    async def silent(request: web.Request) -> web.WebSocketResponse:
+        nonlocal opened
+        opened += 1
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:  # answers pings and the close frame
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_post("/api/apps.connections.open", open_connection)
+    app.router.add_get("/silent", silent)
+    async with TestServer(app) as server, new_session() as session:
+        receiver = SocketModeReceiver(
+            "xapp-1", build_client(None, f"{server.make_url('/api/')}", session)
+        )
+        receiver.start(Greeter())
+        await until(lambda: opened > 2)  # it tries again
+        problem, live = await receiver.problem(), receiver.live
+        await receiver.stop(1)
+
+    assert live == 0
+    assert str(problem).startswith("Socket Mode is not connected:")
 
 
 async def test_exception_while_reading_is_logged_and_closes_the_connection() -> None:
