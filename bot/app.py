@@ -23,6 +23,7 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.slack.token_status import TokenStatus
 from bot.startup_checks import (
     StartError,
     authenticate_slack,
@@ -68,6 +69,7 @@ class Bot:
         self.owner = uuid.uuid4().hex[:12]
         self._timings = timings
         self._shutdown = ShutdownState()
+        self._token_status = TokenStatus()
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
@@ -94,7 +96,7 @@ class Bot:
         authentication = self._authenticate(client)
         services = self._open_services()
         receiver = self._build_receiver(client)
-        server = self._build_server(services, receiver)
+        server = self._build_server(services, receiver, client)
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
@@ -120,7 +122,8 @@ class Bot:
         slack = self.settings.slack
         session = new_session(self._tracing.slack_trace_configs(slack.api_url))
         self._exit_stack.push_async_callback(session.close)
-        return build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
+        token = slack.bot_token.get_secret_value()
+        return build_client(token, slack.api_url, session, self._token_status.record)
 
     def _authenticate(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
         """Authenticate with Slack while the database and the port are opened."""
@@ -158,9 +161,26 @@ class Bot:
         return HttpReceiver(client, payload_of)
 
     def _build_server(
-        self, services: CoreServices, receiver: SocketModeReceiver | HttpReceiver
+        self,
+        services: CoreServices,
+        receiver: SocketModeReceiver | HttpReceiver,
+        client: AsyncWebClient,
     ) -> WebServer:
-        app = build_web_app(self.settings, self.metrics, services, receiver, self._shutdown)
+        async def check_slack() -> str | None:
+            return (
+                self._shutdown.problem
+                or await receiver.problem()
+                or await self._token_status.problem(client)
+            )
+
+        app = build_web_app(
+            self.settings,
+            self.metrics,
+            services,
+            receiver,
+            self._shutdown,
+            check_slack=check_slack,
+        )
         self._server = WebServer(
             self.settings.host, self.settings.port, app, grace=self._timings.connection_stop_timeout
         )

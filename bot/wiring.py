@@ -25,7 +25,7 @@ from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics, add_metrics
-from bot.web.server import ShutdownState, add_health
+from bot.web.server import Check, ShutdownState, add_health
 from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
 
 #: All paths that contain this share one rate limit per project.
@@ -153,6 +153,8 @@ def build_web_app(
     services: CoreServices,
     receiver: SocketModeReceiver | HttpReceiver,
     shutdown: ShutdownState,
+    *,
+    check_slack: Check,
 ) -> web.Application:
     """Build the web application: health, metrics, and in HTTP mode the route for Slack."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
@@ -164,9 +166,6 @@ def build_web_app(
     async def check_database() -> str | None:
         problem = await services.database.check_writable()
         return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
-
-    async def check_slack() -> str | None:
-        return shutdown.problem or await receiver.problem()
 
     checks = {"slack": check_slack, "database": check_database}
     add_health(app, checks)

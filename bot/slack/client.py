@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector, TraceConfig
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
@@ -16,6 +17,12 @@ from bot.cancellation.lifecycle import Card, Request
 
 #: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
 TIMEOUT = 10
+
+#: Called with the error code of each answer to the bot token, or None for one without an error.
+OnAnswer: TypeAlias = Callable[[str | None], None]
+
+#: The method that the app token calls.
+APP_TOKEN_METHOD = "apps.connections.open"  # noqa: S105 - no password
 
 #: Connections of a session; further calls wait for a free one. aiohttp uses connections in turn,
 #: so those opened during a burst stay open while the bot is busy.
@@ -32,24 +39,53 @@ def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
     )
 
 
-class Client(AsyncWebClient):
-    """Slack's client, which raises a client error for an answer that is not JSON."""
+def ignore(_code: str | None) -> None:
+    """Do nothing about an answer."""
 
-    async def api_call(self, *args: Any, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
+
+def code_of(error: SlackApiError) -> str:
+    """Return Slack's error code, or an empty string where the answer has none."""
+    try:
+        return str(error.response.get("error") or "")
+    except (AttributeError, TypeError, ValueError):
+        return ""  # not a JSON object, such as the HTML page of a proxy
+
+
+class Client(AsyncWebClient):
+    """Slack's client: it reports each answer, and takes only JSON for one."""
+
+    def __init__(self, on_answer: OnAnswer, **options: Any) -> None:  # noqa: ANN401 - as the SDK has it
+        super().__init__(**options)
+        self._on_answer = on_answer
+
+    async def api_call(self, api_method: str, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
         try:
-            return await super().api_call(*args, **kwargs)
+            answer = await super().api_call(api_method, **kwargs)
+        except SlackApiError as error:
+            self._report(api_method, code_of(error))
+            raise
         except AttributeError as error:
             # The SDK keeps text/plain as a string and then reads "ok" from it.
             raise ClientPayloadError("the answer is not JSON") from error
+        self._report(api_method, None)
+        return answer
+
+    def _report(self, api_method: str, code: str | None) -> None:
+        if api_method != APP_TOKEN_METHOD:
+            self._on_answer(code)
 
 
-def build_client(token: str | None, base_url: str, session: ClientSession) -> AsyncWebClient:
+def build_client(
+    token: str | None, base_url: str, session: ClientSession, on_answer: OnAnswer = ignore
+) -> AsyncWebClient:
     """Build a Web API client without the SDK's retry handlers.
 
     Those repeat a call after a lost connection, also `chat.postMessage`, which would post twice.
     The outbox decides which calls are repeated. With `token` None, calls bring their own.
+    `on_answer` learns whether Slack accepts the token.
     """
     return Client(
+        on_answer,
         token=token,
         base_url=base_url if base_url.endswith("/") else f"{base_url}/",
         timeout=TIMEOUT,

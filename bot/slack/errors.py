@@ -32,7 +32,7 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.slack import mrkdwn
-from bot.slack.client import Links
+from bot.slack.client import Links, code_of
 
 #: The exceptions of the Web API clients; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -164,14 +164,6 @@ def translate_error(error: BaseException) -> SlackError:
     if kind is None and (status >= FIRST_SERVER_ERROR or not code):
         return SlackUnavailable(code)
     return (kind or SlackRejected)(code)
-
-
-def code_of(error: SlackApiError) -> str:
-    """Return Slack's error code, or an empty string where the answer has none."""
-    try:
-        return str(error.response.get("error") or "")
-    except (AttributeError, TypeError, ValueError):
-        return ""  # not a JSON object, such as the HTML page of a proxy
 
 
 def _retry_after(error: SlackApiError) -> float:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from slack_sdk.errors import SlackApiError
 
-from bot.slack.client import MAX_CONNECTIONS, build_client, new_session
-from bot.slack.errors import CALL_ERRORS, SlackUnavailable, translate_error
+from bot.slack.client import (
+    MAX_CONNECTIONS,
+    build_client,
+    new_session,
+)
+from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
+from bot.slack.token_status import TOKEN_RETEST_INTERVAL, TokenStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aiohttp import ClientSession
 
 
 @pytest.fixture(params=["text/html", "text/plain", "application/json"])
@@ -62,3 +70,62 @@ async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() ->
         await asyncio.gather(*(client.api_test() for _ in range(4 * MAX_CONNECTIONS)))
 
     assert len(seen) == MAX_CONNECTIONS
+
+
+# A refused token
+
+
+async def calling(address: str, session: ClientSession, status: TokenStatus) -> None:
+    with suppress(SlackApiError):
+        await build_client("xoxb-1", address, session, status.record).chat_postMessage(
+            channel="C0OPS", text="hello"
+        )
+
+
+async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
+    answers = {"ok": False, "error": "token_revoked"}
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response(answers)
+
+    now = 0.0
+    status = TokenStatus(lambda: now)
+    async with serving(answer) as address, new_session() as session:
+        other = build_client("xoxb-1", address, session, status.record)
+        before = await status.problem(other)
+        await calling(address, session, status)
+        refused = await status.problem(other)
+        answers = {"ok": True}
+        too_early = await status.problem(other)
+        now = TOKEN_RETEST_INTERVAL
+        after = await status.problem(other)
+
+    assert before is None
+    assert refused == too_early == InvalidToken("token_revoked").sentence
+    assert after is None
+
+
+@pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
+async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"ok": False, "error": code})
+
+    status = TokenStatus()
+    async with serving(answer) as address, new_session() as session:
+        await calling(address, session, status)
+
+    assert status.refused_with is None
+
+
+async def test_refused_app_token_says_nothing_of_the_bot_token() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"ok": False, "error": "invalid_auth"})
+
+    status = TokenStatus()
+    async with serving(answer) as address, new_session() as session:
+        with pytest.raises(SlackApiError):
+            await build_client("xoxb-1", address, session, status.record).apps_connections_open(
+                app_token="xapp-1"
+            )
+
+    assert status.refused_with is None
