@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -18,6 +19,9 @@ from bot.slack.payloads import channel_of
 log = structlog.get_logger(__name__)
 
 OK = 200
+
+#: The domains of Slack, and of its service for governments.
+SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,8 @@ class PrivateReply:
 
     async def send(self, target: ReplyTarget, message: dict[str, Any]) -> None:
         """Send one user a message: `text`, `blocks`, and `response_type` for the response_url."""
-        if target.response_url and await self._respond(target.response_url, message):
+        url = target.response_url
+        if url and self._may_call(url) and await self._respond(url, message):
             return
         if target.channel and await self._post_ephemeral(target.channel, target.user, message):
             return
@@ -65,6 +70,17 @@ class PrivateReply:
     def error_callback(self, target: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Return a function that sends the reference of an unexpected error to `target`."""
         return lambda reference: self.send_text(target, internal_error_text(reference))
+
+    def _may_call(self, url: str) -> bool:
+        """Whether `url` belongs to Slack, or to the host of SLACK_API_URL."""
+        called, api = urlsplit(url), urlsplit(self._client.base_url)
+        host = called.hostname or ""
+        if host == api.hostname and called.scheme in {"https", api.scheme}:
+            return True
+        if called.scheme == "https" and f".{host}".endswith(SLACK_DOMAINS):
+            return True
+        log.warning("response_url is not called: its host is not Slack's", host=host)
+        return False
 
     async def _respond(self, url: str, message: dict[str, Any]) -> bool:
         webhook = AsyncWebhookClient(

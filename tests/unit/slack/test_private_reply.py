@@ -45,6 +45,7 @@ async def response_url() -> AsyncIterator[ResponseUrl]:
 @pytest.fixture
 async def slack() -> AsyncIterator[FakeSlack]:
     client = FakeSlack()
+    client.base_url = "http://127.0.0.1/api/"
     async with ClientSession() as client.session:
         yield client
 
@@ -61,6 +62,49 @@ async def test_response_url_is_tried_first(slack: FakeSlack, response_url: Respo
         False,
     )
     assert slack.calls == []
+
+
+async def test_response_url_of_another_host_is_not_called(
+    slack: FakeSlack, response_url: ResponseUrl
+) -> None:
+    slack.base_url = "https://slack.com/api/"
+    await PrivateReply(slack).send_text(
+        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
+    )
+
+    assert response_url.bodies == []
+    assert slack.methods == ["chat.postEphemeral"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://hooks.slack.com/commands/T1/2/3", True),
+        ("https://hooks.slack-gov.com/actions/T1/2/3", True),
+        ("https://gateway.example.com:8443/commands/T1/2/3", True),
+        ("http://hooks.slack.com/commands/T1/2/3", False),
+        ("http://gateway.example.com/commands/T1/2/3", False),
+        ("https://notslack.com/", False),
+        ("https://hooks.slack.com.example.com/", False),
+        ("https://hooks.slack.com@example.com/", False),
+        ("http://169.254.169.254/latest/meta-data", False),
+        ("nonsense", False),
+    ],
+)
+async def test_only_hosts_of_slack_and_of_the_api_are_called(
+    slack: FakeSlack, monkeypatch: pytest.MonkeyPatch, url: str, expected: bool
+) -> None:
+    called = []
+
+    async def respond(_self: PrivateReply, url: str, _message: object) -> bool:
+        called.append(url)
+        return True
+
+    monkeypatch.setattr(PrivateReply, "_respond", respond)
+    slack.base_url = "https://gateway.example.com/slack/api/"
+    await PrivateReply(slack).send_text(ReplyTarget(user="U1", response_url=url), "No.")
+
+    assert called == ([url] if expected else [])
 
 
 async def test_refused_response_url_falls_back_to_an_ephemeral_message(
