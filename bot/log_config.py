@@ -21,6 +21,9 @@ HIDDEN = "[redacted]"
 #: What Bolt warns of where `SLACK_BOT_TOKEN` is in the environment.
 OF_BOLT = "As you gave `client` as well, `token` will be unused."
 
+#: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
+REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
+
 #: What asyncio logs of a connection that it cannot accept.
 ACCEPT_ERROR = "socket.accept() out of system resource"
 
@@ -200,7 +203,7 @@ def without_strangers_tracebacks(record: logging.LogRecord) -> bool:
     Anybody who reaches the port can send one, and must not fill the log with it.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if record.name == "aiohttp.server" and type(error).__module__.startswith("aiohttp.http"):
+    if record.name == "aiohttp.server" and type(error).__module__.startswith(REQUEST_ERRORS):
         record.exc_info = None
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)

@@ -177,6 +177,7 @@ def connection_factory(server: web.Server, limiter: ConnectionLimiter) -> Callab
         keepalive_timeout=IDLE_TIMEOUT,
         lingering_time=LINGER_TIMEOUT,
         access_log=None,
+        auto_decompress=False,  # Slack compresses nothing, and signs the body as it is sent
     )
 
 

@@ -20,6 +20,8 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from bot.log_throttle import LogThrottle
+
 Text = str | None
 Id = Annotated[str, Field(min_length=1)]
 Object = dict[str, Any]
@@ -215,6 +217,7 @@ def verify_slack_requests(
         path: the path that is verified; requests to other paths pass.
     """
     key = signing_secret.get_secret_value().encode()
+    unsigned = LogThrottle()  # anyone can send them
 
     @web.middleware
     async def verify(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -224,8 +227,10 @@ def verify_slack_requests(
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
         body = await request.read()
         if not is_signed(key, request.headers, body, clock()):
-            log.warning(UNSIGNED)
-            return _refuse(401, "This request is not signed by Slack, or is too old.")
+            if count := unsigned.count():
+                log.warning(UNSIGNED, requests=count)
+            text = "This request is not signed by Slack, or is too old."
+            return web.Response(status=401, text=text)
         try:
             request[PAYLOAD] = read_body(request.content_type, request.charset, body)
         except InvalidPayload as error:

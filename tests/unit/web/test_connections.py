@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import re
 import subprocess
 import sys
@@ -10,9 +12,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from bot.log_config import configure_logging
 from bot.web.connections import ConnectionLimiter, max_connections
 from bot.web.server import WebServer, add_health
 
@@ -187,3 +191,40 @@ def test_limit_of_connections_follows_from_the_file_descriptors(
     descriptors: int, expected: int
 ) -> None:
     assert max_connections(descriptors) == expected
+
+
+POST = b"POST /healthz HTTP/1.1\r\nHost: bot\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [POST + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"],
+        [POST + b"Content-Encoding: br\r\nContent-Length: 5\r\n\r\nhello"],
+        [POST + b"Content-Length: 50\r\n\r\nhello"],
+        [CHUNKED + b"5\r\nhel"],
+        [CHUNKED + b"zz\r\nhello"],
+        [CHUNKED + b"5\r\nhello\r\n", b"zz\r\nhello"],
+        [POST + b"Expect: 100-continue\r\nContent-Length: 50\r\n\r\n"],
+        [b"\x16\x03\x01\r\n\r\n"],
+    ],
+)
+async def test_broken_request_writes_nothing_to_the_log(parts: list[bytes]) -> None:
+    """Also where the peer leaves in the middle of the body."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("INFO", "json", stream)
+    try:
+        async with serving(ConnectionLimiter(10)) as port:
+            async with connection(port, b"") as (_, writer):
+                for part in parts:
+                    writer.write(part)
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+    assert stream.getvalue() == ""

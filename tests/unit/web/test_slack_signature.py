@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from structlog.testing import capture_logs
 
 from bot.web.slack_payloads import PATH, verify_slack_requests
 
@@ -137,10 +138,18 @@ async def test_too_large_body_of_unknown_length_gets_413(slack: ClientSession) -
     assert status == 413
 
 
-async def test_body_with_invalid_compression_gets_400(slack: ClientSession) -> None:
+async def test_compressed_body_is_taken_as_it_is(slack: ClientSession) -> None:
     request = signed(b"abc", Content_Encoding="gzip")
 
-    assert await ask(slack, **request) == (400, "The body of this request cannot be read.")
+    assert await ask(slack, **request) == (400, "The form has neither a command nor a payload.")
+
+
+async def test_unsigned_requests_get_one_log_line_a_minute(slack: ClientSession) -> None:
+    with capture_logs() as lines:
+        statuses = {(await ask(slack, data=COMMAND))[0] for _ in range(20)}
+
+    assert statuses == {401}
+    assert [(line["log_level"], line["requests"]) for line in lines] == [("warning", 1)]
 
 
 async def test_other_methods_than_post_get_405(slack: ClientSession) -> None:
