@@ -98,9 +98,7 @@ class WebServer:
     @property
     def port(self) -> int:
         """The port in use, once started."""
-        if self._listener is None:
-            return self._port
-        return int(self._listener.sockets[0].getsockname()[1])
+        return self._port
 
     async def start(self) -> None:
         """Listen.
@@ -124,6 +122,7 @@ class WebServer:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise PortTaken(self._host, self._port) from error
             raise CannotListen(self._host, self._port, _reason(error)) from error
+        self._port = int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Stop listening, wait for requests in flight, and close."""

@@ -23,6 +23,7 @@ async def test_port_zero_selects_a_free_port() -> None:
     await server.stop()
 
     assert port > 0
+    assert server.port == port  # also after the stop
     assert status == 404
 
 
