@@ -27,7 +27,7 @@ SLACK_RETRY_INTERVAL = 2.0
 PROJECT_RETRY_INTERVAL = 60.0
 
 #: Seconds to wait for Slack's errors when the start has failed already.
-SLACK_ERRORS_TIMEOUT = 5.0
+SLACK_ERRORS_TIMEOUT = 2.0
 
 REFUSED_BOT = (
     "Slack refuses SLACK_BOT_TOKEN ({code}): copy the Bot User OAuth Token again, in Slack's app "

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import socket
+import time
 import warnings
+from typing import TYPE_CHECKING
 
-from bot.startup_checks import StartError, run_steps
+import pytest
+
+from bot.app import Bot
+from bot.settings import load_settings
+from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, run_steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def in_good_order() -> None:
@@ -37,3 +48,34 @@ async def test_a_start_that_is_given_up_in_one_step_has_not_begun_the_next() -> 
 
     assert start.cancelled()
     assert said == []
+
+
+async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # never accepts
+        settings = load_settings(
+            {
+                "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+                "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+                "SLACK_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api/",
+                "MONGODB_ATLAS_PUBLIC_API_KEY": "abcdefgh",
+                "MONGODB_ATLAS_PRIVATE_API_KEY": "12345678-1234-1234-1234-123456789012",
+                "MONGODB_ATLAS_PROJECT_ID": "65f0a1c2d3e4f5a6b7c80001",
+                "DATABASE_URL": f"sqlite:///{tmp_path}/nowhere/ledger.db",
+                "HOST": "192.0.2.1",
+            }
+        )
+        bot = Bot(settings)
+        stack.push_async_callback(bot.stop)
+        began = time.monotonic()
+        with pytest.raises(StartError) as raised:
+            await bot.start()
+        seconds = time.monotonic() - began
+
+    database, host, slack = str(raised.value).splitlines()
+    assert database.startswith("The database cannot be opened")
+    assert host.startswith("Cannot listen on 192.0.2.1")
+    assert slack == SLACK_DOES_NOT_ANSWER
+    assert seconds < 4
