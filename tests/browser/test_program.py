@@ -64,7 +64,7 @@ def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-async def test_the_page_is_up_in_time_and_sigterm_ends_everything() -> None:
+async def test_page_is_served_in_time_and_sigterm_ends_every_process() -> None:
     began = time.monotonic()
     async with running() as (process, line):
         stage = (await state(line["page"]))["stage"]
@@ -78,7 +78,7 @@ async def test_the_page_is_up_in_time_and_sigterm_ends_everything() -> None:
         assert seconds < UP + BUSY
 
 
-async def test_a_demo_that_is_killed_leaves_no_bot_behind() -> None:
+async def test_bot_ends_when_the_demo_is_killed() -> None:
     async with running() as (process, line):
         pid = (await state(line["page"]))["stage"]["pid"]
         os.kill(process.pid, signal.SIGKILL)
@@ -89,12 +89,11 @@ async def test_a_demo_that_is_killed_leaves_no_bot_behind() -> None:
 @pytest.mark.parametrize(
     ("arguments", "scene", "approvals"),
     [
-        (("--fault", "cut-after"), "cut-after", 0),
         (("--approvals", "2"), "approval", 2),
         (("--fault", "wrong-key", "--approvals", "1"), "wrong-key", 1),
     ],
 )
-async def test_options_choose_where_it_starts(
+async def test_options_choose_the_first_scene(
     arguments: tuple[str, ...], scene: str, approvals: int
 ) -> None:
     async with running(*arguments) as (_, line):
@@ -103,7 +102,7 @@ async def test_options_choose_where_it_starts(
         assert (stage["scene"], stage["approvals"]) == (scene, approvals)
 
 
-async def test_the_bot_can_be_killed_at_once_whatever_must_be_approved() -> None:
+async def test_restart_scene_needs_no_approvals() -> None:
     """A card that waits for an approval would leave nothing to kill in the middle."""
     async with running("--approvals", "1") as (_, line), aiohttp.ClientSession() as session:
         answer = await session.post(f"{line['page']}_demo/scenes/restart", json={})
@@ -113,9 +112,7 @@ async def test_the_bot_can_be_killed_at_once_whatever_must_be_approved() -> None
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
-async def test_other_origins_and_hosts_are_refused(
-    stage: Controller, headers: dict[str, str]
-) -> None:
+async def test_other_origins_and_hosts_get_403(stage: Controller, headers: dict[str, str]) -> None:
     url = stage.slack.base_url
     async with aiohttp.ClientSession() as session:
         read = await session.get(f"{url}/_demo/state", headers=headers)
@@ -125,7 +122,7 @@ async def test_other_origins_and_hosts_are_refused(
     assert stage.state()["bot"] == "running"
 
 
-async def test_the_page_allows_nothing_but_its_own_files(stage: Controller) -> None:
+async def test_content_security_policy_allows_own_scripts_only(stage: Controller) -> None:
     async with aiohttp.ClientSession() as session:
         page = await session.get(f"{stage.slack.base_url}/")
         other = await session.get(f"{stage.slack.base_url}/page/..%2Fhouse.py")
