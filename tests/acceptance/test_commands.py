@@ -40,7 +40,7 @@ def is_said_in_sentences(ran: Ran) -> bool:
     return bool(ran.err.strip()) and "Traceback" not in ran.err and not ran.out
 
 
-async def test_settings_that_are_missing_are_all_named_at_once() -> None:
+async def test_all_missing_settings_are_reported_together() -> None:
     ran = await run_command("serve")
 
     assert ran.code == 2
@@ -128,7 +128,7 @@ async def test_demo_whose_output_is_full_exits_with_a_sentence() -> None:
     assert (ran.code, ran.err) == (1, expected)
 
 
-async def test_an_output_that_is_closed_is_a_sentence() -> None:
+async def test_closed_output_exits_with_a_sentence() -> None:
     """A service without standard output works; who wants to see something is told."""
     command = f"exec {sys.executable} -P -m bot --version >&-"
     process = await asyncio.create_subprocess_shell(
@@ -140,7 +140,7 @@ async def test_an_output_that_is_closed_is_a_sentence() -> None:
     assert err.decode() == "Standard output cannot be written to (it is closed).\n"
 
 
-async def test_help_names_the_commands() -> None:
+async def test_help_lists_the_commands() -> None:
     ran = await invoke("--help")
 
     assert ran.code == 0
@@ -158,7 +158,7 @@ async def surroundings_of_a_bot(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_serve_ends_in_good_order_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+async def test_serve_exits_with_0_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
         with BotProcess(environ) as process:
             await process.ready()
@@ -177,7 +177,7 @@ async def listens(process: BotProcess) -> None:
     raise TimeoutError(process.log)
 
 
-async def test_serve_can_be_stopped_while_slack_is_away(tmp_path: Path) -> None:
+async def test_serve_stops_while_slack_is_unreachable(tmp_path: Path) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
         environ["SLACK_API_URL"] = "http://127.0.0.1:9/api/"
         with BotProcess(environ) as process:
@@ -210,7 +210,7 @@ async def demo(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Proces
         await process.communicate()
 
 
-async def test_the_demo_says_in_one_json_line_where_everything_is() -> None:
+async def test_demo_prints_its_addresses_as_one_json_line() -> None:
     async with demo() as (process, says):
         assert set(says) >= {
             *("page", "slack_api", "atlas", "project_id", "public_key", "private_key")
@@ -238,7 +238,7 @@ async def test_the_demo_says_in_one_json_line_where_everything_is() -> None:
         assert b"Traceback" not in err
 
 
-async def test_the_script_plays_one_cancellation() -> None:
+async def test_demo_script_runs_one_cancellation() -> None:
     ran = await run_command("demo", "--script")
 
     assert ran.code == 0
@@ -247,21 +247,21 @@ async def test_the_script_plays_one_cancellation() -> None:
     assert "Traceback" not in ran.err
 
 
-async def test_the_script_plays_a_lost_answer_too() -> None:
+async def test_demo_script_runs_a_lost_answer() -> None:
     ran = await run_command("demo", "--script", "--fault", "cut-after", "--approvals", "1")
 
     assert ran.code == 0
     assert "DELETEs sent: 1" in ran.out
 
 
-async def test_an_event_that_does_not_exist_is_named_and_so_are_those_that_do() -> None:
+async def test_unknown_event_is_rejected_with_the_known_ones() -> None:
     ran = await invoke("audit", "--event", "request:aproved")
 
     assert ran.code == 2
     assert "request:approved" in ran.err
 
 
-async def test_a_record_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+async def test_audit_creates_no_missing_database(tmp_path: Path) -> None:
     ran = await invoke("audit", DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
 
     assert ran.code == 1

@@ -43,7 +43,7 @@ async def until_it_listens(bot: Bot, seconds: float = 10.0) -> None:
 
 
 @pytest.mark.parametrize("http", [False, True], ids=["socket", "http"])
-async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
+async def test_starting_bot_is_alive_and_not_ready_while_slack_is_unreachable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, http: bool
 ) -> None:
     monkeypatch.setattr(startup_checks, "SLACK_RETRY_INTERVAL", 0.05)
@@ -72,7 +72,7 @@ async def test_while_slack_is_away_a_start_is_alive_and_not_ready(
     assert told["checks"]["slack"] != "ok"
 
 
-async def test_on_the_way_out_it_is_not_ready_and_still_answers(tmp_path: Path) -> None:
+async def test_draining_bot_is_not_ready_and_still_answers(tmp_path: Path) -> None:
     """A load balancer takes a moment to notice; what it sends until then is not lost."""
     async with open_environment(tmp_path, http=True, timings=Timings(drain=1.0)) as env:
         before, _ = await look(env.bot.port, "/readyz")
@@ -100,7 +100,7 @@ async def ask(env: BotEnvironment) -> str:
     return (await env.ends(job[1])).state
 
 
-async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(env: BotEnvironment) -> None:
+async def test_shutdown_updates_loading_dialogs(env: BotEnvironment) -> None:
     """Its button is answered by whichever process is there then."""
     env.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
     await env.types("rina", " ".join(LIVE))
@@ -112,7 +112,9 @@ async def test_a_dialog_in_which_somebody_waits_is_not_left_waiting(env: BotEnvi
     assert "Try again" in str(view)
 
 
-async def test_in_socket_mode_nobody_has_to_notice_the_end(env: BotEnvironment) -> None:
+async def test_shutdown_in_socket_mode_does_not_wait_for_a_load_balancer(
+    env: BotEnvironment,
+) -> None:
     began = time.monotonic()
     await env.bot.stop()
 

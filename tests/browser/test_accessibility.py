@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 360)])
-async def test_axe_finds_nothing_serious(
+async def test_page_and_dialog_have_no_serious_axe_violation(
     tab: OpenTab, stage: Controller, theme: str, width: int
 ) -> None:
     """Neither on the page with a card, a thread and a private message, nor in a dialog."""

@@ -34,7 +34,7 @@ def golden() -> list[Path]:
     return sorted(GOLDEN.glob("*.json"))
 
 
-async def test_everything_the_bot_sends_is_shown(rina: Screen) -> None:
+async def test_every_block_of_the_golden_files_is_rendered(rina: Screen) -> None:
     """Every golden file of messages, dialogs and the Home tab."""
     unknown = {}
     for file in golden():
@@ -51,7 +51,7 @@ PICKER = {"type": "actions", "elements": [{"type": "datepicker"}]}
 FILE = {"type": "input", "label": {"text": "x"}, "element": {"type": "file_input"}}
 
 
-async def test_what_is_not_known_is_shown_as_an_error(rina: Screen) -> None:
+async def test_unknown_block_is_shown_as_an_error(rina: Screen) -> None:
     _, unknown = await rina.page.evaluate(DRAW, {"blocks": [{"type": "video"}, PICKER, FILE]})
 
     assert unknown == [
@@ -79,7 +79,7 @@ DRAWN = {
 }
 
 
-async def test_markup_becomes_elements_and_the_rest_stays_text(rina: Screen) -> None:
+async def test_markup_becomes_elements_and_other_text_is_unchanged(rina: Screen) -> None:
     drawn = {text: await rina.page.evaluate(MARKUP, text) for text in DRAWN}
 
     assert drawn == {text: f"<span>{html}</span>" for text, html in DRAWN.items()}
@@ -101,7 +101,7 @@ def signs() -> set[str]:
     return {name for text in texts for name in re.findall(r"[\"' *]:([a-z_]+): ", text)}
 
 
-async def test_every_sign_in_the_bots_texts_is_drawn(rina: Screen) -> None:
+async def test_every_emoji_of_the_bots_texts_is_known(rina: Screen) -> None:
     drawn = await rina.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
 
     assert len(signs()) > 10

@@ -14,7 +14,7 @@ LIVE = "65f0a1c2d3e4f5a6b7c80102"
 JOB = "prod-us 65f0a1c2d3e4f5a6b7c80201"
 
 
-async def test_a_cancellation_by_keyboard_alone(tab: OpenTab) -> None:
+async def test_job_is_cancelled_by_keyboard(tab: OpenTab) -> None:
     rina = await tab()
     keys = rina.page.keyboard
     await keys.press("Tab")
@@ -38,7 +38,7 @@ async def test_a_cancellation_by_keyboard_alone(tab: OpenTab) -> None:
     assert focused == "submit"
 
 
-async def test_the_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) -> None:
+async def test_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) -> None:
     await rina.types(f"/cancel-restore {JOB}")
     await rina.sees("#modal button", "Cancel the job")
     first = await rina.focus()
@@ -54,7 +54,7 @@ async def test_the_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) 
     assert await rina.focus() == "composer/composer"
 
 
-async def test_arrow_keys_bring_back_what_was_typed(rina: Screen) -> None:
+async def test_arrow_keys_recall_typed_lines(rina: Screen) -> None:
     await rina.types("/cancel-restore help")
     await rina.types("good morning")
     await rina.page.focus("#composer")
@@ -66,7 +66,7 @@ async def test_arrow_keys_bring_back_what_was_typed(rina: Screen) -> None:
     assert read == ["good morning", "/cancel-restore help", "good morning", ""]
 
 
-async def test_what_is_typed_ahead_presses_no_button(rina: Screen) -> None:
+async def test_keys_typed_while_the_dialog_opens_press_no_button(rina: Screen) -> None:
     """The dialog opens while somebody types: a space must not close it."""
     await rina.plays("slow")
     await rina.looks_up()

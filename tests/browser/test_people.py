@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.browser.screen import Screen
 
 
-async def test_each_person_has_the_channels_they_are_in(tab: OpenTab) -> None:
+async def test_sidebar_lists_the_channels_of_a_person(tab: OpenTab) -> None:
     seen = {}
     for who in ("rina", "gus", "olga"):
         screen = await tab(who)
@@ -24,13 +24,13 @@ async def test_each_person_has_the_channels_they_are_in(tab: OpenTab) -> None:
     }
 
 
-async def test_the_person_changes_by_a_select_and_the_address_follows(rina: Screen) -> None:
+async def test_persona_select_changes_the_person_and_the_address(rina: Screen) -> None:
     await rina.page.get_by_label("You are").select_option(label="Ada · approver")
 
     assert rina.page.url.endswith("?as=ada")
 
 
-async def test_what_is_said_to_one_person_only_they_see(tab: OpenTab) -> None:
+async def test_ephemeral_message_is_shown_to_its_person_only(tab: OpenTab) -> None:
     rina, gus = await tab("rina"), await tab("gus")
     await gus.types("/cancel-restore prod-eu 65f0a1c2d3e4f5a6b7c80101")
     await gus.sees("#modal", "You may not ask")
@@ -47,7 +47,7 @@ async def test_people_of_other_organizations_have_no_command(tab: OpenTab) -> No
     await olga.sees(".toast", "of another organization")
 
 
-async def test_a_denial_wants_a_reason_and_says_so_at_the_field(tab: OpenTab) -> None:
+async def test_denial_without_a_reason_shows_an_error_at_the_field(tab: OpenTab) -> None:
     rina, ada = await tab("rina"), await tab("ada")
     await rina.plays("approval")
     await rina.asks()
@@ -66,7 +66,7 @@ async def test_a_denial_wants_a_reason_and_says_so_at_the_field(tab: OpenTab) ->
     assert toast == ""  # it would lie over the card
 
 
-async def test_pickers_find_a_job_by_typing(rina: Screen) -> None:
+async def test_job_is_picked_by_typing(rina: Screen) -> None:
     await rina.types("/cancel-restore")
     cluster = rina.page.get_by_role("combobox", name="Cluster")
     await cluster.fill("staging")
@@ -81,7 +81,7 @@ async def test_pickers_find_a_job_by_typing(rina: Screen) -> None:
     await rina.misses("#modal[open]")
 
 
-async def test_the_list_has_a_button_that_opens_the_dialog(rina: Screen) -> None:
+async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
     await rina.types("/cancel-restore list")
     await rina.clicks(".private [data-action=cancel_restore_open]")
     await rina.sees("#modal button", "Cancel the job")
@@ -89,7 +89,7 @@ async def test_the_list_has_a_button_that_opens_the_dialog(rina: Screen) -> None
     await rina.misses("#modal[open]")
 
 
-async def test_the_shortcut_in_a_messages_menu(rina: Screen) -> None:
+async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> None:
     await rina.find(".message", "a download of prod-eu was started").last.hover()
     await (
         rina.find(".message", "a download of prod-eu was started")
@@ -102,7 +102,7 @@ async def test_the_shortcut_in_a_messages_menu(rina: Screen) -> None:
     await rina.sees_card(CONFIRMED)
 
 
-async def test_the_home_tab_shows_what_the_app_published(rina: Screen) -> None:
+async def test_home_tab_shows_the_published_view(rina: Screen) -> None:
     await rina.clicks(".place", "Cancel restore")
     await rina.sees(".home", "What can be cancelled now")
     await rina.sees(".home [data-action=cancel_restore_open]")
@@ -110,7 +110,7 @@ async def test_the_home_tab_shows_what_the_app_published(rina: Screen) -> None:
     await rina.sees("#composer")
 
 
-async def test_a_link_to_a_card_leads_to_it_inside_the_page(rina: Screen) -> None:
+async def test_link_to_a_card_reveals_it_in_the_page(rina: Screen) -> None:
     await rina.asks()
     await rina.sees_card(CONFIRMED)
     await rina.types("/cancel-restore history")
@@ -119,7 +119,7 @@ async def test_a_link_to_a_card_leads_to_it_inside_the_page(rina: Screen) -> Non
     await rina.sees(".message.revealed", "Asked by")
 
 
-async def test_the_jobs_in_atlas_stand_beside_and_follow(rina: Screen) -> None:
+async def test_jobs_panel_shows_the_cancelled_job(rina: Screen) -> None:
     await rina.asks()
     await rina.sees_card(CONFIRMED)
     await rina.clicks("#wire [role=tab]", "Jobs in Atlas")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.browser.screen import Screen
 
 
-async def test_a_download_started_by_mistake(rina: Screen) -> None:
+async def test_scenario_mistake_takes_three_calls_after_the_submit(rina: Screen) -> None:
     """Nothing is deleted before the second click, and a warm cancel takes three calls."""
     await rina.looks_up()
     await rina.sees("#modal button", "Cancel the job")
@@ -29,7 +29,7 @@ async def test_a_download_started_by_mistake(rina: Screen) -> None:
     assert wire[-4:] == ["Rina submittedCancel the job", "GET 200", "DELETE 204", "GET 200"]
 
 
-async def test_two_people_in_two_tabs_and_an_approval(tab: OpenTab) -> None:
+async def test_scenario_approval_cancels_after_the_approval_in_another_tab(tab: OpenTab) -> None:
     rina, ada = await tab("rina"), await tab("ada")
     await rina.plays("approval")
     await rina.asks()
@@ -47,9 +47,7 @@ async def test_two_people_in_two_tabs_and_an_approval(tab: OpenTab) -> None:
     assert "DELETE 204" in await rina.wire()
 
 
-async def test_the_old_scene_has_no_command_while_the_next_is_set(
-    rina: Screen, tab: OpenTab
-) -> None:
+async def test_command_is_disabled_while_a_scenario_is_prepared(rina: Screen, tab: OpenTab) -> None:
     """The bot starts anew for another number of approvals; nobody may type into that."""
     ada = await tab("ada")
     await rina.clicks("[data-scene=approval]")
@@ -59,7 +57,7 @@ async def test_the_old_scene_has_no_command_while_the_next_is_set(
     await ada.sees(".scene", "Two people and an approval")
 
 
-async def test_a_restore_that_cannot_be_cancelled(rina: Screen) -> None:
+async def test_scenario_automated_shows_the_refusal(rina: Screen) -> None:
     await rina.plays("automated")
     await rina.looks_up()
     await rina.sees("#modal .alert", "Atlas cancels downloads only")
@@ -67,7 +65,7 @@ async def test_a_restore_that_cannot_be_cancelled(rina: Screen) -> None:
     assert await rina.find("#modal footer button").all_text_contents() == ["Close"]
 
 
-async def test_atlas_is_slow(rina: Screen) -> None:
+async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> None:
     """The dialog is there at once, and fills when Atlas answers."""
     await rina.plays("slow")
     await rina.looks_up()
@@ -77,7 +75,7 @@ async def test_atlas_is_slow(rina: Screen) -> None:
     await rina.misses("#modal[open]")
 
 
-async def test_atlas_limits_the_rate(rina: Screen) -> None:
+async def test_scenario_rate_limited_cancels_after_three_429(rina: Screen) -> None:
     await rina.plays("rate-limited")
     await rina.asks(within=LATER)
     await rina.sees_card(CONFIRMED, within=LATER)
@@ -85,7 +83,7 @@ async def test_atlas_limits_the_rate(rina: Screen) -> None:
     assert (await rina.wire()).count("GET 429") == 3
 
 
-async def test_atlas_is_down_and_is_mended(rina: Screen) -> None:
+async def test_scenario_down_cancels_after_atlas_is_repaired(rina: Screen) -> None:
     """The bot keeps trying, so that the dialog fills as soon as Atlas is there again."""
     await rina.plays("down")
     await rina.looks_up()
@@ -96,7 +94,7 @@ async def test_atlas_is_down_and_is_mended(rina: Screen) -> None:
     await rina.sees_card(CONFIRMED)
 
 
-async def test_the_connection_breaks_after_the_delete(rina: Screen) -> None:
+async def test_scenario_cut_after_sends_one_delete(rina: Screen) -> None:
     """The bot looks, and sends no second DELETE."""
     await rina.plays("cut-after")
     await rina.asks()
@@ -106,7 +104,7 @@ async def test_the_connection_breaks_after_the_delete(rina: Screen) -> None:
     assert deletes == ["DELETE cut"]
 
 
-async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Controller) -> None:
+async def test_scenario_restart_sends_one_delete(rina: Screen, stage: Controller) -> None:
     """It finishes what it had begun, with one DELETE."""
     await rina.plays("restart")
     job = stage.state()["line"].split()[-1]
@@ -127,7 +125,7 @@ async def test_the_bot_is_killed_in_the_middle(rina: Screen, stage: Controller) 
     assert len(stage.atlas.deletes(job)) == 1
 
 
-async def test_an_address_that_is_not_let_in_is_told_and_can_be_tried_again(rina: Screen) -> None:
+async def test_scenario_access_list_shows_the_error_and_try_again(rina: Screen) -> None:
     """One of the further faults: the dialog says what Atlas said, with a button to look again."""
     await rina.plays("access-list")
     await rina.looks_up()

@@ -120,7 +120,7 @@ def machine() -> Iterator[Machine]:
                 each.chmod(0o755)  # so that the folder can be removed
 
 
-def test_the_linter_of_dockerfiles_finds_nothing() -> None:
+def test_hadolint_reports_nothing() -> None:
     """Hadolint knows Docker's own advice, and checks the shell lines too; none is switched off."""
     done = subprocess.run(
         [
@@ -146,14 +146,14 @@ def test_every_base_image_is_pinned_by_digest() -> None:
     assert [each for each in images if not re.search(r"@sha256:[0-9a-f]{64}$", each)] == []
 
 
-def test_what_is_copied_into_the_image_is_let_through_to_its_builder() -> None:
+def test_dockerignore_admits_exactly_the_copied_files() -> None:
     copied = {name for rest in BUILDER.all("COPY") for name in rest.split()[:-1]}
     let_through = set(re.findall(r"^!(\S+)", Path(".dockerignore").read_text(), re.MULTILINE))
 
     assert copied == let_through
 
 
-def test_the_user_of_the_image_is_made_in_it_and_owns_the_ledgers_folder() -> None:
+def test_image_creates_its_user_who_owns_the_data_folder() -> None:
     uid, _, gid = FINAL.one("USER").rest.partition(":")
     (run,) = FINAL.all("RUN")
 
@@ -163,7 +163,7 @@ def test_the_user_of_the_image_is_made_in_it_and_owns_the_ledgers_folder() -> No
     assert FINAL.environment()["DATABASE_URL"].startswith(f"sqlite:///{FINAL.one('VOLUME').rest}/")
 
 
-def test_nothing_that_builds_or_installs_is_left_in_the_image(machine: Machine) -> None:
+def test_image_has_no_build_or_install_tools(machine: Machine) -> None:
     programs = {path.name for path in machine.path("/opt/venv/bin").iterdir()}
     (packages,) = machine.path("/opt/venv").glob("lib/python*/site-packages")
     builders = {"pip", "setuptools", "wheel", "pkg_resources", "_distutils_hack"}
@@ -239,7 +239,7 @@ async def until_ready(url: str, process: Process) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_the_image_runs_read_only_and_tells_docker_that_it_is_well(machine: Machine) -> None:
+async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine) -> None:
     command = FINAL.one("ENTRYPOINT").as_list() + FINAL.one("CMD").as_list()
     health = json.loads(FINAL.one("HEALTHCHECK").rest.partition("CMD ")[2])
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:

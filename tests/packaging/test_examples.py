@@ -36,7 +36,7 @@ def said(program: Path, *arguments: str | Path, cwd: Path | None = None) -> str:
 # Docker
 
 
-def test_compose_takes_the_file_and_fills_it_in(tmp_path: Path) -> None:
+def test_compose_accepts_the_example(tmp_path: Path) -> None:
     """As the page says: .env is the example, filled in, and the password of the database."""
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     example = Path(".env.example").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def test_compose_takes_the_file_and_fills_it_in(tmp_path: Path) -> None:
     assert bot["read_only"] is True
 
 
-def test_compose_refuses_the_file_without_a_password(tmp_path: Path) -> None:
+def test_compose_rejects_the_example_without_a_password(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     shutil.copy(".env.example", tmp_path / ".env")
     with pytest.raises(AssertionError, match=re.escape("set it in .env, of letters and digits")):
@@ -63,9 +63,7 @@ VERSIONS = ("1.30", kubernetes_validate.latest_version())
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("thing", KUBERNETES, ids=lambda thing: str(thing["kind"]))
-def test_kubernetes_takes_the_manifest_by_its_own_schema(
-    thing: dict[str, Any], version: str
-) -> None:
+def test_kubernetes_manifest_matches_the_schema(thing: dict[str, Any], version: str) -> None:
     kubernetes_validate.validate(thing, version, strict=True)
 
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -75,11 +73,11 @@ def test_kubernetes_takes_the_manifest_by_its_own_schema(
 # Prometheus
 
 
-def test_promtool_finds_nothing_wrong_with_the_alert_rules() -> None:
+def test_promtool_accepts_the_alert_rules() -> None:
     said(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", ALERTS)
 
 
-def test_prometheus_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
     """It reads them where they stand as rules; Grafana itself is not here."""
     panels = json.loads(Path("docs/monitoring/dashboard.json").read_text("utf-8"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
@@ -90,11 +88,11 @@ def test_prometheus_can_read_every_query_of_the_dashboard(tmp_path: Path) -> Non
     assert f"{len(queries)} rules found" in said(needs("promtool"), "check", "rules", file)
 
 
-def test_every_alert_comes_when_it_should_and_not_before() -> None:
+def test_alerts_fire_at_their_thresholds() -> None:
     said(needs("promtool"), "test", "rules", CASES)
 
 
-def test_every_alert_is_seen_to_come_and_to_stay_away() -> None:
+def test_every_alert_has_a_firing_and_a_silent_case() -> None:
     rules = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
     tests = yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]
     cases = [case for test in tests for case in test.get("alert_rule_test", ())]
@@ -114,7 +112,7 @@ def test_every_alert_is_seen_to_come_and_to_stay_away() -> None:
 # systemd
 
 
-def test_systemd_finds_the_unit_right(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text(encoding="utf-8")
     # Only the program and its secrets are not on this machine.
     text = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", text)
@@ -124,7 +122,7 @@ def test_systemd_finds_the_unit_right(tmp_path: Path) -> None:
     assert said(needs("systemd-analyze", "systemd"), "verify", copy) == ""
 
 
-def test_the_unit_is_as_little_exposed_as_the_page_says() -> None:
+def test_systemd_exposure_of_the_unit_is_as_documented() -> None:
     page = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (figure,) = re.findall(r"exposure of (\d\.\d)", page)
     analyze = needs("systemd-analyze", "systemd")

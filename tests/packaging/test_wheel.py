@@ -17,7 +17,7 @@ def away(tmp_path: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
 
 
-def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path, sources: Path) -> None:
+def test_wheel_has_exactly_the_files_of_the_package(wheel: Path, sources: Path) -> None:
     ours = {str(path.relative_to(sources)) for path in sources.glob("bot/**/*") if path.is_file()}
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -25,7 +25,7 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path, sourc
     assert packed == ours
 
 
-def test_the_wheel_carries_the_readme_and_the_licence(wheel: Path) -> None:
+def test_wheel_has_the_readme_and_the_licence(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
@@ -35,7 +35,7 @@ def test_the_wheel_carries_the_readme_and_the_licence(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
-def test_the_program_is_the_wheels_own(installed: Path, away: dict[str, str]) -> None:
+def test_installed_program_is_the_one_of_the_wheel(installed: Path, away: dict[str, str]) -> None:
     printed = subprocess.run(
         [installed / "python", "-c", "import bot; print(bot.__file__)"],
         env=away,
@@ -48,7 +48,7 @@ def test_the_program_is_the_wheels_own(installed: Path, away: dict[str, str]) ->
     assert Path(printed.strip()).is_relative_to(installed.parent)
 
 
-def test_the_demo_plays_from_the_wheel_alone(installed: Path, away: dict[str, str]) -> None:
+def test_demo_script_runs_from_the_wheel(installed: Path, away: dict[str, str]) -> None:
     done = subprocess.run(
         [installed / "cancel-restore", "demo", "--script"],
         env=away,

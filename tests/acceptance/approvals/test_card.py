@@ -49,7 +49,7 @@ def buttons_of(card: Json) -> dict[str, Json]:
     return {e["action_id"]: e for e in elements if e.get("action_id") in BUTTONS}
 
 
-async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path) -> None:
+async def test_card_shows_job_reason_requester_quorum_and_expiry(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         text = env.slack.state.text_of(card).replace("*", "")
@@ -68,7 +68,7 @@ async def test_the_card_says_what_why_who_how_many_and_until_when(tmp_path: Path
         assert set(card["metadata"]["event_payload"]) == {"request", "state"}
 
 
-async def test_the_card_shows_what_the_dialog_showed(tmp_path: Path) -> None:
+async def test_card_shows_the_same_details_as_the_dialog(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         dialog = await env.looks_up(env.new_job())
         shown = {f["text"] for b in dialog["blocks"] for f in b.get("fields", ())}
@@ -82,7 +82,7 @@ async def test_the_card_shows_what_the_dialog_showed(tmp_path: Path) -> None:
         assert "1 other person must approve first: @approvers." in env.slack.state.text_of(dialog)
 
 
-async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path) -> None:
+async def test_buttons_carry_the_request_id_and_ask_for_confirmation(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         buttons = buttons_of(card)
@@ -100,7 +100,7 @@ async def test_buttons_carry_the_request_and_ask_before_they_act(tmp_path: Path)
         assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
-async def test_who_may_approve_is_mentioned_once_and_the_requester_in_the_outcome(
+async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
@@ -119,7 +119,7 @@ async def test_who_may_approve_is_mentioned_once_and_the_requester_in_the_outcom
         assert mentions([ending.message], GROUP) == 0
 
 
-async def test_people_who_may_approve_are_mentioned_by_name(tmp_path: Path) -> None:
+async def test_approvers_given_by_id_are_mentioned(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVERS": ADA}) as env:
         card = await ask(env)
         await click(env, "ada", card, APPROVE)
@@ -129,7 +129,7 @@ async def test_people_who_may_approve_are_mentioned_by_name(tmp_path: Path) -> N
         assert mentions(posted, ADA) == 1
 
 
-async def test_the_card_is_edited_at_every_step(tmp_path: Path) -> None:
+async def test_card_is_edited_at_every_state(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         await click(env, "abe", card, APPROVE)
@@ -144,7 +144,7 @@ async def test_the_card_is_edited_at_every_step(tmp_path: Path) -> None:
         assert len({m["ts"] for m in env.slack.state.messages("ops") if is_card(m)}) == 1
 
 
-async def test_a_denial_names_who_and_why(tmp_path: Path) -> None:
+async def test_denial_shows_who_denied_and_the_reason(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         denied = await deny(env, "abe", card, "the auditors <!channel> need it")
@@ -158,7 +158,7 @@ async def test_a_denial_names_who_and_why(tmp_path: Path) -> None:
         assert not cancelled(env, card)
 
 
-async def test_of_two_denials_the_second_is_told_in_its_dialog(tmp_path: Path) -> None:
+async def test_second_of_two_denials_gets_an_error_in_its_dialog(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         first = (await click(env, "ada", card, DENY)).dialog
@@ -172,7 +172,7 @@ async def test_of_two_denials_the_second_is_told_in_its_dialog(tmp_path: Path) -
         assert "This request was denied by @Ada" in env.slack.state.text_of(shown)
 
 
-async def test_the_requester_takes_it_back(tmp_path: Path) -> None:
+async def test_requester_withdraws_the_request(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         answer = await click(env, "rina", card, WITHDRAW)
@@ -187,7 +187,7 @@ async def test_the_requester_takes_it_back(tmp_path: Path) -> None:
         assert again["submit"]["text"] == "Cancel the job"
 
 
-async def test_a_request_expires_by_itself_and_the_card_shows_it_soon(tmp_path: Path) -> None:
+async def test_expired_request_updates_its_card(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO | {"BOT_APPROVAL_TTL": "1"}) as env:
         card = await ask(env)
         await click(env, "ada", card, APPROVE)
@@ -203,7 +203,7 @@ async def test_a_request_expires_by_itself_and_the_card_shows_it_soon(tmp_path: 
         assert env.wire(job_of(card)).count("DELETE") == 0
 
 
-async def test_an_approval_after_its_time_does_nothing_even_before_the_card_shows_it(
+async def test_approval_after_the_expiry_does_nothing_before_the_card_shows_it(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
@@ -233,7 +233,9 @@ STATES: dict[str, Callable[[RestoreJob], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_another_job_than_was_shown_is_not_cancelled(tmp_path: Path, change: str) -> None:
+async def test_job_that_differs_from_the_shown_one_is_not_cancelled(
+    tmp_path: Path, change: str
+) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         CHANGES[change](env.atlas.world.job(job_of(card)))
@@ -249,7 +251,9 @@ async def test_another_job_than_was_shown_is_not_cancelled(tmp_path: Path, chang
 
 
 @pytest.mark.parametrize("change", STATES)
-async def test_a_job_that_ended_while_it_waited_is_over(tmp_path: Path, change: str) -> None:
+async def test_job_that_ends_before_approval_gives_outcome_over(
+    tmp_path: Path, change: str
+) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         STATES[change](env.atlas.world.job(job_of(card)))
@@ -262,7 +266,7 @@ async def test_a_job_that_ended_while_it_waited_is_over(tmp_path: Path, change: 
         assert env.wire(job_of(card)).count("DELETE") == 0
 
 
-async def test_a_link_that_became_live_meanwhile_is_no_change(tmp_path: Path) -> None:
+async def test_link_that_becomes_live_does_not_count_as_a_change(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         env.atlas.world.job(job_of(card)).release(env.atlas.world.job(job_of(card)).created_at)
@@ -271,7 +275,7 @@ async def test_a_link_that_became_live_meanwhile_is_no_change(tmp_path: Path) ->
         assert (await env.ends(job_of(card))).state == "cancelled"
 
 
-async def test_what_failed_can_be_tried_again_and_its_approvals_hold(tmp_path: Path) -> None:
+async def test_retry_of_a_failed_request_keeps_its_approvals(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
@@ -292,7 +296,7 @@ async def test_what_failed_can_be_tried_again_and_its_approvals_hold(tmp_path: P
     assert [e["actor"] for e in events if e["event"] == "request:retried"] == [RINA]
 
 
-async def test_what_failed_is_asked_for_anew_when_its_time_is_over(tmp_path: Path) -> None:
+async def test_retry_after_the_expiry_needs_a_new_request(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
@@ -305,7 +309,7 @@ async def test_what_failed_is_asked_for_anew_when_its_time_is_over(tmp_path: Pat
         assert env.wire(job_of(card)).count("DELETE") == 1
 
 
-async def test_a_withdrawal_and_the_last_approval_in_the_same_moment_have_one_winner(
+async def test_concurrent_withdrawal_and_last_approval_have_one_winner(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:

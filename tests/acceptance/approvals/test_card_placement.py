@@ -62,7 +62,7 @@ async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
     return job[1], dialog
 
 
-async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_private_link(
+async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_link(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, AUDITED, before=with_audit) as env:
@@ -86,7 +86,7 @@ async def test_with_an_audit_channel_the_card_goes_there_and_the_asker_gets_a_pr
         ("shared", "This channel is shared with another organization."),
     ],
 )
-async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_channel(
+async def test_card_goes_to_the_audit_channel_where_approvers_cannot_read_the_channel(
     tmp_path: Path, where: str, why: str
 ) -> None:
     async with open_approval_environment(tmp_path, AUDITED, before=with_audit) as env:
@@ -111,7 +111,7 @@ async def test_where_approvers_would_not_see_it_the_card_goes_to_the_audit_chann
         ("shared", "shared with another organization", "BOT_CHANNELS"),
     ],
 )
-async def test_without_one_a_request_that_needs_approval_is_refused_before_it_is_made(
+async def test_request_that_needs_approval_is_rejected_without_an_audit_channel(
     tmp_path: Path, where: str, why: str, advice: str
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
@@ -125,7 +125,7 @@ async def test_without_one_a_request_that_needs_approval_is_refused_before_it_is
         assert env.slack.state.messages(env.slack.state.dm("rina")) == []
 
 
-async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
+async def test_unreachable_audit_channel_is_named_with_a_hint(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, AUDITED, before=with_audit_without_bot) as env:
@@ -136,7 +136,7 @@ async def test_an_audit_channel_that_cannot_be_reached_is_named_with_what_to_do(
 
 
 @pytest.mark.parametrize("environ", [ONE, ALONE], ids=["one approval", "none"])
-async def test_a_shared_channel_that_is_named_gets_the_card(
+async def test_shared_channel_in_the_settings_gets_the_card(
     tmp_path: Path, environ: Environ
 ) -> None:
     async with open_approval_environment(tmp_path, environ | {"BOT_CHANNELS": SHARED}) as env:
@@ -147,7 +147,7 @@ async def test_a_shared_channel_that_is_named_gets_the_card(
         assert "another organization" not in env.slack.state.text_of(dialog)
 
 
-async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direct_message(
+async def test_card_of_a_shared_channel_without_approvals_goes_to_the_direct_message(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, ALONE) as env:
@@ -161,7 +161,7 @@ async def test_in_a_shared_channel_a_request_without_approvals_goes_to_the_direc
         assert "your direct messages with the bot" in said
 
 
-async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: Path) -> None:
+async def test_command_is_rejected_outside_the_channels_of_the_settings(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as env:
         await env.types("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
         said = (await env.wait_for_ephemerals("rina"))[-1]
@@ -169,7 +169,7 @@ async def test_the_command_works_only_in_the_channels_that_are_named(tmp_path: P
         assert said == "The command does not work in this channel. It works in #ops."
 
 
-async def test_a_card_that_the_channel_refuses_in_the_last_moment_says_that_nobody_sees_it(
+async def test_card_rejected_by_its_channel_is_reported_privately(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
@@ -223,7 +223,7 @@ def one_of_two(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     ],
     ids=["empty", "only the requester", "no full member", "too few", "plan", "scope", "gone"],
 )
-async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
+async def test_request_without_enough_approvers_is_rejected(
     tmp_path: Path, environ: Environ, before: Before, why: str
 ) -> None:
     async with open_approval_environment(tmp_path, environ, before=before) as env:
@@ -233,7 +233,7 @@ async def test_a_request_that_nobody_could_approve_is_refused_before_it_is_made(
         assert env.slack.state.messages("ops") == []
 
 
-async def test_each_project_has_its_own_rules(tmp_path: Path) -> None:
+async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:
     """One project needs Ada in the audit channel; the other lets whoever asks act alone."""
 
     def two(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:

@@ -87,7 +87,7 @@ async def try_button(env: BotEnvironment, who: str, card: Json, action: str) -> 
     [(everybody_is_here, False), (their_own_team, False), (their_own_team, True)],
     ids=["socket", "socket, own team", "http, own team"],
 )
-async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withdraws(
+async def test_awaiting_request_takes_decisions_of_approvers_and_withdrawal_of_the_requester(
     tmp_path: Path, before: Before, http: bool
 ) -> None:
     async with open_approval_environment(tmp_path, HERE, http=http, before=before) as env:
@@ -116,7 +116,7 @@ async def test_while_it_waits_only_approvers_decide_and_only_the_requester_withd
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_after_the_end_everybody_is_told_what_happened_and_nothing_more_is_done(
+async def test_click_after_the_end_shows_the_outcome_and_changes_nothing(
     tmp_path: Path, end: str
 ) -> None:
     environ = HERE | ({"BOT_APPROVAL_TTL": "1"} if end == "expired" else {})
@@ -136,7 +136,7 @@ async def test_after_the_end_everybody_is_told_what_happened_and_nothing_more_is
         assert env.slack.state.text_of(now) == env.slack.state.text_of(over)
 
 
-async def test_only_requesters_try_again_what_has_failed(tmp_path: Path) -> None:
+async def test_only_requesters_may_retry(tmp_path: Path) -> None:
     environ = HERE | {"BOT_REQUESTERS": "U0RINA0001,U0ABE00001"}
     async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
         waiting = await ask(env)

@@ -49,7 +49,7 @@ ANOTHER_TEAM = (
 )
 
 
-async def test_two_approvers_in_the_same_moment_are_one_cancellation(tmp_path: Path) -> None:
+async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> None:
     """The one whose click came second is told who was first."""
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
@@ -66,7 +66,7 @@ async def test_two_approvers_in_the_same_moment_are_one_cancellation(tmp_path: P
         assert "approved by @Ada" in said[0] or "approved by @Abe" in said[0]
 
 
-async def test_two_of_two_in_the_same_moment_are_both_counted(tmp_path: Path) -> None:
+async def test_concurrent_approvals_of_a_quorum_of_two_both_count(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         await asyncio.gather(
@@ -80,7 +80,7 @@ async def test_two_of_two_in_the_same_moment_are_both_counted(tmp_path: Path) ->
         assert env.ephemerals("ada") == env.ephemerals("abe") == []
 
 
-async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
+async def test_repeated_approval_of_a_person_counts_once(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         await asyncio.gather(
@@ -105,7 +105,7 @@ async def test_the_same_approver_twice_is_one_approval(tmp_path: Path) -> None:
         assert cancelled(env, card)
 
 
-async def test_one_no_ends_it_whatever_was_approved_before(tmp_path: Path) -> None:
+async def test_denial_ends_a_partly_approved_request(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         await click(env, "ada", card, APPROVE)
@@ -120,7 +120,7 @@ async def test_one_no_ends_it_whatever_was_approved_before(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("counts", [True, False])
-async def test_the_requesters_own_yes_counts_only_where_it_may(
+async def test_approval_by_the_requester_counts_only_if_allowed(
     tmp_path: Path, counts: bool
 ) -> None:
     environ = ONE | {"BOT_APPROVERS": f"{RINA},{ADA}", "BOT_SELF_APPROVAL": str(counts).lower()}
@@ -138,7 +138,7 @@ async def test_the_requesters_own_yes_counts_only_where_it_may(
 
 
 @pytest.mark.parametrize("who", ["gus", "uma", "ci-bot", "olga"])
-async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
+async def test_approver_given_by_id_may_be_a_guest_or_another_organization(
     tmp_path: Path, who: str
 ) -> None:
     def named(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -160,7 +160,7 @@ async def test_whoever_is_named_by_id_may_approve_whatever_they_are(
         assert (ids[who], team) in {(e["actor"], e["team"]) for e in approved}
 
 
-async def test_an_id_of_ours_with_the_team_of_others_is_not_our_person(tmp_path: Path) -> None:
+async def test_same_user_id_in_another_team_is_another_person(tmp_path: Path) -> None:
     """Ids of people are compared together with the team that Slack has for them."""
 
     def borrowed(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -193,7 +193,7 @@ async def click_from_elsewhere(env: BotEnvironment, who: str, card: Json, action
     return (await env.wait_for_ephemerals(who, count + 1))[-1]
 
 
-async def test_a_group_that_was_emptied_meanwhile_gives_no_rights(tmp_path: Path) -> None:
+async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         env.slack.workspace.groups[GROUP].users.clear()
@@ -206,7 +206,7 @@ async def test_a_group_that_was_emptied_meanwhile_gives_no_rights(tmp_path: Path
         assert env.wire(job_of(card)).count("DELETE") == 0
 
 
-async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_path: Path) -> None:
+async def test_group_member_removed_while_the_dialog_is_open_may_not_deny(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         dialog = (await click(env, "ada", card, DENY)).dialog
@@ -233,7 +233,7 @@ async def test_a_group_emptied_while_the_reason_is_typed_gives_no_rights(tmp_pat
     ],
     ids=lambda value: getattr(value, "code", "") if hasattr(value, "kind") else "",
 )
-async def test_when_the_group_cannot_be_read_nobody_approves_and_the_sentence_says_why(
+async def test_unreadable_group_rejects_approvals_with_the_reason(
     tmp_path: Path, fault: Fault, why: str
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
@@ -249,7 +249,7 @@ async def test_when_the_group_cannot_be_read_nobody_approves_and_the_sentence_sa
         assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
-async def test_a_rate_limited_slack_does_not_take_away_what_was_read_a_moment_ago(
+async def test_cached_group_is_used_while_slack_limits_the_rate(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
@@ -260,7 +260,7 @@ async def test_a_rate_limited_slack_does_not_take_away_what_was_read_a_moment_ag
         await env.ends(job_of(card))
 
 
-async def test_group_look_ups_are_few(tmp_path: Path) -> None:
+async def test_group_lookups_are_cached(tmp_path: Path) -> None:
     """A no comes from memory for a minute; only a yes asks Slack anew."""
     async with open_approval_environment(tmp_path, ONE) as env:
         await env.slack.until(lambda: env.slack.called("usergroups.users.list"))  # the start's
@@ -276,7 +276,7 @@ async def test_group_look_ups_are_few(tmp_path: Path) -> None:
         assert len(env.slack.called("usergroups.users.list")) == 3
 
 
-async def test_clicks_while_it_runs_say_who_approved(tmp_path: Path) -> None:
+async def test_click_on_a_running_request_shows_who_approved(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         # Longer than until the card is drawn as running: due after a second, looked for every two.

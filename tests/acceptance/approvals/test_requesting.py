@@ -33,7 +33,7 @@ def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer
 
 @pytest.mark.parametrize("environ", [ALONE, BY_GROUP], ids=["everybody", "a group"])
 @pytest.mark.parametrize("who", ["gus", "uma", "ci-bot"])
-async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who: str) -> None:
+async def test_guests_and_bots_may_not_request(tmp_path: Path, environ: Environ, who: str) -> None:
     async with open_approval_environment(
         tmp_path, environ, before=rina_and_guests_in_the_group
     ) as env:
@@ -44,7 +44,7 @@ async def test_guests_and_bots_may_not_ask(tmp_path: Path, environ: Environ, who
         assert "[Cancel the job]" not in said
 
 
-async def test_a_full_member_outside_the_group_may_not_ask(tmp_path: Path) -> None:
+async def test_member_outside_the_requesters_group_may_not_request(tmp_path: Path) -> None:
     async with open_approval_environment(
         tmp_path, BY_GROUP, before=rina_and_guests_in_the_group
     ) as env:
@@ -55,7 +55,7 @@ async def test_a_full_member_outside_the_group_may_not_ask(tmp_path: Path) -> No
         assert "[Cancel the job]" in allowed
 
 
-async def test_a_guest_who_is_named_by_id_may_ask(tmp_path: Path) -> None:
+async def test_guest_given_by_id_may_request(tmp_path: Path) -> None:
     async with open_approval_environment(
         tmp_path, ALONE | {"BOT_REQUESTERS": f"{GUS},{SAM}"}
     ) as env:
@@ -65,7 +65,7 @@ async def test_a_guest_who_is_named_by_id_may_ask(tmp_path: Path) -> None:
         assert (await env.ends(job[1])).state == "cancelled"
 
 
-async def test_who_was_taken_out_of_the_group_while_the_dialog_was_open_may_not_submit(
+async def test_group_member_removed_while_the_dialog_is_open_may_not_submit(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(

@@ -40,14 +40,14 @@ async def readiness(env: BotEnvironment, wanted: int, seconds: float = 10.0) -> 
 
 
 @pytest.mark.parametrize("http", [False, True])
-async def test_a_bot_that_works_is_alive_and_ready(tmp_path: Path, http: bool) -> None:
+async def test_running_bot_is_alive_and_ready(tmp_path: Path, http: bool) -> None:
     async with open_environment(tmp_path, http=http) as env:
         assert (await get(env, "/healthz"))[0] == 200
         ready = await readiness(env, 200)
         assert ready["checks"] == {"slack": "ok", "database": "ok"}
 
 
-async def test_without_its_socket_the_bot_is_alive_and_not_ready(env: BotEnvironment) -> None:
+async def test_bot_without_a_socket_is_alive_and_not_ready(env: BotEnvironment) -> None:
     await readiness(env, 200)
     env.slack.faults.add("apps.connections.open", Fault(kind="status", status=503), times=1000)
     await env.slack.sockets.cut()
@@ -59,7 +59,7 @@ async def test_without_its_socket_the_bot_is_alive_and_not_ready(env: BotEnviron
     await readiness(env, 200, 20)
 
 
-async def test_over_http_a_refused_token_is_not_ready(tmp_path: Path) -> None:
+async def test_bot_with_a_revoked_token_is_not_ready_over_http(tmp_path: Path) -> None:
     async with open_environment(tmp_path, http=True) as env:
         env.slack.faults.add("auth.test", Fault(kind="error", code="token_revoked"), times=3)
         trouble = await readiness(env, 503)
@@ -67,7 +67,7 @@ async def test_over_http_a_refused_token_is_not_ready(tmp_path: Path) -> None:
         assert "token" in str(trouble["checks"])
 
 
-async def test_the_metrics_have_their_names_and_count(env: BotEnvironment) -> None:
+async def test_metrics_have_the_documented_names_and_count(env: BotEnvironment) -> None:
     await env.asks(RUNNING)
     await env.ends(RUNNING[1])
     status, page = await get(env, "/metrics")
@@ -133,7 +133,7 @@ MALFORMED = {
 }
 
 
-async def test_what_is_not_from_slack_is_refused_without_a_traceback(
+async def test_unsigned_request_is_rejected_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with open_environment(tmp_path, http=True) as env:
@@ -165,7 +165,7 @@ async def status_of_a_huge_body(env: BotEnvironment) -> int:
         return answer.status
 
 
-async def test_a_request_inside_the_window_is_taken(tmp_path: Path) -> None:
+async def test_signed_request_within_the_time_window_is_accepted(tmp_path: Path) -> None:
     async with open_environment(tmp_path, http=True) as env:
         challenge = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"})
         body = challenge.encode()
@@ -176,7 +176,7 @@ async def test_a_request_inside_the_window_is_taken(tmp_path: Path) -> None:
         assert (ack.status, ack.body) in [(200, {"challenge": "abc"}), (200, "abc")]
 
 
-async def test_in_socket_mode_nothing_is_taken_over_http(env: BotEnvironment) -> None:
+async def test_socket_mode_accepts_no_payloads_over_http(env: BotEnvironment) -> None:
     async with aiohttp.ClientSession() as session:
         answer = await session.post(f"{env.url}/slack/events", data=command("help"))
 

@@ -47,9 +47,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("version", ["v2", "v1.0"])
-async def test_a_job_that_cannot_be_cancelled_gets_its_details_and_one_sentence_why(
-    tmp_path: Path, version: str
-) -> None:
+async def test_dialog_shows_why_a_job_cannot_be_cancelled(tmp_path: Path, version: str) -> None:
     async with open_environment(tmp_path, {"MONGODB_ATLAS_API_VERSION": version}) as env:
         for cluster, job, kind, state, why in REFUSED:
             view = await env.looks_up((cluster, job))
@@ -76,7 +74,7 @@ async def test_a_job_that_cannot_be_cancelled_gets_its_details_and_one_sentence_
         ("orders-sharded", "65f0a1c2d3e4f5a6b7c80403"),
     ],
 )
-async def test_a_download_is_cancelled_whatever_its_cluster_and_its_link(
+async def test_download_is_cancelled_for_each_cluster_and_link_state(
     env: BotEnvironment, cluster: str, job: str
 ) -> None:
     live = env.atlas.world.job(job).state == "live"
@@ -94,14 +92,14 @@ async def test_a_download_is_cancelled_whatever_its_cluster_and_its_link(
     assert ("link had been live" in ending.reply) is live
 
 
-async def test_the_warning_of_a_live_link_is_an_alert(env: BotEnvironment) -> None:
+async def test_live_link_is_shown_as_an_alert(env: BotEnvironment) -> None:
     view = await env.looks_up(LIVE)
 
     alerts = [block for block in view["blocks"] if block["type"] == "alert"]
     assert [alert["level"] for alert in alerts] == ["warning"]
 
 
-async def test_one_shards_part_is_refused_by_atlas_with_its_code(env: BotEnvironment) -> None:
+async def test_shard_job_is_refused_with_the_code_of_atlas(env: BotEnvironment) -> None:
     """Nothing in the job tells that it is a part; Atlas refuses its DELETE with 405."""
     shard = ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
     await env.asks(shard)
@@ -113,7 +111,7 @@ async def test_one_shards_part_is_refused_by_atlas_with_its_code(env: BotEnviron
     assert env.wire(shard[1])[-3:] == ["GET", "DELETE", "GET"]
 
 
-async def test_a_job_of_a_flex_cluster_is_explained(env: BotEnvironment) -> None:
+async def test_flex_cluster_is_refused_with_an_explanation(env: BotEnvironment) -> None:
     flex = next(job.id for place, job in env.atlas.world.jobs() if place.flex)
     shown = env.slack.state.text_of(await env.looks_up(("sketch-flex", flex)))
 
@@ -122,7 +120,7 @@ async def test_a_job_of_a_flex_cluster_is_explained(env: BotEnvironment) -> None
     assert env.atlas.deletes() == []
 
 
-async def test_a_job_that_ended_between_dialog_and_click_is_over_without_a_delete(
+async def test_job_that_ends_before_the_submit_gets_no_delete(
     env: BotEnvironment,
 ) -> None:
     view = await env.looks_up(RUNNING)
@@ -135,7 +133,7 @@ async def test_a_job_that_ended_between_dialog_and_click_is_over_without_a_delet
     assert env.atlas.deletes() == []
 
 
-async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(env: BotEnvironment) -> None:
+async def test_job_that_changed_after_the_dialog_gets_no_delete(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING)
     env.atlas.world.job(RUNNING[1]).snapshot_id = "0" * 24
     await env.slack.people.submits("rina", view, {"reason": ""})
@@ -146,7 +144,7 @@ async def test_a_job_that_is_not_the_one_that_was_shown_is_left_alone(env: BotEn
     assert env.atlas.deletes() == []
 
 
-async def test_a_link_that_became_live_meanwhile_is_no_change(env: BotEnvironment) -> None:
+async def test_link_that_becomes_live_does_not_count_as_a_change(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING)
     env.atlas.world.job(RUNNING[1]).release(env.atlas.clock())
     await env.slack.people.submits("rina", view, {"reason": ""})

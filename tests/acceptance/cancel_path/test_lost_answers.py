@@ -56,7 +56,7 @@ async def ask_all(env: BotEnvironment, faults: dict[str, dict[str, Any]]) -> dic
     return jobs
 
 
-async def test_a_delete_that_worked_is_not_sent_again(env: BotEnvironment) -> None:
+async def test_delete_that_took_effect_is_not_repeated(env: BotEnvironment) -> None:
     for name, job in (await ask_all(env, WITH_EFFECT)).items():
         ending = await env.ends(job)
 
@@ -65,7 +65,7 @@ async def test_a_delete_that_worked_is_not_sent_again(env: BotEnvironment) -> No
         assert len(env.atlas.deletes(job)) == 1, name
 
 
-async def test_a_delete_without_effect_is_sent_again_after_a_look(env: BotEnvironment) -> None:
+async def test_delete_without_effect_is_repeated_after_a_read(env: BotEnvironment) -> None:
     for name, job in (await ask_all(env, WITHOUT_EFFECT)).items():
         ending = await env.ends(job)
 
@@ -74,7 +74,7 @@ async def test_a_delete_without_effect_is_sent_again_after_a_look(env: BotEnviro
         assert met == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
 
 
-async def test_a_login_in_the_way_of_the_delete_poisons_nothing(env: BotEnvironment) -> None:
+async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvironment) -> None:
     jobs = await ask_all(env, LOGIN)
     for name, job in jobs.items():
         assert (await env.ends(job)).state == "cancelled", name
@@ -85,7 +85,7 @@ async def test_a_login_in_the_way_of_the_delete_poisons_nothing(env: BotEnvironm
 @pytest.mark.parametrize(
     "kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY, Kind.RESET_BEFORE]
 )
-async def test_one_unreadable_look_is_looked_at_again(env: BotEnvironment, kind: Kind) -> None:
+async def test_unreadable_answer_is_read_again(env: BotEnvironment, kind: Kind) -> None:
     """In the dialog, before the DELETE, and after it."""
     env.atlas.faults.add(Fault(kind=kind, method="GET"))
     view = await env.looks_up(RUNNING)
@@ -99,7 +99,7 @@ async def test_one_unreadable_look_is_looked_at_again(env: BotEnvironment, kind:
     assert deletes(env) == 1
 
 
-async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(env: BotEnvironment) -> None:
+async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvironment) -> None:
     """Each on a job of its own, all at once: no connection, no answer, no readable answer."""
     lasting: dict[str, tuple[str, Kind]] = {
         "The connection to Atlas broke": ("DELETE", Kind.RESET_BEFORE),
@@ -130,7 +130,7 @@ async def test_what_lasts_is_told_in_its_time_and_never_as_cancelled(env: BotEnv
     assert time.monotonic() - began < OUTCOME_TIMEOUT
 
 
-async def test_a_cancellation_that_shows_nowhere_is_told_as_half_known(env: BotEnvironment) -> None:
+async def test_delete_without_a_readable_result_is_reported_as_unknown(env: BotEnvironment) -> None:
     """The DELETE worked, and from then on Atlas answers nothing."""
     view = await env.looks_up(RUNNING)
     env.atlas.recorder.subscribe(

@@ -67,7 +67,7 @@ def wrapping(name: str) -> Before:
         ("v1.0", "envelope", True, True),
     ],
 )
-async def test_a_download_is_cancelled(
+async def test_submitted_download_is_cancelled(
     tmp_path: Path, version: str, envelope: str, http: bool, account: bool
 ) -> None:
     environ: dict[str, str | None] = {
@@ -87,7 +87,7 @@ async def test_a_download_is_cancelled(
         assert env.slack.complaints == []
 
 
-async def test_a_warm_cancel_is_three_requests_after_the_submit(env: BotEnvironment) -> None:
+async def test_cancellation_with_a_warm_login_takes_three_calls(env: BotEnvironment) -> None:
     """GET, DELETE, GET, and no handshake: the nonce is warm."""
     view = await env.looks_up(RUNNING)
     since = len(env.atlas.calls)
@@ -98,7 +98,7 @@ async def test_a_warm_cancel_is_three_requests_after_the_submit(env: BotEnvironm
     assert all(call.nonce_reused for call in env.atlas.calls[since:])
 
 
-async def test_the_dialog_shows_what_will_be_cancelled(env: BotEnvironment) -> None:
+async def test_dialog_shows_the_details_of_the_job(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING)
     shown = env.slack.state.text_of(view)
     job = env.atlas.world.job(RUNNING[1])
@@ -112,7 +112,7 @@ async def test_the_dialog_shows_what_will_be_cancelled(env: BotEnvironment) -> N
     assert "Open in Atlas" in shown
 
 
-async def test_a_request_without_approvals_costs_one_card_and_one_reply(
+async def test_request_without_approvals_posts_one_card_and_one_reply(
     env: BotEnvironment,
 ) -> None:
     await env.asks(LIVE)
@@ -123,7 +123,7 @@ async def test_a_request_without_approvals_costs_one_card_and_one_reply(
     assert "<@U0RINA0001>" in str(env.slack.state.replies(ending.message)[0]["blocks"])
 
 
-async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(env: BotEnvironment) -> None:
+async def test_dialog_opens_while_atlas_is_slow(env: BotEnvironment) -> None:
     env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
     began = time.monotonic()
     ack = await env.types("rina", " ".join(RUNNING))
@@ -142,7 +142,7 @@ async def test_a_slow_atlas_does_not_keep_the_dialog_from_opening(env: BotEnviro
     assert (await env.ends(RUNNING[1])).state == "cancelled"
 
 
-async def test_a_dialog_that_was_closed_while_atlas_was_slow_changes_nothing(
+async def test_dialog_closed_while_loading_changes_nothing(
     env: BotEnvironment,
 ) -> None:
     env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
@@ -156,7 +156,7 @@ async def test_a_dialog_that_was_closed_while_atlas_was_slow_changes_nothing(
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_card_and_outcome_carry_the_request_for_programs(env: BotEnvironment) -> None:
+async def test_card_and_outcome_carry_metadata_of_the_request(env: BotEnvironment) -> None:
     await env.asks(RUNNING)
     ending = await env.ends(RUNNING[1])
     reply = env.slack.state.replies(ending.message)[-1]

@@ -22,7 +22,7 @@ SLACK_WAITS = 3.0
 EVERY = 0.05
 
 
-async def test_a_stream_of_commands_through_a_refresh_loses_none(tmp_path: Path) -> None:
+async def test_no_command_is_lost_when_the_socket_is_refreshed(tmp_path: Path) -> None:
     """What Slack lets come over a connection until its end is answered, and nothing is repeated."""
 
     def drops(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -41,7 +41,7 @@ async def test_a_stream_of_commands_through_a_refresh_loses_none(tmp_path: Path)
         assert env.slack.complaints == []
 
 
-async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_loses_none(
+async def test_no_command_is_lost_when_sockets_are_cut_or_half_open(
     tmp_path: Path,
 ) -> None:
     async with open_environment(tmp_path) as env:
@@ -61,7 +61,7 @@ async def test_a_stream_of_commands_through_cuts_and_a_half_open_connection_lose
         assert (stream.gap < 1.0, stream.slowest < SLACK_WAITS) == (True, True)
 
 
-async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: Path) -> None:
+async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         sockets = env.slack.sockets
         env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
@@ -73,7 +73,7 @@ async def test_calls_that_hang_keep_no_socket_from_being_opened_again(tmp_path: 
         await env.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)
 
 
-async def test_dialogs_that_hang_hold_up_no_outcome(tmp_path: Path) -> None:
+async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         view = await env.looks_up(RUNNING)
         env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)

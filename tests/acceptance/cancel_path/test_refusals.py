@@ -138,7 +138,7 @@ def check(ending: Ending, error: Error) -> None:
         assert "cancelled" not in text.lower()
 
 
-async def test_a_no_to_the_first_look_is_said_in_the_dialog(env: BotEnvironment) -> None:
+async def test_refusal_of_the_first_read_is_shown_in_the_dialog(env: BotEnvironment) -> None:
     for name, error in NOES.items():
         job = env.new_job()
         env.atlas.faults.add(error.at("GET", job[1]))
@@ -150,7 +150,7 @@ async def test_a_no_to_the_first_look_is_said_in_the_dialog(env: BotEnvironment)
         assert not view["submit"], name
 
 
-async def test_a_no_to_the_runners_look_refuses_the_request(env: BotEnvironment) -> None:
+async def test_refusal_of_the_runners_read_refuses_the_request(env: BotEnvironment) -> None:
     for error in NOES.values():
         job = env.new_job()
         await env.asks(job, error.at("GET", job[1]))
@@ -159,7 +159,7 @@ async def test_a_no_to_the_runners_look_refuses_the_request(env: BotEnvironment)
     assert env.atlas.deletes() == []
 
 
-async def test_a_no_to_the_delete_refuses_the_request(env: BotEnvironment) -> None:
+async def test_refusal_of_the_delete_refuses_the_request(env: BotEnvironment) -> None:
     """The job is read once more, and one DELETE is all that is sent."""
     for name, error in NOES.items():
         job = env.new_job()
@@ -175,7 +175,9 @@ async def test_a_no_to_the_delete_refuses_the_request(env: BotEnvironment) -> No
 
 
 @pytest.mark.parametrize("envelope", ["plain", "content", "envelope"])
-async def test_the_old_api_and_envelopes_hide_no_refusal(tmp_path: Path, envelope: str) -> None:
+async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
+    tmp_path: Path, envelope: str
+) -> None:
     """An envelope has the status inside a 200: read from there, for reads and for the DELETE."""
 
     def wrap(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
@@ -200,7 +202,7 @@ async def test_the_old_api_and_envelopes_hide_no_refusal(tmp_path: Path, envelop
             assert (await env.ends(job[1])).state == "cancelled"
 
 
-async def test_a_short_limit_is_waited_out_at_every_step(env: BotEnvironment) -> None:
+async def test_short_retry_after_is_waited_for_at_every_call(env: BotEnvironment) -> None:
     job = env.new_job()
     limit = {"kind": Kind.STATUS, "status": 429, "retry_after": 1, "path": job[1]}
     env.atlas.faults.add(Fault(method="GET", **limit))
@@ -209,7 +211,7 @@ async def test_a_short_limit_is_waited_out_at_every_step(env: BotEnvironment) ->
     assert (await env.ends(job[1])).state == "cancelled"
 
 
-async def test_try_again_looks_again_in_the_same_dialog(env: BotEnvironment) -> None:
+async def test_try_again_reads_again_in_the_same_dialog(env: BotEnvironment) -> None:
     job = env.new_job()
     env.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
     view = await env.looks_up(job)
@@ -226,7 +228,7 @@ async def test_try_again_looks_again_in_the_same_dialog(env: BotEnvironment) -> 
     assert ready["id"] == view["id"]
 
 
-async def test_lasting_troubles_are_told_within_their_time(env: BotEnvironment) -> None:
+async def test_lasting_errors_are_reported_within_the_limit(env: BotEnvironment) -> None:
     """All of them at once: at the runner's look and at the DELETE, each on a job of its own."""
     struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
     jobs = []
@@ -263,7 +265,7 @@ async def asks_in_vain(env: BotEnvironment, who: str, name: str) -> tuple[str, E
     return who, error
 
 
-async def test_a_failed_request_can_be_tried_again_from_its_card(env: BotEnvironment) -> None:
+async def test_failed_request_is_retried_from_its_card(env: BotEnvironment) -> None:
     job = env.new_job()
     await env.asks(job, LONG_LIMIT.at("DELETE", job[1], times=1))
     failed = await env.ends(job[1])

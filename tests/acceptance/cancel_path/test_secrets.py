@@ -80,7 +80,7 @@ def needles(env: BotEnvironment) -> dict[str, str]:
     ("form", "http", "account"),
     [("json", False, False), ("console", True, False), ("json", True, True)],
 )
-async def test_no_secret_and_no_download_link_is_anywhere(
+async def test_secrets_and_download_links_appear_nowhere(
     tmp_path: Path, form: str, http: bool, account: bool
 ) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:

@@ -30,7 +30,7 @@ MANY = (
 
 
 @pytest.mark.parametrize("name", POSTS)
-async def test_a_post_that_fails_once_still_gives_one_card_and_one_reply(
+async def test_post_that_fails_once_is_repeated_without_duplicates(
     env: BotEnvironment, name: str
 ) -> None:
     env.slack.faults.add("chat.postMessage", POSTS[name])
@@ -46,7 +46,7 @@ async def test_a_post_that_fails_once_still_gives_one_card_and_one_reply(
     assert None not in ids
 
 
-async def test_on_a_bad_day_every_request_still_has_one_card_and_one_reply(
+async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
     env: BotEnvironment,
 ) -> None:
     for fault in MANY:
@@ -63,7 +63,7 @@ async def test_on_a_bad_day_every_request_still_has_one_card_and_one_reply(
 
 
 @pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
-async def test_a_trigger_that_is_too_old_is_said_privately(env: BotEnvironment, code: str) -> None:
+async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code: str) -> None:
     env.slack.faults.add("views.open", Fault(kind="error", code=code))
     await env.types("rina", " ".join(RUNNING))
     (said,) = await env.wait_for_ephemerals("rina")
@@ -73,9 +73,7 @@ async def test_a_trigger_that_is_too_old_is_said_privately(env: BotEnvironment, 
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
-async def test_a_slack_that_opens_no_dialog_is_said_privately(
-    env: BotEnvironment, kind: str
-) -> None:
+async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kind: str) -> None:
     env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
     await env.types("rina", " ".join(RUNNING))
     (said,) = await env.wait_for_ephemerals("rina")
@@ -84,7 +82,7 @@ async def test_a_slack_that_opens_no_dialog_is_said_privately(
 
 
 @pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
-async def test_an_update_that_comes_too_late_is_no_trouble(env: BotEnvironment, code: str) -> None:
+async def test_late_view_update_is_ignored(env: BotEnvironment, code: str) -> None:
     env.slack.faults.add("views.update", Fault(kind="error", code=code))
     await env.types("rina", " ".join(RUNNING))
     await env.slack.until(lambda: bool(env.slack.called("views.update")))
@@ -96,14 +94,14 @@ async def test_an_update_that_comes_too_late_is_no_trouble(env: BotEnvironment, 
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_an_update_that_fails_once_is_repeated(env: BotEnvironment) -> None:
+async def test_failed_view_update_is_repeated(env: BotEnvironment) -> None:
     env.slack.faults.add("views.update", Fault(kind="reset_before"))
     view = await env.looks_up(RUNNING)
 
     assert view["submit"]
 
 
-async def test_whoever_cannot_be_known_may_do_nothing_yet(env: BotEnvironment) -> None:
+async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
     """`users.info` fails: the dialog says so with a way to try again, and nothing is asked."""
     env.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
     view = await env.looks_up(RUNNING)
@@ -114,7 +112,7 @@ async def test_whoever_cannot_be_known_may_do_nothing_yet(env: BotEnvironment) -
     assert "[Try again]" in shown
 
 
-async def test_a_slow_directory_is_told_in_time(env: BotEnvironment) -> None:
+async def test_slow_user_lookup_is_reported_within_the_limit(env: BotEnvironment) -> None:
     env.slack.faults.add("users.info", Fault(kind="delay", seconds=9.0), times=3)
     view = await env.looks_up(RUNNING, seconds=20)
 
@@ -122,7 +120,7 @@ async def test_a_slow_directory_is_told_in_time(env: BotEnvironment) -> None:
     assert "could not be checked who may do this" in env.slack.state.text_of(view)
 
 
-async def test_a_channel_that_cannot_be_looked_up_does_not_stop_a_cancellation(
+async def test_unreadable_channel_does_not_stop_a_cancellation(
     env: BotEnvironment,
 ) -> None:
     """Without approvals the card may be tried where the command was typed."""
@@ -132,7 +130,7 @@ async def test_a_channel_that_cannot_be_looked_up_does_not_stop_a_cancellation(
     assert (await env.ends(JOB)).state == "cancelled"
 
 
-async def test_a_slack_that_is_away_for_a_while_gets_the_outcome_later(env: BotEnvironment) -> None:
+async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
     view = await env.looks_up(RUNNING)
     env.slack.faults.add("*", Fault(kind="status", status=503), times=2)
@@ -143,7 +141,7 @@ async def test_a_slack_that_is_away_for_a_while_gets_the_outcome_later(env: BotE
     assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 1
 
 
-async def test_a_socket_that_breaks_is_opened_again(env: BotEnvironment) -> None:
+async def test_broken_socket_is_opened_again(env: BotEnvironment) -> None:
     await env.slack.sockets.cut()
     await env.slack.until(lambda: bool(env.slack.sockets.connections), 30)
     await env.asks(RUNNING, AtlasFault(kind=Kind.FORGET_NONCES, method="DELETE"))

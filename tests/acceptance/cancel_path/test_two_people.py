@@ -23,9 +23,7 @@ def cards(env: BotEnvironment) -> list[Json]:
 
 
 @pytest.mark.parametrize("http", [False, True])
-async def test_a_second_delivery_of_a_submit_is_the_same_request(
-    tmp_path: Path, http: bool
-) -> None:
+async def test_redelivered_submit_is_the_same_request(tmp_path: Path, http: bool) -> None:
     async with open_environment(tmp_path, http=http) as env:
         await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=0.3))
         again = await env.slack.people.redelivers()
@@ -39,7 +37,7 @@ async def test_a_second_delivery_of_a_submit_is_the_same_request(
         assert len(env.atlas.deletes(JOB)) == 1
 
 
-async def test_a_double_click_on_submit_is_one_request(env: BotEnvironment) -> None:
+async def test_double_submit_is_one_request(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING)
     await asyncio.gather(
         env.slack.people.submits("rina", view, {"reason": "twice"}),
@@ -51,7 +49,7 @@ async def test_a_double_click_on_submit_is_one_request(env: BotEnvironment) -> N
     assert len(env.atlas.deletes(JOB)) == 1
 
 
-async def test_a_second_delivery_of_a_command_opens_no_second_dialog(env: BotEnvironment) -> None:
+async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -> None:
     """As a replica sees it that did not get the first one: Slack refuses the used trigger."""
     view = await env.looks_up(RUNNING)
     sockets = env.slack.sockets
@@ -63,7 +61,7 @@ async def test_a_second_delivery_of_a_command_opens_no_second_dialog(env: BotEnv
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_a_second_delivery_of_a_command_is_not_handled_again(env: BotEnvironment) -> None:
+async def test_redelivered_command_is_not_handled_again(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING)
     assert (await env.slack.people.redelivers()).ok
 
@@ -71,7 +69,7 @@ async def test_a_second_delivery_of_a_command_is_not_handled_again(env: BotEnvir
     assert [each["id"] for each in env.slack.state.views_of("rina")] == [view["id"]]
 
 
-async def test_two_people_at_once_get_one_request_and_the_loser_is_told_who_won(
+async def test_concurrent_submits_give_one_request_and_name_its_requester(
     env: BotEnvironment,
 ) -> None:
     await env.looks_up(RUNNING, "rina")
@@ -92,7 +90,7 @@ async def test_two_people_at_once_get_one_request_and_the_loser_is_told_who_won(
     assert "[Cancel the job]" not in told
 
 
-async def test_an_open_request_is_shown_to_whoever_looks_next(env: BotEnvironment) -> None:
+async def test_open_request_is_shown_in_the_next_dialog(env: BotEnvironment) -> None:
     await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=1.0))
     await env.slack.until(lambda: bool(cards(env)))
     view = await env.looks_up(RUNNING, "ada")
@@ -103,7 +101,7 @@ async def test_an_open_request_is_shown_to_whoever_looks_next(env: BotEnvironmen
     assert (await env.ends(JOB)).state == "cancelled"
 
 
-async def test_after_the_outcome_the_next_look_shows_the_job_as_it_is(env: BotEnvironment) -> None:
+async def test_dialog_after_the_outcome_shows_the_current_job(env: BotEnvironment) -> None:
     await env.asks(RUNNING)
     await env.ends(JOB)
     view = await env.looks_up(RUNNING, "ada")
@@ -111,7 +109,7 @@ async def test_after_the_outcome_the_next_look_shows_the_job_as_it_is(env: BotEn
     assert "There is nothing left to cancel: the job is cancelled." in env.slack.state.text_of(view)
 
 
-async def test_a_guest_is_told_no_in_the_dialog_and_nothing_is_asked(env: BotEnvironment) -> None:
+async def test_guest_is_refused_in_the_dialog(env: BotEnvironment) -> None:
     view = await env.looks_up(RUNNING, "gus")
 
     assert not view["submit"]
@@ -119,7 +117,7 @@ async def test_a_guest_is_told_no_in_the_dialog_and_nothing_is_asked(env: BotEnv
     assert env.slack.state.messages("ops") == []
 
 
-async def test_ten_jobs_at_once_are_ten_requests(env: BotEnvironment) -> None:
+async def test_ten_concurrent_submits_are_ten_requests(env: BotEnvironment) -> None:
     jobs = [env.new_job() for _ in range(10)]
     for job in jobs:
         await env.asks(job)

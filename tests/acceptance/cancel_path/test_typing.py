@@ -72,7 +72,7 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("http", [False, True])
-async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
+async def test_invalid_command_gets_a_private_message_with_an_example(
     tmp_path: Path, http: bool
 ) -> None:
     async with open_environment(tmp_path, http=http) as env:
@@ -92,7 +92,7 @@ async def test_what_is_wrong_gets_a_private_sentence_with_an_example(
         assert not any("restoreJobs" in call.path for call in env.atlas.calls)
 
 
-async def test_what_is_meant_opens_the_dialog(env: BotEnvironment) -> None:
+async def test_tolerated_spellings_open_the_dialog(env: BotEnvironment) -> None:
     for name, typed in RIGHT.items():
         before = env.slack.state.view_of("rina")
         await env.types("rina", typed)
@@ -105,7 +105,7 @@ async def test_what_is_meant_opens_the_dialog(env: BotEnvironment) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "“”", "\u200b\u2060\ufeff", "<!channel>", "prod-eu", JOB])
-async def test_what_names_no_job_or_no_cluster_is_answered_with_a_dialog_or_a_sentence(
+async def test_unknown_job_or_cluster_gets_a_dialog_or_a_message(
     env: BotEnvironment, typed: str
 ) -> None:
     ack = await env.types("rina", typed)
@@ -117,7 +117,7 @@ async def test_what_names_no_job_or_no_cluster_is_answered_with_a_dialog_or_a_se
     assert env.slack.complaints == []
 
 
-async def test_help_is_private_and_shows_examples(env: BotEnvironment) -> None:
+async def test_help_is_private_with_examples(env: BotEnvironment) -> None:
     await env.types("rina", "help")
     (said,) = await env.wait_for_ephemerals("rina")
 
@@ -126,7 +126,7 @@ async def test_help_is_private_and_shows_examples(env: BotEnvironment) -> None:
     assert env.slack.state.messages("ops") == []
 
 
-async def test_a_command_in_a_direct_message_works_and_says_where_the_card_is(
+async def test_command_in_a_direct_message_links_to_the_card(
     env: BotEnvironment,
 ) -> None:
     where = env.slack.state.dm("rina")
@@ -141,7 +141,7 @@ async def test_a_command_in_a_direct_message_works_and_says_where_the_card_is(
 
 
 @pytest.mark.parametrize("channel", ["quiet", "lobby"])
-async def test_where_the_bot_may_not_post_the_card_goes_to_the_direct_message(
+async def test_card_goes_to_the_direct_message_where_the_bot_may_not_post(
     env: BotEnvironment, channel: str
 ) -> None:
     view = await env.looks_up(LIVE, where=channel)
@@ -158,7 +158,9 @@ async def test_where_the_bot_may_not_post_the_card_goes_to_the_direct_message(
     )
 
 
-async def test_a_bot_that_was_removed_after_the_look_falls_back_too(env: BotEnvironment) -> None:
+async def test_card_falls_back_when_the_bot_is_removed_after_the_lookup(
+    env: BotEnvironment,
+) -> None:
     """It could post when the dialog was drawn; the post itself is refused."""
     view = await env.looks_up(RUNNING)
     env.slack.workspace.channel("ops").members.discard(env.slack.workspace.app.bot_user)
@@ -182,7 +184,7 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
-async def test_nothing_typed_is_ever_ignored(tmp_path: Path) -> None:
+async def test_every_command_text_gets_an_answer(tmp_path: Path) -> None:
     """Each text gets an ack, and then a dialog, a look-up, or a private sentence."""
     async with open_environment(tmp_path) as env:
         loop = asyncio.get_running_loop()

@@ -87,7 +87,7 @@ def nasty_project(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     atlas.world.projects[PROJECT_ID].name = NASTY.replace("\n", " ")
 
 
-async def test_reasons_and_names_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
     """A project whose name calls the channel, and a reason that pretends to be the bot."""
     async with open_environment(tmp_path, before=nasty_project) as env:
         await env.asks(RUNNING, reason=NASTY)
@@ -101,7 +101,7 @@ async def test_reasons_and_names_are_escaped_wherever_they_stand(tmp_path: Path)
         assert "\n>*Approved by*" in ending.card
 
 
-async def test_a_reason_of_full_length_fits(env: BotEnvironment) -> None:
+async def test_reason_of_the_longest_length_fits(env: BotEnvironment) -> None:
     await env.asks(RUNNING, reason="<&>" * 1000)
 
     assert (await env.ends(JOB)).state == "cancelled"
@@ -109,7 +109,7 @@ async def test_a_reason_of_full_length_fits(env: BotEnvironment) -> None:
 
 
 @pytest.mark.parametrize("detail", [NASTY, "see https://restore-x.invalid/secret.tar.gz"])
-async def test_what_atlas_explains_never_reaches_slack_raw(
+async def test_error_details_of_atlas_are_escaped_in_slack(
     env: BotEnvironment, detail: str
 ) -> None:
     """Error details and codes are from outside too; `{address}` is where the fault puts its own."""
@@ -133,7 +133,7 @@ async def test_what_atlas_explains_never_reaches_slack_raw(
         assert "tar.gz" not in text
 
 
-async def test_what_was_typed_comes_back_harmless(env: BotEnvironment) -> None:
+async def test_command_text_is_escaped_in_answers(env: BotEnvironment) -> None:
     for count, typed in enumerate(
         ("<!channel> a b", "<https://evil.invalid|x> y", "`*_~ x y", "&lt;!here&gt; x y"), 1
     ):

@@ -78,7 +78,7 @@ def lines(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-async def test_json_lines_have_every_event_with_the_names_of_the_contract(record: Path) -> None:
+async def test_json_lines_have_every_event_with_the_documented_names(record: Path) -> None:
     ran = await audit(record, "--format", "jsonl")
 
     found = lines(ran)
@@ -108,7 +108,7 @@ async def test_csv_has_the_same_names_as_columns_and_no_formulas(record: Path) -
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
-async def test_the_table_is_for_eyes(record: Path) -> None:
+async def test_table_shows_people_jobs_and_reasons(record: Path) -> None:
     ran = await audit(record)
 
     assert ran.code == 0
@@ -132,28 +132,28 @@ async def test_filters(record: Path, arguments: tuple[str, ...], events: list[st
     assert [line["event"] for line in lines(ran)] == events
 
 
-async def test_a_table_without_a_line_says_so(record: Path) -> None:
+async def test_empty_table_has_a_message(record: Path) -> None:
     """An id that is not there looks like one that was mistyped."""
     ran = await audit(record, "--request", "third")
 
     assert (ran.code, ran.out) == (0, "No event of the record matches.\n")
 
 
-async def test_what_is_no_id_of_a_request_is_a_wrong_usage(record: Path) -> None:
+async def test_invalid_request_id_is_wrong_usage(record: Path) -> None:
     ran = await audit(record, "--request", "\udcff")
 
     assert ran.code == 2
     assert "is not the id of a request" in ran.err
 
 
-async def test_people_are_found_by_id_alone(record: Path) -> None:
+async def test_actor_filter_takes_user_ids_only(record: Path) -> None:
     ran = await audit(record, "--actor", "@ada")
 
     assert (ran.code, ran.out) == (2, "")
     assert "'@ada' is not a Slack user id" in ran.err
 
 
-async def test_a_record_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
+async def test_unreadable_database_names_the_setting(tmp_path: Path) -> None:
     letter = tmp_path / "letter.txt"
     letter.write_text("Dear Sir or Madam, " * 99)
     for command in ((), ("verify",)):
@@ -166,14 +166,14 @@ async def test_a_record_that_cannot_be_read_names_the_setting(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "moment", ["yesterday", "0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"]
 )
-async def test_a_time_that_is_none_is_a_wrong_usage(record: Path, moment: str) -> None:
+async def test_invalid_time_is_wrong_usage(record: Path, moment: str) -> None:
     ran = await audit(record, "--since", moment)
 
     assert ran.code == 2
     assert "is not a time" in ran.err
 
 
-async def test_an_untouched_record_is_whole(record: Path) -> None:
+async def test_unchanged_record_verifies(record: Path) -> None:
     ran = await audit(record, "verify")
 
     assert (ran.code, ran.err) == (0, "")
@@ -209,7 +209,7 @@ async def test_an_untouched_record_is_whole(record: Path) -> None:
         ("DELETE FROM requests WHERE id = 'nobody' OR id = 'second'", None),
     ],
 )
-async def test_what_was_changed_or_removed_is_named(
+async def test_changed_or_removed_event_is_reported(
     record: Path, change: str, named: str | None
 ) -> None:
     """A pruned request (the last example) leaves a record that is whole."""
@@ -222,7 +222,7 @@ async def test_what_was_changed_or_removed_is_named(
     assert "Traceback" not in ran.err
 
 
-async def test_one_changed_byte_of_the_file_is_found(record: Path) -> None:
+async def test_changed_byte_of_the_file_is_reported(record: Path) -> None:
     change_a_byte(record, b'"reason":"=HYPERLINK(1)"', b'"reason":"=HYPERLINK(2)"')
 
     ran = await audit(record, "verify")
@@ -231,7 +231,7 @@ async def test_one_changed_byte_of_the_file_is_found(record: Path) -> None:
     assert "event 1 of request first was changed" in ran.err
 
 
-async def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+async def test_unreadable_record_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("this is no database")
 
     missing = await audit(tmp_path / "none.db", "verify")
@@ -243,7 +243,7 @@ async def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> Non
     assert "Traceback" not in broken.err
 
 
-async def test_a_record_that_is_not_begun_is_a_sentence(tmp_path: Path) -> None:
+async def test_missing_record_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
 
     shown = await audit(tmp_path / "empty.db")
@@ -254,7 +254,7 @@ async def test_a_record_that_is_not_begun_is_a_sentence(tmp_path: Path) -> None:
     assert (verified.code, verified.err) == expected
 
 
-async def test_another_programs_tables_are_no_record(tmp_path: Path) -> None:
+async def test_tables_of_another_program_are_rejected(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE requests (id INTEGER)")
 
@@ -264,7 +264,7 @@ async def test_another_programs_tables_are_no_record(tmp_path: Path) -> None:
     assert "cannot be used. It has tables of another program (requests). Name a" in ran.err
 
 
-async def test_a_path_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path) -> None:
+async def test_invalid_path_is_one_message(tmp_path: Path) -> None:
     ran = await audit(tmp_path / ("long" * 100))
 
     assert ran.code == 1
@@ -272,7 +272,7 @@ async def test_a_path_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("how", ["table", "jsonl"])
-async def test_signs_that_the_terminal_lacks_are_written_as_escapes(record: Path, how: str) -> None:
+async def test_characters_outside_the_output_encoding_are_escaped(record: Path, how: str) -> None:
     url = f"sqlite:///{record}"
     ran = await run_command("audit", "--format", how, DATABASE_URL=url, PYTHONIOENCODING="ascii")
 
@@ -283,7 +283,7 @@ async def test_signs_that_the_terminal_lacks_are_written_as_escapes(record: Path
         assert r"reason Gr\xf6\xdfe" in ran.out
 
 
-async def test_reading_the_record_changes_nothing(record: Path) -> None:
+async def test_audit_changes_nothing(record: Path) -> None:
     before = fingerprint(record)
     await audit(record, "--format", "jsonl")
     await audit(record, "verify")

@@ -79,7 +79,7 @@ async def insists(env: ProcessEnvironment, user: str, job: str) -> None:
     raise TimeoutError
 
 
-async def test_paused_for_20_seconds_everything_is_answered_in_3_and_nothing_is_lost(
+async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothing(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, approvals=1) as env:
@@ -129,7 +129,7 @@ async def approved(env: ProcessEnvironment, job: str) -> None:
     assert ack.ok
 
 
-async def test_killed_and_restarted_under_load_nothing_is_lost_or_doubled(
+async def test_restarted_database_loses_and_doubles_nothing(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as env:
@@ -182,7 +182,7 @@ def full_disk(bot: BotProcess, ledger: Path) -> Iterator[None]:
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, before)
 
 
-async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk_does(
+async def test_full_disk_is_reported_and_the_bot_recovers(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
@@ -211,7 +211,7 @@ async def test_on_a_full_disk_people_are_told_and_the_bot_recovers_when_the_disk
         assert await bot.stop() == 0, bot.log
 
 
-async def test_locked_by_another_process_people_are_told_and_it_goes_on_afterwards(
+async def test_locked_database_is_reported_and_the_bot_recovers(
     tmp_path: Path,
 ) -> None:
     async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
@@ -229,7 +229,7 @@ async def test_locked_by_another_process_people_are_told_and_it_goes_on_afterwar
         await env.check()
 
 
-async def test_a_database_that_cannot_be_written_stops_the_start_with_a_sentence(
+async def test_read_only_database_stops_the_start_with_a_message(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "ledger.db").mkdir()
@@ -241,7 +241,7 @@ async def test_a_database_that_cannot_be_written_stops_the_start_with_a_sentence
     assert "Traceback" not in ran.err
 
 
-async def test_two_bots_start_together_on_one_empty_sqlite_file(tmp_path: Path) -> None:
+async def test_two_bots_start_on_one_empty_sqlite_file(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
         first, second = env.spawn(), env.spawn()
         await asyncio.gather(first.ready(), second.ready())

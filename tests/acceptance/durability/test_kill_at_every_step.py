@@ -50,7 +50,7 @@ async def ended_anew(env: ProcessEnvironment) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_start(
+async def test_request_ends_within_30_seconds_of_the_restart_after_a_kill_at_each_step(
     kind: str,
     new_ledger: NewLedger,
 ) -> None:
@@ -71,7 +71,7 @@ async def test_killed_at_any_step_a_request_ends_within_30_seconds_of_the_next_s
 
 
 @pytest.mark.timeout(300)
-async def test_killed_right_after_an_ack_nothing_is_lost(new_ledger: NewLedger) -> None:
+async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> None:
     async def submission() -> None:
         async with opened(await new_ledger()) as env:
             await env.start()
@@ -120,7 +120,7 @@ async def test_killed_right_after_an_ack_nothing_is_lost(new_ledger: NewLedger) 
     )
 
 
-async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_comes_again(
+async def test_redelivered_submit_after_a_kill_is_one_request(
     on_sqlite: str,
 ) -> None:
     async with opened(on_sqlite) as env:
@@ -142,7 +142,7 @@ async def test_a_submission_that_was_not_acknowledged_is_one_request_when_it_com
         await env.check()
 
 
-async def test_where_slack_ignores_client_msg_id_a_second_card_is_settled_at_its_first_click(
+async def test_duplicate_card_is_settled_at_its_first_click(
     on_sqlite: str,
 ) -> None:
     settings = Settings(client_msg_id="ignore")

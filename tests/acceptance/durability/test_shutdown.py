@@ -25,7 +25,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return kind
 
 
-async def test_what_can_be_finished_is_finished(mode: Mode, on_sqlite: str) -> None:
+async def test_shutdown_finishes_running_requests(mode: Mode, on_sqlite: str) -> None:
     async with opened(on_sqlite, mode=mode) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=1.0, method="DELETE"))
@@ -37,7 +37,7 @@ async def test_what_can_be_finished_is_finished(mode: Mode, on_sqlite: str) -> N
         await env.check()
 
 
-async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) -> None:
+async def test_shutdown_releases_unfinished_requests(on_postgres: str) -> None:
     async with opened(on_postgres) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.HANG, method="DELETE"))
@@ -53,9 +53,7 @@ async def test_what_cannot_be_finished_is_handed_over_at_once(on_postgres: str) 
         await env.check()
 
 
-async def test_with_everything_around_hanging_it_still_ends_in_time(
-    mode: Mode, on_sqlite: str
-) -> None:
+async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: str) -> None:
     """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once.
 
     With the real time limits in HTTP mode, where the shutdown takes longest.
@@ -83,7 +81,7 @@ async def test_with_everything_around_hanging_it_still_ends_in_time(
         await env.check_record()
 
 
-async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
+async def test_shutdown_ends_in_time_while_the_database_hangs(
     mode: Mode, postgres: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, mode=mode) as env:
@@ -109,7 +107,7 @@ async def test_with_a_database_that_does_not_answer_it_still_ends_in_time(
         await env.check()
 
 
-async def test_submissions_that_come_while_it_stops_are_answered_or_not_on_our_word(
+async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
     mode: Mode, on_sqlite: str
 ) -> None:
     async with opened(on_sqlite, mode=mode) as env:

@@ -39,7 +39,7 @@ async def two(env: ProcessEnvironment) -> tuple[BotProcess, BotProcess]:
     return first, second
 
 
-async def test_the_other_replica_takes_over_within_the_bound(postgres: PostgresServer) -> None:
+async def test_other_replica_takes_over_within_the_limit(postgres: PostgresServer) -> None:
     async def scenario(mode: Mode) -> None:
         url = await asyncio.to_thread(postgres.new_database)
         async with opened(url, mode=mode) as env:
@@ -64,9 +64,7 @@ async def test_the_other_replica_takes_over_within_the_bound(postgres: PostgresS
     await run_concurrently({mode: scenario(mode) for mode in MODES})
 
 
-async def test_any_replica_takes_any_click_and_each_thing_is_posted_once(
-    mode: Mode, on_postgres: str
-) -> None:
+async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postgres: str) -> None:
     async with opened(on_postgres, mode=mode, approvals=2) as env:
         first, second = await two(env)
         for number in range(4):
@@ -110,7 +108,7 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
         assert (first.log + second.log).count('"event": "request:created"') == 1
 
 
-async def test_killed_at_random_again_and_again_nothing_is_lost_or_doubled(
+async def test_random_kills_of_replicas_lose_and_double_nothing(
     on_postgres: str,
 ) -> None:
     """Two bots; in each round some people ask, and a moment later one of the two dies."""
@@ -139,7 +137,7 @@ async def _tries_to_ask(env: ProcessEnvironment, user: str) -> None:
     await env.submits(user, job)
 
 
-async def test_killed_at_random_on_sqlite(on_sqlite: str) -> None:
+async def test_random_kills_on_sqlite_lose_and_double_nothing(on_sqlite: str) -> None:
     """One bot that dies at a random moment of each of its lives."""
     dice = random.Random(1125)  # noqa: S311 - the same kills at every run
     async with opened(on_sqlite) as env:

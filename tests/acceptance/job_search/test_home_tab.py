@@ -36,7 +36,7 @@ async def opened(env: BotEnvironment, who: str, word: str = "As of") -> Json:
     return await home_with(env, who, word)
 
 
-async def test_it_shows_what_can_be_cancelled_with_a_button_that_works(tmp_path: Path) -> None:
+async def test_home_tab_lists_cancellable_jobs_with_a_button(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         home = await opened(env, "rina")
         value = f"5b6212af90dc76637950a2c6 {' '.join(LIVE)}"
@@ -51,7 +51,7 @@ async def test_it_shows_what_can_be_cancelled_with_a_button_that_works(tmp_path:
         assert env.slack.complaints == []
 
 
-async def test_an_approver_sees_what_waits_and_can_approve_it_there(tmp_path: Path) -> None:
+async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> None:
     async with open_environment(tmp_path, APPROVED) as env:
         await env.asks(RUNNING)
         await env.slack.until(lambda: env.card(RUNNING[1]))
@@ -67,7 +67,7 @@ async def test_an_approver_sees_what_waits_and_can_approve_it_there(tmp_path: Pa
         assert "@Rina asked" in env.slack.state.text_of(redrawn)
 
 
-async def test_a_denial_asks_for_its_reason_there_too(tmp_path: Path) -> None:
+async def test_denial_in_the_home_tab_asks_for_a_reason(tmp_path: Path) -> None:
     async with open_environment(tmp_path, APPROVED) as env:
         await env.asks(RUNNING)
         await env.slack.until(lambda: env.card(RUNNING[1]))
@@ -78,7 +78,7 @@ async def test_a_denial_asks_for_its_reason_there_too(tmp_path: Path) -> None:
         assert (await env.ends(RUNNING[1])).state == "denied"
 
 
-async def test_many_jobs_are_limited_and_opening_it_often_is_cheap(tmp_path: Path) -> None:
+async def test_home_tab_limits_jobs_and_caches_reads(tmp_path: Path) -> None:
     before = with_clusters(400, range(45))
     async with open_environment(tmp_path, before=before) as env:
         since = len(env.atlas.calls)
@@ -93,7 +93,7 @@ async def test_many_jobs_are_limited_and_opening_it_often_is_cheap(tmp_path: Pat
         assert env.slack.complaints == []
 
 
-async def test_it_is_valid_at_its_fullest(tmp_path: Path) -> None:
+async def test_full_home_tab_is_valid(tmp_path: Path) -> None:
     environ = {**APPROVED, "BOT_APPROVALS": "2"}
     before = with_clusters(60, range(60))
     async with open_environment(tmp_path, environ, before=before) as env:
@@ -105,7 +105,7 @@ async def test_it_is_valid_at_its_fullest(tmp_path: Path) -> None:
         assert env.slack.complaints == []
 
 
-async def test_what_the_ledger_knows_is_there_while_atlas_is_slow(tmp_path: Path) -> None:
+async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         env.atlas.faults.add(slow(1.0, path=""))
         await env.slack.people.opens_home("rina")
@@ -115,7 +115,7 @@ async def test_what_the_ledger_knows_is_there_while_atlas_is_slow(tmp_path: Path
         assert "There are no requests yet." in env.slack.state.text_of(first)
 
 
-async def test_who_may_not_ask_sees_no_jobs(tmp_path: Path) -> None:
+async def test_jobs_are_hidden_from_people_who_may_not_request(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         home = env.slack.state.text_of(await opened(env, "rina", "may not ask"))
 

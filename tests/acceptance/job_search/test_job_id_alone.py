@@ -39,7 +39,7 @@ def at_once(calls: list[Call]) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 60, 400])
-async def test_the_job_is_found_with_one_call_a_cluster_and_a_bounded_number_at_once(
+async def test_job_search_makes_one_call_per_cluster_with_limited_concurrency(
     tmp_path: Path, count: int
 ) -> None:
     async with open_environment(tmp_path, before=with_clusters(count, [count - 1])) as env:
@@ -60,7 +60,7 @@ async def test_the_job_is_found_with_one_call_a_cluster_and_a_bounded_number_at_
         assert env.slack.complaints == []
 
 
-async def test_the_dialog_says_what_is_searched(tmp_path: Path) -> None:
+async def test_dialog_shows_the_progress_of_the_search(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(60)) as env:
         env.atlas.faults.add(slow(0.1))
         await env.types("rina", NOWHERE)
@@ -71,7 +71,7 @@ async def test_the_dialog_says_what_is_searched(tmp_path: Path) -> None:
         assert found["submit"] is None
 
 
-async def test_no_number_of_searches_takes_the_last_fifth_of_the_bucket(tmp_path: Path) -> None:
+async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400, [0])) as env:
         said = []
         for _ in range(4):
@@ -87,7 +87,7 @@ async def test_no_number_of_searches_takes_the_last_fifth_of_the_bucket(tmp_path
         assert ending.state == "cancelled"
 
 
-async def test_a_cluster_that_cannot_be_read_is_named(env: BotEnvironment) -> None:
+async def test_unreadable_cluster_is_named(env: BotEnvironment) -> None:
     env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     )
@@ -97,7 +97,7 @@ async def test_a_cluster_that_cannot_be_read_is_named(env: BotEnvironment) -> No
     assert "Not seen: `prod-us` in shop-prod." in env.slack.state.text_of(found)
 
 
-async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
+async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path, secret="wrong") as env:
         await env.types("rina", RUNNING[1])
         await view_with(env, "Download link")
@@ -107,7 +107,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
 
 
-async def test_with_several_projects_the_one_that_has_the_cluster_is_found(
+async def test_project_of_a_cluster_is_found_among_several(
     tmp_path: Path,
 ) -> None:
     async with open_two_projects(tmp_path) as env:
@@ -120,7 +120,7 @@ async def test_with_several_projects_the_one_that_has_the_cluster_is_found(
         assert len(asked) <= 2
 
 
-async def test_who_may_not_ask_learns_nothing(tmp_path: Path) -> None:
+async def test_person_who_may_not_request_learns_nothing(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         before = len(env.atlas.calls)
         await env.types("rina", RUNNING[1])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_what_can_be_cancelled_is_listed_with_a_button_each(env: BotEnvironment) -> None:
+async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) -> None:
     listed = await run_privately(env, "list")
     said = env.slack.state.text_of(listed)
     await env.slack.people.clicks(
@@ -37,14 +37,14 @@ async def test_what_can_be_cancelled_is_listed_with_a_button_each(env: BotEnviro
     assert LIVE[1] in details
 
 
-async def test_the_list_of_one_cluster_has_no_other(env: BotEnvironment) -> None:
+async def test_list_of_a_cluster_has_its_jobs_only(env: BotEnvironment) -> None:
     said = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
 
     assert said.count("[Cancel this job]") == 2
     assert "prod-us" not in said
 
 
-async def test_a_job_that_has_ended_is_not_listed_any_more(env: BotEnvironment) -> None:
+async def test_ended_job_is_not_listed(env: BotEnvironment) -> None:
     await run_privately(env, "list prod-eu")
     env.atlas.world.job(LIVE[1]).expire()
     said = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
@@ -53,7 +53,7 @@ async def test_a_job_that_has_ended_is_not_listed_any_more(env: BotEnvironment) 
     assert RUNNING[1] in said
 
 
-async def test_when_there_are_none_it_says_so(env: BotEnvironment) -> None:
+async def test_empty_list_has_a_message(env: BotEnvironment) -> None:
     for cluster, job in (RUNNING, LIVE):
         env.atlas.world.job(job).cancel()
         said = env.slack.state.text_of(await run_privately(env, f"list {cluster}"))
@@ -61,19 +61,19 @@ async def test_when_there_are_none_it_says_so(env: BotEnvironment) -> None:
     assert said == "No restore job of `prod-eu` can be cancelled now."
 
 
-async def test_a_cluster_that_is_nowhere_is_told_with_the_nearest(env: BotEnvironment) -> None:
+async def test_unknown_cluster_suggests_similar_names(env: BotEnvironment) -> None:
     said = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
 
     assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in said
 
 
-async def test_a_flex_cluster_is_named_as_such(env: BotEnvironment) -> None:
+async def test_flex_cluster_is_named_as_flex(env: BotEnvironment) -> None:
     said = env.slack.state.text_of(await run_privately(env, "list sketch-flex"))
 
     assert "`sketch-flex` in shop-prod. Atlas cannot cancel restore jobs of flex" in said
 
 
-async def test_what_could_not_be_seen_is_named(env: BotEnvironment) -> None:
+async def test_list_names_what_could_not_be_read(env: BotEnvironment) -> None:
     fault = Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     env.atlas.faults.add(fault)
     said = env.slack.state.text_of(await run_privately(env, "list"))
@@ -82,7 +82,7 @@ async def test_what_could_not_be_seen_is_named(env: BotEnvironment) -> None:
     assert "Not seen: `prod-us` in shop-prod." in said
 
 
-async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path) -> None:
+async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path, secret="wrong") as env:
         said = env.slack.state.text_of(await run_privately(env, "list"))
 
@@ -90,7 +90,7 @@ async def test_a_project_with_a_broken_key_does_not_hide_another(tmp_path: Path)
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in said
 
 
-async def test_all_projects_are_in_one_list(tmp_path: Path) -> None:
+async def test_list_has_all_projects(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
         said = env.slack.state.text_of(await run_privately(env, "list"))
 
@@ -99,9 +99,7 @@ async def test_all_projects_are_in_one_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [60, 400])
-async def test_a_long_list_is_paged_and_costs_one_call_a_cluster(
-    tmp_path: Path, count: int
-) -> None:
+async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, count: int) -> None:
     async with open_environment(tmp_path, before=with_clusters(count, range(45))) as env:
         before = len(env.atlas.calls)
         first = await run_privately(env, "list", seconds=25)
@@ -119,7 +117,7 @@ async def test_a_long_list_is_paged_and_costs_one_call_a_cluster(
         assert env.slack.complaints == []
 
 
-async def test_the_command_is_acknowledged_at_once_however_slow_atlas_is(
+async def test_command_is_acked_while_atlas_is_slow(
     env: BotEnvironment,
 ) -> None:
     env.atlas.faults.add(slow(1.5, path=""))
@@ -129,7 +127,7 @@ async def test_the_command_is_acknowledged_at_once_however_slow_atlas_is(
     assert ack.seconds < 0.5
 
 
-async def test_the_history_says_who_asked_for_what_and_what_became_of_it(
+async def test_history_shows_requester_job_and_outcome(
     tmp_path: Path,
 ) -> None:
     async with open_environment(tmp_path) as env:
@@ -144,7 +142,7 @@ async def test_the_history_says_who_asked_for_what_and_what_became_of_it(
         assert "started by mistake" in env.slack.state.text_of(said)
 
 
-async def test_a_long_history_fits_into_a_message(tmp_path: Path) -> None:
+async def test_long_history_fits_into_a_message(tmp_path: Path) -> None:
     before = with_clusters(20, range(20))
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}, before=before) as env:
         for number in range(20):
@@ -156,7 +154,7 @@ async def test_a_long_history_fits_into_a_message(tmp_path: Path) -> None:
         assert env.slack.complaints == []
 
 
-async def test_who_may_not_ask_gets_the_refusal_for_both(tmp_path: Path) -> None:
+async def test_person_who_may_not_request_is_refused_list_and_history(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         for command in ("list", "history"):
             said = env.slack.state.text_of(await run_privately(env, command))

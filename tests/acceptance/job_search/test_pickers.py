@@ -62,7 +62,7 @@ async def begin(
     return await view_with(env, word)
 
 
-async def test_a_job_is_picked_and_cancelled_without_losing_what_was_typed(
+async def test_picked_job_is_cancelled_with_the_typed_reason(
     env: BotEnvironment,
 ) -> None:
     await begin(env, "", "has 4 clusters")
@@ -80,7 +80,7 @@ async def test_a_job_is_picked_and_cancelled_without_losing_what_was_typed(
     assert env.slack.complaints == []
 
 
-async def test_one_dialog_is_opened_with_the_first_call(env: BotEnvironment) -> None:
+async def test_picker_dialog_opens_with_the_first_call(env: BotEnvironment) -> None:
     before = len(env.slack.calls)
     await begin(env)
     methods = [call.method for call in env.slack.calls[before:]]
@@ -89,7 +89,7 @@ async def test_one_dialog_is_opened_with_the_first_call(env: BotEnvironment) -> 
     assert methods[0] == "views.open" or "views.open" in methods[:2]
 
 
-async def test_the_jobs_are_named_so_that_a_person_knows_them(env: BotEnvironment) -> None:
+async def test_job_options_have_readable_names(env: BotEnvironment) -> None:
     await begin(env)
     options = await offered(env, "job")
 
@@ -102,13 +102,13 @@ async def test_the_jobs_are_named_so_that_a_person_knows_them(env: BotEnvironmen
     assert options[1]["description"]["text"].startswith("link live for ")
 
 
-async def test_nothing_is_done_before_a_job_is_picked(env: BotEnvironment) -> None:
+async def test_submit_without_a_picked_job_does_nothing(env: BotEnvironment) -> None:
     view = await begin(env)
     with pytest.raises(CannotDo, match="job: Please complete"):
         await env.slack.people.submits("rina", view, {"reason": "x"})
 
 
-async def test_a_pick_whose_details_are_not_on_show_yet_does_nothing(env: BotEnvironment) -> None:
+async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironment) -> None:
     await begin(env)
     await pick_job(env, LIVE)
     env.atlas.faults.add(slow(0.5))
@@ -123,7 +123,7 @@ async def test_a_pick_whose_details_are_not_on_show_yet_does_nothing(env: BotEnv
     assert env.atlas.deletes() == []
 
 
-async def test_the_last_of_several_picks_wins(env: BotEnvironment) -> None:
+async def test_last_pick_wins(env: BotEnvironment) -> None:
     await begin(env)
     await offered(env, "job")
     env.atlas.faults.add(slow(0.4, path=LIVE[1]))
@@ -137,7 +137,9 @@ async def test_the_last_of_several_picks_wins(env: BotEnvironment) -> None:
     assert f"`{LIVE[1]}`" not in shown
 
 
-async def test_another_cluster_forgets_the_job_and_keeps_the_reason(env: BotEnvironment) -> None:
+async def test_change_of_the_cluster_clears_the_job_and_keeps_the_reason(
+    env: BotEnvironment,
+) -> None:
     await begin(env)
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     await pick_job(env, LIVE)
@@ -148,7 +150,7 @@ async def test_another_cluster_forgets_the_job_and_keeps_the_reason(env: BotEnvi
     assert view["state"]["values"]["reason"]["reason"]["value"] == "wrong snapshot"
 
 
-async def test_a_job_that_ends_while_the_dialog_is_open_is_told_and_not_cancelled(
+async def test_job_that_ends_before_its_details_are_read_is_not_cancelled(
     env: BotEnvironment,
 ) -> None:
     await begin(env)
@@ -161,7 +163,7 @@ async def test_a_job_that_ends_while_the_dialog_is_open_is_told_and_not_cancelle
     assert env.atlas.deletes() == []
 
 
-async def test_a_job_that_ends_after_its_details_were_shown_is_settled_as_over(
+async def test_job_that_ends_after_its_details_are_shown_is_over(
     env: BotEnvironment,
 ) -> None:
     await begin(env)
@@ -189,7 +191,7 @@ async def test_a_job_that_ends_after_its_details_were_shown_is_settled_as_over(
         ("x" * 3000, []),
     ],
 )
-async def test_odd_characters_in_the_typeahead_find_or_find_nothing(
+async def test_special_characters_in_the_typeahead_are_literal(
     env: BotEnvironment, typed: str, found: list[str]
 ) -> None:
     await begin(env, "", "has 4 clusters")
@@ -197,7 +199,7 @@ async def test_odd_characters_in_the_typeahead_find_or_find_nothing(
     assert [option["value"] for option in await offered(env, "cluster", typed)] == found
 
 
-async def test_four_hundred_clusters_with_the_longest_names_are_narrowed(tmp_path: Path) -> None:
+async def test_typeahead_narrows_four_hundred_long_names(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400, [399])) as env:
         before = len(env.atlas.calls)
         await begin(env, "", "has 400 clusters")
@@ -214,7 +216,7 @@ async def test_four_hundred_clusters_with_the_longest_names_are_narrowed(tmp_pat
         assert env.slack.complaints == []
 
 
-async def test_the_option_that_only_says_something_picks_nothing(tmp_path: Path) -> None:
+async def test_message_option_picks_nothing(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400)) as env:
         await begin(env, "", "has 400 clusters")
         await offered(env, "cluster")
@@ -227,7 +229,7 @@ async def test_the_option_that_only_says_something_picks_nothing(tmp_path: Path)
         assert await env.slack.until(emptied)
 
 
-async def test_more_than_a_hundred_jobs_of_a_cluster_are_narrowed(env: BotEnvironment) -> None:
+async def test_typeahead_narrows_more_than_a_hundred_jobs(env: BotEnvironment) -> None:
     for _ in range(120):
         last = env.new_job("prod-us")
     await begin(env, "prod-us")
@@ -238,7 +240,7 @@ async def test_more_than_a_hundred_jobs_of_a_cluster_are_narrowed(env: BotEnviro
     assert [option["value"] for option in few] == [value_of(last)]
 
 
-async def test_while_atlas_is_slow_the_selects_are_there_and_answer_in_time(
+async def test_selects_answer_in_time_while_atlas_is_slow(
     env: BotEnvironment,
 ) -> None:
     env.atlas.faults.add(slow(3.5, path=""))
@@ -266,7 +268,7 @@ async def test_while_atlas_is_slow_the_selects_are_there_and_answer_in_time(
         ("shop-prod", "has 4 clusters"),
     ],
 )
-async def test_a_word_that_is_no_cluster_is_explained(
+async def test_unknown_word_is_explained_in_the_picker(
     env: BotEnvironment, typed: str, word: str
 ) -> None:
     view = await begin(env, typed, word)
@@ -274,7 +276,7 @@ async def test_a_word_that_is_no_cluster_is_explained(
     assert view["state"]["values"]["cluster"]["cluster"]["selected_option"] is None
 
 
-async def test_with_several_projects_one_is_picked_first(tmp_path: Path) -> None:
+async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
         first = await begin(env, "", "Choose a project first")
         await pick(env, "project", OTHER_ID, "shop-dev has 2 clusters")
@@ -297,19 +299,19 @@ async def test_with_several_projects_one_is_picked_first(tmp_path: Path) -> None
         ("prod-eu", "Several projects have a cluster `prod-eu`"),
     ],
 )
-async def test_a_word_finds_its_project(tmp_path: Path, typed: str, word: str) -> None:
+async def test_cluster_name_selects_its_project(tmp_path: Path, typed: str, word: str) -> None:
     async with open_two_projects(tmp_path) as env:
         await begin(env, typed, word)
 
 
-async def test_a_broken_key_is_told_where_its_project_is_picked(tmp_path: Path) -> None:
+async def test_invalid_key_is_reported_where_its_project_is_picked(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path, secret="wrong") as env:
         await begin(env, "", "Choose a project first")
         await pick(env, "project", OTHER_ID, "did not accept the bot's key")
         await pick(env, "project", PROJECT_ID, "shop-prod has 4 clusters")
 
 
-async def test_who_may_not_ask_gets_the_refusal_and_no_names(tmp_path: Path) -> None:
+async def test_person_who_may_not_request_gets_no_names(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         refused = await begin(env, "", "may not ask")
 
@@ -317,7 +319,7 @@ async def test_who_may_not_ask_gets_the_refusal_and_no_names(tmp_path: Path) -> 
         assert env.atlas.calls[1:] == [] or "clusters" not in str(env.atlas.calls[1:])
 
 
-async def test_rights_are_looked_at_again_for_each_list_of_options(env: BotEnvironment) -> None:
+async def test_each_options_request_checks_access(env: BotEnvironment) -> None:
     await begin(env)
     env.slack.workspace.user("rina").is_restricted = True
     # The directory's answer holds for a minute: what it said before is what counts till then.
@@ -326,7 +328,7 @@ async def test_rights_are_looked_at_again_for_each_list_of_options(env: BotEnvir
     assert len(options) == 2
 
 
-async def test_what_cannot_be_read_is_told_below_the_pickers_and_can_be_tried_again(
+async def test_read_error_is_shown_below_the_pickers_with_try_again(
     env: BotEnvironment,
 ) -> None:
     await begin(env)
@@ -339,7 +341,7 @@ async def test_what_cannot_be_read_is_told_below_the_pickers_and_can_be_tried_ag
     assert "job" in again["state"]["values"]
 
 
-async def test_over_http_pickers_shortcut_and_home_tab_work_alike(tmp_path: Path) -> None:
+async def test_pickers_shortcut_and_home_tab_work_over_http(tmp_path: Path) -> None:
     async with open_environment(tmp_path, http=True) as env:
         await begin(env)
         details = await pick_job(env, LIVE)

@@ -29,7 +29,7 @@ API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod
         f"shop-prod/prod-eu {JOB}",
     ],
 )
-async def test_a_message_leads_to_its_job(env: BotEnvironment, said: str) -> None:
+async def test_shortcut_opens_the_job_of_a_message(env: BotEnvironment, said: str) -> None:
     message = env.slack.people.says("abe", "ops", said)
     before = len(env.atlas.calls)
     ack = await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
@@ -41,7 +41,7 @@ async def test_a_message_leads_to_its_job(env: BotEnvironment, said: str) -> Non
     assert env.slack.complaints == []
 
 
-async def test_it_works_inside_a_thread_and_the_card_goes_to_its_channel(
+async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(
     env: BotEnvironment,
 ) -> None:
     parent = env.slack.people.says("abe", "ops", "Atlas alert")
@@ -53,7 +53,7 @@ async def test_it_works_inside_a_thread_and_the_card_goes_to_its_channel(
     assert (await env.ends(JOB)).state == "cancelled"
 
 
-async def test_what_stands_in_an_alerts_blocks_and_attachments_is_read(env: BotEnvironment) -> None:
+async def test_shortcut_reads_blocks_and_attachments(env: BotEnvironment) -> None:
     message = env.slack.people.says("abe", "ops", "")
     message["attachments"] = [{"fallback": "alert", "fields": [{"title": "Job", "value": JOB}]}]
     stored = env.slack.world.messages.find(message["channel"], message["ts"])
@@ -64,7 +64,7 @@ async def test_what_stands_in_an_alerts_blocks_and_attachments_is_read(env: BotE
     assert f"`{JOB}`" in env.slack.state.text_of(await view_with(env, "Download link"))
 
 
-async def test_a_message_that_names_no_job_gets_a_private_sentence(env: BotEnvironment) -> None:
+async def test_message_without_a_job_gets_a_private_answer(env: BotEnvironment) -> None:
     message = env.slack.people.says("abe", "ops", "lunch? <https://example.com/menu>")
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
     (said,) = await env.wait_for_ephemerals("rina")
@@ -72,14 +72,14 @@ async def test_a_message_that_names_no_job_gets_a_private_sentence(env: BotEnvir
     assert "names no restore job" in said
 
 
-async def test_a_link_to_a_cluster_alone_opens_its_pickers(env: BotEnvironment) -> None:
+async def test_link_to_a_cluster_opens_its_pickers(env: BotEnvironment) -> None:
     message = env.slack.people.says("abe", "ops", f"look at <{API}>")
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
     await view_with(env, "2 restore jobs of `prod-eu`")
 
 
-async def test_who_may_not_ask_gets_the_refusal(tmp_path: Path) -> None:
+async def test_person_who_may_not_request_is_refused(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         message = env.slack.people.says("abe", "ops", f"look at {JOB}")
         await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")

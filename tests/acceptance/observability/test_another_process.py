@@ -36,7 +36,7 @@ async def written(process: BotProcess, event: str) -> None:
     raise TimeoutError(f"{event} is not in the log:\n{process.log}")
 
 
-async def test_what_a_killed_process_began_and_another_ended_has_one_id(tmp_path: Path) -> None:
+async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: Path) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack, Collector() as collector:
         environ = environment(slack, atlas, tmp_path) | {
             "OTEL_TRACES_EXPORTER": "otlp",

@@ -86,7 +86,7 @@ def replies(log: io.StringIO) -> list[Json]:
     return [x for x in lines(log) if x["event"] == "reply posted"]
 
 
-async def test_a_cancellation_is_one_line_a_step_and_each_has_the_id(
+async def test_cancellation_logs_one_line_per_step_with_its_id(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
     await env.asks(RUNNING)
@@ -109,7 +109,7 @@ async def test_a_cancellation_is_one_line_a_step_and_each_has_the_id(
     assert {x["level"] for x in lines(log)} == {"info"}
 
 
-async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
+async def test_approvals_and_refusals_are_logged_with_the_request_id(
     tmp_path: Path, log: io.StringIO
 ) -> None:
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
@@ -133,7 +133,7 @@ async def test_approvals_and_what_is_refused_on_the_way_are_on_the_same_trail(
     assert by_event(log, "click refused") == [{"actor": "U0RINA0001", "why": "OwnRequest"}]
 
 
-async def test_a_denial_is_on_the_trail_with_who_denied(tmp_path: Path, log: io.StringIO) -> None:
+async def test_denial_is_logged_with_its_actor(tmp_path: Path, log: io.StringIO) -> None:
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
         await env.asks(LIVE)
         await env.slack.until(lambda: env.card(LIVE[1]) is not None)
@@ -148,7 +148,7 @@ async def test_a_denial_is_on_the_trail_with_who_denied(tmp_path: Path, log: io.
     assert [x["actor"] for x in lines(log) if x["event"] == "request:denied"] == ["U0ADA00001"]
 
 
-async def test_what_atlas_refuses_is_on_the_trail_with_its_code(
+async def test_refusal_of_atlas_is_logged_with_its_code(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
     job = env.new_job()
@@ -164,9 +164,7 @@ async def test_what_atlas_refuses_is_on_the_trail_with_its_code(
     assert [answer["status"] for answer in answers] == [403]
 
 
-async def test_a_dialog_that_says_why_not_is_on_the_trail_too(
-    tmp_path: Path, log: io.StringIO
-) -> None:
+async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         await env.looks_up(RUNNING)
     trail = [x for x in lines(log) if "request" in x]
@@ -186,7 +184,7 @@ def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in x.items() if k not in common} for x in found]
 
 
-async def test_the_line_of_a_command_tells_what_was_read_and_not_what_was_typed(
+async def test_command_log_line_has_the_parsed_job_and_not_the_text(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
     await env.types("rina", "nonsense xoxc-typed-by-mistake")

@@ -58,7 +58,7 @@ def log_of(env: BotEnvironment) -> str:
     return env.bot.log
 
 
-async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
+async def test_request_is_one_trace_from_command_to_outcome(
     tmp_path: Path,
 ) -> None:
     async with Collector() as collector:
@@ -86,7 +86,7 @@ async def test_a_request_is_one_trace_by_its_id_from_the_command_to_the_outcome(
     assert collector.headers["x-api-key"] == KEY_OF_THE_COLLECTOR
 
 
-async def test_no_secret_and_nothing_that_was_typed_is_in_a_span(tmp_path: Path) -> None:
+async def test_spans_have_neither_secrets_nor_typed_text(tmp_path: Path) -> None:
     async with Collector() as collector:
         async with traced_house(tmp_path, collector.url) as env:
             await env.types("ada", "help")
@@ -112,7 +112,7 @@ async def test_no_secret_and_nothing_that_was_typed_is_in_a_span(tmp_path: Path)
 
 
 @pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "refuses"])
-async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_up_the_end(
+async def test_unreachable_collector_delays_neither_cancellation_nor_shutdown(
     tmp_path: Path, *, hangs: bool
 ) -> None:
     async with Collector(hangs=True) as collector:
@@ -127,7 +127,7 @@ async def test_a_collector_that_is_away_neither_breaks_a_cancellation_nor_holds_
     assert "stopped" in log
 
 
-async def test_a_variable_that_the_sdk_does_not_take_ends_the_start_with_a_sentence(
+async def test_invalid_tracing_variable_stops_the_start_with_a_message(
     tmp_path: Path,
 ) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:

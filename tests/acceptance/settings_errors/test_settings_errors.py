@@ -46,13 +46,13 @@ def each(cases: list[Broken]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("broken", cases, ids=[case.name for case in cases])
 
 
-def test_every_setting_is_broken_here() -> None:
+def test_every_setting_has_an_error_case() -> None:
     """A setting that is added needs to be broken here, too."""
     assert {case.setting for case in SETTINGS} == ALL
     assert {case.setting for case in (*SERVICES, *DOCTOR)} <= ALL
 
 
-def test_no_case_is_there_twice() -> None:
+def test_error_cases_are_unique() -> None:
     names = [case.name for case in (*SETTINGS, *SERVICES, *DOCTOR)]
 
     assert len(names) == len(set(names))
@@ -83,7 +83,7 @@ def own_name(broken: Broken) -> str:
 
 
 @each(SETTINGS)
-def test_what_is_wrong_by_itself_is_refused_with_exit_code_2(
+def test_invalid_setting_exits_with_2(
     broken: Broken,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def outcome(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> 
     return caught.value.exit_code, capsys.readouterr().err
 
 
-def test_postgresql_without_its_extra_is_refused_too(
+def test_postgresql_without_its_extra_exits_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     says = "install the bot with its extra postgres"
@@ -140,7 +140,7 @@ def test_postgresql_without_its_extra_is_refused_too(
     assert says in told
 
 
-def test_all_that_is_wrong_is_told_at_once(
+def test_all_invalid_settings_are_reported_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One malformed value for each variable, all of them together."""
@@ -177,7 +177,7 @@ async def test_setting_that_a_service_refuses_stops_the_start(
 
 
 @each(SERVICES)
-async def test_doctor_finds_what_would_stop_the_start(
+async def test_doctor_reports_what_would_stop_the_start(
     broken: Broken, env: DoctorEnvironment
 ) -> None:
     findings = await env.examine(changes(broken, env))
@@ -188,7 +188,7 @@ async def test_doctor_finds_what_would_stop_the_start(
     assert found[0].hint
 
 
-async def test_all_that_services_refuse_is_told_at_once(env: DoctorEnvironment) -> None:
+async def test_all_refusals_of_services_are_reported_together(env: DoctorEnvironment) -> None:
     taken = env.slack.base_url.rpartition(":")[2]
     wrong: dict[str, str | None] = {
         "SLACK_BOT_TOKEN": "xoxb-other",
@@ -224,7 +224,7 @@ async def test_all_that_services_refuse_is_told_at_once(env: DoctorEnvironment) 
 
 
 @each(DOCTOR)
-async def test_what_only_services_know_is_found_by_doctor(
+async def test_doctor_reports_settings_that_only_services_can_check(
     broken: Broken, env: DoctorEnvironment
 ) -> None:
     findings = await env.examine(changes(broken, env))
@@ -236,7 +236,7 @@ async def test_what_only_services_know_is_found_by_doctor(
     assert found.hint
 
 
-async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_names_it(
+async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     env: DoctorEnvironment,
 ) -> None:
     wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
@@ -249,7 +249,7 @@ async def test_an_address_where_no_slack_is_keeps_the_start_waiting_and_the_log_
     assert "RuntimeWarning" not in log
 
 
-async def test_what_is_allowed_but_risky_is_a_line_of_the_log_in_its_format(
+async def test_risky_setting_is_logged_as_a_warning(
     env: DoctorEnvironment,
 ) -> None:
     """A store that takes JSON takes each line, and no line says what nobody need look at."""
@@ -271,7 +271,7 @@ IDS = [
 
 
 @each(IDS)
-async def test_the_log_of_a_start_names_each_id_that_does_not_work_in_slack(
+async def test_ids_unknown_to_slack_are_logged_at_the_start(
     broken: Broken, env: DoctorEnvironment
 ) -> None:
     """Else a missing channel would be noticed by who misses its cards."""
@@ -286,7 +286,7 @@ async def test_the_log_of_a_start_names_each_id_that_does_not_work_in_slack(
     assert named["what_to_do"]
 
 
-async def test_a_wrong_signing_secret_is_named_by_the_first_request(env: DoctorEnvironment) -> None:
+async def test_wrong_signing_secret_is_logged_at_the_first_request(env: DoctorEnvironment) -> None:
     wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
     with BotProcess(env.environ(wrong)) as bot:
         await bot.ready()
@@ -298,7 +298,7 @@ async def test_a_wrong_signing_secret_is_named_by_the_first_request(env: DoctorE
     assert "SLACK_SIGNING_SECRET" in log
 
 
-async def test_a_key_that_atlas_refuses_is_in_the_log_before_anybody_needs_it(
+async def test_key_refused_by_atlas_is_logged_at_the_start(
     env: DoctorEnvironment,
 ) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}

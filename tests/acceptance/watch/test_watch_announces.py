@@ -33,7 +33,7 @@ def job(env: WatchEnvironment, job_id: str) -> RestoreJob:
     return env.atlas.world.job(job_id)
 
 
-async def test_the_first_start_announces_what_can_be_cancelled_and_nothing_else(
+async def test_first_start_announces_cancellable_jobs_only(
     env: WatchEnvironment,
 ) -> None:
     await env.starts()
@@ -44,14 +44,14 @@ async def test_the_first_start_announces_what_can_be_cancelled_and_nothing_else(
     assert {len(messages) for messages in env.announced().values()} == {1}
 
 
-async def test_without_a_channel_nobody_looks(env: WatchEnvironment) -> None:
+async def test_watch_without_a_channel_makes_no_calls(env: WatchEnvironment) -> None:
     await env.starts(BOT_WATCH_CHANNEL="")
     await until(lambda: env.atlas.calls)
 
     assert env.looks() == []
 
 
-async def test_an_announcement_tells_what_the_job_is(env: WatchEnvironment) -> None:
+async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) -> None:
     await env.starts()
     message = await env.hears_of(env.new_job("prod-us", live=True), "link_live")
     said = env.slack.state.text_of(message)
@@ -61,7 +61,7 @@ async def test_an_announcement_tells_what_the_job_is(env: WatchEnvironment) -> N
     assert buttons(message) == ["Cancel this job"]
 
 
-async def test_a_link_that_becomes_live_is_told_in_the_same_message(env: WatchEnvironment) -> None:
+async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None:
     await env.starts()
     job_id = env.new_job()
     await env.hears_of(job_id, "in_progress")
@@ -73,7 +73,7 @@ async def test_a_link_that_becomes_live_is_told_in_the_same_message(env: WatchEn
 
 
 @pytest.mark.parametrize("end", ["cancelled", "expired", "failed", "finished", "gone"])
-async def test_when_the_job_ends_the_message_says_how_and_the_button_goes(
+async def test_ended_job_updates_the_message_and_removes_the_button(
     env: WatchEnvironment, end: str
 ) -> None:
     await env.starts()
@@ -96,7 +96,7 @@ async def test_when_the_job_ends_the_message_says_how_and_the_button_goes(
     assert buttons(message) == []
 
 
-async def test_the_jobs_of_a_deleted_cluster_end_too(env: WatchEnvironment) -> None:
+async def test_jobs_of_a_deleted_cluster_are_gone(env: WatchEnvironment) -> None:
     await env.starts()
     job_id = env.new_job("staging-eu")
     await env.hears_of(job_id)
@@ -107,7 +107,7 @@ async def test_the_jobs_of_a_deleted_cluster_end_too(env: WatchEnvironment) -> N
     assert buttons(message) == []
 
 
-async def test_the_button_opens_the_dialog_and_the_end_links_to_the_request(
+async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_request(
     env: WatchEnvironment,
 ) -> None:
     await env.starts()
@@ -129,7 +129,7 @@ async def test_the_button_opens_the_dialog_and_the_end_links_to_the_request(
     assert f"/p{card['ts'].replace('.', '')}|The request>* of <@U0RINA0001>" in str(message)
 
 
-async def test_a_job_on_a_later_page_is_watched_like_any_other(env: WatchEnvironment) -> None:
+async def test_job_on_a_later_page_is_watched(env: WatchEnvironment) -> None:
     await env.starts()
     job_id = env.new_job("staging-eu")
     await env.hears_of(job_id)
@@ -142,7 +142,7 @@ async def test_a_job_on_a_later_page_is_watched_like_any_other(env: WatchEnviron
     await env.hears_of(job_id, "expired")
 
 
-async def test_a_post_whose_answer_was_lost_is_one_message_that_shows_the_end(
+async def test_post_with_a_lost_answer_is_one_message(
     env: WatchEnvironment,
 ) -> None:
     await env.starts()
@@ -157,7 +157,7 @@ async def test_a_post_whose_answer_was_lost_is_one_message_that_shows_the_end(
     assert buttons(message) == []
 
 
-async def test_a_slack_that_refuses_a_while_gets_everything_in_the_end(
+async def test_announcements_are_posted_after_temporary_slack_errors(
     env: WatchEnvironment,
 ) -> None:
     for fault in (
@@ -173,7 +173,9 @@ async def test_a_slack_that_refuses_a_while_gets_everything_in_the_end(
     assert {len(messages) for messages in env.announced().values()} == {1}
 
 
-async def test_a_project_with_a_broken_key_hides_no_other(env: WatchEnvironment) -> None:
+async def test_project_with_an_invalid_key_does_not_stop_the_watch_of_others(
+    env: WatchEnvironment,
+) -> None:
     world = env.atlas.world
     other = world.add_project("shop-test")
     place = world.add_cluster(other, "test-eu")
@@ -209,7 +211,7 @@ private_key_env = "BROKEN_PRIVATE"
 """
 
 
-async def test_a_cluster_that_cannot_be_read_hides_no_other(env: WatchEnvironment) -> None:
+async def test_unreadable_cluster_does_not_stop_the_watch_of_others(env: WatchEnvironment) -> None:
     broken = Fault(kind=Kind.STATUS, status=500, path="/clusters/prod-us/backup/", times=None)
     env.atlas.faults.add(broken)
     await env.starts()

@@ -29,7 +29,7 @@ async def settled(env: WatchEnvironment) -> None:
     await env.slack.until(lambda: len(env.announced()) == 7, SOON)
 
 
-async def test_nothing_is_announced_twice_after_a_restart(env: WatchEnvironment) -> None:
+async def test_restart_announces_nothing_twice(env: WatchEnvironment) -> None:
     first = await env.starts()
     await settled(env)
     await env.stops(first)
@@ -42,7 +42,7 @@ async def test_nothing_is_announced_twice_after_a_restart(env: WatchEnvironment)
     assert announced_once(env)
 
 
-async def test_what_came_and_what_ended_while_nobody_watched_is_told(env: WatchEnvironment) -> None:
+async def test_changes_while_the_bot_is_stopped_are_announced(env: WatchEnvironment) -> None:
     first = await env.starts()
     open_job = env.new_job()
     await env.hears_of(open_job)
@@ -57,7 +57,7 @@ async def test_what_came_and_what_ended_while_nobody_watched_is_told(env: WatchE
     await env.hears_of(open_job, "failed")
 
 
-async def test_of_two_replicas_one_looks_and_the_other_takes_over(env: WatchEnvironment) -> None:
+async def test_one_replica_watches_and_the_other_takes_over(env: WatchEnvironment) -> None:
     first, _second = await env.starts(), await env.starts()
     await settled(env)
     before = len(env.looks("prod-eu"))
@@ -74,7 +74,7 @@ async def test_of_two_replicas_one_looks_and_the_other_takes_over(env: WatchEnvi
 
 
 @pytest.mark.parametrize("outage", sorted(OUTAGES))
-async def test_an_outage_of_atlas_delays_and_neither_loses_nor_doubles(
+async def test_outage_of_atlas_loses_and_doubles_no_announcement(
     env: WatchEnvironment, outage: str
 ) -> None:
     await env.starts()
@@ -92,7 +92,7 @@ async def test_an_outage_of_atlas_delays_and_neither_loses_nor_doubles(
     assert announced_once(env)
 
 
-async def test_a_429_lets_the_whole_project_rest(env: WatchEnvironment) -> None:
+async def test_response_429_pauses_the_whole_project(env: WatchEnvironment) -> None:
     await env.starts()
     await settled(env)
     limited = Fault(kind=Kind.STATUS, status=429, retry_after=1, path="/backup/", times=None)
@@ -110,7 +110,7 @@ async def test_a_429_lets_the_whole_project_rest(env: WatchEnvironment) -> None:
     assert (after - last).total_seconds() >= 0.9
 
 
-async def test_looks_at_many_clusters_are_spread_and_few_at_once(env: WatchEnvironment) -> None:
+async def test_reads_of_many_clusters_are_spread_over_the_interval(env: WatchEnvironment) -> None:
     project = env.atlas.world.projects[PROJECT_ID]
     for number in range(26):
         env.atlas.world.add_cluster(project, f"many-{number:02d}")
@@ -124,7 +124,7 @@ async def test_looks_at_many_clusters_are_spread_and_few_at_once(env: WatchEnvir
     assert sorted(gaps)[len(gaps) // 2] == pytest.approx(0.1, abs=0.05)
 
 
-async def test_the_bucket_is_left_to_people(env: WatchEnvironment) -> None:
+async def test_watch_leaves_half_of_the_rate_limit(env: WatchEnvironment) -> None:
     """With a bucket that hardly fills up again the watch stops at half of it."""
     env.atlas.behaviour.rate_capacity = 100
     env.atlas.behaviour.rate_refill = 1
@@ -136,7 +136,7 @@ async def test_the_bucket_is_left_to_people(env: WatchEnvironment) -> None:
         await until(lambda: len(env.looks()) > 40, 2.0)
 
 
-async def test_the_end_is_quick_while_atlas_hangs(env: WatchEnvironment) -> None:
+async def test_watch_stops_quickly_while_atlas_hangs(env: WatchEnvironment) -> None:
     env.atlas.faults.add(Fault(kind=Kind.HANG, path="/backup/", times=None))
     bot = await env.starts()
     await until(lambda: env.atlas.calls)

@@ -60,7 +60,7 @@ def test_short_and_an_amount_contradict_each_other(
     assert "leave out --minutes and --requests" in capsys.readouterr().err
 
 
-def test_a_program_that_is_told_to_end_twice_ends_what_it_started() -> None:
+def test_second_sigterm_does_not_interrupt_the_cleanup() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, text=True
     ) as program:
