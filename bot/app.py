@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.doctor import warn_about_ids
+from bot.doctor.slack import warn_about_ids
 from bot.services.sweeper import Sweeper
 from bot.services.watch import Watcher
 from bot.settings import Settings

@@ -1,4 +1,4 @@
-"""Structured logs for our code and for the libraries', with secrets taken out on the way."""
+"""Structured logs of the bot and its libraries through one chain, with secrets redacted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from bot.log_throttle import LogThrottle
 
 HIDDEN = "[redacted]"
 
-#: What Bolt warns of where `SLACK_BOT_TOKEN` is in the environment.
-OF_BOLT = "As you gave `client` as well, `token` will be unused."
+#: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
+BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
 
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
@@ -27,13 +27,12 @@ REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 #: What asyncio logs of a connection that it cannot accept.
 ACCEPT_ERROR = "socket.accept() out of system resource"
 
-#: Shorter values are ordinary words: hiding them would spoil the log and hide nothing.
-SHORTEST_SECRET = 6
+#: Shorter values are not redacted, since they are often ordinary words.
+MIN_SECRET_LENGTH = 6
 
-#: Keys whose values are secret whatever they look like. Slack's `ticket` opens a Socket Mode
-#: connection, a `trigger_id` a dialog, a `response_url` posts without a token, a delivery URL is
-#: the backup itself.
-_TELLING = (
+#: Keys whose values are always secret. Slack's `ticket` opens a Socket Mode connection, a
+#: `trigger_id` a dialog, a `response_url` posts without a token, a delivery URL is the backup.
+_SENSITIVE = (
     r"(?:token|secret|private_?key|password|ticket|trigger_?id|response_?url"
     r"|(?:delivery|download)_?urls?)"
 )
@@ -41,9 +40,9 @@ _QUOTE = r"\\*[\"']"  # as in text, in repr, in JSON, in JSON within JSON
 _HEADER = rf"authorization(?:{_QUOTE})?\s*[:=,]\s*(?:b?{_QUOTE})?"
 _URL = r"[^\s\"'<>\\|]"
 
-#: What secrets look like. The group `kept`, where there is one, stays. No pattern begins at a word
-#: boundary (in JSON a new line is a backslash and an n), and none eats a quote or half an escape:
-#: they run over the finished line, which must still be JSON.
+#: The forms of secrets. The group `kept`, if any, stays. The patterns run over the finished line,
+#: which must remain valid JSON: none begins at a word boundary (a new line is a backslash and an n
+#: there), and none consumes a quote or half an escape.
 PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -56,36 +55,36 @@ PATTERNS = tuple(
         rf"(?P<kept>{_HEADER}(?:basic|bearer)\s+)[\w.~+/=-]+",
         r"(?P<kept>bearer\s+)[\w.~+/=-]{16,}",
         r"(?P<kept>digest\s+)username=(?:[\w*-]*=?\\*\"[^\"\\]*\\*\"|[\w=-]+|,\s*)+",
-        # links that open a backup: the host or the name of the file gives them away
+        # links that open a backup, by host or file name
         rf"https?://restore-{_URL}+",
         rf"https?://{_URL}+\.(?:tar\.gz|tgz|tar){_URL}*",
-        # links that post in Slack, through a gateway too
+        # links that post in Slack, also through a gateway
         rf"https?://hooks\.slack(?:-gov)?\.com/{_URL}+",
         rf"https?://{_URL}+/(?:commands|actions)/[TE][A-Z0-9]+/{_URL}+",
         # passwords in addresses
         r"(?P<kept>://[^\s:/@\"']*:)[^\s@\"']+(?=@)",
-        # whatever stands under a telling name
-        rf"(?P<kept>{_TELLING}(?:{_QUOTE})?\s*[:=]\s*\[?b?{_QUOTE})[^\"'\\]+",
-        rf"(?P<kept>{_TELLING}=)[^\s\"'&,;)\\\[]+",
+        # values after a secret key
+        rf"(?P<kept>{_SENSITIVE}(?:{_QUOTE})?\s*[:=]\s*\[?b?{_QUOTE})[^\"'\\]+",
+        rf"(?P<kept>{_SENSITIVE}=)[^\s\"'&,;)\\\[]+",
     )
 )
-_TELLING_KEY = re.compile(rf".*{_TELLING}|authorization|cookie", re.IGNORECASE)
+_SENSITIVE_KEY = re.compile(rf".*{_SENSITIVE}|authorization|cookie", re.IGNORECASE)
 
 
 class Redactor:
-    """Takes secrets out of text: those that were registered, and what looks like one."""
+    """Removes secrets from text: registered ones, and text in the form of one."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def register(self, secrets: Iterable[SecretStr]) -> None:
-        """Remember `secrets`, in each spelling in which a log could hold them."""
+        """Register `secrets` in each encoding in which a log may contain them."""
         for secret in secrets:
             value = secret.get_secret_value()
-            if len(value) >= SHORTEST_SECRET:
-                self._known.update(_spellings(value))
-        longest_first = sorted(self._known, key=lambda spelling: (-len(spelling), spelling))
+            if len(value) >= MIN_SECRET_LENGTH:
+                self._known.update(_encodings(value))
+        longest_first = sorted(self._known, key=lambda encoding: (-len(encoding), encoding))
         if longest_first:
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -98,10 +97,10 @@ class Redactor:
         return text
 
 
-def _spellings(value: str) -> set[str]:
+def _encodings(value: str) -> set[str]:
     plain = {value, quote(value, safe=""), quote_plus(value)}
-    escaped = {json.dumps(spelling)[1:-1] for spelling in plain}
-    return plain | escaped | {json.dumps(spelling)[1:-1] for spelling in escaped}
+    escaped = {json.dumps(encoding)[1:-1] for encoding in plain}
+    return plain | escaped | {json.dumps(encoding)[1:-1] for encoding in escaped}
 
 
 def _hide(match: re.Match[str]) -> str:
@@ -112,12 +111,12 @@ _redactor = Redactor()
 
 
 def redact(secrets: Iterable[SecretStr]) -> None:
-    """Keep `secrets` out of every log line from now on; settings hand theirs over at the start."""
+    """Redact `secrets` in every later log line."""
     _redactor.register(secrets)
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets, for what is written elsewhere than in the log."""
+    """Return `text` without secrets, for output that is not the log."""
     return _redactor.clean(text)
 
 
@@ -126,12 +125,10 @@ def configure_logging(
     format: Literal["console", "json"] | None = None,  # noqa: A002 - the setting's own name
     stream: TextIO | None = None,
 ) -> None:
-    """Send every log line, ours and the libraries', through one chain to `stream`.
+    """Send every log line, of the bot and its libraries, through one chain to `stream`.
 
-    Args:
-        level: Python's name of the level, in capitals.
-        format: None means `console` on a terminal and `json` elsewhere.
-        stream: standard error by default.
+    The default stream is standard error; the default format is `console` on a terminal and `json`
+    elsewhere.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -143,15 +140,13 @@ def configure_logging(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                hide_telling_keys,
+                redact_secret_keys,
                 _renderer(as_json=as_json, colors=terminal),
-                hide_secrets,
+                redact_line,
             ],
         )
     )
-    handler.addFilter(quiet_requests)
-    handler.addFilter(quiet_bolt)
-    handler.addFilter(without_strangers_tracebacks)
+    handler.addFilter(demote_library_records)
     handler.addFilter(AcceptErrorFilter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
@@ -184,27 +179,33 @@ def _renderer(*, as_json: bool, colors: bool) -> Processor:
     )
 
 
-def hide_telling_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide values that are logged under the name of a secret, whatever they look like."""
-    return {key: HIDDEN if _TELLING_KEY.fullmatch(key) else value for key, value in event.items()}
+def redact_secret_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Hide the values of keys that name a secret."""
+    return {key: HIDDEN if _SENSITIVE_KEY.fullmatch(key) else value for key, value in event.items()}
 
 
-def hide_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    """Clean the finished line: message, values, exceptions and tracebacks alike.
+def redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    """Redact the finished line: message, values, exceptions and tracebacks.
 
-    The renderer before it has made text of what structlog's types still call an event.
+    The renderer has made text of what structlog's types still call an event.
     """
     return _redactor.clean(str(line))
 
 
-def without_strangers_tracebacks(record: logging.LogRecord) -> bool:
-    """Make one DEBUG line of what aiohttp's server says of a request that is no HTTP.
-
-    Anybody who reaches the port can send one, and must not fill the log with it.
-    """
+def demote_library_records(record: logging.LogRecord) -> bool:
+    """Log frequent records of libraries, which need no action, at DEBUG."""
+    library = record.name.partition(".")[0]
     error = record.exc_info[1] if record.exc_info else None
-    if record.name == "aiohttp.server" and type(error).__module__.startswith(REQUEST_ERRORS):
+    # Anyone who can reach the port can send a malformed request: log no traceback for it.
+    in_http = type(error).__module__.startswith(REQUEST_ERRORS)
+    malformed = record.name == "aiohttp.server" and in_http
+    if malformed:
         record.exc_info = None
+    if (
+        malformed
+        or (library in {"httpx", "alembic"} and record.levelno == logging.INFO)
+        or (library == "slack_bolt" and record.msg == BOLT_CLIENT_WARNING)
+    ):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)
     return True
@@ -223,22 +224,3 @@ class AcceptErrorFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         is_repeated = record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
         return not is_repeated or self._throttle.count() > 0
-
-
-def quiet_requests(record: logging.LogRecord) -> bool:
-    """Make DEBUG lines of what httpx says of each request, and Alembic of each start."""
-    if record.name.partition(".")[0] in {"httpx", "alembic"} and record.levelno == logging.INFO:
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger().isEnabledFor(logging.DEBUG)
-    return True
-
-
-def quiet_bolt(record: logging.LogRecord) -> bool:
-    """Make a DEBUG line of Bolt's warning that it does not use the token of the environment.
-
-    It looks for `SLACK_BOT_TOKEN` there by itself; ours goes with the client, on purpose.
-    """
-    if record.name.startswith("slack_bolt") and record.msg == OF_BOLT:
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger().isEnabledFor(logging.DEBUG)
-    return True

@@ -14,7 +14,7 @@ import typer
 
 from bot.app import serve
 from bot.cli import FAILED, WRONG_USAGE, audit, fail
-from bot.doctor import is_ok, run_checks, settings_results, write_json, write_lines
+from bot.doctor.run import is_ok, run_checks, settings_results, write_json, write_lines
 from bot.log_config import configure_logging, redact
 from bot.settings import SettingsError, load_settings, warnings
 from bot.slack.manifest import AddressError, manifest

@@ -1,4 +1,4 @@
-"""The ledger's database: does it open, may it be written, does its schema fit; nothing stays."""
+"""Checks the database: it opens, is writable, and its schema fits; nothing is changed."""
 
 from __future__ import annotations
 
@@ -34,47 +34,49 @@ TIMEOUT = 5
 
 SUBJECT = Subject("database", "DATABASE_URL")
 
-#: A table that never stays.
+#: A table whose creation is rolled back.
 PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
 
-EMPTY = "it opens, may be written, and is empty: `serve` makes the tables when it starts"
+EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
 
 
 async def check_database(database_url: str) -> CheckResult:
-    """Look at the database of `DATABASE_URL`."""
+    """Check the database of `DATABASE_URL`."""
     url = make_url(database_url)
-    if url.get_backend_name() == "sqlite" and (
-        found := _check_missing_file(Path(url.database or ""))
-    ):
+    is_file = url.get_backend_name() == "sqlite"
+    if is_file and (found := _check_missing_file(Path(url.database or ""))):
         return found
-    check = _check_file if url.get_backend_name() == "sqlite" else _check_server
     try:
         async with asyncio.timeout(3 * TIMEOUT):
-            return await check(url)
+            return await (_check_file(url) if is_file else _check_server(url))
     except (SQLAlchemyError, OSError) as error:
-        return _failure(error)
+        return SUBJECT.problem(
+            f"it cannot be used ({cause_of(error)[:200]})",
+            "Check the address, that the server runs, and that this account may write and owns "
+            "the tables.",
+        )
 
 
 def _check_missing_file(path: Path) -> CheckResult | None:
-    """Judge a SQLite file that is not there yet; opening it would make it."""
+    """Check that a missing SQLite file can be created; opening it would create it."""
     if path.exists():
         return None
     folder = path.absolute().parent
     if not folder.is_dir():
-        return SUBJECT.problem(f"the folder {folder} does not exist", "Make it, or name another.")
+        return SUBJECT.problem(f"the folder {folder} does not exist", "Create it, or set another.")
     try:
-        with TemporaryFile(dir=folder):  # it has no name, so nothing is seen of it
+        with TemporaryFile(dir=folder):  # without a name
             pass
     except OSError as error:
         return SUBJECT.problem(
-            f"no file can be made in the folder {folder} ({(error.strerror or '').lower()})",
-            "Give the folder to the user that the bot runs as, or name another.",
+            f"no file can be created in the folder {folder} ({(error.strerror or '').lower()})",
+            "Make the folder writable for the bot's user, or set another.",
         )
-    return SUBJECT.ok(f"{path} does not exist yet: `serve` makes it when it starts")
+    return SUBJECT.ok(f"{path} does not exist yet: `serve` creates it when it starts")
 
 
 async def _check_file(url: URL) -> CheckResult:
-    """Open as the ledger does, but so that nothing is made or set."""
+    """Open the file without creating it or setting its journal mode."""
 
     def check() -> CheckResult:
         file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
@@ -88,8 +90,8 @@ async def _check_file(url: URL) -> CheckResult:
 
 
 async def _check_server(url: URL) -> CheckResult:
-    """Connect as the ledger does; what was done is undone at the end."""
-    # Loaded for a server alone, as in the ledger: every start looks at ids with what is here.
+    """Connect with the options of the bot; the end of the connection rolls back."""
+    # Loaded for PostgreSQL only: with SQLite they would add to the memory and the start.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
 
     from bot.storage.postgres import to_asyncpg  # noqa: PLC0415 - see above
@@ -111,7 +113,7 @@ async def _check_server(url: URL) -> CheckResult:
 
 
 def _check_schema(connection: Connection) -> CheckResult:
-    """Read the schema's version, then try to write; the end of the connection undoes it."""
+    """Read the schema's version, then try to write; the end of the connection rolls back."""
     if connection.dialect.name == "sqlite":
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -125,30 +127,22 @@ def _check_schema(connection: Connection) -> CheckResult:
         if version is None:
             return SUBJECT.ok(EMPTY)
         return SUBJECT.warning(
-            f"its tables are of version {version}; this program has {NEWEST}",
-            "Back it up; `serve` brings them up when it starts.",
+            f"its tables have version {version}; this program has {NEWEST}",
+            "Back up the database; `serve` updates the tables when it starts.",
         )
     _try_write(connection)
-    return SUBJECT.ok(f"it opens, may be written, and has the newest tables ({NEWEST})")
+    return SUBJECT.ok(f"it opens, is writable, and has the newest tables ({NEWEST})")
 
 
 def _try_create_table(connection: Connection) -> None:
-    """Try what bringing the schema up needs."""
+    """Try what an update of the schema needs."""
     connection.execute(CreateTable(PROBE))
     connection.execute(PROBE.insert().values(probe=1))
 
 
 def _try_write(connection: Connection) -> None:
-    """Insert no row into every table: the database checks the right to, all the same."""
+    """Insert zero rows into every table, for which the database checks the permission too."""
     for table in metadata.sorted_tables:
-        nothing = select(table).where(literal_column("1") == literal_column("0"))
-        connection.execute(table.insert().from_select(table.columns.keys(), nothing))
+        no_rows = select(table).where(literal_column("1") == literal_column("0"))
+        connection.execute(table.insert().from_select(table.columns.keys(), no_rows))
     connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
-
-
-def _failure(error: Exception) -> CheckResult:
-    return SUBJECT.problem(
-        f"it cannot be used ({cause_of(error)[:200]})",
-        "Check the address, that it is running, and that this account may write and owns the "
-        "tables.",
-    )

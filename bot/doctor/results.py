@@ -1,4 +1,4 @@
-"""What a check finds: how things stand, and what to do where they do not stand well."""
+"""The result of a check with a hint for the fix; time limits of checks; the clock check."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from enum import StrEnum
 TIMEOUT = 25.0
 
 TRY_AGAIN = "Check the network, and try again."
-REPORT = "That is a mistake in this program: please report it, with this line."
+REPORT = "This is an error in the program: please report it with this line."
 
 
 class Level(StrEnum):
-    """How a thing stands."""
+    """The severity of a result."""
 
-    OK = "ok"  #: as it should be
-    WARNING = "warning"  #: it works, and somebody should check at it
-    PROBLEM = "problem"  #: the bot, or a part of it, would not work
+    OK = "ok"
+    WARNING = "warning"  #: it works, but an operator should review it
+    PROBLEM = "problem"  #: the bot, or a part of it, does not work
     UNCHECKED = "unchecked"  #: it could not be checked
 
 
@@ -30,10 +30,10 @@ class CheckResult:
     """One line of the report.
 
     Attributes:
-        check: which check it is of, for programs: a name that stays.
-        subject: what was checked, as people know it: a variable, often.
-        message: how it stands.
-        hint: what to do; empty where there is nothing to do.
+        check: the stable name of the check, for programs.
+        subject: what was checked, mostly the name of a variable.
+        message: what was found.
+        hint: what to do about it; may be empty.
     """
 
     check: str
@@ -72,8 +72,11 @@ async def within(
     subject: Subject, checking: Awaitable[CheckResult], seconds: float = TIMEOUT
 ) -> CheckResult:
     """Run a check with a time limit; a timeout or an error in it is a result."""
-    (found,) = await all_within(subject, _as_list(checking), seconds)
-    return found
+
+    async def as_list() -> list[CheckResult]:
+        return [await checking]
+
+    return (await all_within(subject, as_list(), seconds))[0]
 
 
 async def all_within(
@@ -90,39 +93,28 @@ async def all_within(
         return [subject.problem(why, REPORT)]
 
 
-async def _as_list(checking: Awaitable[CheckResult]) -> list[CheckResult]:
-    return [await checking]
+#: Seconds of difference. Slack's signatures hold for 300; a synchronized clock is within a few.
+CLOCK_WARNING = 60
+CLOCK_PROBLEM = 300
 
-
-#: Seconds. Slack's signatures hold for 300; a good clock is never a minute off.
-UNUSUAL = 60
-WRONG = 300
-
-SET_IT = "Let the machine set its clock by NTP (timedatectl shows whether it does)."
+SET_CLOCK = "Synchronize the machine's clock by NTP (timedatectl shows whether it is)."
 
 
 def compare_clock(service: str, here: datetime | None, there: datetime | None) -> CheckResult:
-    """Judge the clock by an answer of `service`.
-
-    Args:
-        service: its name.
-        here: when its answer came, by this machine's clock; None where none came.
-        there: when the service says that it answered; None where it does not say.
-    """
+    """Compare the time `here`, when a response came, with the date `there` of the response."""
     subject = Subject("clock", f"clock, by {service}")
     if here is None or there is None:
-        return subject.unchecked(f"{service} did not say what time it is")
+        return subject.unchecked(f"no response of {service} had a date")
     off = (here - there).total_seconds()
-    if abs(off) <= UNUSUAL:
+    if abs(off) <= CLOCK_WARNING:
         return subject.ok("this machine's clock agrees, to the minute")
     message = f"this machine's clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'}"
-    return (
-        subject.problem(message, SET_IT) if abs(off) > WRONG else subject.warning(message, SET_IT)
-    )
+    report = subject.problem if abs(off) > CLOCK_PROBLEM else subject.warning
+    return report(message, SET_CLOCK)
 
 
 def http_date(text: str) -> datetime | None:
-    """Read a Date header; None where it is none with a zone."""
+    """Parse a Date header; return None when it is malformed or has no zone."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

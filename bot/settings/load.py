@@ -62,12 +62,9 @@ class SettingsError(Exception):
 
 
 def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """Read the settings.
+    """Read the settings from `environ` (by default `os.environ`) and `.env`.
 
-    Args:
-        environ: the environment variables; by default those of this process.
-        folder: the folder of `.env` and of a relative `BOT_PROJECTS_FILE`; by default the
-            working directory.
+    `.env` and a relative `BOT_PROJECTS_FILE` are in `folder`, by default the working directory.
 
     Raises:
         SettingsError: with every problem that was found.
@@ -116,12 +113,7 @@ def read_environment(
     """Return the variables that have a value; those of `environ` replace those of `.env`.
 
     An empty variable counts as not set, and hides the one of `.env`. Names are upper case.
-
-    Args:
-        environ: the environment variables; by default those of this process.
-        folder: the folder of `.env`.
-        names: the variables in which quotation marks are reported.
-        problems: the list to which problems are added.
+    Quotation marks are reported in the variables `names`.
     """
     try:
         file = dotenv_values(folder / ".env")
@@ -133,7 +125,7 @@ def read_environment(
     # `docker run --env-file` passes quotation marks on, unlike a shell and `.env`.
     for name in sorted(given.keys() & set(names)):
         if _QUOTED.fullmatch(given[name]):
-            problems.append(f"{name} stands in quotation marks: leave them out")
+            problems.append(f"{name} has quotation marks around its value: remove them")
             given[name] = given[name][1:-1].strip()
     return {name: value for name, value in given.items() if value}
 
@@ -180,7 +172,7 @@ def read_projects(
 
 
 def is_unknown(name: str) -> bool:
-    """Return whether a variable is probably a mistyped one of the bot."""
+    """Return whether a variable is unknown but has the prefix of the bot's."""
     return name.startswith("BOT_") and name not in KNOWN_VARIABLES
 
 

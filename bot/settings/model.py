@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SecretStr, ValidationError
 from pydantic import PlainValidator as Parser
 from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
@@ -44,19 +33,12 @@ VariableName = Annotated[str | None, Parser(parsers.variable_name)]
 def setting(
     description: str, *, default: object = None, alias: str | None = None, shown: str | None = None
 ) -> Any:  # noqa: ANN401 - as pydantic's Field
-    """Declare a setting.
-
-    Args:
-        description: its meaning, for the table in docs/settings.md.
-        default: the value when it is not set.
-        alias: the name of the variable; by default the model generates it.
-        shown: the default in the table, where `default` does not say it.
-    """
+    """Declare a setting; `shown` replaces its default in the table in docs/settings.md."""
     return Field(default, description=description, alias=alias, json_schema_extra={"shown": shown})
 
 
 class Model(BaseModel):
-    """A frozen model; other variables than its own are ignored."""
+    """A frozen model, which ignores unknown variables."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -133,7 +115,7 @@ class PolicySettings(Model):
     )
 
     def policy(self) -> Policy:
-        """Return the policy; approvers and `require_reason` default to what other rules say."""
+        """Return the policy; defaults of `approvers` and `require_reason` depend on other rules."""
         requesters = self.requesters or EVERYONE
         is_required = self.approvals > 0 if self.require_reason is None else self.require_reason
         return Policy(
@@ -243,9 +225,9 @@ class Settings(DatabaseSettings):
 
     Attributes:
         port: 0 takes a free port.
-        log_format: None decides by terminal.
-        unused: variables that are set but have no effect beside another one.
-        unknown: variables that begin with `BOT_` and do not exist, with the nearest that does.
+        log_format: None means `console` on a terminal and `json` elsewhere.
+        unused: variables that another one replaces.
+        unknown: unknown variables that begin with `BOT_`, with the most similar known one.
     """
 
     slack: SlackSettings = SlackSettings()
@@ -282,7 +264,7 @@ class Settings(DatabaseSettings):
 
     @property
     def socket_mode(self) -> bool:
-        """Whether payloads arrive by Socket Mode, which needs an app token."""
+        """Whether Socket Mode is used: it needs an app token."""
         return self.slack.app_token is not None
 
     @property
@@ -314,13 +296,10 @@ def read(
     problems: list[str],
     label: Callable[[str], str] = str,
 ) -> ModelT:
-    """Build `model` from the valid values of `given`, and report the others in `problems`.
+    """Build `model`, whose fields all have defaults, from the valid values of `given`.
 
-    Args:
-        model: a model whose fields all have defaults.
-        given: values by variable or key.
-        problems: the list to which one sentence for each invalid value is added.
-        label: returns the subject of the sentence for a variable or key.
+    Each invalid value adds a sentence to `problems`; `label` returns its subject for a variable
+    or key.
     """
     try:
         return model.model_validate(given)

@@ -1,7 +1,7 @@
-"""Parse one value of a variable or of the projects file; one function a kind of value.
+"""Parse one value of a variable or of the projects file.
 
-Each raises `ValueError` with the rest of a sentence that begins with the name of the setting.
-Values are not quoted, because a secret may stand in the wrong place; short list items are.
+Each parser raises `ValueError` with a sentence that follows the name of the setting. Values are
+not quoted, because they may be misplaced secrets; short list items are quoted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from bot.cancellation.people import People
 
 MAX_APPROVALS = 5
 MAX_PORT = 65535
-#: A hundred years: more overflows dates.
+#: A hundred years; larger values would overflow dates.
 MAX_SECONDS = 100 * 366 * 24 * 3600
 #: Longer items of a list may be tokens or keys and are not quoted.
 MAX_QUOTED_LENGTH = 20
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
-#: The modules that tracing needs; other packages may have installed some of them.
+#: The modules that tracing needs; other packages may install some of them.
 OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -46,7 +46,7 @@ _USER = re.compile(r"[UW][A-Z0-9]+")
 _GROUP = re.compile(r"S[A-Z0-9]+")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
 _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
-_PROJECT_NAME = re.compile(r"[^\s/]{1,64}")
+_PROJECT_NAME = re.compile(r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _OTHER_SEPARATOR = re.compile(r"[\s;]")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -59,24 +59,39 @@ def text(value: object) -> str:
     return given
 
 
-def variable_name(value: object) -> str:
-    """Parse the name of a variable; a key pasted in its place is rejected."""
-    given = text(value)
-    if not _VARIABLE.fullmatch(given):
-        raise ValueError("must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value")
-    return given
+def matching(pattern: re.Pattern[str], message: str) -> Callable[[object], str]:
+    """Return a parser of texts that match `pattern` completely."""
+
+    def parse(value: object) -> str:
+        given = text(value)
+        if not pattern.fullmatch(given):
+            raise ValueError(message)
+        return given
+
+    return parse
+
+
+#: The name of a variable; a key pasted in its place is rejected.
+variable_name = matching(
+    _VARIABLE, "must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value"
+)
+#: One word of the command, which cannot be mistaken for an id.
+project_name = matching(
+    _PROJECT_NAME,
+    "must be one word of up to 64 characters, without spaces and slashes, that is not an id",
+)
 
 
 def secret(value: object) -> SecretStr:
     """Parse a secret that is sent in an HTTP header."""
     given = text(value)
     if not _PRINTABLE.fullmatch(given):
-        raise ValueError("has spaces or other characters that are not allowed in it: copy it again")
+        raise ValueError("has spaces or other characters that are not allowed: copy it again")
     return SecretStr(given)
 
 
 def signing_secret(value: object) -> SecretStr:
-    """Parse the signing secret; a token in its place would make every request fail."""
+    """Parse the signing secret; a token in its place is rejected."""
     given = secret(value)
     if given.get_secret_value().startswith(TOKEN_PREFIXES):
         raise ValueError("is a token: the Signing Secret is in Slack under Basic Information")
@@ -84,7 +99,7 @@ def signing_secret(value: object) -> SecretStr:
 
 
 def token(prefix: str, where: str) -> Callable[[object], SecretStr]:
-    """Return a parser of Slack tokens with `prefix`; `where` is the place where it is shown."""
+    """Return a parser of Slack tokens with `prefix`; `where` is its place in Slack."""
 
     def parse(value: object) -> SecretStr:
         given = secret(value)
@@ -131,9 +146,10 @@ def people(value: object) -> People:
     """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
     given = items(value)
     known = [i for i in given if i == "*" or _USER.fullmatch(i) or _GROUP.fullmatch(i)]
-    _reject_unknown(given, known, "use ids of users (U…), ids of user groups (S…) or *")
+    fix = "use ids of users (U…), ids of user groups (S…) or *"
+    _reject_unknown(given, known, fix)
     if not known:
-        raise ValueError("is empty: use ids of users (U…), ids of user groups (S…) or *")
+        raise ValueError(f"is empty: {fix}")
     return People(
         users=frozenset(i for i in known if _USER.fullmatch(i)),
         groups=frozenset(i for i in known if _GROUP.fullmatch(i)),
@@ -172,29 +188,14 @@ def _reject_unknown(given: list[str], known: list[str], fix: str) -> None:
         if item not in known
     ]
     if unknown:
-        apart = (
-            ", with commas between them" if any(_OTHER_SEPARATOR.search(i) for i in given) else ""
-        )
-        raise ValueError(f"has {', '.join(unknown)}: {fix}{apart}")
+        is_separated = not any(_OTHER_SEPARATOR.search(item) for item in given)
+        commas = "" if is_separated else ", with commas between them"
+        raise ValueError(f"has {', '.join(unknown)}: {fix}{commas}")
 
 
 def atlas_id(value: object) -> str:
-    given = text(value)
-    if not _ATLAS_ID.fullmatch(given):
-        raise ValueError(
-            "must be 24 hexadecimal digits: Atlas shows the project's id in Project Settings"
-        )
-    return given.lower()
-
-
-def project_name(value: object) -> str:
-    """Parse a name that is one word of the command, and that is not mistaken for an id."""
-    given = text(value)
-    if not _PROJECT_NAME.fullmatch(given) or _ATLAS_ID.fullmatch(given):
-        raise ValueError(
-            "must be one word of up to 64 characters, without spaces and slashes, that is not an id"
-        )
-    return given
+    message = "must be 24 hexadecimal digits: Atlas shows the project's id in Project Settings"
+    return matching(_ATLAS_ID, message)(value).lower()
 
 
 def api_version(value: object) -> ApiVersion:
@@ -211,7 +212,11 @@ def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
         return None
     if given not in {"otlp", "console"}:
         raise ValueError("must be otlp, console or none")
-    if not all(_is_installed(module) for module in OTEL_MODULES):
+    try:
+        is_installed = all(map(find_spec, OTEL_MODULES))
+    except ModuleNotFoundError:  # raised for a missing parent package
+        is_installed = False
+    if not is_installed:
         raise ValueError(
             "needs OpenTelemetry, which is not installed: "
             "install the bot with its extra otel, as in pip install '.[otel]'"
@@ -219,17 +224,10 @@ def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
     return "console" if given == "console" else "otlp"
 
 
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def otlp_protocol(value: object) -> str:
     given = text(value).lower()
     if given != OTLP_PROTOCOL:
-        raise ValueError(f"must be {OTLP_PROTOCOL}, the only one that the extra otel speaks")
+        raise ValueError(f"must be {OTLP_PROTOCOL}, the only one that the extra otel supports")
     return given
 
 
@@ -241,12 +239,10 @@ def log_level(value: object) -> str:
 
 
 def log_format(value: object) -> Literal["console", "json"]:
-    match text(value).lower():
-        case "console":
-            return "console"
-        case "json":
-            return "json"
-    raise ValueError("must be console or json")
+    given = text(value).lower()
+    if given not in {"console", "json"}:
+        raise ValueError("must be console or json")
+    return "console" if given == "console" else "json"
 
 
 def slack_api_url(value: object) -> str:
@@ -291,20 +287,15 @@ def split_url(url: str) -> SplitResult | None:
 def host(value: object) -> str:
     """Parse the IP address or name on which a server listens."""
     given = text(value)
-    if not _is_address(given) and not _HOST.fullmatch(given):
-        raise ValueError(
-            "must be an address or a name of this machine, without scheme and port: 127.0.0.1, "
-            "or 0.0.0.0 for all of its addresses"
-        )
+    if not _HOST.fullmatch(given):
+        try:
+            ip_address(given)
+        except ValueError:
+            raise ValueError(
+                "must be an address or a name of this machine, without scheme and port: "
+                "127.0.0.1, or 0.0.0.0 for all of its addresses"
+            ) from None
     return given
-
-
-def _is_address(given: str) -> bool:
-    try:
-        ip_address(given)
-    except ValueError:
-        return False
-    return True
 
 
 def database_url(value: object) -> SecretStr:
@@ -335,7 +326,7 @@ def database_url(value: object) -> SecretStr:
 
 
 def _has_database(url: URL) -> bool:
-    """Reject a database in memory: the record would be lost with the process."""
+    """Reject a database in memory: the audit log would be lost with the process."""
     if url.drivername == "sqlite" and (url.host or url.database == ":memory:"):
         return False
     return bool(url.database) and (url.port is None or url.port <= MAX_PORT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bot.doctor import run_checks
+from bot.doctor.run import run_checks
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from bot.doctor import CheckResult, Level
+    from bot.doctor.results import CheckResult, Level
     from bot.settings import Settings
 
 

@@ -13,13 +13,14 @@ from bot.cancellation import errors as request_errors
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import PRESETS
-from bot.settings import load_settings, table
+from bot.settings import load_settings
 from bot.settings.load import KNOWN_VARIABLES
 from bot.slack import errors as slack_errors
 from bot.slack.command.views import FORMS
 from bot.slack.manifest import SCOPES
 from bot.slack.mrkdwn import STATE_LABELS
 from bot.web.metrics import Metrics
+from tests.tools import settings_table
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
 
@@ -59,10 +60,10 @@ def test_every_page_is_linked_from_the_readme_or_from_a_page_that_is() -> None:
 
 
 def test_settings_md_has_the_table_that_the_code_prints() -> None:
-    """To write it anew: python -m bot.settings.table."""
+    """To regenerate it: python -m tests.tools.settings_table."""
     there = [line for line in page("docs/settings.md").splitlines() if line.startswith("|")]
 
-    assert there == list(table.lines())
+    assert there == list(settings_table.lines())
 
 
 def test_the_example_of_env_has_every_variable_and_no_other() -> None:

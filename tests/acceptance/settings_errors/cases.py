@@ -38,7 +38,7 @@ ONE_CHANNEL = "must be the id of a channel (C…)"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
 COPY = "copy it again"
-UNQUOTE = "stands in quotation marks: leave them out"
+UNQUOTE = "has quotation marks around its value: remove them"
 
 
 def as_it_is(_clinic: DoctorEnvironment) -> None:

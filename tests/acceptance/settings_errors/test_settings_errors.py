@@ -12,8 +12,8 @@ import typer
 
 from bot.app import serve
 from bot.cli import main
-from bot.doctor import Level
-from bot.doctor.report import line
+from bot.doctor.results import Level
+from bot.doctor.run import line
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.model import ProjectEntry

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.log_config import without_strangers_tracebacks
+from bot.log_config import demote_library_records
 from bot.sandbox.atlas import PROJECT_ID
 from bot.slack import ids
 from tests.acceptance.environment import LIVE, RUNNING, open_environment
@@ -51,7 +51,7 @@ class Listener(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.addFilter(without_strangers_tracebacks)
+        self.addFilter(demote_library_records)
         self.heard: list[str] = []
         self.refused = 0
 

@@ -364,9 +364,9 @@ def test_quotation_marks_are_told_once_and_what_is_between_them_is_checked_too(
     given = {"PORT": '"3000"', "BOT_APPROVALS": "'nine'", "LOG_LEVEL": '""', "PS1": '"$"'}
 
     assert set(problems(tmp_path, **given)) == {
-        "BOT_APPROVALS stands in quotation marks: leave them out",
-        "LOG_LEVEL stands in quotation marks: leave them out",
-        "PORT stands in quotation marks: leave them out",
+        "BOT_APPROVALS has quotation marks around its value: remove them",
+        "LOG_LEVEL has quotation marks around its value: remove them",
+        "PORT has quotation marks around its value: remove them",
         "BOT_APPROVALS must be a whole number from 0 to 5",
     }
 
@@ -376,7 +376,9 @@ def test_who_reads_the_record_hears_of_the_database_alone(tmp_path: Path) -> Non
     with pytest.raises(SettingsError) as caught:
         load_database_url(given, tmp_path)
 
-    assert caught.value.problems == ("DATABASE_URL stands in quotation marks: leave them out",)
+    assert caught.value.problems == (
+        "DATABASE_URL has quotation marks around its value: remove them",
+    )
 
 
 @pytest.mark.parametrize(("given", "told"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])

@@ -1,4 +1,4 @@
-"""Print all settings as a Markdown table for docs/settings.md: `python -m bot.settings.table`."""
+"""Print the table of docs/settings.md: `python -m tests.tools.settings_table`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log: one chain for everybody, readable, and without secrets."""
+"""The log: one chain for the bot and its libraries, and no secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_of_ours_is_json_with_level_logger_and_time(stream: io.StringIO) -> None:
+def test_own_line_is_json_with_level_logger_and_time(stream: io.StringIO) -> None:
     structlog.stdlib.get_logger("bot.test").info("card posted", request="r1")
     (line,) = lines(stream)
 
@@ -59,7 +59,7 @@ def test_a_line_of_ours_is_json_with_level_logger_and_time(stream: io.StringIO) 
 
 
 @pytest.mark.parametrize("name", ["slack_bolt.AsyncApp", "slack_sdk.web", "aiohttp.server", "x"])
-def test_a_librarys_line_goes_the_same_way(stream: io.StringIO, name: str) -> None:
+def test_library_line_passes_the_same_chain(stream: io.StringIO, name: str) -> None:
     logging.getLogger(name).warning("lost %s", "connection", extra={"attempt": 2})
     (line,) = lines(stream)
 
@@ -67,7 +67,7 @@ def test_a_librarys_line_goes_the_same_way(stream: io.StringIO, name: str) -> No
     assert line["attempt"] == 2
 
 
-def test_what_is_bound_to_the_context_is_on_every_line(stream: io.StringIO) -> None:
+def test_bound_context_is_on_every_line(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request="r1"):
         structlog.stdlib.get_logger("bot.test").info("ours")
         logging.getLogger("slack_sdk").warning("theirs")
@@ -82,17 +82,17 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
     assert lines(stream) == []
 
 
-def test_a_request_that_is_no_http_leaves_no_traceback(stream: io.StringIO) -> None:
+def test_malformed_http_request_is_logged_without_traceback(stream: io.StringIO) -> None:
     server = logging.getLogger("aiohttp.server")
 
     server.error("Error handling request", exc_info=BadHttpMessage("Content-Length: -1"))
-    server.error("Error handling request", exc_info=ValueError("a mistake of ours"))
+    server.error("Error handling request", exc_info=ValueError("an error of the bot"))
 
     assert "Content-Length" not in stream.getvalue()
-    assert "a mistake of ours" in stream.getvalue()
+    assert "an error of the bot" in stream.getvalue()
 
 
-def test_httpx_tells_its_requests_at_debug_only(stream: io.StringIO) -> None:
+def test_httpx_requests_are_logged_at_debug(stream: io.StringIO) -> None:
     logging.getLogger("httpx").info("HTTP Request: GET …")
     configure_logging("DEBUG", "json", stream)
     logging.getLogger("httpx").info("HTTP Request: DELETE …")
@@ -110,7 +110,7 @@ def test_accept_errors_of_asyncio_are_logged_once_a_minute(stream: io.StringIO) 
     assert [line["event"] for line in lines(stream)] == [ACCEPT_ERROR, "another error"]
 
 
-def test_the_format_follows_the_terminal_where_it_is_not_set() -> None:
+def test_default_format_depends_on_the_terminal() -> None:
     plain, terminal = io.StringIO(), Terminal()
     for stream in (plain, terminal):
         configure_logging("INFO", None, stream)
@@ -125,7 +125,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_console_shows_a_traceback_without_its_secret(stream: io.StringIO) -> None:
+def test_console_traceback_is_redacted(stream: io.StringIO) -> None:
     configure_logging("INFO", "console", stream)
     structlog.stdlib.get_logger("bot.test").error("failed", exc_info=failure(f"GET {LINK}"))
     text = stream.getvalue()
@@ -134,7 +134,7 @@ def test_the_console_shows_a_traceback_without_its_secret(stream: io.StringIO) -
     assert f"ValueError: GET {HIDDEN}" in text
 
 
-def test_a_traceback_in_json_is_without_its_secret(stream: io.StringIO) -> None:
+def test_json_traceback_is_redacted(stream: io.StringIO) -> None:
     logging.getLogger("slack_bolt").error("failed", exc_info=failure("a\nxoxb-1-2-abc\nb"))
     (line,) = lines(stream)
 
@@ -166,9 +166,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(
-    stream: io.StringIO, secret: str
-) -> None:
+def test_secret_form_is_redacted_in_every_position(stream: io.StringIO, secret: str) -> None:
     log = structlog.stdlib.get_logger("bot.test")
     message = f"with {secret} in the message"
     log.info(message, value=secret, nested={"a": [secret, {"b": secret}]})
@@ -199,7 +197,7 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(
         ('{"access_token":"eyJh.eyJz.c2ln"}', f'{{"access_token":"{HIDDEN}"}}'),
     ],
 )
-def test_headers_passwords_and_telling_names_are_hidden(text: str, clean: str) -> None:
+def test_headers_passwords_and_sensitive_keys_are_redacted(text: str, clean: str) -> None:
     assert Redactor().clean(text).startswith(clean)
 
 
@@ -214,11 +212,11 @@ def test_headers_passwords_and_telling_names_are_hidden(text: str, clean: str) -
         "cancelled=True, state=cancelled, job 5b6212af90dc76637950a2c6",
     ],
 )
-def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert Redactor().clean(text) == text
 
 
-def test_values_under_a_telling_key_are_hidden(stream: io.StringIO) -> None:
+def test_values_of_sensitive_keys_are_redacted(stream: io.StringIO) -> None:
     structlog.stdlib.get_logger("bot.test").info("x", private_key="a b", client_secret=1, job="j")
     (line,) = lines(stream)
 
@@ -228,7 +226,7 @@ def test_values_under_a_telling_key_are_hidden(stream: io.StringIO) -> None:
 @pytest.mark.parametrize(
     "secret", ["7e3c-41f0-key", 'quo"te\\back', "schlüssel", "with/slash+plus"]
 )
-def test_a_registered_secret_is_hidden_in_every_spelling(stream: io.StringIO, secret: str) -> None:
+def test_registered_secret_is_redacted_in_every_encoding(stream: io.StringIO, secret: str) -> None:
     redact([SecretStr(secret)])
     log = structlog.stdlib.get_logger("bot.test")
     message = f"plain {secret}"
@@ -240,7 +238,7 @@ def test_a_registered_secret_is_hidden_in_every_spelling(stream: io.StringIO, se
     assert json.dumps(secret)[1:-1] not in written
 
 
-def test_a_secret_within_another_does_not_leave_its_rest() -> None:
+def test_secret_that_contains_another_is_redacted_completely() -> None:
     redactor = Redactor()
     redactor.register([SecretStr("secret"), SecretStr("secret-and-more")])
 
@@ -254,7 +252,7 @@ def test_short_values_are_not_registered() -> None:
     assert redactor.clean("a key is a key") == "a key is a key"
 
 
-def test_text_for_elsewhere_can_be_cleaned_too(stream: io.StringIO) -> None:
+def test_redacted_returns_text_without_secrets(stream: io.StringIO) -> None:
     redact([SecretStr("7e3c-41f0-key")])
 
     assert redacted("7e3c-41f0-key, xoxb-1-2") == f"{HIDDEN}, {HIDDEN}"

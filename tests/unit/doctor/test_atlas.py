@@ -1,0 +1,25 @@
+"""The check of Atlas's rate limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.atlas import CallRecord
+from bot.doctor.atlas import check_rate_limit
+from bot.doctor.results import Level, Subject
+
+SUBJECT = Subject("it", "it")
+
+
+@pytest.mark.parametrize(
+    ("left", "level"), [(1200, Level.OK), (240, Level.OK), (239, Level.WARNING), (0, Level.WARNING)]
+)
+def test_less_than_a_fifth_of_the_rate_limit_is_a_warning(left: int, level: Level) -> None:
+    call = CallRecord("GET", 200, 0.1, rate_limit_remaining=left, rate_limit=1200)
+
+    assert check_rate_limit(SUBJECT, call).level is level
+
+
+@pytest.mark.parametrize("call", [None, CallRecord("GET", 200, 0.1)])
+def test_missing_rate_limit_header_leaves_it_unchecked(call: CallRecord | None) -> None:
+    assert check_rate_limit(SUBJECT, call).level is Level.UNCHECKED

@@ -1,0 +1,122 @@
+"""The report of all results: text, table and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import TextIO
+
+import pytest
+from pydantic import SecretStr
+
+from bot.doctor.results import CheckResult, Level, Subject
+from bot.doctor.run import is_ok, line, settings_results, write_json, write_lines
+from bot.log_config import redact
+
+SUBJECT = Subject("it", "it")
+
+RESULTS = [
+    SUBJECT.ok("fine"),
+    SUBJECT.warning("risky", "Review it."),
+    SUBJECT.problem("bad", "Fix it."),
+    SUBJECT.unchecked("unknown"),
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_result_is_one_line_with_its_hint() -> None:
+    assert [line(result) for result in RESULTS] == [
+        "ok        it: fine",
+        "warning   it: risky → Review it.",
+        "problem   it: bad → Fix it.",
+        "unchecked it: unknown",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("results", "last"),
+    [
+        (RESULTS, "1 problem, 1 warning."),
+        (RESULTS[:1], "No problem, 0 warnings."),
+        (RESULTS * 2, "2 problems, 2 warnings."),
+    ],
+)
+def test_last_line_has_the_counts(results: list[CheckResult], last: str) -> None:
+    out = io.StringIO()
+    write_lines(results, out)
+
+    assert out.getvalue().splitlines()[-1] == last
+    assert len(out.getvalue().splitlines()) == len(results) + 1
+
+
+def test_unchecked_neighbours_are_one_line_of_text_and_separate_in_json() -> None:
+    why = "the check of the key failed"
+    hidden = [Subject(name, name).unchecked(why) for name in ("project", "clusters")]
+    results = [
+        Subject("key", "the key").problem("Atlas refuses it", "Copy it."),
+        *hidden,
+        Subject("clock", "clock").unchecked("no date"),
+    ]
+    lines, report = io.StringIO(), io.StringIO()
+    write_lines(results, lines)
+    write_json(results, report)
+
+    assert lines.getvalue().splitlines() == [
+        "problem   the key: Atlas refuses it → Copy it.",
+        f"unchecked project; clusters: {why}",
+        "unchecked clock: no date",
+        "1 problem, 0 warnings.",
+    ]
+    assert len(json.loads(report.getvalue())["checks"]) == 4
+
+
+def test_terminal_output_is_a_table() -> None:
+    out = Terminal()
+    write_lines(RESULTS, out)
+
+    assert "What to do" in out.getvalue()
+    assert all(result.message in out.getvalue() for result in RESULTS)
+
+
+def test_json_report_has_all_fields_and_counts() -> None:
+    out = io.StringIO()
+    write_json(RESULTS, out)
+    report = json.loads(out.getvalue())
+
+    assert report["ok"] is False
+    assert report["counts"] == {"ok": 1, "warning": 1, "problem": 1, "unchecked": 1}
+    assert report["checks"][2] == {
+        "check": "it", "about": "it", "level": "problem", "says": "bad", "do": "Fix it.",
+    }  # fmt: skip
+
+
+def test_results_are_ok_unless_one_is_a_problem() -> None:
+    assert not is_ok(RESULTS)
+    assert is_ok(result for result in RESULTS if result.level is not Level.PROBLEM)
+    assert not is_ok(settings_results(["SLACK_BOT_TOKEN is not set"]))
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("write", [write_lines, write_json])
+def test_secrets_and_control_characters_are_removed(
+    write: Callable[[list[CheckResult], TextIO], None], stream: type[io.StringIO]
+) -> None:
+    out = stream()
+    redact([SecretStr("a-private-key-of-atlas")])
+    write([SUBJECT.ok("#ops\x1b[2J"), SUBJECT.problem("a-private-key-of-atlas", "Fix it.")], out)
+
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\\u001b" not in out.getvalue()
+    assert "a-private-key-of-atlas" not in out.getvalue()
+
+
+def test_names_from_services_are_not_parsed_as_markup() -> None:
+    out = Terminal()
+    write_lines([SUBJECT.ok("[bold]x[/bold]")], out)
+
+    assert "[bold]x[/bold]" in out.getvalue()

@@ -1,0 +1,104 @@
+"""Checks of Slack: scopes and tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.doctor.results import CheckResult, Level
+from bot.doctor.slack import authenticate, check_app_token, check_scopes
+from bot.slack.manifest import SCOPES
+from tests.unit.slack.fake_slack import FakeSlack
+
+ALL = frozenset(SCOPES)
+
+
+def levels(results: list[CheckResult]) -> dict[str, Level]:
+    return {result.subject: result.level for result in results}
+
+
+def test_exact_scopes_are_ok() -> None:
+    assert [found.level for found in check_scopes(ALL, groups=True)] == [Level.OK]
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+def test_missing_scope_is_reported_with_its_purpose(scope: str) -> None:
+    (found,) = check_scopes(ALL - {scope}, groups=True)
+
+    assert found.level is (Level.WARNING if scope == "chat:write.public" else Level.PROBLEM)
+    assert found.subject == f"scope {scope}"
+    assert SCOPES[scope] in found.message
+
+
+def test_usergroups_scope_is_optional_without_groups_in_the_settings() -> None:
+    found = check_scopes(ALL - {"usergroups:read"}, groups=False)
+
+    assert levels(found) == {"scope usergroups:read": Level.WARNING}
+
+
+def test_unneeded_scopes_are_a_warning() -> None:
+    (found,) = check_scopes(ALL | {"files:read", "channels:history"}, groups=True)
+
+    assert found.level is Level.WARNING
+    assert "channels:history, files:read" in found.message
+
+
+def test_missing_scope_header_leaves_scopes_unchecked() -> None:
+    assert [found.level for found in check_scopes(None, groups=True)] == [Level.UNCHECKED]
+
+
+def identified(**answer: object) -> FakeSlack:
+    slack = FakeSlack()
+    known = {"team_id": "T0HOME", "user_id": "U0BOT", "user": "bot", "team": "Shop"}
+    slack.says("auth.test", {**known, **answer})
+    slack.says("bots.info", {"bot": {"app_id": "A0BOT"}})
+    return slack
+
+
+async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
+    slack = identified(bot_id="B0BOT")
+    slack.scripts["auth.test"].headers["X-OAuth-Scopes"] = "commands, chat:write"
+    bot = (await authenticate(slack)).bot
+
+    assert bot
+    assert bot.app == "A0BOT"
+    assert bot.scopes == frozenset({"commands", "chat:write"})
+
+
+async def test_user_token_as_bot_token_is_a_problem() -> None:
+    authentication = await authenticate(identified())
+
+    assert authentication.bot is None
+    assert authentication.result.level is Level.PROBLEM
+    assert "not a bot's token" in authentication.result.message
+
+
+async def test_app_token_of_another_app_is_a_problem() -> None:
+    bot = (await authenticate(identified(bot_id="B0BOT"))).bot
+    slack = FakeSlack()
+    slack.says("apps.connections.open", {"url": "wss://wss.slack.com/link"})
+    slack.says("auth.test", {"app_id": "A0OTHER"})
+    found = await check_app_token(slack, "xapp-1", bot)
+
+    assert found.level is Level.PROBLEM
+    assert "another app (A0OTHER)" in found.message
+
+
+async def test_unreachable_socket_mode_is_a_problem() -> None:
+    slack = FakeSlack()
+    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
+    slack.says("auth.test", {})
+    found = await check_app_token(slack, "xapp-1", None)
+
+    assert found.level is Level.PROBLEM
+    assert "127.0.0.1, port 9" in found.message
+
+
+async def test_socket_mode_through_a_proxy_is_not_tested() -> None:
+    slack = FakeSlack()
+    slack.proxy = "http://proxy.example.com:3128"
+    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
+    slack.says("auth.test", {})
+    found = await check_app_token(slack, "xapp-1", None)
+
+    assert found.level is Level.OK
+    assert "not tested" in found.message
