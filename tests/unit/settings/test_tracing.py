@@ -75,7 +75,7 @@ def test_the_headers_for_a_collector_are_secrets_and_their_names_are_none(tmp_pa
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
-            "must be http/protobuf, the only one that the extra otel speaks",
+            "must be http/protobuf, the only one that the extra otel supports",
         ),
     ],
 )
