@@ -58,7 +58,7 @@ def every_command(
 
 @app.command("serve", short_help="Run the bot.")
 def serve_command() -> None:
-    """Run the bot until SIGTERM or SIGINT; finish what is in flight, lose nothing."""
+    """Run the bot until SIGTERM or SIGINT; the shutdown finishes or releases work in flight."""
     run_bot()
 
 

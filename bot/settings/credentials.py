@@ -16,7 +16,7 @@ from bot.settings.model import Model, read, setting
 API_KEY = ("public_key", "private_key")
 SERVICE_ACCOUNT = ("client_id", "client_secret")
 
-#: Values that belong to another part: a pattern, and the sentence that says so.
+#: Values that belong to another part: a pattern, and the message.
 OF_AN_ACCOUNT = (
     re.compile(r"mdb_sa_"),
     "is of a service account: set MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET instead",

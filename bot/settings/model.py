@@ -206,7 +206,7 @@ class TracingSettings(Model):
         for pair in ",".join(header.get_secret_value() for header in headers).split(","):
             # A text that is not a pair may be a key without a name.
             value = unquote(pair.partition("=")[2].strip() or pair.strip())
-            # The token of `Authorization: Bearer token` is a secret by itself too.
+            # The token of `Authorization: Bearer token` is also a secret alone.
             yield from (SecretStr(text) for text in {value, value.rpartition(" ")[2]} if text)
 
 

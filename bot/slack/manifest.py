@@ -55,7 +55,7 @@ display_information:
   long_description: >-
     Type /cancel-restore to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
     and to cancel a download restore that should not happen. Where the policy requires it, other
-    people approve first, by button. The bot says "cancelled" only after Atlas itself says so, and
+    people approve first, by button. The bot reports "cancelled" only after Atlas confirms it, and
     keeps the record of who asked, who approved, when and why.
   background_color: "#1c2d38"
 features:
