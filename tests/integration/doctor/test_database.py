@@ -100,7 +100,7 @@ async def test_older_schema_version_is_a_warning(database_url: str) -> None:
     found = await check_database(database_url)
 
     assert found.level is Level.WARNING
-    assert "of version 0000" in found.message
+    assert "version 0000" in found.message
     assert "`serve` brings them up" in found.hint
 
 
