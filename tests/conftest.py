@@ -13,7 +13,9 @@ from hypothesis import settings
 import bot
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+    from tests.support.postgres import PostgresServer
 
 # Only `tests` comes from here: what is installed comes first, so that a wheel is what is tested.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -37,6 +39,21 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(PREFIXES) or name in NAMES or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for all tests of this process."""
+    from tests.support.postgres import PostgresServer  # noqa: PLC0415 - found by the line above
+
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def on_postgres(postgres: PostgresServer) -> str:
+    """The URL of an empty database on PostgreSQL."""
+    return postgres.new_database()
 
 
 @pytest.hookimpl(wrapper=True)

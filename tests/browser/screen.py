@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 #: Milliseconds in which something must be seen; a lasting fault may take the bot 30 seconds.
-SOON = 10_000
-LATER = 40_000
+TIMEOUT = 10_000
+LONG_TIMEOUT = 40_000
 
 CONFIRMED = "Cancelled: Atlas confirms it"
 
@@ -66,15 +66,15 @@ class Screen:
         return self.page.locator(selector, has_text=text)
 
     async def sees(
-        self, selector: str, text: str | re.Pattern[str] | None = None, within: int = SOON
+        self, selector: str, text: str | re.Pattern[str] | None = None, within: int = TIMEOUT
     ) -> None:
         await expect(self.find(selector, text).last).to_be_visible(timeout=within)
 
-    async def misses(self, selector: str, text: str | None = None, within: int = SOON) -> None:
+    async def misses(self, selector: str, text: str | None = None, within: int = TIMEOUT) -> None:
         await expect(self.find(selector, text)).to_have_count(0, timeout=within)
 
     async def clicks(self, selector: str, text: str | None = None) -> None:
-        await self.find(selector, text).last.click(timeout=SOON)
+        await self.find(selector, text).last.click(timeout=TIMEOUT)
 
     async def plays(self, scene: str) -> None:
         """Choose a scene in the menu, and wait until it is set."""
@@ -83,7 +83,7 @@ class Screen:
             await self.clicks("summary", "More faults")
         await button.click()
         current = self.find(f"[data-scene='{scene}'][aria-current]")
-        await expect(current).to_have_count(1, timeout=2 * SOON)
+        await expect(current).to_have_count(1, timeout=2 * TIMEOUT)
         await self.misses("[aria-busy]")
 
     async def types(self, line: str) -> None:
@@ -95,7 +95,7 @@ class Screen:
         await self.clicks("button", "Type the command for me")
         await self.page.keyboard.press("Enter")
 
-    async def asks(self, reason: str = "started by mistake", within: int = SOON) -> None:
+    async def asks(self, reason: str = "started by mistake", within: int = TIMEOUT) -> None:
         """Look the scene's job up, fill in a reason, and submit."""
         await self.looks_up()
         await self.sees("#modal button", "Cancel the job", within)
@@ -103,7 +103,7 @@ class Screen:
         await self.clicks("#modal button", "Cancel the job")
         await self.misses("#modal[open]")
 
-    async def sees_card(self, words: str, within: int = SOON, job: str = "") -> None:
+    async def sees_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:
         """See the card about a job (that of the scene) in a state."""
         job = job or await self.page.evaluate(_JOB)
         card = self.find("#channel .message:not(.private)", "Asked by").filter(has_text=job)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bot.demo.controller import Controller
 
 #: Seconds from the command to the page that are promised, and what a busy machine may add.
-UP, BUSY = 5.0, 5.0
+START_TIMEOUT, LOAD_TOLERANCE = 5.0, 5.0
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def running(*arguments: str) -> AsyncIterator[tuple[Process, dict[str, Any
     )
     try:
         assert process.stdout
-        line = await asyncio.wait_for(process.stdout.readline(), UP + BUSY)
+        line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT + LOAD_TOLERANCE)
         yield process, json.loads(line)
     finally:
         if process.returncode is None:
@@ -75,7 +75,7 @@ async def test_page_is_served_in_time_and_sigterm_ends_every_process() -> None:
         assert code == 0
         assert await gone(stage["pid"])
         assert stage["bot"] == "running"
-        assert seconds < UP + BUSY
+        assert seconds < START_TIMEOUT + LOAD_TOLERANCE
 
 
 async def test_bot_ends_when_the_demo_is_killed() -> None:

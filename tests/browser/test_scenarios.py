@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.browser.screen import CONFIRMED, LATER, SOON
+from tests.browser.screen import CONFIRMED, LONG_TIMEOUT, TIMEOUT
 
 if TYPE_CHECKING:
     from bot.demo.controller import Controller
@@ -53,7 +53,7 @@ async def test_command_is_disabled_while_a_scenario_is_prepared(rina: Screen, ta
     await rina.clicks("[data-scene=approval]")
     await rina.sees("[data-key=type]:disabled")
     await ada.sees("[data-key=type]:disabled")
-    await ada.sees("[data-key=type]:enabled", within=2 * SOON)
+    await ada.sees("[data-key=type]:enabled", within=2 * TIMEOUT)
     await ada.sees(".scene", "Two people and an approval")
 
 
@@ -77,8 +77,8 @@ async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> Non
 
 async def test_scenario_rate_limited_cancels_after_three_429(rina: Screen) -> None:
     await rina.plays("rate-limited")
-    await rina.asks(within=LATER)
-    await rina.sees_card(CONFIRMED, within=LATER)
+    await rina.asks(within=LONG_TIMEOUT)
+    await rina.sees_card(CONFIRMED, within=LONG_TIMEOUT)
 
     assert (await rina.wire()).count("GET 429") == 3
 
@@ -89,7 +89,7 @@ async def test_scenario_down_cancels_after_atlas_is_repaired(rina: Screen) -> No
     await rina.looks_up()
     await rina.sees("#modal .of-the-demo", "Atlas cuts every connection")
     await rina.clicks("#modal button", "Mend Atlas")
-    await rina.sees("#modal button", "Cancel the job", within=LATER)
+    await rina.sees("#modal button", "Cancel the job", within=LONG_TIMEOUT)
     await rina.clicks("#modal button", "Cancel the job")
     await rina.sees_card(CONFIRMED)
 
@@ -98,7 +98,7 @@ async def test_scenario_cut_after_sends_one_delete(rina: Screen) -> None:
     """The bot looks, and sends no second DELETE."""
     await rina.plays("cut-after")
     await rina.asks()
-    await rina.sees_card(CONFIRMED, within=LATER)
+    await rina.sees_card(CONFIRMED, within=LONG_TIMEOUT)
     deletes = [row for row in await rina.wire() if row.startswith("DELETE")]
 
     assert deletes == ["DELETE cut"]
@@ -117,7 +117,7 @@ async def test_scenario_restart_sends_one_delete(rina: Screen, stage: Controller
     await rina.sees(".private", "Slash command failed")
     await rina.clicks("button", "Start it again")
     await rina.sees(".bot", "The bot runs")
-    await rina.sees_card(CONFIRMED, within=LATER)
+    await rina.sees_card(CONFIRMED, within=LONG_TIMEOUT)
     orphans = await rina.find("#wire .entry", "sent by the killed process").all_inner_texts()
 
     assert [text.split()[0] for text in orphans] == ["DELETE"]

@@ -37,7 +37,7 @@ STRANGER = int(FINAL.one("USER").rest.partition(":")[0]) if os.geteuid() == 0 el
 FAST_PIP = {"PIP_NO_CACHE_DIR": "0", "PIP_NO_COMPILE": "1"}
 
 #: Seconds in which the bot must be ready.
-PATIENCE = 30.0
+START_TIMEOUT = 30.0
 
 
 def base_python() -> str:
@@ -223,7 +223,7 @@ async def end_of(process: Process, seconds: float) -> tuple[int | None, str]:
 
 async def until_ready(url: str, process: Process) -> None:
     """Ask until the bot says that it is ready."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_TIMEOUT
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < until and process.returncode is None:
             try:

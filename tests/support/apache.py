@@ -27,7 +27,7 @@ REALM = "MMS Public API"
 MODULES = Path("/usr/lib/apache2/modules")
 
 #: Seconds in which it must take connections, and in which it must have written its log.
-PATIENCE = 10.0
+START_TIMEOUT = 10.0
 WRITTEN = 5.0
 
 JOB = (
@@ -195,7 +195,7 @@ def _user() -> str:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], root: Path) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_TIMEOUT
     while time.monotonic() < until and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds in which a server must answer after its start.
-PATIENCE = 20.0
+START_TIMEOUT = 20.0
 
 
 def free_port() -> int:
@@ -90,7 +90,7 @@ class PostgresServer:
         """Stop the server: SIGINT as an operator would, SIGQUIT as a crash."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait(PATIENCE)
+            self._process.wait(START_TIMEOUT)
 
     def pause(self) -> None:
         """Stop every process of the server in its tracks: it accepts bytes and answers nothing."""
@@ -115,7 +115,7 @@ class PostgresServer:
             await connection.close()
 
     def _wait(self) -> None:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + START_TIMEOUT
         while time.monotonic() < until:
             try:
                 asyncio.run(self._execute("SELECT 1"))

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 BOT_ENTRY = Path(__file__).with_name("bot_entry.py")
 
 #: Seconds in which the bot must be ready on a busy machine.
-PATIENCE = 25.0
+START_TIMEOUT = 25.0
 
 #: Seconds between looks at a process that starts or ends.
-PAUSE = 0.05
+POLL_INTERVAL = 0.05
 
 
 def surroundings() -> dict[str, str]:
@@ -125,23 +125,23 @@ class BotProcess:
         os.kill(self.pid, signal.SIGTERM)
         return await self.ended(seconds)
 
-    async def ended(self, seconds: float = PATIENCE) -> int:
+    async def ended(self, seconds: float = START_TIMEOUT) -> int:
         """Wait for the end and return the exit code."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.code is not None:
                 return self.code
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(POLL_INTERVAL)
         raise TimeoutError(f"still running after {seconds:g} s:\n{self.log}")
 
-    async def ready(self, seconds: float = PATIENCE) -> Self:
+    async def ready(self, seconds: float = START_TIMEOUT) -> Self:
         """Wait until `/readyz` says 200; raises `TimeoutError` with the log."""
         until = time.monotonic() + seconds
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < until and self.code is None:
                 if await self._status(session, "/readyz") == 200:
                     return self
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(POLL_INTERVAL)
         raise TimeoutError(f"not ready (exit code {self.code}):\n{self.log}")
 
     async def status(self, path: str) -> int | None:

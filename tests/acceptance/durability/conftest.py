@@ -12,16 +12,10 @@ import pytest
 from tests.support.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     NewLedger = Callable[[], Awaitable[str]]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -47,9 +41,3 @@ def new_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> New
 def on_sqlite(tmp_path: Path) -> str:
     """The URL of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture
-def on_postgres(postgres: PostgresServer) -> str:
-    """The URL of an empty database on PostgreSQL."""
-    return postgres.new_database()

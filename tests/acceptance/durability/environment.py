@@ -33,13 +33,13 @@ CHANNEL = "ops"
 CLUSTER = "prod-eu"
 
 #: Seconds after a new start in which everything acknowledged must have ended.
-BOUND = 30.0
+OUTCOME_TIMEOUT = 30.0
 
 #: How many bots start at the same time.
-STARTS = 3
+MAX_CONCURRENT_STARTS = 3
 
 #: Seconds between looks at what tells nobody of its changes.
-LOOK = 0.005
+POLL_INTERVAL = 0.005
 
 OPEN = ("awaiting", "approved", "cancelling")
 
@@ -179,7 +179,7 @@ class ProcessEnvironment:
         cards = self.cards_of(job)
         return any(self.outcomes_of(card) == [state_of(card)] for card in cards)
 
-    async def until_ended(self, seconds: float = BOUND) -> None:
+    async def until_ended(self, seconds: float = OUTCOME_TIMEOUT) -> None:
         """Wait until everything on our word has ended; raises `TimeoutError` with the story."""
         try:
             await self.slack.until(lambda: all(map(self.ended, self.asked)), seconds)
@@ -252,7 +252,7 @@ async def opened(
 
 def turn_to_start() -> asyncio.Semaphore:
     """Limit how many bots start at once: else all of them would be ready late."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(STARTS))
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_STARTS))
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -270,8 +270,8 @@ def is_reply(message: Json) -> bool:
 
 async def until(predicate: Callable[[], object], seconds: float = 10.0) -> None:
     """Look every few milliseconds until `predicate` holds; raises `TimeoutError`."""
-    for _ in range(round(seconds / LOOK)):
+    for _ in range(round(seconds / POLL_INTERVAL)):
         if predicate():
             return
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)
     raise TimeoutError

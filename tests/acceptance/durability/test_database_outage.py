@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.durability.environment import BOUND, CHANNEL, CLUSTER, opened
+from tests.acceptance.durability.environment import CHANNEL, CLUSTER, OUTCOME_TIMEOUT, opened
 from tests.support.process import run_command
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
             await insists(env, who, job)
         for job in (waiting, *(job for _, job in views)):
             await approved(env, job)
-        await env.until_ended(resumed + 2 * BOUND - time.monotonic())
+        await env.until_ended(resumed + 2 * OUTCOME_TIMEOUT - time.monotonic())
         await env.check()
         assert await bot.stop() == 0, bot.log
 

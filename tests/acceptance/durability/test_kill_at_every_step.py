@@ -11,7 +11,7 @@ import pytest
 from bot.sandbox.slack import Settings
 from tests.acceptance.durability.concurrency import run_concurrently
 from tests.acceptance.durability.crash_points import CRASH_POINTS, POST, after_slack_took
-from tests.acceptance.durability.environment import BOUND, opened, state_of
+from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, opened, state_of
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def ended_anew(env: ProcessEnvironment) -> None:
     env.atlas.faults.clear()
     env.slack.faults.clear()
     bot = await env.start()
-    await env.until_ended(bot.started_at + BOUND - time.monotonic())
+    await env.until_ended(bot.started_at + OUTCOME_TIMEOUT - time.monotonic())
     await env.check()
 
 
@@ -155,7 +155,7 @@ async def test_duplicate_card_is_settled_at_its_first_click(
         await env.submits("rina", job)
         await asyncio.wait_for(dying, 20)
         await env.start()
-        await env.slack.until(lambda: len(env.cards_of(job)) == 2, BOUND)
+        await env.slack.until(lambda: len(env.cards_of(job)) == 2, OUTCOME_TIMEOUT)
         stray, card = env.cards_of(job)
 
         ack = await env.slack.people.clicks("ada", stray, "cancel_restore_approve")

@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.durability.environment import BOUND, Mode, opened, until
+from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, Mode, opened, until
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def test_shutdown_releases_unfinished_requests(on_postgres: str) -> None:
         began = time.monotonic()
         await env.start()
 
-        await env.until_ended(BOUND)
+        await env.until_ended(OUTCOME_TIMEOUT)
 
         assert time.monotonic() - began < 8  # the lease was given back, not waited for
         await env.check()
@@ -75,7 +75,7 @@ async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: 
         env.atlas.faults.clear()
         env.slack.faults.clear()
         await env.start()
-        await env.until_ended(BOUND)
+        await env.until_ended(OUTCOME_TIMEOUT)
         for job in env.asked:
             env.check_deletes(job)
         await env.check_record()
@@ -101,7 +101,7 @@ async def test_shutdown_ends_in_time_while_the_database_hangs(
         env.atlas.faults.clear()
         await env.start()
 
-        await env.until_ended(BOUND)
+        await env.until_ended(OUTCOME_TIMEOUT)
 
         assert code == 0, bot.log
         await env.check()
@@ -124,6 +124,6 @@ async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
         assert await stopping == 0, bot.log
         await env.start()
 
-        await env.until_ended(BOUND)
+        await env.until_ended(OUTCOME_TIMEOUT)
 
         await env.check()

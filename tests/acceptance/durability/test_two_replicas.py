@@ -11,7 +11,7 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.environment import BOUND, opened, until
+from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, opened, until
 
 if TYPE_CHECKING:
     from tests.acceptance.durability.environment import Mode, ProcessEnvironment
@@ -55,7 +55,7 @@ async def test_other_replica_takes_over_within_the_limit(postgres: PostgresServe
             killed = time.monotonic()
             env.route(other)
 
-            await env.until_ended(killed + BOUND - time.monotonic())
+            await env.until_ended(killed + OUTCOME_TIMEOUT - time.monotonic())
 
             await env.check()
             assert '"request:taken_over"' in other.log

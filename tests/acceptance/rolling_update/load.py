@@ -26,12 +26,12 @@ RATE = 4.0
 PEOPLE = 10
 
 #: Seconds: Slack's patience for an answer, and ours for what follows it on a busy machine.
-SLACK_WAITS = 3.0
-SETTLED = 15.0
-ENDED = 60.0
+ACK_TIMEOUT = 3.0
+DIALOG_TIMEOUT = 15.0
+OUTCOME_TIMEOUT = 60.0
 
 #: How often a person tries again.
-MOST_TRIES = 3
+MAX_ATTEMPTS = 3
 
 OPEN = ("awaiting", "approved", "cancelling")
 
@@ -54,7 +54,7 @@ class Session:
         for name, ack in (("command", self.command), ("submission", self.submission)):
             if ack and not (ack.ok and ack.status == 200 and not ack.errors):
                 return f"{name}: {ack.error or ack.errors} (status {ack.status}, {ack.body})"
-            if ack and ack.seconds >= SLACK_WAITS:
+            if ack and ack.seconds >= ACK_TIMEOUT:
                 return f"{name}: answered after {ack.seconds:.1f} s"
             if name == "command" and self.dialog is None:
                 return "the dialog never showed the job"
@@ -110,14 +110,14 @@ class CommandLoad:
 
     async def _looks_at(self, session: Session) -> Json:
         """Wait for the job; where the dialog asks the person to try again, they do."""
-        for _ in range(MOST_TRIES):
-            view = await self.slack.until(lambda: self._dialog_of(session), SETTLED)
+        for _ in range(MAX_ATTEMPTS):
+            view = await self.slack.until(lambda: self._dialog_of(session), DIALOG_TIMEOUT)
             assert view
             if view.get("submit"):
                 return view
             session.tries_again += 1
             await self.slack.people.clicks(session.who, view, ids.TRY_AGAIN)
-            await self.slack.until(lambda: not self._asks_again(session), SETTLED)
+            await self.slack.until(lambda: not self._asks_again(session), DIALOG_TIMEOUT)
         raise TimeoutError
 
     def _dialog_of(self, session: Session) -> Json | None:
@@ -135,7 +135,7 @@ class CommandLoad:
         """Wait until the card and the thread of everything that was taken tell the same end."""
         taken = [e for e in self.sessions if e.submission and e.submission.ok]
         with suppress(TimeoutError):  # what has not ended then, `troubles` tells
-            await self.slack.until(lambda: all(map(self._has_ended, taken)), ENDED)
+            await self.slack.until(lambda: all(map(self._has_ended, taken)), OUTCOME_TIMEOUT)
 
     def _has_ended(self, session: Session) -> bool:
         cards = self._cards(session)

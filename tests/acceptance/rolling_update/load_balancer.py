@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds between two looks at a replica's readiness, and how long one look may take.
-EVERY = 0.3
-PATIENCE = 2.0
+CHECK_INTERVAL = 0.3
+CHECK_TIMEOUT = 2.0
 
 #: What goes on with a request, and with its answer; the rest is between two neighbours.
 PASSED_ON = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
@@ -86,11 +86,11 @@ class LoadBalancer:
             for url, ready in zip(replicas, seen, strict=True):
                 if url in self._ready:
                     (self._ready[url].set if ready else self._ready[url].clear)()
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(CHECK_INTERVAL)
 
     async def _is_ready(self, url: str) -> bool:
         assert self._session
-        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT)
         try:
             async with self._session.get(f"{url}/readyz", timeout=timeout) as answer:
                 return answer.status == 200

@@ -26,13 +26,13 @@ Order = Literal["start first", "stop first"]
 REPLICAS = 2
 
 #: Seconds that an end may take, as documented.
-TEN_SECONDS = 10.0
+SHUTDOWN_TIMEOUT = 10.0
 
 #: Seconds of steady load before the first replica is rolled, and after the last.
-QUIET = 1.0
+PAUSE_BETWEEN_ROLLS = 1.0
 
 #: Commands that come meanwhile, at least.
-LOAD = 31
+MIN_COMMANDS = 31
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class ReplicaSet:
     async def stop(self) -> None:
         """Send SIGTERM to the oldest replica and see it end, in time and in order."""
         bot = self.running.pop(0)
-        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+        assert await bot.stop(SHUTDOWN_TIMEOUT) == 0, bot.log
         self.balancer.remove(bot.url)
         self.ended.append(bot)
 
@@ -96,10 +96,10 @@ class ReplicaSet:
         enough = asyncio.Event()
         asking = asyncio.create_task(self.load.ask_until(enough))
         try:
-            await asyncio.sleep(QUIET)
-            while len(self.load.sessions) < LOAD:  # a quick machine rolls more often
+            await asyncio.sleep(PAUSE_BETWEEN_ROLLS)
+            while len(self.load.sessions) < MIN_COMMANDS:  # a quick machine rolls more often
                 await self.roll(order)
-                await asyncio.sleep(QUIET)
+                await asyncio.sleep(PAUSE_BETWEEN_ROLLS)
         finally:
             enough.set()
             await asking

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 INTERVAL = 0.2
 
 #: Seconds in which what happens at Atlas must show in Slack: several looks, on a busy machine.
-SOON = 15.0
+TIMEOUT = 15.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class WatchEnvironment:
         bot = Bot(settings, timings=SHORT_TIMINGS)
         self.bots.append(bot)
         await bot.start()
-        await self.slack.until(lambda: bool(self.slack.sockets.connections), SOON)
+        await self.slack.until(lambda: bool(self.slack.sockets.connections), TIMEOUT)
         return bot
 
     async def stops(self, bot: Bot) -> None:
@@ -77,7 +77,7 @@ class WatchEnvironment:
                 found.setdefault(metadata["event_payload"]["job"], []).append(message)
         return found
 
-    async def hears_of(self, job: str, state: str | None = None, seconds: float = SOON) -> Json:
+    async def hears_of(self, job: str, state: str | None = None, seconds: float = TIMEOUT) -> Json:
         """Wait until a job is announced, once, and shown in a state."""
 
         def shown() -> Json | None:
@@ -100,7 +100,7 @@ class WatchEnvironment:
         await until(lambda: len(self.looks(cluster)) >= before + times)
 
 
-async def until(predicate: Callable[[], object], seconds: float = SOON) -> None:
+async def until(predicate: Callable[[], object], seconds: float = TIMEOUT) -> None:
     """Look every few milliseconds until `predicate` holds."""
     for _ in range(round(seconds / 0.01)):
         if predicate():

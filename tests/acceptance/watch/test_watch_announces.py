@@ -12,7 +12,7 @@ from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.environment import is_card, is_loading
-from tests.acceptance.watch.environment import SOON, WatchEnvironment, buttons, until
+from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons, until
 
 if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -37,7 +37,7 @@ async def test_first_start_announces_cancellable_jobs_only(
     env: WatchEnvironment,
 ) -> None:
     await env.starts()
-    await env.slack.until(lambda: len(env.announced()) >= len(LIVE_AT_FIRST), SOON)
+    await env.slack.until(lambda: len(env.announced()) >= len(LIVE_AT_FIRST), TIMEOUT)
     await env.looks_again()
 
     assert set(env.announced()) == LIVE_AT_FIRST
@@ -119,7 +119,7 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
         view = env.slack.state.view_of("rina")
         return bool(view and not is_loading(view))
 
-    await env.slack.until(ready, SOON)
+    await env.slack.until(ready, TIMEOUT)
     await env.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
     message = await env.hears_of(job_id, "cancelled")
 
@@ -146,10 +146,10 @@ async def test_post_with_a_lost_answer_is_one_message(
     env: WatchEnvironment,
 ) -> None:
     await env.starts()
-    await env.slack.until(lambda: len(env.announced()) == len(LIVE_AT_FIRST), SOON)
+    await env.slack.until(lambda: len(env.announced()) == len(LIVE_AT_FIRST), TIMEOUT)
     env.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
     job_id = env.new_job()
-    await env.slack.until(lambda: job_id in env.announced(), SOON)
+    await env.slack.until(lambda: job_id in env.announced(), TIMEOUT)
     job(env, job_id).cancel()
 
     message = await env.hears_of(job_id, "cancelled")
@@ -168,7 +168,7 @@ async def test_announcements_are_posted_after_temporary_slack_errors(
     ):
         env.slack.faults.add("chat.postMessage", fault)
     await env.starts()
-    await env.slack.until(lambda: set(env.announced()) == LIVE_AT_FIRST, SOON)
+    await env.slack.until(lambda: set(env.announced()) == LIVE_AT_FIRST, TIMEOUT)
 
     assert {len(messages) for messages in env.announced().values()} == {1}
 

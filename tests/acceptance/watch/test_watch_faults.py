@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
-from tests.acceptance.watch.environment import INTERVAL, SOON, WatchEnvironment, until
+from tests.acceptance.watch.environment import INTERVAL, TIMEOUT, WatchEnvironment, until
 
 #: Seconds after an outage in which everything must be known: the longest retry pause, and looks.
-AFTERWARDS = 40.0
+RECOVERY_TIMEOUT = 40.0
 
 OUTAGES = {
     "cut": (Fault(kind=Kind.RESET_BEFORE, times=None, on="any"),),
@@ -26,7 +26,7 @@ def announced_once(env: WatchEnvironment) -> bool:
 
 async def settled(env: WatchEnvironment) -> None:
     """Wait until the first round is announced: seven jobs of the example world."""
-    await env.slack.until(lambda: len(env.announced()) == 7, SOON)
+    await env.slack.until(lambda: len(env.announced()) == 7, TIMEOUT)
 
 
 async def test_restart_announces_nothing_twice(env: WatchEnvironment) -> None:
@@ -86,8 +86,8 @@ async def test_outage_of_atlas_loses_and_doubles_no_announcement(
     env.atlas.world.job(gone).expire()
     env.atlas.faults.clear()
 
-    await env.hears_of(running, "in_progress", AFTERWARDS)
-    await env.hears_of(gone, "expired", AFTERWARDS)
+    await env.hears_of(running, "in_progress", RECOVERY_TIMEOUT)
+    await env.hears_of(gone, "expired", RECOVERY_TIMEOUT)
     assert len(env.announced()) == 9
     assert announced_once(env)
 
