@@ -28,7 +28,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 Json = dict[str, Any]
 
@@ -62,12 +62,6 @@ async def services() -> AsyncIterator[dict[str, str]]:
             "MONGODB_ATLAS_BASE_URL": atlas.url,
             "HOST": "127.0.0.1",  # nothing of a test is open to others
         }
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.mark.parametrize("page", sorted(DEPLOY.glob("*.md")), ids=str)
