@@ -6,13 +6,15 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.services.sweeper import Sweeper
 from bot.services.watch import Watcher
@@ -73,6 +75,7 @@ class Bot:
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
+        self._directory: Directory | None = None
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
         self._deadline = math.inf
@@ -140,6 +143,7 @@ class Bot:
             database,
             self.metrics,
             self.owner,
+            resolve=self._current_people,
             on_change=self._notify_outbox,
             tracing=self._tracing,
             timings=self._timings,
@@ -148,6 +152,13 @@ class Bot:
             self._exit_stack.push_async_callback(atlas.aclose)
         self._exit_stack.push_async_callback(services.cancellation.finder.close)
         return services
+
+    async def _current_people(
+        self, users: Collection[str], groups: Collection[str]
+    ) -> Mapping[str, Person]:
+        if self._directory is None:
+            raise RightsNotChecked("Slack has not named the bot's workspace yet.")
+        return await self._directory.current_people(users, groups)
 
     def _build_receiver(self, client: AsyncWebClient) -> SocketModeReceiver | HttpReceiver:
         if token := self.settings.slack.app_token:
@@ -247,6 +258,7 @@ class Bot:
         identity: Identity,
         links: Links,
     ) -> None:
+        self._directory = directory = Directory(client, identity)
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
@@ -256,7 +268,7 @@ class Bot:
             identity,
             signing_secret=secret.get_secret_value() if secret else None,
             service=services.cancellation,
-            directory=Directory(client, identity),
+            directory=directory,
             background=self._background,
             links=links,
             on_ack=self.metrics.observe_ack,

@@ -12,6 +12,7 @@ from bot.atlas import AtlasClient, CallRecord
 from bot.cancellation.lifecycle import State
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects, RateLimitBudget
+from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
@@ -60,6 +61,7 @@ def build_core_services(
     metrics: Metrics,
     owner: str,
     *,
+    resolve: ResolvePeople,
     on_change: Callable[[], None],
     tracing: Tracing,
     timings: Timings,
@@ -71,6 +73,7 @@ def build_core_services(
         database: the open database.
         metrics: counts state changes and Atlas calls.
         owner: the name under which this process holds leases.
+        resolve: reads people from Slack for the check before each DELETE.
         on_change: called after a write that Slack should show.
         tracing: traces requests and Atlas calls.
         timings: the length of leases, and how often they are renewed.
@@ -93,9 +96,11 @@ def build_core_services(
     leases = LeaseStore(
         database, clock, owner, lease=timings.request_lease, on_state_entered=on_state_entered
     )
+    rights = RightsCheck(projects, resolve)
     runner = Runner(
         leases,
         projects,
+        rights,
         on_change=on_change,
         tracer=tracing.trace,
         timings=timings,
@@ -115,6 +120,7 @@ def build_core_services(
             requests,
             projects,
             runner,
+            rights,
             finder=JobFinder(projects, rate_limits),
             history=History(database, clock),
             now=clock,

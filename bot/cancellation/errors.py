@@ -12,7 +12,8 @@ CancellationError
 │   ├── DenialReasonMissing
 │   ├── NameNotTyped
 │   ├── TooFewApprovers
-│   └── NotCancellableNow
+│   ├── NotCancellableNow
+│   └── RequesterLostRight
 ├── StateConflict               the request changed before
 │   ├── JobAlreadyRequested
 │   ├── AlreadyHandled
@@ -20,6 +21,7 @@ CancellationError
 ├── RequestNotFound
 ├── UnknownProject
 ├── RateLimitReserved
+├── RightsNotChecked            Slack did not answer who has the rights
 └── LedgerError                 the database failed
     ├── NotRecorded
     │   ├── Conflict
@@ -120,6 +122,10 @@ class NotCancellableNow(NotAllowed):
     """This restore job cannot be cancelled any more. Nothing was done."""
 
 
+class RequesterLostRight(NotAllowed):
+    """The person who asked may not ask for this any more, so it cannot be carried out."""
+
+
 class StateConflict(CancellationError):
     """The request changed before.
 
@@ -154,6 +160,14 @@ class UnknownProject(CancellationError):
 
 class RateLimitReserved(CancellationError):
     """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the restore job."""  # noqa: E501 - one sentence, shown as it stands
+
+
+class RightsNotChecked(CancellationError):
+    """{why} So it could not be checked who may do this, and nothing was done."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__()
 
 
 class LedgerError(CancellationError):

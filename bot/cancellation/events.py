@@ -17,6 +17,9 @@ class EventName(StrEnum):
 
     CREATED = "request:created"  #: recorded; the detail holds what was shown
     APPROVAL_GIVEN = "request:approval_given"  #: an approval that did not complete the quorum
+    APPROVAL_VOIDED = "request:approval_voided"  #: the approver in the detail lost the right
+    APPROVALS_RAISED = "request:approvals_raised"  #: the policy requires more approvals by now
+    AWAITING = "request:awaiting"  #: waits for approvals again, after a run or a retry
     APPROVED = "request:approved"  #: the quorum is complete, or no approval was required
     DENIED = "request:denied"  #: an approver denied it
     WITHDRAWN = "request:withdrawn"  #: the requester withdrew it
@@ -24,6 +27,7 @@ class EventName(StrEnum):
     RETRIED = "request:retried"  #: a person retried a failed request
     CLAIMED = "request:cancelling"  #: a runner claimed it
     TAKEN_OVER = "request:taken_over"  #: another runner claimed it after the lease ran out
+    CHECK_FAILED = "request:check_failed"  #: Slack did not answer who has the rights
     CANCEL_SENT = "atlas:cancel_sent"  #: recorded before each DELETE
     CANCEL_ANSWERED = "atlas:cancel_answered"  #: Atlas's answer, or that none came
     CANCELLED = "request:cancelled"  #: Atlas's read-back shows it

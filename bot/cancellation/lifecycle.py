@@ -31,14 +31,22 @@ class State(StrEnum):
         return self not in OPEN
 
 
-#: The allowed transitions; a person may retry a failed request.
+#: The allowed transitions. A person may retry a failed request; a run whose policy no longer holds
+#: returns its request to the approvers.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
     State.APPROVED: frozenset({State.CANCELLING}),
     State.CANCELLING: frozenset(
-        {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
+        {
+            State.CANCELLED,
+            State.OVER,
+            State.REFUSED,
+            State.CHANGED,
+            State.FAILED,
+            State.AWAITING,
+        }
     ),
-    State.FAILED: frozenset({State.APPROVED}),
+    State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
 }
 
 #: The states that block a second request for the same job.
@@ -185,6 +193,7 @@ class Request:
     changed_at: datetime
     expires_at: datetime
     approvals: tuple[Approval, ...] = ()
+    voided: tuple[str, ...] = ()
     sent: DeleteAttempts = DeleteAttempts()
     outcome: Outcome = Outcome()
     card: Card | None = None

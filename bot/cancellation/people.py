@@ -42,8 +42,11 @@ class People:
     everyone: bool = False
 
     def __contains__(self, person: object) -> bool:
-        """Whether the person is listed by id, or is a full member that a group or `*` covers."""
-        if not isinstance(person, Person):
+        """Whether the person is listed by id, or is a full member that a group or `*` covers.
+
+        A deactivated account is in no set, even where its id is listed.
+        """
+        if not isinstance(person, Person) or person.kind is Kind.DEACTIVATED:
             return False
         if person.id in self.users:
             return True

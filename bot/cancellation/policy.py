@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,8 +17,10 @@ from bot.cancellation.errors import (
     NotTheRequester,
     OwnRequest,
     ReasonMissing,
+    RequesterLostRight,
     TooFewApprovers,
 )
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
@@ -103,10 +106,15 @@ def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
 
 
 def may_approve_once(
-    approved_by: frozenset[str], person: Person, approvers: People | None = None
+    request: Request, person: Person, approvers: People | None = None
 ) -> NotAllowed | None:
-    """Return a refusal if `person` has approved before: each person counts once."""
-    return AlreadyApproved(ask=approvers) if person.id in approved_by else None
+    """Return a refusal if `person` has approved before: each person counts once.
+
+    With all approvals there, the request waits because its requester had lost the right: then a
+    second click lets it run again.
+    """
+    again = person.id in request.approved_by and request.approvals_missing > 0
+    return AlreadyApproved(ask=approvers) if again else None
 
 
 def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
@@ -145,3 +153,48 @@ def check_enough_approvers(
     if len(able) < policy.approvals:
         return TooFewApprovers(needed=policy.approvals, able=len(able))
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the current policy says about a request and its stored approvals.
+
+    Attributes:
+        refusal: why the requester may not request this any more, or None.
+        voided: the user ids of approvers who may not approve it any more.
+        approvals_needed: the number when it was asked or the current one, whichever is higher.
+        approvals_missing: how many are missing without the voided ones.
+    """
+
+    refusal: RequesterLostRight | None
+    voided: frozenset[str]
+    approvals_needed: int
+    approvals_missing: int
+
+    @property
+    def allows_delete(self) -> bool:
+        return self.refusal is None and self.approvals_missing == 0
+
+
+def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Judgement:
+    """Judge a request again by the current policy.
+
+    Args:
+        policy: the current policy of the project.
+        request: the request with its stored approvals.
+        people: the requester and the approvers as Slack has them now. An approval of anyone else
+            was recorded after they were read, and so was judged a moment ago.
+    """
+    lost = may_request(policy, people[request.requester])
+    voided = {
+        user
+        for user in request.approved_by & people.keys()
+        if may_decide(policy, request.requester, people[user])
+    }
+    needed = max(policy.approvals, request.approvals_needed)
+    return Judgement(
+        refusal=RequesterLostRight(ask=policy.requesters) if lost else None,
+        voided=frozenset(voided),
+        approvals_needed=needed,
+        approvals_missing=max(0, needed - len(request.approved_by - voided)),
+    )

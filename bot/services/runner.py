@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -11,15 +12,23 @@ from itertools import chain, repeat
 import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasRejected, AtlasUnavailable, RestoreJob
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State, Step, next_step
+from bot.cancellation.policy import Judgement
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.services.projects import Projects
+from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds before each GET after a DELETE; the first one follows at once.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+#: Seconds before each further check of rights while Slack does not answer.
+CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+#: Seconds without an answer from Slack after which the requester is told.
+CHECK_REPORT_DELAY = 10.0
 
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.
@@ -40,6 +49,7 @@ UNKNOWN_PROJECT = (
 ENDED_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
 ENDED_OTHERWISE = "The restore job ended by other means ({state})."
 ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
+APPROVALS_VOID = "Nothing was sent: by the current policy, approvals are missing."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 log = structlog.get_logger(__name__)
@@ -51,6 +61,7 @@ class RunResult:
 
     state: State
     outcome: Outcome
+    judgement: Judgement | None = None  # why the request waits for approvals again
 
 
 class Run:
@@ -60,6 +71,7 @@ class Run:
         request: the request, as it was claimed.
         atlas: the client of its project.
         store: records each DELETE and its answer under the lease.
+        rights: judges the request before each DELETE.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class Run:
         request: Request,
         atlas: AtlasClient,
         store: LeaseStore,
+        rights: RightsCheck,
         *,
         timings: Timings,
         sleep: Callable[[float], Awaitable[None]],
@@ -75,16 +88,23 @@ class Run:
         self.request = request
         self._atlas = atlas
         self._store = store
+        self._rights = rights
         self._sleep = sleep
         self._monotonic = monotonic
+        self._run_timeout = timings.run_timeout
         self._deadline = monotonic() + timings.run_timeout
         self._final_read_timeout = timings.final_read_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
+        self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
+        self._report_check_at: float | None = None
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self._retry_at = monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> RunResult:
         """GET the job; DELETE it while it matches what was shown; repeat until the result is known.
+
+        Before each DELETE the requester and the approvals are judged by the current policy. While
+        Slack does not answer, nothing is sent and the job is read again.
 
         Raises:
             CancellationError: another runner holds the request, or the database does not answer.
@@ -99,6 +119,13 @@ class Run:
             if result := self._result(step, job):
                 return result
             if step is Step.SEND:
+                try:
+                    judgement = await self._rights.judge(self.request)
+                except RightsNotChecked as error:
+                    await self._wait_for_slack(error)
+                    continue
+                if not judgement.allows_delete:
+                    return result_of_judgement(judgement)
                 await self._send_delete()
             await self._wait_before_read()
 
@@ -136,6 +163,17 @@ class Run:
             answer = {"status": accepted.status, "code": None}
         self.request = await self._store.record_delete_answer(self.request, sent, answer)
 
+    async def _wait_for_slack(self, error: RightsNotChecked) -> None:
+        """Wait for the next check of rights; report a lasting failure once."""
+        now = self._monotonic()
+        if self._report_check_at is None:
+            self._report_check_at = now + CHECK_REPORT_DELAY
+        elif self._report_check_at <= now:
+            self._report_check_at = math.inf
+            await self._store.record_check_failed(self.request, str(error))
+        await self._sleep(next(self._check_backoff))
+        self._deadline = self._monotonic() + self._run_timeout  # Atlas is not to blame
+
     async def _wait_before_read(self) -> None:
         """Wait for the backoff, or for Atlas's Retry-After if that ends before the deadline."""
         now = self._monotonic()
@@ -157,6 +195,12 @@ def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResu
         case Step.SEND | Step.WAIT:
             return None
     return RunResult(state=State(step.value), outcome=Outcome(sentence=sentence))
+
+
+def result_of_judgement(judgement: Judgement) -> RunResult:
+    """Return the result of a run that the current policy does not allow (pure)."""
+    sentence = f"{NOTHING_DONE} {judgement.refusal}" if judgement.refusal else APPROVALS_VOID
+    return RunResult(state=State.AWAITING, outcome=Outcome(sentence=sentence), judgement=judgement)
 
 
 def result_of_failed_read(
@@ -200,6 +244,7 @@ class Runner:
     Args:
         store: claims and settles requests.
         projects: the projects with their Atlas clients.
+        rights: judges each request before its DELETE.
         on_change: called after each run, so that its outcome is posted at once.
         tracer: opens a trace around each run.
         timings: the timeouts of a run, and the interval of renewals.
@@ -209,6 +254,7 @@ class Runner:
         self,
         store: LeaseStore,
         projects: Projects,
+        rights: RightsCheck,
         *,
         on_change: Callable[[], None] = lambda: None,
         tracer: RequestTracer = bind_to_log,
@@ -218,6 +264,7 @@ class Runner:
     ) -> None:
         self._store = store
         self._projects = projects
+        self._rights = rights
         self._on_change = on_change
         self._tracer = tracer
         self._timings = timings
@@ -281,12 +328,13 @@ class Runner:
             request,
             project.atlas,
             self._store,
+            self._rights,
             timings=self._timings,
             sleep=self._sleep,
             monotonic=self._monotonic,
         )
         result = await run.execute()
-        await self._store.settle(run.request, result.state, result.outcome)
+        await self._store.settle(run.request, result.state, result.outcome, result.judgement)
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:

@@ -16,10 +16,11 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Judgement, Policy
 from bot.cancellation.request_context import new_request_id
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.audit_log import History
 from bot.storage.request_store import RequestStore
@@ -72,6 +73,7 @@ class CancellationService:
         requests: RequestStore,
         projects: Projects,
         runner: Runner,
+        rights: RightsCheck,
         *,
         finder: JobFinder,
         history: History,
@@ -81,6 +83,7 @@ class CancellationService:
     ) -> None:
         self._requests = requests
         self._runner = runner
+        self._rights = rights
         self._now = now
         self._new_id = new_id
         self._on_change = on_change
@@ -131,22 +134,29 @@ class CancellationService:
         return self._changed(await self._requests.create(request, submission.person))
 
     async def approve(self, request_id: str, person: Person) -> Request:
-        """Record one approval.
+        """Record one approval; the requester and the earlier approvals are judged again.
 
         Raises:
             NotAllowed: the policy refuses it.
+            RightsNotChecked: Slack did not answer who has the rights.
             StateConflict: the request changed before.
             RequestNotFound: the database has no such request.
             LedgerError: the database did not answer, or refused the write.
         """
+        people = await self._rights.people_of(await self._requests.get(request_id))
+
+        def judge(request: Request) -> Judgement:
+            return rules.judge(self._project(request.ref.project_id).policy, request, people)
 
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
-            return rules.may_decide(policy, request.requester, person) or rules.may_approve_once(
-                request.approved_by, person, policy.approvers
+            return (
+                rules.may_decide(policy, request.requester, person)
+                or rules.may_approve_once(request, person, policy.approvers)
+                or judge(request).refusal
             )
 
-        return self._changed(await self._requests.approve(request_id, person, check))
+        return self._changed(await self._requests.approve(request_id, person, check, judge))
 
     async def deny(self, request_id: str, person: Person, reason: str) -> Request:
         """End a waiting request as denied; raises as `approve` does."""
@@ -168,9 +178,11 @@ class CancellationService:
 
     async def retry(self, request_id: str, person: Person) -> Request:
         """Start a failed request again; raises as `approve` does, and `JobAlreadyRequested`."""
+        people = await self._rights.people_of(await self._requests.get(request_id))
 
         def check(request: Request) -> NotAllowed | None:
-            return rules.may_retry(self._project(request.ref.project_id).policy, person)
+            policy = self._project(request.ref.project_id).policy
+            return rules.may_retry(policy, person) or rules.judge(policy, request, people).refusal
 
         return self._changed(await self._requests.retry(request_id, person, check))
 

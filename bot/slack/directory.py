@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import NotAllowed, UnknownProject
+from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
-from bot.slack.client import Identity
+from bot.slack.client import Identity, code_of
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 from bot.slack.payloads import Actor
 
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 #: Seconds for which an answer is reused: Slack allows 20 calls a minute for groups.
 MAX_AGE = 60.0
+
+#: Seconds for which an answer counts as current: a click and its run, or many runs, share one.
+CURRENT_MAX_AGE = 1.0
 
 #: Seconds to wait for an answer; the click itself must be acked within 3.
 LOOKUP_TIMEOUT = 2.0
@@ -43,6 +47,9 @@ REASONS: Mapping[str, str] = {
 
 #: The codes for a user who is not in the workspace.
 UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
+
+#: The codes for a group that does not exist.
+UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
@@ -128,6 +135,53 @@ class Directory:
         if refusal := rules.may_use_channel(policy, channel):
             return refusal
         return rules.may_request(policy, await self.person(actor, policy.requesters))
+
+    async def current_people(
+        self, users: Collection[str], groups: Collection[str]
+    ) -> dict[str, Person]:
+        """Return people as Slack has them now, also those who are named by id.
+
+        A cached answer does not count, not even at Slack's rate limit.
+
+        Raises:
+            RightsNotChecked: Slack did not answer.
+        """
+        since = self._clock() - CURRENT_MAX_AGE
+        try:
+            kinds, members = await asyncio.gather(
+                asyncio.gather(*(self._current_kind(user, since) for user in users)),
+                asyncio.gather(*(self._current_members(group, since) for group in groups)),
+            )
+        except CALL_ERRORS as error:
+            raise RightsNotChecked(_directory_error(error).why) from error
+        in_groups = dict(zip(groups, members, strict=True))
+        return {
+            user: Person(
+                id=user,
+                team=self._identity.team,
+                kind=kind,
+                groups=frozenset(group for group, ids in in_groups.items() if user in ids),
+            )
+            for user, kind in zip(users, kinds, strict=True)
+        }
+
+    async def _current_kind(self, user: str, since: float) -> Kind:
+        try:
+            return await self._kinds.get(user, max_age=MAX_AGE, timeout=self._timeout, since=since)
+        except SlackApiError as error:
+            if code_of(error) in UNKNOWN_USER:
+                return Kind.DEACTIVATED  # a user that is gone has no rights
+            raise
+
+    async def _current_members(self, group: str, since: float) -> frozenset[str]:
+        try:
+            return await self._members.get(
+                group, max_age=MAX_AGE, timeout=self._timeout, since=since
+            )
+        except SlackApiError as error:
+            if code_of(error) in UNKNOWN_GROUP:
+                return frozenset()  # a group that is gone has no members
+            raise
 
     async def _outsider(self, actor: Actor, people: People) -> Person:
         # A payload could combine the id of a member with another team: Slack's team must match.

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.cancellation.policy import Judgement
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.unit_of_work import Store, UnitOfWork
@@ -124,10 +125,35 @@ class LeaseStore(Store):
 
         return await self._write(work)
 
-    async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
-        """End a run; raises `AlreadyHandled` if another runner has the lease."""
+    async def record_check_failed(self, request: Request, why: str) -> None:
+        """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
+
+        def work(uow: UnitOfWork) -> None:
+            held = self._update_held(request.id, {"changed_at": uow.now})
+            updated = uow.update(request.id, held)
+            uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
+
+        await self._write(work)
+
+    async def settle(
+        self,
+        request: Request,
+        state: State,
+        outcome: Outcome,
+        judgement: Judgement | None = None,
+    ) -> Request:
+        """End a run; raises `AlreadyHandled` if another runner has the lease.
+
+        Args:
+            request: the request.
+            state: its next state.
+            outcome: what happened.
+            judgement: why the request waits for approvals again, if it does.
+        """
 
         def work(uow: UnitOfWork) -> Request:
+            if judgement:
+                uow.apply_judgement(request, judgement)
             return uow.transition(
                 request,
                 State.CANCELLING,

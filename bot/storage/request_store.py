@@ -19,6 +19,7 @@ from bot.cancellation.errors import (
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
+from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
@@ -77,13 +78,29 @@ class RequestStore(Store):
             self._on_state_entered(created.state)
         return created
 
-    async def approve(self, request_id: str, person: Person, check: Check) -> Request:
-        """Record an approval; the last one needed lets the request run."""
+    async def approve(
+        self,
+        request_id: str,
+        person: Person,
+        check: Check,
+        judge: Callable[[Request], Judgement],
+    ) -> Request:
+        """Record an approval; the last one needed lets the request run.
+
+        Args:
+            request_id: the request.
+            person: the person who approves.
+            check: refuses the decision.
+            judge: judges the requester and the earlier approvals again.
+        """
 
         def work(uow: UnitOfWork) -> Request:
             request = _lock_awaiting(uow, request_id, check)
+            request = uow.apply_judgement(request, judge(request))
+            uow.execute(request_queries.delete_approvals(request.id, person.id))  # a voided one
             uow.execute(request_queries.new_approval(request.id, person.id, uow.now))
-            if request.approvals_missing > 1:
+            others = request.approved_by - {person.id}
+            if request.approvals_needed - len(others) > 1:
                 uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
                 return uow.get(request_id)
             return uow.transition(request, State.AWAITING, State.APPROVED, actor=person)

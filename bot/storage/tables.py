@@ -121,6 +121,7 @@ approvals = Table(
     Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
     Column("user", Text, primary_key=True),
     Column("at", Instant, nullable=False),
+    Column("voided_at", Instant),  # when the approver was found to have lost the right
 )
 
 audit_events = Table(
@@ -241,12 +242,14 @@ def request_to_row(request: Request) -> dict[str, Any]:
 
 def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: ANN401 - a database row
     """Build a request from its row and the rows of its approvals."""
+    given = list(approvals)
     return Request(
         **{name: getattr(row, name) for name in _SAME},
         state=State(row.state),
         ref=JobRef(row.project_id, row.cluster_name, row.job_id),
         shown=shown_from_json(json.loads(row.shown)),
-        approvals=tuple(Approval(user=each.user, at=each.at) for each in approvals),
+        approvals=tuple(Approval(user=a.user, at=a.at) for a in given if not a.voided_at),
+        voided=tuple(a.user for a in given if a.voided_at),
         sent=DeleteAttempts(
             count=row.delete_count, accepted=row.delete_accepted, unknown=row.delete_unknown
         ),

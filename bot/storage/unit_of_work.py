@@ -20,6 +20,7 @@ from bot.cancellation.errors import AlreadyHandled, RequestNotFound
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
+from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind, message_id
 from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
@@ -179,6 +180,18 @@ class UnitOfWork:
         name = EventName.entering(state)
         self.record_and_notify(entered, name, actor=actor, detail=detail, notify=notify)
         return entered
+
+    def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
+        """Void the approvals that no longer count, and raise the number of required ones."""
+        for user in sorted(judgement.voided):
+            self.execute(request_queries.void_approval(request.id, user, self.now))
+            self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
+        if judgement.approvals_needed > request.approvals_needed:
+            needed = judgement.approvals_needed
+            self.execute(request_queries.raise_approvals(request.id, needed))
+            detail = {"approvals_needed": needed}
+            self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
+        return self.get(request.id)
 
     def record_and_notify(
         self,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
+from bot.cancellation.policy import Judgement
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 JOB_ID = "5b622f7087d9d6039fafe03f"
@@ -27,6 +31,21 @@ SHOWN = JobFingerprint(
 )
 
 _numbers = count(1)
+
+
+async def resolve_members(users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
+    """A Slack in which each user is a full member, and in every group."""
+    return {user: Person(id=user, team=RINA.team, groups=frozenset(groups)) for user in users}
+
+
+def keep_all(request: Request) -> Judgement:
+    """Judge that everything still counts."""
+    return Judgement(
+        refusal=None,
+        voided=frozenset(),
+        approvals_needed=request.approvals_needed,
+        approvals_missing=request.approvals_missing,
+    )
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, insert, select
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import tables
@@ -19,17 +20,18 @@ from bot.storage.database import Database
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
-from tests.support.domain import PROJECT_ID, Clock, a_job
+from tests.support.domain import PROJECT_ID, Clock, a_job, resolve_members
 from tests.support.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from sqlalchemy import Connection
 
     from bot.cancellation.lifecycle import Request
+    from bot.cancellation.people import Person
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class ServiceOnSqlite:
 
     Attributes:
         atlas: the API of each project, by its id. The first project has one job, `JOB_ID`.
+        people: who is not a full member in every group, by user id.
         clock: stands at noon, the time of the requests in `tests.support.domain`.
     """
 
@@ -92,16 +95,23 @@ class ServiceOnSqlite:
             for each, name in zip(ids, names, strict=True)
         )
         self.clock = Clock()
+        self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(_new_database(directory))
         self.service = CancellationService(
             RequestStore(self.database, self.clock),
             self.projects,
             self.runs,
+            RightsCheck(self.projects, self._resolve),
             finder=JobFinder(self.projects),
             history=History(self.database, self.clock),
             now=self.clock,
         )
+
+    async def _resolve(self, users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
+        return await resolve_members(users, groups) | {
+            user: self.people[user] for user in users if user in self.people
+        }
 
     async def insert(self, request: Request) -> Request:
         """Write a request in any state, without its history."""

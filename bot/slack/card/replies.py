@@ -60,6 +60,23 @@ def _approved(post: RequestPost) -> str:
     )
 
 
+def _voided(post: RequestPost) -> str:
+    who = mrkdwn.person(str(post.detail.get("user") or ""))
+    return f":warning: The approval of {who} counts no longer: {who} may not approve any more."
+
+
+def _raised(post: RequestPost) -> str:
+    needed = post.detail.get("approvals_needed")
+    return f":warning: The policy requires {needed} approval(s) by now."
+
+
+def _waits_again(post: RequestPost) -> str:
+    missing = post.request.approvals_missing
+    waits = f"The request waits. {missing} more approval(s) needed." if missing else "It waits."
+    job = mrkdwn.summary(post.request)
+    return f":hourglass_flowing_sand: {job} was not cancelled.{_sentence(post)}\n{waits}"
+
+
 def _retried(post: RequestPost) -> str:
     return f":repeat: {mrkdwn.person(post.actor)} started another try."
 
@@ -101,7 +118,15 @@ ASK_AGAIN = "To ask again, type `/cancel-restore`."
 RENDERERS: Mapping[EventName, Render] = {
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
+    EventName.APPROVAL_VOIDED: _voided,
+    EventName.APPROVALS_RAISED: _raised,
+    EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
+    EventName.CHECK_FAILED: _outcome(
+        ":warning: {to}: nothing was sent for {job}.",
+        "The bot keeps trying, until the job has ended.",
+        ran=True,
+    ),
     EventName.CANCELLED: _cancelled,
     EventName.DENIED: _outcome(":no_entry_sign: {to}: denied{by}. Nothing was done to {job}."),
     EventName.WITHDRAWN: _outcome(

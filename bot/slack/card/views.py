@@ -66,6 +66,8 @@ def _approvals(request: Request, approvers: People | None) -> list[Block]:
         return []
     given = mrkdwn.approved_by(request) or "nobody yet"
     lines = [f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"]
+    if request.voided:
+        lines.append(f"*Counts no longer* {mrkdwn.join(map(mrkdwn.person, request.voided))}")
     if request.state is State.AWAITING:
         lines += _missing(request, approvers)
     return [blockkit.section("\n".join(lines))]

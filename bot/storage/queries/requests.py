@@ -191,6 +191,26 @@ def new_approval(request_id: str, user: str, at: datetime) -> Insert:
     return insert(approvals).values(request=request_id, user=user, at=at)
 
 
+def delete_approvals(request_id: str, *users: str) -> Delete:
+    """Delete the approvals of these users, or all."""
+    of_users = [approvals.c.user.in_(users)] if users else []
+    return delete(approvals).where(approvals.c.request == request_id, *of_users)
+
+
+def void_approval(request_id: str, user: str, at: datetime) -> Update:
+    """Mark an approval as one that no longer counts."""
+    return (
+        update(approvals)
+        .where(approvals.c.request == request_id, approvals.c.user == user)
+        .values(voided_at=at)
+    )
+
+
+def raise_approvals(request_id: str, needed: int) -> Update:
+    """Set the number of required approvals."""
+    return update(requests).where(requests.c.id == request_id).values(approvals_needed=needed)
+
+
 def lock_head(request_id: str) -> Select[Any]:
     """Read the head of a request's chain, and lock it."""
     return select(*_HEAD).where(requests.c.id == request_id).with_for_update()

@@ -18,7 +18,7 @@ from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
-from tests.support.domain import ABE, ADA, RINA, a_waiting_request
+from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
 from tests.support.process import Ran, invoke, run_command
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def record(tmp_path: Path) -> Path:
     leases = LeaseStore(database, now, "runner-1")
     cancelled = a_waiting_request(id="first", reason="=HYPERLINK(1)", expires_at=later)
     await ledger.create(cancelled, RINA)
-    await ledger.approve("first", ADA, lambda _request: None)
+    await ledger.approve("first", ADA, lambda _request: None, keep_all)
     claimed = await leases.claim("first")
     assert claimed
     await leases.record_delete_sent(claimed)

@@ -10,9 +10,10 @@ import pytest
 
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
+from bot.cancellation.policy import Judgement
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
-from tests.support.domain import RINA, Clock, a_request, a_waiting_request
+from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
@@ -175,3 +176,58 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(
 
     with pytest.raises(AlreadyHandled):
         await sending
+
+
+async def test_voided_approval_returns_the_request_to_its_approvers(
+    ledger: RequestStore, leases: LeaseStore, record: AuditLog
+) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    running = await leases.claim(request.id)
+    assert running
+    judgement = Judgement(
+        refusal=None, voided=frozenset({ADA.id}), approvals_needed=2, approvals_missing=2
+    )
+
+    waiting = await leases.settle(running, State.AWAITING, Outcome(sentence="why"), judgement)
+
+    assert (waiting.state, waiting.approved_by) == (State.AWAITING, frozenset())
+    assert (waiting.voided, waiting.approvals_needed) == ((ADA.id,), 2)
+    assert await leases.list_runnable() == []
+    assert [line.event async for line in record.events(request=request.id)][-3:] == [
+        "request:approval_voided", "request:approvals_raised", "request:awaiting",
+    ]  # fmt: skip
+    assert await record.verify() == []
+
+
+async def test_voided_approver_may_approve_again(
+    ledger: RequestStore, leases: LeaseStore, record: AuditLog
+) -> None:
+    request = await ledger.create(a_waiting_request(), RINA)
+    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    running = await leases.claim(request.id)
+    assert running
+    judgement = Judgement(
+        refusal=None, voided=frozenset({ADA.id}), approvals_needed=1, approvals_missing=1
+    )
+    await leases.settle(running, State.AWAITING, Outcome(), judgement)
+
+    again = await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+
+    assert again.state is State.APPROVED
+    assert again.approved_by == {ADA.id}
+    assert not again.voided
+    assert await record.verify() == []
+
+
+async def test_failed_check_is_recorded_only_by_the_holder(
+    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, record: AuditLog
+) -> None:
+    request = await claimed(ledger, leases)
+
+    with pytest.raises(AlreadyHandled):
+        await other.record_check_failed(request, "Slack is away.")
+    await leases.record_check_failed(request, "Slack is away.")
+
+    events = [line.event async for line in record.events(request=request.id)]
+    assert events.count("request:check_failed") == 1

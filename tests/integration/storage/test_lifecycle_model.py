@@ -48,7 +48,7 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, posts, requests
 from bot.timings import Timings
-from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref
+from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -198,7 +198,7 @@ class LifeCycle(RuleBasedStateMachine):
         def check(request: Request) -> AlreadyApproved | None:
             return AlreadyApproved() if person.id in request.approved_by else None
 
-        answer = self.tries(self.ledger.approve(request_id, person, check))
+        answer = self.tries(self.ledger.approve(request_id, person, check, keep_all))
         if self._too_late(answer, held, State.AWAITING):
             return
         if person.id in held.approved_by:

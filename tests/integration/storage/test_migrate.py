@@ -34,7 +34,7 @@ from bot.storage.migrate import (
 from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
-from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request, keep_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -224,7 +224,7 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
     await ensure_current(database_url)
 
     requests = RequestStore(empty, Clock(NOON))
-    approved = await requests.approve("old", RINA, lambda _request: None)
+    approved = await requests.approve("old", RINA, lambda _request: None, keep_all)
     assert approved.state is State.APPROVED
     assert await AuditLog(empty).verify() == []
 

@@ -9,7 +9,7 @@ from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.outbox_store import LEASE
 from bot.storage.queries import outbox as outbox_queries
-from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request
+from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.pauses import pause
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def test_posts_of_a_request_wait_for_its_card(
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
     (card,) = await claim(outbox)
-    await ledger.approve(request.id, ADA, lambda _request: None)
+    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
     assert await claim(outbox) == []
 
     await outbox.mark_sent(card, "C0OPS", "1.1")
@@ -82,7 +82,7 @@ async def test_post_has_the_request_as_it_is_when_claimed(
     ledger: RequestStore, outbox: OutboxStore
 ) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
-    await ledger.approve(request.id, ADA, lambda _request: None)
+    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
 
     (card,) = await claim(outbox)
 
@@ -169,7 +169,7 @@ async def test_dropped_post_is_audited_and_blocks_no_other(
     ledger: RequestStore, outbox: OutboxStore, record: AuditLog
 ) -> None:
     card = await post_card(ledger, outbox)
-    await ledger.approve(card.request.id, ADA, lambda _request: None)
+    await ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
     reply, edit = await claim(outbox)
 
     await outbox.drop(edit, "message_not_found")

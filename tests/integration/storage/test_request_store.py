@@ -18,7 +18,17 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.policy import may_approve_once
-from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_request, a_waiting_request, job_ref
+from tests.support.domain import (
+    ABE,
+    ADA,
+    NOON,
+    RINA,
+    Clock,
+    a_request,
+    a_waiting_request,
+    job_ref,
+    keep_all,
+)
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
@@ -118,8 +128,8 @@ async def test_first_of_two_approvals_is_recorded_and_the_second_approves(
 ) -> None:
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
-    once = await ledger.approve(request.id, ADA, anybody)
-    twice = await ledger.approve(request.id, ABE, anybody)
+    once = await ledger.approve(request.id, ADA, anybody, keep_all)
+    twice = await ledger.approve(request.id, ABE, anybody, keep_all)
 
     assert (once.state, once.approved_by) == (State.AWAITING, frozenset({ADA.id}))
     assert (twice.state, twice.approved_by) == (State.APPROVED, frozenset({ADA.id, ABE.id}))
@@ -137,7 +147,8 @@ async def test_concurrent_approvals_of_two_people_complete_the_quorum(
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     await asyncio.gather(
-        ledger.approve(request.id, ADA, anybody), ledger.approve(request.id, ABE, anybody)
+        ledger.approve(request.id, ADA, anybody, keep_all),
+        ledger.approve(request.id, ABE, anybody, keep_all),
     )
 
     assert (await ledger.get(request.id)).state is State.APPROVED
@@ -147,10 +158,11 @@ async def test_concurrent_approvals_of_one_person_count_once(ledger: RequestStor
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
-        return may_approve_once(now.approved_by, ADA)
+        return may_approve_once(now, ADA)
 
     results = await asyncio.gather(
-        *(ledger.approve(request.id, ADA, again) for _ in range(5)), return_exceptions=True
+        *(ledger.approve(request.id, ADA, again, keep_all) for _ in range(5)),
+        return_exceptions=True,
     )
 
     assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
@@ -161,7 +173,7 @@ async def test_refused_decision_changes_nothing(ledger: RequestStore, record: Au
     request = await ledger.create(a_waiting_request(), RINA)
 
     with pytest.raises(NotAllowed):
-        await ledger.approve(request.id, RINA, lambda _request: AlreadyApproved())
+        await ledger.approve(request.id, RINA, lambda _request: AlreadyApproved(), keep_all)
 
     assert await ledger.get(request.id) == request
     assert await names(record, request) == ["request:created"]
@@ -181,7 +193,7 @@ async def test_decision_after_the_end_raises_with_the_ended_request(ledger: Requ
     await ledger.deny(request.id, ADA, "no", anybody)
 
     with pytest.raises(AlreadyHandled) as late:
-        await ledger.approve(request.id, ABE, anybody)
+        await ledger.approve(request.id, ABE, anybody, keep_all)
 
     assert late.value.request.state is State.DENIED
     assert late.value.request.outcome.by == ADA.id
@@ -192,7 +204,7 @@ async def test_approval_at_the_expiry_is_refused(ledger: RequestStore, clock: Cl
     clock.forward(5)
 
     with pytest.raises(RequestExpired):
-        await ledger.approve(request.id, ADA, anybody)
+        await ledger.approve(request.id, ADA, anybody, keep_all)
 
 
 async def test_waiting_request_expires(

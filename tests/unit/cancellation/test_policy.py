@@ -13,14 +13,17 @@ from bot.cancellation.errors import (
     NotTheRequester,
     OwnRequest,
     ReasonMissing,
+    RequesterLostRight,
     TooFewApprovers,
 )
+from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import (
     Policy,
     check_enough_approvers,
     check_reason,
     check_typed_name,
+    judge,
     may_approve_once,
     may_decide,
     may_deny,
@@ -29,6 +32,7 @@ from bot.cancellation.policy import (
     may_use_channel,
     may_withdraw,
 )
+from tests.support.domain import NOON, a_request
 
 RINA = Person(id="U0RINA", team="T1")
 ADA = Person(id="U0ADA", team="T1", groups=frozenset({"S0APPROVE"}))
@@ -54,11 +58,13 @@ def test_group_grants_rights_to_full_members_only(kind: Kind) -> None:
     assert isinstance(may_decide(policy, RINA.id, person), NotAnApprover)
 
 
-@pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
-def test_user_listed_by_id_has_the_right(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [*Kind])
+def test_user_listed_by_id_has_the_right_unless_deactivated(kind: Kind) -> None:
     policy = Policy(requesters=People(users=frozenset({"U0GUS"})))
 
-    assert may_request(policy, Person(id="U0GUS", team="T9", kind=kind)) is None
+    refusal = may_request(policy, Person(id="U0GUS", team="T9", kind=kind))
+
+    assert (refusal is None) is (kind is not Kind.DEACTIVATED)
 
 
 def test_refusal_has_the_people_who_may() -> None:
@@ -68,7 +74,7 @@ def test_refusal_has_the_people_who_may() -> None:
         may_request(Policy(requesters=people), RINA),
         may_decide(Policy(approvers=people), ADA.id, RINA),
         may_decide(Policy(approvers=People(users=frozenset({"U0RINA"}))), RINA.id, RINA),
-        may_approve_once(frozenset({RINA.id}), RINA, people),
+        may_approve_once(approved_by("U0RINA"), RINA, people),
     ]
 
     own = People(users=frozenset({"U0RINA"}))
@@ -90,8 +96,74 @@ def test_self_approval_policy_lets_the_requester_decide() -> None:
 
 
 def test_second_approval_of_a_person_is_refused() -> None:
-    assert isinstance(may_approve_once(frozenset({"U0ADA"}), ADA), AlreadyApproved)
-    assert may_approve_once(frozenset({"U0ABE"}), ADA) is None
+    assert isinstance(may_approve_once(approved_by("U0ADA"), ADA), AlreadyApproved)
+    assert may_approve_once(approved_by("U0ABE"), ADA) is None
+
+
+def test_person_may_approve_again_when_all_approvals_are_there() -> None:
+    assert may_approve_once(approved_by("U0ADA", "U0ABE"), ADA) is None
+
+
+TEAM = People(groups=frozenset({"S0APPROVE"}))
+
+
+def people(*users: str, **changed: Person) -> dict[str, Person]:
+    groups = TEAM.groups
+    return {user: Person(id=user, team="T1", groups=groups) for user in users} | changed
+
+
+def test_entitled_requester_and_approvers_allow_the_delete() -> None:
+    policy = Policy(requesters=TEAM, approvers=TEAM, approvals=2)
+
+    judgement = judge(policy, approved_by("U0ADA", "U0ABE"), people("U0RINA", "U0ADA", "U0ABE"))
+
+    assert judgement.allows_delete
+
+
+@pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
+def test_approval_of_a_person_without_rights_is_voided(kind: Kind) -> None:
+    ada = Person(id="U0ADA", team="T1", kind=kind, groups=TEAM.groups)
+
+    judgement = judge(
+        Policy(approvers=TEAM, approvals=2),
+        approved_by("U0ADA", "U0ABE"),
+        people("U0RINA", "U0ABE", U0ADA=ada),
+    )
+
+    assert judgement.voided == {"U0ADA"}
+    assert judgement.approvals_missing == 1
+    assert not judgement.allows_delete
+
+
+def test_own_approval_is_voided_once_self_approval_is_off() -> None:
+    policy = Policy(approvals=1)
+
+    judgement = judge(policy, approved_by("U0RINA", needed=1), people("U0RINA"))
+
+    assert judgement.voided == {"U0RINA"}
+
+
+def test_requester_without_rights_stops_a_request_without_approvals() -> None:
+    left = Person(id="U0RINA", team="T1")
+
+    judgement = judge(Policy(requesters=TEAM), a_request(), {"U0RINA": left})
+
+    assert isinstance(judgement.refusal, RequesterLostRight)
+    assert not judgement.allows_delete
+
+
+@pytest.mark.parametrize(("then", "now", "needed"), [(1, 2, 2), (2, 1, 2), (0, 1, 1), (1, 0, 1)])
+def test_higher_number_of_approvals_holds(then: int, now: int, needed: int) -> None:
+    request = a_request(approvals_needed=then)
+
+    judgement = judge(Policy(approvals=now), request, people("U0RINA"))
+
+    assert (judgement.approvals_needed, judgement.approvals_missing) == (needed, needed)
+
+
+def approved_by(*users: str, needed: int = 2) -> Request:
+    approvals = tuple(Approval(user=user, at=NOON) for user in users)
+    return a_request(approvals_needed=needed, approvals=approvals)
 
 
 def test_deny_has_the_rules_of_approve() -> None:

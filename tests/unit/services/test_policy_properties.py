@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog, History
@@ -33,7 +35,7 @@ from bot.timings import Timings
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Collection, Iterator
     from datetime import datetime
 
     from bot.atlas import RestoreJob
@@ -77,13 +79,17 @@ class PolicyModel:
     requester: str | None = None
     team: str | None = None
     asked_at: datetime | None = None
+    slack: dict[str, Person] = field(default_factory=dict)  # each person at their last click
     yes: set[str] = field(default_factory=set)
+    ready: bool = False  # approved, so that a run may send a DELETE
     ended: bool = False  # by a no, a withdrawal, or time
     chances: int = 0  # how often a run may send one DELETE
     deletes: int = 0
 
     def may(self, people: People, person: Person) -> bool:
         """Interpret a setting as its documentation does, independently of the policy module."""
+        if person.kind is Kind.DEACTIVATED:
+            return False
         if person.id in people.users:
             return True
         if person.kind is not Kind.MEMBER:
@@ -107,13 +113,24 @@ class PolicyModel:
 
     @property
     def waits(self) -> bool:
-        complete = len(self.yes) >= self.policy.approvals
-        return self.requester is not None and not complete and not self.ended and self.is_in_time
+        return self.requester is not None and not self.ready and not self.ended and self.is_in_time
+
+    @property
+    def still_asked(self) -> bool:
+        """Whether the requester may still ask, as Slack has them now."""
+        assert self.requester is not None
+        return self.may(self.policy.requesters, self.slack[self.requester])
+
+    @property
+    def still_yes(self) -> set[str]:
+        """The approvals that still count, as Slack has their people now."""
+        return {user for user in self.yes if self.may_approve(self.slack[user])}
 
     def delete_is_sent(self, job: RestoreJob) -> None:
         """Assert the main rule at the moment of the DELETE."""
         self.deletes += 1
-        assert len(self.yes) >= self.policy.approvals
+        assert self.still_asked
+        assert len(self.still_yes) >= self.policy.approvals
         assert not self.ended
         assert self.deletes <= self.chances
         assert SHOWN.matches(job)
@@ -122,8 +139,8 @@ class PolicyModel:
 class RecordingRunner(Runner):
     """A runner whose started requests run only when the test says so."""
 
-    def __init__(self, leases: LeaseStore, projects: Projects, **values: Any) -> None:
-        super().__init__(leases, projects, **values)
+    def __init__(self, *stores: Any, **values: Any) -> None:
+        super().__init__(*stores, **values)
         self.started: list[str] = []
 
     def start(self, request_id: str) -> None:
@@ -191,7 +208,12 @@ class Change:
     pass
 
 
-Step = Submit | Approve | Deny | Withdraw | Retry | PassTime | Sweep | Run | Change
+@dataclass(frozen=True, slots=True)
+class ChangePerson:
+    person: Person  # leaves a group, becomes a guest, is deactivated
+
+
+Step = Submit | Approve | Deny | Withdraw | Retry | PassTime | Sweep | Run | Change | ChangePerson
 
 _ids = st.sampled_from(IDS)
 _groups = st.sampled_from([frozenset(GROUPS), frozenset(GROUPS[:1]), frozenset[str]()])
@@ -220,7 +242,8 @@ _policies = st.builds(
     self_approval=st.booleans(),
     approval_ttl=st.just(timedelta(seconds=TTL)),
 )
-_approvals = st.builds(Approve, st.lists(_persons(), min_size=1, max_size=3).map(tuple))
+_different = st.lists(_persons(), min_size=1, max_size=3, unique_by=lambda person: person.id)
+_approvals = st.builds(Approve, _different.map(tuple))
 _steps: st.SearchStrategy[Step] = st.one_of(
     *[_approvals] * 5,
     st.builds(Deny, _persons()),
@@ -231,6 +254,7 @@ _steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(Run, st.booleans()),
     st.builds(Run, st.just(value=False)),
     st.builds(Change),
+    *[st.builds(ChangePerson, _persons())] * 2,
 )
 
 
@@ -283,12 +307,16 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         clock.forward(seconds)
         await asyncio.sleep(0)
 
-    leases = LeaseStore(database, clock, "runner-1")
-    runner = RecordingRunner(leases, projects, sleep=sleep, monotonic=clock.monotonic)
+    async def resolve(users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+        return {user: model.slack[user] for user in users}
+
+    leases, rights = LeaseStore(database, clock, "runner-1"), RightsCheck(projects, resolve)
+    runner = RecordingRunner(leases, projects, rights, sleep=sleep, monotonic=clock.monotonic)
     service = CancellationService(
         store,
         projects,
         runner,
+        rights,
         finder=JobFinder(projects),
         history=History(database, clock),
         now=clock,
@@ -316,12 +344,25 @@ async def _apply(harness: ServiceHarness, step: Step) -> None:
             harness.atlas.limits = limited
             for request_id in [harness.runner.started.pop() for _ in list(harness.runner.started)]:
                 await harness.runner.run(request_id)
+            await _return_to_approvers(harness)
+        case ChangePerson(person):
+            harness.model.slack[person.id] = person
         case Change():
             harness.atlas.snapshot_id = "f" * 24
 
 
+async def _return_to_approvers(harness: ServiceHarness) -> None:
+    """Expect a request back in `awaiting` only where its rights no longer hold."""
+    model = harness.model
+    if model.ready and await _state(harness) is State.AWAITING:
+        assert not (model.still_asked and len(model.still_yes) >= model.policy.approvals)
+        model.yes, model.ready = model.still_yes, False
+
+
 async def _act(harness: ServiceHarness, act: Submit | Approve | Deny | Withdraw | Retry) -> None:
     model = harness.model
+    people = act.people if isinstance(act, Approve) else (act.person,)
+    model.slack |= {person.id: person for person in people}
     match act:
         case Submit(person):
             await _ask(harness, person)
@@ -368,13 +409,18 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
         model.requester, model.team = person.id, person.team
         model.asked_at = model.clock()
         model.chances = 1
+        model.ready = policy.approvals == 0
 
 
 async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
     """Let all click at once: the winner is open, but not how many approvals count."""
     model = harness.model
-    waits, missing = model.waits, model.policy.approvals - len(model.yes)
-    able = {p.id for p in people if waits and model.may_approve(p)} - model.yes
+    waits = model.waits and model.still_asked
+    counted = model.still_yes
+    missing = max(1, model.policy.approvals - len(counted))
+    complete = len(model.yes) >= model.policy.approvals  # back from a run: all may approve again
+    able = {p.id for p in people if waits and model.may_approve(p)}
+    able -= set() if complete else model.yes
     clicks = [harness.service.approve(harness.request_id, person) for person in people]
     answers = await asyncio.gather(*clicks, return_exceptions=True)
     won = [p for p, a in zip(people, answers, strict=True) if not isinstance(a, Exception)]
@@ -383,14 +429,24 @@ async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
 
     assert all(model.may_approve(person) for person in won)
     assert {person.id for person in won} <= able
-    assert len(won) == min(len(able), missing if waits else 0)
-    model.yes |= {person.id for person in won}
+    if complete:
+        assert bool(won) == bool(able)
+    else:
+        assert len(won) == min(len(able), missing if waits else 0)
+    if won:
+        model.yes = counted | {person.id for person in won}
+        model.ready = len(model.yes) >= model.policy.approvals
 
 
 async def _retry(harness: ServiceHarness, person: Person) -> None:
     model = harness.model
     state = await _state(harness)
-    may = state is State.FAILED and model.is_in_time and model.may(model.policy.requesters, person)
+    may = (
+        state is State.FAILED
+        and model.is_in_time
+        and model.still_asked
+        and model.may(model.policy.requesters, person)
+    )
     if await _allowed(harness.service.retry(harness.request_id, person), may=may):
         model.chances += 1
 
@@ -408,11 +464,12 @@ async def _is_consistent(harness: ServiceHarness) -> None:
         assert model.deletes == 0
         return
     events = [line async for line in harness.record.events(request=harness.request_id)]
-    given = {
-        line.actor
-        for line in events
-        if line.event in ("request:approval_given", "request:approved") and line.actor
-    }
+    given: set[str | None] = set()
+    for line in events:
+        if line.event in ("request:approval_given", "request:approved") and line.actor:
+            given.add(line.actor)
+        if line.event == "request:approval_voided":
+            given.remove(json.loads(line.detail)["user"])
 
     assert given == model.yes
     assert await harness.record.verify() == []
@@ -424,6 +481,6 @@ async def _is_consistent(harness: ServiceHarness) -> None:
 def _possible(model: PolicyModel) -> set[State]:
     if model.ended:
         return {State.DENIED, State.WITHDRAWN}
-    if len(model.yes) < model.policy.approvals:
+    if not model.ready:
         return {State.AWAITING, State.EXPIRED}
     return {State.CANCELLED, State.CHANGED, State.FAILED}

@@ -20,13 +20,16 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
-from bot.cancellation.errors import AlreadyHandled, NotRecorded
-from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.cancellation.policy import Policy
+from bot.cancellation.errors import AlreadyHandled, NotRecorded, RightsNotChecked
+from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
+from bot.cancellation.people import EVERYONE, Kind, People, Person
+from bot.cancellation.policy import Judgement, Policy
 from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
+    APPROVALS_VOID,
     CONFIRMED,
     ENDED_BEFORE,
     MAX_CONCURRENT_RUNS,
@@ -36,10 +39,10 @@ from bot.services.runner import (
 )
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
-from tests.support.domain import PROJECT_ID, Clock, a_job, a_request
+from tests.support.domain import NOON, PROJECT_ID, Clock, a_job, a_request, resolve_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from bot.atlas import JobRef, RestoreJob
 
@@ -95,6 +98,7 @@ class FakeLeaseStore(LeaseStore):
     held_by_another: bool = False
     unavailable: bool = False
     released: str | None = None
+    judgement: Judgement | None = None
 
     async def claim(self, request_id: str) -> Request | None:
         return None if self.held_by_another else self.request
@@ -120,9 +124,23 @@ class FakeLeaseStore(LeaseStore):
         self.answers.append(answer)
         return replace(request, sent=sent)
 
-    async def settle(self, request: Request, state: State, outcome: Outcome) -> Request:
+    async def record_check_failed(self, request: Request, why: str) -> None:
+        self.written.append(f"check failed for {request.id}: {why}")
+
+    async def settle(
+        self,
+        request: Request,
+        state: State,
+        outcome: Outcome,
+        judgement: Judgement | None = None,
+    ) -> Request:
+        self.judgement = judgement
         self.settled = (state, outcome)
         return replace(request, state=state, outcome=outcome)
+
+
+def allow_all(projects: Projects) -> RightsCheck:
+    return RightsCheck(projects, resolve_members)
 
 
 @pytest.fixture
@@ -138,7 +156,7 @@ async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outco
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
         await clock.sleep(seconds)
 
-    runner = Runner(store, projects, sleep=sleep, monotonic=clock.monotonic)
+    runner = Runner(store, projects, allow_all(projects), sleep=sleep, monotonic=clock.monotonic)
     await runner.run(store.request.id)
     assert store.settled
     return store.settled
@@ -367,7 +385,7 @@ async def test_request_of_another_runner_is_not_run(clock: Clock) -> None:
 
 async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: Clock) -> None:
     store = FakeLeaseStore(a_request())
-    runner = Runner(store, Projects([]))
+    runner = Runner(store, Projects([]), allow_all(Projects([])))
 
     await runner.run(store.request.id)
 
@@ -389,7 +407,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
     project = Project(
         id=PROJECT_ID, name="shop", policy=Policy(), atlas=Stuck(Clock(), reads=[THERE])
     )
-    runner = Runner(store, Projects([project]))
+    runner = Runner(store, Projects([project]), allow_all(Projects([project])))
     runner.start(store.request.id)
     await started.wait()
 
@@ -414,7 +432,9 @@ async def test_unrecorded_answer_settles_nothing(clock: Clock) -> None:
         atlas=ScriptedAtlas(clock, reads=[THERE, CANCELLED]),
     )
     with pytest.raises(AlreadyHandled):
-        await Runner(store, Projects([project])).run(store.request.id)
+        await Runner(store, Projects([project]), allow_all(Projects([project]))).run(
+            store.request.id
+        )
 
     assert store.settled is None
 
@@ -429,7 +449,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
             await released.wait()
             return None
 
-    runner = Runner(SlowStore(a_request()), Projects([]))
+    runner = Runner(SlowStore(a_request()), Projects([]), allow_all(Projects([])))
     ids = [str(number) for number in range(3 * MAX_CONCURRENT_RUNS)]
     for request_id in ids:
         runner.start(request_id)
@@ -451,7 +471,7 @@ async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: C
     atlas = ScriptedAtlas(clock, reads=[THERE])
     project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
     store = LostLease(a_request())
-    runner = Runner(store, Projects([project]))
+    runner = Runner(store, Projects([project]), allow_all(Projects([project])))
 
     runner.start(store.request.id)
     await runner.stop(5)
@@ -472,7 +492,9 @@ async def test_job_is_read_only_after_the_claim(clock: Clock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
     store = SlowStore(a_request())
-    runner = Runner(store, Projects([project]), monotonic=clock.monotonic)
+    runner = Runner(
+        store, Projects([project]), allow_all(Projects([project])), monotonic=clock.monotonic
+    )
 
     runner.start(store.request.id)
     await asyncio.sleep(0.01)
@@ -547,7 +569,7 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(cl
 
 def runner_with(store: FakeLeaseStore, atlas: AtlasClient, **values: Any) -> Runner:
     project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
-    return Runner(store, Projects([project]), **values)
+    return Runner(store, Projects([project]), allow_all(Projects([project])), **values)
 
 
 async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: Clock) -> None:
@@ -658,3 +680,109 @@ async def test_error_of_a_run_is_logged(
         await runner.stop(5)
 
     assert [(each["event"], each["log_level"], each.get("why")) for each in log] == [expected]
+
+
+ADA_ONLY = Approval(user="U0ADA", at=NOON)
+
+
+@dataclass(slots=True)
+class ScriptedSlack:
+    """Resolves people as scripted: the kind of everybody, or an error; the last one repeats."""
+
+    answers: list[Kind | Exception]
+
+    async def resolve(self, users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {user: Person(id=user, team="T1", kind=answer) for user in users}
+
+
+async def run_with(
+    slack: ScriptedSlack, atlas: ScriptedAtlas, store: FakeLeaseStore, policy: Policy
+) -> tuple[State, Outcome]:
+    projects = Projects([Project(id=PROJECT_ID, name="shop", policy=policy, atlas=atlas)])
+    clock = atlas.clock
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(3600 if seconds == 3.0 else 0)
+        await clock.sleep(seconds)
+
+    rights = RightsCheck(projects, slack.resolve)
+    runner = Runner(store, projects, rights, sleep=sleep, monotonic=clock.monotonic)
+    await runner.run(store.request.id)
+    assert store.settled
+    return store.settled
+
+
+async def test_requester_without_rights_gets_no_delete(clock: Clock) -> None:
+    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
+
+    state, outcome = await run_with(ScriptedSlack([Kind.DEACTIVATED]), atlas, store, Policy())
+
+    assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
+    assert "may not ask for this any more" in outcome.sentence
+
+
+async def test_approver_without_rights_returns_the_request_to_the_approvers(clock: Clock) -> None:
+    request = a_request(approvals_needed=1, approvals=(ADA_ONLY,))
+    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request)
+    policy = Policy(requesters=People(users=frozenset({"U0RINA"})), approvers=EVERYONE, approvals=1)
+
+    state, outcome = await run_with(ScriptedSlack([Kind.GUEST]), atlas, store, policy)
+
+    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
+    assert outcome.sentence == APPROVALS_VOID
+    assert store.judgement
+    assert store.judgement.voided == {"U0ADA"}
+
+
+async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: Clock) -> None:
+    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
+
+    state, _ = await run_with(
+        ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1, approvers=EVERYONE)
+    )
+
+    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
+
+
+async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
+    store = FakeLeaseStore(a_request())
+    away = RightsNotChecked("Slack did not answer in time.")
+
+    state, _ = await run_with(ScriptedSlack([away, away, Kind.MEMBER]), atlas, store, Policy())
+
+    assert state is State.CANCELLED
+    assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
+    assert store.written == ["sent", "answered 204"]  # a short failure is not reported
+
+
+async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[*[THERE] * 30, EXPIRED])
+    store = FakeLeaseStore(a_request())
+    began = clock.monotonic()
+    away = RightsNotChecked("Slack did not answer in time.")
+
+    state, _ = await run_with(ScriptedSlack([away]), atlas, store, Policy())
+
+    assert state is State.OVER
+    assert "DELETE" not in atlas.calls
+    assert clock.monotonic() - began > Timings.run_timeout
+    [report] = store.written
+    assert report == f"check failed for {store.request.id}: {away}"
+
+
+async def test_rights_are_judged_before_each_delete(clock: Clock) -> None:
+    atlas = ScriptedAtlas(
+        clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
+    )
+    store = FakeLeaseStore(a_request())
+
+    state, _ = await run_with(
+        ScriptedSlack([Kind.MEMBER, Kind.DEACTIVATED]), atlas, store, Policy()
+    )
+
+    assert state is State.AWAITING
+    assert atlas.calls.count("DELETE") == 1

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, Directory, kind_of
@@ -239,3 +240,43 @@ async def test_answer_after_the_timeout_is_used_by_the_next_call(
     await directory.person(RINA, EVERYONE)
 
     assert slack.methods == ["users.info"]
+
+
+async def test_current_people_are_read_again_even_if_cached_or_named(
+    directory: Directory, slack: FakeSlack, clock: Clock
+) -> None:
+    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
+    assert await directory.person(ada, GROUP) in GROUP
+    clock.forward(2)
+    slack.says("usergroups.users.list", {"users": []})
+    slack.says("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
+
+    people = await directory.current_people(["U0ADA"], GROUP.groups)
+
+    assert people["U0ADA"].groups == frozenset()
+    assert people["U0ADA"].kind is Kind.DEACTIVATED
+
+
+@pytest.mark.parametrize("failure", ["ratelimited", "internal_error", aiohttp.ClientError()])
+@pytest.mark.parametrize("method", ["users.info", "usergroups.users.list"])
+async def test_current_people_are_unknown_without_an_answer(
+    directory: Directory, slack: FakeSlack, clock: Clock, method: str, failure: str | Exception
+) -> None:
+    await directory.current_people(["U0ADA"], GROUP.groups)
+    clock.forward(2)
+    slack.says(method, failure)
+
+    with pytest.raises(RightsNotChecked, match="nothing was done"):
+        await directory.current_people(["U0ADA"], GROUP.groups)
+
+
+async def test_user_or_group_that_is_gone_gives_no_rights(
+    directory: Directory, slack: FakeSlack
+) -> None:
+    slack.says("users.info", "user_not_found")
+    slack.says("usergroups.users.list", "no_such_subteam")
+
+    people = await directory.current_people(["U0ADA"], GROUP.groups)
+
+    assert people["U0ADA"].kind is Kind.DEACTIVATED
+    assert people["U0ADA"].groups == frozenset()

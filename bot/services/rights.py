@@ -1,0 +1,51 @@
+"""Judges requests again by the current policy, with people as Slack has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import UnknownProject
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import Person
+from bot.cancellation.policy import Judgement, Policy
+from bot.services.projects import Projects
+
+#: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
+ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
+
+
+class RightsCheck:
+    """The check before a DELETE, at an approval and at a retry.
+
+    Args:
+        projects: the projects with their current policies.
+        resolve: reads people from Slack, never from an older cache.
+    """
+
+    def __init__(self, projects: Projects, resolve: ResolvePeople) -> None:
+        self._projects = projects
+        self._resolve = resolve
+
+    async def judge(self, request: Request) -> Judgement:
+        """Judge a request by the current policy.
+
+        Raises:
+            RightsNotChecked: Slack did not answer; nothing may be done.
+            UnknownProject: the project is not in the settings any more.
+        """
+        people = await self.people_of(request)
+        return rules.judge(self._policy(request), request, people)
+
+    async def people_of(self, request: Request) -> Mapping[str, Person]:
+        """Read the requester and the approvers of a request; raises as `judge` does."""
+        policy = self._policy(request)
+        groups = policy.requesters.groups
+        if request.approvals:
+            groups |= policy.approvers.groups
+        return await self._resolve({request.requester, *request.approved_by}, groups)
+
+    def _policy(self, request: Request) -> Policy:
+        if project := self._projects.find(request.ref.project_id):
+            return project.policy
+        raise UnknownProject

@@ -1,0 +1,80 @@
+"""Approvals and retries judge the requester and the earlier approvals again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.errors import RequesterLostRight
+from bot.cancellation.lifecycle import Approval, Outcome, State
+from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.policy import Policy
+from tests.support.domain import ABE, ADA, NOON, RINA, a_request, a_waiting_request, job_ref
+from tests.support.service import ServiceOnSqlite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEAM = People(groups=frozenset({"S0TEAM"}))
+GONE = Kind.DEACTIVATED
+
+
+def person(user: str, kind: Kind = Kind.MEMBER) -> Person:
+    return Person(id=user, team=RINA.team, kind=kind, groups=TEAM.groups)
+
+
+def policy(approvals: int) -> Policy:
+    return Policy(requesters=TEAM, approvers=TEAM, approvals=approvals)
+
+
+async def test_last_approval_voids_one_of_a_person_who_left(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(2))
+    approvals = (Approval(user=ADA.id, at=NOON),)
+    waiting = await service.insert(
+        a_request(state=State.AWAITING, approvals_needed=2, ref=job_ref(), approvals=approvals)
+    )
+    service.people[ADA.id] = Person(id=ADA.id, team=ADA.team)  # in no group any more
+
+    request = await service.service.approve(waiting.id, person(ABE.id))
+
+    assert request.state is State.AWAITING
+    assert request.approved_by == {ABE.id}
+    assert request.voided == (ADA.id,)
+    assert service.runs.started == []
+    await service.close()
+
+
+async def test_request_of_a_deactivated_person_cannot_be_approved(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(1))
+    waiting = await service.insert(a_waiting_request(ref=job_ref()))
+    service.people[RINA.id] = person(RINA.id, GONE)
+
+    with pytest.raises(RequesterLostRight):
+        await service.service.approve(waiting.id, person(ADA.id))
+
+    assert (await service.request(waiting.id)).state is State.AWAITING
+    await service.close()
+
+
+async def test_number_of_approvals_that_was_raised_meanwhile_holds(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(2))
+    waiting = await service.insert(a_waiting_request(1, ref=job_ref()))
+
+    request = await service.service.approve(waiting.id, person(ADA.id))
+
+    assert (request.state, request.approvals_needed) == (State.AWAITING, 2)
+    assert (await service.service.approve(waiting.id, person(ABE.id))).state is State.APPROVED
+    await service.close()
+
+
+async def test_request_of_a_deactivated_person_cannot_be_retried(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(0))
+    failed = await service.insert(
+        a_request(state=State.FAILED, ref=job_ref(), outcome=Outcome(sentence="lost"))
+    )
+    service.people[RINA.id] = person(RINA.id, GONE)
+
+    with pytest.raises(RequesterLostRight):
+        await service.service.retry(failed.id, person(ADA.id))
+    await service.close()
