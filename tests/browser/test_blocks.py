@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bot.cancellation
 import bot.slack
+from tests.unit.slack import samples
 
 if TYPE_CHECKING:
     from tests.browser.screen import Screen
-
-GOLDEN = Path(__file__).parents[1] / "unit" / "slack" / "golden"
 
 DRAW = """async (thing) => {
     const { blocks } = await import("/page/blocks.js");
@@ -30,20 +28,16 @@ MARKUP = """async (text) => {
 }"""
 
 
-def golden() -> list[Path]:
-    return sorted(GOLDEN.glob("*.json"))
-
-
-async def test_every_block_of_the_golden_files_is_rendered(rina: Screen) -> None:
-    """Every golden file of messages, dialogs and the Home tab."""
+async def test_every_block_that_the_bot_sends_is_rendered(rina: Screen) -> None:
+    """Every view and message of the golden tests."""
+    shown = {**samples.views(), **samples.messages(), **samples.finding()}
     unknown = {}
-    for file in golden():
-        thing = json.loads(file.read_text())
+    for name, thing in shown.items():
         text, missing = await rina.page.evaluate(DRAW, thing)
         if missing or not text:
-            unknown[file.name] = missing
+            unknown[name] = missing
 
-    assert len(golden()) > 20
+    assert len(shown) > 20
     assert unknown == {}
 
 
