@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
+from tests.support.environ import bot_environ
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
@@ -156,18 +157,8 @@ def state_of(message: Json) -> str:
 
 
 def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
-    """Return what a person would set: Socket Mode, digest key, one project."""
-    return {
-        "SLACK_BOT_TOKEN": slack.bot_token,
-        "SLACK_APP_TOKEN": slack.app_token,
-        "SLACK_API_URL": slack.api_url,
-        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-        "MONGODB_ATLAS_BASE_URL": atlas.url,
-        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-        "PORT": "0",
-    }
+    """Return the variables of a bot over a SQLite file, in Socket Mode, on any free port."""
+    return {**bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db"), "PORT": "0"}
 
 
 @asynccontextmanager
@@ -190,10 +181,11 @@ async def open_environment(
     """
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         before(slack, atlas)
-        given: dict[str, str | None] = {**environment(slack, atlas, folder)}
-        if http:
-            given |= {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": slack.signing_secret}
-        given |= environ or {}
+        given: dict[str, str | None] = {
+            **bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db", http=http),
+            "PORT": "0",
+            **(environ or {}),
+        }
         settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
         bot = Bot(settings, timings=timings)
         env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=folder)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer, User
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
@@ -63,21 +64,9 @@ class ProcessEnvironment:
         return self.bots[-1]
 
     def environment(self) -> dict[str, str]:
-        by_mode = {
-            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
-            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
-        }
-        return {
-            "SLACK_BOT_TOKEN": self.slack.bot_token,
-            "SLACK_API_URL": self.slack.api_url,
-            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-            "MONGODB_ATLAS_BASE_URL": self.atlas.url,
-            "BOT_APPROVALS": str(self.approvals),
-            "DATABASE_URL": self.database_url,
-            **by_mode[self.mode],
-        }
+        http = self.mode == "http"
+        environ = bot_environ(self.slack, self.atlas, self.database_url, http=http)
+        return environ | {"BOT_APPROVALS": str(self.approvals)}
 
     def spawn(self) -> BotProcess:
         """Start one more bot without waiting for it."""

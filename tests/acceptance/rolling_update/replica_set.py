@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.rolling_update.load import CommandLoad
 from tests.acceptance.rolling_update.load_balancer import LoadBalancer
+from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
@@ -51,20 +52,8 @@ class ReplicaSet:
     ended: list[BotProcess] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        by_mode = {
-            "socket": {"SLACK_APP_TOKEN": self.slack.app_token},
-            "http": {"SLACK_SIGNING_SECRET": self.slack.signing_secret},
-        }
-        return {
-            "SLACK_BOT_TOKEN": self.slack.bot_token,
-            "SLACK_API_URL": self.slack.api_url,
-            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-            "MONGODB_ATLAS_BASE_URL": self.atlas.url,
-            "DATABASE_URL": self.database_url,
-            **by_mode[self.mode],
-        }
+        http = self.mode == "http"
+        return bot_environ(self.slack, self.atlas, self.database_url, http=http)
 
     async def start(self) -> None:
         """Start one more replica; it counts once `/readyz` and the balancer say so."""
