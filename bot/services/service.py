@@ -177,14 +177,23 @@ class CancellationService:
         return self._changed(await self._requests.withdraw(request_id, person, check))
 
     async def retry(self, request_id: str, person: Person) -> Request:
-        """Start a failed request again; raises as `approve` does, and `JobAlreadyRequested`."""
-        people = await self._rights.people_of(await self._requests.get(request_id))
+        """Start a failed request again, or ask for its approvals again.
+
+        Raises as `approve` does, and `JobAlreadyRequested`.
+        """
+        failed = await self._requests.get(request_id)
+        people = await self._rights.people_of(failed)
 
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
             return rules.may_retry(policy, person) or rules.judge(policy, request, people).refusal
 
-        return self._changed(await self._requests.retry(request_id, person, check))
+        policy = self._project(failed.ref.project_id).policy
+        return self._changed(
+            await self._requests.retry(
+                request_id, person, check, policy.approvals, policy.approval_ttl
+            )
+        )
 
     def _project(self, project_id: str) -> Project:
         if project := self.projects.find(project_id):

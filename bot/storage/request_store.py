@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -129,26 +129,40 @@ class RequestStore(Store):
 
         return self._report_state(await self._write(work))
 
-    async def retry(self, request_id: str, person: Person, check: Check) -> Request:
-        """Let a failed request run again; its approvals hold until the request expires.
+    async def retry(
+        self, request_id: str, person: Person, check: Check, approvals: int, ttl: timedelta
+    ) -> Request:
+        """Let a failed request run again; where approvals are needed, it waits for new ones.
+
+        Args:
+            request_id: the request.
+            person: the person who retries.
+            check: refuses the decision.
+            approvals: the current number of the policy; the higher one of then and now holds.
+            ttl: how long the request waits for its approvals.
 
         Raises:
             AlreadyHandled: the request has not failed, or runs again already.
-            RequestExpired: a new request is needed.
             JobAlreadyRequested: another open request is for the same job.
         """
 
         def work(uow: UnitOfWork) -> Request:
             request = uow.lock(request_id)
-            _require_state(request, State.FAILED, uow.now)
+            if request.state is not State.FAILED:
+                raise AlreadyHandled(request)
             _allowed(check(request))
             if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
                 raise JobAlreadyRequested(taken)
-            uow.record_and_notify(request, EventName.RETRIED, actor=person)
+            needed = max(approvals, request.approvals_needed)
+            detail = {"approvals_needed": needed}
+            uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
             # A person decided again, so another DELETE may be sent; an earlier one may still work.
             uow.execute(request_queries.mark_acceptance_unknown(request.id))
+            uow.execute(request_queries.ask_again(request.id, needed, uow.now + ttl))
+            uow.execute(request_queries.delete_approvals(request.id))
             # No actor: a retry is not an approval.
-            return uow.transition(request, State.FAILED, State.APPROVED, notify=False)
+            state = State.AWAITING if needed else State.APPROVED
+            return uow.transition(request, State.FAILED, state, notify=False)
 
         return self._report_state(await self._write(work))
 
@@ -215,16 +229,12 @@ def _created_detail(request: Request) -> dict[str, Any]:
 def _lock_awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:
     """Lock a request that waits for approval, and check the decision."""
     request = uow.lock(request_id)
-    _require_state(request, State.AWAITING, uow.now)
-    _allowed(check(request))
-    return request
-
-
-def _require_state(request: Request, state: State, now: datetime) -> None:
-    if request.state is not state:
+    if request.state is not State.AWAITING:
         raise AlreadyHandled(request)
-    if request.expires_at <= now:
+    _allowed(check(request))
+    if request.expires_at <= uow.now:
         raise RequestExpired(request)
+    return request
 
 
 def _allowed(refusal: NotAllowed | None) -> None:

@@ -78,7 +78,9 @@ def _waits_again(post: RequestPost) -> str:
 
 
 def _retried(post: RequestPost) -> str:
-    return f":repeat: {mrkdwn.person(post.actor)} started another try."
+    needed = post.detail.get("approvals_needed")
+    again = f" It needs {needed} approval(s) again." if needed else ""
+    return f":repeat: {mrkdwn.person(post.actor)} started another try.{again}"
 
 
 def _cancelled(post: RequestPost) -> str:

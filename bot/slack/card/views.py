@@ -139,6 +139,8 @@ def _withdraw(request: Request) -> Block:
 
 def _retry(request: Request) -> Block:
     text = "The bot reads the job again and asks Atlas to cancel it, if it is still the same."
+    if request.approvals_needed:
+        text += " The request waits for its approvals again."
     confirm = blockkit.confirm("Try again?", text, "Try again")
     return blockkit.button("Try again", ids.RETRY, request.id, confirm=confirm)
 

@@ -206,6 +206,15 @@ def void_approval(request_id: str, user: str, at: datetime) -> Update:
     )
 
 
+def ask_again(request_id: str, needed: int, expires_at: datetime) -> Update:
+    """Set the number of required approvals, and until when they may come."""
+    return (
+        update(requests)
+        .where(requests.c.id == request_id)
+        .values(approvals_needed=needed, expires_at=expires_at)
+    )
+
+
 def raise_approvals(request_id: str, needed: int) -> Update:
     """Set the number of required approvals."""
     return update(requests).where(requests.c.id == request_id).values(approvals_needed=needed)

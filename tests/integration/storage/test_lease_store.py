@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,7 +160,7 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
     )
     await leases.settle(request, State.FAILED, Outcome())
 
-    again = await ledger.retry(request.id, RINA, lambda _request: None)
+    again = await ledger.retry(request.id, RINA, lambda _request: None, 0, timedelta(minutes=30))
 
     assert again.sent == DeleteAttempts(count=1, unknown=True)
 

@@ -68,6 +68,7 @@ FEWER_EXAMPLES = settings(EXAMPLES, max_examples=6)
 JOBS = [f"{number:024x}" for number in range(1, 13)]
 PEOPLE = st.sampled_from([ADA, ABE])
 RUNNERS = st.sampled_from(["one", "two"])
+RETRY_TTL = timedelta(seconds=30)
 NUMBERS = st.integers(min_value=0, max_value=30)
 
 
@@ -199,10 +200,10 @@ class LifeCycle(RuleBasedStateMachine):
             return AlreadyApproved() if person.id in request.approved_by else None
 
         answer = self.tries(self.ledger.approve(request_id, person, check, keep_all))
-        if self._too_late(answer, held, State.AWAITING):
+        if held.state is State.AWAITING and person.id in held.approved_by:
+            assert isinstance(answer, AlreadyApproved)  # rights are checked before the time
             return
-        if person.id in held.approved_by:
-            assert isinstance(answer, AlreadyApproved)
+        if self._too_late(answer, held, State.AWAITING):
             return
         held.approved_by.add(person.id)
         done = len(held.approved_by) >= held.needed
@@ -222,13 +223,15 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def retry(self, number: int) -> None:
         request_id, held = self._one(number, State.FAILED)
-        answer = self.tries(self.ledger.retry(request_id, RINA, _allowed))
-        if self._too_late(answer, held, State.FAILED):
+        answer = self.tries(self.ledger.retry(request_id, RINA, _allowed, 0, RETRY_TTL))
+        if held.state is not State.FAILED:
+            assert isinstance(answer, AlreadyHandled)
             return
         if self._open_for(held.job):
             assert isinstance(answer, JobAlreadyRequested)
             return
-        self._moved(held, answer, State.APPROVED)
+        held.expires_at, held.approved_by = self.clock.now + RETRY_TTL, set()
+        self._moved(held, answer, State.AWAITING if held.needed else State.APPROVED)
 
     def _too_late(self, answer: Any, held: Held, needs: State) -> bool:
         if held.state is not needs:

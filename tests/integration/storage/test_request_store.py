@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from bot.storage.lease_store import LeaseStore
     from bot.storage.request_store import RequestStore
 
+TTL = timedelta(minutes=30)
+
 
 def anybody(_request: Request) -> NotAllowed | None:
     return None
@@ -221,7 +223,7 @@ async def test_waiting_request_expires(
     assert entered == [State.AWAITING, State.EXPIRED]
 
 
-async def test_failed_request_can_be_retried_until_it_expires(
+async def test_failed_request_can_be_retried_at_any_time(
     ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
     request = await ledger.create(a_request(), RINA)
@@ -229,17 +231,20 @@ async def test_failed_request_can_be_retried_until_it_expires(
     assert claimed
     await leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
 
-    again = await ledger.retry(request.id, RINA, anybody)
+    again = await ledger.retry(request.id, RINA, anybody, 0, TTL)
 
     assert (again.state, again.outcome) == (State.APPROVED, Outcome())
     with pytest.raises(AlreadyHandled):
-        await ledger.retry(request.id, RINA, anybody)
+        await ledger.retry(request.id, RINA, anybody, 0, TTL)
     claimed = await leases.claim(request.id)
     assert claimed
     await leases.settle(claimed, State.FAILED, Outcome())
     clock.forward(1800)
-    with pytest.raises(RequestExpired):
-        await ledger.retry(request.id, RINA, anybody)
+
+    late = await ledger.retry(request.id, RINA, anybody, 1, TTL)
+
+    assert (late.state, late.approvals_needed) == (State.AWAITING, 1)
+    assert late.expires_at == clock() + TTL
 
 
 async def test_ended_requests_are_not_counted_as_open(ledger: RequestStore) -> None:

@@ -441,14 +441,11 @@ async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
 async def _retry(harness: ServiceHarness, person: Person) -> None:
     model = harness.model
     state = await _state(harness)
-    may = (
-        state is State.FAILED
-        and model.is_in_time
-        and model.still_asked
-        and model.may(model.policy.requesters, person)
-    )
+    may = state is State.FAILED and model.still_asked and model.may(model.policy.requesters, person)
     if await _allowed(harness.service.retry(harness.request_id, person), may=may):
         model.chances += 1
+        model.asked_at = model.clock()
+        model.yes, model.ready = set(), model.policy.approvals == 0
 
 
 async def _state(harness: ServiceHarness) -> State | None:
@@ -468,6 +465,8 @@ async def _is_consistent(harness: ServiceHarness) -> None:
     for line in events:
         if line.event in ("request:approval_given", "request:approved") and line.actor:
             given.add(line.actor)
+        if line.event == "request:retried":
+            given.clear()
         if line.event == "request:approval_voided":
             given.remove(json.loads(line.detail)["user"])
 

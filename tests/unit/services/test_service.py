@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.errors import RequesterLostRight
+from bot.cancellation.errors import NotARequester, RequesterLostRight
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
@@ -77,4 +77,36 @@ async def test_request_of_a_deactivated_person_cannot_be_retried(tmp_path: Path)
 
     with pytest.raises(RequesterLostRight):
         await service.service.retry(failed.id, person(ADA.id))
+    await service.close()
+
+
+@pytest.mark.parametrize("approvals", [0, 2])
+async def test_retry_after_the_expiry_asks_for_the_approvals_again(
+    tmp_path: Path, approvals: int
+) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(approvals))
+    given = tuple(Approval(user=user, at=NOON) for user in (ADA.id, ABE.id) if approvals)
+    failed = await service.insert(
+        a_request(state=State.FAILED, ref=job_ref(), approvals_needed=approvals, approvals=given)
+    )
+    service.clock.forward(86400)
+
+    request = await service.service.retry(failed.id, person(RINA.id))
+
+    assert request.state is (State.AWAITING if approvals else State.APPROVED)
+    assert (request.approvals, request.approvals_needed) == ((), approvals)
+    assert request.expires_at == service.clock() + policy(approvals).approval_ttl
+    assert bool(service.runs.started) is (approvals == 0)
+    await service.close()
+
+
+async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
+    tmp_path: Path,
+) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(0))
+    failed = await service.insert(a_request(state=State.FAILED, ref=job_ref()))
+    service.clock.forward(86400)
+
+    with pytest.raises(NotARequester):
+        await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))
     await service.close()
