@@ -139,16 +139,17 @@ class Database:
             raise NotRead from error
 
     async def check_writable(self) -> str | None:
-        """Return why nothing can be written, or None after a write within `MAX_WRITE_AGE`."""
+        """Return why nothing can be written; a read suffices within `MAX_WRITE_AGE` of a write."""
         if problem := self._executor.problem():
             return problem
-        async with self._check_lock:
-            if time.monotonic() - self._committed_at < MAX_WRITE_AGE:
-                return None
-            try:
-                await self.write(_write_something)
-            except LedgerError as error:
-                return cause_of(error.__cause__) if error.__cause__ else NO_ANSWER
+        try:
+            async with self._check_lock:
+                if time.monotonic() - self._committed_at < MAX_WRITE_AGE:
+                    await self.read(lambda db: db.execute(select(1)).scalar_one())
+                else:
+                    await self.write(_write_something)
+        except LedgerError as error:
+            return _first_cause(error) or NO_ANSWER
         return None
 
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
@@ -222,6 +223,13 @@ def _write_something(db: Connection) -> None:
         db.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
     else:
         db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+
+def _first_cause(error: BaseException) -> str | None:
+    """Return the database's own message, or None where it did not answer."""
+    while error.__cause__ and not isinstance(error, DATABASE_ERRORS):
+        error = error.__cause__
+    return None if isinstance(error, LedgerError) else cause_of(error)
 
 
 def cause_of(error: BaseException) -> str:
