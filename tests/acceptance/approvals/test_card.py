@@ -275,7 +275,7 @@ async def test_link_that_becomes_live_does_not_count_as_a_change(tmp_path: Path)
         assert (await env.ends(job_of(card))).state == "cancelled"
 
 
-async def test_retry_of_a_failed_request_keeps_its_approvals(tmp_path: Path) -> None:
+async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
@@ -286,26 +286,28 @@ async def test_retry_of_a_failed_request_keeps_its_approvals(tmp_path: Path) -> 
         assert set(retry) == {RETRY}
         assert retry[RETRY]["confirm"]
         assert (await click(env, "rina", failed, RETRY)).changed_the_card
+        assert env.wire(job_of(card)).count("DELETE") == 1
+        assert (await click(env, "ada", card, APPROVE)).changed_the_card
         ending = await env.slack.until(
             lambda: (e := env.outcome(job_of(card))) and e.state == "cancelled" and e
         )
         assert ending
         assert "Approved by @Ada" in ending.reply
     [events] = record_of(tmp_path).values()
-    assert [e["actor"] for e in events if e["event"] == "request:approved"] == [ADA, None]
+    assert [e["actor"] for e in events if e["event"] == "request:approved"] == [ADA, ADA]
     assert [e["actor"] for e in events if e["event"] == "request:retried"] == [RINA]
 
 
-async def test_retry_after_the_expiry_needs_a_new_request(tmp_path: Path) -> None:
+async def test_retry_after_the_expiry_asks_for_approval_again(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
         await click(env, "ada", card, APPROVE)
         failed = (await env.ends(job_of(card))).message
         await asyncio.sleep(1.0)
-        answer = await click(env, "rina", failed, RETRY)
 
-        assert "has run out. Ask again with /cancel-restore. It ended" in answer.private
+        assert (await click(env, "rina", failed, RETRY)).changed_the_card
+        assert APPROVE in buttons_of(env.slack.state.message("ops", card["ts"]) or {})
         assert env.wire(job_of(card)).count("DELETE") == 1
 
 

@@ -46,7 +46,7 @@ ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdraw
 
 #: How a click on a card that has ended begins its answer.
 SAID_AFTER = {
-    "cancelled": "This request was carried out: Atlas says that the job is cancelled",
+    "cancelled": "This request was carried out: Atlas confirms that the job is cancelled",
     "over": "This request ended, because the job had ended already",
     "refused": "This request ended, because Atlas refused",
     "changed": "This request ended, because the job was not the one that had been shown",
@@ -148,6 +148,7 @@ async def test_only_requesters_may_retry(tmp_path: Path) -> None:
         assert env.wire(job_of(waiting)).count("DELETE") == 1
 
         assert (await click(env, "abe", failed, RETRY)).changed_the_card
+        assert (await click(env, "ada", waiting, APPROVE)).changed_the_card
         ending = await env.ends(job_of(waiting))
 
         assert ending.state == "cancelled"

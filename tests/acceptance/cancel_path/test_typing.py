@@ -33,7 +33,7 @@ WRONG = {
     "an underscore": (f"prod_eu {JOB}", "Did you mean"),
     "a name in two words": (f"my prod_eu {JOB}", "is not a cluster's name"),
     "a question mark": (f"prod?eu {JOB}", "is not a cluster's name"),
-    "swapped": (f"{JOB} prod-eu", "stands last"),
+    "swapped": (f"{JOB} prod-eu", "comes last"),
     "3,000 characters": ("x" * 3000, "is not a cluster's name"),
     "3,001 characters": ("x" * 3001, "3001 characters long"),
     "3,000 words": ("x " * 1500, "is not a command"),

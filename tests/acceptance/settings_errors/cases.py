@@ -403,7 +403,7 @@ def doctor_in_file(key: str, how: str, line: str, found: tuple[str, str, str]) -
 
 
 KEY_REFUSED = "did not accept the bot's key"
-NO_CHANNEL = "Slack knows no such channel"
+NO_CHANNEL = "the channel does not exist"
 NOWHERE = "http://127.0.0.1:{free}"
 
 #: What a start cannot know, or may wait for: doctor names it.
@@ -465,23 +465,23 @@ DOCTOR: list[Broken] = [
     ),
     doctor_alone(
         "BOT_REQUESTERS", "of nobody", "U0NOBODY,U0RINA0001",
-        ("user", "BOT_REQUESTERS: U0NOBODY", "knows no person"),
+        ("user", "BOT_REQUESTERS: U0NOBODY", "no person of the workspace has this id"),
     ),
     doctor_alone(
         "BOT_REQUESTERS", "of no group", "S0NOPE,U0RINA0001",
-        ("group", "BOT_REQUESTERS: S0NOPE", "no such user group"),
+        ("group", "BOT_REQUESTERS: S0NOPE", "the user group does not exist"),
     ),
     doctor_alone(
         "BOT_APPROVERS", "of no group", "S0NOPE,U0ADA00001,U0ABE00001",
-        ("group", "BOT_APPROVERS: S0NOPE", "no such user group"),
+        ("group", "BOT_APPROVERS: S0NOPE", "the user group does not exist"),
     ),
     doctor_alone(
         "BOT_APPROVALS", "more than a group has members", "3",
-        ("approvers", "BOT_APPROVALS", "3 wanted, but only 2 can approve"),
+        ("approvers", "BOT_APPROVALS", "3 required, but only 2 can approve"),
     ),
     doctor_alone(
         "BOT_APPROVERS", "of people who have left, and of apps", "U0ADA00001,U0DAN00001,U0CIBOT001",
-        ("approvers", "BOT_APPROVERS", "2 wanted, but only 1 can approve"),
+        ("approvers", "BOT_APPROVERS", "2 required, but only 1 can approve"),
         more={"BOT_APPROVALS": "2"},
     ),
     doctor_alone(
@@ -490,7 +490,7 @@ DOCTOR: list[Broken] = [
     ),
     doctor_alone(
         "BOT_CHANNELS", "private, without the bot", "C0QUIET001",
-        ("channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not in it"),
+        ("channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not a member"),
     ),
     doctor_alone(
         "BOT_CHANNELS", "archived", "C0ATTIC001",
@@ -506,15 +506,15 @@ DOCTOR: list[Broken] = [
     ),
     doctor_in_file(
         "requesters", "of nobody", 'requesters = ["U0NOBODY"]',
-        ("user", "shop, requesters: U0NOBODY", "knows no person"),
+        ("user", "shop, requesters: U0NOBODY", "no person of the workspace has this id"),
     ),
     doctor_in_file(
         "approvers", "of no group", 'approvers = ["S0NOPE", "U0ADA00001", "U0ABE00001"]',
-        ("group", "shop, approvers: S0NOPE", "no such user group"),
+        ("group", "shop, approvers: S0NOPE", "the user group does not exist"),
     ),
     doctor_in_file(
         "approvals", "more than can approve", "approvals = 3",
-        ("approvers", "shop, approvals", "3 wanted, but only 2 can approve"),
+        ("approvers", "shop, approvals", "3 required, but only 2 can approve"),
     ),
     doctor_in_file(
         "channels", "archived", 'channels = ["C0ATTIC001"]',
@@ -526,7 +526,7 @@ DOCTOR: list[Broken] = [
     ),
     doctor_in_file(
         "watch_channel", "private, without the bot", 'watch_channel = "C0QUIET001"',
-        ("channel", "shop, watch_channel: C0QUIET001", "private and the bot is not in it"),
+        ("channel", "shop, watch_channel: C0QUIET001", "private and the bot is not a member"),
     ),
     Broken(
         setting="projects.id", how="of no project", changes=FILE,

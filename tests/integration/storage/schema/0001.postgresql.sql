@@ -96,6 +96,7 @@ CREATE TABLE approvals (
     request TEXT NOT NULL,
     "user" TEXT NOT NULL,
     at BIGINT NOT NULL,
+    voided_at BIGINT,
     PRIMARY KEY (request, "user"),
     FOREIGN KEY(request) REFERENCES requests (id) ON DELETE CASCADE
 );
