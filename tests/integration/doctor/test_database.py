@@ -101,7 +101,7 @@ async def test_older_schema_version_is_a_warning(database_url: str) -> None:
 
     assert found.level is Level.WARNING
     assert "version 0000" in found.message
-    assert "`serve` brings them up" in found.hint
+    assert "`serve` updates the tables" in found.hint
 
 
 async def test_newer_schema_version_is_a_problem(database_url: str) -> None:
