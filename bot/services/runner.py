@@ -35,6 +35,7 @@ CHECK_REPORT_DELAY = 10.0
 MAX_CONCURRENT_RUNS = 64
 
 NOTHING_DONE = "Nothing was done."
+NOTHING_MORE_SENT = "Nothing more was sent."
 SENT_BUT_UNREADABLE = (
     "The cancellation was sent, but the job could not be read again, so look in Atlas."
 )
@@ -49,7 +50,7 @@ UNKNOWN_PROJECT = (
 ENDED_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
 ENDED_OTHERWISE = "The restore job ended by other means ({state})."
 ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
-APPROVALS_VOID = "Nothing was sent: by the current policy, approvals are missing."
+APPROVALS_MISSING = "By the current policy, approvals are missing."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 log = structlog.get_logger(__name__)
@@ -125,7 +126,7 @@ class Run:
                     await self._wait_for_slack(error)
                     continue
                 if not judgement.allows_delete:
-                    return result_of_judgement(judgement)
+                    return result_of_judgement(judgement, self.request.sent)
                 await self._send_delete()
             await self._wait_before_read()
 
@@ -197,9 +198,10 @@ def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResu
     return RunResult(state=State(step.value), outcome=Outcome(sentence=sentence))
 
 
-def result_of_judgement(judgement: Judgement) -> RunResult:
+def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> RunResult:
     """Return the result of a run that the current policy does not allow (pure)."""
-    sentence = f"{NOTHING_DONE} {judgement.refusal}" if judgement.refusal else APPROVALS_VOID
+    done = NOTHING_MORE_SENT if sent.count else NOTHING_DONE
+    sentence = f"{done} {judgement.refusal or APPROVALS_MISSING}"
     return RunResult(state=State.AWAITING, outcome=Outcome(sentence=sentence), judgement=judgement)
 
 

@@ -29,10 +29,12 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
-    APPROVALS_VOID,
+    APPROVALS_MISSING,
     CONFIRMED,
     ENDED_BEFORE,
     MAX_CONCURRENT_RUNS,
+    NOTHING_DONE,
+    NOTHING_MORE_SENT,
     READ_BACKOFF,
     SENT_BUT_UNREADABLE,
     Runner,
@@ -732,7 +734,7 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(cloc
     state, outcome = await run_with(ScriptedSlack([Kind.GUEST]), atlas, store, policy)
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
-    assert outcome.sentence == APPROVALS_VOID
+    assert outcome.sentence == f"{NOTHING_DONE} {APPROVALS_MISSING}"
     assert store.judgement
     assert store.judgement.voided == {"U0ADA"}
 
@@ -780,9 +782,10 @@ async def test_rights_are_judged_before_each_delete(clock: Clock) -> None:
     )
     store = FakeLeaseStore(a_request())
 
-    state, _ = await run_with(
+    state, outcome = await run_with(
         ScriptedSlack([Kind.MEMBER, Kind.DEACTIVATED]), atlas, store, Policy()
     )
 
     assert state is State.AWAITING
+    assert outcome.sentence.startswith(NOTHING_MORE_SENT)
     assert atlas.calls.count("DELETE") == 1
