@@ -1,7 +1,5 @@
 """The program `cancel-restore`, which is also `python -m bot`."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

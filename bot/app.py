@@ -1,7 +1,5 @@
 """The composition root: starts the bot from its settings, and stops it in order."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -1,7 +1,5 @@
 """Caches results of async loads: one load per key at a time, failures are not stored."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator

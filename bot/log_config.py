@@ -1,7 +1,5 @@
 """Structured logs of the bot and its libraries through one chain, with secrets redacted."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """Logs an event that anyone can cause at most once a minute."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

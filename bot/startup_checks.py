@@ -1,7 +1,5 @@
 """Checks at the start: database, port and Slack; all errors are reported together."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

@@ -1,7 +1,5 @@
 """Supervised background tasks: errors are logged, shutdown waits, and cancellation is awaited."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine

@@ -1,7 +1,5 @@
 """Intervals, timeouts and leases in one frozen value, and the backoff between retries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Builds the services, the Atlas clients and the web application from the settings."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The client of the Atlas Administration API: restore jobs, clusters, projects, and one cancel."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

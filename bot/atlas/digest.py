@@ -1,7 +1,5 @@
 """HTTP Digest with reused nonces: one handshake, then a rising count, for concurrent calls."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable

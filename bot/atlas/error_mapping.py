@@ -1,7 +1,5 @@
 """Maps Atlas's statuses and error codes to `AtlasError`s (pure)."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Mapping

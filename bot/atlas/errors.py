@@ -23,8 +23,6 @@ AtlasError
         └── ConnectionBroken    after something was sent
 """
 
-from __future__ import annotations
-
 import inspect
 from typing import TypedDict, Unpack
 

@@ -1,7 +1,5 @@
 """Sends one call and returns its response; exceptions of httpx become `AtlasError`s here."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The API's resources as frozen models; no field can hold a download link."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """OAuth 2 client credentials of a service account: one token, renewed before it expires."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """Builds calls and unwraps responses: paths, Accept, query, envelopes, pages (pure)."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The HTTP transport: connections, the environment's proxy, call records, a cap on responses."""
 
-from __future__ import annotations
-
 import ipaddress
 import urllib.request
 from collections.abc import AsyncIterator, Callable

@@ -30,8 +30,6 @@ CancellationError
     └── RecordUnreadable
 """
 
-from __future__ import annotations
-
 import inspect
 
 from bot.cancellation.lifecycle import Request

@@ -1,7 +1,5 @@
 """Audit events: a closed list of names, chained by hash within each request."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -39,7 +37,7 @@ class EventName(StrEnum):
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 
     @classmethod
-    def entering(cls, state: State) -> EventName:
+    def entering(cls, state: State) -> "EventName":
         """Return the event that records the entry into `state`."""
         return cls(f"request:{state}")
 

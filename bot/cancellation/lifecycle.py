@@ -1,7 +1,5 @@
 """The life cycle of a request: states, transitions, and the next step of a run (pure)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,7 +74,7 @@ class JobFingerprint:
     expires_at: datetime | None = None
 
     @classmethod
-    def of(cls, job: RestoreJob) -> JobFingerprint:
+    def of(cls, job: RestoreJob) -> "JobFingerprint":
         """Return the fingerprint of a job."""
         return cls(
             delivery_type=str(job.delivery_type),

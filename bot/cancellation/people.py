@@ -1,7 +1,5 @@
 """People as Slack identifies them, and the sets of people that settings list (pure)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

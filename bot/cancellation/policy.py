@@ -1,7 +1,5 @@
 """Policy checks: who may request, approve, deny, withdraw and retry (pure)."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass

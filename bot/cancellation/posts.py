@@ -1,7 +1,5 @@
 """Messages in the outbox: enqueued with the change they report, delivered to Slack afterwards."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field

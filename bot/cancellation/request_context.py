@@ -4,8 +4,6 @@ The command creates the id, the dialog's metadata keeps it, and the request take
 libraries and of child tasks have it too.
 """
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Iterator

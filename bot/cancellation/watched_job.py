@@ -1,7 +1,5 @@
 """Restore jobs that the watch knows, and how a new list of jobs changes them (pure)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

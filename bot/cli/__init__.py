@@ -1,7 +1,5 @@
 """The command line `cancel-restore`: exit codes, and how a command ends with one sentence."""
 
-from __future__ import annotations
-
 from typing import NoReturn
 
 import typer

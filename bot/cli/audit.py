@@ -1,7 +1,5 @@
 """`cancel-restore audit`: writes the record as a table, JSON lines or CSV, and verifies it."""
 
-from __future__ import annotations
-
 import asyncio
 import csv
 import json

@@ -1,7 +1,5 @@
 """The command line. Errors are one or two sentences on standard error, never a traceback."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import sys

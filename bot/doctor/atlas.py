@@ -1,7 +1,5 @@
 """Checks Atlas for one project with reads only: credentials, project, clusters, restore jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Checks the database: it opens, is writable, and its schema fits; nothing is changed."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryFile

@@ -1,7 +1,5 @@
 """Checks the channels, people, user groups and approvers that the settings name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

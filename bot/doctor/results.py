@@ -1,7 +1,5 @@
 """The result of a check with a hint for the fix; time limits of checks; the clock check."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Runs all checks, those of different services concurrently, and writes the results."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """Checks Slack: tokens, scopes and transport, then the ids that the settings name."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Finds restore jobs in Atlas: one job by its id, and all cancellable jobs of many clusters."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The configured projects, each with its policy and client, and the rate-limit budget of one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Judges requests again by the current policy, with people as Slack has them now."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from bot.cancellation import policy as rules

@@ -1,7 +1,5 @@
 """Runs approved requests: claim, GET and compare, DELETE, GET until the job reads cancelled."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

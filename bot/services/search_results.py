@@ -1,7 +1,5 @@
 """Results of a job search, and how its failures are recorded (pure)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The use cases of a request: look up, submit, approve, deny, withdraw, retry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime

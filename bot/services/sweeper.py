@@ -1,7 +1,5 @@
 """A periodic job of each replica: expires requests, starts unowned ones, prunes old ones."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Polls the clusters of a project, to detect new restore jobs and their changes."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import random

@@ -1,7 +1,5 @@
 """Read Atlas credentials: an API key or a service account, from the variables that hold them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Read environment, `.env` and projects file into `Settings`; all problems are reported at once."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The settings as frozen pydantic models: names, parsers, defaults and the text of the docs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar

@@ -4,8 +4,6 @@ Each parser raises `ValueError` with a sentence that follows the name of the set
 not quoted, because they may be misplaced secrets; short list items are quoted.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Build the projects: one from variables, or several from the projects file."""
 
-from __future__ import annotations
-
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping

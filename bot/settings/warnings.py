@@ -1,7 +1,5 @@
 """Warnings about settings that are valid but risky, for the log of the start and `doctor`."""
 
-from __future__ import annotations
-
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """The announcement of a download restore job (pure)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Builds Block Kit objects within Slack's limits."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 Block: TypeAlias = dict[str, Any]

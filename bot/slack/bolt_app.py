@@ -1,7 +1,5 @@
 """Builds the Bolt app with the listeners of all features, the fallbacks and the error handler."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

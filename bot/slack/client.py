@@ -1,7 +1,5 @@
 """Builds the Web API clients, and reads the identity of the bot with `auth.test`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -125,7 +123,7 @@ class Identity:
     posts_anywhere: bool = False
 
     @classmethod
-    def of(cls, answer: Mapping[str, Any], scopes: str = "") -> Identity:
+    def of(cls, answer: Mapping[str, Any], scopes: str = "") -> "Identity":
         """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
         return cls(
             team=str(answer["team_id"]),

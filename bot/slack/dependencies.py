@@ -1,7 +1,5 @@
 """The collaborators that the listeners of all features share."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Looks up people and user groups in Slack; without an answer, rights are denied."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -14,8 +14,6 @@ SlackError                      Slack did not do what was asked
 └── SlackRejected               any other code
 """
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime

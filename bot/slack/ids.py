@@ -1,7 +1,5 @@
 """The names in Slack's payloads that people's dialogs and other programs rely on."""
 
-from __future__ import annotations
-
 from typing import Final
 
 COMMAND: Final = "/cancel-restore"

@@ -1,7 +1,5 @@
 """Sends the private lists: cancellable jobs, page by page, and the last requests."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence

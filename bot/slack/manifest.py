@@ -3,8 +3,6 @@
 `manifest.yml` in the repository is the manifest for Socket Mode.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Final

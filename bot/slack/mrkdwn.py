@@ -1,7 +1,5 @@
 """Formats Slack mrkdwn: escaped text, dates, mentions, links, requests and restore jobs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Reads Slack's payloads: actor, channel, request, span name, and `private_metadata`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

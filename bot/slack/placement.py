@@ -1,7 +1,5 @@
 """Chooses the channel of a card: the bot can post there, and the approvers can see it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

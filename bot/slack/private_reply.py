@@ -1,7 +1,5 @@
 """Sends private replies: by response_url, else as ephemeral message, else as direct message."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any

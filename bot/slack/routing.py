@@ -1,7 +1,5 @@
 """Routes commands, job buttons and message shortcuts to a dialog, a list or a text."""
 
-from __future__ import annotations
-
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """Whether Slack accepts the bot token, for readiness."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

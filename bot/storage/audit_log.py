@@ -1,7 +1,5 @@
 """Reads the audit events: past requests, and whether an event was changed or removed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Runs transactions with a time limit, and gives the time of the database server."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

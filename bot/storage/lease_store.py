@@ -1,7 +1,5 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The outbox: claims posts for delivery and records the results."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta

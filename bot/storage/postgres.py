@@ -1,7 +1,5 @@
 """Runs transactions on PostgreSQL, in the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

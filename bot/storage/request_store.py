@@ -1,7 +1,5 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ Work is a plain function of a connection, so that a transaction needs one switch
 of one for each statement.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sqlite3

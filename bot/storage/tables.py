@@ -1,7 +1,5 @@
 """The tables and their mapping to values. Ids are text, times are milliseconds of Unix time."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict

@@ -4,8 +4,6 @@ Transitions are written at once, because their conditions decide. Events and mes
 and written at the end with one statement for each table, which is faster than many.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,13 +55,13 @@ class Store:
         self._database = database
         self._now = now
 
-    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
+    async def _read(self, work: "Callable[[UnitOfWork], T]") -> T:
         """Run `work`, which changes nothing; raises `NotRead`."""
         return await self._database.read(
             lambda db: work(UnitOfWork(db, self._now())), background=self.background
         )
 
-    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
+    async def _write(self, work: "Callable[[UnitOfWork], T]") -> T:
         """Run `work` and commit it; raises what `Database.write` raises.
 
         The clock is read when the transaction begins: a lease may expire while it waits.

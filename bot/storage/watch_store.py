@@ -1,7 +1,5 @@
 """The watch's state: leases on projects, known clusters and jobs, announcements to send."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta

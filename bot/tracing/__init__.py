@@ -1,7 +1,5 @@
 """Traces requests with OpenTelemetry if that is set up; otherwise none of it is imported."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 
 from aiohttp import TraceConfig

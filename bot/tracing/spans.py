@@ -4,8 +4,6 @@ Polling is not traced, only the work that it finds. No span has text that a pers
 a link, or more of a URL than its path.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

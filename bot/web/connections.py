@@ -5,8 +5,6 @@ without sending a request. At the limit, a new connection replaces the one that 
 for its request, so that health checks are answered.
 """
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections.abc import Callable
@@ -72,7 +70,7 @@ class ConnectionLimiter:
         self._answering: Connections = {}
         self._evictions = LogThrottle()
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: "Connection") -> None:
         """Add a connection; at the limit, close the one that has waited longest."""
         self._waiting[connection] = None
         if len(self._waiting) + len(self._answering) > self.limit:
@@ -86,7 +84,7 @@ class ConnectionLimiter:
                     limit=self.limit,
                 )
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: "Connection") -> None:
         self._waiting.pop(connection, None)
         self._answering.pop(connection, None)
 
@@ -120,7 +118,7 @@ class ConnectionLimiter:
         return None
 
     @staticmethod
-    def _move(connection: Connection, source: Connections, target: Connections) -> None:
+    def _move(connection: "Connection", source: Connections, target: Connections) -> None:
         if connection in source:  # not if it was closed in the meantime
             del source[connection]
             target[connection] = None

@@ -1,7 +1,5 @@
 """Collects metrics and serves them at `/metrics`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product

@@ -5,8 +5,6 @@ WebError
 └── CannotListen   the address does not belong to this machine, or may not be used
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import os

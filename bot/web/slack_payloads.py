@@ -4,8 +4,6 @@ The types hold the fields that Bolt or a handler reads; Bolt fails with a traceb
 another type. Optional fields may be missing or null; other fields are ignored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """Handles the buttons of a card: Approve, Deny, Withdraw and Try again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any

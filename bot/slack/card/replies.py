@@ -1,7 +1,5 @@
 """Builds the replies in a card's thread: one for each step, and the outcome last."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

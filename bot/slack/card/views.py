@@ -1,7 +1,5 @@
 """Builds the card of a request, which is updated at every change of its state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bot.cancellation.lifecycle import Request, State

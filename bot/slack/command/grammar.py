@@ -1,7 +1,5 @@
 """Parses the text of /cancel-restore, and the values of job buttons (pure; never raises)."""
 
-from __future__ import annotations
-
 import difflib
 import html
 import re
@@ -137,7 +135,7 @@ def _printable(character: str) -> str:
     return " " if category[0] in "CZ" else character
 
 
-def _from_url(url: UrlParts, words: Sequence[str]) -> Command:
+def _from_url(url: "UrlParts", words: Sequence[str]) -> Command:
     loose = [word.lower() for word in words if is_object_id(word.lower())]
     job_id = url.job_id or next(iter(loose), None)
     if url.cluster and not is_cluster_name(url.cluster):

@@ -1,7 +1,5 @@
 """Handles /cancel-restore, and the message shortcut, which finds the job that a message names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

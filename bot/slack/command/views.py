@@ -1,7 +1,5 @@
 """Builds the private answers to commands: the help, and the explanation of invalid ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

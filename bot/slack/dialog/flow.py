@@ -1,7 +1,5 @@
 """Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass

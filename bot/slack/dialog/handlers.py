@@ -1,7 +1,5 @@
 """Handles the buttons that open a job's dialog, and the submissions of dialogs."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Mapping

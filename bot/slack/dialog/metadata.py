@@ -1,7 +1,5 @@
 """Encodes the `private_metadata` of dialogs: the job, its shown details, the selections."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Decides what to do with a post that Slack refused (pure)."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Builds the message of each post: its channel, its content, and whether it is an update."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Delivers the posts of the outbox to Slack and records the results."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Opens the picker dialog, and updates it after each selection."""
 
-from __future__ import annotations
-
 import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Handles the pickers: loads their options, and updates the dialog after a selection."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Builds the picker dialog, and the options of its pickers."""
 
-from __future__ import annotations
-
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Shared by both receivers: the interface, Bolt's requests, and answers in flight."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

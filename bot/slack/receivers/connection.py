@@ -1,7 +1,5 @@
 """Socket Mode's WebSockets: one connection, and the keeper that replaces it when it ends."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """HTTP mode: Slack posts its payloads to the bot."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

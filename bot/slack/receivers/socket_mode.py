@@ -1,7 +1,5 @@
 """Socket Mode: two WebSockets, so that one is open while the other reconnects."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Mapping

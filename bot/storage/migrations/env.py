@@ -1,7 +1,5 @@
 """Runs the schema's versions on the connection that `bot.storage.migrate` has opened."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from bot.storage.tables import metadata

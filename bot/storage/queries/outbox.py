@@ -1,7 +1,5 @@
 """The SQL statements of the outbox."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache

@@ -4,8 +4,6 @@ Building a statement costs as much as running it, so those of every cancellation
 take their values as parameters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The SQL statements of the watch: reads first, then writes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
