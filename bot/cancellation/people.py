@@ -23,12 +23,20 @@ class Person:
         team: the id of the workspace that the user belongs to.
         kind: the kind of the user in the bot's workspace.
         groups: the ids of the policy's user groups that contain this user.
+        aliases: other ids of the same person: on Enterprise Grid a user of a workspace (`U…`) also
+            has an id in the organization (`W…`).
     """
 
     id: str
     team: str
     kind: Kind = Kind.MEMBER
     groups: frozenset[str] = frozenset()
+    aliases: frozenset[str] = frozenset()
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Every known id of the person."""
+        return self.aliases | {self.id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

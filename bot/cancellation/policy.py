@@ -33,6 +33,7 @@ class Policy:
         requesters: who may request a cancellation.
         approvals: how many people must approve, 0 to 5.
         approvers: who may approve or deny.
+        approvers_named: whether the settings name the approvers, instead of taking the requesters.
         self_approval: whether the requester's own approval counts.
         approval_ttl: how long a request waits for its approvals.
         channels: ids of the channels in which the command works; empty means everywhere.
@@ -44,6 +45,7 @@ class Policy:
     requesters: People = EVERYONE
     approvals: int = 0
     approvers: People = EVERYONE
+    approvers_named: bool = True
     self_approval: bool = False
     approval_ttl: timedelta = timedelta(minutes=30)
     channels: frozenset[str] = frozenset()
@@ -101,6 +103,12 @@ def may_withdraw(requester: str, person: Person, team: str | None = None) -> Not
 def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
     """Return why `person` may not retry, or None: every requester may."""
     return may_request(policy, person)
+
+
+def is_named_approver(policy: Policy, person: Person) -> bool:
+    """Whether the settings name the person as an approver: not by `*`, not as a requester."""
+    named = policy.approvers_named and not policy.approvers.everyone
+    return named and person in policy.approvers
 
 
 def may_approve_once(

@@ -120,6 +120,7 @@ class PolicySettings(Model):
             requesters=requesters,
             approvals=self.approvals,
             approvers=self.approvers or requesters,
+            approvers_named=self.approvers is not None,
             self_approval=self.self_approval,
             approval_ttl=self.approval_ttl,
             channels=self.channels,

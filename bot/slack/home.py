@@ -1,7 +1,7 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,8 @@ from bot.slack.client import Links
 from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
-from bot.slack.lists import history_sections, job_entry, unavailable_blocks
+from bot.slack.history import Viewer, history_sections, viewer_of
+from bot.slack.lists import job_entry, unavailable_blocks
 from bot.slack.payloads import Actor, actor_of
 from bot.storage.audit_log import PastRequest
 
@@ -88,7 +89,12 @@ class HomeTab:
             refusal = None
         except (CancellationError, DirectoryError) as error:
             projects, refusal = [], message_blocks(f":no_entry: {sentence_for(error)}")
-        waiting, past = await asyncio.gather(self._waiting(actor), self._past(projects, refusal))
+        viewer = await viewer_of(
+            self._deps.directory, actor, actor.id, self._deps.service.projects.all
+        )
+        waiting, past = await asyncio.gather(
+            self._waiting(actor, viewer), self._past(projects, viewer, refusal)
+        )
         if refusal is None and not published:
             await self._publish(actor, home_view(LOADING, waiting, past))
         jobs = refusal or await self._jobs(projects)
@@ -98,7 +104,9 @@ class HomeTab:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
         return job_blocks(listing, self._now())
 
-    async def _past(self, projects: Sequence[Project], refusal: list[Block] | None) -> list[Block]:
+    async def _past(
+        self, projects: Sequence[Project], viewer: Viewer, refusal: list[Block] | None
+    ) -> list[Block]:
         if refusal:
             return refusal
         names = {project.id: project.name for project in projects}
@@ -106,15 +114,15 @@ class HomeTab:
             past = await self._deps.service.history.recent(MAX_PAST, names)
         except CancellationError as error:
             return message_blocks(f":warning: {sentence_for(error)}")
-        return past_blocks(past, names, self._deps.links)
+        return past_blocks(map(viewer.readable, past), names, self._deps.links)
 
-    async def _waiting(self, actor: Actor) -> list[Block]:
+    async def _waiting(self, actor: Actor, viewer: Viewer) -> list[Block]:
         try:
             waiting = await self._deps.service.history.awaiting()
             own = [request for request in waiting if await self._may_decide(actor, request)]
         except (CancellationError, DirectoryError) as error:
             return message_blocks(f":warning: {sentence_for(error)}")
-        return waiting_blocks(own, self._deps.links)
+        return waiting_blocks(own, viewer, self._deps.links)
 
     async def _may_decide(self, actor: Actor, request: Request) -> bool:
         policy = self._deps.service.policy_of(request.ref.project_id)
@@ -170,17 +178,17 @@ def job_blocks(listing: Listing, now: datetime) -> list[Block]:
     ]
 
 
-def waiting_blocks(requests: Sequence[Request], links: Links) -> list[Block]:
+def waiting_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
     if not requests:
         return message_blocks("Nothing.")
-    shown = [part for each in requests[:MAX_WAITING] for part in _request(each, links)]
+    shown = [part for each in requests[:MAX_WAITING] for part in _request(each, viewer, links)]
     more = len(requests) - MAX_WAITING
     return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
 
 
 def past_blocks(
-    requests: Sequence[PastRequest], projects: Mapping[str, str], links: Links
+    requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
     """Show the last requests."""
     return history_sections(requests, projects, links) or message_blocks(
@@ -188,13 +196,14 @@ def past_blocks(
     )
 
 
-def _request(request: Request, links: Links) -> list[Block]:
-    card = mrkdwn.link(links.card_of(request), "its card")
-    reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
+def _request(request: Request, viewer: Viewer, links: Links) -> list[Block]:
     text = (
         f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}, "
-        f"until {mrkdwn.date(request.expires_at)}: see {card}.{reason}"
+        f"until {mrkdwn.date(request.expires_at)}"
     )
+    if viewer.may_read_waiting(request):
+        reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
+        text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
     return [
         blockkit.section(blockkit.cut(text, blockkit.TEXT)),
         blockkit.actions(*card_views.approver_buttons(request)),

@@ -14,14 +14,13 @@ from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, Listing, Unavailable
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
-from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
 from bot.slack.errors import UNKNOWN_BUTTON, DirectoryError, sentence_for
+from bot.slack.history import history, viewer_of
 from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
-from bot.storage.audit_log import PastRequest
 
 #: Seconds for reading the names of clusters for a suggestion.
 SUGGESTION_TIMEOUT = 2.0
@@ -84,10 +83,13 @@ class Lists:
             projects = await self._allowed(actor, reply_to)
             names = {project.id: project.name for project in projects}
             past = await self._deps.service.history.recent(count, names)
+            channel = reply_to.channel or reply_to.user
+            viewer = await viewer_of(self._deps.directory, actor, channel, projects)
         except (CancellationError, DirectoryError) as error:
             await self._deps.replies.send_text(reply_to, sentence_for(error))
         else:
-            await self._deps.replies.send(reply_to, history(past, names, self._deps.links))
+            readable = [viewer.readable(each) for each in past]
+            await self._deps.replies.send(reply_to, history(readable, names, self._deps.links))
 
     async def _allowed(self, actor: Actor, reply_to: ReplyTarget) -> list[Project]:
         channel = reply_to.channel or reply_to.user
@@ -180,42 +182,3 @@ def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
     names = [mrkdwn.code(name) for name in similar]
     meant = f" Did you mean {mrkdwn.join(names)}?" if names else ""
     return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command('list')} shows all."
-
-
-def history(
-    past: Sequence[PastRequest], projects: Mapping[str, str], links: Links
-) -> dict[str, Any]:
-    """Build the list of the last requests, newest first; `projects` are names by id."""
-    last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
-    headline = f"*{last}*" if past else "There are no requests yet."
-    blocks = [blockkit.section(headline), *history_sections(past, projects, links)]
-    return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
-
-
-def history_sections(
-    past: Iterable[PastRequest],
-    projects: Mapping[str, str],
-    links: Links,
-    limit: int = blockkit.TEXT,
-) -> list[Block]:
-    """Put as many requests into each block as fit; a message has at most 50 blocks."""
-    texts = [""]
-    for each in past:
-        text = _past_request(each, projects, links)
-        if len(texts[-1]) + len(text) + 2 > limit:
-            texts.append("")
-        texts[-1] = f"{texts[-1]}\n\n{text}".strip()
-    return [blockkit.section(part) for part in texts if part]
-
-
-def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
-    """Say who requested which cancellation, and its state."""
-    project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
-    by = f" by {mrkdwn.person(past.by)}" if past.by else ""
-    card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
-    reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
-    return (
-        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)}){card}\n"
-        f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
-        f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
-    )

@@ -137,6 +137,8 @@ class PastRequest:
         changed_at: when that state was entered.
         by: the user who caused that state; None for the bot itself.
         card: the card's position; None before it is posted, and once the request is pruned.
+        asked_in: the channel in which the command was typed.
+        deciders: the user ids of all who asked or decided.
     """
 
     request: str
@@ -150,6 +152,8 @@ class PastRequest:
     changed_at: datetime
     by: str | None = None
     card: Card | None = None
+    asked_in: str = ""
+    deciders: frozenset[str] = frozenset()
 
 
 class History:
@@ -197,7 +201,8 @@ def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[A
 def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequest:  # noqa: ANN401 - database rows
     """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
-    entered = [e for e in events if e.request == created.request and e.event in _STATES]
+    own = [event for event in events if event.request == created.request]
+    entered = [event for event in own if event.event in _STATES]
     last = entered[-1] if entered else created
     row = rows.get(created.request)
     by = Outcome(**json.loads(row.outcome)).by if row else last.actor
@@ -213,6 +218,8 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
         changed_at=row.changed_at if row else datetime.fromisoformat(last.at),
         by=by,
         card=Card(channel=row.card_channel, ts=row.card_ts) if row and row.card_ts else None,
+        asked_in=detail["asked_in"],
+        deciders=frozenset(event.actor for event in own if event.actor),
     )
 
 

@@ -10,6 +10,7 @@ from tests.acceptance.job_search.worlds import (
     backup_calls,
     job_in,
     long_name,
+    run_privately,
     slow,
     view_with,
     with_clusters,
@@ -121,3 +122,18 @@ async def test_jobs_are_hidden_from_people_who_may_not_request(tmp_path: Path) -
 
         assert "prod-eu" not in home
         assert "[Cancel this job]" not in home
+
+
+async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) -> None:
+    async with open_environment(tmp_path) as env:
+        direct = env.slack.state.dm("rina")
+        await env.asks(RUNNING, where=direct, reason="a leaver's laptop")
+        await env.ends(RUNNING[1], direct)
+        own = await run_privately(env, "history")
+        others = [await run_privately(env, "history", "ada"), await opened(env, "ada")]
+
+        assert "laptop" in env.slack.state.text_of(own)
+        for shown in others:
+            assert RUNNING[1] in env.slack.state.text_of(shown)
+            assert "laptop" not in str(shown["blocks"])
+            assert "archives" not in str(shown["blocks"])

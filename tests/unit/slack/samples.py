@@ -17,7 +17,7 @@ from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
-from bot.slack import home, lists, mrkdwn
+from bot.slack import history, home, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 NASTY = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
 STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
+
+#: May read every reason.
+VIEWER = history.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=frozenset({PROJECT_ID}))
 
 #: As long as Atlas and Slack let anything be.
 LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
@@ -160,6 +163,8 @@ def past_of(request: Request) -> PastRequest:
         changed_at=request.changed_at,
         by=request.outcome.by,
         card=request.card,
+        asked_in=request.asked_in,
+        deciders=frozenset({request.requester, *request.approved_by}),
     )
 
 
@@ -279,15 +284,17 @@ def finding() -> dict[str, dict[str, Any]]:
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON),
-            home.waiting_blocks([waiting()], LINKS),
+            home.waiting_blocks([waiting()], VIEWER, LINKS),
             home.past_blocks(past, names, LINKS),
         ),
         "home_empty": home.home_view(
-            home.LOADING, home.waiting_blocks([], LINKS), home.past_blocks([], names, LINKS)
+            home.LOADING,
+            home.waiting_blocks([], VIEWER, LINKS),
+            home.past_blocks([], names, LINKS),
         ),
         "list": lists.job_list(listing, None),
         "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
-        "history": lists.history(past, names, LINKS),
+        "history": history.history(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, ["shop-prod", "shop-dev"], None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
         "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),

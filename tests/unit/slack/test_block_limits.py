@@ -9,12 +9,12 @@ import pytest
 from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
-from bot.slack import home, lists
+from bot.slack import history, home, lists
 from tests.support.domain import NOON, PROJECT_ID
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.long_samples import FULL, LONG, views
-from tests.unit.slack.samples import NASTY
+from tests.unit.slack.samples import NASTY, VIEWER
 
 
 @pytest.mark.parametrize("name", sorted(views()))
@@ -34,7 +34,7 @@ def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
 
 def test_longest_history_is_valid_for_slack() -> None:
     past = [samples.past_of(samples.longest(state)) for state in State] * 5
-    message = lists.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = history.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
@@ -44,7 +44,7 @@ def test_longest_home_tab_is_valid_for_slack() -> None:
     past = [samples.past_of(request) for request in requests[:5]]
     view = home.home_view(
         home.job_blocks(FULL, NOON),
-        home.waiting_blocks(requests, LINKS),
+        home.waiting_blocks(requests, VIEWER, LINKS),
         home.past_blocks(past, {}, LINKS),
     )
 

@@ -1,0 +1,81 @@
+"""Who reads the reason and the link to the thread of a past request."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.cancellation.lifecycle import Approval, Card, State
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
+from bot.services.projects import Project
+from bot.slack import history, home
+from bot.slack.directory import Directory
+from bot.slack.history import Viewer, viewer_of
+from bot.slack.payloads import Actor
+from tests.support.domain import ABE, ADA, NOON, PROJECT_ID, RINA, a_request
+from tests.support.fake_atlas import FakeAtlas
+from tests.unit.slack import samples
+from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
+
+NAMED = People(groups=frozenset({"S0APPROVE"}))
+REQUEST = a_request(
+    state=State.AWAITING,
+    approvals_needed=2,
+    reason="a leaver's laptop",
+    asked_in="G0SECRET",
+    approvals=(Approval(user=ABE.id, at=NOON),),
+    card=Card(channel="G0SECRET", ts="1.2"),
+)
+
+
+def shown_to(viewer: Viewer) -> str:
+    """Return what this viewer sees of the request in `history` and in Home."""
+    past = viewer.readable(samples.past_of(REQUEST))
+    return f"{history.history([past], {}, LINKS)} {home.waiting_blocks([REQUEST], viewer, LINKS)}"
+
+
+@pytest.mark.parametrize(
+    ("viewer", "reads"),
+    [
+        (Viewer(ids=frozenset({RINA.id}), channel="D0OTHER"), True),
+        (Viewer(ids=frozenset({ABE.id}), channel="D0OTHER"), True),
+        (Viewer(ids=frozenset({ADA.id}), channel="G0SECRET"), True),
+        (Viewer(ids=frozenset({ADA.id}), channel="C0OPS", approves=frozenset({PROJECT_ID})), True),
+        (Viewer(ids=frozenset({ADA.id}), channel="C0OPS", approves=frozenset({"other"})), False),
+    ],
+    ids=["requester", "who decided", "channel of the command", "named approver", "anyone else"],
+)
+def test_reason_and_thread_are_shown_to_people_concerned(viewer: Viewer, *, reads: bool) -> None:
+    said = shown_to(viewer)
+
+    assert said.count("laptop") == (2 if reads else 0)
+    assert said.count("archives/G0SECRET") == (2 if reads else 0)
+    assert said.count(REQUEST.ref.job_id) >= 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        (Policy(approvals=1, approvers=NAMED), True),
+        (Policy(approvals=1, approvers=EVERYONE), False),
+        (Policy(approvals=1, requesters=NAMED, approvers=NAMED, approvers_named=False), False),
+    ],
+    ids=["named", "everyone", "unset"],
+)
+async def test_only_named_approvers_read_reasons(policy: Policy, *, names: bool) -> None:
+    slack = FakeSlack()
+    project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+    actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)
+    viewer = await viewer_of(Directory(slack, IDENTITY), actor, "C0OPS", [project])
+
+    assert (PROJECT_ID in viewer.approves) is names
+
+
+async def test_reasons_are_hidden_while_slack_does_not_answer() -> None:
+    slack = FakeSlack()
+    slack.says("usergroups.users.list", "internal_error")
+    policy = Policy(approvals=1, approvers=NAMED)
+    project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+    actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)
+
+    assert not (await viewer_of(Directory(slack, IDENTITY), actor, "C0OPS", [project])).approves
