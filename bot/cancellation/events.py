@@ -14,6 +14,8 @@ class EventName(StrEnum):
     """What happened, as `subject:verb`; each state has the event that entered it."""
 
     CREATED = "request:created"  #: recorded; the detail holds what was shown
+    ACTED_ALONE = "request:acted_alone"  #: the requester broke the glass: it needs no approval
+    REVIEWED = "request:reviewed"  #: an approver reviewed what was done without approval
     APPROVAL_GIVEN = "request:approval_given"  #: an approval that did not complete the quorum
     APPROVAL_VOIDED = "request:approval_voided"  #: the approver in the detail lost the right
     APPROVALS_RAISED = "request:approvals_raised"  #: the policy requires more approvals by now

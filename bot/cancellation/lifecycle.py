@@ -173,6 +173,9 @@ class Request:
         expires_at: until when it may be approved or retried.
         changed_at: when the state was entered.
         sent: what is known about its DELETEs.
+        acted_alone: whether the requester broke the glass: it was asked to run without approval.
+        reviewed_by: the user id of the approver who reviewed that, or None.
+        reviewed_at: when, or None.
     """
 
     id: str
@@ -196,6 +199,9 @@ class Request:
     outcome: Outcome = Outcome()
     card: Card | None = None
     moved_because: str | None = None
+    acted_alone: bool = False
+    reviewed_by: str | None = None
+    reviewed_at: datetime | None = None
 
     @property
     def approved_by(self) -> frozenset[str]:

@@ -21,6 +21,7 @@ class PostKind(StrEnum):
     CARD = "card"  #: posts the request's card; the request's other posts wait for it
     EDIT = "edit"  #: updates the card
     REPLY = "reply"  #: one step, in the card's thread
+    DIRECT = "direct"  #: a direct message to one person about a request
     ANNOUNCEMENT = "announcement"  #: posts a watched job, or updates the message about it
 
 
@@ -49,6 +50,7 @@ class RequestPost(BasePost):
         actor: the Slack user id of the person who caused the event, or None for the bot.
         at: when the event happened.
         detail: the event's detail.
+        recipient: the user who gets a direct message; None for a post to the card's channel.
     """
 
     request: Request
@@ -56,6 +58,7 @@ class RequestPost(BasePost):
     actor: str | None
     at: datetime
     detail: Mapping[str, Any] = field(default_factory=dict)
+    recipient: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,8 @@ class OutboxStore(Store):
             uow.execute(outbox_queries.update_post(post.id, values))
             if isinstance(post, RequestPost):
                 detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
+                if post.recipient:
+                    detail["recipient"] = post.recipient
                 uow.record(post.request, EventName.POST_DROPPED, detail=detail)
 
         await self._write(work)
@@ -114,6 +116,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             actor=row.actor,
             at=row.at,
             detail=json.loads(row.detail),
+            recipient=row.recipient,
         )
         for row in rows
     ]

@@ -57,8 +57,15 @@ class RequestStore(Store):
         count = request_queries.count_open_requests()
         return await self._read(lambda uow: int(uow.execute(count).scalar_one()))
 
-    async def create(self, request: Request, person: Person) -> Request:
+    async def create(
+        self, request: Request, person: Person, recipients: Sequence[str] = ()
+    ) -> Request:
         """Record a new request, with its audit events and its card.
+
+        Args:
+            request: the request.
+            person: the requester.
+            recipients: the users who get a direct message about it, if it was acted alone.
 
         Returns:
             the request; if its key exists already, the earlier request as it is now.
@@ -67,7 +74,7 @@ class RequestStore(Store):
             JobAlreadyRequested: another open request is for the same job.
             LedgerError: the database did not answer, or refused the write.
         """
-        work = partial(_find_or_create, request=request, person=person)
+        work = partial(_find_or_create, request=request, person=person, recipients=recipients)
         try:
             created = await self._write(work)
         except Conflict:
@@ -191,7 +198,9 @@ class RequestStore(Store):
         return request
 
 
-def _find_or_create(uow: UnitOfWork, request: Request, person: Person) -> Request:
+def _find_or_create(
+    uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
+) -> Request:
     if earlier := uow.get_or_none(request_queries.SAME_KEY_OR_OPEN, _key_and_job(request)):
         if earlier.key == request.key:
             return earlier
@@ -199,10 +208,24 @@ def _find_or_create(uow: UnitOfWork, request: Request, person: Person) -> Reques
     uow.add(request)
     number = uow.record(request, EventName.CREATED, actor=person, detail=_created_detail(request))
     uow.enqueue_message(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+    if request.acted_alone:
+        _record_acted_alone(uow, request, person, recipients)
     if request.state is State.APPROVED:
-        detail = {"because": "no approval was needed"}
+        because = "the requester acted alone" if request.acted_alone else "no approval was needed"
+        detail = {"because": because}
         uow.record(request, EventName.APPROVED, detail=detail)
     return request
+
+
+def _record_acted_alone(
+    uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
+) -> None:
+    """Record that a request runs without approval; tell its thread and each recipient."""
+    name = EventName.ACTED_ALONE
+    number = uow.record(request, name, actor=person)
+    uow.enqueue_message(request, PostKind.REPLY, name, number, actor=person)
+    for user in recipients:
+        uow.enqueue_message(request, PostKind.DIRECT, name, number, actor=person, recipient=user)
 
 
 def _key_and_job(request: Request) -> dict[str, str]:

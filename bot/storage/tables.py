@@ -67,6 +67,7 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
 OPEN = "state IN ('awaiting', 'approved', 'cancelling')"
 ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling')"
 DUE = "state = 'due'"
+UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 
 JOB = ("project_id", "cluster_name", "job_id")
@@ -102,6 +103,9 @@ requests = Table(
     Column("card_channel", Text),
     Column("card_ts", Text),
     Column("moved_because", Text),
+    Column("acted_alone", Boolean, nullable=False, server_default=text("false")),
+    Column("reviewed_by", Text),
+    Column("reviewed_at", Instant),
     Column("event_count", Integer, nullable=False, server_default="0"),
     Column("head_hash", Text, nullable=False, server_default=""),
     Index("requests_by_time", "created_at"),
@@ -111,6 +115,7 @@ requests = Table(
     # The sweeper reads only open requests, and pruning only ended ones.
     partial_index("open_requests", "state", "expires_at", where=OPEN),
     partial_index("ended_requests", "changed_at", where=ENDED),
+    partial_index("unreviewed_requests", "created_at", where=UNREVIEWED),
 )
 
 approvals = Table(
@@ -166,6 +171,7 @@ posts = Table(
     Column("watched_job", BigInteger, ForeignKey("watched_jobs.id", ondelete="CASCADE")),
     Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
     Column("kind", Text, nullable=False),
+    Column("recipient", Text),  # the user who gets a direct message
     Column("event", Text),
     Column("actor", Text),
     Column("at", Instant, nullable=False),
@@ -225,6 +231,7 @@ def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
 _SAME = (
     *("id", "key", "project_name", "team", "requester", "asked_in", "channel", "reason"),
     *("approvals_needed", "created_at", "changed_at", "expires_at", "moved_because"),
+    *("acted_alone", "reviewed_by", "reviewed_at"),
 )
 
 

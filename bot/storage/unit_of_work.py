@@ -244,10 +244,11 @@ class UnitOfWork:
         *,
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
+        recipient: str | None = None,
     ) -> None:
-        """Add one message for Slack to the outbox."""
+        """Add one message for Slack to the outbox; `recipient` gets a direct message."""
         self._posts.append(
-            self._message(request, kind, name, number, NO_DELAY)
+            self._message(request, kind, name, number, recipient=recipient)
             | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
         )
 
@@ -255,21 +256,32 @@ class UnitOfWork:
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
         """Add a card update to the outbox, unless one is pending that was not tried yet."""
-        self._card_updates[request.id] = self._message(request, PostKind.EDIT, name, number, delay)
+        self._card_updates[request.id] = self._message(
+            request, PostKind.EDIT, name, number, delay=delay
+        )
 
     def _message(
-        self, request: Request, kind: PostKind, name: EventName, number: int, delay: timedelta
+        self,
+        request: Request,
+        kind: PostKind,
+        name: EventName,
+        number: int,
+        *,
+        delay: timedelta = NO_DELAY,
+        recipient: str | None = None,
     ) -> dict[str, Any]:
+        event = f"{kind}:{name}:{recipient}" if recipient else f"{kind}:{name}"
         return {
             "request": request.id,
             "kind": kind,
             "event": name,
             "actor": None,
+            "recipient": recipient,
             "at": self.now,
             "detail": "{}",
             "state": "due",
             "due_at": self.now + delay,
-            "client_msg_id": message_id(request.id, f"{kind}:{name}", number),
+            "client_msg_id": message_id(request.id, event, number),
         }
 
     def flush(self) -> None:

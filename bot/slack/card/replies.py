@@ -5,22 +5,38 @@ from typing import Any
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import People
 from bot.cancellation.posts import RequestPost
 from bot.slack import blockkit, mrkdwn
 from bot.slack.card.views import metadata
+from bot.slack.client import Links
 
 Render = Callable[[RequestPost], str]
 
+#: The events whose replies mention the approvers.
+CALLS_APPROVERS = frozenset({EventName.ACTED_ALONE})
 
-def message(post: RequestPost) -> dict[str, Any]:
-    """Build `text` and `blocks`, and `metadata` on outcomes, for chat.postMessage."""
-    text = blockkit.cut(RENDERERS.get(post.event, _status)(post), blockkit.TEXT)
-    built: dict[str, Any] = {
-        "text": blockkit.cut(text, blockkit.FALLBACK),
-        "blocks": [blockkit.section(text)],
-    }
+
+def message(post: RequestPost, approvers: People | None = None) -> dict[str, Any]:
+    """Build `text` and `blocks`, and `metadata` on outcomes, for chat.postMessage.
+
+    `approvers` are those of the current policy; None if the project was removed.
+    """
+    call = f"\n{_call_for_review(approvers)}" if post.event in CALLS_APPROVERS else ""
+    built = _content(f"{RENDERERS.get(post.event, _status)(post)}{call}")
     state = outcome_of(post.event)
     return built | ({"metadata": metadata(post.request, state)} if state else {})
+
+
+def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
+    """Build the direct message to an approver about a request that needed no approval."""
+    card = mrkdwn.link(links.card_of(post.request), "its card")
+    return _content(f"{_acted_alone(post)}\nRead {card}, and click *Reviewed* there.")
+
+
+def _content(text: str) -> dict[str, Any]:
+    text = blockkit.cut(text, blockkit.TEXT)
+    return {"text": blockkit.cut(text, blockkit.FALLBACK), "blocks": [blockkit.section(text)]}
 
 
 def outcome_of(event: EventName) -> State | None:
@@ -38,6 +54,23 @@ def _sentence(post: RequestPost) -> str:
 
 def _requester(request: Request) -> str:
     return mrkdwn.person(request.requester)
+
+
+def _acted_alone(post: RequestPost) -> str:
+    request = post.request
+    reason = f"\n{mrkdwn.quote(request.reason)}" if request.reason.strip() else ""
+    asked = f"asked to cancel {mrkdwn.summary(request)} without approval"
+    return f":rotating_light: {_requester(request)} acted alone: {asked}.{reason}"
+
+
+def _call_for_review(approvers: People | None) -> str:
+    who = mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
+    return f"Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
+
+
+def _reviewed(post: RequestPost) -> str:
+    who = mrkdwn.person(post.actor)
+    return f":ballot_box_with_check: {who} reviewed what was done without approval."
 
 
 def _approval(post: RequestPost) -> str:
@@ -116,6 +149,8 @@ LINK_WAS_LIVE = "Its download link had been live, so the data may have been down
 ASK_AGAIN = "To ask again, type `/cancel-restore`."
 
 RENDERERS: Mapping[EventName, Render] = {
+    EventName.ACTED_ALONE: _acted_alone,
+    EventName.REVIEWED: _reviewed,
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
     EventName.APPROVAL_VOIDED: _voided,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack import announcement
@@ -58,12 +59,19 @@ class MessageBuilder:
 
     def direct_reply(self, post: RequestPost) -> Message:
         """Build a reply as a direct message to the requester."""
-        return Message(channel=post.request.requester, content=card_replies.message(post))
+        return Message(channel=post.request.requester, content=self._reply(post))
+
+    def _reply(self, post: RequestPost) -> dict[str, Any]:
+        calls = post.event in card_replies.CALLS_APPROVERS
+        return card_replies.message(post, self._approvers(post) if calls else None)
 
     def _about(self, post: RequestPost) -> Message:
         request = post.request
         if post.kind is PostKind.CARD:
             return Message(channel=request.channel, content=self._card(post))
+        if post.kind is PostKind.DIRECT:
+            content = card_replies.direct_message(post, self._links)
+            return Message(channel=post.recipient or request.requester, content=content)
         if post.kind is PostKind.REPLY and request.card is None:
             return self.direct_reply(post)
         if request.card is None:
@@ -71,12 +79,15 @@ class MessageBuilder:
         if post.kind is PostKind.EDIT:
             content = self._card(post)
             return Message(channel=request.card.channel, content=content, ts=request.card.ts)
-        content = card_replies.message(post) | {"thread_ts": request.card.ts}
+        content = self._reply(post) | {"thread_ts": request.card.ts}
         return Message(channel=request.card.channel, content=content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
+        return card_views.message(post.request, self._approvers(post), self._links)
+
+    def _approvers(self, post: RequestPost) -> People | None:
         policy = self._policy_of(post.request.ref.project_id)
-        return card_views.message(post.request, policy.approvers if policy else None, self._links)
+        return policy.approvers if policy else None
 
     def _announcement(self, post: Announcement) -> Message:
         job = post.job

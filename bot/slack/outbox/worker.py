@@ -64,6 +64,7 @@ DELIVERED_EVENTS = {
     PostKind.CARD: "card posted",
     PostKind.EDIT: "card edited",
     PostKind.REPLY: "reply posted",
+    PostKind.DIRECT: "direct message posted",
     PostKind.ANNOUNCEMENT: "announcement posted",
 }
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Update,
+    and_,
     bindparam,
     exists,
     insert,
@@ -71,11 +72,13 @@ def hasten_posts(post_ids: Iterable[int], due_at: datetime) -> Update:
 def due_posts() -> Select[Any]:
     """List the posts that may be delivered, announcements last; `bounds` gives the parameters.
 
-    A request's card precedes all of its posts, and posts of one kind keep their order, so that an
-    older state of a message never follows a newer one.
+    A request's card precedes all of its posts, and posts of one kind to one recipient keep their
+    order, so that an older state of a message never follows a newer one.
     """
     earlier = posts.alias()
-    blocking = or_(earlier.c.kind == PostKind.CARD, earlier.c.kind == posts.c.kind)
+    same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
+    same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
+    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind)
     before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
     after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
     after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)

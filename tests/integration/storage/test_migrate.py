@@ -192,6 +192,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "one_open_request_per_job",
         "open_requests",
         "ended_requests",
+        "unreviewed_requests",
         "due_posts",
         "due_posts_in_order",
         "due_announcements",

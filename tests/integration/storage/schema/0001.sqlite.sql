@@ -44,6 +44,9 @@ CREATE TABLE requests (
     card_channel TEXT,
     card_ts TEXT,
     moved_because TEXT,
+    acted_alone BOOLEAN DEFAULT false NOT NULL,
+    reviewed_by TEXT,
+    reviewed_at BIGINT,
     event_count INTEGER DEFAULT '0' NOT NULL,
     head_hash TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (id),
@@ -59,6 +62,8 @@ CREATE INDEX open_requests ON requests (state, expires_at) WHERE state IN ('awai
 CREATE INDEX requests_by_job ON requests (job_id);
 
 CREATE INDEX requests_by_time ON requests (created_at);
+
+CREATE INDEX unreviewed_requests ON requests (created_at) WHERE acted_alone AND reviewed_by IS NULL;
 
 CREATE TABLE watch_leases (
     project_id TEXT NOT NULL,
@@ -107,6 +112,7 @@ CREATE TABLE posts (
     watched_job BIGINT,
     priority INTEGER DEFAULT '0' NOT NULL,
     kind TEXT NOT NULL,
+    recipient TEXT,
     event TEXT,
     actor TEXT,
     at BIGINT NOT NULL,
