@@ -14,6 +14,7 @@
 Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
+from bot.atlas.activity import RESTORE_REQUESTED, ActivityEvent
 from bot.atlas.client import AtlasClient
 from bot.atlas.digest import DigestKey
 from bot.atlas.errors import (
@@ -49,6 +50,7 @@ from bot.atlas.models import (
     JobState,
     Project,
     RestoreJob,
+    created_at,
     is_cluster_name,
     is_object_id,
 )
@@ -57,6 +59,8 @@ from bot.atlas.protocol import ApiVersion
 from bot.atlas.transport import CallRecord
 
 __all__ = [
+    "RESTORE_REQUESTED",
+    "ActivityEvent",
     "ApiVersion",
     "AtlasClient",
     "AtlasError",
@@ -92,6 +96,7 @@ __all__ = [
     "UnreadableAnswer",
     "VersionGone",
     "WrongClusterKind",
+    "created_at",
     "is_cluster_name",
     "is_object_id",
 ]

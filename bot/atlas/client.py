@@ -3,8 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from bot.atlas import protocol
+from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp, Credentials
 from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, JobRef, Project, RestoreJob
@@ -24,6 +27,8 @@ _M = TypeVar("_M", bound=AtlasModel)
 
 #: Pages of one list; Atlas has no list as long as that.
 MAX_PAGES = 200
+#: Pages of events that are read at most, newest first.
+MAX_EVENT_PAGES = 5
 #: Attempts of one read, even if the clock stands still.
 MAX_ATTEMPTS = 10
 #: Seconds between the first two attempts, and at most between later ones.
@@ -152,6 +157,35 @@ class AtlasClient:
             call, lambda payload: self._parse(Project, call, payload), self._deadline()
         )
 
+    async def events(
+        self, project_id: str, event_types: Sequence[str], since: datetime
+    ) -> list[ActivityEvent]:
+        """Read the events of these types since then, newest first; raises as `restore_jobs` does.
+
+        Each page is tried once, for callers that poll. Unreadable events are left out.
+        """
+        call = protocol.list_events(project_id, event_types, since)
+        deadline = self._deadline()
+        events: dict[str, ActivityEvent] = {}
+        for number in range(1, MAX_EVENT_PAGES + 1):
+            page = replace(call, page=number)
+            parse = partial(self._page_of, page)
+            results, has_next = await self._read(page, parse, deadline, max_attempts=1)
+            events |= {event.id: event for event in map(parse_event, results) if event}
+            if len(results) < protocol.ITEMS_PER_PAGE and not has_next:
+                break
+        return [event for event in events.values() if event.event_type_name in event_types]
+
+    async def activity_feed_link(
+        self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
+    ) -> str:
+        """Return the address of these events in Atlas's web interface; raises as `project` does."""
+        call = protocol.get_activity_feed(project_id, event_types, since, until)
+        found = await self._read(
+            call, lambda payload: self._parse(ActivityFeedLink, call, payload), self._deadline(), 1
+        )
+        return found.link
+
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         """Send exactly one DELETE, without retries.
 
@@ -207,7 +241,8 @@ class AtlasClient:
             page = replace(call, page=number)
 
             def parse(payload: object, page: ApiCall = page) -> tuple[list[_M], bool]:
-                return self._parse_page(model, page, payload)
+                results, has_next = self._page_of(page, payload)
+                return [self._parse(model, page, item) for item in results], has_next
 
             more, has_next = await self._read(page, parse, deadline, max_attempts)
             items += more
@@ -215,11 +250,12 @@ class AtlasClient:
                 return items
         raise self._unreadable(call, "the list has no end")
 
-    def _parse_page(self, model: type[_M], call: ApiCall, payload: object) -> tuple[list[_M], bool]:
+    def _page_of(self, call: ApiCall, payload: object) -> tuple[list[object], bool]:
+        """Return the items of a page, and whether it links to a next one."""
         results = payload.get("results") if isinstance(payload, Mapping) else None
         if not isinstance(payload, Mapping) or not isinstance(results, list):
             raise self._unreadable(call, "it is not a page of a list")
-        return [self._parse(model, call, item) for item in results], protocol.has_next(payload)
+        return results, protocol.has_next(payload)
 
     def _parse(self, model: type[_M], call: ApiCall, payload: object) -> _M:
         try:

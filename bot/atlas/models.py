@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -16,6 +16,9 @@ _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 FIRST_YEAR, LAST_YEAR = 1, 9999
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
+
+#: How long a download link is valid; all recorded links were.
+LINK_LIFETIME = timedelta(hours=1)
 
 #: Keys of a job that contain download links: a link gives the backup to anyone who has it.
 _LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")
@@ -43,6 +46,11 @@ def object_id(text: str, what: str) -> str:
             "such as 5b622f7087d9d6039fafe03f."
         )
     return text.lower()
+
+
+def created_at(id_: str) -> datetime:
+    """Return the time in an id: Atlas creates it at the moment of the POST."""
+    return datetime.fromtimestamp(int(id_[:8], 16), UTC)
 
 
 def cluster_name(text: str) -> str:
@@ -81,6 +89,11 @@ class JobRef:
         object.__setattr__(self, "project_id", object_id(self.project_id, "project id"))
         object.__setattr__(self, "cluster_name", cluster_name(self.cluster_name))
         object.__setattr__(self, "job_id", object_id(self.job_id, "restore job id"))
+
+    @property
+    def started_at(self) -> datetime:
+        """When the job was started: the time in its id."""
+        return created_at(self.job_id)
 
 
 class DeliveryType(StrEnum):
@@ -207,6 +220,16 @@ class RestoreJob(AtlasModel):
             parts = data.get("components")
             kept["shards"] = len(parts) if isinstance(parts, list) else 0
         return kept
+
+    @property
+    def started_at(self) -> datetime:
+        """When the job was started: the time in its id."""
+        return created_at(self.id)
+
+    @property
+    def live_since(self) -> datetime | None:
+        """When the download link became live: an hour before it expires."""
+        return self.expires_at - LINK_LIFETIME if self.expires_at else None
 
     @property
     def state(self) -> JobState:

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
@@ -30,6 +31,8 @@ class Resource(StrEnum):
     CLUSTERS = "clusters"
     PROJECT = "project"
     PROJECTS = "projects"
+    EVENTS = "events"
+    ACTIVITY_FEED = "activity_feed"
 
 
 #: The version of each resource in v2; restore jobs have only one.
@@ -39,6 +42,8 @@ _RESOURCE_VERSION: Final = {
     Resource.CLUSTERS: "2024-08-05",
     Resource.PROJECT: "2023-01-01",
     Resource.PROJECTS: "2023-01-01",
+    Resource.EVENTS: "2023-01-01",
+    Resource.ACTIVITY_FEED: "2025-03-12",
 }
 
 
@@ -58,12 +63,14 @@ class ApiCall:
     Attributes:
         path: below the root of the version, each part quoted.
         page: the number of the page of a list, or None.
+        parameters: further query parameters; a sequence repeats its name.
     """
 
     method: str
     path: str
     resource: Resource
     page: int | None = None
+    parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
     def name(self, options: ApiOptions) -> str:
         """Return method and path, for errors."""
@@ -79,10 +86,10 @@ class ApiCall:
             return "application/json"
         return f"application/vnd.atlas.{_RESOURCE_VERSION[self.resource]}+json"
 
-    def query(self, options: ApiOptions) -> dict[str, str]:
+    def query(self, options: ApiOptions) -> dict[str, str | Sequence[str]]:
         """Return the query parameters that differ from their defaults."""
         flags = {"envelope": options.envelope, "pretty": options.pretty}
-        query = {name: "true" for name, is_set in flags.items() if is_set}
+        query = dict(self.parameters) | {name: "true" for name, is_set in flags.items() if is_set}
         if self.page is not None:
             query |= {"pageNum": str(self.page), "itemsPerPage": str(ITEMS_PER_PAGE)}
         return query
@@ -110,6 +117,29 @@ def get_project(project_id: str) -> ApiCall:
 
 def list_projects() -> ApiCall:
     return ApiCall("GET", "/groups", Resource.PROJECTS, page=1)
+
+
+def list_events(project_id: str, event_types: Sequence[str], since: datetime) -> ApiCall:
+    # Without the count, which Atlas would compute over all events; the pages then have no link.
+    query = _event_filter(event_types, since) | {"includeCount": "false"}
+    path = f"{_project_path(project_id)}/events"
+    return ApiCall("GET", path, Resource.EVENTS, page=1, parameters=query)
+
+
+def get_activity_feed(
+    project_id: str, event_types: Sequence[str], since: datetime, until: datetime
+) -> ApiCall:
+    query = _event_filter(event_types, since) | {"maxDate": _instant(until)}
+    path = f"{_project_path(project_id)}/activityFeed"
+    return ApiCall("GET", path, Resource.ACTIVITY_FEED, parameters=query)
+
+
+def _event_filter(event_types: Sequence[str], since: datetime) -> dict[str, str | Sequence[str]]:
+    return {"eventType": event_types, "minDate": _instant(since)}
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _project_path(project_id: str) -> str:

@@ -1,5 +1,6 @@
 """A fake MongoDB Atlas Administration API: strict, in memory, on loopback."""
 
+from bot.sandbox.atlas.activity import Actor
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.call_recorder import Call
 from bot.sandbox.atlas.clock import Clock, ManualClock
@@ -16,6 +17,7 @@ __all__ = [
     "PRIVATE_KEY",
     "PROJECT_ID",
     "PUBLIC_KEY",
+    "Actor",
     "Behaviour",
     "Call",
     "Clock",

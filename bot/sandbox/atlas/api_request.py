@@ -36,6 +36,11 @@ class ApiRequest:
         text = self.target.partition("?")[2]
         return dict(parse_qsl(text, keep_blank_values=True))
 
+    def values_of(self, name: str) -> list[str]:
+        """Return all values of a parameter that a query may repeat."""
+        pairs = parse_qsl(self.target.partition("?")[2], keep_blank_values=True)
+        return [value for each, value in pairs if each == name]
+
     @property
     def authorization(self) -> str:
         return self.headers.get("authorization", "")
@@ -113,6 +118,20 @@ RESOURCES = (
         template=f"{_CLUSTER}/backup/restoreJobs/{{job}}",
         java=f"{_JOBS}::getRestoreJob",
         methods=("GET", "HEAD", "DELETE"),
+    ),
+    Resource(
+        name="events",
+        template=f"{_GROUP}/events",
+        rate="events",
+        java="ApiGroupEventsResource::getAllEvents",
+    ),
+    Resource(
+        name="activity_feed",
+        template=f"{_GROUP}/activityFeed",
+        versions=("2025-03-12",),
+        rate="activity_feed",
+        java="ApiGroupActivityFeedResource::getActivityFeed",
+        in_v1=False,
     ),
     Resource(
         name="flex_clusters",

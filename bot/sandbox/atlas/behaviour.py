@@ -48,6 +48,10 @@ class Behaviour(BaseModel):
     reject_unknown_query: bool = False
     flex_in_cluster_list: bool = False
 
+    # The activity feed: seconds until an event is visible, and whether it shows any.
+    event_delay: float = Field(default=0.0, ge=0)
+    event_feed: Literal["complete", "empty"] = "complete"
+
     # The backups' token bucket, one for each project.
     rate_capacity: int = Field(default=1200, ge=1)
     rate_refill: int = Field(default=500, ge=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bot.sandbox.atlas.activity import DANA, Actor
 from bot.sandbox.atlas.clock import instant
 from bot.sandbox.atlas.faults import PRESETS, SENTENCES, Fault
 from bot.sandbox.atlas.guard import is_loopback
@@ -37,6 +38,8 @@ class NewJob(BaseModel):
     project: str
     cluster: str
     live: bool = False
+    #: The keys of the actor in the activity feed; null for no event.
+    actor: dict[str, object] | None = dict(DANA.fields)
 
 
 class Preset(BaseModel):
@@ -137,7 +140,8 @@ class Control:
         cluster = project.clusters.get(new.cluster) if project else None
         if cluster is None:
             raise web.HTTPNotFound(text="there is no such cluster")
-        job = self.atlas.world.add_job(cluster, now=self.atlas.clock(), live=new.live)
+        actor = None if new.actor is None else Actor(new.actor)
+        job = self.atlas.world.add_job(cluster, now=self.atlas.clock(), live=new.live, by=actor)
         return web.json_response(job_json(job), status=201)
 
     async def change_job(self, request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ LAST_PAGE = 2**31 - 1
 DEFAULT_PAGE_SIZE = 100
 BOOLEANS = frozenset({"true", "false"})
 KNOWN = frozenset({"pageNum", "itemsPerPage", "includeCount", "pretty", "envelope"})
+FILTERS = frozenset({"eventType", "minDate", "maxDate", "includeRaw"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def check_query(query: Mapping[str, str], *, reject_unknown: bool) -> None:
         if query.get(name, "true") not in BOOLEANS:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
     for name in query if reject_unknown else ():
-        if name not in KNOWN:
+        if name not in KNOWN | FILTERS:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
 
 
@@ -48,14 +49,21 @@ def paging(query: Mapping[str, str]) -> Paging:
     )
 
 
-def page(items: Sequence[object], query: Mapping[str, str], url: str) -> dict[str, object]:
-    """Return the requested page of `items`, with links to its neighbours."""
+def page(
+    items: Sequence[object], query: Mapping[str, str], url: str, *, neighbours: bool = True
+) -> dict[str, object]:
+    """Return the requested page of `items`, with links to its neighbours.
+
+    Without `neighbours` a page that was requested without a count links to itself only.
+    """
     asked = paging(query)
     start = (asked.number - 1) * asked.size
     document: dict[str, object] = {
         "links": _links(asked, query, url, more=start + asked.size < len(items)),
         "results": list(items[start : start + asked.size]),
     }
+    if not (neighbours or asked.count):
+        document["links"] = _links(asked, query, url, more=False)[:1]
     if asked.count:
         document["totalCount"] = len(items)
     return document

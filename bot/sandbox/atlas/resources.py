@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from bot.sandbox.atlas.activity import EventFilter
 from bot.sandbox.atlas.api_response import ApiResponse
 from bot.sandbox.atlas.errors import AtlasError
 from bot.sandbox.atlas.jobs import DeliveryType
@@ -16,6 +17,7 @@ from bot.sandbox.atlas.render import Renderer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bot.sandbox.atlas.activity import Event
     from bot.sandbox.atlas.api_request import ApiRequest
     from bot.sandbox.atlas.behaviour import Behaviour
     from bot.sandbox.atlas.credentials import Credential
@@ -140,6 +142,29 @@ def why_not(job: RestoreJob, behaviour: Behaviour) -> str:
     return "VALIDATION_ERROR" if job.over and choice == "refuse" else ""
 
 
+def events(context: RequestContext) -> ApiResponse:
+    request = context.request
+    found = [event.document(request.root) for event in _selected_events(context)]
+    url = f"{request.base}{request.path}"
+    document = page(found, request.query, url, neighbours=False)
+    return ApiResponse(status=HTTPStatus.OK, document=document, media=context.media, listing=True)
+
+
+def _selected_events(context: RequestContext) -> list[Event]:
+    request, behaviour = context.request, context.behaviour
+    wanted = EventFilter.of(request.values_of("eventType"), request.query)
+    if behaviour.event_feed == "empty":
+        return []
+    mine = [event for event in context.world.events if event.group == context.project.id]
+    return wanted.select(mine, request.at, behaviour.event_delay)
+
+
+def activity_feed(context: RequestContext) -> ApiResponse:
+    """Return a link to the filtered feed in the web interface."""
+    EventFilter.of(context.request.values_of("eventType"), context.request.query)
+    return context.one({"link": f"{context.request.base}/redirect/{context.project.id}"})
+
+
 def flex_clusters(context: RequestContext) -> ApiResponse:
     shown = [cluster for cluster in context.project.clusters.values() if cluster.flex]
     return context.many([context.renderer.flex_cluster(cluster) for cluster in shown])
@@ -166,6 +191,8 @@ READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "cluster": cluster,
     "jobs": jobs,
     "job": job,
+    "events": events,
+    "activity_feed": activity_feed,
     "flex_clusters": flex_clusters,
     "flex_cluster": flex_cluster,
     "flex_jobs": flex_jobs,

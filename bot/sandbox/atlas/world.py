@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import example
+from bot.sandbox.atlas.activity import DANA, RESTORE_REQUESTED, Actor, Event
 from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.credentials import Credential, Role
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob, RestoreTarget
@@ -61,6 +63,7 @@ class World:
     keys: dict[str, Credential] = field(default_factory=dict)
     service_accounts: dict[str, Credential] = field(default_factory=dict)
     old_views: dict[str, OldView] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
     #: The ids of the jobs that a DELETE cancelled, in that order.
     cancellations: list[str] = field(default_factory=list)
 
@@ -109,11 +112,15 @@ class World:
         job_id: str | None = None,
         now: datetime | None = None,
         live: bool = False,
+        by: Actor | None = DANA,
     ) -> RestoreJob:
-        """Start a restore of a snapshot that is one hour old; `live`: its link exists."""
+        """Start a restore of a snapshot that is one hour old; `live`: its link exists.
+
+        The activity feed gets an event of `by`; None: no event.
+        """
         moment = now or wall_clock()
         job = RestoreJob(
-            id=job_id or new_id(),
+            id=job_id or new_id(moment),
             delivery_type=delivery_type,
             snapshot_id=new_id(),
             snapshot_at=moment - timedelta(hours=1),
@@ -126,7 +133,19 @@ class World:
         if live:
             job.release(moment)
         cluster.jobs[job.id] = job
+        if by is not None and not cluster.flex:
+            self.add_event(cluster.group, by, created=created_at(job.id))
         return job
+
+    def add_event(
+        self, project_id: str, by: Actor, *, created: datetime, event_type: str = RESTORE_REQUESTED
+    ) -> Event:
+        """Add an event to a project's activity feed."""
+        event = Event(
+            id=new_id(created), group=project_id, created=created, type=event_type, actor=by
+        )
+        self.events.append(event)
+        return event
 
     def add_key(self, public: str, private: str, roles: dict[str, Iterable[Role]]) -> Credential:
         """Add an API key with its roles by project id."""
@@ -172,9 +191,20 @@ class World:
         return old.job
 
 
-def new_id() -> str:
-    """Return a new id of 24 hex digits."""
-    return secrets.token_hex(12)
+#: The middle and the end of an id: random digits of the process, and a counter.
+_PROCESS = secrets.token_hex(5)
+_counter = count(secrets.randbelow(2**20))
+
+
+def new_id(now: datetime | None = None) -> str:
+    """Return a new id of 24 hex digits, which begins with the time in seconds."""
+    seconds = int((now or wall_clock()).timestamp())
+    return f"{seconds:08x}{_PROCESS}{next(_counter) % 2**24:06x}"
+
+
+def created_at(id_: str) -> datetime:
+    """Return the time in an id."""
+    return datetime.fromtimestamp(int(id_[:8], 16), UTC)
 
 
 def _sets(roles: dict[str, Iterable[Role]]) -> dict[str, set[Role]]:

@@ -9,7 +9,8 @@ from typing import Literal
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, FakeAtlasServer, ManualClock
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Actor, FakeAtlasServer, ManualClock
+from bot.sandbox.atlas.clock import instant
 from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
 
 CLUSTERS = "application/vnd.atlas.2024-08-05+json"
@@ -398,3 +399,22 @@ async def test_new_jobs_of_the_world_are_there_at_once(
     page = (await v2.get(JOBS)).json()
 
     assert page["results"][0]["id"] == job.id
+
+
+async def test_download_makes_an_event_that_shows_after_the_delay(
+    atlas: FakeAtlasServer, clock: ManualClock, v2: Speaker
+) -> None:
+    atlas.behaviour.event_delay = 10
+    home = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
+    job = atlas.world.add_job(home, now=clock(), by=Actor.api_key("abcdwxyz"))
+    query = {"minDate": instant(clock()), "eventType": "CPS_RESTORE_REQUESTED_AUDIT"}
+    assert (await v2.get(f"{GROUP}/events", **query)).json()["results"] == []
+    clock.advance(10)
+    (event,) = (await v2.get(f"{GROUP}/events", includeCount="false", **query)).json()["results"]
+    assert (event["publicKey"], event["created"]) == ("abcdwxyz", instant(job.created_at))
+    assert event["id"][:18] == job.id[:18]
+
+
+async def test_unknown_event_type_is_refused(v2: Speaker) -> None:
+    response = await v2.get(f"{GROUP}/events", eventType="NO_SUCH_EVENT")
+    assert response.json()["errorCode"] == "INVALID_ENUM_VALUE"

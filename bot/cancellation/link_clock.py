@@ -1,0 +1,65 @@
+"""The clock of a download link: when it is expected, live, and over (pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from statistics import median
+
+from bot.atlas import JobState
+
+#: From the start of a job to its link, until enough of the project's own times are known.
+USUAL_WAIT = timedelta(minutes=3)
+#: How many own times are enough.
+ENOUGH_WAITS = 5
+#: A longer wait is none: its job's id does not begin with a time.
+LONGEST_WAIT = timedelta(days=1)
+
+
+class LinkPhase(StrEnum):
+    """What the clock of a link shows."""
+
+    EXPECTED = "expected"
+    OVERDUE = "overdue"  #: the expected time has passed
+    LIVE = "live"  #: anyone who has the link can copy the backup
+    ENDED = "ended"  #: the job has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkClock:
+    """What is known about one job's link.
+
+    Attributes:
+        started_at: when the job was started.
+        expected_at: when the link is expected to become live.
+        live_since: when it became live, or None.
+        until: when it expires, or None.
+        ended: the state in which the job ended, or None.
+    """
+
+    started_at: datetime
+    expected_at: datetime
+    live_since: datetime | None = None
+    until: datetime | None = None
+    ended: JobState | None = None
+
+    def phase(self, now: datetime) -> LinkPhase:
+        """Return the phase at a time."""
+        if self.ended or (self.until and self.until <= now):
+            return LinkPhase.ENDED
+        if self.live_since:
+            return LinkPhase.LIVE
+        return LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
+
+    def lead(self, moment: datetime) -> timedelta:
+        """Return how long before the link `moment` was; negative for after it.
+
+        The link counts from when it became live, else from when it was expected.
+        """
+        return (self.live_since or self.expected_at) - moment
+
+
+def expected_wait(observed: Sequence[timedelta]) -> timedelta:
+    """Return the time from start to link: the median of the project's own ones, if enough."""
+    waits = [each.total_seconds() for each in observed if timedelta() <= each <= LONGEST_WAIT]
+    return timedelta(seconds=median(waits)) if len(waits) >= ENOUGH_WAITS else USUAL_WAIT

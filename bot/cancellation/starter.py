@@ -1,0 +1,206 @@
+"""Who started a restore job: joins the job with the events of the activity feed (pure).
+
+Events about restores name neither job nor cluster. What joins them is the time: Atlas creates the
+job's id and its event within two seconds, mostly in one process, with ids that follow each other.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from bot.atlas import ActivityEvent, created_at
+
+#: How far apart a job and its event are.
+TOLERANCE = timedelta(seconds=2)
+#: An event that is further away, up to this, is only probably the job's.
+WIDE_TOLERANCE = timedelta(seconds=30)
+
+#: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
+FEED_DELAY = timedelta(seconds=60)
+
+#: The part of an id that is the same for ids of one process, and where its counter begins.
+_PROCESS = slice(8, 18)
+_COUNTER = 18
+_COUNTERS = 2**24
+#: The largest distance of two counters at which they count as one after the other.
+_MAX_DISTANCE = 1000
+
+
+class StarterKind(StrEnum):
+    """What a starter is in Atlas."""
+
+    USER = "user"
+    API_KEY = "api_key"
+    SERVICE_ACCOUNT = "service_account"
+    OAUTH_APP = "oauth_app"
+    MONGODB_STAFF = "mongodb_staff"
+    UNNAMED = "unnamed"  #: the event names nobody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starter:
+    """Who started a job.
+
+    Attributes:
+        name: a user name, a public key, a client id, or an application; it may be empty.
+        own_key: whether it is the key that the bot uses.
+        certain: whether no other event fits the job, and the event fits no other job.
+        others: the names of further candidates.
+    """
+
+    kind: StarterKind
+    name: str = ""
+    own_key: bool = False
+    certain: bool = True
+    others: tuple[str, ...] = ()
+
+
+class Knowledge(StrEnum):
+    """What is known about the starter of a job."""
+
+    KNOWN = "known"
+    TOO_EARLY = "too_early"  #: the feed has no event yet, which may be late
+    NOT_IN_FEED = "not_in_feed"  #: the feed has no event of the job
+    NOT_KNOWN = "not_known"  #: the feed could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class StartedBy:
+    """The starter, or why there is none."""
+
+    knowledge: Knowledge = Knowledge.NOT_KNOWN
+    starter: Starter | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether later events cannot tell more."""
+        return self.starter is not None and self.starter.certain
+
+    def is_better_than(self, other: "StartedBy") -> bool:
+        """Whether this is worth showing instead of `other`."""
+        return self != other and (_rank(self) >= _rank(other))
+
+    def to_json(self) -> dict[str, Any]:
+        starter = self.starter
+        values: dict[str, Any] = {"knowledge": str(self.knowledge)}
+        return values | (
+            {name: getattr(starter, name) for name in starter.__slots__} if starter else {}
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "StartedBy":
+        """Convert back from `to_json`."""
+        knowledge = Knowledge(values["knowledge"])
+        if knowledge is not Knowledge.KNOWN:
+            return cls(knowledge)
+        fields = {name: values[name] for name in Starter.__slots__}
+        kind, others = StarterKind(fields["kind"]), tuple(fields["others"])
+        return cls(knowledge, Starter(**fields | {"kind": kind, "others": others}))
+
+
+_RANKS = (Knowledge.TOO_EARLY, Knowledge.NOT_KNOWN, Knowledge.NOT_IN_FEED, Knowledge.KNOWN)
+
+
+def _rank(started_by: StartedBy) -> tuple[int, bool]:
+    return _RANKS.index(started_by.knowledge), started_by.is_settled
+
+
+def started_by(
+    job_id: str,
+    events: Sequence[ActivityEvent],
+    *,
+    age: timedelta,
+    own_key: str,
+    other_jobs: Collection[str] = (),
+) -> StartedBy:
+    """Return who started a job, by the activity feed.
+
+    Args:
+        job_id: the job.
+        events: the requests of restores in the project.
+        age: how long ago the job was started when the feed was read.
+        own_key: the public key or client id of the bot.
+        other_jobs: the ids of all jobs of the project that are known.
+    """
+    candidates = _candidates(job_id, events)
+    if not candidates:
+        return StartedBy(Knowledge.TOO_EARLY if age < FEED_DELAY else Knowledge.NOT_IN_FEED)
+    first, *further = candidates
+    others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
+    others -= {_actor(first)}
+    kind, name = _actor(first)
+    certain = (
+        _distance_in_time(job_id, first) <= TOLERANCE
+        and not others
+        and not any(_is_first_of(job, first, events) for job in {*other_jobs} - {job_id})
+    )
+    starter = Starter(
+        kind=kind,
+        name=name,
+        own_key=bool(name) and name == own_key,
+        certain=certain,
+        others=tuple(sorted(name for _, name in others)),
+    )
+    return StartedBy(Knowledge.KNOWN, starter)
+
+
+def _candidates(job_id: str, events: Sequence[ActivityEvent]) -> list[ActivityEvent]:
+    """Return the events that may be the job's, best first."""
+    near = [event for event in events if _distance_in_time(job_id, event) <= WIDE_TOLERANCE]
+    return sorted(near, key=lambda event: _order(job_id, event))
+
+
+def _order(job_id: str, event: ActivityEvent) -> tuple[bool, bool, int, timedelta, str]:
+    apart = _distance_in_time(job_id, event)
+    distance = _distance_of_ids(job_id, event)
+    by_ids = distance if distance is not None else _COUNTERS
+    return (apart > TOLERANCE, distance is None, by_ids, apart, event.id)
+
+
+def _distance_in_time(job_id: str, event: ActivityEvent) -> timedelta:
+    return abs(event.created - created_at(job_id))
+
+
+def _distance_of_ids(job_id: str, event: ActivityEvent) -> int | None:
+    """Return how much later the event's id was created, if by the process of the job's id."""
+    if event.id[_PROCESS] != job_id[_PROCESS]:
+        return None
+    distance = (int(event.id[_COUNTER:], 16) - int(job_id[_COUNTER:], 16)) % _COUNTERS
+    return distance if distance <= _MAX_DISTANCE else None
+
+
+def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bool:
+    """Whether neither the time nor the ids put `first` before `event`."""
+    return _order(job_id, first)[:2] == _order(job_id, event)[:2] and (
+        _distance_of_ids(job_id, first) is None
+    )
+
+
+def _is_first_of(job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent]) -> bool:
+    """Whether the event is the best one of another job, too."""
+    candidates = _candidates(job_id, events)
+    return bool(candidates) and candidates[0].id == event.id
+
+
+def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
+    """Return the kind and the name of who acted."""
+    application = event.delegate_principal
+    user = event.username or event.user_id
+    actors = (
+        (event.is_global_admin, StarterKind.MONGODB_STAFF, user),
+        (application is not None, StarterKind.OAUTH_APP, _application(event)),
+        (bool(event.client_id), StarterKind.SERVICE_ACCOUNT, event.client_id),
+        (bool(user), StarterKind.USER, user),
+        (True, StarterKind.API_KEY, event.public_key or event.api_key_id),
+    )
+    kind, name = next((kind, name) for applies, kind, name in actors if applies)
+    unnamed = not name and kind is StarterKind.API_KEY
+    return (StarterKind.UNNAMED, "") if unnamed else (kind, name)
+
+
+def _application(event: ActivityEvent) -> str:
+    application = event.delegate_principal
+    name = (application.name or application.id) if application else ""
+    return f"{name} for {event.username}" if event.username else name

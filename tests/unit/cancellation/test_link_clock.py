@@ -1,0 +1,49 @@
+"""When a download link is expected, and what its clock shows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bot.atlas import JobState
+from bot.cancellation.link_clock import USUAL_WAIT, LinkClock, LinkPhase, expected_wait
+from tests.support.domain import NOON
+
+
+def seconds(*values: float) -> list[timedelta]:
+    return [timedelta(seconds=value) for value in values]
+
+
+def a_clock(**changes: object) -> LinkClock:
+    values = {"started_at": NOON, "expected_at": NOON + timedelta(minutes=3)} | changes
+    return LinkClock(**values)  # type: ignore[arg-type]
+
+
+def test_fewer_than_five_waits_give_three_minutes() -> None:
+    assert expected_wait(seconds(60, 60, 60, 60)) == USUAL_WAIT
+
+
+def test_five_waits_give_their_median() -> None:
+    assert expected_wait(seconds(100, 300, 120, 110, 9000)) == timedelta(seconds=120)
+
+
+def test_wait_of_an_id_without_a_time_does_not_count() -> None:
+    assert expected_wait(seconds(100, 100, 100, 100, -5, 10**9)) == USUAL_WAIT
+
+
+def test_link_is_overdue_from_the_expected_time_on() -> None:
+    clock = a_clock()
+    assert clock.phase(NOON + timedelta(seconds=179)) is LinkPhase.EXPECTED
+    assert clock.phase(NOON + timedelta(seconds=180)) is LinkPhase.OVERDUE
+
+
+def test_live_link_ends_with_its_hour_or_with_the_job() -> None:
+    live = {"live_since": NOON, "until": NOON + timedelta(hours=1)}
+    assert a_clock(**live).phase(NOON + timedelta(minutes=59)) is LinkPhase.LIVE
+    assert a_clock(**live).phase(NOON + timedelta(minutes=60)) is LinkPhase.ENDED
+    assert a_clock(**live, ended=JobState.CANCELLED).phase(NOON) is LinkPhase.ENDED
+
+
+def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
+    then = NOON + timedelta(minutes=2)
+    assert a_clock().lead(then) == timedelta(minutes=1)
+    assert a_clock(live_since=NOON + timedelta(seconds=108)).lead(then) == timedelta(seconds=-12)

@@ -1,0 +1,147 @@
+"""The rule that joins a restore job with the events of the activity feed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
+from bot.cancellation.starter import (
+    FEED_DELAY,
+    Knowledge,
+    StartedBy,
+    Starter,
+    StarterKind,
+    started_by,
+)
+
+PROCESS = "a000000001"
+JOB = f"67fe31b9{PROCESS}000100"
+OLD = timedelta(minutes=5)
+
+
+def an_event(
+    seconds: float = 0, *, id_: str | None = None, counter: int = 0x104, **fields: Any
+) -> ActivityEvent:
+    created = created_at(JOB) + timedelta(seconds=seconds)
+    default = f"{int(created.timestamp()):08x}{PROCESS}{counter:06x}"
+    payload = {
+        "id": id_ or default,
+        "created": created.isoformat(),
+        "eventTypeName": RESTORE_REQUESTED,
+        **(fields or {"username": "dana@shop.example", "userId": "5d00"}),
+    }
+    return ActivityEvent.model_validate(payload)
+
+
+def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] = ()) -> Starter:
+    found = started_by(JOB, events, age=OLD, own_key=own_key, other_jobs=others)
+    assert found.knowledge is Knowledge.KNOWN
+    assert found.starter
+    return found.starter
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "name"),
+    [
+        ({"username": "ada@x.example", "userId": "1"}, StarterKind.USER, "ada@x.example"),
+        ({"publicKey": "abcdwxyz", "apiKeyId": "1"}, StarterKind.API_KEY, "abcdwxyz"),
+        ({"apiKeyId": "5f3b"}, StarterKind.API_KEY, "5f3b"),
+        ({"publicKey": "mdb_sa_id_7"}, StarterKind.SERVICE_ACCOUNT, "mdb_sa_id_7"),
+        ({"username": "mdb_sa_id_7"}, StarterKind.SERVICE_ACCOUNT, "mdb_sa_id_7"),
+        ({"serviceAccount": "mdb_sa_id_7"}, StarterKind.SERVICE_ACCOUNT, "mdb_sa_id_7"),
+        (
+            {"username": "ada", "delegatePrincipal": {"id": "1", "name": "Tool"}},
+            StarterKind.OAUTH_APP,
+            "Tool for ada",
+        ),
+        (
+            {"isGlobalAdmin": True, "username": "em@x"},
+            StarterKind.MONGODB_STAFF,
+            "em@x",
+        ),
+        ({"isGlobalAdmin": True}, StarterKind.MONGODB_STAFF, ""),
+        ({"username": None, "publicKey": 7}, StarterKind.UNNAMED, ""),
+    ],
+)
+def test_kind_and_name_come_from_the_fields_of_the_event(
+    fields: dict[str, Any], kind: StarterKind, name: str
+) -> None:
+    assert by(an_event(**fields)) == Starter(kind=kind, name=name)
+
+
+@pytest.mark.parametrize("name", ["botkey", "mdb_sa_id_1"])
+def test_own_key_is_recognised(name: str) -> None:
+    assert by(an_event(publicKey=name), own_key=name).own_key
+    assert not by(an_event(publicKey="another"), own_key=name).own_key
+
+
+@pytest.mark.parametrize(("seconds", "certain"), [(0, True), (-2, True), (2, True), (3, False)])
+def test_event_beyond_two_seconds_is_only_probable(seconds: float, certain: bool) -> None:
+    assert by(an_event(seconds)).certain is certain
+
+
+def test_event_beyond_thirty_seconds_is_none_of_the_job() -> None:
+    found = started_by(JOB, [an_event(31)], age=OLD, own_key="")
+    assert found == StartedBy(Knowledge.NOT_IN_FEED)
+
+
+def test_young_job_without_an_event_may_still_get_one() -> None:
+    found = started_by(JOB, [], age=FEED_DELAY - timedelta(seconds=1), own_key="")
+    assert found == StartedBy(Knowledge.TOO_EARLY)
+
+
+def test_ids_of_one_process_choose_between_two_events() -> None:
+    other = an_event(username="eve", id_=f"67fe31b9{'b' * 10}000101")
+    own = an_event(1, username="ada", counter=0x104)
+    late = an_event(0, username="abe", counter=0x120)
+    assert by(other, late, own) == Starter(kind=StarterKind.USER, name="ada")
+
+
+def test_two_events_without_a_difference_name_both_and_are_not_certain() -> None:
+    one = an_event(username="ada", id_=f"67fe31b9{'b' * 10}000101")
+    two = an_event(1, username="eve", id_=f"67fe31b9{'c' * 10}000101")
+    found = by(one, two)
+    assert (found.name, found.certain, found.others) == ("ada", False, ("eve",))
+
+
+def test_two_events_of_one_actor_are_certain() -> None:
+    one = an_event(username="ada", id_=f"67fe31b9{'b' * 10}000101")
+    two = an_event(1, username="ada", id_=f"67fe31b9{'c' * 10}000101")
+    assert by(one, two) == Starter(kind=StarterKind.USER, name="ada")
+
+
+def test_event_that_fits_two_jobs_is_not_certain() -> None:
+    neighbour = f"67fe31ba{'b' * 10}000001"
+    assert not by(an_event(), others=(neighbour, JOB)).certain
+
+
+def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
+    neighbour = f"67fe31b9{PROCESS}000110"
+    own, others = an_event(username="ada"), an_event(username="eve", counter=0x114)
+    assert by(own, others, others=(neighbour,)) == Starter(kind=StarterKind.USER, name="ada")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        StartedBy(Knowledge.NOT_IN_FEED),
+        StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada", others=("eve",))),
+    ],
+)
+def test_json_gives_the_value_back(value: StartedBy) -> None:
+    assert StartedBy.from_json(value.to_json()) == value
+
+
+def test_certain_starter_is_never_replaced_by_less() -> None:
+    certain = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada"))
+    probable = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, certain=False))
+    absent, unread = StartedBy(Knowledge.NOT_IN_FEED), StartedBy(Knowledge.NOT_KNOWN)
+    assert certain.is_better_than(probable)
+    assert probable.is_better_than(absent)
+    assert absent.is_better_than(unread)
+    assert not probable.is_better_than(certain)
+    assert not unread.is_better_than(absent)
+    assert not certain.is_better_than(certain)
