@@ -1,1 +1,1 @@
-"""The demo: the real bot between stand-ins of Slack and Atlas, on this machine alone."""
+"""The demo: the real bot between a fake Slack and a fake Atlas, all on this machine."""

@@ -1,6 +1,4 @@
-"""The bot's own process in the demo: `serve`, which ends when the demo ends, however that ends."""
-
-from __future__ import annotations
+"""The bot's own process in the demo: `serve`, which stops when the demo's process ends."""
 
 import os
 import signal
@@ -10,14 +8,14 @@ import threading
 from bot.cli.main import app
 
 
-def end_with_the_demo(pipe: int) -> None:
-    """Wait until nobody holds the other end of `pipe` any more, then stop in good order."""
+def stop_at_end_of(pipe: int) -> None:
+    """Read `pipe` until its other end is closed, then send SIGTERM to this process."""
     while os.read(pipe, 1024):
         continue
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    watch = threading.Thread(target=end_with_the_demo, args=(sys.stdin.fileno(),), daemon=True)
+    watch = threading.Thread(target=stop_at_end_of, args=(sys.stdin.fileno(),), daemon=True)
     watch.start()
     app(["serve"], prog_name="cancel-restore")

@@ -1,23 +1,19 @@
-"""The tape of the wire pane: what people did and each call that followed, in order."""
-
-from __future__ import annotations
+"""The log of the Calls pane: each action of a person and the calls that followed, in order."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.event_bus import ChangeEvent, EventBus
+from bot.sandbox.atlas import Call
+from bot.sandbox.slack.event_bus import ChangeEvent, EventBus
 
 Entry = dict[str, Any]
 
-#: How many entries are kept for a page that is opened later.
-LENGTH = 500
+#: Entries that are kept for pages that are opened later.
+MAX_ENTRIES = 500
 
-#: What people did, by the type of the payload that tells the bot.
-DEEDS = {
+#: The action of a person, by the type of the payload that is sent to the bot.
+ACTIONS = {
     "slash_commands": "typed",
     "block_actions": "used",
     "view_submission": "submitted",
@@ -29,33 +25,33 @@ DEEDS = {
 
 
 class CallLog:
-    """Numbers what happens, keeps the newest, and tells the page's news board of each."""
+    """Numbers the entries, keeps the newest, and publishes each to the open pages."""
 
-    def __init__(self, news: EventBus, clock: Callable[[], float]) -> None:
-        self.entries: deque[Entry] = deque(maxlen=LENGTH)
-        self._news = news
+    def __init__(self, events: EventBus, clock: Callable[[], float]) -> None:
+        self.entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._events = events
         self._clock = clock
         self._count = 0
-        self._killed = float("-inf")
+        self._killed_at = float("-inf")
 
-    def note(self, kind: str, **what: object) -> None:
-        """Write one entry: `kind` is person, atlas, slack, bot or scene."""
+    def add(self, kind: str, **fields: object) -> None:
+        """Add one entry; `kind` is person, atlas, slack, bot or scenario."""
         self._count += 1
-        entry = {"n": self._count, "at": self._clock(), "kind": kind, **what}
+        entry = {"n": self._count, "at": self._clock(), "kind": kind, **fields}
         self.entries.append(entry)
-        self._news.publish("wire", entry=entry)
+        self._events.publish("call_log", entry=entry)
 
-    def killed(self, pid: int | None) -> None:
-        """Write that the bot was killed; what it had asked for may still be answered later."""
-        self.note("bot", what=f"killed (kill -9 {pid})")
-        self._killed = self._clock()
+    def add_kill(self, pid: int | None) -> None:
+        """Add that the bot was killed; calls that it sent before may still be answered later."""
+        self.add("bot", text=f"killed (kill -9 {pid})")
+        self._killed_at = self._clock()
 
-    def atlas(self, call: Call) -> None:
-        """Write a call to Atlas, when it is answered; it never holds credentials or links.
+    def add_atlas_call(self, call: Call) -> None:
+        """Add a call to Atlas when it is answered; it never contains credentials or links.
 
-        `orphan` says that the process which sent it has been killed meanwhile.
+        `orphan`: the process that sent the call was killed before the answer.
         """
-        self.note(
+        self.add(
             "atlas",
             method=call.method,
             path=call.path.removeprefix("/api/atlas"),
@@ -66,14 +62,14 @@ class CallLog:
             ms=round(call.seconds * 1000, 1),
             faults=list(call.faults),
             effect=call.effect,
-            orphan=self._clock() - call.seconds < self._killed,
+            orphan=self._clock() - call.seconds < self._killed_at,
         )
 
-    def slack(self, item: ChangeEvent) -> None:
-        """Write what people did, and the calls of Slack's Web API."""
-        data = item.data
-        if item.kind == "act":
-            deed = DEEDS.get(str(data["type"]), str(data["type"]))
-            self.note("person", user=data["user"], deed=deed, what=data["what"])
-        elif item.kind == "call":
-            self.note("slack", method=data["method"], ok=data["ok"], error=data["error"])
+    def add_slack_event(self, event: ChangeEvent) -> None:
+        """Add actions of people and calls of Slack's Web API; ignore other events."""
+        data = event.data
+        if event.kind == "act":
+            action = ACTIONS.get(str(data["type"]), str(data["type"]))
+            self.add("person", user=data["user"], action=action, text=data["what"])
+        elif event.kind == "call":
+            self.add("slack", method=data["method"], ok=data["ok"], error=data["error"])

@@ -1,40 +1,33 @@
-"""The stage of the demo's page: plays scenes, and kills the bot and starts it again."""
-
-from __future__ import annotations
+"""Controls the demo: starts scenarios, kills the bot and starts it again, publishes its state."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from bot.demo.scenarios import CLUSTER, FIRST, SCENARIOS
-from bot.sandbox.atlas import PROJECT_ID
+from bot.demo.call_log import CallLog
+from bot.demo.process import BotProcess
+from bot.demo.scenarios import CLUSTER, FIRST, SCENARIOS, Scenario
+from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.startup_checks import StartError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bot.demo.call_log import CallLog
-    from bot.demo.process import BotProcess
-    from bot.demo.scenarios import Scenario
-    from bot.sandbox.atlas import Call, FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-
-#: Seconds in which the bot must be there after its start.
-READY = 20.0
+#: Seconds from the start of the bot to its Socket Mode connection.
+READY_TIMEOUT = 20.0
 
 CHANNEL = "ops"
-HERALD = "ci-bot"
+ANNOUNCER = "ci-bot"
 
 
 class Controller:
     """What the page's buttons do.
 
     Args:
-        slack: the stand-in that also serves the page.
-        atlas: the stand-in whose faults are set.
+        slack: the fake Slack, which also serves the page.
+        atlas: the fake Atlas, whose faults are set.
         process: the bot.
-        tape: what the page's wire pane shows.
+        call_log: what the page's Calls pane shows.
         environ: the bot's settings for a number of approvals.
-        approvals: that number, unless a scene wants more or none.
+        approvals: that number, unless a scenario needs more or none.
     """
 
     def __init__(
@@ -43,41 +36,41 @@ class Controller:
         slack: FakeSlackServer,
         atlas: FakeAtlasServer,
         process: BotProcess,
-        tape: CallLog,
+        call_log: CallLog,
         environ: Callable[[int], dict[str, str]],
         approvals: int,
     ) -> None:
-        self.tape = tape
+        self.call_log = call_log
         self.slack = slack
         self.atlas = atlas
         self._process = process
-        process.told = self.tell
+        process.on_exit = self.publish_state
         self._environ = environ
-        self._least = approvals
+        self._min_approvals = approvals
         self._approvals = approvals
         self._running_with: int | None = None
         self._starting = False
         self._changing = False
-        self._scene: Scenario = SCENARIOS[FIRST]
-        self._line = ""
-        # One change after the other, whoever clicks what in which tab.
-        self._turn = asyncio.Lock()
+        self._scenario: Scenario = SCENARIOS[FIRST]
+        self._command = ""
+        # Serializes the changes that several tabs request.
+        self._lock = asyncio.Lock()
 
     def state(self) -> dict[str, Any]:
-        """Return what the page shows about the demo itself, for `stage` events too."""
+        """Return what the page shows about the demo itself; also the data of `demo` events."""
         return {
             "bot": "starting" if self._starting else "running" if self._process.pid else "stopped",
             "pid": self._process.pid,
             "approvals": self._approvals,
-            "scene": self._scene.name,
+            "scenario": self._scenario.name,
             "changing": self._changing,
-            "line": self._line,
-            "fault": self._scene.fault if self.atlas.faults.active else "",
+            "command": self._command,
+            "fault": self._scenario.fault if self.atlas.faults.active else "",
             "jobs": self._jobs(),
         }
 
     def _jobs(self) -> list[dict[str, Any]]:
-        """List the restore jobs as Atlas has them, newest first; never a link."""
+        """List the restore jobs as Atlas has them, newest first, without download links."""
         jobs = sorted(self.atlas.world.jobs(), key=lambda pair: pair[1].created_at, reverse=True)
         return [
             {
@@ -90,105 +83,113 @@ class Controller:
             for cluster, job in jobs
         ]
 
-    def tell(self) -> None:
-        """Show every open page how things are now."""
-        self.slack.world.events.publish("stage", **self.state())
+    def publish_state(self) -> None:
+        """Send the current state to every open page."""
+        self.slack.world.events.publish("demo", **self.state())
 
     def on_call(self, call: Call) -> None:
-        """Show a call to Atlas, and what it changed."""
-        self.tape.atlas(call)
+        """Log a call to Atlas; publish the state if the call changed it."""
+        self.call_log.add_atlas_call(call)
         if call.effect or call.faults:
-            self.tell()
+            self.publish_state()
 
-    async def play(self, name: str) -> None:
-        """Set a scene up: faults, approvals, and a restore job to cancel.
+    async def start_scenario(self, name: str) -> None:
+        """Set up a scenario: faults, approvals, and a restore job to cancel.
 
         Raises:
-            KeyError: there is no such scene.
-            StartError: the bot, which had to be started, did not come up.
+            KeyError: there is no such scenario.
+            StartError: the bot had to be started and did not connect.
         """
-        scene = SCENARIOS[name]
-        async with self._turn:
+        scenario = SCENARIOS[name]
+        async with self._lock:
             self._changing = True
-            self.tell()
+            self.publish_state()
             try:
-                await self._set(scene)
+                await self._set_up(scenario)
             finally:
                 self._changing = False
-                self.tell()
+                self.publish_state()
 
-    async def _set(self, scene: Scenario) -> None:
+    async def _set_up(self, scenario: Scenario) -> None:
         self.atlas.faults.clear()
-        self._approvals = 0 if scene.alone else max(self._least, scene.approvals)
-        await self._be_running()
-        self._scene, self._line = scene, self._command(scene)
-        self.tape.note("scene", what=scene.title)
-        self.atlas.faults.add(*scene.faults)
+        needed = max(self._min_approvals, scenario.approvals)
+        self._approvals = 0 if scenario.without_approval else needed
+        await self._ensure_running()
+        self._scenario, self._command = scenario, self._prepare_job(scenario)
+        self.call_log.add("scenario", text=scenario.title)
+        self.atlas.faults.add(*scenario.faults)
 
-    def _command(self, scene: Scenario) -> str:
-        """Have the restore job that the scene is about, and return the line to type."""
-        job = scene.job
+    def _prepare_job(self, scenario: Scenario) -> str:
+        """Start the scenario's download if it has no job, and return the command to type."""
+        job = scenario.job
         if not job:
             cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
             job = self.atlas.world.add_job(cluster).id
-            said = f"Atlas: a download of {CLUSTER} was started, restore job {job}"
-            self.slack.people.says(HERALD, CHANNEL, said)
+            text = f"Atlas: a download of {CLUSTER} was started, restore job {job}"
+            self.slack.people.says(ANNOUNCER, CHANNEL, text)
         return f"/cancel-restore {CLUSTER} {job}"
 
-    async def mend(self) -> None:
-        """End what is wrong at Atlas."""
-        async with self._turn:
+    async def clear_faults(self) -> None:
+        """End the faults of the fake Atlas."""
+        async with self._lock:
             self.atlas.faults.clear()
-            self.tell()
+            self.publish_state()
 
-    async def start(self) -> None:
-        """Start the bot, if it does not run as it should; raises what `play` raises."""
-        async with self._turn:
-            await self._be_running()
+    async def start_bot(self) -> None:
+        """Start the bot unless it runs already.
 
-    async def kill(self) -> None:
-        """End the bot as `kill -9` does."""
-        async with self._turn:
-            self.tape.killed(self._process.pid)
+        Raises:
+            StartError: the bot did not connect.
+        """
+        async with self._lock:
+            await self._ensure_running()
+
+    async def kill_bot(self) -> None:
+        """Send SIGKILL to the bot."""
+        async with self._lock:
+            self.call_log.add_kill(self._process.pid)
             await self._process.kill()
-            await self._until_connections(0)
-            self.tell()
+            await self._wait_for_connections(0)
+            self.publish_state()
 
     async def close(self) -> None:
-        """End the bot."""
+        """Stop the bot."""
         await self._process.stop()
 
-    async def _be_running(self) -> None:
+    async def _ensure_running(self) -> None:
         if self._process.pid and self._running_with == self._approvals:
             return
         self._starting = True
-        self.tell()
+        self.publish_state()
         try:
             await self._process.stop()
-            await self._until_connections(0)
+            await self._wait_for_connections(0)
             await self._process.start(self._environ(self._approvals))
-            self.tape.note("bot", what=f"started (process {self._process.pid})")
-            await self._until_connected()
+            self.call_log.add("bot", text=f"started (process {self._process.pid})")
+            await self._wait_until_connected()
         finally:
             self._running_with = self._approvals
             self._starting = False
-            self.tell()
+            self.publish_state()
 
-    async def _until_connected(self) -> None:
-        """Wait for Socket Mode, or for the end of a process that could not start."""
-        ready = asyncio.create_task(self._until_connections(1))
-        ended = asyncio.create_task(self._process.ended())
-        await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ready, ended):
+    async def _wait_until_connected(self) -> None:
+        """Wait for Socket Mode; raise `StartError` if the process exits or takes too long."""
+        ready = asyncio.create_task(self._wait_for_connections(1))
+        exited = asyncio.create_task(self._process.raise_at_exit())
+        await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ready, exited):
             task.cancel()
-        done = await asyncio.gather(ready, ended, return_exceptions=True)
-        for error in done:
+        results = await asyncio.gather(ready, exited, return_exceptions=True)
+        for error in results:
             if isinstance(error, TimeoutError):
-                raise StartError("The bot does not come up; its log is in the demo's folder.")
+                raise StartError(
+                    f"The bot did not connect within {READY_TIMEOUT:.0f} seconds; its log is "
+                    f"{self._process.log}."
+                )
             if isinstance(error, StartError):
                 raise error
 
-    async def _until_connections(self, least: int) -> None:
-        """Wait until the bot is connected, or (0) until it is not any more."""
+    async def _wait_for_connections(self, least: int) -> None:
+        """Wait until the bot is connected, or with 0 until it is disconnected."""
         sockets = self.slack.sockets
-        await self.slack.until(lambda: bool(sockets.connections) == bool(least), READY)
+        await self.slack.until(lambda: bool(sockets.connections) == bool(least), READY_TIMEOUT)

@@ -1,13 +1,11 @@
-"""Builds the demo's house: both stand-ins, a ledger that is thrown away, and the real bot."""
-
-from __future__ import annotations
+"""Builds the environment of the demo: both fake servers, a temporary database, the real bot."""
 
 import json
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
@@ -15,21 +13,18 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from bot.startup_checks import StartError
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Everything that runs."""
+    """Both fake servers and the bot, in this process."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     bot: Bot
 
 
-def announcement(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
-    """Return the JSON line that tells programs where everything is."""
+def ready_line(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
+    """Return the JSON line with the addresses and credentials of the fake servers."""
     return json.dumps(
         {
             "page": f"{slack.base_url}/",
@@ -46,12 +41,12 @@ def announcement(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
 async def open_environment(
     *, port: int = 0, approvals: int = 0, fault: str = ""
 ) -> AsyncIterator[Environment]:
-    """Start both stand-ins and the bot between them in Socket Mode; stop all at the end.
+    """Start both fake servers and the bot in Socket Mode; stop all at the end.
 
     Args:
-        port: where the Slack stand-in listens; 0 takes a free one.
+        port: where the fake Slack listens; 0 takes a free one.
         approvals: how many other people must approve.
-        fault: the name of what goes wrong at Atlas, or nothing.
+        fault: the name of a fault of the fake Atlas, or empty.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
         async with FakeAtlasServer() as atlas, listening(FakeSlackServer(port=port), port) as slack:
@@ -70,7 +65,11 @@ async def open_environment(
 
 @asynccontextmanager
 async def listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlackServer]:
-    """Let the Slack stand-in listen; raises `StartError` when the port cannot be had."""
+    """Start the fake Slack.
+
+    Raises:
+        StartError: the port cannot be used.
+    """
     try:
         await slack.__aenter__()
     except OSError as error:
@@ -86,7 +85,7 @@ async def listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlac
 def environment(
     slack: FakeSlackServer, atlas: FakeAtlasServer, folder: str, approvals: int
 ) -> dict[str, str]:
-    """Return the variables that a person would set for these services."""
+    """Return the bot's settings for these servers, with its database in `folder`."""
     return {
         "SLACK_BOT_TOKEN": slack.bot_token,
         "SLACK_APP_TOKEN": slack.app_token,

@@ -1,18 +1,13 @@
-"""One cancellation, played as people would, with what they see and what goes over the wire."""
-
-from __future__ import annotations
+"""Runs one cancellation as text: what people do, what they see, and each call to Atlas."""
 
 import asyncio
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from bot.demo.environment import open_environment
+from bot.demo.environment import Environment, open_environment
+from bot.sandbox.atlas import Call
 from bot.sandbox.slack import text_of
-
-if TYPE_CHECKING:
-    from bot.demo.environment import Environment
-    from bot.sandbox.atlas import Call
 
 REQUESTER = "rina"
 APPROVERS = ("ada", "abe")
@@ -20,147 +15,150 @@ CHANNEL = "ops"
 CLUSTER = "prod-eu"
 REASON = "started on the wrong cluster"
 
-#: Seconds in which each step must be seen: a lasting fault of Atlas is told within 30.
-PATIENCE = 35.0
+#: Seconds until a step fails; the bot reports a lasting fault of Atlas within 30.
+STEP_TIMEOUT = 35.0
 
-#: How often, and how many seconds apart, it is looked whether the bot has asked for the project.
-LOOKS = 250
-PAUSE = 0.02
+#: Seconds until the bot must have read the project, and between two checks.
+PROJECT_TIMEOUT, POLL_INTERVAL = 5.0, 0.02
 
-#: How the states that end a request are called in a message's metadata.
-OPEN = {"awaiting", "approved", "cancelling"}
+#: States of an unfinished request, in a message's metadata.
+OPEN_STATES = {"awaiting", "approved", "cancelling"}
 
 
 class ScriptFailed(Exception):
-    """What should have been seen was not."""
+    """A step did not have its expected result."""
 
 
 async def play_script(out: TextIO, *, approvals: int = 0, fault: str = "") -> None:
-    """Play one cancellation and print it.
+    """Run one cancellation and print it.
 
     Raises:
-        ScriptFailed: a step that should have been seen was not.
+        ScriptFailed: a step did not have its expected result.
     """
-    async with open_environment(approvals=approvals) as house:
-        await Script(house, out).play(fault)
+    async with open_environment(approvals=approvals) as environment:
+        await Script(environment, out).run(fault)
 
 
 class Script:
-    """The people of the play, and a printer for what they see."""
+    """Acts as the people, and prints what they see."""
 
-    def __init__(self, house: Environment, out: TextIO) -> None:
-        self._house = house
-        self._slack = house.slack
+    def __init__(self, environment: Environment, out: TextIO) -> None:
+        self._environment = environment
+        self._slack = environment.slack
         self._out = out
-        self._began = time.monotonic()
-        house.atlas.recorder.subscribe(self._wire)
+        self._started_at = time.monotonic()
+        environment.atlas.recorder.subscribe(self._print_call)
 
-    async def play(self, fault: str) -> None:
-        """Play it from the command to the outcome."""
-        cluster, job = self._a_download()
-        self._scene("The bot starts, and asks Atlas for the project's name")
-        await self._introduced()
-        self._scene("Rina types a command in #ops")
+    async def run(self, fault: str) -> None:
+        """Run it from the command to the outcome."""
+        cluster, job = self._find_download()
+        self._print_step("The bot starts and reads the project's name from Atlas")
+        await self._wait_for_project_name()
+        self._print_step("Rina types a command in #ops")
         line = f"/cancel-restore {cluster} {job}"
-        self._say("Rina", line)
+        self._print_message("Rina", line)
         await self._slack.people.types(REQUESTER, CHANNEL, line)
-        await self._dialog_with_submit()
+        await self._wait_for_dialog()
         if fault:
-            self._house.atlas.faults.preset(fault)
-        self._scene("Rina clicks “Cancel the job”")
+            self._environment.atlas.faults.preset(fault)
+        self._print_step("Rina clicks “Cancel the job”")
         await self._slack.people.submits(REQUESTER, None, {"reason": REASON})
-        await self._until(lambda: bool(self._cards()), "a card in #ops")
-        await self._approve()
-        await self._until(self._ended, "the outcome")
-        self._scene("The outcome, in #ops")
-        self._show("card", self._cards()[0])
+        await self._wait_for(lambda: bool(self._cards()), "a card in #ops")
+        await self._approve_while_awaiting()
+        await self._wait_for(self._has_outcome, "the outcome")
+        self._print_step("The outcome, in #ops")
+        self._print_blocks("card", self._cards()[0])
         for reply in self._slack.state.replies(self._cards()[0]):
-            self._show("thread", reply)
-        self._close(job)
+            self._print_blocks("thread", reply)
+        self._print_result(job)
 
-    async def _introduced(self) -> None:
-        """Wait until the bot was told the name, so that people read it in place of the id."""
-        for _ in range(LOOKS):
-            if any(call.status == HTTPStatus.OK for call in self._house.atlas.calls):
+    async def _wait_for_project_name(self) -> None:
+        """Wait until the bot has read the name, so that people see it in place of the id."""
+        for _ in range(round(PROJECT_TIMEOUT / POLL_INTERVAL)):
+            if any(call.status == HTTPStatus.OK for call in self._environment.atlas.calls):
                 return
-            await asyncio.sleep(PAUSE)
-        raise ScriptFailed("The play stops here: the bot did not ask Atlas for the project.")
+            await asyncio.sleep(POLL_INTERVAL)
+        raise ScriptFailed("The script stopped: the bot did not read the project from Atlas.")
 
-    def _a_download(self) -> tuple[str, str]:
-        """Pick the first download of the cluster that can be cancelled."""
-        for cluster, job in self._house.atlas.world.jobs():
+    def _find_download(self) -> tuple[str, str]:
+        """Return the cluster and id of its first download job."""
+        for cluster, job in self._environment.atlas.world.jobs():
             if cluster.name == CLUSTER and job.delivery_type == "download":
                 return cluster.name, job.id
         raise ScriptFailed("The example world has no download to cancel.")
 
-    async def _dialog_with_submit(self) -> None:
+    async def _wait_for_dialog(self) -> None:
         def ready() -> bool:
             view = self._slack.state.view_of(REQUESTER)
             return bool(view and view.get("submit"))
 
-        await self._until(lambda: self._slack.state.view_of(REQUESTER) is not None, "a dialog")
-        self._show("dialog", self._slack.state.view_of(REQUESTER))
-        await self._until(ready, "a dialog with the job's details")
-        self._show("dialog", self._slack.state.view_of(REQUESTER))
+        await self._wait_for(lambda: self._slack.state.view_of(REQUESTER) is not None, "a dialog")
+        self._print_blocks("dialog", self._slack.state.view_of(REQUESTER))
+        await self._wait_for(ready, "a dialog with the job's details")
+        self._print_blocks("dialog", self._slack.state.view_of(REQUESTER))
 
-    async def _approve(self) -> None:
+    async def _approve_while_awaiting(self) -> None:
         for name in APPROVERS:
             card = self._cards()[0]
             if _state(card) != "awaiting":
                 return
-            self._scene(f"{name.title()} sees the card and clicks “Approve”")
-            self._show("card", card)
+            self._print_step(f"{name.title()} sees the card and clicks “Approve”")
+            self._print_blocks("card", card)
             await self._slack.people.clicks(name, card, "cancel_restore_approve")
-            # A reply changes the message too, but not what it shows.
+            # A reply changes the message too, but not its blocks.
             shown = card["blocks"]
-            await self._until(lambda s=shown: self._cards()[0]["blocks"] != s, "the card's change")
+            await self._wait_for(
+                lambda s=shown: self._cards()[0]["blocks"] != s, "the change of the card"
+            )
 
     def _cards(self) -> list[dict[str, Any]]:
-        """Return the messages of the bot in the channel that are no replies."""
+        """Return the cards in the channel, without the replies in their threads."""
         return [
             message
             for message in self._slack.state.messages(CHANNEL)
             if _state(message) and message.get("thread_ts", message["ts"]) == message["ts"]
         ]
 
-    def _ended(self) -> bool:
+    def _has_outcome(self) -> bool:
         card = self._cards()[0]
-        said = [_state(reply) for reply in self._slack.state.replies(card)]
-        return _state(card) not in OPEN and _state(card) in said
+        states = [_state(reply) for reply in self._slack.state.replies(card)]
+        return _state(card) not in OPEN_STATES and _state(card) in states
 
-    async def _until(self, seen: Any, what: str) -> None:  # noqa: ANN401 - a predicate
+    async def _wait_for(self, condition: Any, what: str) -> None:  # noqa: ANN401 - a predicate
         try:
-            await self._slack.until(seen, seconds=PATIENCE)
+            await self._slack.until(condition, seconds=STEP_TIMEOUT)
         except TimeoutError:
-            raise ScriptFailed(f"The play stops here: {what} was not seen.") from None
+            raise ScriptFailed(
+                f"The script stopped: {what} did not appear within {STEP_TIMEOUT:.0f} seconds."
+            ) from None
 
-    def _scene(self, title: str) -> None:
+    def _print_step(self, title: str) -> None:
         self._out.write(f"\n── {title}\n")
 
-    def _say(self, who: str, text: str) -> None:
-        self._out.write(f"  {who}: {text}\n")
+    def _print_message(self, name: str, text: str) -> None:
+        self._out.write(f"  {name}: {text}\n")
 
-    def _show(self, what: str, thing: Any) -> None:  # noqa: ANN401 - a message or a view
+    def _print_blocks(self, label: str, payload: Any) -> None:  # noqa: ANN401 - a message or a view
         names = {user.id: user.name for user in self._slack.workspace.users.values()}
-        for line in text_of(thing, names).splitlines():
-            self._out.write(f"  {what:>6} │ {line}\n")
+        for line in text_of(payload, names).splitlines():
+            self._out.write(f"  {label:>6} │ {line}\n")
         self._out.write("\n")
 
-    def _wire(self, call: Call) -> None:
-        how = "challenge" if call.challenge else str(call.authorization)
-        how += ", nonce reused" if call.nonce_reused else ""
+    def _print_call(self, call: Call) -> None:
+        auth = "challenge" if call.challenge else str(call.authorization)
+        auth += ", nonce reused" if call.nonce_reused else ""
         status = call.status or "cut"
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._started_at
         path = call.path.split("?")[0].removeprefix("/api/atlas")
-        self._out.write(f"  {seconds:5.2f} s  {call.method:<6} {path} → {status} ({how})\n")
+        self._out.write(f"  {seconds:5.2f} s  {call.method:<6} {path} → {status} ({auth})\n")
 
-    def _close(self, job: str) -> None:
-        deletes = len(self._house.atlas.deletes(job))
-        state = self._house.atlas.world.job(job).state
-        self._out.write(f"\nAtlas says that the job is {state}; DELETEs sent: {deletes}.\n")
+    def _print_result(self, job: str) -> None:
+        deletes = len(self._environment.atlas.deletes(job))
+        state = self._environment.atlas.world.job(job).state
+        self._out.write(f"\nIn Atlas the job is {state}; DELETEs sent: {deletes}.\n")
 
 
 def _state(message: dict[str, Any]) -> str:
-    """Read the state from a message's metadata; empty for messages of other kinds."""
+    """Return the state in a message's metadata, or empty."""
     metadata = message.get("metadata") or {}
     return str((metadata.get("event_payload") or {}).get("state") or "")

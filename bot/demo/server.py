@@ -1,88 +1,84 @@
-"""`cancel-restore demo`: both stand-ins, the bot in a process of its own, and the page."""
+"""`cancel-restore demo`: both fake servers, the bot in its own process, and the page."""
 
-from __future__ import annotations
-
+import asyncio
 import tempfile
 import time
 import webbrowser
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from bot.demo.call_log import CallLog
 from bot.demo.controller import Controller
-from bot.demo.environment import announcement, environment, listening
+from bot.demo.environment import environment, listening, ready_line
 from bot.demo.process import BotProcess
 from bot.demo.scenarios import FIRST
 from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator
-
-#: The user group of the Slack stand-in whose members approve.
+#: The user group of the fake Slack whose members approve.
 APPROVERS = "S0APPROVE1"
 
 
 @asynccontextmanager
-async def open_stage(
+async def open_demo(
     *, port: int = 0, approvals: int = 0, fault: str = ""
 ) -> AsyncIterator[Controller]:
-    """Start everything and set the first scene; end all of it at the end.
+    """Start everything and the first scenario; stop everything at the end.
 
     Args:
-        port: where the page and the Slack stand-in listen; 0 takes a free one.
-        approvals: how many other people must approve, in every scene but one: see `Scene.alone`.
-        fault: the scene of this fault comes first.
+        port: where the page and the fake Slack listen; 0 takes a free one.
+        approvals: how many other people must approve; see `Scenario.without_approval`.
+        fault: the scenario of this fault comes first.
 
     Raises:
-        StartError: the port cannot be had, or the bot does not come up.
+        StartError: the port cannot be used, or the bot does not connect.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
         slack = FakeSlackServer(port=port)
         async with FakeAtlasServer() as atlas:
-            stage = build_stage(slack, atlas, Path(folder), approvals)
+            controller = build_controller(slack, atlas, Path(folder), approvals)
             async with listening(slack, port):
                 try:
-                    await stage.play(fault or ("approval" if approvals else FIRST))
-                    yield stage
+                    await controller.start_scenario(fault or ("approval" if approvals else FIRST))
+                    yield controller
                 finally:
-                    await stage.close()
+                    await controller.close()
 
 
-def build_stage(
+def build_controller(
     slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
 ) -> Controller:
-    """Put the page on the Slack stand-in, and its tape between both."""
+    """Serve the page from the fake Slack, and log the calls of both servers."""
     slack.workspace.app.scopes.add("chat:write.public")
     for name in ROLES:
         person = slack.workspace.user(name)
         if slack.workspace.is_here(person):
             slack.workspace.direct_message(person)
-    news = slack.world.events
-    tape = CallLog(news, time.time)
-    stage = Controller(
+    events = slack.world.events
+    call_log = CallLog(events, time.time)
+    controller = Controller(
         slack=slack,
         atlas=atlas,
         process=BotProcess(folder),
-        tape=tape,
+        call_log=call_log,
         environ=lambda needed: settings(slack, atlas, folder, needed),
         approvals=approvals,
     )
-    news.subscribe(tape.slack)
-    atlas.recorder.subscribe(stage.on_call)
-    slack.extra_routes = Site(stage).routes()
-    return stage
+    events.subscribe(call_log.add_slack_event)
+    atlas.recorder.subscribe(controller.on_call)
+    slack.extra_routes = Site(controller).routes()
+    return controller
 
 
 def settings(
     slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
 ) -> dict[str, str]:
-    """Return the bot's settings: those of the script, approvers by group, and a log to read."""
-    given = environment(slack, atlas, str(folder), approvals)
-    return given | {"BOT_APPROVERS": APPROVERS, "LOG_FORMAT": "console"}
+    """Return the bot's settings: those of the script, with a group of approvers."""
+    base = environment(slack, atlas, str(folder), approvals)
+    return base | {"BOT_APPROVERS": APPROVERS, "LOG_FORMAT": "console"}
 
 
 async def run_demo(
@@ -94,10 +90,10 @@ async def run_demo(
     fault: str,
     browser: bool,
 ) -> None:
-    """Run the demo until `stopped`; one JSON line on `out` says when it is ready."""
-    async with open_stage(port=port, approvals=approvals, fault=fault) as stage:
-        out.write(announcement(stage.slack, stage.atlas) + "\n")
+    """Run the demo until `stopped`; write one JSON line to `out` when it is ready."""
+    async with open_demo(port=port, approvals=approvals, fault=fault) as controller:
+        out.write(ready_line(controller.slack, controller.atlas) + "\n")
         out.flush()
         if browser:
-            webbrowser.open(f"{stage.slack.base_url}/")
+            webbrowser.open(f"{controller.slack.base_url}/")
         await stopped.wait()

@@ -1,25 +1,21 @@
-"""The demo's page and what its buttons ask for: the package's own files, and JSON."""
-
-from __future__ import annotations
+"""HTTP routes of the demo's page: its files, its state as JSON, and its buttons."""
 
 import json
 import mimetypes
+from collections.abc import Awaitable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from importlib.resources.abc import Traversable
+from typing import Any
 
 from aiohttp import web
 
+from bot.demo.controller import Controller
 from bot.demo.scenarios import MENU, SCENARIOS
+from bot.sandbox.slack import App, User
 from bot.sandbox.slack.guard import BANNER
 from bot.startup_checks import StartError
 
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
-    from bot.demo.controller import Controller
-    from bot.sandbox.slack import App, User
-
-#: Nothing but the page's own files: no inline script or style, no other host, in no frame.
+#: Allows the page's own files only: no inline script or style, no other host, no frames.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,7 +29,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-#: What everybody is in the story.
+#: The role of each person, by user name.
 ROLES = {
     "rina": "on call",
     "ada": "approver",
@@ -42,7 +38,7 @@ ROLES = {
     "olga": "partner",
 }
 
-#: As the app's manifest words them.
+#: As in the app's manifest.
 COMMANDS = [
     {
         "name": "/cancel-restore",
@@ -56,8 +52,8 @@ SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore"}
 class Site:
     """The routes of the page."""
 
-    def __init__(self, stage: Controller) -> None:
-        self._stage = stage
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
         self._files = {file.name: file for file in files("bot.demo").joinpath("page").iterdir()}
 
     def routes(self) -> list[web.RouteDef]:
@@ -65,27 +61,29 @@ class Site:
             web.get("/", self.index),
             web.get("/page/{name}", self.asset),
             web.get("/_demo/state", self.state),
-            web.post("/_demo/scenes/{name}", self.scene),
-            web.post("/_demo/mend", self.mend),
-            web.post("/_demo/bot/{what:kill|start}", self.bot),
+            web.post("/_demo/scenarios/{name}", self.scenario),
+            web.post("/_demo/clear-faults", self.clear_faults),
+            web.post("/_demo/bot/{action:kill|start}", self.bot),
         ]
 
     async def index(self, _request: web.Request) -> web.Response:
         return _file(self._files["index.html"])
 
     async def asset(self, request: web.Request) -> web.Response:
-        """Give one of the page's own files, found by its name in the list of them."""
+        """Serve one of the page's own files; the name is looked up, never used as a path."""
         file = self._files.get(request.match_info["name"])
         if file is None:
             raise web.HTTPNotFound(text="The page has no such file.")
         return _file(file)
 
     async def state(self, _request: web.Request) -> web.Response:
-        """Give everything that the page must know besides what people see in Slack."""
-        return web.json_response(self._about() | {"stage": self._stage.state()}, headers=HEADERS)
+        """Return what the page needs besides the fake Slack's own state."""
+        return web.json_response(
+            self._about() | {"demo": self._controller.state()}, headers=HEADERS
+        )
 
     def _about(self) -> dict[str, Any]:
-        space = self._stage.slack.workspace
+        space = self._controller.slack.workspace
         return {
             "sandbox": BANNER,
             "team": {"id": space.team.id, "name": space.team.name},
@@ -99,32 +97,34 @@ class Site:
             "groups": {g.id: g.handle for g in space.groups.values()},
             "commands": COMMANDS,
             "shortcuts": SHORTCUTS,
-            "scenes": {
-                group: [{"name": s.name, "title": s.title, "hint": s.hint} for s in scenes]
-                for group, scenes in MENU.items()
+            "scenarios": {
+                group: [{"name": s.name, "title": s.title, "hint": s.hint} for s in scenarios]
+                for group, scenarios in MENU.items()
             },
-            "wire": list(self._stage.tape.entries),
+            "calls": list(self._controller.call_log.entries),
         }
 
-    async def scene(self, request: web.Request) -> web.Response:
+    async def scenario(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name not in SCENARIOS:
-            raise web.HTTPNotFound(text="There is no such scene.")
-        return await self._done(self._stage.play(name))
+            raise web.HTTPNotFound(text="There is no such scenario.")
+        return await self._answer(self._controller.start_scenario(name))
 
-    async def mend(self, _request: web.Request) -> web.Response:
-        return await self._done(self._stage.mend())
+    async def clear_faults(self, _request: web.Request) -> web.Response:
+        return await self._answer(self._controller.clear_faults())
 
     async def bot(self, request: web.Request) -> web.Response:
-        kill = request.match_info["what"] == "kill"
-        return await self._done(self._stage.kill() if kill else self._stage.start())
+        kill = request.match_info["action"] == "kill"
+        return await self._answer(
+            self._controller.kill_bot() if kill else self._controller.start_bot()
+        )
 
-    async def _done(self, work: Any) -> web.Response:  # noqa: ANN401 - a coroutine
+    async def _answer(self, work: Awaitable[None]) -> web.Response:
         try:
             await work
         except StartError as error:
             return _json({"ok": False, "message": str(error)}, status=503)
-        return _json({"ok": True, "stage": self._stage.state()})
+        return _json({"ok": True, "demo": self._controller.state()})
 
 
 def _person(user: User, app: App) -> dict[str, str]:

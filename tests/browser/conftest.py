@@ -1,4 +1,4 @@
-"""The demo as it runs for people, and browsers on it: Debian's Chromium, without a window."""
+"""Fixtures: the running demo, and tabs of a headless Chromium on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from bot.demo.server import open_stage
+from bot.demo.server import open_demo
 from tests.browser.screen import Screen
 from tests.support.needs import needs
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
     from bot.demo.controller import Controller
 
-    #: Opens a tab: the persona, and more for the browser's context.
+    #: Opens a tab for a person, with options of the browser context.
     OpenTab = Callable[..., Awaitable[Screen]]
 
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let all of these tests share one loop, one browser and one demo: each begins a scene anew."""
+    """Share one loop, browser and demo among these tests; each starts its scenario again."""
     for item in items:
         if "tests/browser/" in item.path.as_posix():
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage() -> AsyncIterator[Controller]:
-    async with open_stage() as opened:
+async def controller() -> AsyncIterator[Controller]:
+    async with open_demo() as opened:
         yield opened
 
 
@@ -48,33 +48,35 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tab(chromium: Browser, stage: Controller) -> AsyncIterator[OpenTab]:
-    """Open tabs; whatever goes wrong in one of them fails the test."""
+async def tab(chromium: Browser, controller: Controller) -> AsyncIterator[OpenTab]:
+    """Open tabs; an error in any of them fails the test."""
     opened: list[Screen] = []
 
     async def open_tab(who: str = "rina", **context: object) -> Screen:
-        given = {"viewport": {"width": 1400, "height": 900}, **context}
-        page = await (await chromium.new_context(**given)).new_page()  # type: ignore[arg-type]  # any option
-        screen = Screen(page, stage.slack.base_url)
+        options = {"viewport": {"width": 1400, "height": 900}, **context}
+        page = await (await chromium.new_context(**options)).new_page()  # type: ignore[arg-type]  # any option
+        screen = Screen(page, controller.slack.base_url)
         screen.listen()
         opened.append(screen)
         await screen.open(f"?as={who}")
         return screen
 
     yield open_tab
-    troubles = [trouble for screen in opened for trouble in screen.troubles]
+    errors = [error for screen in opened for error in screen.errors]
     for screen in opened:
         await screen.page.context.close()
-    for person in stage.slack.workspace.users:
-        stage.slack.world.views.clear(person)  # a dialog stays open for the next tab of a person
+    for person in controller.slack.workspace.users:
+        controller.slack.world.views.clear(
+            person
+        )  # an open dialog would appear in the person's next tab
 
-    assert troubles == []
-    assert stage.slack.complaints == []
+    assert errors == []
+    assert controller.slack.complaints == []
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def rina(tab: OpenTab) -> Screen:
-    """Rina's tab, in the first scene."""
+    """Open Rina's tab in the first scenario."""
     screen = await tab()
-    await screen.plays("mistake")
+    await screen.start_scenario("mistake")
     return screen

@@ -1,4 +1,4 @@
-"""One person's browser tab: what they do in it, what they see, and what went wrong."""
+"""One person's browser tab: actions, waits, and collected errors."""
 
 from __future__ import annotations
 
@@ -15,112 +15,116 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Milliseconds in which something must be seen; a lasting fault may take the bot 30 seconds.
+#: Milliseconds; the bot reports a lasting fault within 30 seconds.
 TIMEOUT = 10_000
 LONG_TIMEOUT = 40_000
 
 CONFIRMED = "Cancelled: Atlas confirms it"
 
 
-@dataclass  # Playwright keeps things of its own in it
+@dataclass  # without slots: Playwright adds attributes
 class Screen:
     """A tab."""
 
     page: Page
     base: str
-    troubles: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def listen(self) -> None:
-        """Note everything that must not happen in a tab."""
-        self.page.on("console", self._said)
-        self.page.on("pageerror", self._broke)
-        self.page.on("requestfailed", self._failed)
-        self.page.on("request", self._asked)
-        self.page.on("response", self._answered)
+        """Collect console errors, failed requests and requests to other hosts."""
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", self._on_error)
+        self.page.on("requestfailed", self._on_request_failed)
+        self.page.on("request", self._on_request)
+        self.page.on("response", self._on_response)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.troubles.append(f"console: {message.text}")
+            self.errors.append(f"console: {message.text}")
 
-    def _broke(self, error: Error) -> None:
-        self.troubles.append(f"error: {error}")
+    def _on_error(self, error: Error) -> None:
+        self.errors.append(f"error: {error}")
 
-    def _failed(self, request: Request) -> None:
+    def _on_request_failed(self, request: Request) -> None:
         if request.url.endswith("/_sandbox/events") and request.failure == "net::ERR_ABORTED":
-            return  # a page that is left or loaded anew ends its stream
-        self.troubles.append(f"failed: {request.url} {request.failure}")
+            return  # leaving or reloading a page ends its stream
+        self.errors.append(f"failed: {request.url} {request.failure}")
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if not request.url.startswith(self.base):
-            self.troubles.append(f"outside: {request.url}")
+            self.errors.append(f"outside: {request.url}")
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if not response.ok:
-            self.troubles.append(f"{response.status}: {response.url}")
+            self.errors.append(f"{response.status}: {response.url}")
 
     async def open(self, query: str = "") -> None:
         await self.page.goto(f"{self.base}/{query}")
-        await self.sees("body.ready")
+        await self.wait_for("body.ready")
 
     def find(self, selector: str, text: str | re.Pattern[str] | None = None) -> Locator:
         return self.page.locator(selector, has_text=text)
 
-    async def sees(
+    async def wait_for(
         self, selector: str, text: str | re.Pattern[str] | None = None, within: int = TIMEOUT
     ) -> None:
         await expect(self.find(selector, text).last).to_be_visible(timeout=within)
 
-    async def misses(self, selector: str, text: str | None = None, within: int = TIMEOUT) -> None:
+    async def wait_until_gone(
+        self, selector: str, text: str | None = None, within: int = TIMEOUT
+    ) -> None:
         await expect(self.find(selector, text)).to_have_count(0, timeout=within)
 
-    async def clicks(self, selector: str, text: str | None = None) -> None:
+    async def click(self, selector: str, text: str | None = None) -> None:
         await self.find(selector, text).last.click(timeout=TIMEOUT)
 
-    async def plays(self, scene: str) -> None:
-        """Choose a scene in the menu, and wait until it is set."""
-        button = self.find(f"[data-scene='{scene}']")
+    async def start_scenario(self, scenario: str) -> None:
+        """Select a scenario in the menu, and wait until it is set up."""
+        button = self.find(f"[data-scenario='{scenario}']")
         if not await button.is_visible():
-            await self.clicks("summary", "More faults")
+            await self.click("summary", "More faults")
         await button.click()
-        current = self.find(f"[data-scene='{scene}'][aria-current]")
+        current = self.find(f"[data-scenario='{scenario}'][aria-current]")
         await expect(current).to_have_count(1, timeout=2 * TIMEOUT)
-        await self.misses("[aria-busy]")
+        await self.wait_until_gone("[aria-busy]")
 
-    async def types(self, line: str) -> None:
+    async def send(self, line: str) -> None:
         await self.page.fill("#composer", line)
         await self.page.press("#composer", "Enter")
 
-    async def looks_up(self) -> None:
-        """Have the command of the scene typed, and send it."""
-        await self.clicks("button", "Type the command for me")
+    async def open_dialog(self) -> None:
+        """Send the command of the scenario."""
+        await self.click("button", "Type the command for me")
         await self.page.keyboard.press("Enter")
 
-    async def asks(self, reason: str = "started by mistake", within: int = TIMEOUT) -> None:
-        """Look the scene's job up, fill in a reason, and submit."""
-        await self.looks_up()
-        await self.sees("#modal button", "Cancel the job", within)
+    async def submit_request(
+        self, reason: str = "started by mistake", within: int = TIMEOUT
+    ) -> None:
+        """Open the dialog of the scenario's job, fill in a reason, and submit."""
+        await self.open_dialog()
+        await self.wait_for("#modal button", "Cancel the job", within)
         await self.page.fill("#modal textarea", reason)
-        await self.clicks("#modal button", "Cancel the job")
-        await self.misses("#modal[open]")
+        await self.click("#modal button", "Cancel the job")
+        await self.wait_until_gone("#modal[open]")
 
-    async def sees_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:
-        """See the card about a job (that of the scene) in a state."""
+    async def wait_for_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:
+        """Wait until the card of `job`, else of the scenario's job, contains `words`."""
         job = job or await self.page.evaluate(_JOB)
         card = self.find("#channel .message:not(.private)", "Asked by").filter(has_text=job)
         await expect(card).to_contain_text(words, timeout=within)
 
-    async def wire(self) -> list[str]:
-        """Read the tape since the scene began: `GET 200`, `DELETE cut`, or what somebody did."""
-        rows = await self.page.eval_on_selector_all("#wire .entry", _ROWS)
-        starts = [at for at, row in enumerate(rows) if row.startswith("Scene:")]
+    async def calls(self) -> list[str]:
+        """Return the call log since the scenario began: `GET 200`, `DELETE cut`, or an action."""
+        rows = await self.page.eval_on_selector_all("#calls .entry", _ROWS)
+        starts = [at for at, row in enumerate(rows) if row.startswith("Scenario:")]
         return list(rows[starts[-1] + 1 :]) if starts else list(rows)
 
-    async def focus(self) -> str:
-        """Name what has the focus: its data-key, or its id."""
+    async def focused_key(self) -> str:
+        """Return the data-key or id of the focused element."""
         return str(await self.page.evaluate(_FOCUS))
 
 
-_JOB = "import('/page/store.js').then((store) => store.state.stage.line.split(' ').at(-1))"
+_JOB = "import('/page/store.js').then((store) => store.state.demo.command.split(' ').at(-1))"
 
 _FOCUS = "document.activeElement.dataset.key ?? document.activeElement.id"
 
@@ -131,7 +135,7 @@ _ROWS = """entries => entries.map((entry) => {
 
 
 def serious(results: AxeResults) -> list[str]:
-    """Name what axe finds to be serious or worse, with the elements."""
+    """Return the serious and critical violations that axe found, with their elements."""
     return [
         f"{found['id']}: {[node['html'][:120] for node in found['nodes']]}"
         for found in results.response["violations"]

@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 360)])
 async def test_page_and_dialog_have_no_serious_axe_violation(
-    tab: OpenTab, stage: Controller, theme: str, width: int
+    tab: OpenTab, controller: Controller, theme: str, width: int
 ) -> None:
     """Neither on the page with a card, a thread and a private message, nor in a dialog."""
     viewport = {"width": width, "height": 800}
-    await stage.play("mistake")
+    await controller.start_scenario("mistake")
     rina = await tab("rina", color_scheme=theme, viewport=viewport)
-    await rina.types("/cancel-restore help")
-    await rina.sees(".private")
+    await rina.send("/cancel-restore help")
+    await rina.wait_for(".private")
     page = serious(await Axe().run(rina.page))
-    await rina.types("/cancel-restore prod-us 65f0a1c2d3e4f5a6b7c80201")
-    await rina.sees("#modal .alert")
+    await rina.send("/cancel-restore prod-us 65f0a1c2d3e4f5a6b7c80201")
+    await rina.wait_for("#modal .alert")
     dialog = serious(await Axe().run(rina.page))
     await rina.page.keyboard.press("Escape")
-    await rina.misses("#modal[open]")
+    await rina.wait_until_gone("#modal[open]")
 
     assert page == []
     assert dialog == []
 
 
 async def test_axe_finds_nothing_serious_in_a_thread_and_the_jobs(rina: Screen) -> None:
-    await rina.asks()
-    await rina.sees_card(CONFIRMED)
-    await rina.clicks("#wire [role=tab]", "Jobs in Atlas")
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED)
+    await rina.click("#calls [role=tab]", "Jobs in Atlas")
     jobs = serious(await Axe().run(rina.page))
-    await rina.clicks(".replies")
-    await rina.sees("#thread .message", "is cancelled")
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", "is cancelled")
     thread = serious(await Axe().run(rina.page))
 
     assert jobs == []
@@ -61,16 +61,16 @@ async def test_theme_follows_the_system_until_one_is_chosen(tab: OpenTab) -> Non
 
 async def test_narrow_window_needs_no_horizontal_scrolling(tab: OpenTab) -> None:
     rina = await tab("rina", viewport={"width": 360, "height": 740})
-    await rina.clicks("[data-key=menu]")
-    await rina.plays("mistake")
-    await rina.asks()
-    await rina.sees_card(CONFIRMED)
+    await rina.click("[data-key=menu]")
+    await rina.start_scenario("mistake")
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED)
     widths = [await rina.page.evaluate("document.documentElement.scrollWidth")]
-    await rina.clicks(".replies")
-    await rina.sees("#thread .message", "is cancelled")
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", "is cancelled")
     await rina.page.get_by_label("Close the thread").click()
-    await rina.clicks("[data-key=wire]")
-    await rina.sees("#wire .entry")
+    await rina.click("[data-key=calls]")
+    await rina.wait_for("#calls .entry")
     widths.append(await rina.page.evaluate("document.documentElement.scrollWidth"))
 
     assert widths == [360, 360]
@@ -88,9 +88,9 @@ PICKER = """select => {
 
 
 async def test_persona_picker_shows_the_whole_name_and_role(
-    tab: OpenTab, stage: Controller
+    tab: OpenTab, controller: Controller
 ) -> None:
-    await stage.start()
+    await controller.start_bot()
     rina = await tab("rina")
     cut = {}
     for name in ("rina", "ada", "abe", "gus", "olga"):
@@ -104,4 +104,4 @@ async def test_persona_picker_shows_the_whole_name_and_role(
 
 
 async def test_page_says_that_it_is_a_sandbox(rina: Screen) -> None:
-    await rina.sees(".sandbox", "Not Slack, not Atlas")
+    await rina.wait_for(".sandbox", "Not Slack, not Atlas")

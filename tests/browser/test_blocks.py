@@ -1,4 +1,4 @@
-"""The renderer: faithful to what the bot sends, harmless whatever is in it, never silent."""
+"""The page renders all blocks of the bot, escapes external text, and shows unknown blocks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.unit.slack import samples
 if TYPE_CHECKING:
     from tests.browser.screen import Screen
 
-DRAW = """async (thing) => {
+RENDER = """async (container) => {
     const { blocks } = await import("/page/blocks.js");
     const box = document.createElement("div");
-    box.append(...blocks({ id: "V1", root_view_id: "V1", ...thing }));
+    box.append(...blocks({ id: "V1", root_view_id: "V1", ...container }));
     const unknown = [...box.querySelectorAll(".unknown")];
     return [box.textContent, unknown.map((one) => one.textContent)];
 }"""
@@ -32,8 +32,8 @@ async def test_every_block_that_the_bot_sends_is_rendered(rina: Screen) -> None:
     """Every view and message of the golden tests."""
     shown = {**samples.views(), **samples.messages(), **samples.finding()}
     unknown = {}
-    for name, thing in shown.items():
-        text, missing = await rina.page.evaluate(DRAW, thing)
+    for name, container in shown.items():
+        text, missing = await rina.page.evaluate(RENDER, container)
         if missing or not text:
             unknown[name] = missing
 
@@ -46,7 +46,7 @@ FILE = {"type": "input", "label": {"text": "x"}, "element": {"type": "file_input
 
 
 async def test_unknown_block_is_shown_as_an_error(rina: Screen) -> None:
-    _, unknown = await rina.page.evaluate(DRAW, {"blocks": [{"type": "video"}, PICKER, FILE]})
+    _, unknown = await rina.page.evaluate(RENDER, {"blocks": [{"type": "video"}, PICKER, FILE]})
 
     assert unknown == [
         "The demo cannot show this: a block of the type video",
@@ -58,7 +58,7 @@ async def test_unknown_block_is_shown_as_an_error(rina: Screen) -> None:
 MENTION = '<span class="mention">{}</span>'
 LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">go</a>'
 
-DRAWN = {
+EXPECTED_HTML = {
     "*bold* _it_ ~no~": "<strong>bold</strong> <em>it</em> <s>no</s>",
     "`a*b*` c": "<code>a*b*</code> c",
     "2*3*4 and snake_case_name": "2*3*4 and snake_case_name",
@@ -74,29 +74,29 @@ DRAWN = {
 
 
 async def test_markup_becomes_elements_and_other_text_is_unchanged(rina: Screen) -> None:
-    drawn = {text: await rina.page.evaluate(MARKUP, text) for text in DRAWN}
+    rendered = {text: await rina.page.evaluate(MARKUP, text) for text in EXPECTED_HTML}
 
-    assert drawn == {text: f"<span>{html}</span>" for text, html in DRAWN.items()}
+    assert rendered == {text: f"<span>{html}</span>" for text, html in EXPECTED_HTML.items()}
 
 
 async def test_quotes_and_dates(rina: Screen) -> None:
-    drawn = await rina.page.evaluate(
+    rendered = await rina.page.evaluate(
         MARKUP, ">one\n>two\n<!date^0^{date_num} {time_secs}|long ago>"
     )
 
-    assert drawn.startswith("<blockquote>one\ntwo</blockquote><span><time")
-    assert 'datetime="1970-01-01T00:00:00.000Z"' in drawn
+    assert rendered.startswith("<blockquote>one\ntwo</blockquote><span><time")
+    assert 'datetime="1970-01-01T00:00:00.000Z"' in rendered
 
 
-def signs() -> set[str]:
-    """Every `:sign:` in the texts of the bot."""
+def emoji_names() -> set[str]:
+    """Every `:name:` in the texts of the bot."""
     sources = [Path(p.__path__[0]).rglob("*.py") for p in (bot.slack, bot.cancellation)]
     texts = [file.read_text() for files in sources for file in files]
     return {name for text in texts for name in re.findall(r"[\"' *]:([a-z_]+): ", text)}
 
 
 async def test_every_emoji_of_the_bots_texts_is_known(rina: Screen) -> None:
-    drawn = await rina.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
+    rendered = await rina.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
 
-    assert len(signs()) > 10
-    assert signs() <= set(drawn)
+    assert len(emoji_names()) > 10
+    assert emoji_names() <= set(rendered)

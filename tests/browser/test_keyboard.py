@@ -1,4 +1,4 @@
-"""The page without a mouse."""
+"""Using the page with the keyboard only."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ async def test_job_is_cancelled_by_keyboard(tab: OpenTab) -> None:
     rina = await tab()
     keys = rina.page.keyboard
     await keys.press("Tab")
-    await rina.sees(".skip:focus")
+    await rina.wait_for(".skip:focus")
     await keys.press("Enter")
     await keys.type("/can")
-    await rina.sees(".usage", "[CLUSTER] [JOB_ID]")
+    await rina.wait_for(".usage", "[CLUSTER] [JOB_ID]")
     await keys.press("Tab")
     typed = await rina.page.input_value("#composer")
     await keys.type("prod-eu " + LIVE)
     await keys.press("Enter")
-    await rina.sees("#modal button", "Cancel the job")
+    await rina.wait_for("#modal button", "Cancel the job")
     await keys.type("by keyboard")
     await keys.press("Tab")
     await keys.press("Tab")
-    focused = await rina.focus()
+    focused = await rina.focused_key()
     await keys.press("Enter")
-    await rina.sees_card(CONFIRMED, job=LIVE)
+    await rina.wait_for_card(CONFIRMED, job=LIVE)
 
     assert typed == "/cancel-restore "
     assert focused == "submit"
 
 
 async def test_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) -> None:
-    await rina.types(f"/cancel-restore {JOB}")
-    await rina.sees("#modal button", "Cancel the job")
-    first = await rina.focus()
+    await rina.send(f"/cancel-restore {JOB}")
+    await rina.wait_for("#modal button", "Cancel the job")
+    first = await rina.focused_key()
     inside = []
     for _ in range(12):
         await rina.page.keyboard.press("Tab")
         inside.append(await rina.page.evaluate("Boolean(document.activeElement.closest('#modal'))"))
     await rina.page.keyboard.press("Escape")
-    await rina.misses("#modal[open]")
+    await rina.wait_until_gone("#modal[open]")
 
     assert first == "reason/reason"
     assert all(inside)
-    assert await rina.focus() == "composer/composer"
+    assert await rina.focused_key() == "composer/composer"
 
 
 async def test_arrow_keys_recall_typed_lines(rina: Screen) -> None:
-    await rina.types("/cancel-restore help")
-    await rina.types("good morning")
+    await rina.send("/cancel-restore help")
+    await rina.send("good morning")
     await rina.page.focus("#composer")
     read = []
     for key in ("ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown"):
@@ -67,11 +67,11 @@ async def test_arrow_keys_recall_typed_lines(rina: Screen) -> None:
 
 
 async def test_keys_typed_while_the_dialog_opens_press_no_button(rina: Screen) -> None:
-    """The dialog opens while somebody types: a space must not close it."""
-    await rina.plays("slow")
-    await rina.looks_up()
-    await rina.sees("#modal", "Looking up")
+    """The dialog opens while a person types: a space must not press a button."""
+    await rina.start_scenario("slow")
+    await rina.open_dialog()
+    await rina.wait_for("#modal", "Looking up")
     await rina.page.keyboard.press("Space")
-    await rina.sees("#modal button", "Cancel the job")
+    await rina.wait_for("#modal button", "Cancel the job")
     await rina.page.keyboard.press("Escape")
-    await rina.misses("#modal[open]")
+    await rina.wait_until_gone("#modal[open]")

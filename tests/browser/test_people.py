@@ -1,4 +1,4 @@
-"""Who one is, what one sees, and what the bot's dialogs ask."""
+"""The page as each person sees it, and the bot's dialogs in it."""
 
 from __future__ import annotations
 
@@ -32,61 +32,61 @@ async def test_persona_select_changes_the_person_and_the_address(rina: Screen) -
 
 async def test_ephemeral_message_is_shown_to_its_person_only(tab: OpenTab) -> None:
     rina, gus = await tab("rina"), await tab("gus")
-    await gus.types("/cancel-restore prod-eu 65f0a1c2d3e4f5a6b7c80101")
-    await gus.sees("#modal", "You may not ask")
+    await gus.send("/cancel-restore prod-eu 65f0a1c2d3e4f5a6b7c80101")
+    await gus.wait_for("#modal", "You may not ask")
     await gus.page.keyboard.press("Escape")
-    await rina.types("/cancel-restore help")
-    await rina.sees(".private", "Only visible to you")
+    await rina.send("/cancel-restore help")
+    await rina.wait_for(".private", "Only visible to you")
 
     assert await gus.find(".private", "/cancel-restore history").count() == 0
 
 
 async def test_people_of_other_organizations_have_no_command(tab: OpenTab) -> None:
     olga = await tab("olga")
-    await olga.types("/cancel-restore help")
-    await olga.sees(".toast", "of another organization")
+    await olga.send("/cancel-restore help")
+    await olga.wait_for(".toast", "from another organization")
 
 
 async def test_denial_without_a_reason_shows_an_error_at_the_field(tab: OpenTab) -> None:
     rina, ada = await tab("rina"), await tab("ada")
-    await rina.plays("approval")
-    await rina.asks()
-    await ada.clicks("[data-action=cancel_restore_deny]")
-    await ada.sees("#modal", "Deny the request")
-    await ada.clicks("#modal button", "Deny")
-    await ada.sees("#modal .error", "Please complete this required field.")
-    focused = await ada.focus()
+    await rina.start_scenario("approval")
+    await rina.submit_request()
+    await ada.click("[data-action=cancel_restore_deny]")
+    await ada.wait_for("#modal", "Deny the request")
+    await ada.click("#modal button", "Deny")
+    await ada.wait_for("#modal .error", "Please complete this required field.")
+    focused = await ada.focused_key()
     toast = await ada.find(".toast").text_content()
     await ada.page.keyboard.type("It is needed for the audit.")
-    await ada.clicks("#modal button", "Deny")
-    await ada.sees_card("Denied; nothing was done")
-    await rina.sees_card("It is needed for the audit.")
+    await ada.click("#modal button", "Deny")
+    await ada.wait_for_card("Denied; nothing was done")
+    await rina.wait_for_card("It is needed for the audit.")
 
     assert focused == "reason/reason"
     assert toast == ""  # it would lie over the card
 
 
 async def test_job_is_picked_by_typing(rina: Screen) -> None:
-    await rina.types("/cancel-restore")
+    await rina.send("/cancel-restore")
     cluster = rina.page.get_by_role("combobox", name="Cluster")
     await cluster.fill("staging")
-    await rina.sees("[role=option]", "staging-eu")
+    await rina.wait_for("[role=option]", "staging-eu")
     await cluster.press("Enter")
     job = rina.page.get_by_role("combobox", name="Restore job")
     await job.click()
-    await rina.sees("[role=option][aria-selected=true]")
+    await rina.wait_for("[role=option][aria-selected=true]")
     await job.press("Enter")
-    await rina.sees("#modal .fields", "download of a snapshot")
+    await rina.wait_for("#modal .fields", "download of a snapshot")
     await rina.page.keyboard.press("Escape")
-    await rina.misses("#modal[open]")
+    await rina.wait_until_gone("#modal[open]")
 
 
 async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
-    await rina.types("/cancel-restore list")
-    await rina.clicks(".private [data-action=cancel_restore_open]")
-    await rina.sees("#modal button", "Cancel the job")
-    await rina.clicks("#modal button", "Keep it")
-    await rina.misses("#modal[open]")
+    await rina.send("/cancel-restore list")
+    await rina.click(".private [data-action=cancel_restore_open]")
+    await rina.wait_for("#modal button", "Cancel the job")
+    await rina.click("#modal button", "Keep it")
+    await rina.wait_until_gone("#modal[open]")
 
 
 async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> None:
@@ -96,33 +96,33 @@ async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> No
         .last.get_by_label("More actions")
         .click()
     )
-    await rina.clicks(".menu:popover-open button", "Cancel this restore")
-    await rina.sees("#modal button", "Cancel the job")
-    await rina.clicks("#modal button", "Cancel the job")
-    await rina.sees_card(CONFIRMED)
+    await rina.click(".menu:popover-open button", "Cancel this restore")
+    await rina.wait_for("#modal button", "Cancel the job")
+    await rina.click("#modal button", "Cancel the job")
+    await rina.wait_for_card(CONFIRMED)
 
 
 async def test_home_tab_shows_the_published_view(rina: Screen) -> None:
-    await rina.clicks(".place", "Cancel restore")
-    await rina.sees(".home", "What can be cancelled now")
-    await rina.sees(".home [data-action=cancel_restore_open]")
-    await rina.clicks(".tabs button", "Messages")
-    await rina.sees("#composer")
+    await rina.click(".place", "Cancel restore")
+    await rina.wait_for(".home", "What can be cancelled now")
+    await rina.wait_for(".home [data-action=cancel_restore_open]")
+    await rina.click(".tabs button", "Messages")
+    await rina.wait_for("#composer")
 
 
 async def test_link_to_a_card_reveals_it_in_the_page(rina: Screen) -> None:
-    await rina.asks()
-    await rina.sees_card(CONFIRMED)
-    await rina.types("/cancel-restore history")
-    await rina.sees(".private a[href*='/archives/']")
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED)
+    await rina.send("/cancel-restore history")
+    await rina.wait_for(".private a[href*='/archives/']")
     await rina.find(".private a[href*='/archives/']").first.click()
-    await rina.sees(".message.revealed", "Asked by")
+    await rina.wait_for(".message.revealed", "Asked by")
 
 
 async def test_jobs_panel_shows_the_cancelled_job(rina: Screen) -> None:
-    await rina.asks()
-    await rina.sees_card(CONFIRMED)
-    await rina.clicks("#wire [role=tab]", "Jobs in Atlas")
-    first = rina.find("#wire .job").first
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED)
+    await rina.click("#calls [role=tab]", "Jobs in Atlas")
+    first = rina.find("#calls .job").first
 
     assert "cancelled" in await first.inner_text()

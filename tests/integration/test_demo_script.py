@@ -1,4 +1,4 @@
-"""The play of the demo: what it prints is what people would do, and no more."""
+"""`cancel-restore demo --script`: the printed steps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from bot.sandbox.atlas import PROJECT_ID
 
 
 @pytest.mark.parametrize(("approvals", "clicks"), [(0, []), (1, ["Ada"]), (2, ["Ada", "Abe"])])
-async def test_nobody_approves_what_has_its_approvals(approvals: int, clicks: list[str]) -> None:
+async def test_script_approves_as_often_as_needed(approvals: int, clicks: list[str]) -> None:
     out = io.StringIO()
     await play_script(out, approvals=approvals)
-    scenes = [line for line in out.getvalue().splitlines() if "clicks “Approve”" in line]
+    steps = [line for line in out.getvalue().splitlines() if "clicks “Approve”" in line]
 
-    assert [line.split()[1] for line in scenes] == clicks
+    assert [line.split()[1] for line in steps] == clicks
 
 
-async def test_people_read_the_projects_name_from_the_first_line_on() -> None:
-    """A newcomer's first look should not be at ids."""
+async def test_script_shows_the_projects_name_and_never_its_id() -> None:
     out = io.StringIO()
     await play_script(out)
     seen = [line for line in out.getvalue().splitlines() if "│" in line]

@@ -1,4 +1,4 @@
-// Talks to the stand-in: what people do, what is so, and what changes.
+// HTTP calls: actions of people, the state, and the stream of changes.
 
 import { toast } from "./dom.js";
 
@@ -8,7 +8,7 @@ async function call(method, path, body) {
   return answer.json();
 }
 
-/** An act of a person; the answer is the bot's ack. What cannot be done is said, and is no ack. */
+/** Sends an action of a person and returns the bot's ack; a failed action shows its message. */
 export async function act(name, args) {
   let ack;
   try {
@@ -20,22 +20,22 @@ export async function act(name, args) {
   return ack;
 }
 
-/** A button of the demo itself: `scenes/NAME`, `mend`, `bot/kill`, `bot/start`. */
-export async function demo(what) {
-  const answer = await call("POST", `/_demo/${what}`, {});
+/** Sends an action of the demo itself: `scenarios/NAME`, `clear-faults`, `bot/kill`, `bot/start`. */
+export async function postDemo(path) {
+  const answer = await call("POST", `/_demo/${path}`, {});
   if (!answer.ok) toast(answer.message);
   return answer;
 }
 
-/** Everything that is so: what people see in Slack, and what the demo adds. */
-export async function everything() {
+/** Returns the whole state: what people see in Slack, and what the demo adds. */
+export async function fetchState() {
   const [seen, about] = await Promise.all([call("GET", "/_sandbox/state"), call("GET", "/_demo/state")]);
   return { seen, about };
 }
 
-const KINDS = ["message", "message_changed", "message_deleted", "ephemeral", "view", "view_closed", "home", "wire", "stage"];
+const KINDS = ["message", "message_changed", "message_deleted", "ephemeral", "view", "view_closed", "home", "call_log", "demo"];
 
-/** Calls `changed(kind, data)` with each change, and `opened()` whenever the stream (re)starts. */
+/** Calls `changed(kind, data)` for each change, and `opened()` each time the stream starts. */
 export function listen(opened, changed) {
   const stream = new EventSource("/_sandbox/events");
   stream.addEventListener("open", opened);

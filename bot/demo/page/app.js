@@ -1,36 +1,36 @@
-// Puts the page together: what is drawn when, and where one goes.
+// Builds the page, schedules rendering, and handles navigation.
 
-import { everything, listen } from "./api.js";
-import { buildChannel, drawChannel, fillComposer, openHome, reveal, toTheEnd } from "./channel.js";
-import { ways } from "./context.js";
+import { fetchState, listen } from "./api.js";
+import { buildChannel, renderChannel, fillComposer, openHome, reveal, scrollToEnd } from "./channel.js";
+import { navigation } from "./context.js";
 import { toast } from "./dom.js";
-import { drawModal } from "./modal.js";
-import { buildSidebar, drawSidebar } from "./sidebar.js";
+import { renderModal } from "./modal.js";
+import { buildSidebar, renderSidebar } from "./sidebar.js";
 import { apply, channels, fill, state } from "./store.js";
-import { buildThread, drawThread, focusThread } from "./thread.js";
-import { buildTop, drawTop, restoreTheme } from "./top.js";
-import { buildWire, drawWire, showJobs } from "./wire.js";
+import { buildThread, renderThread, focusThread } from "./thread.js";
+import { buildTop, renderTop, restoreTheme } from "./top.js";
+import { buildCalls, renderCalls, showJobs } from "./calls.js";
 
-const DRAW = { top: drawTop, sidebar: drawSidebar, channel: drawChannel, thread: drawThread, wire: drawWire, modal: drawModal };
+const RENDER = { top: renderTop, sidebar: renderSidebar, channel: renderChannel, thread: renderThread, calls: renderCalls, modal: renderModal };
 const narrow = matchMedia("(max-width: 900px)");
-const due = new Set();
-let early = []; // events that came before the page knew anything
+const pending = new Set();
+let buffered = []; // events that arrived before the state was loaded
 
-/** Draws these parts soon, each once, however often they changed meanwhile. */
-function draw(...parts) {
-  if (!due.size) setTimeout(drawDue);
-  parts.forEach((part) => due.add(part));
+/** Schedules these parts for rendering; several changes render a part once. */
+function render(...parts) {
+  if (!pending.size) setTimeout(renderPending);
+  parts.forEach((part) => pending.add(part));
 }
 
-function drawDue() {
-  const now = [...due];
-  due.clear();
-  now.forEach((part) => DRAW[part]());
+function renderPending() {
+  const now = [...pending];
+  pending.clear();
+  now.forEach((part) => RENDER[part]());
 }
 
-const drawAll = () => draw(...Object.keys(DRAW));
+const renderAll = () => render(...Object.keys(RENDER));
 
-function become(user) {
+function switchPerson(user) {
   state.me = user;
   state.thread = "";
   state.unread.clear();
@@ -47,12 +47,12 @@ function go(place) {
   state.unread.delete(place);
   document.body.classList.remove("with-sidebar");
   if (place === "home") openHome();
-  drawAll();
-  drawDue();
-  toTheEnd();
+  renderAll();
+  renderPending();
+  scrollToEnd();
 }
 
-/** The channel of the scene, or the first that the persona has. */
+/** Goes to #ops, or to the first channel of the current person. */
 function goToOps() {
   const ops = channels().find((one) => one.name === "ops") ?? channels()[0];
   if (state.place !== ops.id) go(ops.id);
@@ -61,13 +61,13 @@ function goToOps() {
 
 function openThread(message) {
   state.thread = message.thread_ts ?? message.ts;
-  draw("thread");
+  render("thread");
   setTimeout(focusThread);
 }
 
 function closeThread() {
   state.thread = "";
-  draw("thread");
+  render("thread");
 }
 
 function toMessage(channel, ts) {
@@ -76,52 +76,52 @@ function toMessage(channel, ts) {
   return reveal(ts);
 }
 
-const toggle = (name) => () => { document.body.classList.toggle(name); drawTop(); };
-const wireIsOpen = () => document.body.classList.contains(narrow.matches ? "with-wire" : "without-wire") === narrow.matches;
+const toggle = (name) => () => { document.body.classList.toggle(name); renderTop(); };
+const callsAreOpen = () => document.body.classList.contains(narrow.matches ? "with-calls" : "without-calls") === narrow.matches;
 
-function setWire(open) {
-  document.body.classList.toggle("with-wire", open);
-  document.body.classList.toggle("without-wire", !open);
-  drawTop();
+function setCallsOpen(open) {
+  document.body.classList.toggle("with-calls", open);
+  document.body.classList.toggle("without-calls", !open);
+  renderTop();
 }
 
 function type(line) {
-  if (narrow.matches) setWire(false);
+  if (narrow.matches) setCallsOpen(false);
   goToOps();
   fillComposer(line);
 }
 
 function build() {
-  Object.assign(ways, { toMessage, toAtlas: showJobs });
-  buildTop({ become, toggleSidebar: toggle("with-sidebar"), toggleWire: () => setWire(!wireIsOpen()), wireIsOpen });
+  Object.assign(navigation, { toMessage, toAtlas: showJobs });
+  buildTop({ switchPerson, toggleSidebar: toggle("with-sidebar"), toggleCalls: () => setCallsOpen(!callsAreOpen()), callsAreOpen });
   buildSidebar({ go, goToOps });
   buildChannel({ go, goToOps, openThread });
   buildThread(closeThread);
-  buildWire({ type, open: () => setWire(true), close: () => setWire(false) });
+  buildCalls({ type, open: () => setCallsOpen(true), close: () => setCallsOpen(false) });
   document.body.addEventListener("keydown", (event) => event.key === "Escape" && document.body.classList.remove("with-sidebar"));
 }
 
-function whoFirst() {
-  const asked = new URLSearchParams(location.search).get("as") ?? "rina";
+function initialPerson() {
+  const name = new URLSearchParams(location.search).get("as") ?? "rina";
   const people = Object.entries(state.about.users).filter(([, one]) => one.role);
-  return (people.find(([, one]) => one.name.toLowerCase() === asked.toLowerCase()) ?? people[0])[0];
+  return (people.find(([, one]) => one.name.toLowerCase() === name.toLowerCase()) ?? people[0])[0];
 }
 
 async function load() {
-  early = [];
-  fill(await everything());
+  buffered = [];
+  fill(await fetchState());
   if (!state.me) {
     build();
-    become(whoFirst());
+    switchPerson(initialPerson());
     document.body.classList.add("ready");
   }
-  early.forEach(([kind, data]) => apply(kind, data));
-  early = null;
-  drawAll();
+  buffered.forEach(([kind, data]) => apply(kind, data));
+  buffered = null;
+  renderAll();
 }
 
 restoreTheme();
 listen(load, (kind, data) => {
-  if (early) early.push([kind, data]);
-  else draw(...apply(kind, data));
+  if (buffered) buffered.push([kind, data]);
+  else render(...apply(kind, data));
 });

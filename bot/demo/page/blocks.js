@@ -1,4 +1,4 @@
-// Block Kit as it was sent: one function a block. What is not known here is shown as an error.
+// Renders Block Kit: one function per block. Unknown blocks and elements are shown as errors.
 
 import { context } from "./context.js";
 import { h, newId } from "./dom.js";
@@ -8,28 +8,28 @@ import { richText } from "./richtext.js";
 import { state } from "./store.js";
 
 /** All blocks of a message or a view. */
-export const blocks = (thing) => (thing.blocks ?? []).map((block) => shown(block, thing));
+export const blocks = (container) => (container.blocks ?? []).map((block) => shown(block, container));
 
-/** A visible box: the demo must not hide what the bot sent. */
+/** A visible error: the demo must not hide what the bot sent. */
 export const unknown = (what) => h("p", { class: "unknown", role: "alert" }, `The demo cannot show this: ${what}`);
 
-function shown(block, thing) {
-  const draw = BLOCKS[block.type];
-  return draw ? draw(block, thing) : unknown(`a block of the type ${block.type}`);
+function shown(block, container) {
+  const render = BLOCKS[block.type];
+  return render ? render(block, container) : unknown(`a block of the type ${block.type}`);
 }
 
 const text = (object) => (object.type === "mrkdwn" ? mrkdwn(object.text, context()) : h("span", { class: "plain" }, plain(object.text)));
 
 const BLOCKS = {
-  section: (block, thing) => h("div", { class: "block section" },
+  section: (block, container) => h("div", { class: "block section" },
     h("div", { class: "words" },
       block.text ? text(block.text) : null,
       block.fields ? h("div", { class: "fields" }, block.fields.map((field) => h("div", {}, text(field)))) : null),
-    block.accessory ? h("div", { class: "accessory" }, element(block.accessory, block, thing)) : null),
+    block.accessory ? h("div", { class: "accessory" }, element(block.accessory, block, container)) : null),
   header: (block) => h("h3", { class: "block header" }, plain(block.text.text)),
   divider: () => h("hr", { class: "block" }),
   context: (block) => h("div", { class: "block context" }, block.elements.map((one) => (one.type === "image" ? unknown("an image") : text(one)))),
-  actions: (block, thing) => h("div", { class: "block actions" }, block.elements.map((one) => element(one, block, thing))),
+  actions: (block, container) => h("div", { class: "block actions" }, block.elements.map((one) => element(one, block, container))),
   alert: (block) => h("div", { class: `block alert ${block.level ?? "default"}`, role: "note" }, text(block.text)),
   rich_text: (block) => h("div", { class: "block" }, richText(block, context(), unknown)),
   input: (block, view) => input(block, view),
@@ -44,9 +44,9 @@ const ELEMENTS = {
   checkboxes: choices,
 };
 
-function element(one, block, thing) {
-  const draw = ELEMENTS[one.type];
-  return draw ? draw(one, block, thing) : unknown(`an element of the type ${one.type}`);
+function element(one, block, container) {
+  const render = ELEMENTS[one.type];
+  return render ? render(one, block, container) : unknown(`an element of the type ${one.type}`);
 }
 
 const FIELDS = {
@@ -58,7 +58,7 @@ const FIELDS = {
   external_select: select,
 };
 
-/** An input with its label, its hint, and what is wrong with it. */
+/** An input with its label, hint and error. */
 function input(block, view) {
   const one = block.element;
   const error = state.errors.get(view.id)?.[block.block_id];
@@ -71,9 +71,9 @@ function input(block, view) {
   if (one.type in ELEMENTS && !(one.type in FIELDS)) {
     return h("fieldset", { class: "block input", "data-block": block.block_id }, h("legend", {}, label), element(one, block, view), below);
   }
-  const draw = FIELDS[one.type];
-  if (!draw) return unknown(`an input of the type ${one.type}`);
+  const render = FIELDS[one.type];
+  if (!render) return unknown(`an input of the type ${one.type}`);
   const described = [error && ids.error, block.hint && ids.hint].filter(Boolean).join(" ");
   const attributes = { id: ids.field, "aria-describedby": described || null, "aria-invalid": error ? "true" : null, "aria-required": block.optional ? null : "true", "aria-label": null };
-  return h("div", { class: "block input", "data-block": block.block_id }, h("label", { for: ids.field }, label), draw(one, block, view, attributes), below);
+  return h("div", { class: "block input", "data-block": block.block_id }, h("label", { for: ids.field }, label), render(one, block, view, attributes), below);
 }

@@ -1,42 +1,42 @@
-// The middle of the page: the scene, a channel or the app, and the message box.
+// The main column: the scenario, a channel or the app, and the message box.
 
-import { act, demo } from "./api.js";
+import { act, postDemo } from "./api.js";
 import { blocks } from "./blocks.js";
 import { Composer } from "./composer.js";
-import { h, icon, keepingFocus } from "./dom.js";
+import { h, icon, preserveFocus } from "./dom.js";
 import { MessageList } from "./messages.js";
-import { directMessage, isStranger, messagesIn, person, state } from "./store.js";
+import { directMessage, isExternal, messagesIn, person, state } from "./store.js";
 
 const root = document.getElementById("channel");
-const scene = h("section", { class: "scene", "aria-label": "Scene" });
+const scenario = h("section", { class: "scenario", "aria-label": "Scenario" });
 const head = h("header", { class: "channel-head" });
 const home = h("div", { class: "home", tabindex: "0", role: "region", "aria-label": "Home" });
 let list;
 let composer;
-let ways;
+let actions;
 
-/** Builds it once; `given.go(place)` and `given.openThread(message)` lead elsewhere. */
-export function buildChannel(given) {
-  ways = given;
-  list = new MessageList("Messages", given.openThread);
+/** Called once; `handlers.go(place)` and `handlers.openThread(message)` navigate. */
+export function buildChannel(handlers) {
+  actions = handlers;
+  list = new MessageList("Messages", handlers.openThread);
   composer = new Composer({ id: "composer", place });
-  root.append(scene, head, home, list.root, composer.root);
+  root.append(scenario, head, home, list.root, composer.root);
 }
 
 const place = () => (state.place === "home" ? directMessage() : state.place);
 export const reveal = (ts) => list.reveal(ts);
 export const fillComposer = (line) => composer.fill(line);
-export const toTheEnd = () => { list.root.scrollTop = list.root.scrollHeight; };
+export const scrollToEnd = () => { list.root.scrollTop = list.root.scrollHeight; };
 
-export function drawChannel() {
+export function renderChannel() {
   const atHome = state.place === "home";
-  keepingFocus(scene, () => scene.replaceChildren(...sceneLine()));
-  keepingFocus(head, () => head.replaceChildren(...heading()));
+  preserveFocus(scenario, () => scenario.replaceChildren(...scenarioBar()));
+  preserveFocus(head, () => head.replaceChildren(...heading()));
   list.root.hidden = composer.root.hidden = atHome;
   home.hidden = !atHome;
-  if (atHome) return drawHome();
+  if (atHome) return renderHome();
   composer.name(`Message ${title()}`);
-  return list.show(messagesIn(place()), isApp() ? "This is your direct message with the app. What it cannot say in a channel, it says here." : "Nothing has been said here.");
+  return list.show(messagesIn(place()), isApp() ? "This is your direct message with the app. It posts here when it cannot post in a channel." : "No messages yet.");
 }
 
 const isApp = () => state.place === "home" || state.place.startsWith("D");
@@ -46,35 +46,35 @@ const title = () => (isApp() ? state.about.app.name : `#${channel()?.name}`);
 function heading() {
   const name = isApp() ? [icon("app"), state.about.app.name] : [icon(channel().kind === "private" ? "lock" : channel().shared ? "link" : "hash"), channel().name];
   const members = isApp() ? null : channel().members.map((id) => state.about.users[id]?.name).filter(Boolean).join(", ");
-  return [h("h1", {}, name), isApp() && !isStranger() ? tabs() : null, members ? h("p", { class: "members", title: members }, members) : null].filter(Boolean);
+  return [h("h1", {}, name), isApp() && !isExternal() ? tabs() : null, members ? h("p", { class: "members", title: members }, members) : null].filter(Boolean);
 }
 
 function tabs() {
-  const tab = (name, to) => h("button", { type: "button", role: "tab", "aria-selected": String(state.place === to), "data-key": `tab/${name}`, onclick: () => ways.go(to) }, name);
+  const tab = (name, to) => h("button", { type: "button", role: "tab", "aria-selected": String(state.place === to), "data-key": `tab/${name}`, onclick: () => actions.go(to) }, name);
   return h("div", { class: "tabs", role: "tablist", "aria-label": "The app" }, tab("Home", "home"), tab("Messages", directMessage()));
 }
 
-function drawHome() {
+function renderHome() {
   const view = state.homes.get(state.me);
-  const nothing = h("p", { class: "empty" }, "The app has put nothing on this tab yet.");
-  keepingFocus(home, () => home.replaceChildren(...(view ? blocks(view) : [nothing])));
+  const nothing = h("p", { class: "empty" }, "The app has not published this tab yet.");
+  preserveFocus(home, () => home.replaceChildren(...(view ? blocks(view) : [nothing])));
 }
 
-/** Opens the Home tab as Slack does: the app hears of it. */
+/** Opens the Home tab; as in Slack, the app gets an event. */
 export const openHome = () => act("opens_home", { user: state.me });
 
-function sceneLine() {
-  const { stage, about } = state;
-  const now = Object.values(about.scenes).flat().find((one) => one.name === stage.scene);
+function scenarioBar() {
+  const { demo, about } = state;
+  const now = Object.values(about.scenarios).flat().find((one) => one.name === demo.scenario);
   const type = () => {
-    ways.goToOps();
-    composer.fill(stage.line);
+    actions.goToOps();
+    composer.fill(demo.command);
   };
   return [
-    h("div", { class: "scene-text" }, h("h2", {}, now.title), h("p", {}, now.hint), stage.fault ? h("p", { class: "fault" }, icon("bolt"), stage.fault) : null),
-    h("div", { class: "scene-buttons" },
-      stage.scene === "approval" ? h("a", { class: "button", href: "?as=ada", target: "_blank" }, "Open a tab as Ada") : null,
-      stage.fault ? h("button", { type: "button", class: "button", onclick: () => demo("mend"), "data-key": "mend" }, icon("tool"), "Mend Atlas") : null,
-      person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", disabled: stage.changing, onclick: type, "data-key": "type" }, "Type the command for me") : null),
+    h("div", { class: "scenario-text" }, h("h2", {}, now.title), h("p", {}, now.hint), demo.fault ? h("p", { class: "fault" }, icon("bolt"), demo.fault) : null),
+    h("div", { class: "scenario-buttons" },
+      demo.scenario === "approval" ? h("a", { class: "button", href: "?as=ada", target: "_blank" }, "Open a tab as Ada") : null,
+      demo.fault ? h("button", { type: "button", class: "button", onclick: () => postDemo("clear-faults"), "data-key": "clear-faults" }, icon("tool"), "Clear the fault") : null,
+      person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", disabled: demo.changing, onclick: type, "data-key": "type" }, "Type the command for me") : null),
   ];
 }

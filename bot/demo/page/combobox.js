@@ -1,12 +1,12 @@
-// A select in which one types to search: the combobox pattern of the ARIA practices.
+// A select with a search field: the combobox pattern of the ARIA practices.
 
 import { h, newId } from "./dom.js";
 
-const PAUSE = 200; // milliseconds without a key before the bot is asked
+const DEBOUNCE = 200; // milliseconds without a key before the search
 
 /**
- * `chosen`: the option that is chosen, or null. `search(text)`: a promise of the options.
- * `pick(option)`: called with each choice. `input`: more attributes of the text field.
+ * `chosen`: the selected option, or null. `search(text)`: a promise of the options.
+ * `pick(option)`: called with each selected option. `input`: more attributes of the text field.
  */
 export function combobox({ chosen, search, pick, placeholder = "", input = {} }) {
   const list = h("ul", { class: "options", role: "listbox", id: newId("options"), "aria-label": "Options", hidden: true });
@@ -26,7 +26,7 @@ export function combobox({ chosen, search, pick, placeholder = "", input = {} })
 
 function later(part) {
   clearTimeout(part.timer);
-  part.timer = setTimeout(() => open(part, part.box.value.trim()), PAUSE);
+  part.timer = setTimeout(() => open(part, part.box.value.trim()), DEBOUNCE);
 }
 
 async function open(part, text) {

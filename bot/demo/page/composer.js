@@ -1,27 +1,27 @@
-// The message box: what the command is called and takes, and what was typed before.
+// The message box, with completion of the command and a history.
 
 import { act } from "./api.js";
 import { h, iconButton, newId, toast } from "./dom.js";
-import { isStranger, person, state } from "./store.js";
+import { isExternal, person, state } from "./store.js";
 
-const KEPT = 50;
+const MAX_HISTORY = 50;
 const history = { lines: read(), at: -1, draft: "" };
 
 function read() {
   try {
     return JSON.parse(sessionStorage.getItem("history")) ?? [];
   } catch {
-    return []; // a page that may not store anything starts without a history
+    return []; // without storage the history is empty
   }
 }
 
 function remember(line) {
-  history.lines = [line, ...history.lines.filter((known) => known !== line)].slice(0, KEPT);
+  history.lines = [line, ...history.lines.filter((known) => known !== line)].slice(0, MAX_HISTORY);
   history.at = -1;
   sessionStorage.setItem("history", JSON.stringify(history.lines));
 }
 
-/** A message box for `place()`; in a thread, `thread()` is its first message. */
+/** A message box for `place()`; in a thread, `thread()` is the `ts` of its first message. */
 export class Composer {
   constructor({ id, place, thread = () => "" }) {
     this.place = place;
@@ -35,13 +35,13 @@ export class Composer {
     this.root = send;
   }
 
-  /** Names the box after where its text goes. */
+  /** Sets the label of the box. */
   name(label) {
     this.box.setAttribute("aria-label", label);
     this.box.placeholder = this.thread() ? label : `${label}, or / for commands`;
   }
 
-  /** Puts a line into the box, ready to be sent. */
+  /** Puts a line into the box without sending it. */
   fill(line) {
     this.box.value = line;
     this.changed();
@@ -78,7 +78,7 @@ export class Composer {
     }
   }
 
-  /** Goes through what was typed before; true if there was something. */
+  /** Moves through the history; returns whether there was an entry. */
   browse(step) {
     if (this.box.value.includes("\n")) return false;
     const at = history.at + step;
@@ -93,7 +93,7 @@ export class Composer {
     const line = this.box.value.trim();
     if (!line) return;
     if (line.startsWith("/") && this.thread()) return toast("Slash commands cannot be used in a thread.");
-    if (line.startsWith("/") && isStranger()) return toast(`${person(state.me).name} is of another organization: this workspace's commands are not theirs.`);
+    if (line.startsWith("/") && isExternal()) return toast(`${person(state.me).name} is from another organization and cannot use this workspace's commands.`);
     remember(line);
     this.box.value = "";
     this.changed();
@@ -105,7 +105,7 @@ export class Composer {
   }
 }
 
-/** As Slack keeps what people write: markup characters escaped, addresses as links. */
+/** Converts text as Slack stores it: markup characters escaped, addresses as links. */
 function asSent(text) {
   const escaped = text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   return escaped.replace(/https?:\/\/[^\s|]+/g, (url) => `<${url}>`);

@@ -1,18 +1,18 @@
-// Names for mentions, and where links lead inside the page.
+// Names for mentions, and links that stay inside the page.
 
 import { state } from "./store.js";
 
 /** Set by the page: `toMessage(channel, ts)` and `toAtlas()`. */
-export const ways = { toMessage: null, toAtlas: null };
+export const navigation = { toMessage: null, toAtlas: null };
 
 const CARD = /\/archives\/(\w+)\/p(\d{10})(\d{6})/;
 const ATLAS = /^http:\/\/(127\.0\.0\.1|localhost):\d+\/v2\/.*#\/clusters/;
 
-/** What a click on a link does in here; nothing for a link that leads elsewhere. */
+/** Returns what a click on an internal link does, or null for an external link. */
 export function follow(url) {
   const card = CARD.exec(url);
-  if (card) return () => ways.toMessage(card[1], `${card[2]}.${card[3]}`);
-  return ATLAS.test(url) ? () => ways.toAtlas() : null;
+  if (card) return () => navigation.toMessage(card[1], `${card[2]}.${card[3]}`);
+  return ATLAS.test(url) ? () => navigation.toAtlas() : null;
 }
 
 export const context = () => ({

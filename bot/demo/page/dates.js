@@ -22,7 +22,7 @@ function ago(moment, now) {
   return new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(minutes, "minute");
 }
 
-/** `{date_short_pretty} at {time}` and its like; a token that is not known stays as it is. */
+/** Replaces the tokens in `{date_short_pretty} at {time}`; unknown tokens stay. */
 export function formatDate(seconds, format, now = new Date()) {
   const moment = new Date(seconds * 1000);
   return format.replace(/\{(\w+)\}/g, (all, token) => {

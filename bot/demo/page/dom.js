@@ -1,8 +1,8 @@
-// Builds elements. Text from outside only ever becomes text: there is no innerHTML in this page.
+// Builds elements. External text only becomes text nodes: the page has no innerHTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Icons as the paths of a 20 by 20 drawing. */
+/** Icons, as SVG paths in a 20 by 20 view box. */
 const ICONS = {
   menu: "M3 5h14M3 10h14M3 15h14",
   close: "M5 5l10 10M15 5L5 15",
@@ -14,7 +14,7 @@ const ICONS = {
   more: "M4.500 10h.01M10 10h.01M15.500 10h.01",
   send: "M3 10l14-6-4 13-3.500-5.500z",
   eye: "M2 10s3-5 8-5 8 5 8 5-3 5-8 5-8-5-8-5zM10 8v4M8 10h4",
-  wire: "M3 10h3l2-5 4 10 2-5h3",
+  calls: "M3 10h3l2-5 4 10 2-5h3",
   moon: "M16 12a7 7 0 0 1-8-8 7 7 0 1 0 8 8z",
   sun: "M10 6.500a3.500 3.500 0 1 0 0 7 3.500 3.500 0 0 0 0-7zM10 2v1.500M10 16.500V18M2 10h1.500M16.500 10H18M4.300 4.300l1 1M14.700 14.700l1 1M15.700 4.300l-1 1M5.300 14.700l-1 1",
   bolt: "M11 2L4 11h5l-1 7 7-9h-5z",
@@ -46,17 +46,17 @@ export function icon(name) {
   return svg;
 }
 
-/** A button of which only the icon shows; its label is read out, and shown as a tooltip. */
+/** A button with an icon only; its label is the accessible name and the tooltip. */
 export function iconButton(name, label, onclick, props = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
-/** Redraws inside `container`, and gives the focus back to the element with the same data-key. */
-export function keepingFocus(container, redraw) {
+/** Renders inside `container`, then restores the focus by data-key. */
+export function preserveFocus(container, render) {
   const active = container.contains(document.activeElement) ? document.activeElement : null;
   const key = active?.dataset.key;
   const range = active && "selectionStart" in active ? [active.selectionStart, active.selectionEnd] : null;
-  redraw();
+  render();
   if (!key || container.contains(active)) return;
   const again = container.querySelector(`[data-key="${CSS.escape(key)}"]`);
   again?.focus({ preventScroll: true });
@@ -66,7 +66,7 @@ export function keepingFocus(container, redraw) {
 let lastId = 0;
 export const newId = (prefix) => `${prefix}-${(lastId += 1)}`;
 
-/** Says something in passing; screen readers hear it too. */
+/** Shows a message for seven seconds; it is a live region for screen readers. */
 export function toast(text) {
   const place = document.getElementById("toast");
   place.textContent = text;

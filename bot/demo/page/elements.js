@@ -5,79 +5,79 @@ import { combobox } from "./combobox.js";
 import { follow } from "./context.js";
 import { h, newId } from "./dom.js";
 import { plain } from "./mrkdwn.js";
-import { ask } from "./question.js";
+import { askToConfirm } from "./confirm.js";
 import { state } from "./store.js";
 
-/** What acts need to find a message or a view again. */
-const handle = (thing) => (isView(thing) ? { id: thing.id, root_view_id: thing.root_view_id } : { channel: thing.channel, ts: thing.ts, only_for: thing.only_for });
-export const isView = (thing) => "root_view_id" in thing;
+/** Identifies a message or a view in a call. */
+const handle = (container) => (isView(container) ? { id: container.id, root_view_id: container.root_view_id } : { channel: container.channel, ts: container.ts, only_for: container.only_for });
+export const isView = (container) => "root_view_id" in container;
 
-/** What has been typed into a view and not been sent. */
+/** Unsent input of a view, by block. */
 export function drafts(view) {
   if (!state.drafts.has(view.id)) state.drafts.set(view.id, {});
   return state.drafts.get(view.id);
 }
 
-async function withDrafts(thing) {
-  const typed = isView(thing) ? drafts(thing) : {};
-  const inputs = new Set((thing.blocks ?? []).filter((block) => block.type === "input").map((block) => block.block_id));
+async function withDrafts(container) {
+  const typed = isView(container) ? drafts(container) : {};
+  const inputs = new Set((container.blocks ?? []).filter((block) => block.type === "input").map((block) => block.block_id));
   const values = Object.fromEntries(Object.entries(typed).filter(([block]) => inputs.has(block)));
-  if (Object.keys(values).length) await act("fills", { user: state.me, view: handle(thing), values });
+  if (Object.keys(values).length) await act("fills", { user: state.me, view: handle(container), values });
 }
 
-export function button(element, block, thing) {
+export function button(element, block, container) {
   const classes = `button ${element.style ?? ""}`;
   const press = async (event) => {
     const pressed = event.currentTarget;
     if (pressed.getAttribute("aria-busy")) return;
-    if (element.confirm && !(await ask(element.confirm))) return;
+    if (element.confirm && !(await askToConfirm(element.confirm))) return;
     pressed.setAttribute("aria-busy", "true");
     if (element.url) follow(element.url)?.();
-    await withDrafts(thing);
-    await act("clicks", { user: state.me, thing: handle(thing), action_id: element.action_id, value: element.value ?? null, block: block.block_id });
+    await withDrafts(container);
+    await act("clicks", { user: state.me, thing: handle(container), action_id: element.action_id, value: element.value ?? null, block: block.block_id });
     pressed.removeAttribute("aria-busy");
   };
-  const key = `${thing.id ?? thing.ts}/${block.block_id}/${element.action_id}/${element.value ?? ""}`;
+  const key = `${container.id ?? container.ts}/${block.block_id}/${element.action_id}/${element.value ?? ""}`;
   return h("button", { type: "button", class: classes, onclick: press, "data-key": key, "data-action": element.action_id, "aria-label": element.accessibility_label }, plain(element.text.text));
 }
 
-const valueIn = (element, block, thing) => thing.state?.values?.[block.block_id]?.[element.action_id] ?? {};
+const valueIn = (element, block, container) => container.state?.values?.[block.block_id]?.[element.action_id] ?? {};
 
-/** Tells the bot (or just the view, in an input that does not dispatch) what was chosen. */
-async function choose(element, block, thing, value) {
-  await withDrafts(thing);
-  return act("chooses", { user: state.me, thing: handle(thing), action_id: element.action_id, value, block: block.block_id });
+/** Sends the selected value; an input without dispatch only changes the view's state. */
+async function choose(element, block, container, value) {
+  await withDrafts(container);
+  return act("chooses", { user: state.me, thing: handle(container), action_id: element.action_id, value, block: block.block_id });
 }
 
-export function select(element, block, thing, input = {}) {
+export function select(element, block, container, input = {}) {
   const external = element.type === "external_select";
   const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options);
   const fits = (option, text) => option.text.text.toLowerCase().includes(text.toLowerCase());
   return combobox({
-    chosen: valueIn(element, block, thing).selected_option ?? element.initial_option ?? null,
+    chosen: valueIn(element, block, container).selected_option ?? element.initial_option ?? null,
     placeholder: element.placeholder?.text ?? "Choose one, or type to search",
-    search: external ? (text) => suggested(element, thing, text) : async (text) => options.filter((option) => fits(option, text)),
-    pick: (option) => choose(element, block, thing, option.value),
+    search: external ? (text) => suggested(element, container, text) : async (text) => options.filter((option) => fits(option, text)),
+    pick: (option) => choose(element, block, container, option.value),
     input: { "data-key": `${block.block_id}/${element.action_id}`, "aria-label": element.placeholder?.text ?? "Choose", ...input },
   });
 }
 
-async function suggested(element, thing, text) {
+async function suggested(element, container, text) {
   if (text.length < (element.min_query_length ?? 3)) return [];
-  await withDrafts(thing);
-  const ack = await act("suggests", { user: state.me, view: handle(thing), action_id: element.action_id, text });
+  await withDrafts(container);
+  const ack = await act("suggests", { user: state.me, view: handle(container), action_id: element.action_id, text });
   return ack.options ?? [];
 }
 
-/** A choice of a few: radio buttons, or checkboxes where several may be chosen. */
-export function choices(element, block, thing) {
+/** Radio buttons, or checkboxes where several options may be selected. */
+export function choices(element, block, container) {
   const several = element.type === "checkboxes";
-  const now = valueIn(element, block, thing);
+  const now = valueIn(element, block, container);
   const chosen = new Set([now.selected_option, ...(now.selected_options ?? [])].filter(Boolean).map((option) => option.value));
   const name = newId("choice");
   const change = (option, on) => {
     if (several) chosen[on ? "add" : "delete"](option.value);
-    choose(element, block, thing, several ? [...chosen] : option.value);
+    choose(element, block, container, several ? [...chosen] : option.value);
   };
   const row = (option) => {
     const box = h("input", {
@@ -89,11 +89,11 @@ export function choices(element, block, thing) {
   return h("div", { class: "choices" }, element.options.map(row));
 }
 
-export function overflow(element, block, thing) {
-  return select({ ...element, type: "static_select", placeholder: { text: "More …" } }, block, thing);
+export function overflow(element, block, container) {
+  return select({ ...element, type: "static_select", placeholder: { text: "More …" } }, block, container);
 }
 
-/** A text field; what is typed stays in the page until something is sent. */
+/** A text field; its text stays in the page until an action is sent. */
 export function textField(element, block, view, input) {
   const typed = drafts(view)[block.block_id] ?? valueIn(element, block, view).value ?? element.initial_value ?? "";
   const type = { email_text_input: "email", url_text_input: "url", number_input: "number" }[element.type] ?? "text";

@@ -1,9 +1,9 @@
-// The emoji that the bot uses, by their names in Slack, drawn here: not every machine has a font for them.
+// The emoji that the bot uses, as SVG by their names in Slack; some machines have no emoji font.
 
 const SVG = "http://www.w3.org/2000/svg";
 const GREEN = "#2a9d64", RED = "#d8392f", BLUE = "#3b82c4", AMBER = "#e9a820", GREY = "#8a9691", WHITE = "#ffffff";
 
-/** Shapes in a drawing of 20 by 20: a fill (or a line, with its width) and a path. */
+/** Shapes in a 20 by 20 view box: a path with a fill, or with a line and its width. */
 const fill = (colour, d) => ({ d, fill: colour });
 const line = (colour, d, width = 2) => ({ d, fill: "none", stroke: colour, "stroke-width": width, "stroke-linecap": "round", "stroke-linejoin": "round" });
 const SQUARE = "M4 1.500h12A2.500 2.500 0 0 1 18.500 4v12a2.500 2.500 0 0 1-2.500 2.500H4A2.500 2.500 0 0 1 1.500 16V4A2.500 2.500 0 0 1 4 1.500z";
@@ -30,7 +30,7 @@ export const EMOJI = {
   x: [line(RED, "M4 4l12 12M16 4L4 16", 3.4)],
 };
 
-/** Text and signs; a name that is not here stays as it is written, as in Slack. */
+/** Replaces emoji names by drawings; unknown names stay as text, as in Slack. */
 export function withEmoji(text) {
   return text.split(/(:[a-z0-9_+-]+:)/).filter(Boolean).map((part) => {
     const shapes = part.startsWith(":") && EMOJI[part.slice(1, -1)];

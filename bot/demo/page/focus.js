@@ -1,8 +1,8 @@
-// Keeps the focus in a dialog: Tab goes round inside it.
+// Keeps the keyboard focus inside a dialog.
 
 const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled]), textarea:not([disabled]), select:not([disabled])";
 
-export function holdFocus(dialog) {
+export function trapFocus(dialog) {
   dialog.onkeydown = (event) => {
     if (event.key !== "Tab") return;
     const stops = [...dialog.querySelectorAll(FOCUSABLE)].filter((stop) => stop.offsetParent !== null);

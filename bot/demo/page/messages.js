@@ -1,4 +1,4 @@
-// Messages: who said what when, the bot's blocks, what can be done with each.
+// Messages: author, time, blocks, and the message's actions.
 
 import { act } from "./api.js";
 import { blocks } from "./blocks.js";
@@ -6,9 +6,9 @@ import { context } from "./context.js";
 import { clock, exact } from "./dates.js";
 import { h, icon, iconButton, newId } from "./dom.js";
 import { mrkdwn } from "./mrkdwn.js";
-import { person, repliesTo, state, isStranger } from "./store.js";
+import { person, repliesTo, state, isExternal } from "./store.js";
 
-/** A list that draws a message again only when it has changed. */
+/** A list that renders a message again only when it changed. */
 export class MessageList {
   constructor(label, openThread) {
     this.root = h("div", { class: "messages", role: "log", "aria-label": label, tabindex: "0" });
@@ -16,7 +16,7 @@ export class MessageList {
     this.known = new Map();
   }
 
-  /** Shows `messages`; stays at the end if it was there. */
+  /** Shows `messages`; stays scrolled to the end if it was there. */
   show(messages, empty) {
     const atEnd = this.root.scrollHeight - this.root.scrollTop - this.root.clientHeight < 80;
     const kept = new Map();
@@ -37,11 +37,11 @@ export class MessageList {
   node(message, entry) {
     const replies = this.openThread ? repliesTo(message).length : 0;
     const signature = JSON.stringify([message, replies, state.me]);
-    if (entry.signature !== signature) Object.assign(entry, { signature, node: draw(message, replies, this.openThread) });
+    if (entry.signature !== signature) Object.assign(entry, { signature, node: render(message, replies, this.openThread) });
     return entry.node;
   }
 
-  /** Brings one message into sight and marks it for a moment. */
+  /** Scrolls to one message and highlights it for two seconds. */
   reveal(ts) {
     const node = this.root.querySelector(`[data-ts="${ts}"]`);
     node?.scrollIntoView({ block: "center" });
@@ -52,7 +52,7 @@ export class MessageList {
 
 const key = (message) => `${message.only_for ?? ""}/${message.ts}`;
 
-function draw(message, replies, openThread) {
+function render(message, replies, openThread) {
   const author = authorOf(message);
   const body = message.blocks?.length ? blocks(message) : [mrkdwn(message.text ?? "", context())];
   return h("article", { class: message.is_ephemeral ? "message private" : "message", "data-ts": message.ts, "aria-label": `${author.name}, ${clock(message.ts)}` },
@@ -75,7 +75,7 @@ function authorOf(message) {
   return { name: person(message.user)?.name ?? message.user, id: message.user };
 }
 
-/** A square with the first letter; each person has a colour of their own. */
+/** A square with the first letter, in a colour per person. */
 export function avatar({ id, name, app }) {
   const tone = [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
   return h("span", { class: app ? "avatar app" : `avatar tone-${tone}`, "aria-hidden": "true" }, app ? icon("app") : name[0].toUpperCase());
@@ -85,7 +85,7 @@ function tools(message, openThread) {
   const parts = [];
   if (openThread) parts.push(iconButton("thread", "Reply in thread", () => openThread(message), { "data-key": `thread/${message.ts}` }));
   const shortcuts = Object.entries(state.about.shortcuts);
-  if (shortcuts.length && !isStranger()) parts.push(menu(message, shortcuts));
+  if (shortcuts.length && !isExternal()) parts.push(menu(message, shortcuts));
   return h("div", { class: "tools" }, parts);
 }
 
@@ -99,9 +99,9 @@ function menu(message, shortcuts) {
 }
 
 function place(list, opener) {
-  const spot = opener.getBoundingClientRect();
-  list.style.top = `${Math.min(spot.bottom + 4, innerHeight - 110)}px`;
-  list.style.right = `${Math.max(8, innerWidth - spot.right)}px`;
+  const anchor = opener.getBoundingClientRect();
+  list.style.top = `${Math.min(anchor.bottom + 4, innerHeight - 110)}px`;
+  list.style.right = `${Math.max(8, innerWidth - anchor.right)}px`;
 }
 
 function use(list, message, callback) {

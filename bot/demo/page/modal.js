@@ -1,54 +1,54 @@
-// The bot's dialogs: the visible one of the persona's stack, over the page.
+// The bot's dialogs: the top view of the current person's stack.
 
-import { act, demo } from "./api.js";
+import { act, postDemo } from "./api.js";
 import { blocks } from "./blocks.js";
-import { h, icon, iconButton, keepingFocus } from "./dom.js";
+import { h, icon, iconButton, preserveFocus } from "./dom.js";
 import { drafts } from "./elements.js";
-import { holdFocus } from "./focus.js";
+import { trapFocus } from "./focus.js";
 import { plain } from "./mrkdwn.js";
 import { state, views } from "./store.js";
 
 const dialog = document.getElementById("modal");
 const TEXTS = ["plain_text_input", "email_text_input", "url_text_input", "number_input"];
-let drawn = "";
+let rendered = "";
 let busy = false;
-let before = null;
+let previousFocus = null;
 
-holdFocus(dialog);
+trapFocus(dialog);
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault(); // Escape closes it through the bot, like its button
   if (!busy) close(false);
 });
 
-/** Draws the dialog that is to be seen now, or takes it away. */
-export function drawModal() {
+/** Renders the current dialog, or hides it. */
+export function renderModal() {
   const view = views().at(-1);
   if (!view) return hide();
-  const signature = JSON.stringify([view.id, view.hash, state.errors.get(view.id), busy, view.state, state.stage.fault]);
-  if (signature === drawn && dialog.open) return undefined;
-  drawn = signature;
-  keepingFocus(dialog, () => dialog.replaceChildren(...content(view)));
+  const signature = JSON.stringify([view.id, view.hash, state.errors.get(view.id), busy, view.state, state.demo.fault]);
+  if (signature === rendered && dialog.open) return undefined;
+  rendered = signature;
+  preserveFocus(dialog, () => dialog.replaceChildren(...content(view)));
   if (!dialog.open) {
-    before = document.activeElement;
+    previousFocus = document.activeElement;
     dialog.showModal();
   }
-  return takeFocus();
+  return moveFocus();
 }
 
 function hide() {
-  drawn = "";
+  rendered = "";
   busy = false;
   if (!dialog.open) return;
   dialog.close();
   dialog.replaceChildren();
-  before?.focus?.();
+  previousFocus?.focus?.();
 }
 
-/** The focus goes to the first field as soon as there is one, unless it is in a field already. */
-function takeFocus() {
+/** Moves the focus to the first field, unless it is in a field already. */
+function moveFocus() {
   if (document.activeElement?.matches("#modal .field, #modal footer button")) return;
   const body = dialog.querySelector(".body");
-  // Never to a button by itself: who types ahead must not press one with the space bar.
+  // Never to a button: a person who types ahead must not press it with the space bar.
   (body.querySelector("[aria-invalid], .field") ?? body).focus();
 }
 
@@ -61,14 +61,14 @@ function content(view) {
   return [
     h("header", {}, h("h2", { id: "modal-title" }, plain(view.title.text)), iconButton("close", "Close everything", () => close(true), { disabled: busy, "data-key": "x" })),
     form,
-    state.stage.fault ? fault() : null,
+    state.demo.fault ? fault() : null,
   ].filter(Boolean);
 }
 
-/** What belongs to the demo and not to Slack: the page behind the dialog cannot be reached. */
+/** The demo's own bar, below the dialog: the page behind the dialog cannot be clicked. */
 function fault() {
-  const mend = h("button", { type: "button", class: "button small", onclick: () => demo("mend"), "data-key": "mend-here" }, icon("tool"), "Mend Atlas");
-  return h("div", { class: "of-the-demo" }, h("p", {}, icon("bolt"), state.stage.fault), mend);
+  const clear = h("button", { type: "button", class: "button small", onclick: () => postDemo("clear-faults"), "data-key": "clear-faults-here" }, icon("tool"), "Clear the fault");
+  return h("div", { class: "of-the-demo" }, h("p", {}, icon("bolt"), state.demo.fault), clear);
 }
 
 async function close(everything) {
@@ -77,28 +77,28 @@ async function close(everything) {
 }
 
 async function send(view) {
-  const missing = wrong(view);
-  if (Object.keys(missing).length) return complain(view, missing);
+  const missing = validate(view);
+  if (Object.keys(missing).length) return showErrors(view, missing);
   busy = true;
-  drawModal();
+  renderModal();
   const texts = view.blocks.filter((block) => block.type === "input" && TEXTS.includes(block.element.type));
   const values = Object.fromEntries(texts.filter((block) => block.block_id in drafts(view)).map((block) => [block.block_id, drafts(view)[block.block_id]]));
   const ack = await act("submits", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, values });
   busy = false;
   if (ack.body?.response_action === "clear") state.views.set(state.me, []);
   if (ack.ok && !views().some((one) => one.id === view.id)) state.drafts.delete(view.id);
-  return complain(view, ack.errors ?? {});
+  return showErrors(view, ack.errors ?? {});
 }
 
-function complain(view, errors) {
+function showErrors(view, errors) {
   if (Object.keys(errors).length) state.errors.set(view.id, errors);
   else state.errors.delete(view.id);
-  drawModal();
-  dialog.querySelector("[aria-invalid]")?.focus(); // with the focus, the sentence beside the field is read out
+  renderModal();
+  dialog.querySelector("[aria-invalid]")?.focus(); // screen readers read the error of the focused field
 }
 
-/** What Slack's client says about fields that cannot be sent yet, by block. */
-function wrong(view) {
+/** Returns the errors that Slack's client shows before a submit, by block. */
+function validate(view) {
   const found = {};
   for (const block of view.blocks.filter((one) => one.type === "input")) {
     const value = valueOf(view, block);

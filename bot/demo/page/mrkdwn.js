@@ -1,4 +1,4 @@
-// Slack's mrkdwn as elements: what is not markup is text, and stays text.
+// Renders Slack's mrkdwn; everything that is not markup becomes a text node.
 
 import { exact, formatDate } from "./dates.js";
 import { h } from "./dom.js";
@@ -7,15 +7,15 @@ import { withEmoji } from "./emoji.js";
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
 export const unescape = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
 
-/** The marks that stand around a word or more, and the element that each becomes. */
+/** Inline marks and their elements. */
 const MARKS = { "*": "strong", _: "em", "~": "s" };
 const PIECES = /```([\s\S]+?)```|`([^`\n]+)`|<([^<>\n]+)>|(?<![\p{L}\p{N}*_~])([*_~])(?=\S)(.+?)(?<=\S)\4(?![\p{L}\p{N}*_~])/gu;
 
 /**
- * A whole text.
+ * Renders a text.
  *
  * `context`: `user(id)`, `channel(id)`, `group(id)` give names, `me` is the reader,
- * `follow(url)` returns what a click on a link does, or nothing for an ordinary link.
+ * `follow(url)` returns the click handler of an internal link, or null.
  */
 export function mrkdwn(text, context) {
   const lines = text.split("\n");
@@ -34,7 +34,7 @@ export function mrkdwn(text, context) {
 const isQuote = (line) => /^(>|&gt;)/.test(line);
 const unquoted = (line) => line.replace(/^(>|&gt;) ?/, "");
 
-/** Plain text: emoji, and nothing else. */
+/** Plain text with emoji. */
 export const plain = (text) => withEmoji(text);
 
 function inline(text, context) {
@@ -86,7 +86,7 @@ function date([seconds, format], fallback) {
   return h("time", { datetime: moment.toISOString(), title: exact(Number(seconds)) }, formatDate(Number(seconds), format));
 }
 
-/** A link; only http, https and mailto are ever followed. */
+/** A link; other schemes than http, https and mailto are shown as text. */
 export function link(escaped, label, context) {
   const url = unescape(escaped);
   const shown = words(label ?? escaped);

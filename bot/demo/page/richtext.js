@@ -7,7 +7,7 @@ import { withEmoji } from "./emoji.js";
 
 const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-/** Each part of a rich_text block; `unknown(what)` makes the box for what cannot be shown. */
+/** Renders a rich_text block; `unknown(type)` renders the error for other types. */
 export function richText(block, context, unknown) {
   return h("div", { class: "rich" }, block.elements.map((part) => section(part, context, unknown)));
 }

@@ -1,30 +1,30 @@
-// Where one can go: channels, the app, and the scenes.
+// The side bar: channels, the app, and the scenarios.
 
-import { demo } from "./api.js";
-import { h, icon, keepingFocus } from "./dom.js";
-import { channels, directMessage, isStranger, state } from "./store.js";
+import { postDemo } from "./api.js";
+import { h, icon, preserveFocus } from "./dom.js";
+import { channels, directMessage, isExternal, state } from "./store.js";
 
 const root = document.getElementById("sidebar");
-let ways;
-let playing = "";
+let actions;
+let starting = "";
 
-export function buildSidebar(given) {
-  ways = given;
+export function buildSidebar(handlers) {
+  actions = handlers;
 }
 
-export function drawSidebar() {
+export function renderSidebar() {
   const more = root.querySelector("details")?.open ?? false;
-  keepingFocus(root, () => root.replaceChildren(...content(more)));
+  preserveFocus(root, () => root.replaceChildren(...content(more)));
 }
 
 function content(more) {
-  const app = isStranger() ? [] : [place("home", "app", state.about.app.name, ["home", directMessage()])];
+  const app = isExternal() ? [] : [place("home", "app", state.about.app.name, ["home", directMessage()])];
   return [
     h("h2", {}, "Channels"),
     h("ul", {}, channels().map((one) => place(one.id, one.kind === "private" ? "lock" : one.shared ? "link" : "hash", one.name, [one.id]))),
     app.length ? h("h2", {}, "Apps") : null,
     h("ul", {}, app),
-    ...Object.entries(state.about.scenes).flatMap(([group, scenes]) => section(group, scenes, more)),
+    ...Object.entries(state.about.scenarios).flatMap(([group, scenarios]) => section(group, scenarios, more)),
   ].filter(Boolean);
 }
 
@@ -32,26 +32,26 @@ function place(to, sign, name, own) {
   const current = own.includes(state.place);
   const unread = own.some((id) => state.unread.has(id));
   const label = h("span", { class: "name" }, name);
-  return h("li", {}, h("button", { type: "button", class: unread ? "place unread" : "place", "aria-current": current ? "page" : null, "data-key": `place/${to}`, onclick: () => ways.go(unread && to === "home" ? directMessage() : to) },
+  return h("li", {}, h("button", { type: "button", class: unread ? "place unread" : "place", "aria-current": current ? "page" : null, "data-key": `place/${to}`, onclick: () => actions.go(unread && to === "home" ? directMessage() : to) },
     icon(sign), label, unread ? h("span", { class: "dot", "aria-label": "new messages", role: "img" }) : null));
 }
 
-function section(group, scenes, open) {
-  const list = h("ul", { class: "scenes" }, scenes.map(scene));
+function section(group, scenarios, open) {
+  const list = h("ul", { class: "scenarios" }, scenarios.map(scenario));
   if (group !== "More faults") return [h("h2", {}, group), list];
-  const current = scenes.some((one) => one.name === state.stage.scene);
+  const current = scenarios.some((one) => one.name === state.demo.scenario);
   return [h("details", { open: open || current }, h("summary", { "data-key": "more-faults" }, group), list)];
 }
 
-function scene(one) {
+function scenario(one) {
   const play = async () => {
-    playing = one.name;
-    drawSidebar();
-    await demo(`scenes/${one.name}`);
-    playing = "";
-    drawSidebar();
-    ways.goToOps();
+    starting = one.name;
+    renderSidebar();
+    await postDemo(`scenarios/${one.name}`);
+    starting = "";
+    renderSidebar();
+    actions.goToOps();
   };
-  const current = state.stage.scene === one.name;
-  return h("li", {}, h("button", { type: "button", class: "scene-button", "aria-current": current ? "true" : null, "aria-busy": playing === one.name ? "true" : null, title: one.hint, "data-key": `scene/${one.name}`, "data-scene": one.name, onclick: play }, one.title));
+  const current = state.demo.scenario === one.name;
+  return h("li", {}, h("button", { type: "button", class: "scenario-button", "aria-current": current ? "true" : null, "aria-busy": starting === one.name ? "true" : null, title: one.hint, "data-key": `scenario/${one.name}`, "data-scenario": one.name, onclick: play }, one.title));
 }

@@ -1,15 +1,15 @@
-// What the page knows: filled once, changed by each event, looked at by everything that draws.
+// The page's state: loaded once, changed by each event, read by the renderers.
 
-/** Everything; `place` is a channel's id or "home", `thread` the first message of the open thread. */
+/** `place` is a channel's id or "home"; `thread` is the `ts` of the open thread's first message. */
 export const state = {
   about: null,
-  stage: null,
+  demo: null,
   me: "",
   place: "",
   thread: "",
-  wire: [],
+  calls: [],
   messages: new Map(),
-  whispers: new Map(),
+  ephemerals: new Map(),
   views: new Map(),
   homes: new Map(),
   errors: new Map(),
@@ -17,14 +17,14 @@ export const state = {
   unread: new Set(),
 };
 
-/** Takes what was fetched in one piece, in place of all that was known. */
+/** Replaces the whole state by what was fetched. */
 export function fill({ seen, about }) {
   state.about = about;
-  state.stage = about.stage;
-  state.wire = about.wire;
+  state.demo = about.demo;
+  state.calls = about.calls;
   state.messages = new Map(Object.entries(seen.channels).map(([id, list]) => [id, byTs(list)]));
   for (const [user, person] of Object.entries(seen.people)) {
-    state.whispers.set(user, byTs(person.ephemerals));
+    state.ephemerals.set(user, byTs(person.ephemerals));
     state.views.set(user, person.views);
     state.homes.set(user, person.home);
   }
@@ -32,7 +32,7 @@ export function fill({ seen, about }) {
 
 const byTs = (list) => new Map(list.map((message) => [message.ts, message]));
 
-/** Applies one event, and returns the parts of the page that have to be drawn anew. */
+/** Applies one event and returns the parts of the page to render. */
 export function apply(kind, data) {
   return CHANGES[kind](data) ?? [];
 }
@@ -49,12 +49,12 @@ const CHANGES = {
     return ["channel", "thread"];
   },
   message_deleted: ({ message }) => {
-    for (const place of [state.messages.get(message.channel), state.whispers.get(message.only_for)]) place?.delete(message.ts);
+    for (const place of [state.messages.get(message.channel), state.ephemerals.get(message.only_for)]) place?.delete(message.ts);
     return ["channel", "thread"];
   },
   ephemeral: ({ message }) => {
-    const mine = state.whispers.get(message.only_for) ?? new Map();
-    state.whispers.set(message.only_for, mine.set(message.ts, message));
+    const mine = state.ephemerals.get(message.only_for) ?? new Map();
+    state.ephemerals.set(message.only_for, mine.set(message.ts, message));
     return ["channel", "thread"];
   },
   view: ({ user, view }) => {
@@ -71,13 +71,13 @@ const CHANGES = {
     state.homes.set(user, view);
     return ["channel"];
   },
-  wire: ({ entry }) => {
-    if (!state.wire.some((known) => known.n === entry.n)) state.wire.push(entry);
-    return ["wire"];
+  call_log: ({ entry }) => {
+    if (!state.calls.some((known) => known.n === entry.n)) state.calls.push(entry);
+    return ["calls"];
   },
-  stage: (stage) => {
-    state.stage = stage;
-    return ["top", "sidebar", "channel", "wire", "modal"];
+  demo: (demo) => {
+    state.demo = demo;
+    return ["top", "sidebar", "channel", "calls", "modal"];
   },
 };
 
@@ -93,20 +93,20 @@ function stacked(stack, view) {
 
 export const views = () => state.views.get(state.me) ?? [];
 export const person = (id) => state.about.users[id];
-export const isStranger = () => person(state.me).team !== state.about.team.id;
+export const isExternal = () => person(state.me).team !== state.about.team.id;
 export const directMessage = () => `D${state.me.slice(1)}`;
 
-/** The channels in which the persona is; archived ones are put away. */
+/** The channels of the current person, without archived ones. */
 export function channels() {
   return state.about.channels.filter((one) => one.kind !== "im" && !one.archived && one.members.includes(state.me));
 }
 
-/** What the persona sees in a channel or, with `thread`, in one of its threads; oldest first. */
+/** The messages that the current person sees in a channel or one of its threads, oldest first. */
 export function messagesIn(place, thread = "") {
   const all = [...(state.messages.get(place)?.values() ?? [])];
-  const whispered = [...(state.whispers.get(state.me)?.values() ?? [])].filter((one) => one.channel === place);
+  const ephemeral = [...(state.ephemerals.get(state.me)?.values() ?? [])].filter((one) => one.channel === place);
   const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : !one.thread_ts || one.thread_ts === one.ts);
-  return [...all, ...whispered].filter(there).sort((a, b) => Number(a.ts) - Number(b.ts));
+  return [...all, ...ephemeral].filter(there).sort((a, b) => Number(a.ts) - Number(b.ts));
 }
 
 export const repliesTo = (message) => messagesIn(message.channel, message.ts).filter((one) => one.ts !== message.ts);

@@ -16,7 +16,7 @@ export function buildThread(close) {
   root.addEventListener("keydown", (event) => event.key === "Escape" && close());
 }
 
-export function drawThread() {
+export function renderThread() {
   root.hidden = !state.thread;
   document.body.classList.toggle("with-thread", Boolean(state.thread));
   if (!state.thread) return;
