@@ -129,6 +129,23 @@ class Directory:
             raise next(filter(None, refusals), UnknownProject())
         return allowed
 
+    async def visible_projects(self, actor: Actor, candidates: Iterable[Project]) -> list[Project]:
+        """Return the projects in which this person may request or approve, in any channel.
+
+        A project for which Slack did not answer is left out.
+        """
+        projects = list(candidates)
+        seen = await asyncio.gather(*(self._may_see(actor, each.policy) for each in projects))
+        return [project for project, visible in zip(projects, seen, strict=True) if visible]
+
+    async def _may_see(self, actor: Actor, policy: Policy) -> bool:
+        try:
+            if await self.person(actor, policy.requesters) in policy.requesters:
+                return True
+            return await self.person(actor, policy.approvers) in policy.approvers
+        except DirectoryError:
+            return False
+
     async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
         if refusal := rules.may_use_channel(policy, channel):
             return refusal

@@ -1,6 +1,8 @@
 """Routes commands, job buttons and message shortcuts to a dialog, a list or a text."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
@@ -17,14 +19,24 @@ from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import sentence_for
 from bot.slack.lists import Lists
-from bot.slack.payloads import actor_of
+from bot.slack.payloads import Actor, actor_of
 from bot.slack.picker.flow import PickerQuery, Pickers
-from bot.slack.private_reply import reply_target_of
+from bot.slack.private_reply import ReplyTarget, reply_target_of
 
 log = structlog.get_logger(__name__)
 
+
+@dataclass(frozen=True, slots=True)
+class ProjectText:
+    """A private reply that names projects; `build` gets the names that the person may see."""
+
+    build: Callable[[Sequence[str]], str]
+
+
 #: A string is the text of a private reply (trusted mrkdwn).
-Route: TypeAlias = JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | str
+Route: TypeAlias = (
+    JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | ProjectText | str
+)
 
 
 def route(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -42,7 +54,7 @@ def route(command: grammar.Command, channel: str, projects: Projects, typed: str
         case ShowList() | ShowHistory():
             return command
         case grammar.Help():
-            return command_views.help_text(project.name for project in projects.all)
+            return ProjectText(command_views.help_text)
         case grammar.InvalidCommand():
             return _route_project(typed, channel, projects) or command_views.invalid(command)
 
@@ -50,7 +62,7 @@ def route(command: grammar.Command, channel: str, projects: Projects, typed: str
 def _route_job(command: grammar.OpenJob, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     if project is None and command.project:
-        return _unknown_project(command.project, projects)
+        return _unknown_project(command.project)
     if project is None:
         return SearchQuery(
             job_id=command.job_id,
@@ -64,13 +76,13 @@ def _route_job(command: grammar.OpenJob, channel: str, projects: Projects) -> Ro
         return command_views.with_example(mrkdwn.escape(str(error)))
     if refusal := may_use_channel(project.policy, channel):
         return sentence_for(refusal)
-    return JobTarget(ref=ref, project_name=project.name, asked_in=channel)
+    return JobTarget(ref=ref, asked_in=channel)
 
 
 def _route_picker(command: grammar.OpenPicker, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     if project is None and command.project:
-        return _unknown_project(command.project, projects)
+        return _unknown_project(command.project)
     return PickerQuery(project=project, word=command.cluster, asked_in=channel)
 
 
@@ -79,8 +91,8 @@ def _route_project(typed: str, channel: str, projects: Projects) -> PickerQuery 
     return PickerQuery(project=project, asked_in=channel) if project else None
 
 
-def _unknown_project(name: str, projects: Projects) -> str:
-    return command_views.unknown_project(name, [project.name for project in projects.all])
+def _unknown_project(name: str) -> ProjectText:
+    return ProjectText(partial(command_views.unknown_project, name))
 
 
 def dispatch(deps: Dependencies, to: Route, body: Mapping[str, Any], event: str) -> None:
@@ -108,7 +120,7 @@ def log_fields(to: Route) -> dict[str, str]:
             return {"route": "list"}
         case ShowHistory():
             return {"route": "history"}
-        case str():
+        case ProjectText() | str():
             return {"route": "text"}
 
 
@@ -126,5 +138,15 @@ def _work(deps: Dependencies, to: Route, body: Mapping[str, Any]) -> Coroutine[A
             return Lists(deps).show_jobs(cluster, actor, reply_to)
         case ShowHistory(count):
             return Lists(deps).show_history(count, actor, reply_to)
-        case str():
-            return deps.replies.send_text(reply_to, to)
+        case ProjectText() | str():
+            return _send(deps, to, actor, reply_to)
+
+
+async def _send(
+    deps: Dependencies, to: ProjectText | str, actor: Actor, reply_to: ReplyTarget
+) -> None:
+    """Send a private reply; Slack says which projects the person may see."""
+    if isinstance(to, ProjectText):
+        projects = await deps.directory.visible_projects(actor, deps.service.projects.all)
+        to = to.build([project.name for project in projects])
+    await deps.replies.send_text(reply_to, to)

@@ -28,12 +28,13 @@ def private(text: str) -> dict[str, Any]:
 
 
 def help_text(projects: Iterable[str]) -> str:
-    """Explain the forms of the command, with an example and the known projects."""
+    """Explain the forms of the command, with an example and the reader's projects."""
+    names = [*projects]
     lines = [
         "*Cancel a restore job of MongoDB Atlas* before the backup is downloaded.",
         *(f"• `{f'{ids.COMMAND} {form}'.strip()}` {does}" for form, does in FORMS.items()),
         f"For example: {command(EXAMPLE)}",
-        f"Projects: {mrkdwn.join(_first(projects))}",
+        *([f"Projects: {mrkdwn.join(_first(names))}"] if names else []),
     ]
     return "\n".join(lines)
 
@@ -50,12 +51,10 @@ def with_example(problem: str, suggestion: str | None = None) -> str:
 
 
 def unknown_project(given: str, projects: Iterable[str]) -> str:
-    """Say that the bot does not know a project, and which ones it knows."""
+    """Say that the bot does not know a project, and which ones the reader may use."""
     names = [*projects]
-    problem = (
-        f"The bot does not know a project {mrkdwn.code(given)}; "
-        f"it knows {mrkdwn.join(_first(names))}."
-    )
+    known = f"; you may use {mrkdwn.join(_first(names))}" if names else ""
+    problem = f"The bot does not know a project {mrkdwn.code(given)}{known}."
     example = f"{next(iter(names), 'PROJECT')}/{EXAMPLE}"
     return f"{problem}\n{_for_example(example)}"
 

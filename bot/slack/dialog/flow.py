@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -118,7 +118,7 @@ class Dialogs:
         await self.update(view_id, await self.job_view(job, actor), reply_to)
 
     async def job_view(self, job: JobTarget, actor: Actor) -> View:
-        """Build the view of a job; asks Atlas about the job and Slack about rights concurrently."""
+        """Build the view of a job; Atlas is asked only for people who may request."""
         try:
             return await self._job_view(job, actor)
         except (Refusal, AtlasError, CancellationError, DirectoryError) as error:
@@ -129,9 +129,10 @@ class Dialogs:
             return dialog_views.error(STOPPING, job)
 
     async def _job_view(self, job: JobTarget, actor: Actor) -> View:
+        policy = await self._allowed_policy(job, actor)
         reading = asyncio.create_task(self._deps.service.look_up(job.ref, timeout=ATLAS_TIMEOUT))
         try:
-            policy, placement = await self._check_access(job, actor)
+            placement = await self._check_approvable(policy, job, actor)
             return self._details_view(await reading, job, policy, placement)
         finally:
             await cancel_and_wait(reading)
@@ -174,23 +175,30 @@ class Dialogs:
             return dialog_views.error(str(error), job)
         return dialog_views.refused(sentence_for(error, self._deps.links))
 
-    async def _check_access(self, job: JobTarget, actor: Actor) -> tuple[Policy, Placement]:
-        """Check rights and channel; raises `Refusal`, `CancellationError` or `DirectoryError`."""
+    async def _allowed_policy(self, job: JobTarget, actor: Actor) -> Policy:
+        """Check person and channel; raises `CancellationError` or `DirectoryError`."""
         policy = require_policy(self._deps.service, job.ref.project_id)
         if refusal := rules.may_use_channel(policy, job.asked_in):
             raise refusal
-        person, placement, members = await asyncio.gather(
-            self._deps.directory.person(actor, policy.requesters),
-            self._placement(policy, job, actor),
-            self._approvers(policy),
-        )
-        if refusal := rules.may_request(policy, person):
+        if refusal := rules.may_request(
+            policy, await self._deps.directory.person(actor, policy.requesters)
+        ):
             raise refusal
+        return policy
+
+    async def _check_approvable(self, policy: Policy, job: JobTarget, actor: Actor) -> Placement:
+        """Check the card's channel and the approvers.
+
+        Raises `Refusal`, `CancellationError` or `DirectoryError`.
+        """
+        placement, members = await asyncio.gather(
+            self._placement(policy, job, actor), self._approvers(policy)
+        )
         if isinstance(placement, NoPlacement):
             raise Refusal(placement.sentence)
         if refusal := rules.check_enough_approvers(policy, actor.id, members):
             raise refusal
-        return policy, placement
+        return placement
 
     async def _placement(
         self, policy: Policy, job: JobTarget, actor: Actor
@@ -212,6 +220,7 @@ class Dialogs:
     def _details_view(
         self, details: JobDetails, job: JobTarget, policy: Policy, placement: Placement
     ) -> View:
+        job = replace(job, project_name=details.project_name)
         taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
         log.info(
             "job looked up",
@@ -238,8 +247,7 @@ class Searches:
         self, query: SearchQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
     ) -> None:
         """Show that the search starts, then the job, or that it was not found."""
-        names = [project.name for project in query.projects]
-        view = dialog_views.searching(query.job_id, names, query.cluster)
+        view = dialog_views.searching(query.job_id, query.cluster)
         if view_id := await self._dialogs.open_view(view, trigger_id, reply_to):
             result = await self._result_view(query, actor, view_id, reply_to)
             await self._dialogs.update(view_id, result, reply_to)
@@ -285,4 +293,4 @@ class Searches:
 
 def _job_target(query: SearchQuery, found: ClusterRef) -> JobTarget:
     ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
-    return JobTarget(ref=ref, project_name=found.project.name, asked_in=query.asked_in)
+    return JobTarget(ref=ref, asked_in=query.asked_in)

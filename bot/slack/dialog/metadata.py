@@ -30,11 +30,15 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTarget:
-    """The job to cancel, and the channel in which it was requested."""
+    """The job to cancel, and the channel in which it was requested.
+
+    Attributes:
+        project_name: empty until the rights of the person are checked.
+    """
 
     ref: JobRef
-    project_name: str
     asked_in: str
+    project_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call
 def loading(target: JobTarget) -> View:
     """Show which job is being read."""
     return _view(
-        [blockkit.section(f"{HOURGLASS} Looking up {_name(target)} …")],
+        [blockkit.section(f"{HOURGLASS} Looking up {_unchecked_name(target)} …")],
         close=KEEP,
         private_metadata=encode_target(target),
     )
@@ -81,7 +81,7 @@ def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
     """
     again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
     blocks = [
-        blockkit.section(_heading(target), block_id=ids.JOB),
+        blockkit.section(f"R{_unchecked_name(target)[1:]}", block_id=ids.JOB),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
         blockkit.context("Nothing was done."),
         blockkit.actions(again),
@@ -127,10 +127,10 @@ def why_not_cancellable(job: RestoreJob) -> str:
     return f"There is nothing left to cancel: {sentence[0].lower()}{sentence[1:]}"
 
 
-def searching(job_id: str, projects: Sequence[str], cluster: str | None) -> View:
-    """Show that a search starts."""
-    where = f"cluster {mrkdwn.code(cluster)} in " if cluster else "the clusters of "
-    return _search_progress(job_id, f"{where}{_projects(projects)}")
+def searching(job_id: str, cluster: str | None) -> View:
+    """Show that a search starts; without projects, as the person is not known yet."""
+    where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
+    return _search_progress(job_id, where)
 
 
 def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
@@ -198,6 +198,11 @@ def _view(
 
 def _name(target: JobTarget) -> str:
     return mrkdwn.job(target.ref, target.project_name)
+
+
+def _unchecked_name(target: JobTarget) -> str:
+    """Name a job without its project, for people whose rights are not known yet."""
+    return f"restore job {mrkdwn.code(target.ref.job_id)} of {mrkdwn.code(target.ref.cluster_name)}"
 
 
 def _heading(target: JobTarget) -> str:

@@ -77,9 +77,8 @@ class Pickers:
     ) -> None:
         """Open the dialog, then show what this person may select."""
         keyword = closest_keyword(query.word) if query.word else None
-        if query.word and keyword and not await self._is_cluster(query):
-            problem = f"There is no cluster {mrkdwn.code(query.word)}."
-            answer = command_views.with_example(problem, keyword)
+        if query.word and keyword and (why := await self._why_no_cluster(query, actor)):
+            answer = command_views.with_example(why, keyword)
             await self._deps.replies.send_text(reply_to, answer)
             return
         loading = self._dialogs.open_view(picker_views.loading(), trigger_id, reply_to)
@@ -154,9 +153,11 @@ class Pickers:
             building.cancel()
 
     async def _initial_content(self, query: PickerQuery, actor: Actor) -> PickerContent:
+        return await self._resolve_word(query, await self._candidates(query, actor))
+
+    async def _candidates(self, query: PickerQuery, actor: Actor) -> Sequence[Project]:
         candidates = [query.project] if query.project else self._deps.service.projects.all
-        projects = await self._deps.directory.allowed_projects(actor, query.asked_in, candidates)
-        return await self._resolve_word(query, projects)
+        return await self._deps.directory.allowed_projects(actor, query.asked_in, candidates)
 
     async def _resolve_word(self, query: PickerQuery, projects: Sequence[Project]) -> PickerContent:
         """Find out whether the typed word names a project or a cluster, and select it."""
@@ -175,10 +176,18 @@ class Pickers:
             return PickerContent(state, projects)
         return PickerContent(state, projects, _ambiguous_cluster(query.word, owners))
 
-    async def _is_cluster(self, query: PickerQuery) -> bool:
-        """Check, while the trigger is valid, whether a word like a keyword is a cluster's name."""
-        projects = [query.project] if query.project else self._deps.service.projects.all
-        return bool(await self._with_cluster(projects, query.word or ""))
+    async def _why_no_cluster(self, query: PickerQuery, actor: Actor) -> str:
+        """Check, while the trigger is valid, whether a word like a keyword is a cluster's name.
+
+        Returns why the word is not used as one, or an empty string.
+        """
+        word = query.word or ""
+        try:
+            projects = await self._candidates(query, actor)
+        except (CancellationError, DirectoryError) as error:
+            return sentence_for(error)
+        known = await self._with_cluster(projects, word)
+        return "" if known else f"There is no cluster {mrkdwn.code(word)}."
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
         """Return the projects that have this cluster and answer within the timeout."""
@@ -208,10 +217,10 @@ class Pickers:
 
     async def _view(self, content: PickerContent, actor: Actor) -> View:
         state, projects = content.state, content.projects
-        project = self._deps.service.projects.find(state.project_id or "")
+        project = next((each for each in projects if each.id == state.project_id), None)
         policy = project.policy if project else None
         if project and state.ref:
-            job = JobTarget(ref=state.ref, project_name=project.name, asked_in=state.asked_in)
+            job = JobTarget(ref=state.ref, asked_in=state.asked_in)
             details = await self._dialogs.job_view(job, actor)
             return picker_views.with_details(details, state, projects, policy)
         if project is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def command(running: RunningApp, **changes: Any) -> dict[str, Any]:
     space = running.slack.workspace
     person, channel = space.user("rina"), space.channel("ops")
-    whole = running.slack.payloads.command(person, channel, "/cancel-restore", "help")
+    whole = running.slack.payloads.command(person, channel, "/cancel-restore", "a b c d")
     return whole | changes
 
 

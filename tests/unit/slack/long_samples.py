@@ -61,7 +61,7 @@ def views() -> dict[str, dict[str, Any]]:
         "with a refusal": picker_views.with_details(
             dialog_views.refused("no"), SELECTED, many, None
         ),
-        "searching": dialog_views.searching(JOB_ID, [each.name for each in many], None),
+        "searching": dialog_views.searching(JOB_ID, LONG),
         "search scope": dialog_views.search_scope(JOB_ID, places),
         "not found": dialog_views.not_found(JOB_ID, places, result, None),
         "not found in one": dialog_views.not_found(JOB_ID, [], Search(), LONG),

@@ -295,7 +295,7 @@ def finding() -> dict[str, dict[str, Any]]:
         "list": lists.job_list(listing, None),
         "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
         "history": history.history(past, names, LINKS),
-        "searching": dialog_views.searching(JOB_ID, ["shop-prod", "shop-dev"], None),
+        "searching": dialog_views.searching(JOB_ID, None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
         "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),
     }

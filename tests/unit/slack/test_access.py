@@ -1,0 +1,123 @@
+"""People without rights: Atlas is not asked for them, and they read no project's name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.atlas import JobRef
+from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.policy import Policy
+from bot.slack import ids
+from bot.slack.command.grammar import job_value
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.picker import views as picker_views
+from tests.support.domain import JOB_ID, PROJECT_ID
+from tests.support.service import CLUSTER
+from tests.unit.slack import payloads
+from tests.unit.slack.fake_slack import HOME
+
+if TYPE_CHECKING:
+    from tests.unit.slack.harness import BoltHarness, NewBolt
+
+NAMES = ("shop-prod", "shop-dev")
+GUEST = {"user": {"id": "U0GUEST", "team_id": HOME, "is_restricted": True}}
+REF = JobRef(project_id=PROJECT_ID, cluster_name=CLUSTER, job_id=JOB_ID)
+PICKER = picker_views.view(
+    PickerState(project_id=PROJECT_ID, cluster=CLUSTER, asked_in="C0OPS"), [], Policy(), ""
+)
+SHORTCUT = {
+    "type": "message_action",
+    "callback_id": ids.SHORTCUT,
+    "user": {"id": "U0GUEST", "team_id": HOME},
+    "team": {"id": HOME},
+    "channel": {"id": "C0OPS"},
+    "trigger_id": "1.2.3",
+    "message": {"text": f"see {CLUSTER} {JOB_ID}"},
+}
+HOME_OPENED = {
+    "type": "event_callback",
+    "team_id": HOME,
+    "event": {"type": "app_home_opened", "tab": "home", "user": "U0GUEST"},
+}
+
+
+def suggestion(action_id: str) -> dict[str, Any]:
+    return {
+        "type": "block_suggestion",
+        "user": {"id": "U0GUEST", "team_id": HOME},
+        "team": {"id": HOME},
+        "view": {**PICKER, "id": "V1"},
+        "action_id": action_id,
+        "block_id": action_id,
+        "value": "",
+    }
+
+
+def picked(block_id: str, value: str) -> dict[str, Any]:
+    click = payloads.view_click(block_id, PICKER, user="U0GUEST")
+    option = {"value": value, "text": {"type": "plain_text", "text": value}}
+    action = {"type": "external_select", "action_id": block_id, "block_id": block_id}
+    return click | {"actions": [action | {"selected_option": option}]}
+
+
+JOB = f"{CLUSTER} {JOB_ID}"
+TYPED = (
+    *("", "help", "list", "list prod-eu", "history", "lost", CLUSTER, JOB_ID, JOB),
+    *(f"{PROJECT_ID} {JOB}", f"{PROJECT_ID} {CLUSTER}", f"nosuch {JOB}"),
+)
+ENTRIES = {
+    **{f"/{text}": payloads.command(text, user="U0GUEST") for text in TYPED},
+    "button": payloads.click(ids.OPEN, job_value(REF), user="U0GUEST"),
+    "try again": payloads.view_click(
+        ids.TRY_AGAIN, dialog_views.loading(JobTarget(ref=REF, asked_in="C0OPS")), user="U0GUEST"
+    ),
+    "more": payloads.click(ids.MORE, "20 ", user="U0GUEST"),
+    "shortcut": SHORTCUT,
+    "home": HOME_OPENED,
+    "clusters": suggestion(ids.CLUSTER),
+    "jobs": suggestion(ids.JOB),
+    "picked": picked(ids.JOB, job_value(REF)),
+}
+
+
+def said(bolt: BoltHarness, *answers: object) -> str:
+    """Return everything that the person could read or find in a view."""
+    return json.dumps([*answers, *(call.arguments for call in bolt.slack.calls)])
+
+
+@pytest.mark.parametrize("projects", [NAMES[:1], NAMES], ids=["one", "several"])
+@pytest.mark.parametrize("entry", ENTRIES)
+async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
+    new_bolt: NewBolt, entry: str, projects: tuple[str, ...]
+) -> None:
+    bolt = new_bolt(Policy(), *projects)
+    bolt.slack.says("users.info", GUEST)
+    answer = await bolt.send(ENTRIES[entry])
+
+    assert answer.status == 200
+    assert said(bolt, answer.body) != "[{}]"
+    assert not [name for name in NAMES if name in said(bolt, answer.body)]
+    assert all(atlas.calls == [] for atlas in bolt.atlas.values())
+
+
+async def test_help_names_the_projects_of_an_approver_too(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(
+        Policy(requesters=People(users=frozenset({"U0OTHER"})), approvals=1, approvers=EVERYONE),
+        *NAMES,
+    )
+    await bolt.send(payloads.command("help"))
+
+    assert "Projects: `shop-prod` and `shop-dev`" in bolt.private[0]
+
+
+async def test_help_without_an_answer_about_the_person_names_no_project(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(), *NAMES)
+    bolt.slack.says("users.info", *["internal_error"] * 9)
+    await bolt.send(payloads.command("help"))
+
+    assert "Cancel a restore job" in bolt.private[0]
+    assert "shop-" not in bolt.private[0]
