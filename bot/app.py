@@ -226,6 +226,7 @@ class Bot:
             client,
             self.owner,
             messages,
+            on_drop=self.metrics.count_dropped_post,
             tracer=self._tracing.trace,
             timings=self._timings,
         )

@@ -23,6 +23,7 @@ class Timings:
     outbox_poll_interval: float = 2.0  # between two reads of the outbox without a notification
     message_interval: float = 1.0  # between two messages of a channel, as Slack documents, after
     # a burst
+    edit_window: float = 60.0  # for which Slack limits the number of edits
 
     # Watch of new restore jobs
     watch_read_interval: float = 0.145  # between the starts of two reads of a project: below the

@@ -8,6 +8,7 @@ SlackError                      Slack did not do what was asked
 ├── TooManyConnections          the app has its maximum of connections
 ├── CannotPost                  the bot cannot post in this channel
 ├── MessageNotEditable          the message cannot be edited
+├── MessageDeleted              the message is gone
 ├── AlreadyPosted               this message was posted before
 ├── DialogExpired               the trigger or the view has expired
 ├── DirectoryError              a person's rights could not be checked
@@ -89,6 +90,10 @@ class MessageNotEditable(SlackError):
     """The message cannot be edited any more."""
 
 
+class MessageDeleted(SlackError):
+    """The message was deleted."""
+
+
 class AlreadyPosted(SlackError):
     """This message was posted already."""
 
@@ -110,7 +115,7 @@ class DirectoryError(SlackError):
 
 
 class SlackRejected(SlackError):
-    """Slack refused the call."""
+    """Slack refused what the bot sent: please try again, and tell an admin of the bot if this stays so."""  # noqa: E501 - one sentence, shown as it stands
 
 
 #: Slack's error codes, which its method pages list, by the error that they are translated to.
@@ -122,7 +127,7 @@ ERROR_CODES: Mapping[type[SlackError], frozenset[str]] = {
     ),
     InvalidToken: frozenset(
         {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
-         "org_login_required", "ekm_access_denied", "missing_scope", "no_permission",
+         "org_login_required", "ekm_access_denied", "missing_scope",
          "not_allowed_token_type"}
     ),
     CannotPost: frozenset(
@@ -131,11 +136,10 @@ ERROR_CODES: Mapping[type[SlackError], frozenset[str]] = {
          "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
          "cannot_reply_to_message", "thread_not_found", "messages_tab_disabled",
          "user_not_in_channel", "user_not_found", "cannot_dm_bot", "access_denied",
-         "team_access_not_granted"}
+         "team_access_not_granted", "no_permission", "posting_to_channel_denied"}
     ),
-    MessageNotEditable: frozenset(
-        {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"}
-    ),
+    MessageNotEditable: frozenset({"cant_update_message", "edit_window_closed", "is_inactive"}),
+    MessageDeleted: frozenset({"message_not_found"}),
     AlreadyPosted: frozenset(
         {"duplicate_message_not_found", "duplicate_channel_not_found", "duplicate_client_msg_id"}
     ),

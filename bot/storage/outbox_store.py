@@ -56,6 +56,16 @@ class OutboxStore(Store):
 
         await self._write(work)
 
+    async def postpone(self, post: Post, seconds: float) -> None:
+        """Release the post, which was not sent, because a rate limit is reached."""
+
+        def work(uow: UnitOfWork) -> None:
+            due_at = uow.now + timedelta(seconds=seconds)
+            values = _released(due_at, attempts=post.attempts - 1)
+            uow.execute(outbox_queries.update_post(post.id, values))
+
+        await self._write(work)
+
     async def drop(self, post: Post, error: str) -> None:
         """End delivery without success; the request's audit log gets an event."""
 
@@ -98,7 +108,7 @@ def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int) -> list[
     lease = outbox_queries.claim(claimed, owner, uow.now + LEASE)
     rows = uow.execute(outbox_queries.CLAIM_POSTS, lease).all()
     # An UPDATE returns its rows in any order.
-    return _posts(uow, sorted(rows, key=lambda row: row.id))
+    return _posts(uow, sorted(rows, key=lambda row: (row.priority, row.id)))
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:

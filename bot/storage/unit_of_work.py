@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 NO_DELAY = timedelta()
 
+#: The priority of posts that are sent before others, which have 0.
+FIRST = -1
+
 log = structlog.get_logger(__name__)
 
 
@@ -255,7 +258,7 @@ class UnitOfWork:
     def enqueue_card_update(
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
-        """Add a card update to the outbox, unless one is pending that was not tried yet."""
+        """Add a card update to the outbox, unless one is pending."""
         self._card_updates[request.id] = self._message(
             request, PostKind.EDIT, name, number, delay=delay
         )
@@ -281,6 +284,7 @@ class UnitOfWork:
             "detail": "{}",
             "state": "due",
             "due_at": self.now + delay,
+            "priority": priority_of(kind, request),
             "client_msg_id": message_id(request.id, event, number),
         }
 
@@ -307,9 +311,16 @@ class UnitOfWork:
         due = self.execute(
             outbox_queries.PENDING_CARD_UPDATES, {"of": card_update["request"]}
         ).all()
-        late = [
-            post.id for post in due if not post.attempts and post.due_at > card_update["due_at"]
-        ]
+        due_at, priority = card_update["due_at"], card_update["priority"]
+        late = [post.id for post in due if post.due_at > due_at or post.priority > priority]
         if late:
-            self.execute(outbox_queries.hasten_posts(late, card_update["due_at"]))
+            self.execute(outbox_queries.hasten_posts(late, due_at, priority))
         return not due
+
+
+def priority_of(kind: PostKind, request: Request) -> int:
+    """Return the priority of a post: the lowest is sent first.
+
+    Steps and outcomes precede the cards of other requests.
+    """
+    return FIRST if kind is PostKind.REPLY or request.state.ended else 0

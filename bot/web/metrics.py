@@ -58,6 +58,9 @@ class Metrics:
         self._ready = gauge(
             "cancel_restore_ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"]
         )
+        self._dropped_posts = counter(
+            "cancel_restore_dropped_posts", "Messages that Slack took nowhere, given up."
+        )
         self._connections = gauge(
             "cancel_restore_slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
@@ -78,6 +81,9 @@ class Metrics:
 
     def observe_ack(self, seconds: float) -> None:
         self._ack_seconds.observe(seconds)
+
+    def count_dropped_post(self) -> None:
+        self._dropped_posts.inc()
 
     def set_pending(self, count: int) -> None:
         self._pending.set(count)

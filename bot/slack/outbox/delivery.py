@@ -1,23 +1,23 @@
 """Decides what to do with a post that Slack refused (pure)."""
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.posts import Post, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
     InvalidToken,
+    MessageDeleted,
     MessageNotEditable,
     RateLimited,
     SlackError,
+    SlackRejected,
     SlackUnavailable,
 )
-from bot.timings import Timings
 
 #: Seconds before the first retry; doubled for each further one, up to the maximum.
 INITIAL_BACKOFF = 0.5
@@ -29,11 +29,18 @@ INVALID_TOKEN_BACKOFF = 30.0
 #: Attempts of a post that Slack refuses for an unknown reason.
 MAX_ATTEMPTS = 5
 
+#: Seconds between attempts of a message that Slack refuses everywhere, once they have grown.
+REFUSED_BACKOFF = 100.0
+
 #: Seconds between attempts of a refused announcement: the bot may be invited to the channel.
 REFUSED_ANNOUNCEMENT_BACKOFF = 60.0
 
-#: Attempts of a refused announcement: about a week.
-MAX_ANNOUNCEMENT_ATTEMPTS = 10_000
+#: Attempts of a refused message: more than a week.
+MAX_REFUSED_ATTEMPTS = 10_000
+
+#: Attempts of an edit or a copy that Slack refuses whatever its content: about an hour, because
+#: these share a rate limit, and the thread has the outcome too.
+MAX_EDIT_ATTEMPTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,28 +89,44 @@ def next_action(
             return Delivered()
         case RateLimited(seconds=seconds):
             return RetryLater(seconds + jitter())
-        case SlackUnavailable():
-            return RetryLater(backoff(post.attempts, jitter))
         case InvalidToken():
             return RetryLater(INVALID_TOKEN_BACKOFF)
-    is_final = isinstance(error, (CannotPost, MessageNotEditable))
-    if not is_final and post.attempts < MAX_ATTEMPTS:
+        case MessageDeleted():
+            return Drop()
+    is_certain = isinstance(error, (CannotPost, MessageNotEditable))
+    may_pass = not is_certain and post.attempts < MAX_ATTEMPTS
+    if may_pass or isinstance(error, SlackUnavailable):
         return RetryLater(backoff(post.attempts, jitter))
-    return _after_refusal(post, error)
+    return _elsewhere(post) or retry_slowly(post, error, jitter)
 
 
-def _after_refusal(post: Post, error: SlackError) -> Action:
+def _elsewhere(post: Post) -> MoveCard | TellRequester | None:
+    """Return how to reach the requester, if another place is left to try."""
     match post:
         case RequestPost(kind=PostKind.REPLY):
             return TellRequester()
         case RequestPost(kind=PostKind.CARD, request=request):
-            is_direct = request.channel == request.requester
-            return Drop() if is_direct else MoveCard()
-        case RequestPost():
-            return Drop()
-    if isinstance(error, MessageNotEditable) or post.attempts >= MAX_ANNOUNCEMENT_ATTEMPTS:
+            return MoveCard() if request.channel != request.requester else None
+    return None
+
+
+def retry_slowly(
+    post: Post, error: SlackError, jitter: Callable[[], float] = random.random
+) -> RetryLater | Drop:
+    """Decide about a message that no place takes: Slack or its settings may change."""
+    waits_long = _is_essential(post) or isinstance(error, SlackRejected)
+    if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Drop()
-    return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
+    if isinstance(post, Announcement):
+        return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
+    return RetryLater(backoff(post.attempts, jitter, REFUSED_BACKOFF))
+
+
+def _is_essential(post: Post) -> bool:
+    """Return whether an outcome or a job would stay unknown without the post."""
+    if isinstance(post, Announcement):
+        return post.job.message is None
+    return post.kind in (PostKind.CARD, PostKind.REPLY)
 
 
 def reason_to_move(post: RequestPost, error: SlackError) -> str:
@@ -113,39 +136,9 @@ def reason_to_move(post: RequestPost, error: SlackError) -> str:
     return f"{error.sentence} {NOT_SEEN_BY_APPROVERS}"
 
 
-def backoff(attempts: int, jitter: Callable[[], float] = random.random) -> float:
+def backoff(
+    attempts: int, jitter: Callable[[], float] = random.random, longest: float = MAX_BACKOFF
+) -> float:
     """Return the seconds to wait after `attempts` attempts: half to all of the doubled backoff."""
-    longest = min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** min(attempts, MAX_ATTEMPTS * 2))
-    return float(longest * (1 + jitter()) / 2)
-
-
-class ChannelRateLimiter:
-    """Limits the messages of each channel: a burst, then one in each interval (in seconds)."""
-
-    def __init__(
-        self,
-        burst: int,
-        interval: float = Timings.message_interval,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._burst = burst
-        self._interval = interval
-        self._monotonic = monotonic
-        # When each channel's burst is fully available again.
-        self._full_at: dict[str, float] = {}
-        self._blocked_until: dict[str, float] = {}
-
-    def seconds_until_free(self, channel: str) -> float:
-        """Return the seconds until the channel takes another message."""
-        now = self._monotonic()
-        free_at = self._full_at.get(channel, now) - (self._burst - 1) * self._interval
-        return max(0.0, free_at - now, self._blocked_until.get(channel, now) - now)
-
-    def take(self, channel: str) -> None:
-        """Count one message; the caller waits `seconds_until_free` first."""
-        full_at = max(self._full_at.get(channel, 0.0), self._monotonic())
-        self._full_at[channel] = full_at + self._interval
-
-    def block(self, channel: str, seconds: float) -> None:
-        """Let the channel take no message for `seconds`."""
-        self._blocked_until[channel] = self._monotonic() + seconds
+    doubled = min(longest, INITIAL_BACKOFF * 2 ** min(attempts, MAX_ATTEMPTS * 2))
+    return float(doubled * (1 + jitter()) / 2)

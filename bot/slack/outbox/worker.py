@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,23 +17,27 @@ from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
     InvalidToken,
+    MessageNotEditable,
     RateLimited,
     SlackError,
+    SlackRejected,
     translate_error,
 )
 from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
+    REFUSED_ANNOUNCEMENT_BACKOFF,
     Action,
-    ChannelRateLimiter,
     Delivered,
-    Drop,
     MoveCard,
     RetryLater,
     TellRequester,
     next_action,
     reason_to_move,
+    retry_slowly,
 )
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable
+from bot.slack.outbox.rate_limits import MAX_WAIT, RateLimits
+from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -45,17 +49,6 @@ MAX_CONCURRENT_POSTS = 8
 
 #: The same for announcements: one, so that they keep their order and delay no card.
 MAX_CONCURRENT_ANNOUNCEMENTS = 1
-
-#: Messages that a channel takes without a pause: the cards and replies of a busy hour.
-#: Slack tolerates bursts, and answers 429 when it does not.
-POST_BURST = 30
-
-#: The same for announcements, which have a budget of their own.
-ANNOUNCEMENT_BURST = 5
-
-#: Seconds for which a claimed post waits for its channel: with the call after it, which takes up
-#: to 10, it must not exceed the claim.
-MAX_RATE_LIMIT_WAIT = 3.0
 
 #: Seconds between attempts to record a delivery.
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)
@@ -75,6 +68,7 @@ class Outbox:
     Args:
         client: the Web API without retries.
         owner: the name of this process, for the claims.
+        on_drop: called when a post reaches nobody.
         timings: the interval of polls, and of messages in one channel.
     """
 
@@ -85,6 +79,7 @@ class Outbox:
         owner: str,
         messages: MessageBuilder,
         *,
+        on_drop: Callable[[], None] = lambda: None,
         tracer: RequestTracer = bind_to_log,
         timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -93,15 +88,14 @@ class Outbox:
         self._client = client
         self._owner = owner
         self._messages = messages
+        self._on_drop = on_drop
         self._tracer = tracer
         self._poll_interval = timings.outbox_poll_interval
         self._sleep = sleep
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._stopping = False
-        interval = timings.message_interval
-        self._rate_limiter = ChannelRateLimiter(POST_BURST, interval)
-        self._announcement_rate_limiter = ChannelRateLimiter(ANNOUNCEMENT_BURST, interval)
+        self._rate_limits = RateLimits(timings)
 
     def wake(self) -> None:
         """Read the outbox now: a post was enqueued."""
@@ -129,10 +123,10 @@ class Outbox:
         try:
             message = self._messages.build(post)
         except Undeliverable as error:
-            await self._store.drop(post, str(error))
+            await self._drop(post, str(error))
             return
-        if (seconds := self._take_turn(post, message)) > MAX_RATE_LIMIT_WAIT:
-            await self._store.retry_later(post, seconds, "the channel's rate limit is reached")
+        if (seconds := self._rate_limits.take_turn(post, message)) > MAX_WAIT:
+            await self._store.postpone(post, seconds)
             return
         try:
             await self._sleep(seconds)
@@ -192,44 +186,35 @@ class Outbox:
         except LedgerError as error:
             log.warning("delivery not recorded", post=post.id, error=error.sentence)
 
-    def _limiter_of(self, post: Post) -> ChannelRateLimiter:
-        is_announcement = isinstance(post, Announcement)
-        return self._announcement_rate_limiter if is_announcement else self._rate_limiter
-
-    def _take_turn(self, post: Post, message: Message) -> float:
-        """Return the seconds to wait; only new messages that need not wait long are counted."""
-        if post.kind is PostKind.EDIT:
-            return 0.0
-        limiter = self._limiter_of(post)
-        seconds = limiter.seconds_until_free(message.channel)
-        if seconds <= MAX_RATE_LIMIT_WAIT and message.ts is None:
-            limiter.take(message.channel)
-        return seconds
-
     async def _send(self, message: Message, client_msg_id: str | None) -> tuple[str, str]:
         """Call Slack; return the channel and `ts` of the message."""
-        channel, content = message.channel, message.content
-        if message.ts is not None:
-            await self._client.chat_update(channel=channel, ts=message.ts, **content)
-            return channel, message.ts
         extra: dict[str, Any] = {"client_msg_id": client_msg_id} if client_msg_id else {}
-        answer = await self._client.chat_postMessage(
-            channel=channel, unfurl_links=False, unfurl_media=False, **extra, **content
-        )
-        return str(answer.get("channel") or channel), str(answer.get("ts") or "")
+
+        async def call(content: Mapping[str, Any]) -> tuple[str, str]:
+            if message.ts is not None:
+                # Without a list, the message would keep its blocks.
+                edited = {"blocks": [], **content}
+                await self._client.chat_update(channel=message.channel, ts=message.ts, **edited)
+                return message.channel, message.ts
+            answer = await self._client.chat_postMessage(
+                channel=message.channel, unfurl_links=False, unfurl_media=False, **extra, **content
+            )
+            return str(answer.get("channel") or message.channel), str(answer.get("ts") or "")
+
+        return await send_simplified(call, message.content)
 
     async def _handle(self, post: Post, message: Message, error: SlackError) -> None:
         action = next_action(post, error)
-        _log_error(post, error, action)
         if isinstance(error, RateLimited):
-            self._limiter_of(post).block(message.channel, error.seconds)
-        elif isinstance(error, CannotPost) and isinstance(action, RetryLater):
-            self._limiter_of(post).block(message.channel, action.seconds)
+            self._rate_limits.block(post, message, error.seconds)
+        elif isinstance(error, CannotPost) and isinstance(post, Announcement) and not message.ts:
+            self._rate_limits.block(post, message, REFUSED_ANNOUNCEMENT_BACKOFF)
         await self._carry_out(post, message, error, action)
 
     async def _carry_out(
         self, post: Post, message: Message, error: SlackError, action: Action
     ) -> None:
+        _log_error(post, error, action)
         match action, post:
             case RetryLater(seconds), _:
                 await self._store.retry_later(post, seconds, error.sentence)
@@ -243,7 +228,13 @@ class Outbox:
             case Delivered(), _:
                 await self._mark_sent(post, message.channel, message.ts or "")
             case _:
-                await self._store.drop(post, error.sentence)
+                await self._drop(post, error.sentence)
+
+    async def _drop(self, post: Post, why: str) -> None:
+        """End delivery without success."""
+        await self._store.drop(post, why)
+        self._on_drop()
+        log.error("post dropped", post=post.id, kind=post.kind, why=why, **_subject(post))
 
     async def _tell_requester(self, post: RequestPost) -> None:
         """Send a reply that the thread does not take as a direct message."""
@@ -253,7 +244,8 @@ class Outbox:
         except CALL_ERRORS as exception:
             error = translate_error(exception)
             action = next_action(post, error)
-            final = Drop() if isinstance(action, TellRequester) else action
+            tried = isinstance(action, TellRequester)
+            final = retry_slowly(post, error) if tried else action
             await self._carry_out(post, message, error, final)
         else:
             await self._mark_sent(post, channel, ts)
@@ -293,9 +285,8 @@ def _subject(post: Post) -> dict[str, str]:
 
 
 def _log_error(post: Post, error: SlackError, action: Action) -> None:
-    refused = isinstance(error, CannotPost) and isinstance(action, RetryLater)
-    needs_operator = refused or isinstance(error, InvalidToken) or isinstance(action, Drop)
-    report = log.error if needs_operator else log.warning
+    refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
+    report = log.error if refused and isinstance(action, RetryLater) else log.warning
     report(
         "post not delivered",
         post=post.id,

@@ -38,7 +38,7 @@ NEW_POSTS = insert(posts)
 #: attempted before is excluded: Slack may have it as it was then, and answers the repeated call
 #: with that message.
 PENDING_CARD_UPDATES = (
-    select(posts.c.id, posts.c.due_at, posts.c.attempts)
+    select(posts.c.id, posts.c.due_at, posts.c.priority)
     .where(
         posts.c.request == bindparam("of"),
         posts.c.state == DUE,
@@ -63,14 +63,15 @@ def pending_announcements(watched_job_id: int) -> Select[Any]:
     )
 
 
-def hasten_posts(post_ids: Iterable[int], due_at: datetime) -> Update:
-    """Make posts due earlier."""
-    return update(posts).where(posts.c.id.in_(list(post_ids))).values(due_at=due_at)
+def hasten_posts(post_ids: Iterable[int], due_at: datetime, priority: int) -> Update:
+    """Make posts due earlier, or send them before others."""
+    values = {"due_at": due_at, "priority": priority}
+    return update(posts).where(posts.c.id.in_(list(post_ids))).values(**values)
 
 
 @cache
 def due_posts() -> Select[Any]:
-    """List the posts that may be delivered, announcements last; `bounds` gives the parameters.
+    """List the posts that may be delivered, by priority; `bounds` gives the parameters.
 
     A request's card precedes all of its posts, and posts of one kind to one recipient keep their
     order, so that an older state of a message never follows a newer one.

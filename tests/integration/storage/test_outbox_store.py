@@ -196,6 +196,39 @@ async def test_moved_card_is_due_at_once_in_its_new_channel(
     assert [line.event async for line in record.events()][-1] == "slack:card_moved"
 
 
+async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(
+    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore
+) -> None:
+    request = await ledger.create(a_request(), RINA)
+    (card,) = await claim(outbox)
+    await outbox.mark_sent(card, "C0OPS", "1.1")
+    running = await leases.claim(request.id)
+    assert running
+    await ledger.create(a_request(), RINA)
+    await leases.settle(running, State.CANCELLED, Outcome())
+
+    assert [kind for kind, _ in await kinds(outbox)] == [
+        PostKind.EDIT,
+        PostKind.REPLY,
+        PostKind.CARD,
+    ]
+
+
+async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(
+    ledger: RequestStore, outbox: OutboxStore
+) -> None:
+    card = await post_card(ledger, outbox)
+    await ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
+    reply, edit = await claim(outbox)
+    await outbox.mark_sent(reply, "C0OPS", "1.2")
+    await outbox.postpone(edit, 50)
+    await ledger.withdraw(card.request.id, RINA, lambda _request: None)
+
+    again, outcome = await claim(outbox)
+    assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)
+    assert outcome.kind is PostKind.REPLY
+
+
 async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(
     ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, database: Database, clock: Clock
 ) -> None:

@@ -54,6 +54,9 @@ class FakeOutboxStore(OutboxStore):
         self._record(post)
         self.retries.append((post.id, seconds, error))
 
+    async def postpone(self, post: Post, seconds: float) -> None:
+        await self.retry_later(post, seconds, "postponed")
+
     async def drop(self, post: Post, error: str) -> None:
         self._record(post)
         self.dropped.append((post.id, error))

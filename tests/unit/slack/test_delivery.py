@@ -11,6 +11,7 @@ from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
     InvalidToken,
+    MessageDeleted,
     MessageNotEditable,
     RateLimited,
     SlackError,
@@ -20,11 +21,13 @@ from bot.slack.errors import (
 from bot.slack.outbox.delivery import (
     INITIAL_BACKOFF,
     INVALID_TOKEN_BACKOFF,
-    MAX_ANNOUNCEMENT_ATTEMPTS,
     MAX_ATTEMPTS,
     MAX_BACKOFF,
+    MAX_EDIT_ATTEMPTS,
+    MAX_REFUSED_ATTEMPTS,
     NOT_SEEN_BY_APPROVERS,
     REFUSED_ANNOUNCEMENT_BACKOFF,
+    REFUSED_BACKOFF,
     Action,
     Delivered,
     Drop,
@@ -34,7 +37,9 @@ from bot.slack.outbox.delivery import (
     backoff,
     next_action,
     reason_to_move,
+    retry_slowly,
 )
+from bot.storage.queries.outbox import LONGEST_DELAY
 from tests.support.domain import RINA
 from tests.unit.slack import samples
 
@@ -70,16 +75,44 @@ def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: A
     ("kind", "channel", "action"),
     [
         (PostKind.CARD, "C0OPS", MoveCard()),
-        (PostKind.CARD, RINA.id, Drop()),
+        (PostKind.CARD, RINA.id, RetryLater(INITIAL_BACKOFF)),
         (PostKind.REPLY, "C0OPS", TellRequester()),
-        (PostKind.EDIT, "C0OPS", Drop()),
+        (PostKind.EDIT, "C0OPS", RetryLater(INITIAL_BACKOFF)),
     ],
 )
-@pytest.mark.parametrize("error", [CannotPost("is_archived"), MessageNotEditable()])
-def test_final_refusal_goes_to_the_requester_or_is_dropped(
+@pytest.mark.parametrize("error", [CannotPost("no_permission"), MessageNotEditable()])
+def test_refusal_goes_to_the_requester_or_is_retried(
     kind: PostKind, channel: str, action: Action, error: SlackError
 ) -> None:
     assert next_action(a_post(kind, channel=channel), error, no_jitter) == action
+
+
+def test_edit_of_a_deleted_message_is_dropped() -> None:
+    assert next_action(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Drop()
+
+
+@pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
+def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) -> None:
+    post = a_post(PostKind.EDIT, attempts=attempts)
+
+    action = next_action(post, SlackRejected("invalid_blocks"), lambda: 1.0)
+
+    assert action == RetryLater(REFUSED_BACKOFF)
+    assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
+
+
+def test_edit_that_slack_forbids_is_dropped_after_many_attempts() -> None:
+    post = a_post(PostKind.EDIT, attempts=MAX_EDIT_ATTEMPTS)
+
+    assert next_action(post, MessageNotEditable("edit_window_closed")) == Drop()
+
+
+def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
+    refused = CannotPost("restricted_action")
+    early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
+
+    assert retry_slowly(early, refused, lambda: 1.0) == RetryLater(REFUSED_BACKOFF)
+    assert retry_slowly(late, refused) == Drop()
 
 
 def test_unknown_refusal_is_final_after_several_attempts() -> None:
@@ -121,7 +154,8 @@ def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state:
         (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
         (InvalidToken(), RetryLater(INVALID_TOKEN_BACKOFF)),
         (CannotPost(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MessageNotEditable(), Drop()),
+        (MessageNotEditable(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (MessageDeleted(), Drop()),
         (SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
@@ -133,7 +167,7 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: A
     ("attempts", "action"),
     [
         (MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MAX_ANNOUNCEMENT_ATTEMPTS, Drop()),
+        (MAX_REFUSED_ATTEMPTS, Drop()),
     ],
 )
 @pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
@@ -144,6 +178,6 @@ def test_refused_announcement_is_retried_rarely_for_about_a_week(
 
 
 def test_unreachable_slack_does_not_end_an_announcement() -> None:
-    post = samples.announcement(attempts=MAX_ANNOUNCEMENT_ATTEMPTS * 2)
+    post = samples.announcement(attempts=MAX_REFUSED_ATTEMPTS * 2)
 
     assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)

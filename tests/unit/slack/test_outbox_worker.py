@@ -17,15 +17,11 @@ from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.watched_job import WatchedState
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
-from bot.slack.outbox.worker import (
-    ANNOUNCEMENT_BURST,
-    MAX_CONCURRENT_POSTS,
-    POST_BURST,
-    RECORD_BACKOFFS,
-    Outbox,
-)
+from bot.slack.outbox.rate_limits import ANNOUNCEMENT_BURST, EDITS, FINAL_EDITS, POST_BURST
+from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbox
 from bot.timings import Timings
-from tests.support.domain import PROJECT_ID, RINA, Clock
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA, Clock
+from tests.support.service import CLUSTER
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
@@ -81,8 +77,9 @@ def a_reply(number: int = 2, **changes: Any) -> RequestPost:
     return samples.post(EventName.CANCELLED, about, id=number)
 
 
-def an_edit(number: int = 3) -> RequestPost:
-    return samples.post(EventName.CANCELLED, samples.request(), kind=PostKind.EDIT, id=number)
+def an_edit(number: int = 3, **changes: Any) -> RequestPost:
+    about = samples.request(**changes)
+    return samples.post(EventName.CANCELLED, about, kind=PostKind.EDIT, id=number)
 
 
 async def test_card_is_posted_with_its_id_and_metadata(
@@ -176,7 +173,7 @@ async def test_edit_does_not_wait_for_a_blocked_channel(
     assert set(clock.waits) == {0.0}
 
 
-@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived"])
+@pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "is_archived"])
 async def test_card_that_its_channel_refuses_moves_to_the_requester(
     outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, code: str
 ) -> None:
@@ -201,13 +198,14 @@ async def test_reply_that_its_thread_refuses_goes_to_the_requester(
     assert store.sent == [(2, "C0OPS", TS)]
 
 
-async def test_reply_that_is_refused_everywhere_is_dropped(
+async def test_reply_that_is_refused_everywhere_is_retried(
     outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
 ) -> None:
-    slack.says("chat.postMessage", "is_archived", "messages_tab_disabled")
+    slack.says("chat.postMessage", "restricted_action", "messages_tab_disabled")
     await outbox.deliver(a_reply())
 
-    assert [number for number, _ in store.dropped] == [2]
+    assert [number for number, _, _ in store.retries] == [2]
+    assert store.dropped == []
 
 
 async def test_reply_is_retried_when_its_direct_message_times_out(
@@ -219,14 +217,118 @@ async def test_reply_is_retried_when_its_direct_message_times_out(
     assert [number for number, _, _ in store.retries] == [2]
 
 
-@pytest.mark.parametrize("code", ["message_not_found", "cant_update_message", "is_inactive"])
-async def test_edit_of_a_deleted_card_is_dropped(
-    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, code: str
+async def test_edit_of_a_deleted_card_is_dropped_and_counted(
+    slack: FakeSlack, store: FakeOutboxStore
 ) -> None:
-    slack.says("chat.update", code)
+    dropped: list[None] = []
+    outbox = an_outbox(slack, store, on_drop=lambda: dropped.append(None))
+    slack.says("chat.update", "message_not_found")
     await outbox.deliver(an_edit())
 
     assert [number for number, _ in store.dropped] == [3]
+    assert len(dropped) == 1
+
+
+async def test_refused_edit_of_an_ended_card_is_retried(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.update", "cant_update_message")
+    await outbox.deliver(an_edit())
+
+    assert [number for number, _, _ in store.retries] == [3]
+
+
+# Content that Slack refuses
+
+CONTENT_CODES = ("invalid_blocks", "msg_blocks_too_long", "invalid_arguments")
+
+
+@pytest.mark.parametrize("code", CONTENT_CODES)
+async def test_card_with_refused_blocks_is_posted_as_text_with_its_facts_and_commands(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, code: str
+) -> None:
+    slack.says("chat.postMessage", code)
+    await outbox.deliver(a_card(state=State.AWAITING))
+
+    refused, posted = slack.called("chat.postMessage")
+    assert "blocks" in refused
+    assert "blocks" not in posted
+    assert posted["metadata"] == refused["metadata"]
+    assert posted["client_msg_id"] == refused["client_msg_id"]
+    for fact in ("Waits for approval", CLUSTER, JOB_ID, "approve request-1", "deny request-1"):
+        assert fact in posted["text"]
+    assert store.sent == [(1, "C0OPS", TS)]
+
+
+async def test_edit_with_refused_blocks_removes_the_buttons(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.update", "msg_too_long")
+    await outbox.deliver(an_edit())
+
+    posted = slack.called("chat.update")[1]
+    assert posted["blocks"] == []
+    assert JOB_ID in posted["text"]
+    assert [number for number, _, _ in store.sent] == [3]
+
+
+async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.postMessage", "invalid_blocks")
+    await outbox.deliver(a_reply())
+
+    posted = slack.called("chat.postMessage")[1]
+    assert posted["thread_ts"] == TS
+    assert "is cancelled" in posted["text"]
+    assert store.sent == [(2, "C0OPS", TS)]
+
+
+async def test_announcement_with_refused_blocks_is_posted_as_text(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.postMessage", "invalid_blocks_format")
+    await outbox.deliver(samples.announcement())
+
+    text = slack.called("chat.postMessage")[1]["text"]
+    assert f"/cancel-restore {PROJECT_ID} {CLUSTER} {JOB_ID}" in text
+    assert len(store.sent) == 1
+
+
+async def test_refused_metadata_is_left_out_and_the_buttons_stay(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.postMessage", "metadata_too_large")
+    await outbox.deliver(a_card())
+
+    posted = slack.called("chat.postMessage")[1]
+    assert "metadata" not in posted
+    assert posted["blocks"]
+    assert len(store.sent) == 1
+
+
+async def test_message_that_is_refused_in_each_form_is_retried(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    slack.says("chat.postMessage", *["invalid_arguments"] * 3)
+    await outbox.deliver(a_card())
+
+    assert set(slack.called("chat.postMessage")[2]) & {"blocks", "metadata"} == set()
+    assert [number for number, _, _ in store.retries] == [1]
+
+
+async def test_edits_stay_below_slacks_limit_and_final_ones_come_first(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    for number in range(EDITS):
+        await outbox.deliver(an_edit(number))
+    interim = len(slack.calls)
+    for number in range(EDITS):
+        await outbox.deliver(an_edit(number, state=State.CANCELLED))
+
+    assert interim == EDITS - FINAL_EDITS
+    assert len(slack.calls) == EDITS
+    assert all(50 < seconds <= 60 for _, seconds, _ in store.retries)
 
 
 async def test_reply_that_slack_has_already_is_marked_sent(

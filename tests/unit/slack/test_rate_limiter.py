@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.outbox.delivery import ChannelRateLimiter
-from bot.slack.outbox.worker import POST_BURST as BURST
+from bot.slack.outbox.rate_limits import POST_BURST as BURST
+from bot.slack.outbox.rate_limits import ChannelRateLimiter
 from tests.support.domain import Clock
 
 

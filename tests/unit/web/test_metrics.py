@@ -76,6 +76,14 @@ def test_pending_requests_are_a_gauge() -> None:
     assert samples(metrics)["cancel_restore_pending_requests"] == 2
 
 
+def test_dropped_posts_are_counted_from_zero() -> None:
+    metrics = Metrics()
+    assert samples(metrics)["cancel_restore_dropped_posts_total"] == 0
+    metrics.count_dropped_post()
+
+    assert samples(metrics)["cancel_restore_dropped_posts_total"] == 1
+
+
 def test_connections_are_counted_at_each_scrape() -> None:
     metrics, live = Metrics(), [2, 1]
     assert samples(metrics)["cancel_restore_slack_connections"] == 0
