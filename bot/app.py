@@ -33,6 +33,7 @@ from bot.startup_checks import (
     run_steps,
 )
 from bot.storage.database import Database
+from bot.storage.webhook_store import WebhookStore
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing, open_tracing
@@ -101,6 +102,7 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
+        self._start_audit_webhook(services)
         self._start_sweeper(services)
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
@@ -195,6 +197,26 @@ class Bot:
         )
         self._exit_stack.push_async_callback(self._server.stop)
         return self._server
+
+    def _start_audit_webhook(self, services: CoreServices) -> None:
+        settings = self.settings.audit_webhook
+        if settings is None:
+            return
+        # Loading the libraries takes 40 ms, which most bots save.
+        from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
+        from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
+
+        worker = WebhookWorker(
+            WebhookStore(services.database, services.clock, self.owner),
+            WebhookClient(settings.url, settings.secret, timeout=self._timings.webhook_try_timeout),
+            clock=services.clock,
+            timings=self._timings,
+        )
+        self.metrics.track_webhook_lag(worker.lag)
+        task = asyncio.create_task(worker.run(), name="audit webhook")
+        self._on_shutdown(
+            lambda seconds: worker.stop(task, seconds), self._timings.webhook_stop_timeout
+        )
 
     def _start_sweeper(self, services: CoreServices) -> None:
         sweeper = Sweeper(

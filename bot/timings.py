@@ -34,12 +34,20 @@ class Timings:
     rate_limit_pause: float = 2.5  # when the watch's share of the rate limit is used up
     key_refused_pause: float = 60.0  # when Atlas refuses the key of a project
 
+    # Audit webhook
+    webhook_poll_interval: float = 1.0  # between two reads of what is unsent
+    webhook_lease_renewal_interval: float = 5.0  # a quarter of the lease; the lag is read as often
+    webhook_try_timeout: float = 9.5  # for one POST: 10 s with the time around it
+    webhook_first_pause: float = 1.0  # after a POST that was not taken
+    webhook_longest_pause: float = 28.0  # doubled up to this: 30 s with a poll
+
     # Shutdown, in the order in which the parts stop
     drain: float = 3.0  # in which a load balancer must notice that `/readyz` answers 503
     receiver_stop_timeout: float = 2.5  # for the answers that are being given to Slack
     dialog_stop_timeout: float = 1.5  # for dialogs that are being updated
     run_stop_timeout: float = 3.0  # for requests that are being run
     outbox_stop_timeout: float = 2.0  # for posts that are due
+    webhook_stop_timeout: float = 0.5  # for the open POSTs of the audit webhook
     connection_stop_timeout: float = 0.5  # for open HTTP connections
     span_export_timeout: float = 1.0  # for spans that were not exported yet
     shutdown: float = 6.0  # for all of these; a part that begins later gets `late_stop_timeout`

@@ -115,3 +115,35 @@ def chain(event: Event, number: int, previous: str) -> Recorded:
     )
     values = {name: getattr(unhashed, name) for name in unhashed.__slots__}
     return Recorded(**values | {"hash": unhashed.expected_hash})
+
+
+#: The fields of every event, under the same names in each format and in the webhook.
+COLUMNS = ("at", "event", "request", "actor", "team")
+
+
+def as_json(event: Recorded) -> dict[str, Any]:
+    """Return an event as JSON values: its own fields beside those of its detail.
+
+    Raises:
+        ValueError: the stored detail is not a JSON object.
+    """
+    detail = json.loads(event.detail)
+    if not isinstance(detail, dict):
+        raise ValueError("the detail is not a JSON object")  # noqa: TRY004 - as json.loads
+    return {**detail, **_own_fields(event)}
+
+
+def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
+    """Return the fields of an event, and whether it is damaged: then only its own fields."""
+    try:
+        return as_json(event), False
+    except ValueError:
+        return {name: _text(value) for name, value in _own_fields(event).items()}, True
+
+
+def _own_fields(event: Recorded) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
+
+
+def _text(value: object) -> object:
+    return value if isinstance(value, str | int | None) else repr(value)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,15 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cancellation.errors import RecordUnreadable
-from bot.cancellation.events import EventName, Recorded
+from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
 from bot.cli import FAILED, WRONG_USAGE, fail
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, has_tables
-
-#: The fields of every event, under the same names in each format.
-COLUMNS = ("at", "event", "request", "actor", "team")
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -158,15 +155,6 @@ async def write(events: Events, how: Format, out: TextIO) -> int:
     return await writers[how](events, out)
 
 
-def as_json(event: Recorded) -> dict[str, Any]:
-    """Return an event as JSON values: its own fields beside those of its detail.
-
-    Raises:
-        ValueError: the stored detail is not a JSON object.
-    """
-    return {**_detail(event), **_own_fields(event)}
-
-
 def printable(text: str) -> str:
     """Escape control and direction characters, which a terminal would obey.
 
@@ -175,34 +163,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
-def _own_fields(event: Recorded) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
-
-
-def _detail(event: Recorded) -> dict[str, Any]:
-    detail = json.loads(event.detail)
-    if not isinstance(detail, dict):
-        raise ValueError("the detail is not a JSON object")  # noqa: TRY004 - as json.loads
-    return detail
-
-
-def _fields(event: Recorded) -> tuple[dict[str, Any], int]:
-    """Return the fields of an event, and 1 if it is damaged: then only its own fields."""
-    try:
-        return as_json(event), 0
-    except ValueError:
-        return {name: _text(value) for name, value in _own_fields(event).items()}, 1
-
-
-def _text(value: object) -> object:
-    return value if isinstance(value, str | int | None) else repr(value)
-
-
 async def _write_jsonl(events: Events, out: TextIO) -> int:
     ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
     damaged = 0
     async for event in events():
-        fields, is_damaged = _fields(event)
+        fields, is_damaged = readable_fields(event)
         out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
         damaged += is_damaged
     return damaged
@@ -212,12 +177,12 @@ async def _write_csv(events: Events, out: TextIO) -> int:
     """Write a column for each field that any of the events has."""
     names = dict.fromkeys((*COLUMNS, "number", "hash"))
     async for event in events():
-        names |= dict.fromkeys(_fields(event)[0])
+        names |= dict.fromkeys(readable_fields(event)[0])
     writer = csv.DictWriter(out, list(names), restval="", extrasaction="ignore")
     writer.writeheader()
     damaged = 0
     async for event in events():
-        fields, is_damaged = _fields(event)
+        fields, is_damaged = readable_fields(event)
         writer.writerow({name: _cell(value) for name, value in fields.items()})
         damaged += is_damaged
     return damaged
@@ -237,7 +202,7 @@ async def _write_table(events: Events, out: TextIO) -> int:
     table = Table("When (UTC)", "Event", "Request", "Who", "Details")
     damaged = 0
     async for event in events():
-        fields, is_damaged = _fields(event)
+        fields, is_damaged = readable_fields(event)
         damaged += is_damaged
         when = str(fields["at"])[:19].replace("T", " ")
         details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.doctor.atlas import check_project
+from bot.doctor.audit_webhook import SUBJECT as WEBHOOK
+from bot.doctor.audit_webhook import check_audit_webhook
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
 from bot.doctor.results import CheckResult, Level, Subject, all_within, within
@@ -45,13 +47,15 @@ def wall_clock() -> datetime:
 async def run_checks(
     settings: Settings, *, now: Callable[[], datetime] = wall_clock
 ) -> list[CheckResult]:
-    """Check everything that `settings` need; nothing is changed anywhere."""
+    """Check everything that `settings` need; nothing is changed, a webhook gets a test event."""
     url = settings.database_url.get_secret_value()
+    hook = settings.audit_webhook
     projects = (check_project(settings, project, now) for project in settings.projects)
     parts = await asyncio.gather(
         all_within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT),
         *(all_within(ATLAS, checking, SERVICE_TIMEOUT) for checking in projects),
         _one(within(DATABASE, check_database(url))),
+        *([_one(within(WEBHOOK, check_audit_webhook(hook)))] if hook else []),
         _one(within(PORT, check_port(settings.host, settings.port))),
     )
     hint = "Change the setting if this is not intended."

@@ -3,6 +3,7 @@
 from bot.settings.load import SettingsError, load_database_url, load_settings
 from bot.settings.model import (
     AtlasSettings,
+    AuditWebhookSettings,
     LogFormat,
     ProjectSettings,
     Settings,
@@ -13,6 +14,7 @@ from bot.settings.warnings import warnings
 
 __all__ = [
     "AtlasSettings",
+    "AuditWebhookSettings",
     "LogFormat",
     "ProjectSettings",
     "Settings",

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from bot.settings.credentials import CredentialSettings, read_default_credentials
 from bot.settings.model import (
     AtlasSettings,
+    AuditWebhookSettings,
     DatabaseSettings,
     DefaultPolicy,
     Model,
@@ -31,6 +32,7 @@ MODELS: tuple[type[Model], ...] = (
     AtlasSettings,
     DefaultPolicy,
     Settings,
+    AuditWebhookSettings,
     TracingSettings,
 )
 
@@ -74,6 +76,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     slack = read_slack(given, problems)
     atlas = read(AtlasSettings, given, problems)
     tracing = read_tracing(given, problems)
+    audit_webhook = read_audit_webhook(given, problems)
     projects = read_projects(settings, atlas, given, folder, problems)
     if problems:
         raise SettingsError(problems)
@@ -83,6 +86,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
             "atlas": atlas,
             "projects": projects,
             "tracing": tracing,
+            "audit_webhook": audit_webhook,
             "unused": ("MONGODB_ATLAS_PROJECT_ID",)
             if settings.projects_file and atlas.project_id
             else (),
@@ -146,6 +150,19 @@ def read_tracing(given: Mapping[str, str], problems: list[str]) -> TracingSettin
     otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
     tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     return tracing if tracing.exporter else None
+
+
+def read_audit_webhook(
+    given: Mapping[str, str], problems: list[str]
+) -> AuditWebhookSettings | None:
+    names = [str(field.alias) for field in AuditWebhookSettings.model_fields.values()]
+    missing = [name for name in names if name not in given]
+    if len(missing) == len(names):
+        return None
+    problems.extend(
+        f"{name} is not set: the audit webhook needs an address and a secret" for name in missing
+    )
+    return read(AuditWebhookSettings, given, problems)
 
 
 def read_projects(

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.settings import parsers
+from bot.settings import addresses, parsers
 
 LogFormat: TypeAlias = Literal["console", "json"]
 SpanExporter: TypeAlias = Literal["otlp", "console"]
@@ -56,7 +56,7 @@ class SlackSettings(Model):
     signing_secret: Annotated[SecretStr | None, Parser(parsers.signing_secret)] = setting(
         "for HTTP mode, used when there is no app token", shown="one of these two"
     )
-    api_url: Annotated[str, Parser(parsers.slack_api_url)] = setting(
+    api_url: Annotated[str, Parser(addresses.slack_api_url)] = setting(
         "base of Slack's Web API, for GovSlack and stand-ins", default="https://slack.com/api/"
     )
 
@@ -70,7 +70,7 @@ class AtlasSettings(Model):
         "the project (group) id, 24 hexadecimal digits",
         shown="required without a projects file",
     )
-    base_url: Annotated[str, Parser(parsers.atlas_url)] = setting(
+    base_url: Annotated[str, Parser(addresses.atlas_url)] = setting(
         "host of the API, for Atlas for Government and gateways",
         default="https://cloud.mongodb.com",
     )
@@ -174,6 +174,21 @@ class ProjectSettings(Model):
     watch_channel: str | None = None
 
 
+class AuditWebhookSettings(Model):
+    """Where every event of the audit log is posted, and the secret that signs it."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"BOT_AUDIT_WEBHOOK_{name.upper()}")
+
+    url: Annotated[SecretStr, Parser(addresses.webhook_url)] = setting(
+        "every event of the audit log is posted there ([audit-webhook](audit-webhook.md))",
+        default=SecretStr(""),
+        shown="none",
+    )
+    secret: Annotated[SecretStr, Parser(addresses.webhook_secret)] = setting(
+        "signs the posts, `whsec_…`", default=SecretStr(""), shown="with the address"
+    )
+
+
 class TracingSettings(Model):
     """Export of spans.
 
@@ -191,7 +206,7 @@ class TracingSettings(Model):
         default=parsers.OTLP_PROTOCOL,
         alias="OTEL_EXPORTER_OTLP_PROTOCOL",
     )
-    endpoint: Annotated[str | None, Parser(parsers.collector_url)] = setting(
+    endpoint: Annotated[str | None, Parser(addresses.collector_url)] = setting(
         "the collector's address, without `/v1/traces`",
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         shown="`http://localhost:4318`",
@@ -233,6 +248,7 @@ class Settings(DatabaseSettings):
     atlas: AtlasSettings = AtlasSettings()
     projects: tuple[ProjectSettings, ...] = ()
     tracing: TracingSettings | None = None
+    audit_webhook: AuditWebhookSettings | None = None
     unused: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -244,7 +260,7 @@ class Settings(DatabaseSettings):
     projects_file: Annotated[str | None, Parser(parsers.text)] = setting(
         "several projects, in TOML (below)", alias="BOT_PROJECTS_FILE", shown="none"
     )
-    host: Annotated[str, Parser(parsers.host)] = setting(
+    host: Annotated[str, Parser(addresses.host)] = setting(
         "where the HTTP side listens; the container sets `0.0.0.0`",
         default="127.0.0.1",
         alias="HOST",
@@ -277,6 +293,7 @@ class Settings(DatabaseSettings):
             *(_secret_of(project.credentials) for project in self.projects),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
             *(self.tracing.secrets if self.tracing else ()),
+            *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),
         )
 
 

@@ -8,9 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
@@ -38,8 +36,7 @@ TOKEN_PREFIXES = ("xox", "xapp-")
 #: The query parameter that poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
 CACHE_SIZE = "prepared_statement_cache_size"
 
-_PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
-_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
+PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
 _USER = re.compile(r"[UW][A-Z0-9]+")
 _GROUP = re.compile(r"S[A-Z0-9]+")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
@@ -83,7 +80,7 @@ project_name = matching(
 def secret(value: object) -> SecretStr:
     """Parse a secret that is sent in an HTTP header."""
     given = text(value)
-    if not _PRINTABLE.fullmatch(given):
+    if not PRINTABLE.fullmatch(given):
         raise ValueError("has spaces or other characters that are not allowed: copy it again")
     return SecretStr(given)
 
@@ -241,59 +238,6 @@ def log_format(value: object) -> Literal["console", "json"]:
     if given not in {"console", "json"}:
         raise ValueError("must be console or json")
     return "console" if given == "console" else "json"
-
-
-def slack_api_url(value: object) -> str:
-    """Parse the base URL of the Web API, and end it with the slash that Slack's client needs."""
-    return _web_address(value, "https://slack.com/api/").geturl().rstrip("/") + "/"
-
-
-def atlas_url(value: object) -> str:
-    """Parse the base URL of Atlas without a slash at its end."""
-    parts = _web_address(value, "https://cloud.mongodb.com")
-    if "/api/" in f"{parts.path}/":
-        raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
-    return parts.geturl().rstrip("/")
-
-
-def collector_url(value: object) -> str:
-    """Parse the base URL of a collector; the SDK appends /v1/traces."""
-    return _web_address(value, "http://localhost:4318").geturl()
-
-
-def _web_address(value: object, example: str) -> SplitResult:
-    parts = split_url(text(value))
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"must be a web address such as {example}")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
-    return parts
-
-
-def split_url(url: str) -> SplitResult | None:
-    """Split `url`; return None when it or its port is malformed."""
-    if not _PRINTABLE.fullmatch(url):
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def host(value: object) -> str:
-    """Parse the IP address or name on which a server listens."""
-    given = text(value)
-    if not _HOST.fullmatch(given):
-        try:
-            ip_address(given)
-        except ValueError:
-            raise ValueError(
-                "must be an address or a name of this machine, without scheme and port: "
-                "127.0.0.1, or 0.0.0.0 for all of its addresses"
-            ) from None
-    return given
 
 
 def database_url(value: object) -> SecretStr:

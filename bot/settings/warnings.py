@@ -1,9 +1,8 @@
 """Warnings about settings that are valid but risky, for the log of the start and `doctor`."""
 
 import re
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
+from bot.settings.addresses import is_plain_http
 from bot.settings.model import ProjectSettings, Settings, SlackSettings
 
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
@@ -22,7 +21,7 @@ def warnings(settings: Settings) -> list[str]:
         *(
             f"{name} is plain http: requests can be read and changed on the way."
             for name, url in addresses
-            if _is_plain_http(url)
+            if is_plain_http(url)
         ),
         *(f"{_label(p)}: {risk}" for p in settings.projects for risk in _risks(p)),
     ]
@@ -69,17 +68,3 @@ def _risks(project: ProjectSettings) -> list[str]:
 
 def _label(project: ProjectSettings) -> str:
     return f"Project {project.name or project.id}"
-
-
-def _is_plain_http(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

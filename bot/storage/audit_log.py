@@ -80,7 +80,7 @@ class AuditLog:
         while last is not None:
             rows = await self._after(last, conditions)
             for row in rows:
-                yield _recorded(row)
+                yield to_recorded(row)
             last = rows[-1].id if len(rows) == BATCH_SIZE else None
 
     async def _after(
@@ -108,14 +108,15 @@ def _chain_breaks(db: Connection) -> list[ChainBreak]:
     chains = request_queries.events_of(None)
     rows = db.execute(chains, execution_options={"yield_per": BATCH_SIZE})
     found = [
-        first_chain_break(request, map(_recorded, lines), heads.pop(request, None))
+        first_chain_break(request, map(to_recorded, lines), heads.pop(request, None))
         for request, lines in groupby(rows, attrgetter("request"))
     ]
     found += [first_chain_break(request, [], head) for request, head in heads.items()]
     return [each for each in found if each]
 
 
-def _recorded(row: Row[Any]) -> Recorded:
+def to_recorded(row: Row[Any]) -> Recorded:
+    """Build an event from its row."""
     return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})
 
 

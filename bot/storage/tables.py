@@ -140,8 +140,20 @@ audit_events = Table(
     Column("detail", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    Column("posted_at", Instant),  # when the audit webhook's receiver took it; not hashed
     UniqueConstraint("request", "number", name="one_event_per_number"),
     Index("audit_events_by_time", "at"),
+    partial_index("unposted_events", "id", where="posted_at IS NULL"),
+)
+
+# One row. Events up to `starts_after` were recorded before a webhook was configured.
+audit_webhook = Table(
+    "audit_webhook",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("starts_after", BigInteger, nullable=False),
+    Column("lease_owner", Text, nullable=False),
+    Column("lease_until", Instant, nullable=False),
 )
 
 watched_jobs = Table(

@@ -64,6 +64,10 @@ class Metrics:
         self._connections = gauge(
             "cancel_restore_slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
+        self._webhook_lag = gauge(
+            "cancel_restore_audit_webhook_lag_seconds",
+            "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",
+        )
         for state in STATES:
             self._requests.labels(state=state)
         for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
@@ -94,6 +98,10 @@ class Metrics:
     def track_connections(self, count: Callable[[], int]) -> None:
         """Call `count` at each scrape for the number of Socket Mode connections."""
         self._connections.set_function(count)
+
+    def track_webhook_lag(self, lag: Callable[[], float]) -> None:
+        """Call `lag` at each scrape for the age of the oldest unsent event."""
+        self._webhook_lag.set_function(lag)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format."""

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
+    "bot.webhook": RULES | {"bot.storage"},
     "bot.web": {"bot.log_throttle"},
 }
 #: The top: the command line, what it runs, and the composition root with its start.
@@ -48,7 +49,9 @@ KNOW_EVERYBODY = {
 
 #: Libraries that belong to one part of the house.
 BELONGS: dict[str, set[str]] = {
-    "httpx": {"bot.atlas"},
+    "httpx": {"bot.atlas", "bot.webhook"},
+    "cloudevents": {"bot.webhook"},
+    "standardwebhooks": {"bot.webhook"},
     "slack_bolt": {"bot.slack"},
     "slack_sdk": {"bot.slack"},
     "asyncpg": {"bot.storage"},

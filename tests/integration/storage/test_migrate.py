@@ -197,6 +197,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "due_posts_in_order",
         "due_announcements",
         "open_watched_jobs",
+        "unposted_events",
     }
 
 

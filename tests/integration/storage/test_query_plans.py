@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
+from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.support.domain import NOON
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ QUERIES = {
     "runnable requests": (request_queries.runnable_requests(NOON, 10), None),
     "expired requests": (request_queries.expired_requests(NOON, 10), None),
     "open requests": (request_queries.count_open_requests(), None),
+    "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
+    "oldest unposted event": (oldest_unposted(1), None),
     "requests to prune": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
 }
 

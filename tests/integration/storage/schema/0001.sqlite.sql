@@ -11,11 +11,22 @@ CREATE TABLE audit_events (
     detail TEXT NOT NULL,
     previous TEXT NOT NULL,
     hash TEXT NOT NULL,
+    posted_at BIGINT,
     PRIMARY KEY (id),
     CONSTRAINT one_event_per_number UNIQUE (request, number)
 );
 
 CREATE INDEX audit_events_by_time ON audit_events (at);
+
+CREATE INDEX unposted_events ON audit_events (id) WHERE posted_at IS NULL;
+
+CREATE TABLE audit_webhook (
+    id INTEGER NOT NULL,
+    starts_after BIGINT NOT NULL,
+    lease_owner TEXT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
 
 CREATE TABLE requests (
     id TEXT NOT NULL,

@@ -1,0 +1,114 @@
+"""Parse the addresses of servers, and the secret of the audit webhook, as `parsers` does."""
+
+import base64
+import binascii
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+from bot.settings import parsers
+
+_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
+
+#: The prefix of a secret by the Standard Webhooks convention.
+WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
+
+
+def slack_api_url(value: object) -> str:
+    """Parse the base URL of the Web API, and end it with the slash that Slack's client needs."""
+    return _web_address(value, "https://slack.com/api/").geturl().rstrip("/") + "/"
+
+
+def atlas_url(value: object) -> str:
+    """Parse the base URL of Atlas without a slash at its end."""
+    parts = _web_address(value, "https://cloud.mongodb.com")
+    if "/api/" in f"{parts.path}/":
+        raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
+    return parts.geturl().rstrip("/")
+
+
+def collector_url(value: object) -> str:
+    """Parse the base URL of a collector; the SDK appends /v1/traces."""
+    return _web_address(value, "http://localhost:4318").geturl()
+
+
+def _web_address(value: object, example: str) -> SplitResult:
+    parts = split_url(parsers.text(value))
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"must be a web address such as {example}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
+    return parts
+
+
+def split_url(url: str) -> SplitResult | None:
+    """Split `url`; return None when it or its port is malformed."""
+    if not parsers.PRINTABLE.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def host(value: object) -> str:
+    """Parse the IP address or name on which a server listens."""
+    given = parsers.text(value)
+    if not _HOST.fullmatch(given):
+        try:
+            ip_address(given)
+        except ValueError:
+            raise ValueError(
+                "must be an address or a name of this machine, without scheme and port: "
+                "127.0.0.1, or 0.0.0.0 for all of its addresses"
+            ) from None
+    return given
+
+
+def webhook_url(value: object) -> SecretStr:
+    """Parse the address of the audit webhook; it is secret, since its query may hold a token."""
+    parts = split_url(parsers.text(value))
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a web address such as https://siem.example.com/events")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError("must not have a user or a # in it: the signature is the login")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must begin with https://: plain http is allowed to this machine only")
+    return SecretStr(parts.geturl())
+
+
+def webhook_secret(value: object) -> SecretStr:
+    """Parse a secret of the Standard Webhooks convention."""
+    given = parsers.secret(value)
+    encoded = given.get_secret_value().removeprefix(WEBHOOK_SECRET)
+    if encoded == given.get_secret_value():
+        raise ValueError(f"must begin with {WEBHOOK_SECRET}, with the base64 of the key behind it")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError(
+            f"is not base64 behind {WEBHOOK_SECRET}: "
+            'make one with: echo "whsec_$(openssl rand -base64 32)"'
+        )
+    return given
+
+
+def is_plain_http(url: str) -> bool:
+    """Return whether requests to `url` can be read and changed on the way."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,143 @@
+"""The audit webhook's state: which events its receiver took, and the lease on sending."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from bot.cancellation.events import Recorded
+from bot.storage.audit_log import to_recorded
+from bot.storage.database import Database, has_passed
+from bot.storage.tables import audit_events, audit_webhook
+from bot.storage.unit_of_work import Store, UnitOfWork
+
+#: How long a replica sends without renewing its lease: longer than a try takes.
+LEASE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What is left to send.
+
+    Attributes:
+        starts_after: the last event that is not sent, since it precedes the webhook.
+        is_mine: whether this replica holds the lease, and so sends.
+        oldest: when the oldest event was recorded that is not sent yet.
+    """
+
+    starts_after: int
+    is_mine: bool
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpostedEvent:
+    """An event that the receiver has not taken yet, with the id of its row."""
+
+    id: int
+    event: Recorded
+
+
+class WebhookStore(Store):
+    """Unsent events in one database; every method raises `LedgerError` when the database fails.
+
+    The mark is a column of the event's own row. A cursor would not do: PostgreSQL commits ids out
+    of order, so an event may appear behind a cursor that has passed its id.
+
+    Args:
+        owner: the name of this process, different at each start.
+    """
+
+    background = True
+
+    def __init__(self, database: Database, now: Callable[[], datetime], owner: str) -> None:
+        super().__init__(database, now)
+        self._owner = owner
+
+    async def hold(self) -> Backlog:
+        """Acquire or renew the lease where it is free, and return the backlog.
+
+        The first call in a database begins after the newest event.
+        """
+        return await self._write(self._hold)
+
+    def _hold(self, uow: UnitOfWork) -> Backlog:
+        until = uow.now + LEASE
+        row = uow.execute(select(audit_webhook)).first()
+        if row is None:
+            newest = uow.execute(select(func.coalesce(func.max(audit_events.c.id), 0))).scalar_one()
+            first = {"id": 1, "starts_after": newest, "lease_owner": self._owner}
+            uow.execute(insert(audit_webhook).values(**first, lease_until=until))
+            return Backlog(starts_after=newest, is_mine=True, oldest=None)
+        over = has_passed(audit_webhook.c.lease_until, uow.now, uow.now + 2 * LEASE)
+        free = or_(audit_webhook.c.lease_owner == self._owner, over)
+        take = update(audit_webhook).where(free).values(lease_owner=self._owner, lease_until=until)
+        taken = uow.execute(take).rowcount > 0
+        at = uow.execute(oldest_unposted(row.starts_after)).scalar_one_or_none()
+        oldest = datetime.fromisoformat(at) if at else None
+        return Backlog(starts_after=row.starts_after, is_mine=taken, oldest=oldest)
+
+    async def release(self) -> None:
+        """End the lease, so that another replica continues at once."""
+        held = audit_webhook.c.lease_owner == self._owner
+        await self._write(
+            lambda uow: uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
+        )
+
+    async def unposted(
+        self, starts_after: int, skip: Collection[str], limit: int
+    ) -> Sequence[UnpostedEvent]:
+        """Return the next event of each request, oldest first; `skip` names requests."""
+        query = next_unposted(starts_after, skip).limit(limit)
+
+        def work(uow: UnitOfWork) -> list[UnpostedEvent]:
+            return [UnpostedEvent(row.id, to_recorded(row)) for row in uow.execute(query)]
+
+        return await self._read(work)
+
+    async def mark_posted(self, event_id: int) -> None:
+        """Record that the receiver took an event."""
+        mark = update(audit_events).where(audit_events.c.id == event_id)
+        await self._write(lambda uow: uow.execute(mark.values(posted_at=uow.now)))
+
+
+def oldest_unposted(starts_after: int) -> Select[tuple[str]]:
+    """Select the time of the oldest event that is not sent yet."""
+    unposted = _is_unposted(audit_events, starts_after)
+    return select(audit_events.c.at).where(unposted).order_by(audit_events.c.id).limit(1)
+
+
+def next_unposted(starts_after: int, skip: Collection[str]) -> Select[tuple[Any, ...]]:
+    """List the events that may be sent: those without an earlier one of the same request.
+
+    Within a request the ids ascend, because each of its transactions locks its row.
+    """
+    earlier = audit_events.alias()
+    is_next = ~exists().where(
+        earlier.c.request == audit_events.c.request,
+        earlier.c.id < audit_events.c.id,
+        _is_unposted(earlier, starts_after),
+    )
+    return (
+        select(audit_events)
+        .where(_is_unposted(audit_events, starts_after), is_next)
+        .where(audit_events.c.request.not_in(skip))
+        .order_by(audit_events.c.id)
+    )
+
+
+def _is_unposted(events: FromClause, starts_after: int) -> ColumnElement[bool]:
+    return and_(events.c.posted_at.is_(None), events.c.id > starts_after)

@@ -1,0 +1,1 @@
+"""The audit webhook: posts every event of the audit log, signed, to a receiver."""

@@ -1,0 +1,157 @@
+"""The worker of the audit webhook: sends what is unsent, in order within each request."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from bot.cancellation.errors import CancellationError
+from bot.storage.webhook_store import Backlog, UnpostedEvent, WebhookStore
+from bot.tasks import cancel_and_wait
+from bot.timings import DEFAULT_TIMINGS, Timings, backoff
+from bot.webhook.client import WebhookClient, cloud_event
+
+#: Requests whose events are sent at the same time.
+MAX_IN_FLIGHT = 8
+
+log = structlog.get_logger(__name__)
+
+
+class WebhookWorker:
+    """Sends each event at least once; with several replicas, the one that holds the lease.
+
+    An event that is not taken delays the later events of its request only. While the receiver takes
+    nothing, one event after the other is tried, with pauses between them.
+
+    Args:
+        store: the unsent events.
+        client: the receiver.
+        clock: the time by which events are recorded.
+        timings: intervals, pauses and time limits.
+    """
+
+    def __init__(
+        self,
+        store: WebhookStore,
+        client: WebhookClient,
+        *,
+        clock: Callable[[], datetime],
+        timings: Timings = DEFAULT_TIMINGS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._timings = timings
+        self._monotonic = monotonic
+        self._backlog: Backlog | None = None
+        self._hold_at = 0.0  # monotonic times, as those below
+        self._resume_at = 0.0
+        self._paused: dict[str, float] = {}  # until when, by request
+        self._failures: dict[str, int] = {}  # since the last success, by request
+        self._failures_in_a_row = 0
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._taken: set[int] = set()  # by the receiver, while the database does not know it
+        self._wake = asyncio.Event()
+
+    def lag(self) -> float:
+        """Return the age of the oldest unsent event in seconds, or 0."""
+        oldest = self._backlog.oldest if self._backlog else None
+        return max(0.0, (self._clock() - oldest).total_seconds()) if oldest else 0.0
+
+    async def run(self) -> None:
+        """Send until cancelled; errors are logged and the next round tries again."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._start_tries()
+            except CancellationError as error:
+                log.warning("audit webhook interrupted", why=str(error))
+            except Exception:
+                log.exception("audit webhook broke off")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.webhook_poll_interval):
+                    await self._wake.wait()  # a try has ended
+
+    async def stop(self, loop: asyncio.Task[None], seconds: float) -> None:
+        """Start no more tries, give the open ones `seconds`, and release the lease."""
+        await cancel_and_wait(loop)
+        if self._in_flight:
+            await asyncio.wait(self._in_flight.values(), timeout=seconds)
+        await cancel_and_wait(*self._in_flight.values())
+        await self._client.aclose()
+        try:
+            await self._store.release()
+        except CancellationError as error:
+            log.info("lease of the audit webhook not released", why=str(error))
+
+    async def _start_tries(self) -> None:
+        """Start the tries that are due."""
+        now = self._monotonic()
+        if now >= self._hold_at:
+            self._hold_at = now + self._timings.webhook_lease_renewal_interval
+            self._backlog = await self._store.hold()
+        limit = (1 if self._is_receiver_away else MAX_IN_FLIGHT) - len(self._in_flight)
+        if not (self._backlog and self._backlog.is_mine) or limit < 1 or now < self._resume_at:
+            return
+        self._paused = {request: at for request, at in self._paused.items() if at > now}
+        skip = self._paused.keys() | self._in_flight.keys()
+        for each in await self._store.unposted(self._backlog.starts_after, skip, limit):
+            self._in_flight[each.event.request] = asyncio.create_task(self._try(each))
+
+    @property
+    def _is_receiver_away(self) -> bool:
+        return self._failures_in_a_row >= MAX_IN_FLIGHT
+
+    async def _try(self, unposted: UnpostedEvent) -> None:
+        request = unposted.event.request
+        try:
+            problem = await self._post(unposted)
+        except CancellationError as error:  # sent, but not marked
+            problem = str(error)
+        except Exception as error:
+            log.exception("audit webhook broke off", request=request)
+            problem = type(error).__name__
+        finally:
+            del self._in_flight[request]
+            self._wake.set()
+        if problem:
+            self._pause(unposted, problem)
+        else:
+            self._resume(request)
+
+    async def _post(self, unposted: UnpostedEvent) -> str | None:
+        if unposted.id not in self._taken:
+            if problem := await self._client.post(cloud_event(unposted.event)):
+                return problem
+            self._taken.add(unposted.id)
+        await self._store.mark_posted(unposted.id)
+        self._taken.discard(unposted.id)
+        return None
+
+    def _pause(self, unposted: UnpostedEvent, problem: str) -> None:
+        """Pause the request; pause everything while the receiver takes nothing."""
+        request = unposted.event.request
+        self._failures_in_a_row += 1
+        self._failures[request] = self._failures.get(request, 0) + 1
+        now = self._monotonic()
+        self._paused[request] = now + self._backoff(self._failures[request])
+        if self._is_receiver_away:
+            self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)
+        if self._failures_in_a_row == 1:  # one line for each outage
+            event = unposted.event
+            log.warning("audit event not taken", why=problem, audit=event.event, request=request)
+
+    def _resume(self, request: str) -> None:
+        if self._failures_in_a_row:
+            log.info("audit webhook takes events again", failures=self._failures_in_a_row)
+        self._failures_in_a_row = 0
+        self._failures.pop(request, None)
+
+    def _backoff(self, failures: int) -> float:
+        first, longest = self._timings.webhook_first_pause, self._timings.webhook_longest_pause
+        return backoff(failures, first=first, longest=longest, jitter=random.random())  # noqa: S311 - no secret

@@ -1,0 +1,42 @@
+"""A whole bot posts its record to a receiver that fails first, and goes on cancelling meanwhile."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tests.acceptance.environment import RUNNING, open_environment
+from tests.support.process import run_command
+from tests.support.receiver import SECRET, Receiver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Path) -> None:
+    receiver = Receiver(fault_of=lambda _event: 500)
+    async with receiver.open():
+        environ: dict[str, str | None] = {
+            "BOT_AUDIT_WEBHOOK_URL": receiver.url,
+            "BOT_AUDIT_WEBHOOK_SECRET": SECRET,
+        }
+        async with open_environment(tmp_path, environ) as env:
+            assert (await env.asks(RUNNING)).ok
+            ending = await env.ends(RUNNING[1])
+            receiver.fault_of = lambda _event: None
+            printed = await run_command(
+                *("audit", "--format", "jsonl"), DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db"
+            )
+            lines = [json.loads(line) for line in printed.out.splitlines()]
+            await receiver.until_taken(len(lines), 40)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{env.url}/metrics") as answer,
+            ):
+                metrics = await answer.text()
+
+    assert ending.state == "cancelled"
+    assert [event["data"] for event in receiver.taken] == lines
+    assert "cancel_restore_audit_webhook_lag_seconds" in metrics

@@ -1,0 +1,79 @@
+"""A record over a real database, and workers that post its events to a real receiver."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from bot.cancellation.events import EventName
+from bot.storage.database import Database, wall_clock
+from bot.storage.migrate import ensure_current
+from bot.storage.request_store import RequestStore
+from bot.storage.webhook_store import WebhookStore
+from bot.timings import Timings
+from bot.webhook.client import WebhookClient
+from bot.webhook.worker import WebhookWorker
+from tests.support.domain import RINA, a_request
+from tests.support.receiver import SECRET, Receiver, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bot.cancellation.lifecycle import Request
+
+TIMINGS = Timings(
+    webhook_poll_interval=0.05,
+    webhook_lease_renewal_interval=0.1,
+    webhook_try_timeout=0.3,
+    webhook_first_pause=0.05,
+    webhook_longest_pause=0.2,
+)
+
+
+@dataclass(slots=True)
+class Record:
+    """Records events, and starts workers that send them."""
+
+    database: Database
+    receiver: Receiver
+
+    @property
+    def requests(self) -> RequestStore:
+        return RequestStore(self.database, wall_clock)
+
+    async def request(self) -> Request:
+        """Record a request: two events."""
+        return await self.requests.create(a_request(), RINA)
+
+    async def events(self, request: Request, count: int) -> None:
+        for _ in range(count):
+            await self.requests._write(lambda uow: uow.record(request, EventName.CHECK_FAILED))
+
+    @asynccontextmanager
+    async def worker(self, owner: str = "one") -> AsyncIterator[WebhookWorker]:
+        store = WebhookStore(self.database, wall_clock, owner)
+        client = WebhookClient(
+            SecretStr(self.receiver.url), SecretStr(SECRET), timeout=TIMINGS.webhook_try_timeout
+        )
+        worker = WebhookWorker(store, client, clock=wall_clock, timings=TIMINGS)
+        loop = asyncio.create_task(worker.run())
+        await until(lambda: worker._backlog is not None)
+        try:
+            yield worker
+        finally:
+            await worker.stop(loop, 0.1)
+
+
+@pytest.fixture
+async def record(database_url: str) -> AsyncIterator[Record]:
+    await ensure_current(database_url)
+    database = Database(database_url)
+    receiver = Receiver()
+    async with receiver.open():
+        yield Record(database, receiver)
+    await database.close()

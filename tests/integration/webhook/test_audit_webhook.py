@@ -1,0 +1,165 @@
+"""Every event arrives, in order within its request, whatever the receiver does."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import insert
+
+from bot.cancellation.events import Event, EventName, as_json, chain
+from bot.storage.audit_log import AuditLog
+from bot.storage.tables import audit_events
+from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
+
+if TYPE_CHECKING:
+    from tests.integration.webhook.conftest import Record
+
+
+async def test_event_is_a_cloud_event_whose_data_is_the_line_of_the_record(record: Record) -> None:
+    async with record.worker():
+        request = await record.request()
+        await record.receiver.until_taken(2)
+    created = record.receiver.taken[0]
+    lines = [as_json(event) async for event in AuditLog(record.database).events()]
+
+    assert created["specversion"] == "1.0"
+    assert created["type"] == "cancel-restore.request.created"
+    assert created["source"] == "cancel-restore"
+    assert created["subject"] == request.id
+    assert [event["data"] for event in record.receiver.taken] == lines
+
+
+async def test_event_without_a_request_has_no_subject(record: Record) -> None:
+    event = Event(name=EventName.CHECK_FAILED, request="", at="2026-11-26T12:00:00.000+00:00")
+    async with record.worker():
+        await insert_event(record, event)
+        await record.receiver.until_taken(1)
+
+    assert "subject" not in record.receiver.taken[0]
+
+
+@pytest.mark.parametrize("fault", [302, 400, 500, CLOSE, HANG])
+async def test_event_that_was_not_taken_is_sent_again_with_the_same_id(
+    record: Record, fault: int | str
+) -> None:
+    faults = itertools.chain([fault, fault], itertools.repeat(None))
+    record.receiver.fault_of = lambda _event: next(faults)
+    async with record.worker():
+        request = await record.request()
+        await record.events(request, 3)
+        await record.receiver.until_taken(5)
+
+    assert record.receiver.numbers(request.id) == [1, 2, 3, 4, 5]
+    assert len({event["id"] for event in record.receiver.tries[:3]}) == 1
+
+
+async def test_events_wait_while_the_receiver_is_away_and_lag_shows_it(record: Record) -> None:
+    record.receiver = Receiver()
+    async with record.receiver.open():
+        pass  # from here on it refuses connections
+    async with record.worker() as worker:
+        requests = [await record.request() for _ in range(20)]
+        await asyncio.sleep(0.5)
+        lag = worker.lag()
+        async with record.receiver.open():
+            await record.receiver.until_taken(40)
+            await asyncio.sleep(0.3)
+
+        assert lag > 0.3
+        assert worker.lag() == 0
+    assert {tuple(record.receiver.numbers(each.id)) for each in requests} == {(1, 2)}
+
+
+@pytest.mark.parametrize("fault", [404, HANG])
+async def test_event_that_is_never_taken_delays_its_own_request_only(
+    record: Record, fault: int | str
+) -> None:
+    async with record.worker():
+        bad = await record.request()
+        record.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
+        await record.events(bad, 1)
+        good = [await record.request() for _ in range(10)]
+        await asyncio.sleep(1)
+
+    assert {tuple(record.receiver.numbers(each.id)) for each in good} == {(1, 2)}
+
+
+async def test_restart_sends_what_is_unsent_and_nothing_twice(record: Record) -> None:
+    async with record.worker("first"):
+        request = await record.request()
+        await record.receiver.until_taken(2)
+    await record.events(request, 2)
+    async with record.worker("second"):
+        await record.receiver.until_taken(4)
+        await asyncio.sleep(0.3)
+
+    assert record.receiver.numbers(request.id) == [1, 2, 3, 4]
+
+
+async def test_two_replicas_send_each_event_once(record: Record) -> None:
+    async with record.worker("first"), record.worker("second"):
+        for request in [await record.request() for _ in range(10)]:
+            await record.events(request, 2)
+        await record.receiver.until_taken(40)
+        await asyncio.sleep(0.3)
+
+    assert len(record.receiver.taken) == 40
+
+
+async def test_other_replica_continues_when_one_stops(record: Record) -> None:
+    async with record.worker("second"):
+        async with record.worker("first"):
+            await record.request()
+            await record.receiver.until_taken(2)
+        await record.request()
+        await record.receiver.until_taken(4)
+
+    assert len(record.receiver.taken) == 4
+
+
+async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(record: Record) -> None:
+    """PostgreSQL gives ids before the commits, whose order may differ."""
+    late, early = (
+        Event(name=EventName.CHECK_FAILED, request=name, at="2026-11-26T12:00:00.000+00:00")
+        for name in ("late", "early")
+    )
+    async with record.worker():
+        for number, event in ((100, early), (50, late)):
+            await insert_event(record, event, id=number)
+            await asyncio.sleep(0.3)
+
+    assert [event["subject"] for event in record.receiver.taken] == ["early", "late"]
+
+
+async def test_events_before_the_first_webhook_are_not_sent(record: Record) -> None:
+    before = await record.request()
+    async with record.worker():
+        await record.events(before, 1)
+        await record.receiver.until_taken(1)
+        await asyncio.sleep(0.2)
+
+    assert record.receiver.numbers(before.id) == [3]
+
+
+async def test_log_has_one_line_for_an_outage_and_no_secret(
+    record: Record, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = itertools.chain([500] * 5, itertools.repeat(None))
+    record.receiver.fault_of = lambda _event: next(faults)
+    async with record.worker():
+        await record.request()
+        await record.receiver.until_taken(2)
+    said = caplog.text + "".join(capsys.readouterr())
+
+    assert said.count("audit event not taken") == 1
+    assert "the answer was 500" in said
+    assert SECRET not in said
+
+
+async def insert_event(record: Record, event: Event, **columns: Any) -> None:
+    row = insert(audit_events).values(**asdict(chain(event, 1, "")), **columns)
+    await record.database.write(lambda db: db.execute(row))

@@ -1,0 +1,79 @@
+"""A receiver of the audit webhook, which verifies by the convention's own library."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from standardwebhooks import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
+
+#: What the receiver does with an event instead of taking it.
+CLOSE, HANG = "close", "hang"
+
+
+@dataclass(slots=True)
+class Receiver:
+    """Takes events, unless `fault_of` returns a status, `CLOSE` or `HANG` for one."""
+
+    port: int = 0
+    fault_of: Callable[[dict[str, Any]], int | str | None] = lambda _event: None
+    tries: list[dict[str, Any]] = field(default_factory=list)
+    taken: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/events?token=abc"
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        event: dict[str, Any] = Webhook(SECRET).verify(body, dict(request.headers))
+        assert request.content_type == "application/cloudevents+json"
+        assert request.headers["webhook-id"] == event["id"]
+        self.tries.append(event)
+        fault = self.fault_of(event)
+        if fault == HANG:
+            await asyncio.sleep(30)
+        if fault == CLOSE and request.transport:
+            request.transport.close()
+        if fault:
+            status = fault if isinstance(fault, int) else 500
+            return web.Response(status=status, headers={"Location": "/elsewhere"})
+        self.taken.append(event)
+        return web.Response(status=202)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Receiver]:
+        """Listen; a second time on the same port."""
+        app = web.Application()
+        app.router.add_post("/events", self.handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    def numbers(self, request: str) -> list[int]:
+        """List the events of a request that were taken, by their numbers."""
+        return [event["data"]["number"] for event in self.taken if event.get("subject") == request]
+
+    async def until_taken(self, count: int, seconds: float = 10.0) -> None:
+        await until(lambda: len(self.taken) >= count, seconds)
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - what is awaited sets no event
+            await asyncio.sleep(0.01)
