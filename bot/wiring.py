@@ -59,7 +59,7 @@ def build_core_services(
     metrics: Metrics,
     owner: str,
     *,
-    resolve: ResolvePeople,
+    resolve: ResolvePeople | None,
     on_change: Callable[[], None],
     tracing: Tracing,
     timings: Timings,
@@ -71,7 +71,7 @@ def build_core_services(
         database: the open database.
         metrics: counts state changes and Atlas calls.
         owner: the name under which this process holds leases.
-        resolve: reads people from Slack for the check before each DELETE.
+        resolve: reads people from Slack for the check before each DELETE; None without Slack.
         on_change: called after a write that Slack should show.
         tracing: traces requests and Atlas calls.
         timings: the length of leases, and how often they are renewed.

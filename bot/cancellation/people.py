@@ -12,6 +12,7 @@ class Kind(StrEnum):
     BOT = "bot"  #: an app, not a person
     DEACTIVATED = "deactivated"  #: a deactivated account
     OUTSIDER = "outsider"  #: a user of another organization (Slack Connect)
+    OPERATOR = "operator"  #: not of Slack: an account of the machine, at the command line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Person:
     """A person, by ids only: names grant no rights.
 
     Attributes:
-        id: the user's id (`U…` or `W…`).
+        id: the user's id (`U…` or `W…`), or `cli:` and the account of an operator.
         team: the id of the workspace that the user belongs to.
         kind: the kind of the user in the bot's workspace.
         groups: the ids of the policy's user groups that contain this user.
@@ -60,3 +61,16 @@ class People:
 
 
 EVERYONE = People(everyone=True)
+
+#: The prefix of operators' ids; no id of Slack has a colon.
+OPERATOR_PREFIX = "cli:"
+
+
+def is_operator(user: str) -> bool:
+    """Whether the id is that of an operator, whom Slack does not know."""
+    return user.startswith(OPERATOR_PREFIX)
+
+
+def operator(user: str) -> Person:
+    """Return a person who may ask, but not approve, because they may run the command line."""
+    return Person(id=user, team="", kind=Kind.OPERATOR)

@@ -60,8 +60,9 @@ class Policy:
 
 
 def may_request(policy: Policy, person: Person) -> NotAllowed | None:
-    """Return why `person` may not request a cancellation, or None."""
-    return None if person in policy.requesters else NotARequester(ask=policy.requesters)
+    """Return why `person` may not request a cancellation, or None; every operator may."""
+    may = person.kind is Kind.OPERATOR or person in policy.requesters
+    return None if may else NotARequester(ask=policy.requesters)
 
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
@@ -142,18 +143,20 @@ def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowe
 
 
 def check_enough_approvers(
-    policy: Policy, requester: str, members: frozenset[str]
+    policy: Policy, requester: str, members: frozenset[str] | None
 ) -> NotAllowed | None:
     """Return a refusal if there are fewer possible approvers than required approvals.
 
     Args:
         policy: the policy of the project.
         requester: the user id of the requester.
-        members: the user ids of all members of the approving groups.
+        members: the user ids of all members of the approving groups, or None if not known.
     """
     if policy.approvals == 0 or policy.approvers.everyone:
         return None
-    able = policy.approvers.users | members
+    if members is None and policy.approvers.groups:
+        return None
+    able = policy.approvers.users | (members or frozenset())
     if not policy.self_approval:
         able -= {requester}
     if len(able) < policy.approvals:

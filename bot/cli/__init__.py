@@ -6,6 +6,7 @@ import typer
 
 FAILED = 1
 WRONG_USAGE = 2  # or wrong settings
+WAITS_FOR_APPROVAL = 3
 INTERRUPTED = 130  # by Ctrl-C, as shells report it
 
 

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Annotated, TextIO, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from bot.cancellation.errors import RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
 from bot.cli import FAILED, WRONG_USAGE, fail
+from bot.cli.output import printable, write_table
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
@@ -30,10 +28,7 @@ DETAILS = (
     *("status", "code", "sentence", "error", "because"),
 )
 
-#: The width of a table that is not written to a terminal.
-TABLE_WIDTH = 200
-
-ACTOR_ID = re.compile(r"[UW][A-Z0-9]+")
+ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 T = TypeVar("T")
@@ -54,7 +49,9 @@ def show(
     context: typer.Context,
     since: Annotated[str, typer.Option(help="A day or a moment in ISO 8601.")] = "",
     request: Annotated[str, typer.Option(help="Only the request with this id.")] = "",
-    actor: Annotated[str, typer.Option(help="Only what this Slack user id did.")] = "",
+    actor: Annotated[
+        str, typer.Option(help="Only what this Slack user id, or cli:ACCOUNT, did.")
+    ] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
     how: Annotated[str, typer.Option("--format", help="table, jsonl or csv.")] = "table",
@@ -113,7 +110,10 @@ def check_filters(request: str, actor: str, event: str) -> None:
     if request and not REQUEST_ID.fullmatch(request):
         fail(f"{request!r} is not the id of a request: see the log or the record.", WRONG_USAGE)
     if actor and not ACTOR_ID.fullmatch(actor):
-        fail(f"{actor!r} is not a Slack user id, such as U012AB3CD.", WRONG_USAGE)
+        fail(
+            f"{actor!r} is not a Slack user id, such as U012AB3CD, nor cli: and an account.",
+            WRONG_USAGE,
+        )
 
 
 async def with_audit_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
@@ -155,14 +155,6 @@ async def write(events: Events, how: Format, out: TextIO) -> int:
     return await writers[how](events, out)
 
 
-def printable(text: str) -> str:
-    """Escape control and direction characters, which a terminal would obey.
-
-    The escapes are those of JSON, so an escaped JSON text keeps its meaning.
-    """
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
-
-
 async def _write_jsonl(events: Events, out: TextIO) -> int:
     ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
     damaged = 0
@@ -199,7 +191,7 @@ def _cell(value: object) -> object:
 
 
 async def _write_table(events: Events, out: TextIO) -> int:
-    table = Table("When (UTC)", "Event", "Request", "Who", "Details")
+    rows = []
     damaged = 0
     async for event in events():
         fields, is_damaged = readable_fields(event)
@@ -207,11 +199,9 @@ async def _write_table(events: Events, out: TextIO) -> int:
         when = str(fields["at"])[:19].replace("T", " ")
         details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
         cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
-        # As Text, because what people typed is not markup.
-        table.add_row(*(Text(printable(str(each))) for each in cells))
-    if not table.rows:
+        rows.append([str(each) for each in cells])
+    if rows:
+        write_table(("When (UTC)", "Event", "Request", "Who", "Details"), rows, out)
+    else:
         out.write("No event of the record matches.\n")
-        return 0
-    width = None if out.isatty() else TABLE_WIDTH
-    Console(file=out, width=width, soft_wrap=False).print(table)
     return damaged

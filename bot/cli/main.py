@@ -12,6 +12,8 @@ import typer
 
 from bot.app import serve
 from bot.cli import FAILED, WRONG_USAGE, audit, fail
+from bot.cli.cancel import cancel_job
+from bot.cli.jobs import list_jobs, show_job
 from bot.doctor.run import is_ok, run_checks, settings_results, write_json, write_lines
 from bot.log_config import configure_logging, redact
 from bot.settings import SettingsError, load_settings, warnings
@@ -26,11 +28,13 @@ app = typer.Typer(
     name="cancel-restore",
     help="Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are sentences, not boxes
 )
 app.add_typer(audit.app, name="audit")
+app.command("list", short_help="List the restore jobs that can be cancelled.")(list_jobs)
+app.command("show", short_help="Show one restore job.")(show_job)
+app.command("cancel", short_help="Cancel a restore job, without Slack.")(cancel_job)
 
 
 def print_version(*, requested: bool) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import UnknownProject
+from bot.cancellation.errors import RightsNotChecked, UnknownProject
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import Person
+from bot.cancellation.people import Person, is_operator, operator
 from bot.cancellation.policy import Judgement, Policy
 from bot.services.projects import Projects
 
@@ -18,10 +18,11 @@ class RightsCheck:
 
     Args:
         projects: the projects with their current policies.
-        resolve: reads people from Slack, never from an older cache.
+        resolve: reads people from Slack, never from an older cache. None at the command line, whose
+            operator may ask for each job, and so lets other people's requests run, too.
     """
 
-    def __init__(self, projects: Projects, resolve: ResolvePeople) -> None:
+    def __init__(self, projects: Projects, resolve: ResolvePeople | None) -> None:
         self._projects = projects
         self._resolve = resolve
 
@@ -41,7 +42,14 @@ class RightsCheck:
         groups = policy.requesters.groups
         if request.approvals:
             groups |= policy.approvers.groups
-        return await self._resolve({request.requester, *request.approved_by}, groups)
+        users = {request.requester, *request.approved_by}
+        if self._resolve is None:
+            if request.approvals:
+                raise RightsNotChecked("The command line does not ask Slack.")
+            return {request.requester: operator(request.requester)}
+        operators = {user: operator(user) for user in users if is_operator(user)}
+        in_slack = users - operators.keys()
+        return {**operators, **(await self._resolve(in_slack, groups) if in_slack else {})}
 
     def _policy(self, request: Request) -> Policy:
         if project := self._projects.find(request.ref.project_id):

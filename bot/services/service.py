@@ -45,7 +45,7 @@ class Submission:
         moved_because: why that is not the channel of the command, as a sentence.
         shown: the job as the dialog showed it.
         typed: the typed confirmation, where the policy requires it.
-        approver_members: the user ids of all members of the approving groups.
+        approver_members: the user ids of all members of the approving groups, or None if not known.
         request_id: the id for the request, where its dialog had one.
     """
 
@@ -59,7 +59,7 @@ class Submission:
     reason: str = ""
     typed: str = ""
     moved_because: str | None = None
-    approver_members: frozenset[str] = frozenset()
+    approver_members: frozenset[str] | None = frozenset()
     request_id: str | None = None
 
 

@@ -61,10 +61,16 @@ class SettingsError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    *,
+    needs_slack: bool = True,
+) -> Settings:
     """Read the settings from `environ` (by default `os.environ`) and `.env`.
 
     `.env` and a relative `BOT_PROJECTS_FILE` are in `folder`, by default the working directory.
+    Without `needs_slack`, Slack's variables may be missing.
 
     Raises:
         SettingsError: with every problem that was found.
@@ -73,7 +79,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     folder = folder or Path.cwd()
     given = read_environment(environ, folder, KNOWN_VARIABLES, problems)
     settings = read(Settings, given, problems)
-    slack = read_slack(given, problems)
+    slack = read_slack(given, problems) if needs_slack else read(SlackSettings, given, problems)
     atlas = read(AtlasSettings, given, problems)
     tracing = read_tracing(given, problems)
     audit_webhook = read_audit_webhook(given, problems)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.people import People
+from bot.cancellation.people import People, is_operator
 from bot.slack.blockkit import ELLIPSIS
 
 #: Control characters except newline, zero-width characters, and direction overrides.
@@ -101,7 +101,9 @@ def date(moment: datetime) -> str:
 
 
 def person(user: str | None) -> str:
-    """Mention a user; None is the bot."""
+    """Mention a user; None is the bot. Slack does not know an operator, such as `cli:alice`."""
+    if user and is_operator(user):
+        return one_line(user)
     return f"<@{user}>" if user else "the bot"
 
 

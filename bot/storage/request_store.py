@@ -52,6 +52,11 @@ class RequestStore(Store):
         """Find the open request for a job."""
         return await self._read(lambda uow: uow.get_or_none(request_queries.open_request_for(ref)))
 
+    async def newest_request_for(self, ref: JobRef) -> Request | None:
+        """Find the last request for a job, whether it has ended or not."""
+        newest = request_queries.newest_request_for(ref)
+        return await self._read(lambda uow: uow.get_or_none(newest))
+
     async def count_open(self) -> int:
         """Count the requests that have not ended."""
         count = request_queries.count_open_requests()

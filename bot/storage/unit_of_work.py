@@ -249,7 +249,12 @@ class UnitOfWork:
         detail: Mapping[str, Any] | None = None,
         recipient: str | None = None,
     ) -> None:
-        """Add one message for Slack to the outbox; `recipient` gets a direct message."""
+        """Add one message for Slack to the outbox; `recipient` gets a direct message.
+
+        A request without a channel has no card and no thread.
+        """
+        if not (request.channel or recipient):
+            return
         self._posts.append(
             self._message(request, kind, name, number, recipient=recipient)
             | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
@@ -259,6 +264,8 @@ class UnitOfWork:
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
         """Add a card update to the outbox, unless one is pending."""
+        if not request.channel:
+            return
         self._card_updates[request.id] = self._message(
             request, PostKind.EDIT, name, number, delay=delay
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bot.cancellation.lifecycle import State
+from bot.cancellation.people import is_operator
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
@@ -103,6 +104,8 @@ def next_action(
 def _elsewhere(post: Post) -> MoveCard | TellRequester | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
+        case RequestPost(request=request) if is_operator(request.requester):
+            return None  # whom no direct message reaches
         case RequestPost(kind=PostKind.REPLY):
             return TellRequester()
         case RequestPost(kind=PostKind.CARD, request=request):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.cancellation.people import People
+from bot.cancellation.people import People, is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack import announcement
@@ -72,10 +72,10 @@ class MessageBuilder:
         if post.kind is PostKind.DIRECT:
             content = card_replies.direct_message(post, self._links)
             return Message(channel=post.recipient or request.requester, content=content)
-        if post.kind is PostKind.REPLY and request.card is None:
-            return self.direct_reply(post)
         if request.card is None:
-            raise Undeliverable("there is no card to edit")
+            if post.kind is PostKind.EDIT or is_operator(request.requester):
+                raise Undeliverable("the request has no card")
+            return self.direct_reply(post)
         if post.kind is PostKind.EDIT:
             content = self._card(post)
             return Message(channel=request.card.channel, content=content, ts=request.card.ts)

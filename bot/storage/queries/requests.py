@@ -64,6 +64,12 @@ def open_request_for(ref: JobRef) -> Select[Any]:
     return select(requests).where(is_job(requests, ref), IS_OPEN)
 
 
+def newest_request_for(ref: JobRef) -> Select[Any]:
+    """Read the last request for a job, whether it has ended or not."""
+    newest = requests.c.created_at.desc()
+    return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
+
+
 _HAS_KEY = requests.c.key == bindparam("idempotency_key")
 _IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), IS_OPEN)
 

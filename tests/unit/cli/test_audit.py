@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli.audit import Format, printable, write
+from bot.cli.audit import Format, write
+from bot.cli.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

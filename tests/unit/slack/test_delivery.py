@@ -181,3 +181,11 @@ def test_unreachable_slack_does_not_end_an_announcement() -> None:
     post = samples.announcement(attempts=MAX_REFUSED_ATTEMPTS * 2)
 
     assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_refused_post_of_an_operator_becomes_no_direct_message(kind: PostKind) -> None:
+    about = samples.request(requester="cli:alice")
+    post = samples.post(EventName.CREATED, about, kind=kind)
+
+    assert isinstance(next_action(post, CannotPost("is_archived"), no_jitter), RetryLater)

@@ -71,6 +71,10 @@ def test_people_are_mentioned_by_group_and_user() -> None:
     assert mrkdwn.people(People()) == "nobody"
 
 
+def test_operator_is_named_without_a_mention() -> None:
+    assert mrkdwn.person("cli:a<lice") == "cli:a&lt;lice"
+
+
 def test_people_above_the_limit_are_counted() -> None:
     many = People(users=frozenset(f"U{number:03d}" for number in range(40)))
 

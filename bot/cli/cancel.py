@@ -1,0 +1,240 @@
+"""`cancel-restore cancel`: cancels a restore job through the service of Slack, without Slack."""
+
+import asyncio
+import sys
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from bot.atlas import AtlasError, JobRef, RestoreJob
+from bot.cancellation.errors import CancellationError, JobAlreadyRequested, LedgerError
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail
+from bot.cli.jobs import (
+    READ_TIMEOUT,
+    FormatOption,
+    Target,
+    TargetArgument,
+    details,
+    job_fields,
+    read_job,
+)
+from bot.cli.output import format_of, write_fields
+from bot.cli.progress import Progress
+from bot.cli.services import current_operator, load_atlas_settings, open_services
+from bot.services.projects import Project
+from bot.services.service import Submission
+from bot.settings import Settings
+from bot.slack.dialog.views import why_not_cancellable
+from bot.startup_checks import StartError, migrate
+from bot.storage.audit_log import AuditLog
+from bot.wiring import CoreServices
+
+#: Seconds between two reads of the request.
+POLL_INTERVAL = 0.3
+
+#: Seconds to wait for a bot that carries out what was approved in Slack.
+BOT_TIMEOUT = 60.0
+
+ENDED_BY_ITSELF = (
+    "The restore job reads cancelled and failed, and no DELETE of this bot is on record: it ended "
+    "by itself or by Atlas. No copy comes of it."
+)
+GO_ON = "Call the same command again: it goes on with this request, or says who does."
+
+
+def cancel_job(
+    target: TargetArgument,
+    reason: Annotated[str, typer.Option(help="Why; it is shown and recorded.")] = "",
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
+    how: FormatOption = "",
+) -> None:
+    r"""Cancel a restore job with the checks and the record of Slack; Slack is not needed.
+
+    It may be interrupted at any moment and called again: it goes on with the same request.
+    Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings, 3 waits for approval.
+
+    \b
+    Examples:
+    cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "started by mistake"
+    cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
+    """
+    job = Target.parse(target)
+    progress = Progress(format_of(how), sys.stdout)
+    if not yes and not sys.stdin.isatty():
+        fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
+    settings = load_atlas_settings()
+    # Outside of `run`, so that Ctrl-C works while the terminal is read.
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            command = runner.run(_open(stack, settings, job, progress))
+            if not yes:
+                command.confirm()
+            code = runner.run(command.cancel(reason.replace("\0", "")))
+        except KeyboardInterrupt:
+            typer.echo(progress.interrupted(GO_ON), err=True)
+            code = INTERRUPTED
+        except (CancellationError, StartError) as error:
+            again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
+            fail(f"{error}{again}")
+        finally:
+            runner.run(stack.aclose())
+    raise typer.Exit(code)
+
+
+async def _open(
+    stack: AsyncExitStack, settings: Settings, target: Target, progress: Progress
+) -> "CancelCommand":
+    await migrate(settings.database_url.get_secret_value())
+    services = await stack.enter_async_context(open_services(settings))
+    await services.clock.set()
+    project, ref, job = await read_job(services, target)
+    earlier = await services.requests.open_request_for(ref)
+    progress.fields = job_fields(project, ref, job, earlier)
+    watched = {each.id: each.watch_channel for each in settings.projects}
+    channel = project.policy.audit_channel or watched.get(project.id) or ""
+    return CancelCommand(
+        services=services,
+        project=project,
+        ref=ref,
+        job=job,
+        earlier=earlier,
+        channel=channel,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelCommand:
+    """One call of the command.
+
+    Attributes:
+        ref: the job.
+        job: the job as Atlas has it.
+        earlier: the open request for it, of an earlier call or of another person.
+        channel: the channel of the card; empty where no setting names one.
+    """
+
+    services: CoreServices
+    project: Project
+    ref: JobRef
+    job: RestoreJob
+    earlier: Request | None
+    channel: str
+    progress: Progress
+
+    def confirm(self) -> None:
+        """Ask for the name of the cluster; another name ends the command."""
+        if self.earlier or not self.job.can_be_cancelled:
+            return
+        write_fields(details(self.progress.fields, self.job), sys.stderr)
+        name = self.ref.cluster_name
+        typed = typer.prompt(f"Type the cluster's name, {name}, to cancel the job", err=True)
+        if typed.strip() != name:
+            fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
+
+    async def cancel(self, reason: str) -> int:
+        """Cancel the job, or join the open request for it; return the exit code."""
+        if self.earlier:
+            return await self._join(self.earlier)
+        if not self.job.can_be_cancelled:
+            return await self._report_ended()
+        try:
+            request = await self.services.cancellation.submit(self._submission(reason))
+        except JobAlreadyRequested as error:
+            return await self._join(error.request)
+        return await self._follow(request)
+
+    def _submission(self, reason: str) -> Submission:
+        return Submission(
+            key=f"cli:{uuid.uuid4().hex}",
+            person=current_operator(),
+            ref=self.ref,
+            project_name=self.project.name,
+            asked_in=self.channel,
+            channel=self.channel,
+            shown=JobFingerprint.of(self.job),
+            reason=reason,
+            typed=self.ref.cluster_name,
+            approver_members=None,
+        )
+
+    async def _join(self, request: Request) -> int:
+        when = request.created_at.isoformat(sep=" ", timespec="seconds")
+        self.progress.note(f"{request.requester} asked for this already, {when}.", request)
+        return await self._follow(request)
+
+    async def _report_ended(self) -> int:
+        """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
+        earlier = await self.services.requests.newest_request_for(self.ref)
+        code = exit_code(earlier, self.job)
+        if code and self.job.cancelled:
+            fail(ENDED_BY_ITSELF)
+        if code:
+            fail(why_not_cancellable(self.job))
+        self.progress.note("The job is cancelled already: nothing was sent.")
+        return code
+
+    async def _follow(self, request: Request) -> int:
+        """Show each step of a request until it ends or waits for approval; run it if it is free."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + BOT_TIMEOUT
+        with self.progress.waiting():
+            while True:
+                request = await self.services.requests.get(request.id)
+                await self._show_steps(request)
+                if request.state is State.AWAITING:
+                    return self._awaiting(request)
+                if request.state.ended:
+                    return await self._outcome(request)
+                if not request.approvals:
+                    self.services.runner.start(request.id)
+                elif request.state is State.APPROVED and clock() > deadline:
+                    fail(NO_BOT.format(request=request.id))
+                await asyncio.sleep(POLL_INTERVAL)
+
+    async def _show_steps(self, request: Request) -> None:
+        async for event in AuditLog(self.services.database).events(request=request.id):
+            self.progress.step(event, request)
+
+    def _awaiting(self, request: Request) -> int:
+        where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
+        missing = f"Request {request.id} waits for {request.approvals_missing} approval(s)"
+        self.progress.note(f"{missing}: {where.format(request=request.id)}.", request)
+        return WAITS_FOR_APPROVAL
+
+    async def _outcome(self, request: Request) -> int:
+        """Return the exit code; a job may read cancelled although the request did not do it."""
+        job = self.job
+        if request.state is not State.CANCELLED:
+            try:
+                job = await self.project.atlas.restore_job(self.ref, timeout=READ_TIMEOUT)
+            except AtlasError:
+                return FAILED
+        return exit_code(request, job)
+
+
+NO_CARD = (
+    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
+    "approver types /cancel-restore approve {request} in Slack"
+)
+NO_BOT = (
+    "Request {request} was approved in Slack, and no running bot carries it out. The command line "
+    "cannot check approvals: start the bot."
+)
+
+
+def exit_code(request: Request | None, job: RestoreJob) -> int:
+    """Return 0 if Atlas reads cancelled, else 1 (pure).
+
+    A job that reads cancelled and failed ended otherwise, unless a DELETE of the request was sent.
+    """
+    if request and request.state is State.CANCELLED:
+        return 0
+    was_sent = request is not None and request.sent.may_have_taken_effect
+    return 0 if job.cancelled and (was_sent or not job.failed) else FAILED

@@ -1,0 +1,263 @@
+"""`cancel-restore list` and `show`: restore jobs as Atlas has them, without Slack."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from bot.atlas import AtlasError, InvalidName, JobRef, RestoreJob, created_at
+from bot.atlas.models import cluster_name, object_id
+from bot.cancellation.errors import CancellationError
+from bot.cancellation.lifecycle import Request
+from bot.cli import WRONG_USAGE, fail
+from bot.cli.audit import missing_file
+from bot.cli.output import Format, format_of, write_fields, write_json, write_table
+from bot.cli.services import load_atlas_settings, open_services
+from bot.services.projects import Project, Projects
+from bot.services.search_results import Unavailable
+from bot.settings import Settings
+from bot.slack.dialog.views import why_not_cancellable
+from bot.slack.mrkdwn import DELIVERY_TYPES
+from bot.wiring import CoreServices
+
+#: Seconds for one read of Atlas.
+READ_TIMEOUT = 20.0
+
+#: The columns of the list, and the fields that they show.
+COLUMNS = {
+    "Project": "project",
+    "Cluster": "cluster",
+    "Restore job": "job",
+    "State": "state",
+    "Started": "started",
+    "By": "by",
+    "Link expected": "link_expected",
+    "Snapshot": "snapshot",
+    "Request": "request",
+}
+
+#: The fields that are times.
+TIMES = frozenset({"snapshot", "started", "link_expected"})
+
+TargetArgument = Annotated[
+    list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
+]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="table or json; by default json where no terminal reads.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The job that the arguments name; the project by its name or id, if given."""
+
+    project: str | None
+    cluster: str
+    job_id: str
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> "Target":
+        """Parse `[PROJECT] CLUSTER JOB_ID`; anything else ends the command."""
+        if len(words) not in {2, 3}:
+            example = "prod-eu 5b622f7087d9d6039fafe03f"
+            fail(f"Name the cluster and the restore job, such as: {example}.", WRONG_USAGE)
+        try:
+            cluster, job_id = cluster_name(words[-2]), object_id(words[-1], "restore job id")
+        except InvalidName as error:
+            fail(str(error), WRONG_USAGE)
+        return cls(project=words[0] if len(words) == 3 else None, cluster=cluster, job_id=job_id)  # noqa: PLR2004 - three words
+
+
+def list_jobs(
+    cluster: Annotated[str, typer.Argument(help="Only jobs of this cluster.")] = "",
+    project: Annotated[str, typer.Option(help="Only jobs of this project.")] = "",
+    *,
+    how: FormatOption = "",
+) -> None:
+    r"""List the restore jobs that can be cancelled, from Atlas itself; Slack is not needed.
+
+    \b
+    Examples:
+    cancel-restore list
+    cancel-restore list prod-eu --project shop-prod
+    cancel-restore list --format json | jq -r .job
+    """
+    form = format_of(how)
+    try:
+        name = cluster_name(cluster) if cluster else None
+    except InvalidName as error:
+        fail(str(error), WRONG_USAGE)
+    asyncio.run(_list(load_atlas_settings(), name, project, form))
+
+
+def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
+    r"""Show one restore job, from Atlas itself, as the dialog shows it; Slack is not needed.
+
+    \b
+    Examples:
+    cancel-restore show prod-eu 5b622f7087d9d6039fafe03f
+    cancel-restore show shop-prod prod-eu 5b622f7087d9d6039fafe03f
+    """
+    form = format_of(how)
+    asyncio.run(_show(load_atlas_settings(), Target.parse(target), form))
+
+
+async def _list(settings: Settings, cluster: str | None, project: str, form: Format) -> None:
+    async with open_services(settings) as services:
+        projects = [find_project(services.projects, project)] if project else services.projects.all
+        listing = await services.cancellation.finder.listing(projects, cluster=cluster)
+        if cluster and not (listing.jobs or listing.unavailable):
+            await _require_cluster(services, projects, cluster)
+        found = [
+            job_fields(
+                each.place.project,
+                each.ref,
+                each.job,
+                await open_request(services, settings, each.ref),
+            )
+            for each in listing.jobs
+        ]
+    _write_list(found, form, complete=not listing.unavailable)
+    if listing.unavailable:
+        fail("\n".join(map(_unread, listing.unavailable)))
+
+
+def _write_list(found: Sequence[dict[str, Any]], form: Format, *, complete: bool) -> None:
+    if form is Format.JSON:
+        for fields in found:
+            write_json(fields, sys.stdout)
+    elif found:
+        columns = {
+            header: name
+            for header, name in COLUMNS.items()
+            if any(fields[name] for fields in found)
+        }
+        rows = ([in_words(fields, name) for name in columns.values()] for fields in found)
+        write_table(list(columns), rows, sys.stdout)
+    elif complete:
+        typer.echo("There is no restore job that can be cancelled.")
+
+
+def _unread(part: Unavailable) -> str:
+    where = f"{part.cluster} in {part.project}" if part.cluster else part.project
+    return f"{where} could not be read: {part.reason}"
+
+
+async def _require_cluster(
+    services: CoreServices, projects: Sequence[Project], cluster: str
+) -> None:
+    """End the command if no project has the cluster."""
+    finder = services.cancellation.finder
+    for project in projects:
+        if cluster in await finder.clusters(project.id, timeout=READ_TIMEOUT):  # cached
+            return
+    names = ", ".join(project.name for project in projects)
+    fail(f"There is no cluster {cluster} in {names}: check its name.")
+
+
+async def _show(settings: Settings, target: Target, form: Format) -> None:
+    async with open_services(settings) as services:
+        project, ref, job = await read_job(services, target)
+        request = await open_request(services, settings, ref)
+    fields = job_fields(project, ref, job, request)
+    if form is Format.JSON:
+        write_json(fields, sys.stdout)
+        return
+    write_fields(details(fields, job), sys.stdout)
+    if not job.can_be_cancelled:
+        typer.echo(why_not_cancellable(job))
+
+
+def details(fields: dict[str, Any], job: RestoreJob) -> list[tuple[str, str]]:
+    """Return the labels and values of one job, as the dialog shows them."""
+    kind = DELIVERY_TYPES.get(str(job.delivery_type), str(job.delivery_type))
+    facts = [
+        ("Project", fields["project"]),
+        ("Cluster", fields["cluster"]),
+        ("Restore job", fields["job"]),
+        ("Type", kind),
+        ("State", job.state.sentence),
+        ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
+        ("Started", in_words(fields, "started")),
+        ("By", fields["by"] or "not known"),
+        ("Link expected", in_words(fields, "link_expected")),
+        ("Open request", in_words(fields, "request")),
+    ]
+    return [(label, value) for label, value in facts if value]
+
+
+def find_project(projects: Projects, name: str) -> Project:
+    """Find a project by its name or id; an unknown one ends the command."""
+    found = projects.find(name)
+    if found is None:
+        known = ", ".join(project.name for project in projects.all)
+        fail(f"There is no project {name!r}; there are: {known}.", WRONG_USAGE)
+    return found
+
+
+async def read_job(services: CoreServices, target: Target) -> tuple[Project, JobRef, RestoreJob]:
+    """Read the job from Atlas; without a project, all that the bot knows are searched."""
+    project = (
+        find_project(services.projects, target.project)
+        if target.project
+        else services.projects.only or await _search(services, target)
+    )
+    ref = JobRef(project_id=project.id, cluster_name=target.cluster, job_id=target.job_id)
+    try:
+        return project, ref, await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
+    except AtlasError as error:
+        fail(str(error))
+
+
+async def _search(services: CoreServices, target: Target) -> Project:
+    """Find the project that has the job."""
+    search = await services.cancellation.finder.search(
+        target.job_id, services.projects.all, cluster=target.cluster
+    )
+    if search.found is None:
+        where = f"in a cluster {target.cluster} of {len(services.projects.all)} projects"
+        missing = f"Restore job {target.job_id} was not found {where}: check both."
+        fail("\n".join([missing, *map(_unread, search.unavailable)]))
+    return search.found.project
+
+
+async def open_request(services: CoreServices, settings: Settings, ref: JobRef) -> Request | None:
+    """Return the open request for a job; without a database there is none."""
+    if missing_file(settings.database_url.get_secret_value()):
+        return None  # reading must not create it
+    try:
+        return await services.requests.open_request_for(ref)
+    except CancellationError:
+        return None
+
+
+def job_fields(
+    project: Project, ref: JobRef, job: RestoreJob, request: Request | None
+) -> dict[str, Any]:
+    """Return the fields of a job under the names of the JSON output; None is not known."""
+    return {
+        "project": project.name,
+        "cluster": ref.cluster_name,
+        "job": ref.job_id,
+        "type": str(job.delivery_type),
+        "snapshot": iso(job.snapshot_time),
+        "started": iso(created_at(ref.job_id)),
+        "by": None,
+        "link_expected": None,
+        "state": job.state.value,
+        "request": request.id if request else None,
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
+
+
+def in_words(fields: dict[str, Any], name: str) -> str:
+    """Return a field for people; empty when it is not known."""
+    text = str(fields[name] or "")
+    return text.replace("T", " ").replace("+00:00", " UTC") if name in TIMES else text

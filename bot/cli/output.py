@@ -1,0 +1,77 @@
+"""Writes results: JSON lines for programs, and tables that fit the terminal or become lines."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bot.cli import WRONG_USAGE, fail
+
+#: A width that no table reaches, to measure how wide it is.
+UNLIMITED = 10_000
+
+
+class Format(StrEnum):
+    """The formats of restore jobs."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def format_of(how: str, out: TextIO | None = None) -> Format:
+    """Parse `--format`; without it, text on a terminal and JSON lines elsewhere."""
+    if not how:
+        return Format.TABLE if (out or sys.stdout).isatty() else Format.JSON
+    if how not in set(Format):
+        fail(f"There is no format {how!r}; there are: {', '.join(Format)}.", WRONG_USAGE)
+    return Format(how)
+
+
+def printable(text: str) -> str:
+    """Escape control and direction characters, which a terminal would obey.
+
+    The escapes are those of JSON, so an escaped JSON text keeps its meaning.
+    """
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def write_json(fields: Mapping[str, Any], out: TextIO) -> None:
+    """Write one JSON object as a line, at once."""
+    ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
+    out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
+    out.flush()
+
+
+def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
+    """Write a table, one line for each row; a terminal that is narrower gets lines of fields."""
+    table = Table(*headers)
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]  # not markup
+    for row in cells:
+        table.add_row(*row)
+    console = Console(file=out)
+    width = console.measure(table, options=console.options.update(width=UNLIMITED)).maximum
+    if not out.isatty() or width <= console.width:
+        Console(file=out, width=width).print(table)
+        return
+    for row in cells:
+        console.print(_grid(zip(headers, row, strict=True)), "")
+
+
+def write_fields(fields: Iterable[tuple[str, str]], out: TextIO) -> None:
+    """Write labels and values, a line each; long values go on below themselves."""
+    shown = ((label, Text(printable(value))) for label, value in fields)
+    Console(file=out, width=None if out.isatty() else UNLIMITED).print(_grid(shown))
+
+
+def _grid(fields: Iterable[tuple[str, Text]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for label, value in fields:
+        grid.add_row(label, value)
+    return grid

@@ -1,0 +1,176 @@
+"""`cancel-restore cancel` as a process: Slack is down, a click comes at once, it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bot.app import Bot
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.slack import FakeSlackServer
+from bot.sandbox.slack import Fault as SlackFault
+from bot.settings import load_settings
+from tests.acceptance.approvals.actions import APPROVE
+from tests.acceptance.environment import (
+    LIVE,
+    RUNNING,
+    BotEnvironment,
+    environment,
+    is_card,
+    open_environment,
+    state_of,
+)
+from tests.support.process import Ran, run_command, surroundings
+from tests.support.timings import SHORT_TIMINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPS = "C0OPS00001"
+YES = ("--reason", "started by mistake", "--yes")
+
+#: The DELETE cancels the job, and its answer never comes.
+NO_ANSWER = Fault(kind=Kind.HANG_AFTER, method="DELETE")
+
+
+def settings_of(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
+    return environment(slack, atlas, folder) | {"BOT_WATCH_CHANNEL": OPS}
+
+
+def without_slack(environ: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith("SLACK_")}
+
+
+def lines(ran: Ran) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+async def start(environ: dict[str, str], *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "bot", *arguments),
+        env={**surroundings(), **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
+    async with asyncio.timeout(20):
+        while job not in atlas.world.cancellations:  # noqa: ASYNC110 - the fake tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
+    tmp_path: Path,
+) -> None:
+    cluster, job = RUNNING
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = settings_of(slack, atlas, tmp_path)
+        slack.faults.add("*", SlackFault(kind="status"), times=10_000)
+        bot = Bot(load_settings(environ, tmp_path), timings=SHORT_TIMINGS)
+        starting = asyncio.create_task(bot.start())
+        try:
+            ran = await run_command("cancel", cluster, job, *YES, **without_slack(environ))
+            slack.faults.clear()
+            await starting
+            env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=tmp_path)
+            ending = await env.ends(job)
+            await asyncio.sleep(1)
+        finally:
+            starting.cancel()
+            await bot.stop()
+        cards = [m for m in slack.state.messages("ops") if is_card(m) and job in str(m["blocks"])]
+
+    assert (ran.code, ran.err) == (0, "")
+    assert [line["state"] for line in lines(ran)][-1] == ending.state == "cancelled"
+    assert len(atlas.recorder.deletes(job)) == len(cards) == 1
+    assert "cli:" in ending.card
+    assert "<@cli:" not in str(cards)
+
+
+async def test_command_and_click_at_once_send_one_delete(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with open_environment(tmp_path) as env:
+        view = await env.looks_up(RUNNING)
+        environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
+        read = asyncio.Event()
+        env.atlas.recorder.subscribe(lambda call: read.set() if job in call.path else None)
+        command = asyncio.create_task(run_command("cancel", cluster, job, *YES, **environ))
+        await asyncio.wait_for(read.wait(), 20)
+        await env.slack.people.submits("rina", view, {"reason": "also I"})
+        ran = await command
+        await env.slack.until(lambda: state_of(env.card(job) or {}) == "cancelled")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert len(env.atlas.recorder.deletes(job)) == 1
+
+
+async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with open_environment(tmp_path) as env:
+        environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
+        await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=4))
+        ran = await run_command("cancel", cluster, job, *YES, **environ)
+
+    assert ran.code == 0
+    assert "U0RINA0001 asked for this already" in lines(ran)[0]["sentence"]
+    assert len(env.atlas.recorder.deletes(job)) == 1
+
+
+async def test_killed_command_called_again_goes_on_with_the_same_request(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path))
+        atlas.faults.add(NO_ANSWER)
+        killed = await start(environ, "cancel", cluster, job, *YES)
+        await until_cancelled_in_atlas(atlas, job)
+        killed.kill()
+        out, _ = await killed.communicate()
+        ran = await asyncio.wait_for(run_command("cancel", cluster, job, *YES, **environ), 45)
+
+    before = json.loads(out.splitlines()[0])
+    assert (ran.code, ran.err) == (0, "")
+    assert {line["request"] for line in lines(ran)} == {before["request"]}
+    assert lines(ran)[-1]["state"] == "cancelled"
+    assert len(atlas.recorder.deletes(job)) == 1
+
+
+async def test_interrupted_command_says_what_goes_on(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path))
+        atlas.faults.add(NO_ANSWER)
+        command = await start(environ, "cancel", cluster, job, *YES)
+        await until_cancelled_in_atlas(atlas, job)
+        os.kill(command.pid, signal.SIGINT)
+        out, err = await asyncio.wait_for(command.communicate(), 20)
+
+    request = json.loads(out.splitlines()[0])["request"]
+    assert command.returncode == 130
+    assert f"Request {request} is recorded" in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) -> None:
+    cluster, job = LIVE
+    policy = {"BOT_APPROVALS": "1", "BOT_AUDIT_CHANNEL": OPS}
+    async with open_environment(tmp_path, {**policy}) as env:
+        environ = without_slack(settings_of(env.slack, env.atlas, tmp_path)) | policy
+        waits = await run_command("cancel", cluster, job, *YES, **environ)
+        card = await env.slack.until(lambda: env.card(job))
+        assert card
+        await env.slack.people.clicks("ada", card, APPROVE)
+        ending = await env.ends(job)
+        again = await run_command("cancel", cluster, job, *YES, **environ)
+
+    assert (waits.code, again.code) == (3, 0)
+    assert lines(waits)[-1]["request"] in str(card)
+    assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
+    assert ending.state == "cancelled"
+    assert len(env.atlas.recorder.deletes(job)) == 1

@@ -1,0 +1,93 @@
+"""Tables, fields and JSON lines: on terminals of any width, in pipes, and without colour."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+import typer
+
+from bot.cli.output import Format, format_of, write_fields, write_json, write_table
+
+HEADERS = ("Cluster", "Restore job")
+ROWS = [("prod-eu", "65f0a1c2d3e4f5a6b7c80101"), ("[red]x[/red]", "a\x1b[2Jb")]
+
+
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def written(columns: str, monkeypatch: pytest.MonkeyPatch, out: io.StringIO) -> str:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    write_table(HEADERS, ROWS, out)
+    return STYLE.sub("", out.getvalue()) if out.isatty() else out.getvalue()
+
+
+def test_table_that_fits_has_a_line_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written("80", monkeypatch, Terminal())
+
+    assert len(text.splitlines()) == len(ROWS) + 4
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_narrow_terminal_gets_fields_that_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written("40", monkeypatch, Terminal())
+
+    assert text.splitlines()[0].split() == ["Cluster", "prod-eu"]
+    assert text.splitlines()[1].split() == ["Restore", "job", "65f0a1c2d3e4f5a6b7c80101"]
+    assert "…" not in text
+
+
+def test_pipe_gets_whole_rows_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written("20", monkeypatch, io.StringIO())
+
+    assert any("prod-eu" in line and ROWS[0][1] in line for line in text.splitlines())
+
+
+def test_typed_text_is_neither_markup_nor_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written("80", monkeypatch, io.StringIO())
+
+    assert "[red]x[/red]" in text
+    assert "\x1b" not in text
+    assert "a\\u001b[2Jb" in text
+
+
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_no_color_writes_no_colour(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", columns)
+    out = Terminal()
+    write_table(HEADERS, ROWS, out)
+    write_fields([("State", "The job is running.")], out)
+
+    assert "\x1b[3" not in out.getvalue()
+
+
+def test_json_is_one_line_and_escapes_control_characters() -> None:
+    out = io.StringIO()
+    write_json({"cluster": "prod-eu", "by": None, "sentence": "a\x1bb"}, out)
+
+    assert json.loads(out.getvalue()) == {"cluster": "prod-eu", "by": None, "sentence": "a\x1bb"}
+    assert out.getvalue().count("\n") == 1
+    assert "\x1b" not in out.getvalue()
+
+
+def test_format_is_json_unless_a_terminal_reads() -> None:
+    assert format_of("", io.StringIO()) is Format.JSON
+    assert format_of("", Terminal()) is Format.TABLE
+    assert format_of("table", io.StringIO()) is Format.TABLE
+
+
+def test_unknown_format_ends_the_command_with_2() -> None:
+    with pytest.raises(typer.Exit) as error:
+        format_of("yaml")
+
+    assert error.value.exit_code == 2

@@ -1,0 +1,62 @@
+"""The check of rights for operators: their right is the machine's, and Slack is not asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.lifecycle import Approval
+from bot.cancellation.people import People, Person, operator
+from bot.cancellation.policy import Policy, may_decide, may_request
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
+from tests.support.domain import ADA, NOON, PROJECT_ID, RINA, a_request, resolve_members
+from tests.support.fake_atlas import FakeAtlas
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from bot.services.rights import ResolvePeople
+
+ALICE = operator("cli:alice")
+NAMED = Policy(requesters=People(users=frozenset({ADA.id})))
+
+
+def rights(resolve: ResolvePeople | None, policy: Policy = NAMED) -> RightsCheck:
+    shop = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=FakeAtlas({}))
+    return RightsCheck(Projects([shop]), resolve)
+
+
+async def unreachable(_users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+    raise RightsNotChecked("Slack did not answer.")
+
+
+def test_operator_may_ask_but_not_approve() -> None:
+    assert may_request(NAMED, ALICE) is None
+    assert may_decide(Policy(), RINA.id, ALICE) is not None
+
+
+async def test_operators_request_needs_no_answer_of_slack() -> None:
+    judgement = await rights(unreachable).judge(a_request(requester=ALICE.id))
+
+    assert judgement.allows_delete
+
+
+async def test_approvals_of_an_operators_request_are_judged_by_slack() -> None:
+    request = a_request(
+        requester=ALICE.id, approvals_needed=1, approvals=(Approval(user=RINA.id, at=NOON),)
+    )
+
+    assert (await rights(resolve_members, Policy(approvals=1)).judge(request)).allows_delete
+    with pytest.raises(RightsNotChecked):
+        await rights(unreachable, Policy(approvals=1)).judge(request)
+
+
+async def test_command_line_runs_requests_of_others_unless_they_have_approvals() -> None:
+    approved = a_request(approvals=(Approval(user=RINA.id, at=NOON),))
+
+    assert (await rights(None).judge(a_request())).allows_delete
+    with pytest.raises(RightsNotChecked):
+        await rights(None).judge(approved)
