@@ -1,5 +1,6 @@
 """Sends private replies: by response_url, else as ephemeral message, else as direct message."""
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,15 @@ from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
 from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import channel_of
+from bot.slack.plain_text import send_simplified, simplify
 
 log = structlog.get_logger(__name__)
 
 OK = 200
+BAD_REQUEST = 400
+
+#: In the body of a refusal with status 200.
+NOT_OK = re.compile(r'"ok"\s*:\s*false')
 
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
@@ -84,20 +90,26 @@ class PrivateReply:
         webhook = AsyncWebhookClient(
             url, session=self._client.session, timeout=TIMEOUT, retry_handlers=[]
         )
-        try:
-            answer = await webhook.send_dict(message | {"replace_original": False})
-        except CALL_ERRORS as error:
-            log.warning("response_url failed", error=translate_error(error).sentence)
-            return False
-        # A refusal is only a status; the SDK raises no exception for it.
-        if answer.status_code != OK:
+        content: Mapping[str, Any] | None = message
+        while content:
+            try:
+                answer = await webhook.send_dict({**content, "replace_original": False})
+            except CALL_ERRORS as error:
+                log.warning("response_url failed", error=translate_error(error).sentence)
+                return False
+            # A refusal is only a status or a body; the SDK raises no exception for it.
+            if answer.status_code == OK and not NOT_OK.search(answer.body):
+                return True
             log.warning("response_url refused", status=answer.status_code)
-        return bool(answer.status_code == OK)
+            is_content = answer.status_code in {OK, BAD_REQUEST}
+            content = simplify(content, "") if is_content else None
+        return False
 
     async def _post_ephemeral(self, channel: str, user: str, message: dict[str, Any]) -> bool:
         try:
-            await self._client.chat_postEphemeral(
-                channel=channel, user=user, text=message["text"], blocks=message["blocks"]
+            await send_simplified(
+                lambda parts: self._client.chat_postEphemeral(channel=channel, user=user, **parts),
+                content_of(message),
             )
         except CALL_ERRORS as error:
             log.warning("chat.postEphemeral failed", error=translate_error(error).sentence)
@@ -106,9 +118,15 @@ class PrivateReply:
 
     async def _post_direct(self, user: str, message: dict[str, Any]) -> None:
         try:
-            await self._client.chat_postMessage(
-                channel=user, text=message["text"], blocks=message["blocks"]
+            await send_simplified(
+                lambda parts: self._client.chat_postMessage(channel=user, **parts),
+                content_of(message),
             )
         except CALL_ERRORS as error:
             why = translate_error(error).sentence
             log.warning("private reply failed", user=user, error=why)
+
+
+def content_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a message that do not belong to the response_url."""
+    return {name: message[name] for name in ("text", "blocks")}

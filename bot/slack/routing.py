@@ -11,9 +11,10 @@ from bot.atlas import InvalidName, JobRef
 from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
 from bot.slack import mrkdwn
+from bot.slack.card.decisions import Decisions
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
-from bot.slack.command.grammar import ShowHistory, ShowList
+from bot.slack.command.grammar import Decide, ShowHistory, ShowList
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
 from bot.slack.dialog.metadata import JobTarget
@@ -35,8 +36,12 @@ class ProjectText:
 
 #: A string is the text of a private reply (trusted mrkdwn).
 Route: TypeAlias = (
-    JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | ProjectText | str
+    JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | Decide | ProjectText | str
 )
+
+
+#: The names of routes in the log.
+ROUTES = {PickerQuery: "picker", ShowList: "list", ShowHistory: "history"}
 
 
 def route(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -51,7 +56,7 @@ def route(command: grammar.Command, channel: str, projects: Projects, typed: str
             return SearchQuery(job_id=job_id, projects=projects.all, asked_in=channel)
         case grammar.OpenPicker():
             return _route_picker(command, channel, projects)
-        case ShowList() | ShowHistory():
+        case ShowList() | ShowHistory() | Decide():
             return command
         case grammar.Help():
             return ProjectText(command_views.help_text)
@@ -114,12 +119,10 @@ def log_fields(to: Route) -> dict[str, str]:
             return {"route": "job", "cluster": ref.cluster_name, "job": ref.job_id}
         case SearchQuery(job_id=job_id):
             return {"route": "search", "job": job_id}
-        case PickerQuery():
-            return {"route": "picker"}
-        case ShowList():
-            return {"route": "list"}
-        case ShowHistory():
-            return {"route": "history"}
+        case PickerQuery() | ShowList() | ShowHistory():
+            return {"route": ROUTES[type(to)]}
+        case Decide(verb, request_id):
+            return {"route": verb, "decides": request_id}
         case ProjectText() | str():
             return {"route": "text"}
 
@@ -138,15 +141,17 @@ def _work(deps: Dependencies, to: Route, body: Mapping[str, Any]) -> Coroutine[A
             return Lists(deps).show_jobs(cluster, actor, reply_to)
         case ShowHistory(count):
             return Lists(deps).show_history(count, actor, reply_to)
-        case ProjectText() | str():
-            return _send(deps, to, actor, reply_to)
+        case Decide() | ProjectText() | str():
+            return _answer(deps, to, actor, reply_to)
 
 
-async def _send(
-    deps: Dependencies, to: ProjectText | str, actor: Actor, reply_to: ReplyTarget
+async def _answer(
+    deps: Dependencies, to: Decide | ProjectText | str, actor: Actor, reply_to: ReplyTarget
 ) -> None:
     """Send a private reply; Slack says which projects the person may see."""
-    if isinstance(to, ProjectText):
+    if isinstance(to, Decide):
+        to = await Decisions(deps).answer(to, actor)
+    elif isinstance(to, ProjectText):
         projects = await deps.directory.visible_projects(actor, deps.service.projects.all)
         to = to.build([project.name for project in projects])
     await deps.replies.send_text(reply_to, to)

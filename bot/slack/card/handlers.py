@@ -10,10 +10,9 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import Kind, Person
-from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.card import views as card_views
+from bot.slack.card.decisions import Decisions
 from bot.slack.client import Identity
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
@@ -25,21 +24,22 @@ from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
 from bot.tasks import run_until_deadline
 
-Decision = Callable[["Click"], Coroutine[Any, Any, Request]]
+#: A decision about a request by its id.
+Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    actions = CardActions(deps)
+    decisions = Decisions(deps)
     for action_id, decision in {
-        ids.APPROVE: actions.approve,
-        ids.WITHDRAW: actions.withdraw,
-        ids.RETRY: actions.retry,
+        ids.APPROVE: decisions.approve,
+        ids.WITHDRAW: decisions.withdraw,
+        ids.RETRY: decisions.retry,
     }.items():
         _register_decision(app, deps, action_id, decision)
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        actions.ask_reason(read_click(body, deps.identity))
+        CardActions(deps).ask_reason(read_click(body, deps.identity))
 
     app.action(ids.DENY)(deny)
 
@@ -93,35 +93,15 @@ def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
 
 
 class CardActions:
-    """The decisions; each click ends in an updated card or in a private reply."""
+    """The clicks; each ends in an updated card or in a private reply."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
 
-    async def approve(self, click: Click) -> Request:
-        policy = await self._policy(click)
-        person = await self._deps.directory.acting_person(click.actor, policy.approvers)
-        return await self._deps.service.approve(click.request_id, person)
-
-    async def retry(self, click: Click) -> Request:
-        policy = await self._policy(click)
-        person = await self._deps.directory.acting_person(click.actor, policy.requesters)
-        return await self._deps.service.retry(click.request_id, person)
-
-    async def withdraw(self, click: Click) -> Request:
-        # The ids of user and team decide, so Slack is not asked about the person.
-        kind = Kind.OUTSIDER if click.actor.is_outsider else Kind.MEMBER
-        person = Person(id=click.actor.id, team=click.actor.team, kind=kind)
-        return await self._deps.service.withdraw(click.request_id, person)
-
-    async def _policy(self, click: Click) -> Policy:
-        request = await self._deps.service.request(click.request_id)
-        return require_policy(self._deps.service, request.ref.project_id)
-
     async def decide(self, click: Click, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
-            request = await self._deps.before_ack(decision(click))
+            request = await self._deps.before_ack(decision(click.request_id, click.actor))
         except (CancellationError, DirectoryError) as error:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
             self._deps.start(self._report_refusal(click, error), "click", click.reply_to)

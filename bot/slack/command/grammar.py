@@ -7,11 +7,14 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
-from urllib.parse import unquote, urlsplit
 
 from bot.atlas import JobRef, is_cluster_name, is_object_id
+from bot.cancellation.request_context import is_request_id
+from bot.slack.command.atlas_url import UrlParts, parse_url
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
+EXAMPLE_REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
+REQUEST_ID = "it has 32 characters 0-9 or a-f, and stands on the request's card."
 MAX_LENGTH = 3000
 DEFAULT_HISTORY = 10
 MAX_HISTORY = 50
@@ -56,6 +59,15 @@ class ShowHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Decide:
+    """Approve, deny or withdraw a request; `reason` is for a denial."""
+
+    verb: str
+    request_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Help:
     """Show the help."""
 
@@ -73,9 +85,12 @@ class InvalidCommand:
     suggestion: str | None = None
 
 
-Command: TypeAlias = OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | Help | InvalidCommand
+Command: TypeAlias = (
+    OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | Decide | Help | InvalidCommand
+)
 
-KEYWORDS = ("help", "list", "history")
+DECISIONS = ("approve", "deny", "withdraw")
+KEYWORDS = ("help", "list", "history", *DECISIONS)
 
 #: Verbs that people type before a job; the command itself is the verb.
 VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete", "/cancel-restore"})
@@ -135,7 +150,7 @@ def _printable(character: str) -> str:
     return " " if category[0] in "CZ" else character
 
 
-def _from_url(url: "UrlParts", words: Sequence[str]) -> Command:
+def _from_url(url: UrlParts, words: Sequence[str]) -> Command:
     loose = [word.lower() for word in words if is_object_id(word.lower())]
     job_id = url.job_id or next(iter(loose), None)
     if url.cluster and not is_cluster_name(url.cluster):
@@ -154,6 +169,8 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
     match keyword.lower(), rest:
         case (("help" | "?" | "-h" | "--help"), _):
             return Help()
+        case verb, _ if verb in DECISIONS:
+            return _decision(verb, rest)
         case "list", ([] | [_]):
             return _list(*rest)
         case "history", ([] | [_]):
@@ -161,6 +178,17 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
         case ("list" | "history") as word, _ if not is_object_id(rest[-1].lower()):
             return InvalidCommand(f"There is too much after “{word}”.", suggestion=word)
     return None
+
+
+def _decision(verb: str, words: Sequence[str]) -> Command:
+    request_id, *rest = words or [""]
+    if not is_request_id(request_id.lower()):
+        given = f"“{_shorten(request_id)}” is not a request's id" if words else "The id is missing"
+        return InvalidCommand(f"{given}: {REQUEST_ID}", f"{verb} {EXAMPLE_REQUEST}")
+    decision = Decide(verb, request_id.lower(), " ".join(rest))
+    if rest and verb != "deny":
+        return InvalidCommand("There is too much after the id.", f"{verb} {decision.request_id}")
+    return decision
 
 
 def _list(cluster: str | None = None) -> Command:
@@ -186,6 +214,8 @@ def _from_names(words: Sequence[str]) -> Command:
         return _superfluous_verb(words) or _job_of(before, last.lower())
     if before and is_object_id(words[0].lower()):
         return _wrong_order(words)
+    if request_id := next((word for word in words if is_request_id(word.lower())), None):
+        return _loose_request(words[0], request_id.lower())
     if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
         return _not_a_job_id(almost_id)
     if before:
@@ -235,6 +265,14 @@ def _wrong_order(words: Sequence[str]) -> Command:
     )
 
 
+def _loose_request(word: str, request_id: str) -> InvalidCommand:
+    verb = closest_keyword(word)
+    return InvalidCommand(
+        "That is a request's id: put approve, deny or withdraw before it.",
+        suggestion=f"{verb} {request_id}" if verb in DECISIONS else None,
+    )
+
+
 def _not_a_job_id(word: str) -> InvalidCommand:
     return InvalidCommand(
         f"“{_shorten(word)}” is not a restore job's id: it has {len(word)} characters, "
@@ -275,52 +313,3 @@ def closest_keyword(word: str) -> str | None:
 
 def _shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-#: Path segments between `clusters` and the cluster's name in the web interface.
-_PAGES = frozenset(
-    {"detail", "backup", "edit", "restore", "snapshots", "metrics", "overview", "connect"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class UrlParts:
-    """The parts of a URL; the cluster's name is not validated."""
-
-    project: str | None = None
-    cluster: str | None = None
-    job_id: str | None = None
-
-
-def parse_url(word: str) -> UrlParts | None:
-    """Parse a URL of any host; None if `word` is not a URL."""
-    if not re.match(r"https?://", word, re.IGNORECASE):
-        return None
-    try:
-        parts = urlsplit(word)
-    except ValueError:  # for example an unclosed bracket
-        return UrlParts()
-    segments = [
-        unquote(segment) for segment in f"{parts.path}/{parts.fragment}".split("/") if segment
-    ]
-    return UrlParts(
-        project=_id_after(segments, "groups") or _id_after(segments, "v2"),
-        cluster=_cluster(segments),
-        job_id=_id_after(segments, "restoreJobs") or _id_after(segments, "restores"),
-    )
-
-
-def _after(segments: Sequence[str], word: str) -> Sequence[str]:
-    lowered = [segment.lstrip("#").lower() for segment in segments]
-    return segments[lowered.index(word.lower()) + 1 :] if word.lower() in lowered else ()
-
-
-def _id_after(segments: Sequence[str], word: str) -> str | None:
-    following = next(iter(_after(segments, word)), "").lower()
-    return following if is_object_id(following) else None
-
-
-def _cluster(segments: Sequence[str]) -> str | None:
-    return next(
-        (segment for segment in _after(segments, "clusters") if segment.lower() not in _PAGES), None
-    )

@@ -8,7 +8,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.atlas import is_cluster_name, is_object_id
 from bot.services.projects import Projects
 from bot.slack import ids
-from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse, parse_url
+from bot.slack.command.atlas_url import parse_url
+from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
 from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.flow import SearchQuery

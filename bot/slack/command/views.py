@@ -17,6 +17,9 @@ FORMS: Mapping[str, str] = {
     "LINK": "the same, for the cluster or the job that a link to Atlas or its API names",
     "list [CLUSTER]": "lists what can be cancelled now",
     "history [N]": "lists the last requests",
+    "approve REQUEST": "approves the request with this id, which is on its card",
+    "deny REQUEST REASON": "denies it",
+    "withdraw REQUEST": "withdraws your own request",
     "help": "shows this",
 }
 

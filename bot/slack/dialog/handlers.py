@@ -20,6 +20,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
+from bot.slack.card.decisions import Decisions
 from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dependencies import Dependencies
@@ -134,7 +135,7 @@ class Submissions:
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self._deps.before_ack(self._deny(request_id, actor, reason))
+            await self._deps.before_ack(Decisions(self._deps).deny(request_id, actor, reason))
         except (CancellationError, DirectoryError) as error:
             log.info("denial refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._deps.links)
@@ -165,12 +166,6 @@ class Submissions:
             request_id=current_request_id(),
         )
         return await self._deps.service.submit(submission)
-
-    async def _deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        request = await self._deps.service.request(request_id)
-        policy = require_policy(self._deps.service, request.ref.project_id)
-        person = await self._deps.directory.acting_person(actor, policy.approvers)
-        return await self._deps.service.deny(request_id, person, reason)
 
     def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
         if request.channel == state.target.asked_in:

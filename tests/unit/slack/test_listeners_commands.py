@@ -11,6 +11,7 @@ import pytest
 
 from bot.atlas import JobNotFound
 from bot.cancellation.errors import NotRead
+from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
@@ -278,3 +279,54 @@ async def test_unexpected_error_before_the_ack_is_answered_in_private(new_bolt: 
 
     assert answer.status == 200
     assert "Something went wrong" in answer.text
+
+
+# Decisions
+
+ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
+
+
+@pytest.mark.parametrize(
+    ("typed", "user", "state", "said"),
+    [
+        ("approve", "U0ADA", State.APPROVED, "was approved by <@U0ADA>"),
+        ("deny", "U0ADA", State.AWAITING, "A reason is needed"),
+        ("approve", "U0RINA", State.AWAITING, "You may not approve"),
+        ("approve", "U0BOB", State.AWAITING, "This may be done by <!subteam^S0APPROVE>"),
+        ("withdraw", "U0RINA", State.WITHDRAWN, "was withdrawn by <@U0RINA>"),
+        ("withdraw", "U0BOB", State.AWAITING, "That is <@U0RINA>"),
+    ],
+)
+async def test_typed_decision_has_the_rights_of_the_buttons_and_a_private_answer(
+    new_bolt: NewBolt, typed: str, user: str, state: State, said: str
+) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
+    await bolt.send(payloads.command(f"{typed} {request.id}", user=user))
+
+    assert (await bolt.request(request.id)).state is state
+    assert len(bolt.private) == 1
+    assert said in bolt.private[0]
+
+
+async def test_typed_denial_records_its_reason(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
+    await bolt.send(payloads.command(f"deny {request.id} it is needed", user="U0ADA"))
+
+    denied = await bolt.request(request.id)
+    assert (denied.state, denied.outcome.sentence) == (State.DENIED, "it is needed")
+
+
+async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(ONE)
+    ended = samples.request(state=State.DENIED, outcome=Outcome(by="U0ADA"))
+    await bolt.insert(ended)
+    await bolt.send(payloads.command(f"approve {ended.id}", user="U0ABE"))
+    await bolt.send(payloads.command(f"approve {'f' * 32}", user="U0ABE"))
+
+    handled, unknown = bolt.private
+    assert "was denied by <@U0ADA>" in handled
+    assert "not in the ledger" in unknown

@@ -22,11 +22,13 @@ class ResponseUrl:
 
     url: str = ""
     status: int = 200
+    refusals: list[tuple[int, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.json())
-        return web.Response(text="ok", status=self.status)
+        status, text = self.refusals.pop(0) if self.refusals else (self.status, "ok")
+        return web.Response(text=text, status=status)
 
 
 @pytest.fixture
@@ -153,3 +155,26 @@ async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> N
         ("chat.postEphemeral failed", "warning"),
         ("private reply failed", "warning"),
     ]
+
+
+@pytest.mark.parametrize(("status", "body"), [(400, "invalid_blocks"), (200, '{"ok": false}')])
+async def test_refused_blocks_are_sent_as_text_by_the_response_url(
+    slack: FakeSlack, response_url: ResponseUrl, status: int, body: str
+) -> None:
+    response_url.refusals = [(status, body)]
+    await PrivateReply(slack).send_text(
+        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
+    )
+
+    refused, sent = response_url.bodies
+    assert ("blocks" in refused, "blocks" in sent, sent["text"]) == (True, False, "No.")
+    assert slack.calls == []
+
+
+async def test_refused_blocks_are_sent_as_ephemeral_text(slack: FakeSlack) -> None:
+    slack.says("chat.postEphemeral", "invalid_blocks")
+    await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
+
+    sent = slack.called("chat.postEphemeral")[1]
+    assert ("blocks" in sent, sent["text"]) == (False, "No.")
+    assert slack.called("chat.postMessage") == []

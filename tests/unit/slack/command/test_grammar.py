@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bot.slack.command.grammar import (
     Command,
+    Decide,
     FindJob,
     Help,
     InvalidCommand,
@@ -19,6 +20,7 @@ from bot.slack.command.grammar import (
     parse,
 )
 
+REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
 JOB = "5b622f9287d9d6039aa3fd87"
 PROJECT = "5b6212af90dc76637950a2c6"
 EU = OpenJob(None, "prod-eu", JOB)
@@ -52,6 +54,10 @@ WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
             InvalidCommand("“100000” is not a number of requests from 1 to 50.", "history 10"),
         ),
         ("history 51", ShowHistory(50)),
+        (f"approve {REQUEST}", Decide("approve", REQUEST)),
+        (f"Deny {REQUEST.upper()} it’s needed", Decide("deny", REQUEST, "it's needed")),
+        (f"deny {REQUEST}", Decide("deny", REQUEST)),
+        (f"withdraw {REQUEST}", Decide("withdraw", REQUEST)),
         ("help", Help()),
         ("HELP me please", Help()),
         ("?", Help()),
@@ -178,3 +184,23 @@ def test_parsed_job_has_valid_names(typed: str) -> None:
         assert set(answer.job_id) <= set("0123456789abcdef")
         assert "/" not in answer.cluster
         assert "." not in answer.cluster
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem", "suggestion"),
+    [
+        ("approve", "The id is missing", "approve 8f14"),
+        (f"approve {JOB}", f"“{JOB}” is not a request's id", "approve 8f14"),
+        (f"withdraw {REQUEST} now", "too much after the id", f"withdraw {REQUEST}"),
+        (f"aprove {REQUEST}", "put approve, deny or withdraw before it", f"approve {REQUEST}"),
+        (f"refuse {REQUEST}", "put approve, deny or withdraw before it", None),
+        (REQUEST, "put approve, deny or withdraw before it", None),
+    ],
+)
+def test_incomplete_decision_is_explained(typed: str, problem: str, suggestion: str | None) -> None:
+    answer = parse(typed)
+
+    assert isinstance(answer, InvalidCommand)
+    assert problem in answer.problem
+    assert (answer.suggestion or "").startswith(suggestion or "")
+    assert bool(answer.suggestion) == bool(suggestion)
