@@ -7,7 +7,9 @@ from enum import StrEnum
 class Kind(StrEnum):
     """The kind of a user in the workspace where the bot is installed."""
 
-    MEMBER = "member"  #: a full member: the only kind that has rights without being named
+    MEMBER = "member"  #: a full member: the only kind that has rights by `*`
+    #: a full member of another workspace of the organization (Enterprise Grid): rights by a group
+    COLLEAGUE = "colleague"
     GUEST = "guest"  #: invited to a few channels
     BOT = "bot"  #: an app, not a person
     DEACTIVATED = "deactivated"  #: a deactivated account
@@ -51,13 +53,17 @@ class People:
     def __contains__(self, person: object) -> bool:
         """Whether the person is listed by id, or is a full member that a group or `*` covers.
 
-        A deactivated account is in no set, even where its id is listed.
+        `*` covers the workspace, groups the whole organization. A deactivated account is in no
+        set, even where its id is listed.
         """
         if not isinstance(person, Person) or person.kind is Kind.DEACTIVATED:
             return False
-        if person.id in self.users:
+        if not person.ids.isdisjoint(self.users):
             return True
-        return person.kind is Kind.MEMBER and (self.everyone or bool(self.groups & person.groups))
+        if self.everyone and person.kind is Kind.MEMBER:
+            return True
+        full = person.kind in {Kind.MEMBER, Kind.COLLEAGUE}
+        return full and not self.groups.isdisjoint(person.groups)
 
 
 EVERYONE = People(everyone=True)

@@ -1,7 +1,7 @@
 """Policy checks: who may request, approve, deny, withdraw and retry (pure)."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -76,7 +76,7 @@ def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | N
     """Return why `person` may not approve the request of `requester`, or None."""
     if person not in policy.approvers:
         return NotAnApprover(ask=policy.approvers)
-    if person.id == requester and not policy.self_approval:
+    if requester in person.ids and not policy.self_approval:
         return OwnRequest(ask=policy.approvers)
     return None
 
@@ -96,7 +96,7 @@ def may_withdraw(requester: str, person: Person, team: str | None = None) -> Not
             organization a user may appear under several workspaces, so the id decides.
     """
     elsewhere = person.kind is Kind.OUTSIDER and team is not None and person.team != team
-    if person.id == requester and not elsewhere:
+    if requester in person.ids and not elsewhere:
         return None
     return NotTheRequester(requester=requester)
 
@@ -120,7 +120,7 @@ def may_approve_once(
     With all approvals there, the request waits because its requester had lost the right: then a
     second click lets it run again.
     """
-    again = person.id in request.approved_by and request.approvals_missing > 0
+    again = not person.ids.isdisjoint(request.approved_by) and request.approvals_missing > 0
     return AlreadyApproved(ask=approvers) if again else None
 
 
@@ -195,11 +195,7 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
             was recorded after they were read, and so was judged a moment ago.
     """
     lost = may_request(policy, people[request.requester])
-    voided = {
-        user
-        for user in request.approved_by & people.keys()
-        if may_decide(policy, request.requester, people[user])
-    }
+    voided = set(_voided(policy, request, people))
     needed = max(policy.approvals, request.approvals_needed)
     return Judgement(
         refusal=RequesterLostRight(ask=policy.requesters) if lost else None,
@@ -207,3 +203,15 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
         approvals_needed=needed,
         approvals_missing=max(0, needed - len(request.approved_by - voided)),
     )
+
+
+def _voided(policy: Policy, request: Request, people: Mapping[str, Person]) -> Iterator[str]:
+    """Yield the approvers who may not approve, and the further ids of those who count already."""
+    counted: set[str] = set()
+    for approval in request.approvals:
+        if person := people.get(approval.user):
+            again = not person.aliases.isdisjoint(counted)
+            if again or may_decide(policy, request.requester, person):
+                yield person.id
+            else:
+                counted.add(person.id)

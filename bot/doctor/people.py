@@ -10,8 +10,9 @@ from bot.cancellation.people import Kind, People
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject
 from bot.settings import ProjectSettings, Settings
+from bot.slack.account import kind_of
 from bot.slack.client import Identity
-from bot.slack.directory import UNKNOWN_USER, Directory, kind_of
+from bot.slack.directory import UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
@@ -45,6 +46,7 @@ UNKNOWN_GROUPS = dict.fromkeys(
 #: Kinds of people who have rights only because they are named.
 UNUSUAL = {
     Kind.GUEST: "a guest who has this right only because the id is named",
+    Kind.COLLEAGUE: "of another workspace of the organization, where * does not cover them",
     Kind.OUTSIDER: "of another organization, and has this right only because the id is named",
 }
 #: Kinds of people who cannot approve.

@@ -36,13 +36,13 @@ class RightsCheck:
         people = await self.people_of(request)
         return rules.judge(self._policy(request), request, people)
 
-    async def people_of(self, request: Request) -> Mapping[str, Person]:
-        """Read the requester and the approvers of a request; raises as `judge` does."""
+    async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
+        """Read requester and approvers of a request, and `others`; raises as `judge` does."""
         policy = self._policy(request)
         groups = policy.requesters.groups
         if request.approvals:
             groups |= policy.approvers.groups
-        users = {request.requester, *request.approved_by}
+        users = {request.requester, *request.approved_by, *others}
         if self._resolve is None:
             if request.approvals:
                 raise RightsNotChecked("The command line does not ask Slack.")

@@ -1,7 +1,7 @@
 """The use cases of a request: look up, submit, approve, deny, withdraw, retry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.atlas import JobRef, RestoreJob
@@ -141,7 +141,9 @@ class CancellationService:
             RequestNotFound: the database has no such request.
             LedgerError: the database did not answer, or refused the write.
         """
-        people = await self._rights.people_of(await self._requests.get(request_id))
+        people = await self._rights.people_of(await self._requests.get(request_id), person.id)
+        # The requester, or an earlier approver, may click under another id.
+        person = replace(person, aliases=person.aliases | people[person.id].aliases)
 
         def judge(request: Request) -> Judgement:
             return rules.judge(self._project(request.ref.project_id).policy, request, people)

@@ -86,7 +86,8 @@ class PolicySettings(Model):
     """The policy of a project, by the keys of the projects file."""
 
     requesters: PeopleOrNone = setting(
-        "who may ask: users and user groups, or `*` for every full member", shown="`*`"
+        "who may ask: users and user groups, or `*` for every full member of the workspace",
+        shown="`*`",
     )
     approvals: Annotated[int, Parser(parsers.whole(0, parsers.MAX_APPROVALS))] = setting(
         "how many other people must approve, 0 to 5", default=0

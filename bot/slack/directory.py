@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -17,6 +17,7 @@ from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
+from bot.slack.account import Account, read_account
 from bot.slack.client import Identity, code_of
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 from bot.slack.payloads import Actor
@@ -75,25 +76,35 @@ class Directory:
         self._identity = identity
         self._timeout = timeout
         self._clock = clock
-        self._kinds = AsyncCache(self._read_kind, clock)
+        self._accounts = AsyncCache(self._read_account, clock)
         self._members = AsyncCache(self._read_members, clock)
 
     async def person(self, actor: Actor, people: People) -> Person:
         """Return the person, with all that decides whether they are one of `people`.
 
-        A person who is named by id needs no lookup, and an outsider is in no group.
+        A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
+        not tell whether the person belongs to the organization. An outsider is in no group.
 
         Raises:
             DirectoryError: Slack did not answer; the person has no rights.
         """
         if actor.is_outsider:
             return await self._outsider(actor, people)
-        if actor.id in people.users:
+        if actor.id in people.users and not self._identity.enterprise:
             return Person(id=actor.id, team=actor.team)
-        kind, groups = await asyncio.gather(
-            self._kind_of(actor.id), self._groups_of(actor.id, people)
+        account, members = await asyncio.gather(
+            self._account(actor.id), self._members_by_group(people)
         )
-        return Person(id=actor.id, team=actor.team, kind=kind, groups=groups)
+        if self._identity.enterprise and actor.team not in account.teams | self._identity.homes:
+            raise DirectoryError(TWO_TEAMS)
+        ids = account.ids | {actor.id}
+        return Person(
+            id=actor.id,
+            team=actor.team,
+            kind=account.kind,
+            groups=_groups_with(ids, members),
+            aliases=ids - {actor.id},
+        )
 
     async def acting_person(self, actor: Actor, people: People) -> Person:
         """Return a person who changes something; group membership is read again for them.
@@ -108,8 +119,8 @@ class Directory:
         person = await self.person(actor, people)
         if not person.groups or person not in people:
             return person
-        groups = await self._groups_of(actor.id, people, since=began)
-        return replace(person, groups=groups)
+        members = await self._members_by_group(people, since=began)
+        return replace(person, groups=_groups_with(person.ids, members))
 
     async def allowed_projects(
         self, actor: Actor, channel: str, candidates: Iterable[Project]
@@ -163,29 +174,33 @@ class Directory:
         """
         since = self._clock() - CURRENT_MAX_AGE
         try:
-            kinds, members = await asyncio.gather(
-                asyncio.gather(*(self._current_kind(user, since) for user in users)),
+            accounts, members = await asyncio.gather(
+                asyncio.gather(*(self._current_account(user, since) for user in users)),
                 asyncio.gather(*(self._current_members(group, since) for group in groups)),
             )
         except CALL_ERRORS as error:
             raise RightsNotChecked(_directory_error(error).why) from error
         in_groups = dict(zip(groups, members, strict=True))
+        found = dict(zip(users, accounts, strict=True))
         return {
             user: Person(
                 id=user,
                 team=self._identity.team,
-                kind=kind,
-                groups=frozenset(group for group, ids in in_groups.items() if user in ids),
+                kind=account.kind,
+                groups=_groups_with(account.ids | {user}, in_groups),
+                aliases=_aliases(user, found),
             )
-            for user, kind in zip(users, kinds, strict=True)
+            for user, account in found.items()
         }
 
-    async def _current_kind(self, user: str, since: float) -> Kind:
+    async def _current_account(self, user: str, since: float) -> Account:
         try:
-            return await self._kinds.get(user, max_age=MAX_AGE, timeout=self._timeout, since=since)
+            return await self._accounts.get(
+                user, max_age=MAX_AGE, timeout=self._timeout, since=since
+            )
         except SlackApiError as error:
             if code_of(error) in UNKNOWN_USER:
-                return Kind.DEACTIVATED  # a user that is gone has no rights
+                return Account(kind=Kind.DEACTIVATED)  # a user that is gone has no rights
             raise
 
     async def _current_members(self, group: str, since: float) -> frozenset[str]:
@@ -200,7 +215,7 @@ class Directory:
 
     async def _outsider(self, actor: Actor, people: People) -> Person:
         # A payload could combine the id of a member with another team: Slack's team must match.
-        if actor.id in people.users and await self._kind_of(actor.id) is not Kind.OUTSIDER:
+        if actor.id in people.users and ((await self._account(actor.id)).kind is not Kind.OUTSIDER):
             raise DirectoryError(TWO_TEAMS)
         return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
 
@@ -228,22 +243,20 @@ class Directory:
 
     async def _may_be_full_member(self, user: str) -> bool:
         try:
-            return await self._kind_of(user) is Kind.MEMBER
+            return (await self._account(user)).kind in {Kind.MEMBER, Kind.COLLEAGUE}
         except DirectoryError as error:
             # Rights are checked again at the click, when this user may be readable.
             return error.code not in UNKNOWN_USER
 
-    async def _kind_of(self, user: str) -> Kind:
-        return await self._load(self._kinds, user)
+    async def _account(self, user: str) -> Account:
+        return await self._load(self._accounts, user)
 
-    async def _groups_of(
-        self, user: str, people: People, since: float = -math.inf
-    ) -> frozenset[str]:
-        if people.everyone:
-            return frozenset()
-        groups = sorted(people.groups)
+    async def _members_by_group(
+        self, people: People, since: float = -math.inf
+    ) -> dict[str, frozenset[str]]:
+        groups = () if people.everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
-        return frozenset(group for group, ids in zip(groups, lists, strict=True) if user in ids)
+        return dict(zip(groups, lists, strict=True))
 
     async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
@@ -255,33 +268,24 @@ class Directory:
                 raise _directory_error(error) from error
             return stored
 
-    async def _read_kind(self, user: str) -> Kind:
+    async def _read_account(self, user: str) -> Account:
         answer = await self._client.users_info(user=user)
-        return kind_of(answer.get("user") or {}, self._identity)
+        return read_account(answer.get("user") or {}, self._identity)
 
     async def _read_members(self, group: str) -> frozenset[str]:
         answer = await self._client.usergroups_users_list(usergroup=group)
         return frozenset(answer.get("users") or ())
 
 
-def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
-    """Read a user object of Slack; only an explicit full member is a `MEMBER`."""
-    if user.get("is_stranger") or not _is_in_workspace(user, identity):
-        return Kind.OUTSIDER
-    if user.get("deleted"):
-        return Kind.DEACTIVATED
-    if user.get("is_bot") or user.get("is_workflow_bot"):
-        return Kind.BOT
-    if user.get("is_restricted") or user.get("is_ultra_restricted"):
-        return Kind.GUEST
-    return Kind.MEMBER if user.get("id") else Kind.OUTSIDER
+def _groups_with(ids: frozenset[str], members: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset(group for group, users in members.items() if not ids.isdisjoint(users))
 
 
-def _is_in_workspace(user: Mapping[str, Any], identity: Identity) -> bool:
-    enterprise = user.get("enterprise_user") or {}
-    teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
-    known = {team for team in teams if team}
-    return not known or bool(known & identity.homes)
+def _aliases(user: str, accounts: Mapping[str, Account]) -> frozenset[str]:
+    """Return the other ids of a person: those of the account, and keys with a common id."""
+    ids = accounts[user].ids | {user}
+    same = (other for other, account in accounts.items() if not ids.isdisjoint(account.ids))
+    return ids.union(same) - {user}
 
 
 def _directory_error(error: BaseException) -> DirectoryError:

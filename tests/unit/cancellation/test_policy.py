@@ -58,6 +58,37 @@ def test_group_grants_rights_to_full_members_only(kind: Kind) -> None:
     assert isinstance(may_decide(policy, RINA.id, person), NotAnApprover)
 
 
+def test_colleague_of_another_workspace_has_rights_by_a_group_only() -> None:
+    group = frozenset({"S0APPROVE"})
+    person = Person(id="U0SIS", team="T2", kind=Kind.COLLEAGUE, groups=group)
+
+    assert isinstance(may_request(Policy(), person), NotARequester)
+    assert may_request(Policy(requesters=People(groups=group)), person) is None
+
+
+def test_requester_under_another_id_may_not_approve_and_approves_once() -> None:
+    same = Person(id="W0RINA", team="T1", aliases=frozenset({RINA.id}))
+    given = (Approval(user=RINA.id, at=NOON),)
+    request = a_request(requester="U0SAM", approvals_needed=2, approvals=given)
+
+    assert isinstance(may_decide(Policy(approvals=1), RINA.id, same), OwnRequest)
+    assert isinstance(may_approve_once(request, same), AlreadyApproved)
+
+
+def test_two_ids_of_one_person_are_one_approval() -> None:
+    given = tuple(Approval(user=user, at=NOON) for user in ("U0ADA", "W0ADA"))
+    request = a_request(approvals_needed=2, approvals=given)
+    people = {
+        "U0ADA": Person(id="U0ADA", team="T1", aliases=frozenset({"W0ADA"})),
+        "W0ADA": Person(id="W0ADA", team="T1", aliases=frozenset({"U0ADA"})),
+        request.requester: RINA,
+    }
+    judged = judge(Policy(approvals=2), request, people)
+
+    assert judged.voided == {"W0ADA"}
+    assert judged.approvals_missing == 1
+
+
 @pytest.mark.parametrize("kind", [*Kind])
 def test_user_listed_by_id_has_the_right_unless_deactivated(kind: Kind) -> None:
     policy = Policy(requesters=People(users=frozenset({"U0GUS"})))

@@ -92,9 +92,10 @@ class PolicyModel:
             return False
         if person.id in people.users:
             return True
-        if person.kind is not Kind.MEMBER:
+        if person.kind not in {Kind.MEMBER, Kind.COLLEAGUE}:
             return False
-        return people.everyone or not people.groups.isdisjoint(person.groups)
+        everyone = people.everyone and person.kind is Kind.MEMBER
+        return everyone or not people.groups.isdisjoint(person.groups)
 
     def may_approve(self, person: Person) -> bool:
         own = person.id == self.requester and not self.policy.self_approval

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.errors import NotARequester, RequesterLostRight
+from bot.cancellation.errors import NotARequester, OwnRequest, RequesterLostRight
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
@@ -54,6 +55,18 @@ async def test_request_of_a_deactivated_person_cannot_be_approved(tmp_path: Path
         await service.service.approve(waiting.id, person(ADA.id))
 
     assert (await service.request(waiting.id)).state is State.AWAITING
+    await service.close()
+
+
+async def test_requester_under_an_id_of_the_organization_cannot_approve(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(1))
+    waiting = await service.insert(a_waiting_request(ref=job_ref()))
+    service.people["W0RINA"] = replace(person("W0RINA"), aliases=frozenset({RINA.id}))
+
+    with pytest.raises(OwnRequest):
+        await service.service.approve(waiting.id, person("W0RINA"))
+
+    assert (await service.request(waiting.id)).approvals == ()
     await service.close()
 
 

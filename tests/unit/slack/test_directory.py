@@ -10,8 +10,9 @@ import pytest
 
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
+from bot.slack.account import kind_of
 from bot.slack.client import Identity
-from bot.slack.directory import MAX_AGE, Directory, kind_of
+from bot.slack.directory import MAX_AGE, Directory
 from bot.slack.errors import DirectoryError
 from bot.slack.payloads import Actor
 from tests.support.domain import Clock
@@ -19,6 +20,7 @@ from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
 RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
 OLGA = Actor(id="U0OLGA", team="T0OTHER", is_outsider=True)
+GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
 GROUP = People(groups=frozenset({"S0APPROVE"}))
 NAMED = People(users=frozenset({"U0RINA", "U0OLGA"}))
 
@@ -57,11 +59,63 @@ def test_kind_of_user_is_read_from_its_flags(flags: dict[str, Any], kind: Kind) 
     assert kind_of(user, IDENTITY) is kind
 
 
-def test_user_of_another_workspace_of_the_organization_is_a_member() -> None:
-    ours = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
-    user = {"id": "U1", "team_id": "T0SISTER", "enterprise_user": {"enterprise_id": "E0ORG"}}
+def on_grid(user: str, *teams: str, enterprise: str = "E0ORG") -> dict[str, Any]:
+    """A user object of Enterprise Grid, whose id in the organization is `W1`."""
+    grid = {"id": "W1", "enterprise_id": enterprise, "teams": [*teams]}
+    return {"user": {"id": user, "team_id": teams[0], "enterprise_user": grid}}
 
-    assert kind_of(user, ours) is Kind.MEMBER
+
+@pytest.fixture
+def grid(slack: FakeSlack, clock: Clock) -> Directory:
+    return Directory(slack, GRID, timeout=0.05, clock=clock.monotonic)
+
+
+async def test_everyone_is_the_workspace_and_not_its_organization(
+    grid: Directory, slack: FakeSlack
+) -> None:
+    slack.says("users.info", on_grid("U0RINA", "T0SISTER", HOME), on_grid("U0SIS", "T0SISTER"))
+    slack.says("usergroups.users.list", {"users": ["U0SIS"]})
+    rina = await grid.person(RINA, EVERYONE)
+    sister = Actor(id="U0SIS", team="T0SISTER", is_outsider=False)
+    colleague = await grid.person(sister, EVERYONE)
+
+    assert (rina.kind, colleague.kind) == (Kind.MEMBER, Kind.COLLEAGUE)
+    assert rina in EVERYONE
+    assert colleague not in EVERYONE
+    assert colleague in People(users=frozenset({"U0SIS"}))
+    assert await grid.person(sister, GROUP) in GROUP
+
+
+@pytest.mark.parametrize("people", [NAMED, EVERYONE], ids=["named", "everyone"])
+async def test_click_of_another_organization_with_a_member_id_is_refused(
+    grid: Directory, slack: FakeSlack, people: People
+) -> None:
+    slack.says("users.info", on_grid("U0RINA", HOME))
+    forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
+
+    with pytest.raises(DirectoryError, match="another workspace"):
+        await grid.person(forged, people)
+
+
+async def test_named_person_of_another_organization_has_the_right_on_grid_too(
+    grid: Directory, slack: FakeSlack
+) -> None:
+    slack.says("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
+    person = await grid.person(Actor(id="U0OLGA", team="T0OTHER", is_outsider=False), NAMED)
+
+    assert person.kind is Kind.OUTSIDER
+    assert person in NAMED
+
+
+async def test_both_ids_of_a_person_are_known_as_one(grid: Directory, slack: FakeSlack) -> None:
+    slack.says("users.info", on_grid("U0RINA", HOME), on_grid("W1", HOME))
+    slack.says("usergroups.users.list", {"users": ["W1"]})
+    people = await grid.current_people(["U0RINA", "W1"], ["S0APPROVE"])
+
+    assert people["U0RINA"].aliases == {"W1"}
+    assert people["W1"].aliases == {"U0RINA"}
+    assert people["U0RINA"] in GROUP
+    assert people["U0RINA"] in People(users=frozenset({"W1"}))
 
 
 async def test_person_named_by_id_needs_no_lookup(directory: Directory, slack: FakeSlack) -> None:
