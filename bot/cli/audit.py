@@ -4,21 +4,24 @@ import asyncio
 import csv
 import json
 import re
+import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
-from bot.cancellation.errors import RecordUnreadable
+from bot.cancellation.errors import LedgerError, RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
 from bot.cli import FAILED, WRONG_USAGE, fail
 from bot.cli.output import printable, write_table
+from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
+from bot.storage.audit_tail import AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, has_tables
 
@@ -27,6 +30,9 @@ DETAILS = (
     *("project", "cluster", "job", "reason", "try"),
     *("status", "code", "sentence", "error", "because"),
 )
+
+#: Seconds between two reads of `--follow`.
+FOLLOW_INTERVAL = 1.0
 
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -54,6 +60,9 @@ def show(
     ] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Write new events as they are recorded, until Ctrl-C.")
+    ] = False,
     how: Annotated[str, typer.Option("--format", help="table, jsonl or csv.")] = "table",
 ) -> None:
     """Show who asked for what, who decided, and what Atlas answered."""
@@ -66,10 +75,14 @@ def show(
     given = {"request": request, "actor": actor, "event": event}
     filters = {name: value for name, value in given.items() if value}
 
-    async def write_events(log: AuditLog) -> int:
+    async def write_events(database: Database) -> int:
+        if follow:
+            tail = AuditTail(database, moment, filters)
+            return await until_stopped(write_as_recorded(tail, Format(how), sys.stdout))
+        log = AuditLog(database)
         return await write(lambda: log.events(moment, **filters), Format(how), sys.stdout)
 
-    if damaged := asyncio.run(with_audit_log(write_events)):
+    if damaged := asyncio.run(with_database(write_events)):
         fail(f"{damaged} event(s) of the record are damaged: run `cancel-restore audit verify`.")
 
 
@@ -77,7 +90,8 @@ def show(
 def verify() -> None:
     """Check that no event was changed or removed; exit 1 and name the first that was."""
 
-    async def check(log: AuditLog) -> int:
+    async def check(database: Database) -> int:
+        log = AuditLog(database)
         breaks = await log.verify()
         checked = await log.count()
         for each in breaks:
@@ -86,7 +100,7 @@ def verify() -> None:
             typer.echo(f"The record is whole: none of {checked} events was changed or removed.")
         return len(breaks)
 
-    if asyncio.run(with_audit_log(check)):
+    if asyncio.run(with_database(check)):
         raise typer.Exit(FAILED)
 
 
@@ -116,8 +130,8 @@ def check_filters(request: str, actor: str, event: str) -> None:
         )
 
 
-async def with_audit_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
-    """Call `use` with the record; the database is only read, never created or migrated."""
+async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
+    """Call `use` with the database, which is only read, never created or migrated."""
     try:
         url = load_database_url()
     except SettingsError as error:
@@ -127,7 +141,7 @@ async def with_audit_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
     database = Database(url)
     try:
         if await database.read_snapshot(has_tables):
-            return await use(AuditLog(database))
+            return await use(database)
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     except RecordUnreadable as error:
         fail(error.sentence)
@@ -146,6 +160,37 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
+async def until_stopped(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work` until it ends, or until SIGINT or SIGTERM, which return 0."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 0
+
+
+async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
+    """Write new events for ever; the database may be away for a time."""
+    configure_logging("CRITICAL")  # the sentences below say it
+    write_event = event_writer(how, out)
+    is_away = False
+    while True:
+        try:
+            async for event in tail.poll():
+                write_event(event)
+            if is_away:
+                typer.echo("The database answers again.", err=True)
+            is_away = False
+        except LedgerError:
+            if not is_away:
+                typer.echo("The database does not answer: waiting. No event is missed.", err=True)
+            is_away = True
+        out.flush()
+        await asyncio.sleep(FOLLOW_INTERVAL)
+
+
 Events = Callable[[], AsyncIterator[Recorded]]
 
 
@@ -155,14 +200,40 @@ async def write(events: Events, how: Format, out: TextIO) -> int:
     return await writers[how](events, out)
 
 
+def event_writer(how: Format, out: TextIO) -> Callable[[Recorded], object]:
+    """Return a function that writes one event; CSV has fixed columns, a table has no frame."""
+    if how is Format.JSONL:
+        return lambda event: _write_json_line(event, out)
+    if how is Format.TABLE:
+        return lambda event: out.write(
+            printable("  ".join(_cells(readable_fields(event)[0]))) + "\n"
+        )
+    names = (*COLUMNS, "number", "hash", *DETAILS)
+    writer = csv.DictWriter(out, (*names, "more"), restval="")
+    writer.writeheader()
+
+    def write_row(event: Recorded) -> None:
+        fields = readable_fields(event)[0]
+        more = {name: value for name, value in fields.items() if name not in names}
+        row = {name: value for name, value in fields.items() if name in names} | {"more": more}
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+
+    return write_row
+
+
 async def _write_jsonl(events: Events, out: TextIO) -> int:
-    ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
     damaged = 0
     async for event in events():
-        fields, is_damaged = readable_fields(event)
-        out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
-        damaged += is_damaged
+        damaged += _write_json_line(event, out)
     return damaged
+
+
+def _write_json_line(event: Recorded, out: TextIO) -> bool:
+    """Write an event as a line, and return whether it is damaged."""
+    ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
+    fields, is_damaged = readable_fields(event)
+    out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
+    return is_damaged
 
 
 async def _write_csv(events: Events, out: TextIO) -> int:
@@ -190,16 +261,20 @@ def _cell(value: object) -> object:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
+def _cells(fields: Mapping[str, Any]) -> list[str]:
+    when = str(fields["at"])[:19].replace("T", " ")
+    details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
+    cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
+    return [str(each) for each in cells]
+
+
 async def _write_table(events: Events, out: TextIO) -> int:
     rows = []
     damaged = 0
     async for event in events():
         fields, is_damaged = readable_fields(event)
         damaged += is_damaged
-        when = str(fields["at"])[:19].replace("T", " ")
-        details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
-        cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
-        rows.append([str(each) for each in cells])
+        rows.append(_cells(fields))
     if rows:
         write_table(("When (UTC)", "Event", "Request", "Who", "Details"), rows, out)
     else:
