@@ -14,7 +14,8 @@ from bot.app import serve
 from bot.cli import FAILED, WRONG_USAGE, audit, fail
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
-from bot.doctor.run import is_ok, run_checks, settings_results, write_json, write_lines
+from bot.doctor.report import is_ok, write_json, write_lines
+from bot.doctor.run import run_checks, settings_results
 from bot.log_config import configure_logging, redact
 from bot.settings import SettingsError, load_settings, warnings
 from bot.slack.manifest import AddressError, manifest

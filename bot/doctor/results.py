@@ -32,6 +32,7 @@ class CheckResult:
         subject: what was checked, mostly the name of a variable.
         message: what was found.
         hint: what to do about it; may be empty.
+        group: the heading under which people read it.
     """
 
     check: str
@@ -39,6 +40,7 @@ class CheckResult:
     level: Level
     message: str
     hint: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Warnings about settings that are valid but risky, for the log of the start and `doctor`."""
 
 import re
+from collections.abc import Sequence
 
 from bot.settings.addresses import is_plain_http
 from bot.settings.model import ProjectSettings, Settings, SlackSettings
@@ -23,7 +24,7 @@ def warnings(settings: Settings) -> list[str]:
             for name, url in addresses
             if is_plain_http(url)
         ),
-        *(f"{_label(p)}: {risk}" for p in settings.projects for risk in _risks(p)),
+        *_project_warnings(settings.projects),
     ]
 
 
@@ -66,5 +67,13 @@ def _risks(project: ProjectSettings) -> list[str]:
     return [sentence for sentence, holds in risks.items() if holds]
 
 
-def _label(project: ProjectSettings) -> str:
-    return f"Project {project.name or project.id}"
+def _project_warnings(projects: Sequence[ProjectSettings]) -> list[str]:
+    """Return each risk once, with the projects that have it."""
+    names: dict[str, list[str]] = {}
+    for project in projects:
+        for risk in _risks(project):
+            names.setdefault(risk, []).append(project.name or project.id)
+    return [
+        f"{'Project' if len(having) == 1 else 'Projects'} {', '.join(having)}: {risk}"
+        for risk, having in names.items()
+    ]

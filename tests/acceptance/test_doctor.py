@@ -11,8 +11,8 @@ import pytest
 
 from bot.doctor import atlas as of_atlas
 from bot.doctor import slack as of_slack
+from bot.doctor.report import is_ok
 from bot.doctor.results import Level
-from bot.doctor.run import is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
     CLIENT_ID,

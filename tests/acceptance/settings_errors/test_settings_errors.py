@@ -12,8 +12,8 @@ import typer
 
 from bot.app import serve
 from bot.cli import main
+from bot.doctor.report import lines_of
 from bot.doctor.results import Level
-from bot.doctor.run import line
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.model import ProjectEntry
@@ -184,7 +184,7 @@ async def test_doctor_reports_what_would_stop_the_start(
     found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
 
     assert [(f.check, f.subject) for f in found] == [(broken.check, broken.about)]
-    assert broken.says in line(found[0])
+    assert broken.says in "\n".join(lines_of(found[0]))
     assert found[0].hint
 
 

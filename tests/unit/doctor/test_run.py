@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TextIO
 
 import pytest
 from pydantic import SecretStr
 
+from bot.doctor.report import is_ok, lines_of, write_json, write_lines
 from bot.doctor.results import CheckResult, Level, Subject
-from bot.doctor.run import is_ok, line, settings_results, write_json, write_lines
+from bot.doctor.run import settings_results
 from bot.log_config import redact
 
 SUBJECT = Subject("it", "it")
@@ -29,12 +31,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_result_is_one_line_with_its_hint() -> None:
-    assert [line(result) for result in RESULTS] == [
-        "ok        it: fine",
-        "warning   it: risky → Review it.",
-        "problem   it: bad → Fix it.",
-        "unchecked it: unknown",
+def test_result_is_a_line_with_its_hint_below() -> None:
+    assert [list(lines_of(result)) for result in RESULTS] == [
+        ["  ok        it: fine"],
+        ["  warning   it: risky", "            → Review it."],
+        ["  problem   it: bad", "            → Fix it."],
+        ["  unchecked it: unknown"],
     ]
 
 
@@ -51,7 +53,45 @@ def test_last_line_has_the_counts(results: list[CheckResult], last: str) -> None
     write_lines(results, out)
 
     assert out.getvalue().splitlines()[-1] == last
-    assert len(out.getvalue().splitlines()) == len(results) + 1
+
+
+def test_results_are_grouped_and_problems_repeated_at_the_end() -> None:
+    out = io.StringIO()
+    slack = [replace(result, group="Slack") for result in (RESULTS[0], RESULTS[2])]
+    write_lines([*slack, replace(RESULTS[1], group="Project shop-prod")], out)
+
+    assert out.getvalue().splitlines() == [
+        "Slack",
+        "  ok        it: fine",
+        "  problem   it: bad",
+        "            → Fix it.",
+        "Project shop-prod",
+        "  warning   it: risky",
+        "            → Review it.",
+        "Problems",
+        "  problem   it: bad",
+        "            → Fix it.",
+        "1 problem, 1 warning.",
+    ]
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_names_of_settings_are_whole_on_a_narrow_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    name = "MONGODB_ATLAS_PUBLIC_API_KEY, MONGODB_ATLAS_PRIVATE_API_KEY"
+    out = Terminal()
+    write_lines([Subject("key", name).problem("Atlas refuses the key " * 5, "Copy it.")], out)
+
+    assert all(each in out.getvalue() for each in name.split(", "))
+    assert "…" not in out.getvalue()
+    assert "\x1b[3" not in out.getvalue()
+    assert columns == "20" or max(map(len, out.getvalue().splitlines())) <= 80 + len(
+        "\x1b[1m\x1b[0m"
+    )
 
 
 def test_unchecked_neighbours_are_one_line_of_text_and_separate_in_json() -> None:
@@ -66,21 +106,11 @@ def test_unchecked_neighbours_are_one_line_of_text_and_separate_in_json() -> Non
     write_lines(results, lines)
     write_json(results, report)
 
-    assert lines.getvalue().splitlines() == [
-        "problem   the key: Atlas refuses it → Copy it.",
-        f"unchecked project; clusters: {why}",
-        "unchecked clock: no date",
-        "1 problem, 0 warnings.",
+    assert lines.getvalue().splitlines()[3:5] == [
+        f"  unchecked project; clusters: {why}",
+        "  unchecked clock: no date",
     ]
     assert len(json.loads(report.getvalue())["checks"]) == 4
-
-
-def test_terminal_output_is_a_table() -> None:
-    out = Terminal()
-    write_lines(RESULTS, out)
-
-    assert "What to do" in out.getvalue()
-    assert all(result.message in out.getvalue() for result in RESULTS)
 
 
 def test_json_report_has_all_fields_and_counts() -> None:
