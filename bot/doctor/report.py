@@ -59,7 +59,8 @@ def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
     console = Console(file=out, highlight=False, soft_wrap=True)
     width = max(console.width, 2 * TEXT_COLUMN) if out.isatty() else None
     for group, alike in groupby(shown, lambda each: each.group):
-        console.print(Text(group, style="bold"))
+        if group:
+            console.print(Text(group, style="bold"))
         for result in alike:
             _print(console, result, width)
     if problems := [result for result in shown if result.level is Level.PROBLEM]:
