@@ -103,7 +103,7 @@ def _raised(post: RequestPost) -> str:
 
 def _waits_again(post: RequestPost) -> str:
     missing = post.request.approvals_missing
-    waits = f"The request waits. {missing} more approval(s) needed." if missing else "It waits."
+    waits = f"The request waits. {missing} more approval(s) needed." if missing else LOST_RIGHT
     job = mrkdwn.summary(post.request)
     return f":hourglass_flowing_sand: {job} was not cancelled.{_sentence(post)}\n{waits}"
 
@@ -145,6 +145,10 @@ def _status(post: RequestPost) -> str:
 
 
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
+
+LOST_RIGHT = (
+    "The request waits: if the person who asked gets the right back, one approval lets it run."
+)
 
 ASK_AGAIN = "To ask again, type `/cancel-restore`."
 

@@ -60,23 +60,28 @@ def _requester(request: Request) -> str:
 
 
 def _approvals(request: Request, approvers: People | None) -> list[Block]:
-    if request.approvals_needed == 0:
-        return []
-    given = mrkdwn.approved_by(request) or "nobody yet"
-    lines = [f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"]
+    lines = []
+    if request.approvals_needed:
+        given = mrkdwn.approved_by(request) or "nobody yet"
+        lines = [f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"]
     if request.voided:
         lines.append(f"*Counts no longer* {mrkdwn.join(map(mrkdwn.person, request.voided))}")
     if request.state is State.AWAITING:
         lines += _missing(request, approvers)
-    return [blockkit.section("\n".join(lines))]
+    return [blockkit.section("\n".join(lines))] if lines else []
 
 
 def _missing(request: Request, approvers: People | None) -> list[str]:
     who = mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
-    return [
-        f"*Approvals missing* {request.approvals_missing}, until {mrkdwn.date(request.expires_at)}",
-        f"*May approve* {who}",
-    ]
+    end = mrkdwn.date(request.expires_at)
+    missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
+    if request.approvals_missing == 0:
+        # The requester lost the right after all approvals were given, or none was needed.
+        missing = (
+            f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this. "
+            f"If the right comes back by {end}, one approval lets it run."
+        )
+    return [missing, f"*May approve* {who}"]
 
 
 def _outcome(request: Request) -> list[Block]:

@@ -70,6 +70,24 @@ async def test_requester_under_an_id_of_the_organization_cannot_approve(tmp_path
     await service.close()
 
 
+@pytest.mark.parametrize("approvals", [0, 1])
+async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_after_it(
+    tmp_path: Path, approvals: int
+) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(approvals))
+    given = (Approval(user=ADA.id, at=NOON),) * approvals
+    waiting = await service.insert(
+        a_request(state=State.AWAITING, ref=job_ref(), approvals_needed=approvals, approvals=given)
+    )
+    service.people[RINA.id] = person(RINA.id, GONE)
+    with pytest.raises(RequesterLostRight):
+        await service.service.approve(waiting.id, person(ADA.id))
+    del service.people[RINA.id]
+
+    assert (await service.service.approve(waiting.id, person(ADA.id))).state is State.APPROVED
+    await service.close()
+
+
 async def test_number_of_approvals_that_was_raised_meanwhile_holds(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, policy(2))
     waiting = await service.insert(a_waiting_request(1, ref=job_ref()))

@@ -175,6 +175,9 @@ def ended(state: State) -> Request:
 def messages() -> dict[str, dict[str, Any]]:
     built = {f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS) for state in State}
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS)
+    built["card_awaiting_right"] = card_views.message(
+        waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
+    )
     built["card_nasty"] = card_views.message(
         waiting(reason=NASTY, project_name=NASTY, outcome=Outcome(sentence=NASTY)), None, LINKS
     )
