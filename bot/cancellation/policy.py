@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.cancellation.errors import (
@@ -33,7 +33,7 @@ class Policy:
         requesters: who may request a cancellation.
         approvals: how many people must approve, 0 to 5.
         approvers: who may approve or deny.
-        approvers_named: whether the settings name the approvers, instead of taking the requesters.
+        approvers_named: whether the settings name the approvers, instead of `*` or the requesters.
         self_approval: whether the requester's own approval counts.
         approval_ttl: how long a request waits for its approvals.
         channels: ids of the channels in which the command works; empty means everywhere.
@@ -45,7 +45,7 @@ class Policy:
     requesters: People = EVERYONE
     approvals: int = 0
     approvers: People = EVERYONE
-    approvers_named: bool = True
+    approvers_named: bool = False
     self_approval: bool = False
     approval_ttl: timedelta = timedelta(minutes=30)
     channels: frozenset[str] = frozenset()
@@ -107,9 +107,8 @@ def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
 
 
 def is_named_approver(policy: Policy, person: Person) -> bool:
-    """Whether the settings name the person as an approver: not by `*`, not as a requester."""
-    named = policy.approvers_named and not policy.approvers.everyone
-    return named and person in policy.approvers
+    """Whether the settings name the person as an approver, by id or by a group."""
+    return policy.approvers_named and person in replace(policy.approvers, everyone=False)
 
 
 def may_approve_once(

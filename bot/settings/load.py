@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -96,6 +98,7 @@ def load_settings(
             "unused": ("MONGODB_ATLAS_PROJECT_ID",)
             if settings.projects_file and atlas.project_id
             else (),
+            "env_file_risk": env_file_risk(folder / ".env", os.geteuid()),
             "unknown": tuple(map(with_nearest, filter(is_unknown, sorted(given)))),
         }
     )
@@ -136,6 +139,20 @@ def read_environment(
             problems.append(f"{name} has quotation marks around its value: remove them")
             given[name] = given[name][1:-1].strip()
     return {name: value for name, value in given.items() if value}
+
+
+def env_file_risk(file: Path, user: int) -> str | None:
+    """Return a sentence if accounts other than root and `user` may read or write the file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    path = shlex.quote(str(file))
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"{file} is open to other accounts of this machine: run chmod 600 {path}"
+    if status.st_uid not in {0, user}:
+        return f"{file} belongs to another account: run chown {user} {path}"
+    return None
 
 
 def read_slack(given: Mapping[str, str], problems: list[str]) -> SlackSettings:

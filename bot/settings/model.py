@@ -121,7 +121,7 @@ class PolicySettings(Model):
             requesters=requesters,
             approvals=self.approvals,
             approvers=self.approvers or requesters,
-            approvers_named=self.approvers is not None,
+            approvers_named=self.approvers not in {None, EVERYONE},
             self_approval=self.self_approval,
             approval_ttl=self.approval_ttl,
             channels=self.channels,
@@ -242,6 +242,7 @@ class Settings(DatabaseSettings):
         port: 0 takes a free port.
         log_format: None means `console` on a terminal and `json` elsewhere.
         unused: variables that another one replaces.
+        env_file_risk: who else may read or write `.env`, and the command that ends it.
         unknown: unknown variables that begin with `BOT_`, with the most similar known one.
     """
 
@@ -251,6 +252,7 @@ class Settings(DatabaseSettings):
     tracing: TracingSettings | None = None
     audit_webhook: AuditWebhookSettings | None = None
     unused: tuple[str, ...] = ()
+    env_file_risk: str | None = None
     unknown: tuple[str, ...] = ()
 
     watch_interval: Seconds = setting(

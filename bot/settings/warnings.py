@@ -16,6 +16,7 @@ def warnings(settings: Settings) -> list[str]:
         ("MONGODB_ATLAS_BASE_URL", settings.atlas.base_url),
     )
     return [
+        *([f"{settings.env_file_risk}."] if settings.env_file_risk else []),
         *(f"{name} has no effect here: another setting replaces it." for name in settings.unused),
         *(f"{name} is not a setting of the bot and has no effect." for name in settings.unknown),
         *_signing_secret_warnings(settings.slack),

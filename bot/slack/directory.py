@@ -254,7 +254,8 @@ class Directory:
     async def _members_by_group(
         self, people: People, since: float = -math.inf
     ) -> dict[str, frozenset[str]]:
-        groups = () if people.everyone else sorted(people.groups)
+        everyone = people.everyone and not self._identity.enterprise
+        groups = () if everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
         return dict(zip(groups, lists, strict=True))
 

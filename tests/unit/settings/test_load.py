@@ -109,6 +109,7 @@ def test_the_whole_policy_can_be_set(tmp_path: Path) -> None:
         requesters=People(users=frozenset({"U1", "W2"}), groups=frozenset({"S3"}), everyone=True),
         approvals=2,
         approvers=People(users=frozenset({"U5"}), groups=frozenset({"S4"})),
+        approvers_named=True,
         self_approval=True,
         approval_ttl=timedelta(seconds=60),
         channels=frozenset({"C1", "G2"}),
@@ -456,6 +457,7 @@ def test_the_example_file_names_every_variable_and_no_other() -> None:
 
 def test_the_example_file_as_it_is_changes_nothing(tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, tmp_path / ".env")
+    (tmp_path / ".env").chmod(0o600)
     (tmp_path / "bare").mkdir()
 
     assert load(tmp_path) == load(tmp_path / "bare")
@@ -464,6 +466,7 @@ def test_the_example_file_as_it_is_changes_nothing(tmp_path: Path) -> None:
 def test_the_examples_in_it_are_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8").replace("#BOT_PROJECTS_FILE=projects.toml", "")
     (tmp_path / ".env").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
+    (tmp_path / ".env").chmod(0o600)
     (tmp_path / "bare").mkdir()
 
     assert load(tmp_path) == load(tmp_path / "bare")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
+from bot.settings.load import env_file_risk
 from bot.settings.projects import policy_problems
 
 if TYPE_CHECKING:
@@ -234,3 +236,33 @@ def test_a_signing_secret_in_another_form_than_slacks_is_told_where_it_counts(
         "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing secrets"
     ] * odd
     assert not any(secret in told for told in warnings(settings))
+
+
+@pytest.mark.parametrize(
+    ("mode", "open_to_others"), [(0o600, False), (0o400, False), (0o640, True), (0o602, True)]
+)
+def test_env_file_that_others_may_read_or_write_is_a_risk(
+    tmp_path: Path, mode: int, *, open_to_others: bool
+) -> None:
+    file = tmp_path / ".env"
+    file.touch()
+    file.chmod(mode)
+    found = warnings(load_settings(CAREFUL, tmp_path))
+
+    assert found == (
+        [f"{file} is open to other accounts of this machine: run chmod 600 {file}."]
+        if open_to_others
+        else []
+    )
+
+
+def test_env_file_of_another_account_is_a_risk(tmp_path: Path) -> None:
+    file = tmp_path / "the .env"
+    file.touch(mode=0o600)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)  # a file of root is no risk
+
+    assert env_file_risk(file, 54321) == (
+        f"{file} belongs to another account: run chown 54321 '{file}'"
+    )
+    assert env_file_risk(file, file.stat().st_uid) is None

@@ -66,6 +66,7 @@ def test_each_project_has_its_key_and_rules(tmp_path: Path) -> None:
             policy=Policy(
                 approvals=1,
                 approvers=People(groups=frozenset({"S0123456"})),
+                approvers_named=True,
                 channels=frozenset({"C0123456"}),
                 require_reason=True,
             ),

@@ -56,9 +56,9 @@ def test_reason_and_thread_are_shown_to_people_concerned(viewer: Viewer, *, read
 @pytest.mark.parametrize(
     ("policy", "names"),
     [
-        (Policy(approvals=1, approvers=NAMED), True),
+        (Policy(approvals=1, approvers=NAMED, approvers_named=True), True),
         (Policy(approvals=1, approvers=EVERYONE), False),
-        (Policy(approvals=1, requesters=NAMED, approvers=NAMED, approvers_named=False), False),
+        (Policy(approvals=1, requesters=NAMED, approvers=NAMED), False),
     ],
     ids=["named", "everyone", "unset"],
 )
@@ -74,7 +74,7 @@ async def test_only_named_approvers_read_reasons(policy: Policy, *, names: bool)
 async def test_reasons_are_hidden_while_slack_does_not_answer() -> None:
     slack = FakeSlack()
     slack.says("usergroups.users.list", "internal_error")
-    policy = Policy(approvals=1, approvers=NAMED)
+    policy = Policy(approvals=1, approvers=NAMED, approvers_named=True)
     project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
     actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)
 
