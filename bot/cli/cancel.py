@@ -76,7 +76,7 @@ def cancel_job(
             if not yes:
                 command.confirm()
             code = runner.run(command.cancel(reason.replace("\0", "")))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(GO_ON), err=True)
             code = INTERRUPTED
         except (CancellationError, StartError) as error:

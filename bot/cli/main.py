@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -15,9 +15,10 @@ from bot.cli import FAILED, WRONG_USAGE, audit, fail
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
 from bot.doctor.report import is_ok, write_json, write_lines
+from bot.doctor.results import CheckResult
 from bot.doctor.run import run_checks, settings_results
 from bot.log_config import configure_logging, redact
-from bot.settings import SettingsError, load_settings, warnings
+from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -148,18 +149,41 @@ def stop_signal() -> asyncio.Event:
 def doctor(
     *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
 ) -> None:
-    """Check everything that the bot needs against the real services; nothing is changed."""
+    r"""Check everything that the bot needs against the real services; nothing is changed.
+
+    With the settings of Atlas alone, everything but Slack is checked, and the exit code is 2.
+
+    \b
+    Examples:
+    cancel-restore doctor
+    cancel-restore doctor --json
+    """
     try:
-        settings = load_settings()
+        report(load_settings(), (), as_json=as_json)
     except SettingsError as error:
-        if as_json:
-            write_json(settings_results(error.problems), sys.stdout)
+        report_without_slack(error, as_json=as_json)
         fail(str(error), WRONG_USAGE)
+
+
+def report_without_slack(error: SettingsError, *, as_json: bool) -> None:
+    """Check the rest where nothing but Slack's settings is missing."""
+    found = settings_results(error.problems)
+    try:
+        settings = load_settings(needs_slack=False)
+    except SettingsError:
+        if as_json:
+            write_json(found, sys.stdout)
+    else:
+        report(settings, found, as_json=as_json)
+
+
+def report(settings: Settings, found: Sequence[CheckResult], *, as_json: bool) -> None:
+    """Run the checks and write their results after those `found` already."""
     configure_logging("CRITICAL")  # the report has the errors
     redact(settings.secrets)
-    results = asyncio.run(run_checks(settings))
+    results = [*found, *asyncio.run(run_checks(settings, with_slack=not found))]
     (write_json if as_json else write_lines)(results, sys.stdout)
-    if not is_ok(results):
+    if not (found or is_ok(results)):
         raise typer.Exit(FAILED)
 
 

@@ -59,7 +59,8 @@ def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], out: Text
         Console(file=out, width=width).print(table)
         return
     for row in cells:
-        console.print(_grid(zip(headers, row, strict=True)), "")
+        shown = [field for field in zip(headers, row, strict=True) if field[1]]
+        console.print(_grid(shown), "")
 
 
 def write_fields(fields: Iterable[tuple[str, str]], out: TextIO) -> None:

@@ -33,13 +33,15 @@ def wall_clock() -> datetime:
 
 
 async def run_checks(
-    settings: Settings, *, now: Callable[[], datetime] = wall_clock
+    settings: Settings, *, now: Callable[[], datetime] = wall_clock, with_slack: bool = True
 ) -> list[CheckResult]:
     """Check everything that `settings` need; nothing is changed, a webhook gets a test event."""
     url = settings.database_url.get_secret_value()
     hook = settings.audit_webhook
     slack, database, webhook, port, *projects = await asyncio.gather(
-        all_within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT),
+        all_within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT)
+        if with_slack
+        else _nothing(),
         _one(within(DATABASE, check_database(url))),
         _one(within(WEBHOOK, check_audit_webhook(hook))) if hook else _nothing(),
         _one(within(PORT, check_port(settings.host, settings.port))),

@@ -313,6 +313,18 @@ async def test_invalid_settings_exit_with_2(env: DoctorEnvironment) -> None:
         assert any(name in sentence for sentence in said)
 
 
+async def test_settings_of_atlas_alone_check_the_rest_and_exit_with_2(
+    env: DoctorEnvironment,
+) -> None:
+    environ = {name: value for name, value in env.environ().items() if "SLACK" not in name}
+    ran = await run_command("doctor", **environ)
+
+    assert ran.code == 2
+    assert "SLACK_BOT_TOKEN is not set" in ran.err
+    assert "ok        MONGODB_ATLAS_BASE_URL: " in ran.out
+    assert f"Project {PROJECT_ID}" in ran.out.splitlines()
+
+
 async def test_port_in_use_is_a_warning(env: DoctorEnvironment) -> None:
     taken = env.slack.base_url.rpartition(":")[2]
     findings = await env.examine({"PORT": taken})
