@@ -225,7 +225,7 @@ class Bot:
             services.runner,
             clock=services.clock,
             interval=self._timings.sweep_interval,
-            on_sweep=self.metrics.set_pending,
+            on_sweep=self.metrics.set_open,
             on_change=self._notify_outbox,
         )
         self._exit_stack.push_async_callback(self._stop_runs, services)

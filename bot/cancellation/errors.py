@@ -4,6 +4,7 @@ CancellationError
 ├── NotAllowed                  the policy refuses it
 │   ├── NotARequester
 │   ├── NotAnApprover
+│   ├── MayNotActAlone
 │   ├── OwnRequest
 │   ├── NotTheRequester
 │   ├── AlreadyApproved
@@ -12,11 +13,15 @@ CancellationError
 │   ├── DenialReasonMissing
 │   ├── NameNotTyped
 │   ├── TooFewApprovers
+│   ├── NotAReviewer
+│   ├── OwnAct
+│   ├── NothingToReview
 │   ├── NotCancellableNow
 │   └── RequesterLostRight
 ├── StateConflict               the request changed before
 │   ├── JobAlreadyRequested
 │   ├── AlreadyHandled
+│   ├── AlreadyReviewed
 │   └── RequestExpired
 ├── RequestNotFound
 ├── UnknownProject
@@ -68,6 +73,22 @@ class NotAnApprover(NotAllowed):
     """You may not approve or deny this request."""
 
 
+class MayNotActAlone(NotAllowed):
+    """You may not cancel without approval: untick that, and other people are asked to approve."""
+
+
+class NotAReviewer(NotAllowed):
+    """Only a person who may approve can review what was done without approval."""
+
+
+class OwnAct(NotAllowed):
+    """You acted alone here, so another person must review it."""
+
+
+class NothingToReview(NotAllowed):
+    """This request did not run without approval, so there is nothing to review."""
+
+
 class OwnRequest(NotAllowed):
     """This is your own request, so another person must decide on it."""
 
@@ -101,7 +122,7 @@ class DenialReasonMissing(NotAllowed):
 
 
 class NameNotTyped(NotAllowed):
-    """Type the name of the cluster exactly as it stands, {cluster_name}."""
+    """Type the name of the cluster, {cluster_name}, in upper or lower case."""
 
     def __init__(self, cluster_name: str) -> None:
         self.cluster_name = cluster_name
@@ -142,6 +163,10 @@ class JobAlreadyRequested(StateConflict):
 
 class AlreadyHandled(StateConflict):
     """This request has been handled already."""
+
+
+class AlreadyReviewed(StateConflict):
+    """This was reviewed already."""
 
 
 class RequestExpired(StateConflict):

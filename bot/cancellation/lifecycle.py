@@ -208,6 +208,15 @@ class Request:
         return frozenset(approval.user for approval in self.approvals)
 
     @property
+    def runs_alone(self) -> bool:
+        """Whether it still runs without approval; a lost right or a retry may require approvals."""
+        return self.acted_alone and self.approvals_needed == 0
+
+    @property
+    def unreviewed(self) -> bool:
+        return self.acted_alone and self.reviewed_by is None
+
+    @property
     def approvals_missing(self) -> int:
         return max(0, self.approvals_needed - len(self.approvals))
 

@@ -1,5 +1,6 @@
-"""Policy checks: who may request, approve, deny, withdraw and retry (pure)."""
+"""Policy checks: who may request, act alone, approve, deny, withdraw, retry, review (pure)."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,21 +9,35 @@ from datetime import timedelta
 from bot.cancellation.errors import (
     AlreadyApproved,
     ChannelNotAllowed,
+    MayNotActAlone,
     NameNotTyped,
     NotAllowed,
     NotAnApprover,
     NotARequester,
+    NotAReviewer,
+    NothingToReview,
     NotTheRequester,
+    OwnAct,
     OwnRequest,
     ReasonMissing,
     RequesterLostRight,
     TooFewApprovers,
 )
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import EVERYONE, Kind, People, Person
+from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+
+#: What keyboards put in place of a hyphen.
+EM_DASH = "\u2014"
+DASHES = dict.fromkeys(map(ord, f"{EM_DASH}\u2010\u2011\u2012\u2013\u2015\u2212\ufe63\uff0d"), "-")
+
+#: Quotation marks, blanks and full stops around a typed name.
+AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
+
+#: Approvers who are told directly of what was done without them.
+MAX_RECIPIENTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +55,7 @@ class Policy:
         audit_channel: the channel for every card, instead of the command's.
         require_reason: whether a reason must be given.
         confirm_by_typing: whether the cluster's name must be typed.
+        break_glass: who may cancel without approval where approvals are required.
     """
 
     requesters: People = EVERYONE
@@ -52,17 +68,42 @@ class Policy:
     audit_channel: str | None = None
     require_reason: bool = False
     confirm_by_typing: bool = False
+    break_glass: People = NO_ONE
 
     @property
     def groups(self) -> frozenset[str]:
         """Every user group whose members the rules must know."""
-        return self.requesters.groups | self.approvers.groups
+        return self.requesters.groups | self.approvers.groups | self.break_glass.groups
 
 
 def may_request(policy: Policy, person: Person) -> NotAllowed | None:
     """Return why `person` may not request a cancellation, or None; every operator may."""
     may = person.kind is Kind.OPERATOR or person in policy.requesters
     return None if may else NotARequester(ask=policy.requesters)
+
+
+def may_act_alone(policy: Policy, person: Person) -> NotAllowed | None:
+    """Return why `person`, who may request, may not cancel without approval, or None."""
+    may = person.kind is Kind.OPERATOR or person in policy.break_glass
+    return None if may else MayNotActAlone(ask=policy.break_glass)
+
+
+def may_review(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
+    """Return why `person` may not review what was done without approval, or None."""
+    if not request.acted_alone:
+        return NothingToReview()
+    if request.requester in person.ids:
+        return OwnAct(ask=policy.approvers)
+    return None if person in policy.approvers else NotAReviewer(ask=policy.approvers)
+
+
+def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
+    """Return the user ids of the approvers to tell directly: named ones, then group members.
+
+    Where every full member may approve, none is told directly.
+    """
+    named = [*sorted(policy.approvers.users), *sorted(members - policy.approvers.users)]
+    return tuple(user for user in named if user != requester)[:MAX_RECIPIENTS]
 
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
@@ -123,9 +164,10 @@ def may_approve_once(
     return AlreadyApproved(ask=approvers) if again else None
 
 
-def check_reason(policy: Policy, reason: str) -> NotAllowed | None:
-    """Return a refusal if the policy requires a reason and it is empty."""
-    return ReasonMissing() if policy.require_reason and not has_visible_text(reason) else None
+def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllowed | None:
+    """Return a refusal if a reason is required, as always without approval, and it is empty."""
+    is_required = policy.require_reason or alone
+    return ReasonMissing() if is_required and not has_visible_text(reason) else None
 
 
 def has_visible_text(text: str) -> bool:
@@ -135,10 +177,19 @@ def has_visible_text(text: str) -> bool:
 
 
 def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:
-    """Return a refusal if the policy requires the cluster's exact name and it was not typed."""
-    if policy.confirm_by_typing and typed.strip() != cluster_name:
+    """Return a refusal if the policy requires the cluster's name and it was not typed.
+
+    Case does not count, nor what a phone's keyboard corrects: dashes, and quotation marks and
+    blanks around the name. Some keyboards write two hyphens as one em dash.
+    """
+    accepted = {_as_typed(typed), _as_typed(typed.replace(EM_DASH, "--"))}
+    if policy.confirm_by_typing and _as_typed(cluster_name) not in accepted:
         return NameNotTyped(cluster_name=cluster_name)
     return None
+
+
+def _as_typed(name: str) -> str:
+    return AROUND.sub("", name.translate(DASHES)).casefold()
 
 
 def check_enough_approvers(
@@ -193,9 +244,11 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
         people: the requester and the approvers as Slack has them now. An approval of anyone else
             was recorded after they were read, and so was judged a moment ago.
     """
-    lost = may_request(policy, people[request.requester])
+    requester = people[request.requester]
+    lost = may_request(policy, requester)
     voided = set(_voided(policy, request, people))
-    needed = max(policy.approvals, request.approvals_needed)
+    alone = request.runs_alone and not (lost or may_act_alone(policy, requester))
+    needed = 0 if alone else approvals_needed(policy, request)
     return Judgement(
         refusal=RequesterLostRight(ask=policy.requesters) if lost else None,
         voided=frozenset(voided),
@@ -214,3 +267,18 @@ def _voided(policy: Policy, request: Request, people: Mapping[str, Person]) -> I
                 yield person.id
             else:
                 counted.add(person.id)
+
+
+def approvals_needed(policy: Policy, request: Request) -> int:
+    """Return the number when it was asked or the current one, whichever is higher."""
+    return max(policy.approvals, request.approvals_needed)
+
+
+def approvals_of_retry(policy: Policy, request: Request, person: Person) -> int:
+    """Return how many approvals a failed request needs when `person` retries it.
+
+    Who acted alone may do so again until an approver has reviewed it; another person may not.
+    """
+    is_same = person.id == request.requester and request.runs_alone and request.unreviewed
+    alone = is_same and may_act_alone(policy, person) is None
+    return 0 if alone else approvals_needed(policy, request)

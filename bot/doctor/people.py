@@ -125,6 +125,7 @@ def _rules_of_people(project: ProjectSettings) -> Iterator[tuple[str, People]]:
     yield "requesters", policy.requesters
     if policy.approvers != policy.requesters:  # by default they are the same
         yield "approvers", policy.approvers
+    yield "break_glass", policy.break_glass
 
 
 def _merged(found: Iterable[NamedId]) -> list[NamedId]:

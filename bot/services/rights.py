@@ -40,6 +40,8 @@ class RightsCheck:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""
         policy = self._policy(request)
         groups = policy.requesters.groups
+        if request.runs_alone:
+            groups |= policy.break_glass.groups
         if request.approvals:
             groups |= policy.approvers.groups
         users = {request.requester, *request.approved_by, *others}

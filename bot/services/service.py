@@ -1,4 +1,4 @@
-"""The use cases of a request: look up, submit, approve, deny, withdraw, retry."""
+"""The use cases of a request: look up, submit, approve, deny, withdraw, retry, review."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,6 +47,7 @@ class Submission:
         typed: the typed confirmation, where the policy requires it.
         approver_members: the user ids of all members of the approving groups, or None if not known.
         request_id: the id for the request, where its dialog had one.
+        alone: whether it is to run without the approvals that the policy requires.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Submission:
     moved_because: str | None = None
     approver_members: frozenset[str] | None = frozenset()
     request_id: str | None = None
+    alone: bool = False
 
 
 class CancellationService:
@@ -125,11 +127,14 @@ class CancellationService:
             MaybeRecorded: the database did not answer in time.
         """
         project = self._project(submission.ref.project_id)
-        if refusal := refusal_of(project.policy, submission):
+        policy, person = project.policy, submission.person
+        if refusal := refusal_of(policy, submission):
             raise refusal
         request_id = submission.request_id or self._new_id()
         request = new_request(project, submission, request_id, self._now())
-        return self._changed(await self._requests.create(request, submission.person))
+        members = submission.approver_members or frozenset()
+        told = rules.recipients(policy, person.id, members)
+        return self._changed(await self._requests.create(request, person, told))
 
     async def approve(self, request_id: str, person: Person) -> Request:
         """Record one approval; the requester and the earlier approvals are judged again.
@@ -189,11 +194,27 @@ class CancellationService:
             return rules.may_retry(policy, person) or rules.judge(policy, request, people).refusal
 
         policy = self._project(failed.ref.project_id).policy
+
+        def needed(request: Request) -> int:
+            return rules.approvals_of_retry(policy, request, people.get(person.id, person))
+
         return self._changed(
-            await self._requests.retry(
-                request_id, person, check, policy.approvals, policy.approval_ttl
-            )
+            await self._requests.retry(request_id, person, check, needed, policy.approval_ttl)
         )
+
+    async def review(self, request_id: str, person: Person) -> Request:
+        """Record that an approver reviewed what was done without approval.
+
+        Raises as `approve` does; `AlreadyReviewed` names the request with its reviewer.
+        """
+        people = await self._rights.people_of(await self._requests.get(request_id), person.id)
+        person = replace(person, aliases=person.aliases | people[person.id].aliases)
+
+        def check(request: Request) -> NotAllowed | None:
+            policy = self._project(request.ref.project_id).policy
+            return rules.may_review(policy, request, person)
+
+        return self._changed(await self._requests.review(request_id, person, check))
 
     def _project(self, project_id: str) -> Project:
         if project := self.projects.find(project_id):
@@ -210,20 +231,32 @@ class CancellationService:
 
 def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
     """Return why the policy refuses a submission: the person, the job or the input (pure)."""
+    person, alone = submission.person, acts_alone(policy, submission)
     return (
-        rules.may_request(policy, submission.person)
+        rules.may_request(policy, person)
         or (None if submission.shown.cancellable else NotCancellableNow())
-        or rules.check_reason(policy, submission.reason)
+        or (rules.may_act_alone(policy, person) if alone else None)
+        or rules.check_reason(policy, submission.reason, alone=alone)
         or rules.check_typed_name(policy, submission.ref.cluster_name, submission.typed)
-        or rules.check_enough_approvers(policy, submission.person.id, submission.approver_members)
+        or (
+            None
+            if alone
+            else rules.check_enough_approvers(policy, person.id, submission.approver_members)
+        )
     )
+
+
+def acts_alone(policy: Policy, submission: Submission) -> bool:
+    """Whether a submission asks to run without approvals that the policy requires (pure)."""
+    return submission.alone and policy.approvals > 0
 
 
 def new_request(
     project: Project, submission: Submission, request_id: str, now: datetime
 ) -> Request:
     """Build the request for a submission (pure)."""
-    approvals = project.policy.approvals
+    alone = acts_alone(project.policy, submission)
+    approvals = 0 if alone else project.policy.approvals
     return Request(
         id=request_id,
         key=submission.key,
@@ -241,4 +274,5 @@ def new_request(
         created_at=now,
         changed_at=now,
         expires_at=now + project.policy.approval_ttl,
+        acted_alone=alone,
     )

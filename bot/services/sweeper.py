@@ -32,7 +32,7 @@ class Sweeper:
         runner: runs them.
         clock: the database's time; each sweep adjusts it.
         interval: mean seconds between two sweeps.
-        on_sweep: called after each sweep with the number of open requests.
+        on_sweep: called after each sweep with the numbers of open and of unreviewed requests.
         on_change: called when a request expired, so that its card is edited at once.
     """
 
@@ -44,7 +44,7 @@ class Sweeper:
         *,
         clock: DatabaseClock,
         interval: float = Timings.sweep_interval,
-        on_sweep: Callable[[int], None] = lambda _pending: None,
+        on_sweep: Callable[[int, int], None] = lambda _pending, _unreviewed: None,
         on_change: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -76,7 +76,8 @@ class Sweeper:
             self._on_change()
         for request_id in await self._leases.list_runnable():
             self._runner.start(request_id)
-        self._on_sweep(await self._requests.count_open())
+        pending = await self._requests.count_open()
+        self._on_sweep(pending, await self._requests.count_unreviewed())
         if self._sweeps % SWEEPS_PER_PRUNE == 0:
             await self._requests.prune(self._clock() - RETENTION)
         self._sweeps += 1

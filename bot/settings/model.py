@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
-from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.settings import addresses, parsers
 
@@ -109,6 +109,11 @@ class PolicySettings(Model):
     confirm_by_typing: Flag = setting(
         "whether the cluster's name must be typed to confirm", default=False
     )
+    break_glass: Annotated[People, Parser(parsers.named_people)] = setting(
+        "who may cancel without the required approvals, with a reason; an approver reviews it",
+        default=NO_ONE,
+        shown="no one",
+    )
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"
     )
@@ -128,6 +133,7 @@ class PolicySettings(Model):
             audit_channel=self.audit_channel,
             require_reason=is_required,
             confirm_by_typing=self.confirm_by_typing,
+            break_glass=self.break_glass,
         )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
-from bot.cancellation.people import People
+from bot.cancellation.people import NO_ONE, People
 
 MAX_APPROVALS = 5
 MAX_PORT = 65535
@@ -139,9 +139,19 @@ def flag(value: object) -> bool:
 
 def people(value: object) -> People:
     """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
+    return _people(value, "use ids of users (U…), ids of user groups (S…) or *", "*")
+
+
+def named_people(value: object) -> People:
+    """Parse users and user groups; an empty list in the projects file names no one."""
+    if value == []:
+        return NO_ONE
+    return _people(value, "use ids of users (U…) or ids of user groups (S…)")
+
+
+def _people(value: object, fix: str, *words: str) -> People:
     given = items(value)
-    known = [i for i in given if i == "*" or _USER.fullmatch(i) or _GROUP.fullmatch(i)]
-    fix = "use ids of users (U…), ids of user groups (S…) or *"
+    known = [i for i in given if i in words or _USER.fullmatch(i) or _GROUP.fullmatch(i)]
     _reject_unknown(given, known, fix)
     if not known:
         raise ValueError(f"is empty: {fix}")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from bot.cancellation.people import NO_ONE
 from bot.settings.addresses import is_plain_http
 from bot.settings.model import ProjectSettings, Settings, SlackSettings
 
@@ -57,6 +58,9 @@ def _risks(project: ProjectSettings) -> list[str]:
         ),
         "approvers are named, but no approvals are needed (BOT_APPROVALS).": (
             policy.approvals == 0 and policy.approvers != policy.requesters
+        ),
+        "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS).": (
+            policy.approvals == 0 and policy.break_glass != NO_ONE
         ),
         "the buttons of announcements do not work in the watch channel: add it to "
         "BOT_CHANNELS (BOT_WATCH_CHANNEL).": bool(

@@ -108,6 +108,20 @@ def text_input(
     }
 
 
+def checkbox(block_id: str, label: str, text: str, *, hint: str) -> Block:
+    """Build one optional checkbox; its action id and the value of its option are its block id."""
+    option = {"text": plain(text), "value": block_id}
+    element = {"type": "checkboxes", "action_id": block_id, "options": [option]}
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": plain(label),
+        "hint": plain(hint),
+        "optional": True,
+        "element": element,
+    }
+
+
 def modal(
     blocks: list[Block],
     *,

@@ -163,16 +163,19 @@ class Directory:
         return rules.may_request(policy, await self.person(actor, policy.requesters))
 
     async def current_people(
-        self, users: Collection[str], groups: Collection[str]
+        self,
+        users: Collection[str],
+        groups: Collection[str],
+        max_age: float = CURRENT_MAX_AGE,
     ) -> dict[str, Person]:
         """Return people as Slack has them now, also those who are named by id.
 
-        A cached answer does not count, not even at Slack's rate limit.
+        A cached answer older than `max_age` does not count, not even at Slack's rate limit.
 
         Raises:
             RightsNotChecked: Slack did not answer.
         """
-        since = self._clock() - CURRENT_MAX_AGE
+        since = self._clock() - max_age
         try:
             accounts, members = await asyncio.gather(
                 asyncio.gather(*(self._current_account(user, since) for user in users)),

@@ -23,6 +23,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 
 from bot.cancellation.errors import (
+    AlreadyReviewed,
     ChannelNotAllowed,
     JobAlreadyRequested,
     NotAllowed,
@@ -201,6 +202,9 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
                 f"{mrkdwn.date(request.created_at)}."
             )
             hint = f"{mrkdwn.request_status(request)} See {card}."
+        case AlreadyReviewed(request=request) if request.reviewed_at:
+            by = mrkdwn.person(request.reviewed_by)
+            hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
         case RequestExpired(request=request):
             hint = f"It ended {mrkdwn.date(request.expires_at)}."
         case StateConflict(request=request):

@@ -100,10 +100,16 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     """Say who requested which cancellation, and its state."""
     project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
     by = f" by {mrkdwn.person(past.by)}" if past.by else ""
+    alone = f" · {_review(past.reviewed_by)}" if past.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
     reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
     return (
-        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)}){card}\n"
+        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)}){alone}{card}\n"
         f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
         f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
     )
+
+
+def _review(reviewed_by: str | None) -> str:
+    review = f"reviewed by {mrkdwn.person(reviewed_by)}" if reviewed_by else "*not reviewed yet*"
+    return f":rotating_light: without approval, {review}"

@@ -92,9 +92,12 @@ class HomeTab:
         viewer = await viewer_of(
             self._deps.directory, actor, actor.id, self._deps.service.projects.all
         )
-        waiting, past = await asyncio.gather(
-            self._waiting(actor, viewer), self._past(projects, viewer, refusal)
+        waiting, unreviewed, past = await asyncio.gather(
+            self._waiting(actor, viewer),
+            self._unreviewed(actor, viewer),
+            self._past(projects, viewer, refusal),
         )
+        waiting += unreviewed
         if refusal is None and not published:
             await self._publish(actor, home_view(LOADING, waiting, past))
         jobs = refusal or await self._jobs(projects)
@@ -123,6 +126,20 @@ class HomeTab:
         except (CancellationError, DirectoryError) as error:
             return message_blocks(f":warning: {sentence_for(error)}")
         return waiting_blocks(own, viewer, self._deps.links)
+
+    async def _unreviewed(self, actor: Actor, viewer: Viewer) -> list[Block]:
+        try:
+            unreviewed = await self._deps.service.history.unreviewed()
+            own = [request for request in unreviewed if await self._may_review(actor, request)]
+        except (CancellationError, DirectoryError) as error:
+            return message_blocks(f":warning: {sentence_for(error)}")
+        return unreviewed_blocks(own, viewer, self._deps.links)
+
+    async def _may_review(self, actor: Actor, request: Request) -> bool:
+        if (policy := self._deps.service.policy_of(request.ref.project_id)) is None:
+            return False
+        person = await self._deps.directory.person(actor, policy.approvers)
+        return rules.may_review(policy, request, person) is None
 
     async def _may_decide(self, actor: Actor, request: Request) -> bool:
         policy = self._deps.service.policy_of(request.ref.project_id)
@@ -187,6 +204,19 @@ def waiting_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) ->
     return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
 
 
+def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
+    """Show what the viewer must review, oldest first; nothing without such a request."""
+    if not requests:
+        return []
+    shown = [_header("Done without approval: to be reviewed")]
+    for each in requests[:MAX_WAITING]:
+        asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
+        text = _with_reason(f"{mrkdwn.person(each.requester)} {asked}", each, viewer, links)
+        shown += [text, blockkit.actions(card_views.review_button(each))]
+    more = len(requests) - MAX_WAITING
+    return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
+
+
 def past_blocks(
     requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
@@ -201,13 +231,18 @@ def _request(request: Request, viewer: Viewer, links: Links) -> list[Block]:
         f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}, "
         f"until {mrkdwn.date(request.expires_at)}"
     )
+    return [
+        _with_reason(text, request, viewer, links),
+        blockkit.actions(*card_views.approver_buttons(request)),
+    ]
+
+
+def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:
+    """Add the reason and a link to the card, for viewers who may read them."""
     if viewer.may_read_waiting(request):
         reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
-    return [
-        blockkit.section(blockkit.cut(text, blockkit.TEXT)),
-        blockkit.actions(*card_views.approver_buttons(request)),
-    ]
+    return blockkit.section(blockkit.cut(text, blockkit.TEXT))
 
 
 def _header(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.events import CLOSING, Recorded
+from bot.cancellation.events import CLOSING, EventName, Recorded
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
@@ -56,7 +56,11 @@ def first_chain_break(
 
 
 #: Events that may end a pruned chain; some messages are dropped after the request ended.
-FINAL_EVENTS = frozenset(map(str, CLOSING)) | {"slack:post_dropped", "slack:card_moved"}
+FINAL_EVENTS = frozenset(map(str, CLOSING)) | {
+    "slack:post_dropped",
+    "slack:card_moved",
+    "request:reviewed",
+}
 
 
 class AuditLog:
@@ -140,6 +144,8 @@ class PastRequest:
         card: the card's position; None before it is posted, and once the request is pruned.
         asked_in: the channel in which the command was typed.
         deciders: the user ids of all who asked or decided.
+        acted_alone: whether the requester acted without approval.
+        reviewed_by: the user who reviewed that, or None.
     """
 
     request: str
@@ -155,6 +161,8 @@ class PastRequest:
     card: Card | None = None
     asked_in: str = ""
     deciders: frozenset[str] = frozenset()
+    acted_alone: bool = False
+    reviewed_by: str | None = None
 
 
 class History:
@@ -185,6 +193,15 @@ class History:
 
         return await self._database.read(work)
 
+    async def unreviewed(self) -> Sequence[Request]:
+        """Return the requests that wait for a review, oldest first; raises `NotRead`."""
+
+        def work(db: Connection) -> list[Request]:
+            unreviewed = request_queries.unreviewed_requests(MAX_AWAITING)
+            return load_requests(db, db.execute(unreviewed).all())
+
+        return await self._database.read(work)
+
 
 def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[Any]:
     """Read `request:created` events backwards until there are enough."""
@@ -205,6 +222,7 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
     own = [event for event in events if event.request == created.request]
     entered = [event for event in own if event.event in _STATES]
     last = entered[-1] if entered else created
+    actors = {event.event: event.actor for event in own}
     row = rows.get(created.request)
     by = Outcome(**json.loads(row.outcome)).by if row else last.actor
     return PastRequest(
@@ -221,6 +239,8 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
         card=Card(channel=row.card_channel, ts=row.card_ts) if row and row.card_ts else None,
         asked_in=detail["asked_in"],
         deciders=frozenset(event.actor for event in own if event.actor),
+        acted_alone=EventName.ACTED_ALONE in actors,
+        reviewed_by=actors.get(EventName.REVIEWED),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
     AlreadyHandled,
+    AlreadyReviewed,
     Conflict,
     JobAlreadyRequested,
     NotAllowed,
@@ -60,6 +61,11 @@ class RequestStore(Store):
     async def count_open(self) -> int:
         """Count the requests that have not ended."""
         count = request_queries.count_open_requests()
+        return await self._read(lambda uow: int(uow.execute(count).scalar_one()))
+
+    async def count_unreviewed(self) -> int:
+        """Count the requests that ran without approval and were not reviewed."""
+        count = request_queries.COUNT_UNREVIEWED
         return await self._read(lambda uow: int(uow.execute(count).scalar_one()))
 
     async def create(
@@ -140,7 +146,12 @@ class RequestStore(Store):
         return self._report_state(await self._write(work))
 
     async def retry(
-        self, request_id: str, person: Person, check: Check, approvals: int, ttl: timedelta
+        self,
+        request_id: str,
+        person: Person,
+        check: Check,
+        needed_for: Callable[[Request], int],
+        ttl: timedelta,
     ) -> Request:
         """Let a failed request run again; where approvals are needed, it waits for new ones.
 
@@ -148,7 +159,7 @@ class RequestStore(Store):
             request_id: the request.
             person: the person who retries.
             check: refuses the decision.
-            approvals: the current number of the policy; the higher one of then and now holds.
+            needed_for: returns the number of approvals that the request needs now.
             ttl: how long the request waits for its approvals.
 
         Raises:
@@ -163,7 +174,7 @@ class RequestStore(Store):
             _allowed(check(request))
             if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
                 raise JobAlreadyRequested(taken)
-            needed = max(approvals, request.approvals_needed)
+            needed = needed_for(request)
             detail = {"approvals_needed": needed}
             uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
             # A person decided again, so another DELETE may be sent; an earlier one may still work.
@@ -175,6 +186,26 @@ class RequestStore(Store):
             return uow.transition(request, State.FAILED, state, notify=False)
 
         return self._report_state(await self._write(work))
+
+    async def review(self, request_id: str, person: Person, check: Check) -> Request:
+        """Record who reviewed what was done without approval.
+
+        Raises:
+            AlreadyReviewed: another person was first.
+        """
+
+        def work(uow: UnitOfWork) -> Request:
+            request = uow.get(request_id)
+            if request.reviewed_by:
+                raise AlreadyReviewed(request)
+            _allowed(check(request))
+            statement = request_queries.review(request_id, person.id, uow.now)
+            if (reviewed := uow.update_or_none(statement)) is None:
+                raise AlreadyReviewed(uow.get(request_id))
+            uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
+            return reviewed
+
+        return await self._write(work)
 
     async def expire_due(self, limit: int = 100) -> Sequence[Request]:
         """Expire the requests that were not approved in time."""

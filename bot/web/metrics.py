@@ -55,6 +55,10 @@ class Metrics:
             buckets=ACK_BUCKETS,
         )
         self._pending = gauge("cancel_restore_pending_requests", "Requests that have not ended.")
+        self._unreviewed = gauge(
+            "cancel_restore_unreviewed_requests",
+            "Requests that ran without approval and were not reviewed.",
+        )
         self._ready = gauge(
             "cancel_restore_ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"]
         )
@@ -89,8 +93,10 @@ class Metrics:
     def count_dropped_post(self) -> None:
         self._dropped_posts.inc()
 
-    def set_pending(self, count: int) -> None:
-        self._pending.set(count)
+    def set_open(self, pending: int, unreviewed: int) -> None:
+        """Set how many requests have not ended, and how many wait for a review."""
+        self._pending.set(pending)
+        self._unreviewed.set(unreviewed)
 
     def set_ready(self, check: str, *, ready: bool) -> None:
         self._ready.labels(check=check).set(ready)

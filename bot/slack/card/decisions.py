@@ -47,6 +47,11 @@ class Decisions:
         person = await self._deps.directory.acting_person(actor, policy.requesters)
         return await self._deps.service.retry(request_id, person)
 
+    async def review(self, request_id: str, actor: Actor) -> Request:
+        policy = await self._policy(request_id)
+        person = await self._deps.directory.acting_person(actor, policy.approvers)
+        return await self._deps.service.review(request_id, person)
+
     async def answer(self, typed: Decide, actor: Actor) -> str:
         """Carry out a typed decision; return its result, or why it was refused (mrkdwn)."""
         try:

@@ -1,4 +1,4 @@
-"""Handles the buttons of a card: Approve, Deny, Withdraw and Try again."""
+"""Handles the buttons of a card: Approve, Deny, Withdraw, Try again and Reviewed."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         ids.APPROVE: decisions.approve,
         ids.WITHDRAW: decisions.withdraw,
         ids.RETRY: decisions.retry,
+        ids.REVIEW: decisions.review,
     }.items():
         _register_decision(app, deps, action_id, decision)
 

@@ -8,7 +8,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.posts import RequestPost
 from bot.slack import blockkit, mrkdwn
-from bot.slack.card.views import metadata
+from bot.slack.card.views import metadata, people
 from bot.slack.client import Links
 
 Render = Callable[[RequestPost], str]
@@ -30,8 +30,9 @@ def message(post: RequestPost, approvers: People | None = None) -> dict[str, Any
 
 def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     """Build the direct message to an approver about a request that needed no approval."""
+    reason = mrkdwn.quote(post.request.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
-    return _content(f"{_acted_alone(post)}\nRead {card}, and click *Reviewed* there.")
+    return _content(f"{_acted_alone(post)}\n{reason}\nRead {card}, and click *Reviewed* there.")
 
 
 def _content(text: str) -> dict[str, Any]:
@@ -57,14 +58,12 @@ def _requester(request: Request) -> str:
 
 
 def _acted_alone(post: RequestPost) -> str:
-    request = post.request
-    reason = f"\n{mrkdwn.quote(request.reason)}" if request.reason.strip() else ""
-    asked = f"asked to cancel {mrkdwn.summary(request)} without approval"
-    return f":rotating_light: {_requester(request)} acted alone: {asked}.{reason}"
+    asked = f"asked to cancel {mrkdwn.summary(post.request)} without approval"
+    return f":rotating_light: {_requester(post.request)} acted alone: {asked}."
 
 
 def _call_for_review(approvers: People | None) -> str:
-    who = mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
+    who = people(approvers)
     return f"Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
 
 

@@ -39,6 +39,7 @@ def blocks(request: Request, approvers: People | None, links: Links) -> list[Blo
         blockkit.section(f"*{mrkdwn.STATE_LABELS[request.state]}*"),
         blockkit.fields(_facts(request)),
         blockkit.section(_requester(request)),
+        *_without_approval(request, approvers),
         *_approvals(request, approvers),
         *_outcome(request),
         blockkit.context(_footer(request, links)),
@@ -59,6 +60,23 @@ def _requester(request: Request) -> str:
     return f"{who}\n{mrkdwn.quote(request.reason)}" if request.reason.strip() else who
 
 
+def _without_approval(request: Request, approvers: People | None) -> list[Block]:
+    """Show that the requester acted alone, and who reviewed it or may do so."""
+    if not request.acted_alone:
+        return []
+    if request.reviewed_by and request.reviewed_at:
+        review = f"Reviewed by* {mrkdwn.person(request.reviewed_by)}, "
+        review += mrkdwn.date(request.reviewed_at)
+    else:
+        review = f"To be reviewed by one of* {people(approvers)}"
+    who = mrkdwn.person(request.requester)
+    return [blockkit.section(f":rotating_light: *Without approval* {who} acted alone\n*{review}")]
+
+
+def people(approvers: People | None) -> str:
+    return mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
+
+
 def _approvals(request: Request, approvers: People | None) -> list[Block]:
     lines = []
     if request.approvals_needed:
@@ -72,7 +90,6 @@ def _approvals(request: Request, approvers: People | None) -> list[Block]:
 
 
 def _missing(request: Request, approvers: People | None) -> list[str]:
-    who = mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
     end = mrkdwn.date(request.expires_at)
     missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
     if request.approvals_missing == 0:
@@ -81,7 +98,7 @@ def _missing(request: Request, approvers: People | None) -> list[str]:
             f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this. "
             f"If the right comes back by {end}, one approval lets it run."
         )
-    return [missing, f"*May approve* {who}"]
+    return [missing, f"*May approve* {people(approvers)}"]
 
 
 def _outcome(request: Request) -> list[Block]:
@@ -107,16 +124,20 @@ def _footer(request: Request, links: Links) -> str:
 
 
 def _buttons(request: Request) -> list[Block]:
+    review = [review_button(request)] if request.unreviewed else []
     if request.state is State.AWAITING:
-        return [_approve(request), _deny(request), _withdraw(request)]
-    if request.state is State.FAILED:
-        return [_retry(request)]
-    return []
+        return [_approve(request), _deny(request), _withdraw(request), *review]
+    return [_retry(request), *review] if request.state is State.FAILED else review
 
 
 def approver_buttons(request: Request) -> list[Block]:
     """Build the buttons of an approver, for the Home tab."""
     return [_approve(request), _deny(request)]
+
+
+def review_button(request: Request) -> Block:
+    # Without a confirmation: it changes nothing at Atlas.
+    return blockkit.button("Reviewed", ids.REVIEW, request.id, style="primary")
 
 
 def _approve(request: Request) -> Block:
@@ -144,6 +165,8 @@ def _retry(request: Request) -> Block:
     text = "The bot reads the job again and asks Atlas to cancel it, if it is still the same."
     if request.approvals_needed:
         text += " The request waits for its approvals again."
+    elif request.runs_alone:
+        text += " Only the person who acted alone can do so again; for others it needs approvals."
     confirm = blockkit.confirm("Try again?", text, "Try again")
     return blockkit.button("Try again", ids.RETRY, request.id, confirm=confirm)
 

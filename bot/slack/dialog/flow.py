@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError
+from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import ClusterRef, Search
@@ -68,6 +69,15 @@ class SearchQuery:
     asked_in: str
     cluster: str | None = None
     hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a person may do with a job, and the channel of the card."""
+
+    policy: Policy
+    placement: Placement
+    may_act_alone: bool
 
 
 async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> str:
@@ -132,8 +142,8 @@ class Dialogs:
         policy = await self._allowed_policy(job, actor)
         reading = asyncio.create_task(self._deps.service.look_up(job.ref, timeout=ATLAS_TIMEOUT))
         try:
-            placement = await self._check_approvable(policy, job, actor)
-            return self._details_view(await reading, job, policy, placement)
+            access = await self._check_approvable(policy, job, actor)
+            return self._details_view(await reading, job, access)
         finally:
             await cancel_and_wait(reading)
 
@@ -186,19 +196,28 @@ class Dialogs:
             raise refusal
         return policy
 
-    async def _check_approvable(self, policy: Policy, job: JobTarget, actor: Actor) -> Placement:
+    async def _check_approvable(self, policy: Policy, job: JobTarget, actor: Actor) -> Access:
         """Check the card's channel and the approvers.
 
         Raises `Refusal`, `CancellationError` or `DirectoryError`.
         """
-        placement, members = await asyncio.gather(
-            self._placement(policy, job, actor), self._approvers(policy)
+        placement, members, may_act_alone = await asyncio.gather(
+            self._placement(policy, job, actor),
+            self._approvers(policy),
+            self._may_act_alone(policy, actor),
         )
         if isinstance(placement, NoPlacement):
             raise Refusal(placement.sentence)
-        if refusal := rules.check_enough_approvers(policy, actor.id, members):
+        refusal = rules.check_enough_approvers(policy, actor.id, members)
+        if refusal and not may_act_alone:
             raise refusal
-        return placement
+        return Access(policy=policy, placement=placement, may_act_alone=may_act_alone)
+
+    async def _may_act_alone(self, policy: Policy, actor: Actor) -> bool:
+        if policy.approvals == 0 or policy.break_glass == NO_ONE:
+            return False
+        person = await self._deps.directory.person(actor, policy.break_glass)
+        return rules.may_act_alone(policy, person) is None
 
     async def _placement(
         self, policy: Policy, job: JobTarget, actor: Actor
@@ -217,9 +236,7 @@ class Dialogs:
             policy.approvers.groups, policy.approvals + 1
         )
 
-    def _details_view(
-        self, details: JobDetails, job: JobTarget, policy: Policy, placement: Placement
-    ) -> View:
+    def _details_view(self, details: JobDetails, job: JobTarget, access: Access) -> View:
         job = replace(job, project_name=details.project_name)
         taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
         log.info(
@@ -233,7 +250,14 @@ class Dialogs:
             return dialog_views.taken(details.open_request, job, self._deps.links)
         if not details.job.can_be_cancelled:
             return dialog_views.not_cancellable(details.job, job, self._deps.links)
-        return dialog_views.details(details, job, policy, placement, self._deps.links)
+        return dialog_views.details(
+            details,
+            job,
+            access.policy,
+            access.placement,
+            self._deps.links,
+            may_act_alone=access.may_act_alone,
+        )
 
 
 class Searches:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,10 +14,14 @@ from bot.cancellation.errors import (
     CancellationError,
     DenialReasonMissing,
     LedgerError,
+    MayNotActAlone,
     NameNotTyped,
     ReasonMissing,
+    RightsNotChecked,
 )
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import Person
+from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
@@ -57,6 +62,9 @@ UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type the 
 
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
+
+#: Errors that are shown below the reason, to keep what was typed.
+BELOW_REASON = (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryError, RightsNotChecked)
 
 #: Seconds between the reads of a request until its card is posted.
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
@@ -146,9 +154,10 @@ class Submissions:
         policy = require_policy(self._deps.service, job.ref.project_id)
         if not_allowed := rules.may_use_channel(policy, job.asked_in):
             raise not_allowed
+        alone = policy.approvals > 0 and is_ticked(view, ids.ALONE)
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._deps.directory.acting_person(actor, policy.requesters),
+            self._person(actor, policy, alone=alone),
             self._deps.directory.members_of(groups),
         )
         submission = Submission(
@@ -164,8 +173,25 @@ class Submissions:
             moved_because=state.because,
             approver_members=members,
             request_id=current_request_id(),
+            alone=alone,
         )
         return await self._deps.service.submit(submission)
+
+    async def _person(self, actor: Actor, policy: Policy, *, alone: bool) -> Person:
+        """Return the requester; without approval also with the groups that may act alone, as now.
+
+        Raises:
+            DirectoryError, RightsNotChecked: Slack did not answer.
+        """
+        directory = self._deps.directory
+        if not alone:
+            return await directory.acting_person(actor, policy.requesters)
+        person, current = await asyncio.gather(
+            directory.acting_person(actor, policy.requesters),
+            directory.current_people([actor.id], policy.break_glass.groups, max_age=0.0),
+        )
+        now = current[actor.id]
+        return replace(person, kind=now.kind, groups=person.groups | now.groups)
 
     def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
         if request.channel == state.target.asked_in:
@@ -202,7 +228,9 @@ def refusal(error: Exception, links: Links) -> Response:
     """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
     if isinstance(error, NameNotTyped):
         return input_error(ids.TYPED, error)
-    if isinstance(error, (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryError)):
+    if isinstance(error, MayNotActAlone):
+        return input_error(ids.ALONE, error)
+    if isinstance(error, BELOW_REASON):
         return input_error(ids.REASON, error)
     return update_with(dialog_views.refused(sentence_for(error, links)))
 
@@ -214,6 +242,11 @@ def input_error(block_id: str, error: Exception) -> Response:
 
 def update_with(view: dict[str, Any]) -> Response:
     return {"response_action": "update", "view": view}
+
+
+def is_ticked(view: Mapping[str, Any], block_id: str) -> bool:
+    """Return whether the checkbox of a block is ticked."""
+    return bool(input_of(view, block_id).get("selected_options"))
 
 
 def typed_text(view: Mapping[str, Any], block_id: str) -> str:

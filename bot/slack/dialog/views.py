@@ -27,6 +27,12 @@ CLOSE = "Close"
 MAX_PROJECTS = 10
 
 HOURGLASS = ":hourglass_flowing_sand:"
+ALONE = blockkit.checkbox(
+    ids.ALONE,
+    "In an emergency",
+    "Cancel at once, without approval",
+    hint="A reason is required. The approvers are told, and one of them must review it.",
+)
 NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
 
 
@@ -40,9 +46,18 @@ def loading(target: JobTarget) -> View:
 
 
 def details(
-    details: JobDetails, target: JobTarget, policy: Policy, placement: Placement, links: Links
+    details: JobDetails,
+    target: JobTarget,
+    policy: Policy,
+    placement: Placement,
+    links: Links,
+    *,
+    may_act_alone: bool = False,
 ) -> View:
-    """Show the job as Atlas has it now, and the inputs that the policy requires."""
+    """Show the job as Atlas has it now, and the inputs that the policy requires.
+
+    `may_act_alone` adds the checkbox that cancels without approval.
+    """
     state = DialogState(
         target=target,
         shown=JobFingerprint.of(details.job),
@@ -53,6 +68,7 @@ def details(
         *_job(details.job, target, links),
         *_live_link_alert(details.job),
         *_inputs(policy, target.ref),
+        *([ALONE] if may_act_alone else []),
         *_notes(policy, placement),
     ]
     return _view(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
@@ -255,7 +271,7 @@ def _inputs(policy: Policy, ref: JobRef) -> list[Block]:
     if not policy.confirm_by_typing:
         return [reason_input(policy)]
     label = "Type the cluster's name to confirm"
-    hint = f"Exactly as shown: {ref.cluster_name}"
+    hint = f"In upper or lower case: {ref.cluster_name}"
     typed = blockkit.text_input(ids.TYPED, label, hint=hint, optional=False)
     return [reason_input(policy), typed]
 

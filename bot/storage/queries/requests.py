@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -33,12 +34,17 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
-from bot.storage.tables import JOB, approvals, audit_events, posts, requests
+from bot.storage.tables import JOB, UNREVIEWED, approvals, audit_events, posts, requests
 
 #: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
 IS_OPEN = requests.c.state.in_(_OPEN)
 HAS_ENDED = requests.c.state.not_in(_OPEN)
+
+#: As literal text, for the same reason.
+IS_UNREVIEWED = text(UNREVIEWED)
+
+COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(IS_UNREVIEWED)
 
 #: More than any lease of a request; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=20)
@@ -174,6 +180,21 @@ def _claimed(owner: str, now: datetime, until: datetime) -> dict[str, Any]:
     return {"state": State.CANCELLING, "changed_at": now, **lease}
 
 
+def unreviewed_requests(limit: int) -> Select[Any]:
+    """List the requests that ran without approval and were not reviewed, oldest first."""
+    return select(requests).where(IS_UNREVIEWED).order_by(requests.c.created_at).limit(limit)
+
+
+def review(request_id: str, user: str, at: datetime) -> Update:
+    """Record who reviewed a request, once."""
+    return (
+        update(requests)
+        .where(requests.c.id == request_id, IS_UNREVIEWED)
+        .values(reviewed_by=user, reviewed_at=at)
+        .returning(requests)
+    )
+
+
 def mark_acceptance_unknown(request_id: str) -> Update:
     """Turn an accepted DELETE into one of unknown effect, so that the next run may send another."""
     unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
@@ -265,6 +286,7 @@ def chain_heads() -> Select[Any]:
 
 
 def prune_requests(before: datetime) -> Delete:
-    """Delete requests that ended before then and have no unsent posts; their events stay."""
+    """Delete requests that ended before then, without those to review and with unsent posts."""
+    reviewed = or_(~requests.c.acted_alone, requests.c.reviewed_by.is_not(None))
     unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == outbox_queries.DUE)
-    return delete(requests).where(requests.c.changed_at < before, HAS_ENDED, ~unsent)
+    return delete(requests).where(requests.c.changed_at < before, HAS_ENDED, ~unsent, reviewed)

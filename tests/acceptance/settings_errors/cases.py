@@ -33,6 +33,7 @@ FILE_ALONE: Changes = {**FILE, **NO_KEY}
 SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 
 PEOPLE = "use ids of users (U…), ids of user groups (S…) or *"
+NAMED = "use ids of users (U…) or ids of user groups (S…)"
 CHANNELS = "use ids of channels (C…)"
 ONE_CHANNEL = "must be the id of a channel (C…)"
 FLAG = "must be true or false"
@@ -214,6 +215,7 @@ SETTINGS: list[Broken] = [
     *variable("BOT_AUDIT_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
     *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
     *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
+    *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
     *variable("BOT_WATCH_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
     *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
     *variable(
@@ -310,6 +312,7 @@ SETTINGS: list[Broken] = [
     *key("audit_channel", ("by name", 'audit_channel = "#ops"', ONE_CHANNEL)),
     *key("require_reason", ("no flag", "require_reason = 3", FLAG)),
     *key("confirm_by_typing", ("no flag", "confirm_by_typing = 3", FLAG)),
+    *key("break_glass", ("everyone", 'break_glass = ["*"]', NAMED)),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]
 

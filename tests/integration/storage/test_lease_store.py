@@ -160,7 +160,9 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
     )
     await leases.settle(request, State.FAILED, Outcome())
 
-    again = await ledger.retry(request.id, RINA, lambda _request: None, 0, timedelta(minutes=30))
+    again = await ledger.retry(
+        request.id, RINA, lambda _request: None, lambda _request: 0, timedelta(minutes=30)
+    )
 
     assert again.sent == DeleteAttempts(count=1, unknown=True)
 

@@ -223,7 +223,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def retry(self, number: int) -> None:
         request_id, held = self._one(number, State.FAILED)
-        answer = self.tries(self.ledger.retry(request_id, RINA, _allowed, 0, RETRY_TTL))
+        answer = self.tries(self.ledger.retry(request_id, RINA, _allowed, _needed, RETRY_TTL))
         if held.state is not State.FAILED:
             assert isinstance(answer, AlreadyHandled)
             return
@@ -464,6 +464,10 @@ class LifeCycle(RuleBasedStateMachine):
 
         rows: list[Any] = self.do(self.database.read(work))
         return rows
+
+
+def _needed(request: Request) -> int:
+    return request.approvals_needed
 
 
 def _allowed(_request: Request) -> None:

@@ -117,6 +117,9 @@ def views() -> dict[str, dict[str, Any]]:
         "details": dialog_views.details(sight(), asked(), Policy(), HERE, LINKS),
         "details_live": dialog_views.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
         "details_strict": dialog_views.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
+        "details_alone": dialog_views.details(
+            sight(), asked(), STRICT, HERE, LINKS, may_act_alone=True
+        ),
         "details_longest": dialog_views.details(
             sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
         ),
@@ -172,6 +175,15 @@ def ended(state: State) -> Request:
     return request(state=state, outcome=Outcome(sentence="So it is.", by=None), approvals_needed=0)
 
 
+def alone() -> Request:
+    """A request that ran without approval, and was not reviewed."""
+    return request(state=State.CANCELLED, acted_alone=True)
+
+
+def reviewed() -> Request:
+    return replace(alone(), reviewed_by="U0ADA", reviewed_at=NOON)
+
+
 def messages() -> dict[str, dict[str, Any]]:
     built = {f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS) for state in State}
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS)
@@ -185,13 +197,18 @@ def messages() -> dict[str, dict[str, Any]]:
         f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS)
         for state in (State.AWAITING, State.FAILED)
     }
+    built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS)
+    built["card_alone_reviewed"] = card_views.message(reviewed(), APPROVERS, LINKS)
+    built["direct_alone"] = card_replies.direct_message(
+        post(EventName.ACTED_ALONE, alone(), kind=PostKind.DIRECT, recipient="U0ADA"), LINKS
+    )
     built["card_second_copy"] = card_views.second_copy(request(), LINKS)
     built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
     for event, actor in _told().items():
         about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
         detail = DETAILS.get(event, {})
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, about, actor=actor, detail=detail)
+            post(event, about, actor=actor, detail=detail), APPROVERS
         )
     nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(nasty)
@@ -245,7 +262,7 @@ def _live() -> JobFingerprint:
 def _told() -> dict[EventName, str | None]:
     """Every event that the thread tells, with who did it."""
     by_people = (EventName.APPROVAL_GIVEN, EventName.APPROVED, EventName.DENIED)
-    more = (EventName.WITHDRAWN, EventName.RETRIED)
+    more = (EventName.WITHDRAWN, EventName.RETRIED, EventName.ACTED_ALONE, EventName.REVIEWED)
     by_bot = (
         EventName.EXPIRED,
         EventName.CANCELLED,
@@ -276,7 +293,11 @@ def finding() -> dict[str, dict[str, Any]]:
         asked_in="C0OPS",
     )
     details = dialog_views.details(sight(), asked(), Policy(), HERE, LINKS)
-    past = [past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA")))]
+    past = [
+        past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
+        replace(past_of(alone()), acted_alone=True),
+        replace(past_of(alone()), acted_alone=True, reviewed_by="U0ADA"),
+    ]
     names = {PROJECT_ID: "shop-prod"}
     nothing = Search(pending=[cluster], searched=1, unavailable=[unseen])
     return {
@@ -287,7 +308,10 @@ def finding() -> dict[str, dict[str, Any]]:
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON),
-            home.waiting_blocks([waiting()], VIEWER, LINKS),
+            [
+                *home.waiting_blocks([waiting()], VIEWER, LINKS),
+                *home.unreviewed_blocks([alone()], VIEWER, LINKS),
+            ],
             home.past_blocks(past, names, LINKS),
         ),
         "home_empty": home.home_view(

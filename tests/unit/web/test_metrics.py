@@ -70,8 +70,8 @@ def test_ack_buckets_end_at_three_seconds() -> None:
 
 def test_pending_requests_are_a_gauge() -> None:
     metrics = Metrics()
-    metrics.set_pending(7)
-    metrics.set_pending(2)
+    metrics.set_open(7, 1)
+    metrics.set_open(2, 3)
 
     assert samples(metrics)["cancel_restore_pending_requests"] == 2
 
