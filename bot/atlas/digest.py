@@ -52,18 +52,23 @@ class Nonce:
         challenge: the server's challenge, from `select_challenge`.
         lock: held by the call that uses the nonce, so that counts reach the server in order.
         valid: whether the server accepted the last use.
+        cookies: those of the challenge. A server may bind the nonce to its session, and a load
+            balancer needs them to find the server that knows the nonce.
     """
 
     def __init__(self, key: DigestKey, challenge: str) -> None:
         self.challenge = challenge
         self.lock = asyncio.Lock()
         self.valid = False
+        self.cookies = httpx.Cookies()
         self._digest = httpx.DigestAuth(key.public_key, key.private_key.get_secret_value())
         self._challenged = False
 
     def sign(self, request: httpx.Request) -> None:
         """Set the next Authorization header; the nonce is not valid until the server accepts it."""
         self.valid = False
+        request.headers.pop("Cookie", None)  # of another nonce
+        self.cookies.set_cookie_header(request)
         flow = self._digest.auth_flow(request)
         next(flow)
         if not self._challenged:
@@ -112,8 +117,7 @@ class PooledDigestAuth(httpx.Auth):
             nonce = self._next_nonce(response, nonce, attempt)
             if nonce is None:
                 return
-            # Behind a load balancer, the answer belongs to the server that sent the challenge.
-            httpx.Cookies(response.cookies).set_cookie_header(request)
+            nonce.cookies = httpx.Cookies(response.cookies)
 
     def _free_nonce(self) -> Nonce | None:
         """Return the most recently used nonce that is valid and free: it expires last."""

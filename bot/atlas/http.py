@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 
 import anyio
@@ -74,10 +75,16 @@ class AtlasHttp:
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
-                transport or open_transport(self._base_url), observe, monotonic
+                transport or open_transport(self._base_url),
+                observe,
+                monotonic,
+                envelope=options.envelope,
             ),
             auth=self._auth(credentials, monotonic),
             headers={"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"},
+            # No cookie is kept: each nonce has those of its challenge, and an older one would hide
+            # them.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )

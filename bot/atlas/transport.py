@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from bot.atlas.protocol import parse_body, unwrap_envelope
+
 MAX_CONNECTIONS = 32
 #: Seconds an idle connection is kept; shorter than the usual limit of load balancers.
 KEEPALIVE_EXPIRY = 30.0
@@ -29,8 +31,9 @@ class CallRecord:
 
     Attributes:
         method: of the request.
-        status: of the response, or None without a response.
-        seconds: from the request to the response's headers, or to the failure.
+        status: of the response, or None without a response; in envelope mode the enveloped one.
+        seconds: from the request to the response's headers, in envelope mode to the end of its
+            body, or to the failure.
         challenge: whether the response is a 401 that asks for a login.
         rate_limit_remaining: calls left in Atlas's token bucket, if given.
         rate_limit: the size of that bucket, if given.
@@ -49,14 +52,21 @@ class CallRecord:
 
 
 class InstrumentedTransport(httpx.AsyncBaseTransport):
-    """Forwards requests to `inner`, reports each to `observe`, and caps the responses."""
+    """Forwards requests to `inner`, reports each to `observe`, and caps the responses.
+
+    Args:
+        envelope: whether the status is read from the body.
+    """
 
     def __init__(
         self,
         inner: httpx.AsyncBaseTransport,
         observe: Callable[[CallRecord], None] | None,
         monotonic: Callable[[], float],
+        *,
+        envelope: bool = False,
     ) -> None:
+        self._envelope = envelope
         self._inner = inner
         self._observe = observe
         self._monotonic = monotonic
@@ -64,18 +74,31 @@ class InstrumentedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         began = self._monotonic()
         response: httpx.Response | None = None
+        status: int | None = None
         try:
-            response = await self._inner.handle_async_request(request)
+            received = await self._inner.handle_async_request(request)
+            response = CappedResponse(
+                received.status_code,
+                headers=received.headers,
+                stream=received.stream,
+                extensions=received.extensions,
+            )
+            status = await self._status_of(response)
         finally:
             # Failed and cancelled calls are recorded too: they count against the rate limit.
             if self._observe is not None:
-                self._observe(_record(request, response, self._monotonic() - began))
-        return CappedResponse(
-            response.status_code,
-            headers=response.headers,
-            stream=response.stream,
-            extensions=response.extensions,
-        )
+                self._observe(_record(request, response, status, self._monotonic() - began))
+        return response
+
+    async def _status_of(self, response: httpx.Response) -> int:
+        if not self._envelope:
+            return response.status_code
+        try:
+            body = await response.aread()
+        except BaseException:
+            await response.aclose()  # httpx closes only the responses that it gets
+            raise
+        return unwrap_envelope(response.status_code, parse_body(body))[0]
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -97,15 +120,16 @@ class CappedResponse(httpx.Response):
             yield chunk
 
 
-def _record(request: httpx.Request, response: httpx.Response | None, seconds: float) -> CallRecord:
-    if response is None:
+def _record(
+    request: httpx.Request, response: httpx.Response | None, status: int | None, seconds: float
+) -> CallRecord:
+    if response is None or status is None:
         return CallRecord(request.method, None, seconds, path=request.url.path)
     return CallRecord(
         request.method,
-        response.status_code,
+        status,
         seconds,
-        challenge=response.status_code == httpx.codes.UNAUTHORIZED
-        and "WWW-Authenticate" in response.headers,
+        challenge=status == httpx.codes.UNAUTHORIZED and "WWW-Authenticate" in response.headers,
         rate_limit_remaining=_parse_count(response.headers.get("RateLimit-Remaining", "")),
         rate_limit=_parse_count(response.headers.get("RateLimit-Limit", "")),
         path=request.url.path,

@@ -21,6 +21,7 @@ from bot.atlas import (
     ApiVersion,
     AtlasClient,
     AtlasError,
+    AtlasRejected,
     AtlasUnavailable,
     CallRecord,
     CancelAccepted,
@@ -219,6 +220,16 @@ async def test_enveloped_page_is_read() -> None:
 async def test_cancel_accepts_a_204_with_and_without_envelope(answer: httpx.Response) -> None:
     async with client(Script(answer), envelope=True) as atlas:
         assert await atlas.cancel_restore_job(REF) == CancelAccepted(204)
+
+
+async def test_call_record_has_the_enveloped_status() -> None:
+    seen: list[CallRecord] = []
+    enveloped = httpx.Response(200, json={"status": 403, "content": {"error": 403}})
+    async with client(Script(enveloped), envelope=True, observe=seen.append) as atlas:
+        with pytest.raises(AtlasRejected):
+            await atlas.restore_job(REF)
+
+    assert [each.status for each in seen] == [403]
 
 
 async def test_enveloped_refusal_of_a_cancel_is_an_error() -> None:

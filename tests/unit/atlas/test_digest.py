@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -299,3 +300,29 @@ async def _read_cancel_read(client_: AtlasClient) -> None:
     await client_.restore_job(REF)
     await client_.cancel_restore_job(REF)
     await client_.restore_job(REF)
+
+
+async def test_server_with_nonces_bound_to_its_sessions_costs_one_handshake() -> None:
+    atlas = StrictAtlas()
+    session_of: dict[str, str] = {}
+
+    async def bound(request: httpx.Request) -> httpx.Response:
+        given = re.search(r'nonce="([^"]*)"', request.headers.get("Authorization", ""))
+        if given and request.headers.get("Cookie") != f"session={session_of[given[1]]}":
+            request.headers.pop("Authorization")
+        response = await atlas(request)
+        if challenge := response.headers.get("WWW-Authenticate"):
+            nonce = challenge.split('nonce="')[1].split('"')[0]
+            session_of[nonce] = str(len(session_of))
+            response.headers["Set-Cookie"] = f"session={session_of[nonce]}; Path=/"
+        else:
+            response.headers["Set-Cookie"] = "session=another; Path=/"
+        return response
+
+    async with client(bound) as client_:
+        for _ in range(3):
+            await client_.restore_job(REF)
+            await client_.restore_job(REF)
+            atlas.expire_all()
+
+    assert atlas.statuses == [401, 200, 200] * 3
