@@ -1,4 +1,4 @@
-"""Audit events: a closed list of names, chained by hash within each request."""
+"""Audit events: a closed list of names, chained by hash in the order in which they are written."""
 
 import hashlib
 import json
@@ -35,6 +35,7 @@ class EventName(StrEnum):
     REFUSED = "request:refused"  #: Atlas rejected it
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
+    PRUNED = "request:pruned"  #: its row was deleted, long after its end
     CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 
@@ -44,7 +45,7 @@ class EventName(StrEnum):
         return cls(f"request:{state}")
 
 
-#: The last event of a complete chain; a chain that ends otherwise was cut off.
+#: The events that end a request.
 CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 
 
@@ -76,7 +77,7 @@ class Recorded:
     Attributes:
         number: the event's place in its request, from 1.
         detail: the JSON text exactly as stored.
-        previous: the hash of the event before, or the empty string for the first.
+        previous: the reference of the event written before, of any request; empty for the first.
         hash: SHA-256 over this event and `previous`, in hex.
     """
 
@@ -91,6 +92,11 @@ class Recorded:
     hash: str
 
     @property
+    def reference(self) -> str:
+        """Hash, number and request in one text, from which a missing event can be named."""
+        return f"{self.hash} {self.number} {self.request}"
+
+    @property
     def expected_hash(self) -> str:
         """The hash of the stored values; a value of another type than stored by the bot differs."""
         values = [
@@ -101,7 +107,7 @@ class Recorded:
 
 
 def chain(event: Event, number: int, previous: str) -> Recorded:
-    """Chain `event` as the `number`th of its request, after the one whose hash is `previous`."""
+    """Chain `event`, the `number`th of its request, to the one with the reference `previous`."""
     unhashed = Recorded(
         request=event.request,
         number=number,

@@ -4,63 +4,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.events import CLOSING, EventName, Recorded
+from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
-from bot.storage.tables import audit_events
-from bot.storage.unit_of_work import ChainHead, load_requests
-
-#: Events read by one query.
-BATCH_SIZE = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainBreak:
-    """The first event of a request that was changed or is missing."""
-
-    request: str
-    number: int
-    why: str  # a clause
-
-    def __str__(self) -> str:
-        return f"event {self.number} of request {self.request} {self.why}"
-
-
-def first_chain_break(
-    request: str, chain: Iterable[Recorded], head: ChainHead | None
-) -> ChainBreak | None:
-    """Verify the ordered events of one request; `head` is None when its row was pruned."""
-    number, previous, last = 0, "", ""
-    for line in chain:
-        number += 1
-        if line.number != number:
-            return ChainBreak(request=request, number=number, why="is missing")
-        if line.hash != line.expected_hash or line.previous != previous:
-            return ChainBreak(request=request, number=number, why="was changed")
-        previous, last = line.hash, line.event
-    if head and number < head.number:
-        return ChainBreak(request=request, number=number + 1, why="is missing")
-    if head and head.hash != previous:
-        return ChainBreak(request=request, number=number, why="was changed")
-    if head is None and last not in FINAL_EVENTS:
-        return ChainBreak(request=request, number=number + 1, why="is missing")
-    return None
-
-
-#: Events that may end a pruned chain; some messages are dropped after the request ended.
-FINAL_EVENTS = frozenset(map(str, CLOSING)) | {
-    "slack:post_dropped",
-    "slack:card_moved",
-    "request:reviewed",
-}
+from bot.storage.tables import audit_events, to_recorded
+from bot.storage.unit_of_work import load_requests
+from bot.storage.verification import BATCH_SIZE, RecordBreak, find_breaks
 
 
 class AuditLog:
@@ -99,29 +54,9 @@ class AuditLog:
         count = select(func.count()).select_from(audit_events)
         return await self._database.read_snapshot(lambda db: int(db.execute(count).scalar_one()))
 
-    async def verify(self) -> list[ChainBreak]:
-        """Verify every chain on one snapshot, and return the breaks; raises `RecordUnreadable`."""
-        return await self._database.read_snapshot(_chain_breaks)
-
-
-def _chain_breaks(db: Connection) -> list[ChainBreak]:
-    heads = {
-        row.id: ChainHead(row.event_count, row.head_hash)
-        for row in db.execute(request_queries.chain_heads())
-    }
-    chains = request_queries.events_of(None)
-    rows = db.execute(chains, execution_options={"yield_per": BATCH_SIZE})
-    found = [
-        first_chain_break(request, map(to_recorded, lines), heads.pop(request, None))
-        for request, lines in groupby(rows, attrgetter("request"))
-    ]
-    found += [first_chain_break(request, [], head) for request, head in heads.items()]
-    return [each for each in found if each]
-
-
-def to_recorded(row: Row[Any]) -> Recorded:
-    """Build an event from its row."""
-    return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})
+    async def verify(self) -> list[RecordBreak]:
+        """Verify events and rows on one snapshot; raises `RecordUnreadable`."""
+        return await self._database.read_snapshot(find_breaks)
 
 
 #: Requests read by one query, and number of queries, in search of those of some projects.

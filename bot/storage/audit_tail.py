@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from bot.cancellation.events import Recorded
-from bot.storage.audit_log import BATCH_SIZE, to_recorded
 from bot.storage.database import Database
-from bot.storage.tables import audit_events
+from bot.storage.tables import audit_events, to_recorded
+from bot.storage.verification import BATCH_SIZE
 
 #: Polls after which no lower id can appear any more. PostgreSQL gives ids before the commits, whose
 #: order may differ; a transaction lives for some seconds, and a poll begins each second.

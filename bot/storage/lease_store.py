@@ -118,7 +118,8 @@ class LeaseStore(Store):
 
         def work(uow: UnitOfWork) -> Request:
             updated = uow.update(request.id, self._update_held(request.id, _columns(sent)))
-            uow.record(updated, EventName.CANCEL_ANSWERED, detail=answer)
+            known = {"accepted": sent.accepted, "unknown": sent.unknown}
+            uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
             return updated
 
         return await self._write(work)

@@ -175,11 +175,12 @@ class RequestStore(Store):
             if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
                 raise JobAlreadyRequested(taken)
             needed = needed_for(request)
-            detail = {"approvals_needed": needed}
+            expires_at = uow.now + ttl
+            detail = {"approvals_needed": needed, "expires_at": expires_at.isoformat()}
             uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
             # A person decided again, so another DELETE may be sent; an earlier one may still work.
             uow.execute(request_queries.mark_acceptance_unknown(request.id))
-            uow.execute(request_queries.ask_again(request.id, needed, uow.now + ttl))
+            uow.execute(request_queries.ask_again(request.id, needed, expires_at))
             uow.execute(request_queries.delete_approvals(request.id))
             # No actor: a retry is not an approval.
             state = State.AWAITING if needed else State.APPROVED
@@ -224,10 +225,20 @@ class RequestStore(Store):
         except AlreadyHandled:
             return None  # decided or expired concurrently
 
-    async def prune(self, before: datetime) -> int:
+    async def prune(self, before: datetime, limit: int = 100) -> int:
         """Delete requests that ended before then, and return how many; their events stay."""
-        prune = request_queries.prune_requests(before)
-        return await self._write(lambda uow: int(uow.execute(prune).rowcount))
+
+        def work(uow: UnitOfWork) -> int:
+            ended = uow.get_all(request_queries.lock_prunable(before, limit))
+            for request in ended:
+                uow.record(request, EventName.PRUNED)
+            uow.execute(request_queries.delete_requests(request.id for request in ended))
+            return len(ended)
+
+        pruned = 0
+        while (count := await self._write(work)) == limit:
+            pruned += count
+        return pruned + count
 
     def _report_state(self, request: Request) -> Request:
         self._on_state_entered(request.state)
@@ -278,6 +289,8 @@ def _created_detail(request: Request) -> dict[str, Any]:
         "shown": shown_to_json(request.shown),
         "reason": request.reason,
         "approvals_needed": request.approvals_needed,
+        "expires_at": request.expires_at.isoformat(),
+        "state": request.state.value,
         "asked_in": request.asked_in,
         "channel": request.channel,
     }

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from bot.atlas import JobRef
+from bot.cancellation.events import Recorded
 from bot.cancellation.lifecycle import (
     Approval,
     Card,
@@ -37,6 +38,11 @@ from bot.cancellation.lifecycle import (
 MILLISECONDS = 1000
 
 
+def milliseconds(moment: datetime) -> int:
+    """Return milliseconds of Unix time."""
+    return round(moment.timestamp() * MILLISECONDS)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime, stored as whole milliseconds of Unix time."""
 
@@ -48,7 +54,7 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a datetime without a time zone cannot be stored")
-        return round(value.timestamp() * MILLISECONDS)
+        return milliseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
         return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
@@ -107,7 +113,6 @@ requests = Table(
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
     Column("event_count", Integer, nullable=False, server_default="0"),
-    Column("head_hash", Text, nullable=False, server_default=""),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
     # At most one open request per job: the database decides between concurrent submissions.
@@ -154,6 +159,14 @@ audit_webhook = Table(
     Column("starts_after", BigInteger, nullable=False),
     Column("lease_owner", Text, nullable=False),
     Column("lease_until", Instant, nullable=False),
+)
+
+# One row, whose lock puts the events of all replicas in one order.
+chain_head = Table(
+    "chain_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("reference", Text, nullable=False),  # of the last event
 )
 
 watched_jobs = Table(
@@ -273,3 +286,8 @@ def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: AN
         outcome=Outcome(**json.loads(row.outcome)),
         card=Card(channel=row.card_channel, ts=row.card_ts) if row.card_ts else None,
     )
+
+
+def to_recorded(row: Any) -> Recorded:  # noqa: ANN401 - a database row
+    """Build an audit event from its row."""
+    return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})

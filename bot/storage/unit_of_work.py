@@ -6,7 +6,7 @@ and written at the end with one statement for each table, which is faster than m
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind, message_id
 from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
+from bot.storage.queries import record as record_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import request_from_row, request_to_row
 
@@ -33,14 +34,6 @@ NO_DELAY = timedelta()
 FIRST = -1
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ChainHead:
-    """The last event of a request's chain: its number and hash."""
-
-    number: int = 0
-    hash: str = ""
 
 
 class Store:
@@ -97,10 +90,11 @@ class UnitOfWork:
 
     def __init__(self, db: Connection, now: datetime) -> None:
         self._db = db
-        self.now = now
-        self._heads: dict[str, ChainHead] = {}  # of requests that this transaction has locked
+        # Whole milliseconds, so that rows and events have the same times.
+        self.now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        self._counts: dict[str, int] = {}  # events of requests that this transaction has locked
         self._new: dict[str, Request] = {}
-        self._events: list[dict[str, Any]] = []
+        self._numbers: list[int] = []  # of the recorded events, each within its request
         self.recorded: list[Event] = []
         self._posts: list[dict[str, Any]] = []
         self._card_updates: dict[str, dict[str, Any]] = {}  # the last of each request is enough
@@ -136,25 +130,26 @@ class UnitOfWork:
         row = self.execute(statement).first()
         if row is None:
             return None
-        self._remember_head(row)
+        # The row lacks the events that this unit has collected.
+        self._counts.setdefault(row.id, row.event_count)
         return self._request(row)
 
     def add(self, request: Request) -> None:
         """Add a new request; `flush` fails where a unique index refuses it."""
         self._new[request.id] = request
-        self._heads[request.id] = ChainHead()
+        self._counts[request.id] = 0
 
     def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Return requests by their ids, without those that were pruned."""
         rows = self.execute(request_queries.REQUESTS_BY_IDS, {"ids": list(request_ids)}).all()
         return {request.id: request for request in load_requests(self._db, rows)}
 
+    def get_all(self, statement: Any) -> list[Request]:  # noqa: ANN401 - the same
+        """Return the requests that `statement` selects."""
+        return load_requests(self._db, self.execute(statement).all())
+
     def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
         return load_requests(self._db, [row])[0]
-
-    def _remember_head(self, row: Any) -> None:  # noqa: ANN401 - a database row
-        # The row lacks the events that this unit has collected.
-        self._heads.setdefault(row.id, ChainHead(row.event_count, row.head_hash))
 
     def transition(
         self,
@@ -217,7 +212,7 @@ class UnitOfWork:
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> int:
-        """Append an event to the request's chain, and return its number."""
+        """Append an event to the record, and return its number within its request."""
         event = Event(
             name=name,
             request=request.id,
@@ -226,17 +221,13 @@ class UnitOfWork:
             team=actor.team if actor else request.team,
             detail=detail or {},
         )
-        head = self._head(request.id)
-        chained = chain(event, head.number + 1, head.hash)
-        self._heads[request.id] = ChainHead(chained.number, chained.hash)
-        self._events.append(asdict(chained))
+        if request.id not in self._counts:
+            count = self.execute(request_queries.lock_event_count(request.id))
+            self._counts[request.id] = count.scalar_one()
+        self._counts[request.id] += 1
+        self._numbers.append(self._counts[request.id])
         self.recorded.append(event)
-        return chained.number
-
-    def _head(self, request_id: str) -> ChainHead:
-        if request_id not in self._heads:
-            self._remember_head(self.execute(request_queries.lock_head(request_id)).one())
-        return self._heads[request_id]
+        return self._counts[request.id]
 
     def enqueue_message(
         self,
@@ -296,22 +287,29 @@ class UnitOfWork:
         }
 
     def flush(self) -> None:
-        """Write new requests, audit events, the heads of their chains, and messages."""
+        """Write new requests, messages and audit events."""
         for request in self._new.values():
-            row = request_to_row(request) | self._head_columns(request.id)
+            row = request_to_row(request) | {"event_count": self._counts[request.id]}
             self.execute(request_queries.NEW_REQUEST, row)
-        if self._events:
-            self.execute(request_queries.NEW_EVENTS, self._events)
-        for request_id in {event["request"] for event in self._events} - self._new.keys():
-            head = {"request_id": request_id, **self._head_columns(request_id)}
-            self.execute(request_queries.UPDATE_HEAD, head)
+        for request_id in {event.request for event in self.recorded} - self._new.keys():
+            count = {"request_id": request_id, "event_count": self._counts[request_id]}
+            self.execute(request_queries.UPDATE_EVENT_COUNT, count)
         needed = [each for each in self._card_updates.values() if self._is_needed(each)]
         if posts := self._posts + needed:
             self.execute(outbox_queries.NEW_POSTS, posts)
+        if self.recorded:
+            self._write_events()
 
-    def _head_columns(self, request_id: str) -> dict[str, Any]:
-        head = self._heads[request_id]
-        return {"event_count": head.number, "head_hash": head.hash}
+    def _write_events(self) -> None:
+        """Chain the events to the record's last one; its lock is the last one that is taken."""
+        head = self.execute(record_queries.LOCK_CHAIN_HEAD).scalar_one()
+        rows = []
+        for event, number in zip(self.recorded, self._numbers, strict=True):
+            chained = chain(event, number, head)
+            head = chained.reference
+            rows.append(asdict(chained))
+        self.execute(request_queries.NEW_EVENTS, rows)
+        self.execute(record_queries.UPDATE_CHAIN_HEAD, {"reference": head})
 
     def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
         """Return whether no update of this card is pending; let a pending one be due earlier."""

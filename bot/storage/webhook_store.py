@@ -19,9 +19,8 @@ from sqlalchemy import (
 )
 
 from bot.cancellation.events import Recorded
-from bot.storage.audit_log import to_recorded
 from bot.storage.database import Database, has_passed
-from bot.storage.tables import audit_events, audit_webhook
+from bot.storage.tables import audit_events, audit_webhook, to_recorded
 from bot.storage.unit_of_work import Store, UnitOfWork
 
 #: How long a replica sends without renewing its lease: longer than a try takes.
@@ -54,8 +53,8 @@ class UnpostedEvent:
 class WebhookStore(Store):
     """Unsent events in one database; every method raises `LedgerError` when the database fails.
 
-    The mark is a column of the event's own row. A cursor would not do: PostgreSQL commits ids out
-    of order, so an event may appear behind a cursor that has passed its id.
+    The mark is a column of the event's own row. A cursor would not do: the events of one request
+    may wait for the receiver while those of others go on.
 
     Args:
         owner: the name of this process, different at each start.

@@ -245,15 +245,13 @@ def raise_approvals(request_id: str, needed: int) -> Update:
     return update(requests).where(requests.c.id == request_id).values(approvals_needed=needed)
 
 
-def lock_head(request_id: str) -> Select[Any]:
-    """Read the head of a request's chain, and lock it."""
-    return select(*_HEAD).where(requests.c.id == request_id).with_for_update()
+def lock_event_count(request_id: str) -> Select[Any]:
+    """Read the number of a request's events, and lock its row."""
+    return select(requests.c.event_count).where(requests.c.id == request_id).with_for_update()
 
 
-#: Stores the head of a request's chain.
-UPDATE_HEAD = update(requests).where(requests.c.id == bindparam("request_id"))
-
-_HEAD = (requests.c.id, requests.c.event_count, requests.c.head_hash)
+#: Stores the number of a request's events.
+UPDATE_EVENT_COUNT = update(requests).where(requests.c.id == bindparam("request_id"))
 
 
 def update_request(request_id: str, **values: object) -> Update:
@@ -280,13 +278,18 @@ def events_of(request_ids: Iterable[str] | None) -> Select[Any]:
     )
 
 
-def chain_heads() -> Select[Any]:
-    """Read the stored head of each chain."""
-    return select(*_HEAD).order_by(requests.c.id)
-
-
-def prune_requests(before: datetime) -> Delete:
-    """Delete requests that ended before then, without those to review and with unsent posts."""
+def lock_prunable(before: datetime, limit: int) -> Select[Any]:
+    """Lock requests that ended before then, without those to review and with unsent posts."""
     reviewed = or_(~requests.c.acted_alone, requests.c.reviewed_by.is_not(None))
     unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == outbox_queries.DUE)
-    return delete(requests).where(requests.c.changed_at < before, HAS_ENDED, ~unsent, reviewed)
+    return (
+        select(requests)
+        .where(requests.c.changed_at < before, HAS_ENDED, ~unsent, reviewed)
+        .limit(limit)
+        .with_for_update(of=requests, skip_locked=True)
+    )
+
+
+def delete_requests(request_ids: Iterable[str]) -> Delete:
+    """Delete requests; their events stay."""
+    return delete(requests).where(requests.c.id.in_(list(request_ids)))

@@ -8,7 +8,7 @@ ledger is looked at.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
-from bot.storage.tables import approvals, audit_events, posts, requests
+from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
 from bot.timings import Timings
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
 
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.people import Person
+    from bot.cancellation.policy import Judgement
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
 EXAMPLES = settings(max_examples=20, stateful_step_count=40, deadline=None)
@@ -138,6 +139,7 @@ class LifeCycle(RuleBasedStateMachine):
         def clear(db: Connection) -> None:
             for table in (approvals, posts, audit_events, requests):
                 db.execute(table.delete())
+            db.execute(chain_head.update().values(reference=""))
 
         self.do(self.database.write(clear))
         for name in ("one", "two"):
@@ -192,19 +194,22 @@ class LifeCycle(RuleBasedStateMachine):
         again = self.do(self.ledger.create(request, RINA))
         assert again.id == request.id
 
-    @rule(number=NUMBERS, person=PEOPLE)
-    def approve(self, number: int, person: Person) -> None:
+    @rule(number=NUMBERS, person=PEOPLE, voids=st.booleans())
+    def approve(self, number: int, person: Person, voids: bool) -> None:
         request_id, held = self._one(number, State.AWAITING)
 
         def check(request: Request) -> AlreadyApproved | None:
             return AlreadyApproved() if person.id in request.approved_by else None
 
-        answer = self.tries(self.ledger.approve(request_id, person, check, keep_all))
+        judge = void_all if voids else keep_all
+        answer = self.tries(self.ledger.approve(request_id, person, check, judge))
         if held.state is State.AWAITING and person.id in held.approved_by:
             assert isinstance(answer, AlreadyApproved)  # rights are checked before the time
             return
         if self._too_late(answer, held, State.AWAITING):
             return
+        if voids:
+            held.approved_by.clear()
         held.approved_by.add(person.id)
         done = len(held.approved_by) >= held.needed
         self._moved(held, answer, State.APPROVED if done else State.AWAITING)
@@ -249,6 +254,17 @@ class LifeCycle(RuleBasedStateMachine):
         if state is not held.state:
             held.state = state
             held.seen.append(state)
+
+    @rule()
+    def prune(self) -> None:
+        pruned = self.do(self.ledger.prune(self.clock.now, limit=2))
+        left = {row.id for row in self._rows(requests)}
+        gone = self.held.keys() - left
+        assert len(gone) == pruned
+        for request_id in gone:
+            assert self.held.pop(request_id).state.ended
+            for worker in self.workers.values():
+                worker.memory.pop(request_id, None)
 
     # Time, and the sweeper.
 
@@ -399,7 +415,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(
         name=RUNNERS,
         limit=st.integers(1, 4),
-        ends=st.lists(st.sampled_from(["sent", "again", "lost", "dropped"]), min_size=4),
+        ends=st.lists(st.sampled_from(["sent", "again", "lost", "dropped", "moved"]), min_size=4),
     )
     def deliver(self, name: str, limit: int, ends: list[str]) -> None:
         claimed = self.do(self.outbox.claim(name, limit))
@@ -407,6 +423,8 @@ class LifeCycle(RuleBasedStateMachine):
             assert isinstance(post, RequestPost)
             if end == "again":
                 self.do(self.outbox.retry_later(post, 1.0, "try later"))
+            elif end == "moved":
+                self.do(self.outbox.move_card(post, "D0RINA", "not a member"))
             elif end == "sent" or (end == "dropped" and post.kind is PostKind.CARD):
                 self.do(self.outbox.mark_sent(post, "C0OPS", f"{post.id}.0"))
             elif end == "dropped":
@@ -443,7 +461,7 @@ class LifeCycle(RuleBasedStateMachine):
         }
         recorded: dict[str, list[State]] = {key: [] for key in self.held}
         for row in self._rows(audit_events):
-            if row.event in names:
+            if row.event in names and row.request in recorded:
                 recorded[row.request].append(names[row.event])
         for key, held in self.held.items():
             assert recorded[key] == [state for state in held.seen if state is not State.AWAITING]
@@ -468,6 +486,10 @@ class LifeCycle(RuleBasedStateMachine):
 
 def _needed(request: Request) -> int:
     return request.approvals_needed
+
+
+def void_all(request: Request) -> Judgement:
+    return replace(keep_all(request), voided=request.approved_by)
 
 
 def _allowed(_request: Request) -> None:

@@ -62,15 +62,14 @@ FIRST_REQUEST = {
     "asked_in": "C0OPS",
     "channel": "C0OPS",
     "reason": "wrong cluster",
-    "shown": '{"delivery_type":"download","snapshot_id":"5b622e3587d9d6039faf713f",'
-    '"snapshot_time":null,"cancellable":true,"target":null,"link_is_live":false,'
-    '"expires_at":null}',
+    "shown": '{"cancellable": true, "delivery_type": "download", "expires_at": null,'
+    ' "link_is_live": false, "snapshot_id": "5b622e3587d9d6039faf713f", "snapshot_time": null,'
+    ' "target": null}',
     "approvals_needed": 1,
     "created_at": 1795608000000,
     "changed_at": 1795608000000,
     "expires_at": 1795609800000,
     "event_count": 1,
-    "head_hash": "fef857c1c8003c30e06ae920189974cb6ee1027d14dfb6fc65835c6f8c967a8f",
 }
 FIRST_EVENT = {
     "request": "old",
@@ -79,9 +78,14 @@ FIRST_EVENT = {
     "event": "request:created",
     "actor": "U0RINA",
     "team": "T0HOME",
-    "detail": "{}",
+    "detail": '{"approvals_needed":1,"asked_in":"C0OPS","channel":"C0OPS","cluster":"prod-eu",'
+    '"expires_at":"2026-11-25T12:30:00+00:00","job":"5b622f7087d9d6039fafe03f",'
+    '"project":"5b6212af90dc76637950a2c6","reason":"wrong cluster","shown":{"cancellable":true,'
+    '"delivery_type":"download","expires_at":null,"link_is_live":false,'
+    '"snapshot_id":"5b622e3587d9d6039faf713f","snapshot_time":null,"target":null},'
+    '"state":"awaiting"}',
     "previous": "",
-    "hash": FIRST_REQUEST["head_hash"],
+    "hash": "b377500d06efe200a41209eb31d4c81b1b47211805bf74ea0a563d5eb6d034e4",
 }
 
 
@@ -222,6 +226,8 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
     await empty.write(create)
     await insert(empty, "requests", FIRST_REQUEST)
     await insert(empty, "audit_events", FIRST_EVENT)
+    reference = f"{FIRST_EVENT['hash']} 1 old"
+    await execute(empty, "UPDATE chain_head SET reference = :head", {"head": reference})
 
     await ensure_current(database_url)
 

@@ -25,7 +25,7 @@ QUERIES = {
     "open requests": (request_queries.count_open_requests(), None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
-    "requests to prune": (request_queries.prune_requests(NOON - timedelta(days=90)), None),
+    "requests to prune": (request_queries.lock_prunable(NOON - timedelta(days=90), 10), None),
 }
 
 

@@ -66,14 +66,14 @@ REQUESTS = """
 INSERT INTO requests (
     id, key, state, project_id, project_name, cluster_name, job_id, team, requester, asked_in,
     channel, reason, shown, approvals_needed, created_at, changed_at, expires_at, delete_count,
-    delete_accepted, delete_unknown, outcome, card_channel, card_ts, event_count, head_hash)
+    delete_accepted, delete_unknown, outcome, card_channel, card_ts, event_count)
 SELECT
     'request-' || {hex}, 'V' || {hex}, CASE WHEN {ended} THEN 'cancelled' ELSE 'awaiting' END,
     :project, 'shop-prod', 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, 'T0HOME', 'U0RINA',
     'C0OPS', 'C0OPS', 'the wrong cluster was chosen', :shown, 1, {created}, {created},
     CAST(:now AS BIGINT) + :hour, CASE WHEN {ended} THEN 1 ELSE 0 END, {ended}, false,
     CASE WHEN {ended} THEN :outcome ELSE '{{}}' END, 'C0OPS', '1764.' || i,
-    CASE WHEN {ended} THEN 6 ELSE 1 END, '{hash}'
+    CASE WHEN {ended} THEN 6 ELSE 1 END
 FROM {numbers}
 """
 

@@ -28,6 +28,14 @@ CREATE TABLE audit_webhook (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE chain_head (
+    id INTEGER NOT NULL,
+    reference TEXT NOT NULL,
+    PRIMARY KEY (id)
+);
+
+INSERT INTO chain_head (id, reference) VALUES (1, '');
+
 CREATE TABLE requests (
     id TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -59,7 +67,6 @@ CREATE TABLE requests (
     reviewed_by TEXT,
     reviewed_at BIGINT,
     event_count INTEGER DEFAULT '0' NOT NULL,
-    head_hash TEXT DEFAULT '' NOT NULL,
     PRIMARY KEY (id),
     UNIQUE (key)
 );

@@ -1,0 +1,146 @@
+"""Verifies the record: the chain of all events, and the rows against a replay of their events.
+
+The chain is read in the order of the ids, then each request's events with its row. Both are
+streamed, so memory does not grow with the record.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, groupby, islice
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select
+
+from bot.cancellation.events import EventName
+from bot.storage.queries import record as record_queries
+from bot.storage.queries import requests as request_queries
+from bot.storage.replay import ApprovalTimes, Replay, replay
+from bot.storage.tables import to_recorded
+
+#: Events read by one query.
+BATCH_SIZE = 1000
+
+#: Requests whose rows are read by one query.
+ROWS_BATCH_SIZE = 200
+
+#: Breaks that are reported at most: one change of the order breaks every link.
+MAX_BREAKS = 100
+
+#: The form of `Recorded.reference`.
+REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)
+
+CHANGED = "was changed"
+MISSING = "is missing"
+MOVED = "is not in its place"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordBreak:
+    """An event that was changed or is missing, or a row that disagrees with its events.
+
+    Attributes:
+        request: the request's id; empty for the end of the record.
+        number: the event's number, or None for the row.
+        why: a clause.
+    """
+
+    request: str = ""
+    number: int | None = None
+    why: str
+
+    def __str__(self) -> str:
+        if not self.request:
+            return f"the stored end of the chain {self.why}"
+        if self.number is None:
+            return f"the row of request {self.request} {self.why}"
+        return f"event {self.number} of request {self.request} {self.why}"
+
+
+def find_breaks(db: Connection) -> list[RecordBreak]:
+    """Return what was changed or is missing, without repetition, the first event first."""
+    broken = dict.fromkeys(islice(_chain_breaks(db), MAX_BREAKS))
+    # The rows of a request whose events were changed say nothing more.
+    named = {each.request for each in broken}
+    rows = (each for each in _row_breaks(db) if each.request not in named)
+    return list(islice(chain(broken, rows), MAX_BREAKS))
+
+
+def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    return iter(db.execute(statement, execution_options={"yield_per": BATCH_SIZE}))
+
+
+def _chain_breaks(db: Connection) -> Iterator[RecordBreak]:
+    """Verify each event's hash, and that it follows the event to which it was chained."""
+    before = ""
+    for row in _stream(db, record_queries.ALL_EVENTS):
+        line = to_recorded(row)
+        if line.hash != line.expected_hash:
+            yield RecordBreak(request=line.request, number=line.number, why=CHANGED)
+        elif not line.previous and before:
+            yield RecordBreak(request=line.request, number=line.number, why=MOVED)
+        elif line.previous != before:
+            yield _broken_link(db, line.previous, before)
+        before = line.reference
+    head = str(db.execute(record_queries.CHAIN_HEAD).scalar_one_or_none())
+    if head != before:
+        is_reference = REFERENCE.fullmatch(head)
+        yield _broken_link(db, head, before) if is_reference else RecordBreak(why=CHANGED)
+
+
+def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
+    """Say what became of the event `expected`, in whose place is `found`: both are references."""
+    _, number, request = expected.split(" ", 2)
+    event = RecordBreak(request=request, number=int(number), why=MOVED)
+    if found.partition(" ")[2] == expected.partition(" ")[2]:
+        return replace(event, why=CHANGED)
+    present = set(db.execute(record_queries.numbers_of(request, int(number))).scalars())
+    missing = next((each for each in range(1, int(number) + 1) if each not in present), None)
+    return replace(event, number=missing, why=MISSING) if missing else event
+
+
+def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
+    """Compare the row of each request, and those of its approvals, with its events."""
+    events = _stream(db, request_queries.events_of(None))
+    groups = groupby(events, attrgetter("request"))
+    replays = ((request, _replay(lines)) for request, lines in groups if request)
+    while batch := dict(islice(replays, ROWS_BATCH_SIZE)):
+        rows = {row.id: row for row in db.execute(record_queries.stored_requests(batch))}
+        given = _approvals(db, batch)
+        for request, replayed in batch.items():
+            if difference := _compare(replayed, rows.get(request), given[request]):
+                number, why = difference
+                yield RecordBreak(request=request, number=number, why=why)
+    for request in db.execute(record_queries.REQUESTS_WITHOUT_EVENTS).scalars():
+        yield RecordBreak(request=request, number=1, why=MISSING)
+
+
+def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
+    """Replay the events of one request; None if the bot did not write them."""
+    try:
+        return replay(map(to_recorded, rows))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _approvals(db: Connection, requests: Iterable[str]) -> Mapping[str, dict[str, ApprovalTimes]]:
+    found: defaultdict[str, dict[str, ApprovalTimes]] = defaultdict(dict)
+    for row in db.execute(record_queries.stored_approvals(requests)):
+        found[row.request][row.user] = (row.at, row.voided_at)
+    return found
+
+
+def _compare(
+    replayed: Replay | None, row: Row[Any] | None, approvals: Mapping[str, ApprovalTimes]
+) -> tuple[int | None, str] | None:
+    """Return the number of a missing event or None, and a clause; None if all agrees."""
+    if replayed is None:
+        return None, "cannot be compared with its events"
+    is_cut = row is None and replayed.last != EventName.PRUNED
+    is_short = row and isinstance(row.event_count, int) and replayed.count < row.event_count
+    if is_cut or is_short or replayed.gap:
+        return replayed.count + 1, MISSING
+    differences = replayed.differences(row, approvals) if row else []
+    return (None, f"disagrees with its events ({', '.join(differences)})") if differences else None

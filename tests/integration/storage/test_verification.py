@@ -1,0 +1,223 @@
+"""`verify` finds what an account with write access changes without computing a hash."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.posts import RequestPost
+from bot.storage.database import Database
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, ADA, RINA, Clock, a_request, a_waiting_request, keep_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.policy import Judgement
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.lease_store import LeaseStore
+    from bot.storage.outbox_store import OutboxStore
+
+
+def allow(_request: Request) -> None:
+    """Refuse nobody."""
+
+
+def void_all(request: Request) -> Judgement:
+    return replace(keep_all(request), voided=request.approved_by, approvals_needed=3)
+
+
+async def run_and_fail(leases: LeaseStore, request_id: str) -> None:
+    """Leave the request with a DELETE whose answer is known."""
+    claimed = await leases.claim(request_id)
+    assert claimed
+    sending = await leases.record_delete_sent(claimed)
+    sent = replace(sending.sent, accepted=True, unknown=False)
+    noted = await leases.record_delete_answer(sending, sent, {"status": 204, "code": None})
+    await leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
+
+
+@pytest.fixture
+async def history(
+    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
+) -> None:
+    """Four requests: `pruned`, `moved`, `voided` waits, and `last` waits.
+
+    `moved` is: 1 created, 2 approved, 3 card_moved, 4 cancelling, 5 cancel_sent, 6 cancel_answered,
+    7 failed, 8 retried, 9 approved, 10 cancelling, 11 cancel_sent, 12 cancel_answered, 13 failed.
+    `voided` is: 1 created, 2 approval_given, 3 approval_voided, 4 approvals_raised,
+    5 approval_given.
+    """
+    await ledger.create(a_waiting_request(id="pruned"), RINA)
+    await ledger.deny("pruned", ADA, "no", allow)
+    for post in await outbox.claim("me", 10):
+        await outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
+    for post in await outbox.claim("me", 10):
+        await outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
+    clock.forward(0.0127)
+    await ledger.create(a_request(id="moved"), RINA)
+    (post,) = await outbox.claim("me", 10)
+    assert isinstance(post, RequestPost)
+    await outbox.move_card(post, "D0RINA", "not a member")
+    await run_and_fail(leases, "moved")
+    await ledger.retry("moved", RINA, allow, lambda _request: 0, a_request().expires_at - clock.now)
+    await run_and_fail(leases, "moved")
+    await ledger.create(a_waiting_request(approvals=2, id="voided"), RINA)
+    await ledger.approve("voided", ADA, allow, keep_all)
+    clock.forward(1.2345)
+    await ledger.approve("voided", ABE, allow, void_all)
+    assert await ledger.prune(clock.now) == 1
+    await ledger.create(a_waiting_request(id="last"), RINA)
+
+
+async def attack(database: Database, record: AuditLog, statements: str) -> Sequence[str]:
+    def work(db: Connection) -> None:
+        for statement in statements.split(";"):
+            assert db.execute(text(statement)).rowcount
+
+    await database.write(work)
+    return [str(each) for each in await record.verify()]
+
+
+@pytest.mark.usefixtures("history")
+async def test_history_of_every_kind_verifies(record: AuditLog) -> None:
+    assert await record.verify() == []
+
+
+LAST = "DELETE FROM audit_events WHERE request = 'last'"
+CUT = "DELETE FROM audit_events WHERE request = 'moved' AND number > {}"
+NO_ROW = "DELETE FROM requests WHERE id = 'moved'"
+ROLLED_BACK = (
+    "UPDATE requests SET state = 'approved', outcome = '{}', event_count = 2, channel = 'C0OPS',"
+    " delete_count = 0, delete_accepted = false, delete_unknown = false WHERE id = 'moved'"
+)
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("statements", "first"),
+    [
+        # Tails cut off, with the row removed or made to fit.
+        (CUT.format(12), "event 13 of request moved is missing"),
+        (f"{CUT.format(3)}; {NO_ROW}", "event 4 of request moved is missing"),
+        (f"{CUT.format(7)}; {NO_ROW}", "event 8 of request moved is missing"),
+        (f"{CUT.format(2)}; {ROLLED_BACK}", "event 3 of request moved is missing"),
+        (NO_ROW, "event 14 of request moved is missing"),
+        # Whole requests, also the first and the last one.
+        (f"{CUT.format(0)}; {NO_ROW}", "event 1 of request moved is missing"),
+        ("DELETE FROM audit_events WHERE request = 'pruned'", "event 1 of request pruned is miss"),
+        (
+            f"{LAST}; DELETE FROM requests WHERE id = 'last'",  # noqa: S608 - constants
+            "event 1 of request last is missing",
+        ),
+        ("DELETE FROM audit_events", "event 1 of request last is missing"),
+        (
+            "DELETE FROM audit_events WHERE request = 'pruned' AND number = 3",
+            "event 3 of request pruned is missing",
+        ),
+        # The order.
+        ("UPDATE audit_events SET id = -id", "is not in its place"),
+        ("UPDATE audit_events SET id = -1 WHERE request = 'last'", "is not in its place"),
+        (
+            "UPDATE audit_events SET id = 1000 WHERE request = 'voided' AND number = 1",
+            "event 1 of request voided is not in its place",
+        ),
+        # The end of the chain.
+        ("UPDATE chain_head SET reference = ''", "the stored end of the chain was changed"),
+        ("DELETE FROM chain_head", "the stored end of the chain was changed"),
+    ],
+)
+async def test_attack_is_found_and_named(
+    database: Database, record: AuditLog, statements: str, first: str
+) -> None:
+    found = await attack(database, record, statements)
+
+    assert first in found[0]
+
+
+ROW_CHANGES = {
+    "state": "'approved'",
+    "project_id": "'ffffffffffffffffffffffff'",
+    "cluster_name": "'prod-us'",
+    "job_id": "'ffffffffffffffffffffffff'",
+    "requester": "'U0EVE'",
+    "team": "'T0EVE'",
+    "reason": "'another'",
+    "shown": "'{}'",
+    "approvals_needed": "1",
+    "expires_at": "expires_at + 1000",
+    "channel": "'C0EVE'",
+    "asked_in": "'C0EVE'",
+    "delete_count": "1",
+    "delete_accepted": "true",
+    "delete_unknown": "true",
+    "outcome": """'{"sentence": "done"}'""",
+    "event_count": "4",
+}
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("column", ROW_CHANGES)
+async def test_edited_row_disagrees_with_its_events(
+    database: Database, record: AuditLog, column: str
+) -> None:
+    change = f"UPDATE requests SET {column} = {ROW_CHANGES[column]} WHERE id = 'voided'"  # noqa: S608 - constants
+
+    found = await attack(database, record, change)
+
+    assert found == [f"the row of request voided disagrees with its events ({column})"]
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM approvals WHERE voided_at IS NULL",
+        "UPDATE approvals SET voided_at = NULL WHERE voided_at IS NOT NULL",
+        "UPDATE approvals SET at = at - 1 WHERE voided_at IS NULL",
+        "UPDATE approvals SET \"user\" = 'U0EVE' WHERE voided_at IS NULL",
+        "INSERT INTO approvals (request, \"user\", at) VALUES ('voided', 'U0EVE', 0)",
+    ],
+)
+async def test_edited_approvals_disagree_with_their_events(
+    database: Database, record: AuditLog, change: str
+) -> None:
+    found = await attack(database, record, change)
+
+    assert found == ["the row of request voided disagrees with its events (approvals)"]
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", ["expires_at", "shown", "outcome", "event_count"])
+async def test_value_of_another_type_in_a_row_is_found(
+    database: Database, record: AuditLog, column: str
+) -> None:
+    change = f"UPDATE requests SET {column} = x'00ff' WHERE id = 'voided'"  # noqa: S608 - a constant
+
+    found = await attack(database, record, change)
+
+    assert found == [f"the row of request voided disagrees with its events ({column})"]
+
+
+async def test_concurrent_replicas_write_one_chain(
+    database: Database, ledger: RequestStore, record: AuditLog, database_url: str, clock: Clock
+) -> None:
+    other = Database(database_url)
+    replicas = (ledger, RequestStore(other, clock))
+
+    await asyncio.gather(
+        *(replicas[number % 2].create(a_request(), RINA) for number in range(20)),
+    )
+    await other.close()
+
+    assert await record.verify() == []
+    assert await record.count() == 40
