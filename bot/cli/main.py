@@ -1,6 +1,7 @@
 """The command line. Errors are one or two sentences on standard error, never a traceback."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -19,6 +20,7 @@ from bot.doctor.results import CheckResult
 from bot.doctor.run import run_checks, settings_results
 from bot.log_config import configure_logging, redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
+from bot.settings.projects_file import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -198,3 +200,9 @@ def manifest_command(
         typer.echo(manifest(http), nl=False)
     except AddressError as error:
         fail(str(error), WRONG_USAGE)
+
+
+@app.command("schema", short_help="Print the JSON Schema of the projects file.")
+def schema_command() -> None:
+    """Print the JSON Schema of the projects file (BOT_PROJECTS_FILE), for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -21,11 +21,25 @@ SpanExporter: TypeAlias = Literal["otlp", "console"]
 BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
 APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
 
-Flag = Annotated[bool, Parser(parsers.flag)]
-Seconds = Annotated[timedelta, Parser(parsers.seconds)]
-Channel = Annotated[str | None, Parser(parsers.channel)]
-PeopleOrNone = Annotated[People | None, Parser(parsers.people)]
-VariableName = Annotated[str | None, Parser(parsers.variable_name)]
+Flag = Annotated[bool, Parser(parsers.flag, json_schema_input_type=bool)]
+FlagOrNone = Annotated[bool | None, Parser(parsers.flag, json_schema_input_type=bool)]
+Seconds = Annotated[timedelta, Parser(parsers.seconds, json_schema_input_type=parsers.SecondsInput)]
+NamedPeople = Annotated[
+    People, Parser(parsers.named_people, json_schema_input_type=parsers.NamedPeopleInput)
+]
+Approvals = Annotated[
+    int,
+    Parser(parsers.whole(0, parsers.MAX_APPROVALS), json_schema_input_type=parsers.ApprovalsInput),
+]
+Channels = Annotated[
+    frozenset[str], Parser(parsers.channels, json_schema_input_type=parsers.ChannelsInput)
+]
+Channel = Annotated[
+    str | None, Parser(parsers.channel, json_schema_input_type=parsers.ChannelInput)
+]
+PeopleOrNone = Annotated[
+    People | None, Parser(parsers.people, json_schema_input_type=parsers.PeopleInput)
+]
 
 
 def setting(
@@ -89,27 +103,25 @@ class PolicySettings(Model):
         "who may ask: users and user groups, or `*` for every full member of the workspace",
         shown="`*`",
     )
-    approvals: Annotated[int, Parser(parsers.whole(0, parsers.MAX_APPROVALS))] = setting(
-        "how many other people must approve, 0 to 5", default=0
-    )
+    approvals: Approvals = setting("how many other people must approve, 0 to 5", default=0)
     approvers: PeopleOrNone = setting("who may approve and deny", shown="the requesters")
     self_approval: Flag = setting("whether the requester's own approval counts", default=False)
     approval_ttl: Seconds = setting(
         "seconds that a request waits for approval", default=timedelta(minutes=30)
     )
-    channels: Annotated[frozenset[str], Parser(parsers.channels)] = setting(
+    channels: Channels = setting(
         "channels in which the command works", default=frozenset(), shown="everywhere"
     )
     audit_channel: Channel = setting(
         "every card goes to this channel", shown="the command's channel"
     )
-    require_reason: Annotated[bool | None, Parser(parsers.flag)] = setting(
+    require_reason: FlagOrNone = setting(
         "whether a reason must be given", shown="`true` with approvals, else `false`"
     )
     confirm_by_typing: Flag = setting(
         "whether the cluster's name must be typed to confirm", default=False
     )
-    break_glass: Annotated[People, Parser(parsers.named_people)] = setting(
+    break_glass: NamedPeople = setting(
         "who may cancel without the required approvals, with a reason; an approver reviews it",
         default=NO_ONE,
         shown="no one",
@@ -144,24 +156,6 @@ class DefaultPolicy(PolicySettings):
     """The policy of every project that has no other, by the `BOT_` variables."""
 
     model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")
-
-
-class ProjectEntry(PolicySettings):
-    """One `[[projects]]` table of the projects file; `…_env` keys name variables."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str | None, Parser(parsers.project_name)] = None
-    id: Annotated[str | None, Parser(parsers.atlas_id)] = None
-    public_key_env: VariableName = None
-    private_key_env: VariableName = None
-    client_id_env: VariableName = None
-    client_secret_env: VariableName = None
-
-    def policy_over(self, defaults: PolicySettings) -> PolicySettings:
-        """Return the policy keys of this entry, and `defaults` for the others."""
-        given = {name: getattr(self, name) for name in self.model_fields_set & set(POLICY_KEYS)}
-        return defaults.model_copy(update=given)
 
 
 class ProjectSettings(Model):

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -45,6 +45,15 @@ _PROJECT_NAME = re.compile(r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _OTHER_SEPARATOR = re.compile(r"[\s;]")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+#: What people write in the projects file, for its JSON Schema; the parsers accept texts too.
+ApprovalsInput = Annotated[int, Field(ge=0, le=MAX_APPROVALS)]
+SecondsInput = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
+PeopleInput = list[Annotated[str, Field(pattern=r"^(\*|[UWS][A-Z0-9]+)$")]]
+NamedPeopleInput = list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]+$")]]
+ChannelsInput = list[Annotated[str, Field(pattern=r"^[CGD][A-Z0-9]+$")]]
+ChannelInput = Annotated[str, Field(pattern=r"^([CGD][A-Z0-9]+)?$")]
 
 
 def text(value: object) -> str:

@@ -1,18 +1,27 @@
 """Build the projects: one from variables, or several from the projects file."""
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bot.atlas import Credentials
 from bot.cancellation.policy import Policy
 from bot.settings.credentials import DEFAULT_VARIABLES, CredentialSource, read_credentials
-from bot.settings.model import PolicySettings, ProjectEntry, ProjectSettings, read
+from bot.settings.model import PolicySettings, ProjectSettings, read
+from bot.settings.projects_file import ProjectEntry
 
 FILE = "BOT_PROJECTS_FILE"
+
+#: Returns the name of a key or variable in sentences.
+Label: TypeAlias = Callable[[str], str]
+
+_HEADER = re.compile(r"\s*\[\[\s*projects\s*\]\]")
+_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+
 NO_CREDENTIALS = (
     "has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY (an "
     "API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
@@ -53,7 +62,7 @@ def single_project(
     if not defaults.has_credential_variables:
         problems.append(f"The Atlas project {NO_CREDENTIALS}")
     if defaults.is_policy_valid:
-        label = _rule_label(defaults.policy, {}, "")
+        label = _rule_label(defaults.policy, {}, str)
         problems.extend(policy_problems(defaults.policy.policy(), label))
     if project_id is None or defaults.credentials is None:
         return ()
@@ -64,47 +73,86 @@ def read_projects_file(
     path: Path, defaults: Defaults, problems: list[str]
 ) -> tuple[ProjectSettings, ...]:
     """Build the projects of the file at `path`."""
-    tables = _tables(path, problems)
-    projects = [_read_entry(table, n, defaults, problems) for n, table in enumerate(tables, 1)]
+    text, tables = _tables(path, problems)
+    lines = positions(text)
+    projects = [
+        _read_entry(table, _label(table, n, lines), defaults, problems)
+        for n, table in enumerate(tables, 1)
+    ]
     for key in ("name", "id"):
         values = (table[key] for table in tables if isinstance(table.get(key), str))
         problems.extend(_duplicates(key, values))
     return tuple(project for project in projects if project is not None)
 
 
-def _tables(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+def _tables(path: Path, problems: list[str]) -> tuple[str, list[dict[str, Any]]]:
+    """Read the text of the file and its tables; no tables when it is invalid."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as error:
         problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
-        return []
+        return "", []
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
         why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         problems.append(f"{FILE} names {path}, which is not valid TOML: {why}")
-        return []
+        return "", []
     unknown = [key for key in content if key != "projects"]
-    problems.extend(f"{FILE}: {key} is not a known key" for key in unknown)
+    lines = positions(text)
+    problems.extend(
+        f"{FILE}{_line(lines.get((0, key)))}: {key} is not a known key" for key in unknown
+    )
     tables = content.get("projects", [])
     if not tables or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         problems.append(f"{FILE} names {path}, which must have one [[projects]] or more")
-        return []
-    return tables
+        return "", []
+    return text, tables
+
+
+#: The lines of keys by the number of their `[[projects]]`, counted from 1, and their name; the
+#: header's name is empty.
+Lines: TypeAlias = Mapping[tuple[int, str], int]
+
+
+def positions(text: str) -> Lines:
+    """Find the lines of keys, which `tomllib` does not tell; unusual spellings are not found."""
+    table, lines = 0, {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if _HEADER.match(line):
+            table += 1
+            lines[table, ""] = number
+        elif found := _KEY.match(line):
+            lines.setdefault((table, found[1]), number)
+    return lines
+
+
+def _line(number: int | None) -> str:
+    return f", line {number}" if number else ""
+
+
+def _label(table: Mapping[str, Any], position: int, lines: Lines) -> Label:
+    """Return a function that names a key of a table in sentences, with its line."""
+    name = table.get("name")
+    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
+
+    def label(key: str) -> str:
+        line = _line(lines.get((position, key)) or lines.get((position, "")))
+        return f"{FILE}{line}, project {called}: {key}"
+
+    return label
 
 
 def _read_entry(
-    table: Mapping[str, Any], position: int, defaults: Defaults, problems: list[str]
+    table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
 ) -> ProjectSettings | None:
     own: list[str] = []
-    name = table.get("name")
-    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
-    where = f"{FILE}, project {called}: "
-    entry = read(ProjectEntry, table, own, lambda key: f"{where}{key}")
+    entry = read(ProjectEntry, table, own, label)
     policy = entry.policy_over(defaults.policy)
-    own.extend(f"{where}{key} is missing" for key in ("name", "id") if key not in table)
+    own.extend(f"{label(key)} is missing" for key in ("name", "id") if key not in table)
     if defaults.is_policy_valid and not own:
-        own.extend(policy_problems(policy.policy(), _rule_label(policy, table, where)))
+        own.extend(policy_problems(policy.policy(), _rule_label(policy, table, label)))
     named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
-    credentials = _credentials(entry, where, named, defaults, own)
+    credentials = _credentials(entry, label, named, defaults, own)
     problems.extend(own)
     if entry.name is None or entry.id is None or credentials is None:
         return None
@@ -112,16 +160,18 @@ def _read_entry(
 
 
 def _credentials(
-    entry: ProjectEntry, where: str, named: list[str], defaults: Defaults, problems: list[str]
+    entry: ProjectEntry, label: Label, named: list[str], defaults: Defaults, problems: list[str]
 ) -> Credentials | None:
     variables = {part: getattr(entry, f"{part}_env") for part in named}
     if None in variables.values():
         return None  # an invalid name of a variable is reported already
     if variables:
-        source = CredentialSource(variables, lambda part: f"{where}{part}_env")
+        source = CredentialSource(variables, lambda part: label(f"{part}_env"))
         return read_credentials(source, defaults.environ, problems)
     if not defaults.has_credential_variables:
-        problems.append(f"{where}{NO_CREDENTIALS}, or name variables by public_key_env and so on")
+        problems.append(
+            f"{label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"
+        )
     return defaults.credentials
 
 
@@ -137,13 +187,11 @@ def _project(
     )
 
 
-def _rule_label(
-    policy: PolicySettings, table: Mapping[str, Any], where: str
-) -> Callable[[str], str]:
+def _rule_label(policy: PolicySettings, table: Mapping[str, Any], label_of: Label) -> Label:
     """Return a function that names a rule in sentences: by the file's key or by the variable."""
 
     def label(rule: str) -> str:
-        name = f"{where}{rule}" if rule in table else f"BOT_{rule.upper()}"
+        name = label_of(rule) if rule in table else f"BOT_{rule.upper()}"
         is_inherited = rule == "approvers" and policy.approvers is None
         return f"{name} (by default the requesters)" if is_inherited else name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,11 @@ def load(folder: Path, toml: str, **more: str) -> Settings:
 
 
 def problems(folder: Path, toml: str, **more: str) -> tuple[str, ...]:
+    """Return the problems without their lines."""
+    return tuple(re.sub(r", line \d+", "", each) for each in full_problems(folder, toml, **more))
+
+
+def full_problems(folder: Path, toml: str, **more: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
         load(folder, toml, **more)
     return caught.value.problems
@@ -162,6 +168,28 @@ def test_a_mistake_names_file_project_and_key(tmp_path: Path, line: str, problem
     (told,) = problems(tmp_path, SHOP_TABLE + line)
 
     assert told.startswith(WHERE + problem)
+
+
+@pytest.mark.parametrize(
+    ("toml", "beginning"),
+    [
+        (f"{SHOP_TABLE}approvals = 9", 'line 6, project "shop": approvals must be'),
+        (f'# a comment\n{SHOP_TABLE}"approvals"=9', 'line 7, project "shop": approvals must be'),
+        (
+            f"{SHOP_TABLE}approvals = 1\n\n{SHOP_TABLE}approvals = 9".replace(SHOP, LAB, 1),
+            'line 13, project "shop": approvals must be',
+        ),
+        (f"\n[[ projects ]]\nid = '{SHOP}'\n{KEYS}", "line 2, project number 1: name is missing"),
+        (f"\ncolour = 1\n{SHOP_TABLE}", "line 2: colour is not a known key"),
+        (
+            f"{SHOP_TABLE}private_key_env = 'TWICE'\n",
+            "Cannot overwrite a value (at line 6, column ",
+        ),
+        (f"{SHOP_TABLE}approvals = one", "Invalid value (at line 6, column 13)"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path: Path, toml: str, beginning: str) -> None:
+    assert beginning in full_problems(tmp_path, toml)[0]
 
 
 @pytest.mark.parametrize(

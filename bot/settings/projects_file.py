@@ -1,0 +1,78 @@
+"""The projects file as pydantic models, and its JSON Schema."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic import PlainValidator as Parser
+from pydantic.json_schema import GenerateJsonSchema
+
+from bot.settings import parsers
+from bot.settings.model import POLICY_KEYS, Model, PolicySettings, setting
+
+#: The draft that editors of TOML support.
+DRAFT = "http://json-schema.org/draft-07/schema#"
+
+VariableName = Annotated[
+    str | None,
+    Parser(
+        parsers.variable_name,
+        json_schema_input_type=Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")],
+    ),
+]
+ProjectName = Annotated[
+    str | None,
+    Parser(
+        parsers.project_name,
+        json_schema_input_type=Annotated[str, Field(pattern=r"^[^\s/]{1,64}$")],
+    ),
+]
+AtlasId = Annotated[
+    str | None,
+    Parser(
+        parsers.atlas_id, json_schema_input_type=Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
+    ),
+]
+
+
+class ProjectEntry(PolicySettings):
+    """One project in Atlas, with its own credentials and policy where they are given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: ProjectName = setting("the name that people type: one word, unique")
+    id: AtlasId = setting("the project (group) id, 24 hexadecimal digits")
+    public_key_env: VariableName = setting("the variable that holds the API key's public part")
+    private_key_env: VariableName = setting("the variable that holds its private part")
+    client_id_env: VariableName = setting("the variable that holds a service account's id")
+    client_secret_env: VariableName = setting("the variable that holds its secret")
+
+    def policy_over(self, defaults: PolicySettings) -> PolicySettings:
+        """Return the policy keys of this entry, and `defaults` for the others."""
+        given = {name: getattr(self, name) for name in self.model_fields_set & set(POLICY_KEYS)}
+        return defaults.model_copy(update=given)
+
+
+class ProjectsFile(Model):
+    """Several projects of cancel-restore, named by BOT_PROJECTS_FILE."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    projects: list[ProjectEntry] = Field(min_length=1)
+
+
+class _Generator(GenerateJsonSchema):
+    ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012 - pydantic's own attribute
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the projects file, for editors."""
+    schema = ProjectsFile.model_json_schema(schema_generator=_Generator)
+    entry = schema["$defs"]["ProjectEntry"]
+    entry["required"] = ["name", "id"]
+    for name, key in entry["properties"].items():
+        # The defaults are those of the variables, which an editor does not know.
+        for unwanted in ("default", "shown", "title"):
+            key.pop(unwanted, None)
+        if name in POLICY_KEYS:
+            key["description"] += f" (in place of BOT_{name.upper()})"
+    return {"$schema": DRAFT, **schema}

@@ -1,0 +1,72 @@
+"""The JSON Schema of the projects file, judged by an independent validator."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+from typer.testing import CliRunner
+
+from bot.cli.main import app
+from bot.settings.model import POLICY_KEYS
+from bot.settings.projects_file import ProjectEntry, json_schema
+
+EXAMPLE = Path("docs/projects.example.toml")
+SCHEMA = Path("docs/projects.schema.json")
+PROJECT = {"name": "shop", "id": "5b6212af90dc76637950a2c6"}
+
+
+def is_valid(*projects: dict[str, Any]) -> bool:
+    return Draft7Validator(json_schema()).is_valid({"projects": list(projects)})
+
+
+def test_schema_in_docs_is_the_one_that_the_command_prints() -> None:
+    """To regenerate it: cancel-restore schema > docs/projects.schema.json."""
+    printed = CliRunner().invoke(app, ["schema"]).output
+
+    assert SCHEMA.read_text(encoding="utf-8") == printed
+    assert json.loads(printed) == json_schema()
+    Draft7Validator.check_schema(json_schema())
+
+
+def test_example_names_the_schema_and_satisfies_it() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+
+    assert text.startswith(f"#:schema ./{SCHEMA.name}\n")
+    assert is_valid(*tomllib.loads(text)["projects"])
+
+
+def test_every_key_has_a_description_and_a_type() -> None:
+    keys = json_schema()["$defs"]["ProjectEntry"]["properties"]
+
+    assert keys.keys() == ProjectEntry.model_fields.keys() >= set(POLICY_KEYS)
+    assert [name for name, key in keys.items() if not key["description"]] == []
+    assert [name for name, key in keys.items() if "type" not in key and "enum" not in key] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aprovals": 1},
+        {"approvals": 6},
+        {"approvals": "two"},
+        {"approval_ttl": 0},
+        {"approvers": ["@ada"]},
+        {"channels": ["#ops"]},
+        {"audit_channel": "ops"},
+        {"require_reason": "always"},
+        {"id": "shop"},
+        {"name": "two words"},
+        {"public_key_env": "a-key"},
+    ],
+    ids=str,
+)
+def test_mistakes_that_the_bot_refuses_are_marked(wrong: dict[str, Any]) -> None:
+    assert is_valid(PROJECT)
+    assert not is_valid(PROJECT | wrong)
+    assert not is_valid()
+    assert not is_valid({"name": "shop"})
