@@ -10,7 +10,12 @@ from typing import Annotated
 import typer
 
 from bot.atlas import AtlasError, JobRef, RestoreJob
-from bot.cancellation.errors import CancellationError, JobAlreadyRequested, LedgerError
+from bot.cancellation.errors import (
+    CancellationError,
+    JobAlreadyRequested,
+    LedgerError,
+    StateConflict,
+)
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail
 from bot.cli.jobs import (
@@ -26,7 +31,7 @@ from bot.cli.output import format_of, write_fields
 from bot.cli.progress import Progress
 from bot.cli.services import current_operator, load_atlas_settings, open_services
 from bot.services.projects import Project
-from bot.services.service import Submission
+from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
 from bot.slack.dialog.views import why_not_cancellable
 from bot.startup_checks import StartError, migrate
@@ -43,6 +48,7 @@ ENDED_BY_ITSELF = (
     "The restore job reads cancelled and failed, and no DELETE of this bot is on record: it ended "
     "by itself or by Atlas. No copy comes of it."
 )
+CANCELLED_ALREADY = "The job is cancelled already: nothing was sent."
 GO_ON = "Call the same command again: it goes on with this request, or says who does."
 
 
@@ -51,6 +57,13 @@ def cancel_job(
     reason: Annotated[str, typer.Option(help="Why; it is shown and recorded.")] = "",
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--without-approval",
+            help="Do not wait for approvals; a reason is required, and an approver reviews it.",
+        ),
+    ] = False,
     how: FormatOption = "",
 ) -> None:
     r"""Cancel a restore job with the checks and the record of Slack; Slack is not needed.
@@ -62,6 +75,7 @@ def cancel_job(
     Examples:
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "started by mistake"
     cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
+    cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
     job = Target.parse(target)
     progress = Progress(format_of(how), sys.stdout)
@@ -75,7 +89,7 @@ def cancel_job(
             command = runner.run(_open(stack, settings, job, progress))
             if not yes:
                 command.confirm()
-            code = runner.run(command.cancel(reason.replace("\0", "")))
+            code = runner.run(command.cancel(reason.replace("\0", ""), alone=alone))
         except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(GO_ON), err=True)
             code = INTERRUPTED
@@ -138,19 +152,37 @@ class CancelCommand:
         if typed.strip() != name:
             fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
 
-    async def cancel(self, reason: str) -> int:
+    async def cancel(self, reason: str, *, alone: bool) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
-        if self.earlier:
+        if self.earlier and not (alone and await self._replace(self.earlier, reason)):
             return await self._join(self.earlier)
         if not self.job.can_be_cancelled:
             return await self._report_ended()
         try:
-            request = await self.services.cancellation.submit(self._submission(reason))
+            submission = self._submission(reason, alone=alone)
+            request = await self.services.cancellation.submit(submission)
         except JobAlreadyRequested as error:
             return await self._join(error.request)
         return await self._follow(request)
 
-    def _submission(self, reason: str) -> Submission:
+    async def _replace(self, earlier: Request, reason: str) -> bool:
+        """Withdraw a request that waits for approvals, so that one without them can be made.
+
+        Returns:
+            whether it was withdrawn: it may run by now.
+        """
+        submission = self._submission(reason, alone=True)
+        if refusal := refusal_of(self.project.policy, submission):
+            raise refusal
+        try:
+            await self.services.requests.withdraw(earlier.id, submission.person, _no_check)
+        except StateConflict:
+            return False
+        note = f"Request {earlier.id} of {earlier.requester}, which waited, is withdrawn."
+        self.progress.note(note)
+        return True
+
+    def _submission(self, reason: str, *, alone: bool) -> Submission:
         return Submission(
             key=f"cli:{uuid.uuid4().hex}",
             person=current_operator(),
@@ -162,6 +194,7 @@ class CancelCommand:
             reason=reason,
             typed=self.ref.cluster_name,
             approver_members=None,
+            alone=alone,
         )
 
     async def _join(self, request: Request) -> int:
@@ -173,11 +206,12 @@ class CancelCommand:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
         earlier = await self.services.requests.newest_request_for(self.ref)
         code = exit_code(earlier, self.job)
-        if code and self.job.cancelled:
-            fail(ENDED_BY_ITSELF)
-        if code:
-            fail(why_not_cancellable(self.job))
-        self.progress.note("The job is cancelled already: nothing was sent.")
+        if code == 0:
+            self.progress.note(CANCELLED_ALREADY)
+            return code
+        sentence = ENDED_BY_ITSELF if self.job.cancelled else why_not_cancellable(self.job)
+        self.progress.note(sentence)
+        self.progress.fail(sentence)
         return code
 
     async def _follow(self, request: Request) -> int:
@@ -214,9 +248,18 @@ class CancelCommand:
         if request.state is not State.CANCELLED:
             try:
                 job = await self.project.atlas.restore_job(self.ref, timeout=READ_TIMEOUT)
-            except AtlasError:
+            except AtlasError as error:
+                self.progress.fail(str(error))
                 return FAILED
-        return exit_code(request, job)
+        code = exit_code(request, job)
+        if code:
+            sentence = request.outcome.sentence
+            self.progress.fail(f"Request {request.id} is {request.state}. {sentence}".strip())
+        return code
+
+
+def _no_check(_request: Request) -> None:
+    """Withdraw the request of any person: an operator may act alone."""
 
 
 NO_CARD = (

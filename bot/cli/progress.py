@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from bot.cli.output import Format, printable, write_json
 #: What a step says, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
+    EventName.ACTED_ALONE: "It runs without approval; an approver is asked to review it.",
     EventName.APPROVED: "It may run.",
     EventName.CLAIMED: "Reading the job ({runner}).",
     EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
@@ -61,6 +63,11 @@ class Progress:
         state = str(request.state) if request else str(self.fields["state"])
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._write(sentence, at, self._request, state, event=None)
+
+    def fail(self, sentence: str) -> None:
+        """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
+        if self._form is Format.JSON:
+            typer.echo(printable(sentence), err=True)
 
     def interrupted(self, advice: str) -> str:
         """Return what holds after Ctrl-C."""

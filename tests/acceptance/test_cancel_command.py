@@ -174,3 +174,25 @@ async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) 
     assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
     assert ending.state == "cancelled"
     assert len(env.atlas.recorder.deletes(job)) == 1
+
+
+async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) -> None:
+    cluster, job = LIVE
+    policy = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "U0ADA00001", "BOT_AUDIT_CHANNEL": OPS}
+    async with open_environment(tmp_path, {**policy}) as env:
+        environ = without_slack(settings_of(env.slack, env.atlas, tmp_path)) | policy
+        await env.asks(LIVE)
+        unexplained = await run_command(
+            *("cancel", cluster, job, "--yes", "--without-approval"), **environ
+        )
+        ran = await run_command("cancel", cluster, job, *YES, "--without-approval", **environ)
+        ending = await env.ends(job)
+        direct = await env.slack.until(lambda: env.slack.state.messages(env.slack.state.dm("ada")))
+
+    assert unexplained.code == 1
+    assert "A reason is needed" in unexplained.err
+    assert (ran.code, ran.err) == (0, "")
+    assert "request:acted_alone" in [line["event"] for line in lines(ran)]
+    assert ending.state == "cancelled"
+    assert "acted alone" in str(direct)
+    assert len(env.atlas.recorder.deletes(job)) == 1
