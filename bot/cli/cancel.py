@@ -17,16 +17,8 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail
-from bot.cli.jobs import (
-    READ_TIMEOUT,
-    FormatOption,
-    Target,
-    TargetArgument,
-    details,
-    job_fields,
-    read_job,
-)
+from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
+from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import format_of, write_fields
 from bot.cli.progress import Progress
 from bot.cli.services import current_operator, load_atlas_settings, open_services
@@ -88,7 +80,7 @@ def cancel_job(
         try:
             command = runner.run(_open(stack, settings, job, progress))
             if not yes:
-                command.confirm()
+                command.confirm(alone=alone)
             code = runner.run(command.cancel(reason.replace("\0", ""), alone=alone))
         except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(GO_ON), err=True)
@@ -107,23 +99,15 @@ async def _open(
     await migrate(settings.database_url.get_secret_value())
     services = await stack.enter_async_context(open_services(settings))
     await services.clock.set()
-    project, ref, job = await read_job(services, target)
+    project, ref, job = await jobs.read_job(services, target)
     earlier = await services.requests.open_request_for(ref)
-    progress.fields = job_fields(project, ref, job, earlier)
+    progress.fields = jobs.job_fields(project, ref, job, earlier)
     watched = {each.id: each.watch_channel for each in settings.projects}
     channel = project.policy.audit_channel or watched.get(project.id) or ""
-    return CancelCommand(
-        services=services,
-        project=project,
-        ref=ref,
-        job=job,
-        earlier=earlier,
-        channel=channel,
-        progress=progress,
-    )
+    return CancelCommand(services, project, ref, job, earlier, channel, progress)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CancelCommand:
     """One call of the command.
 
@@ -142,11 +126,11 @@ class CancelCommand:
     channel: str
     progress: Progress
 
-    def confirm(self) -> None:
-        """Ask for the name of the cluster; another name ends the command."""
-        if self.earlier or not self.job.can_be_cancelled:
+    def confirm(self, *, alone: bool) -> None:
+        """Ask for the cluster's name where a request is made; another name ends the command."""
+        if not self.job.can_be_cancelled or (self.earlier and not alone):
             return
-        write_fields(details(self.progress.fields, self.job), sys.stderr)
+        write_fields(jobs.details(self.progress.fields, self.job), sys.stderr)
         name = self.ref.cluster_name
         typed = typer.prompt(f"Type the cluster's name, {name}, to cancel the job", err=True)
         if typed.strip() != name:
@@ -166,20 +150,16 @@ class CancelCommand:
         return await self._follow(request)
 
     async def _replace(self, earlier: Request, reason: str) -> bool:
-        """Withdraw a request that waits for approvals, so that one without them can be made.
-
-        Returns:
-            whether it was withdrawn: it may run by now.
-        """
+        """Withdraw a request that waits for approvals, for one without them; False if it runs."""
         submission = self._submission(reason, alone=True)
         if refusal := refusal_of(self.project.policy, submission):
             raise refusal
         try:
-            await self.services.requests.withdraw(earlier.id, submission.person, _no_check)
+            # An operator may act alone, so the requester is not asked.
+            await self.services.requests.withdraw(earlier.id, submission.person, lambda _: None)
         except StateConflict:
             return False
-        note = f"Request {earlier.id} of {earlier.requester}, which waited, is withdrawn."
-        self.progress.note(note)
+        self.progress.note(f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn.")
         return True
 
     def _submission(self, reason: str, *, alone: bool) -> Submission:
@@ -205,14 +185,13 @@ class CancelCommand:
     async def _report_ended(self) -> int:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
         earlier = await self.services.requests.newest_request_for(self.ref)
-        code = exit_code(earlier, self.job)
-        if code == 0:
+        if exit_code(earlier, self.job) == 0:
             self.progress.note(CANCELLED_ALREADY)
-            return code
+            return 0
         sentence = ENDED_BY_ITSELF if self.job.cancelled else why_not_cancellable(self.job)
         self.progress.note(sentence)
         self.progress.fail(sentence)
-        return code
+        return FAILED
 
     async def _follow(self, request: Request) -> int:
         """Show each step of a request until it ends or waits for approval; run it if it is free."""
@@ -247,7 +226,7 @@ class CancelCommand:
         job = self.job
         if request.state is not State.CANCELLED:
             try:
-                job = await self.project.atlas.restore_job(self.ref, timeout=READ_TIMEOUT)
+                job = await self.project.atlas.restore_job(self.ref, timeout=jobs.READ_TIMEOUT)
             except AtlasError as error:
                 self.progress.fail(str(error))
                 return FAILED
@@ -256,10 +235,6 @@ class CancelCommand:
             sentence = request.outcome.sentence
             self.progress.fail(f"Request {request.id} is {request.state}. {sentence}".strip())
         return code
-
-
-def _no_check(_request: Request) -> None:
-    """Withdraw the request of any person: an operator may act alone."""
 
 
 NO_CARD = (

@@ -27,18 +27,11 @@ from bot.wiring import CoreServices
 #: Seconds for one read of Atlas.
 READ_TIMEOUT = 20.0
 
-#: The columns of the list, and the fields that they show.
-COLUMNS = {
-    "Project": "project",
-    "Cluster": "cluster",
-    "Restore job": "job",
-    "State": "state",
-    "Started": "started",
-    "By": "by",
-    "Link expected": "link_expected",
-    "Snapshot": "snapshot",
-    "Request": "request",
-}
+#: The fields in the columns of the list.
+COLUMNS = (
+    *("project", "cluster", "job", "state", "started", "by", "link_expected"),
+    *("snapshot", "request"),
+)
 
 #: The fields that are times.
 TIMES = frozenset({"snapshot", "started", "link_expected"})
@@ -131,13 +124,10 @@ def _write_list(found: Sequence[dict[str, Any]], form: Format, *, complete: bool
         for fields in found:
             write_json(fields, sys.stdout)
     elif found:
-        columns = {
-            header: name
-            for header, name in COLUMNS.items()
-            if any(fields[name] for fields in found)
-        }
-        rows = ([in_words(fields, name) for name in columns.values()] for fields in found)
-        write_table(list(columns), rows, sys.stdout)
+        shown = [name for name in COLUMNS if any(fields[name] for fields in found)]
+        headers = [name.replace("_", " ").capitalize() for name in shown]
+        rows = ([in_words(fields, name) for name in shown] for fields in found)
+        write_table(headers, rows, sys.stdout)
     elif complete:
         typer.echo("There is no restore job that can be cancelled.")
 

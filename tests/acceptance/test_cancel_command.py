@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
@@ -64,6 +66,45 @@ async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
     async with asyncio.timeout(20):
         while job not in atlas.world.cancellations:  # noqa: ASYNC110 - the fake tells nobody
             await asyncio.sleep(0.02)
+
+
+def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal; once it asks for the cluster's name, type it or interrupt."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-P", "-m", "bot", *arguments]
+    env = {**surroundings(), **environ}
+    with subprocess.Popen(command, env=env, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        said = b""
+        with suppress(OSError):  # the end of a terminal's output
+            while part := os.read(ours, 4096):
+                said += part
+                if b"to cancel the job" in part and typed:
+                    os.write(ours, typed)
+                elif b"to cancel the job" in part:
+                    process.send_signal(signal.SIGINT)
+    os.close(ours)
+    return process.returncode, said.decode()
+
+
+async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"TERM": "dumb"}
+
+        async def ask(typed: bytes, *arguments: str) -> tuple[int, str]:
+            return await asyncio.to_thread(type_on_terminal, environ, typed, *arguments)
+
+        wrong = await ask(b"prod-us\n", "cancel", cluster, job)
+        sent = len(atlas.recorder.deletes(job))
+        stopped = await ask(b"", "cancel", cluster, job)
+        right = await ask(b"prod-eu\n", "cancel", cluster, job)
+
+    assert (wrong[0], stopped[0], right[0]) == (2, 130, 0)
+    assert "That is not prod-eu, so nothing was done." in wrong[1]
+    assert "Nothing was recorded, and nothing was sent." in stopped[1]
+    assert "Atlas confirms that the restore job is cancelled." in right[1]
+    assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
 
 
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
