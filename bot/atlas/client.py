@@ -17,7 +17,16 @@ from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp, Credentials
-from bot.atlas.models import AtlasModel, CancelAccepted, Cluster, JobRef, Project, RestoreJob
+from bot.atlas.models import (
+    AtlasModel,
+    CancelAccepted,
+    Cluster,
+    JobRef,
+    Project,
+    ReadItems,
+    RestoreJob,
+    is_object_id,
+)
 from bot.atlas.protocol import ApiCall
 from bot.atlas.transport import CallRecord
 from bot.timings import backoff
@@ -122,8 +131,10 @@ class AtlasClient:
 
     async def restore_jobs(
         self, project_id: str, cluster_name: str, *, max_attempts: int = MAX_ATTEMPTS
-    ) -> list[RestoreJob]:
+    ) -> ReadItems[RestoreJob]:
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
+
+        An item that cannot be read is left out and counted.
 
         Args:
             project_id: 24 hex digits.
@@ -138,17 +149,17 @@ class AtlasClient:
         call = protocol.list_jobs(project_id, cluster_name)
         jobs = await self._read_all(RestoreJob, call, max_attempts)
         # A job created between two pages moves another one to the next page, which repeats it.
-        return list({job.id: job for job in jobs}.values())
+        return ReadItems({job.id: job for job in jobs}.values(), jobs.unread)
 
-    async def clusters(self, project_id: str) -> list[Cluster]:
+    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
         clusters = await self._read_all(Cluster, protocol.list_clusters(project_id))
-        return list({cluster.name: cluster for cluster in clusters}.values())
+        return ReadItems({each.name: each for each in clusters}.values(), clusters.unread)
 
-    async def projects(self) -> list[Project]:
+    async def projects(self) -> ReadItems[Project]:
         """Read all projects that the credentials can access; raises as `restore_jobs` does."""
         projects = await self._read_all(Project, protocol.list_projects())
-        return list({project.id: project for project in projects}.values())
+        return ReadItems({each.id: each for each in projects}.values(), projects.unread)
 
     async def project(self, project_id: str) -> Project:
         """Read one project; raises as `restore_jobs` does."""
@@ -233,21 +244,22 @@ class AtlasClient:
 
     async def _read_all(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
-    ) -> list[_M]:
+    ) -> ReadItems[_M]:
         """Read all pages of a list."""
         deadline = self._deadline()
-        items: list[_M] = []
+        items: list[_M | str] = []
         for number in range(1, MAX_PAGES + 1):
             page = replace(call, page=number)
 
-            def parse(payload: object, page: ApiCall = page) -> tuple[list[_M], bool]:
+            def parse(payload: object, page: ApiCall = page) -> tuple[list[_M | str], bool]:
                 results, has_next = self._page_of(page, payload)
-                return [self._parse(model, page, item) for item in results], has_next
+                return [self._parse_item(model, page, item) for item in results], has_next
 
             more, has_next = await self._read(page, parse, deadline, max_attempts)
             items += more
             if not has_next:
-                return items
+                read = (item for item in items if not isinstance(item, str))
+                return ReadItems(read, (item for item in items if isinstance(item, str)))
         raise self._unreadable(call, "the list has no end")
 
     def _page_of(self, call: ApiCall, payload: object) -> tuple[list[object], bool]:
@@ -256,6 +268,16 @@ class AtlasClient:
         if not isinstance(payload, Mapping) or not isinstance(results, list):
             raise self._unreadable(call, "it is not a page of a list")
         return results, protocol.has_next(payload)
+
+    def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
+        """Return the item, or the id of an object that cannot be read."""
+        try:
+            return self._parse(model, call, item)
+        except UnreadableAnswer:
+            if not isinstance(item, Mapping):
+                raise
+            given = item.get("id")
+            return given.lower() if isinstance(given, str) and is_object_id(given) else ""
 
     def _parse(self, model: type[_M], call: ApiCall, payload: object) -> _M:
         try:

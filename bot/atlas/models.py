@@ -1,11 +1,11 @@
 """The API's resources as frozen models; no field can hold a download link."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -278,7 +278,7 @@ def _has_link(value: object, depth: int = 5) -> bool:
 class Cluster(AtlasModel):
     """A cluster; its name is unique in the project."""
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, AfterValidator(cluster_name)]
     cluster_type: str | None = None  #: `REPLICASET`, `SHARDED`, `GEOSHARDED`
     state_name: str | None = None  #: `IDLE`, `UPDATING`, and so on
     paused: _Flag = False
@@ -296,3 +296,26 @@ class CancelAccepted:
     """Atlas accepted the DELETE. Only a read of the job shows whether it is cancelled."""
 
     status: int  #: 2xx
+
+
+_M = TypeVar("_M")
+
+
+class ReadItems(list[_M]):
+    """The items of a list of Atlas that could be read.
+
+    Attributes:
+        unread: the id of each item that could not be read; empty where it has none.
+    """
+
+    def __init__(self, items: Iterable[_M] = (), unread: Iterable[str] = ()) -> None:
+        super().__init__(items)
+        self.unread = tuple(unread)
+
+    def unread_text(self, what: str) -> str:
+        """Say how many items could not be read, as a clause; empty if there are none.
+
+        `what` is the singular: `job`, `cluster`.
+        """
+        count = len(self.unread)
+        return f"{count} {what}{'s' * (count > 1)} could not be read" if count else ""

@@ -1,6 +1,6 @@
 """Restore jobs that the watch knows, and how a new list of jobs changes them (pure)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -78,7 +78,11 @@ class JobChange:
 
 
 def compare(
-    jobs: Sequence[RestoreJob], known: Mapping[str, RecordedJob], *, first: bool
+    jobs: Sequence[RestoreJob],
+    known: Mapping[str, RecordedJob],
+    *,
+    first: bool,
+    unread: Collection[str] = (),
 ) -> list[JobChange]:
     """Compare a cluster's jobs with the database, oldest job first.
 
@@ -89,10 +93,13 @@ def compare(
         jobs: all jobs of the cluster, newest first, as Atlas lists them.
         known: the cluster's jobs in the database, by id.
         first: whether the cluster existed before the watch and is read for the first time.
+        unread: ids of jobs that could not be read, empty where an id is not known. They are not
+            gone.
     """
     downloads = [job for job in reversed(jobs) if job.delivery_type == DeliveryType.DOWNLOAD]
     changes = [_change(job, known.get(job.id), first=first) for job in downloads]
-    return [*filter(None, changes), *_gone(known, {job.id for job in downloads})]
+    listed = {*known} if "" in unread else {*unread, *(job.id for job in downloads)}
+    return [*filter(None, changes), *_gone(known, listed)]
 
 
 def _change(job: RestoreJob, before: RecordedJob | None, *, first: bool) -> JobChange | None:

@@ -107,6 +107,7 @@ ROLE_TO_CANCEL = (
 )
 READ_JOBS = "Reading restore jobs needs the project role Project Backup Manager."
 READ_CLUSTERS = "Reading clusters needs the project role Project Read Only."
+UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
 WAIT = "Wait a few minutes; other programs that read the project's backups share the limit."
 
 
@@ -170,7 +171,8 @@ class ProjectChecks:
             hint = "Check that the project is the right one, if it should have clusters."
             found = subject.warning("this project has no clusters", hint)
             return [found, *self._unchecked("clusters", "there is no cluster to try it with")]
-        return [subject.ok(f"{len(clusters)} can be read"), *await self._jobs(clusters)]
+        found = complete(subject, f"{len(clusters)} can be read", clusters.unread_text("cluster"))
+        return [found, *await self._jobs(clusters)]
 
     async def _jobs(self, clusters: list[Cluster]) -> list[CheckResult]:
         cancel = self._subjects["cancel"].unchecked(*ROLE_TO_CANCEL)
@@ -191,7 +193,8 @@ class ProjectChecks:
                 jobs = await self._atlas.restore_jobs(self._project.id, cluster.name)
             except WrongClusterKind:
                 continue
-            return self._subjects["jobs"].ok(f"those of {cluster.name} can be read ({len(jobs)})")
+            message = f"those of {cluster.name} can be read ({len(jobs)})"
+            return complete(self._subjects["jobs"], message, jobs.unread_text("job"))
         return self._subjects["jobs"].unchecked(
             "the clusters that were tried are flex or serverless"
         )
@@ -204,6 +207,13 @@ class ProjectChecks:
         """Return everything after `stage` as unchecked."""
         after = list(self._subjects)[list(self._subjects).index(stage) + 1 :]
         return [self._subjects[name].unchecked(why) for name in after]
+
+
+def complete(subject: Subject, message: str, unread: str) -> CheckResult:
+    """Return a success; a warning where items could not be read."""
+    if not unread:
+        return subject.ok(message)
+    return subject.warning(f"{message}, but {unread}", UNREAD)
 
 
 def describe(error: AtlasError) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, JobRef, RestoreJob, TimedOut
+from bot.atlas import (
+    AtlasError,
+    AtlasUnavailable,
+    ClusterNotFound,
+    JobRef,
+    ReadItems,
+    RestoreJob,
+    TimedOut,
+)
 from bot.cancellation.errors import CancellationError, UnknownProject
 from bot.services.projects import REFILL_PER_SECOND, Project, Projects, RateLimitBudget
 from bot.services.search_results import (
@@ -17,6 +25,7 @@ from bot.services.search_results import (
     Search,
     Unavailable,
     by_snapshot_time,
+    incomplete,
     record_failure,
     timed_out,
     unavailable_at,
@@ -77,7 +86,7 @@ class JobFinder:
         await self._clusters.close()
         await self._jobs.close()
 
-    async def clusters(self, project_id: str, *, timeout: float) -> tuple[str, ...]:
+    async def clusters(self, project_id: str, *, timeout: float) -> ReadItems[str]:
         """Return a project's cluster names, sorted; cached ones if Atlas is slow.
 
         Raises:
@@ -86,9 +95,7 @@ class JobFinder:
         """
         return await _get_or_stale(self._clusters, project_id, CLUSTERS_MAX_AGE, timeout)
 
-    async def jobs(
-        self, project_id: str, cluster: str, *, timeout: float
-    ) -> tuple[RestoreJob, ...]:
+    async def jobs(self, project_id: str, cluster: str, *, timeout: float) -> ReadItems[RestoreJob]:
         """Return a cluster's cancellable jobs, newest first; raises as `clusters` does."""
         return await _get_or_stale(self._jobs, (project_id, cluster), JOBS_MAX_AGE, timeout)
 
@@ -153,6 +160,7 @@ class JobFinder:
                 record_failure(ref, error, failed_projects, unavailable)
             else:
                 jobs.extend(CancellableJob(place=ref, job=job) for job in found)
+                unavailable.extend(incomplete(ref.project, ref.cluster, found.unread_text("job")))
             del pending[ref]
 
         try:
@@ -165,7 +173,7 @@ class JobFinder:
 
     async def _list_jobs(
         self, ref: ClusterRef, age: float, failed_projects: Mapping[str, Exception]
-    ) -> tuple[RestoreJob, ...]:
+    ) -> ReadItems[RestoreJob]:
         async with self._slots:
             if error := failed_projects.get(ref.project.id):
                 raise error
@@ -189,6 +197,7 @@ class JobFinder:
                 unavailable.append(unavailable_at(project, None, error))
                 return
             clusters.extend(ClusterRef(project=project, cluster=name) for name in matching)
+            unavailable.extend(incomplete(project, None, names.unread_text("cluster")))
             if cluster and not matching:
                 unavailable.extend(await self._check_unlisted_cluster(project, cluster))
 
@@ -254,15 +263,16 @@ class JobFinder:
                 return False
         return True
 
-    async def _read_clusters(self, project_id: str) -> tuple[str, ...]:
+    async def _read_clusters(self, project_id: str) -> ReadItems[str]:
         clusters = await self._project(project_id).atlas.clusters(project_id)
-        return tuple(sorted((cluster.name for cluster in clusters), key=str.casefold))
+        names = sorted((cluster.name for cluster in clusters), key=str.casefold)
+        return ReadItems(names, clusters.unread)
 
-    async def _read_jobs(self, key: tuple[str, str]) -> tuple[RestoreJob, ...]:
+    async def _read_jobs(self, key: tuple[str, str]) -> ReadItems[RestoreJob]:
         project_id, cluster = key
         with self._budget(project_id).call():
             jobs = await self._project(project_id).atlas.restore_jobs(project_id, cluster)
-        return tuple(job for job in jobs if job.can_be_cancelled)
+        return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
 
     def _budget(self, project_id: str) -> RateLimitBudget:
         return self._budgets.setdefault(project_id, RateLimitBudget(self._monotonic))

@@ -59,11 +59,13 @@ class Unavailable:
         project: its name.
         cluster: its name, or None for the whole project.
         reason: a sentence.
+        in_part: whether only a part of it could not be read.
     """
 
     project: str
     cluster: str | None
     reason: str
+    in_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,12 @@ def record_failure(
 def _concerns_project(error: Exception) -> bool:
     code = error.code if isinstance(error, AtlasError) else None
     return isinstance(error, PROJECT_ERRORS) and code not in CLUSTER_CODES
+
+
+def incomplete(project: Project, cluster: str | None, unread: str) -> list[Unavailable]:
+    """Record that items could not be read; `unread` is the clause about them, or empty."""
+    at = Unavailable(project=project.name, cluster=cluster, reason=f"{unread}.", in_part=True)
+    return [at] if unread else []
 
 
 def unavailable_at(project: Project, cluster: str | None, error: Exception) -> Unavailable:

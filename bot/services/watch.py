@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from bot.atlas import (
     NotOnAccessList,
     ProjectNotFound,
     RateLimited,
+    ReadItems,
     RestoreJob,
     RoleMissing,
     WrongClusterKind,
@@ -39,6 +40,9 @@ RESERVE = 0.5
 
 #: Errors that concern the whole project, not one cluster.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
+
+#: The state of a job that could not be read.
+UNREAD = "unread"
 
 #: Seconds to release the lease at shutdown.
 RELEASE_TIMEOUT = 0.5
@@ -93,6 +97,7 @@ class Watcher:
         self._schedule = PollSchedule(self._interval)
         self._list_at = self._monotonic()
         self._clusters: frozenset[str] | None = None
+        self._unread: dict[str, str] = {}
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._failures: Counter[str] = Counter()
 
@@ -160,12 +165,19 @@ class Watcher:
     async def _list_clusters(self) -> None:
         """Read the list of clusters; the known ones stay until it is read."""
         try:
-            clusters = {each.name for each in await self._atlas.clusters(self._project_id)}
-            await self._record_clusters(frozenset(clusters))
+            clusters = await self._atlas.clusters(self._project_id)
+            self._report_unread("", clusters.unread_text("cluster"))
+            await self._record_clusters(frozenset(each.name for each in clusters))
         except (AtlasError, CancellationError) as error:
             self._list_at = self._monotonic() + self._record_failure("", error)
         except Exception:
             log.exception("watch cannot list clusters", project=self._project_id)
+
+    def _report_unread(self, name: str, why: str) -> None:
+        """Warn of what could not be read: once, and again when its number changes."""
+        if why and self._unread.get(name) != why:
+            log.warning("left out", project=self._project_id, cluster=name or None, why=why)
+        self._unread[name] = why
 
     async def _record_clusters(self, clusters: frozenset[str]) -> None:
         if clusters != self._clusters:
@@ -174,7 +186,7 @@ class Watcher:
                 self._renew_at = self._monotonic()
                 return
             for name in gone:
-                await self._record_jobs(name, [])
+                await self._record_jobs(name, ReadItems())
             self._clusters = clusters
         self._failures.pop("", None)
         self._schedule.set_clusters(clusters, self._monotonic())
@@ -192,19 +204,21 @@ class Watcher:
             self._record_success(name)
         self._schedule.reschedule(name, self._monotonic(), retry_in)
 
-    async def _read_jobs(self, name: str) -> Sequence[RestoreJob]:
+    async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self._budget.call(reserve=RESERVE):
             try:
                 return await self._atlas.restore_jobs(self._project_id, name, max_attempts=1)
             except (ClusterNotFound, WrongClusterKind):
-                return []  # deleted since the list was read, or a kind without such jobs
+                return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
-    async def _record_jobs(self, name: str, jobs: Sequence[RestoreJob]) -> None:
+    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> None:
         """Compare with the record, unless the last read recorded the same states."""
-        states = frozenset((job.id, str(job.state)) for job in jobs)
+        unread = [(job_id, UNREAD) for job_id in jobs.unread]
+        states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
         if self._recorded.get(name) == states:
             return
-        changes = await self._store.record_jobs(self._project_id, name, jobs)
+        self._report_unread(name, jobs.unread_text("job"))
+        changes = await self._store.record_jobs(self._project_id, name, jobs, jobs.unread)
         if changes is None:
             self._renew_at = self._monotonic()  # another replica holds the lease
             return

@@ -138,21 +138,22 @@ def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
 
 def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:
     """Return one line (mrkdwn) for each project and reason."""
-    grouped: dict[tuple[str, str], list[str | None]] = {}
+    grouped: dict[tuple[str, str, bool], list[str | None]] = {}
     for each in unavailable:
-        grouped.setdefault((each.project, each.reason), []).append(each.cluster)
+        grouped.setdefault((each.project, each.reason, each.in_part), []).append(each.cluster)
     lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
     more = len(lines) - MAX_REASONS
     return lines[:MAX_REASONS] + ([f":warning: and {more} reasons more."] if more > 0 else [])
 
 
-def _reason(project: str, why: str, clusters: Sequence[str]) -> str:
+def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> str:
     names = [mrkdwn.code(cluster) for cluster in clusters[:MAX_CLUSTERS]]
     if len(clusters) > MAX_CLUSTERS:
         names.append(f"{len(clusters) - MAX_CLUSTERS} more")
     project = mrkdwn.one_line(project)
     where = f"{mrkdwn.join(names)} in {project}" if names else project
-    return f":warning: Not seen: {where}. {mrkdwn.escape(why, 300)}"
+    why = mrkdwn.escape(why, 300)
+    return f":warning: {where}: {why}" if in_part else f":warning: Not seen: {where}. {why}"
 
 
 def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> str:

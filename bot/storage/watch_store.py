@@ -96,9 +96,15 @@ class WatchStore(Store):
         return await self._write(work)
 
     async def record_jobs(
-        self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
+        self,
+        project_id: str,
+        cluster: str,
+        jobs: Sequence[RestoreJob],
+        unread: Collection[str] = (),
     ) -> Sequence[JobChange] | None:
         """Record the jobs of a cluster and enqueue announcements, in one transaction.
+
+        `unread` are the ids of jobs that could not be read.
 
         Returns:
             the changes that are announced; None if this replica lost the lease.
@@ -109,7 +115,7 @@ class WatchStore(Store):
                 return None
             first = uow.execute(watch_queries.never_read(project_id, cluster)).first() is not None
             known = _known(uow, project_id, cluster)
-            changes = compare(jobs, known, first=first)
+            changes = compare(jobs, known, first=first, unread=unread)
             _record(uow, project_id, cluster, changes)
             if first:
                 uow.execute(watch_queries.cluster_read(project_id, cluster, uow.now))

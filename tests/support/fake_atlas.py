@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.atlas import AtlasClient, CancelAccepted, Cluster, ClusterNotFound, JobNotFound
+from bot.atlas import AtlasClient, CancelAccepted, Cluster, ClusterNotFound, JobNotFound, ReadItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ class FakeAtlas(AtlasClient):
         jobs: every cluster's jobs, newest first.
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
+        unread: the ids of jobs that cannot be read, in every cluster.
         calls: the clusters that were asked about, in that order; empty for their list.
         most: how many calls were under way at once.
         left: told after each call about a cluster how many there were.
@@ -29,22 +30,23 @@ class FakeAtlas(AtlasClient):
         self.jobs: dict[str, Sequence[RestoreJob]] = dict(jobs or {})
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.unread: list[str] = []
         self.calls: list[str] = []
         self.most = 0
         self.left: Callable[[int], None] = lambda _count: None
         self._now = 0
 
-    async def clusters(self, project_id: str) -> list[Cluster]:
+    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         await self._called("")
-        return [Cluster(name=name) for name in self.jobs]
+        return ReadItems(Cluster(name=name) for name in self.jobs)
 
     async def restore_jobs(
         self, project_id: str, cluster_name: str, *, max_attempts: int = 1
-    ) -> list[RestoreJob]:
+    ) -> ReadItems[RestoreJob]:
         await self._called(cluster_name)
         if cluster_name not in self.jobs:
             raise ClusterNotFound
-        return list(self.jobs[cluster_name])
+        return ReadItems(self.jobs[cluster_name], self.unread)
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         await self._called(ref.cluster_name)

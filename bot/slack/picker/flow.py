@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
+from bot.atlas import AtlasError, ClusterNotFound, ReadItems, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project
 from bot.slack import ids, mrkdwn
@@ -200,7 +200,7 @@ class Pickers:
         except (AtlasError, CancellationError):
             return False  # the cluster picker of this project shows the error
 
-    async def _clusters(self, project: Project, timeout: float) -> Sequence[str]:
+    async def _clusters(self, project: Project, timeout: float) -> ReadItems[str]:
         return await self._deps.service.finder.clusters(project.id, timeout=timeout)
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
@@ -240,11 +240,13 @@ class Pickers:
         if state.cluster is None:
             clusters = await self._clusters(project, NOTE_TIMEOUT)
             count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
-            return f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
+            note = f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
+            return f"{note}{_unread(clusters.unread_text('cluster'))}"
         jobs = await self._deps.service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
         counts = {0: "No restore job", 1: "1 restore job"}
         count = counts.get(len(jobs), f"{len(jobs)} restore jobs")
-        return f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
+        note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
+        return f"{note}{_unread(jobs.unread_text('job'))}"
 
     async def _no_cluster(self, state: PickerState, project: Project, error: AtlasError) -> str:
         name = state.cluster or ""
@@ -255,6 +257,10 @@ class Pickers:
             return problem
         similar = [mrkdwn.code(each) for each in difflib.get_close_matches(name, clusters)]
         return f"{problem} Did you mean {mrkdwn.join(similar)}?" if similar else problem
+
+
+def _unread(text: str) -> str:
+    return f" :warning: {text}." if text else ""
 
 
 def _ambiguous_cluster(cluster: str, owners: Sequence[Project]) -> str:

@@ -510,6 +510,24 @@ async def test_json_of_another_form_is_unreadable(payload: object) -> None:
     assert caught.value.call == f"GET /api/atlas/v2{JOB_PATH}"
 
 
+async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
+    odd, unnamed = download_job(id="A" * 24, expiresAt="never"), download_job(id=7)
+    async with client(Script(page(odd, download_job(), unnamed))) as atlas:
+        jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
+
+    assert [each.id for each in jobs] == [JOB]
+    assert jobs.unread == ("a" * 24, "")
+    assert jobs.unread_text("job") == "2 jobs could not be read"
+
+
+async def test_cluster_with_an_odd_name_is_left_out_and_counted() -> None:
+    async with client(Script(page({"name": "a/b"}, {"name": "prod-eu"}))) as atlas:
+        clusters = await atlas.clusters(PROJECT)
+
+    assert [each.name for each in clusters] == ["prod-eu"]
+    assert clusters.unread_text("cluster") == "1 cluster could not be read"
+
+
 @pytest.mark.parametrize("payload", [None, [], {}, {"results": {}}, {"results": [7]}])
 async def test_page_of_another_form_is_unreadable(payload: object) -> None:
     async with client(Script(httpx.Response(200, json=payload))) as atlas:

@@ -92,3 +92,13 @@ def test_change_of_an_unannounced_job_is_announced_only_if_it_can_be_cancelled()
 
     assert announced(compare([job(1, failed=True)], before, first=False)) == []
     assert announced(compare([job(1)], before, first=False)) == [("1", WatchedState.IN_PROGRESS)]
+
+
+@pytest.mark.parametrize("unread", [[f"{1:024x}"], [""]], ids=["its id", "an item without id"])
+def test_job_that_cannot_be_read_is_not_gone(unread: list[str]) -> None:
+    before = known(1, WatchedState.IN_PROGRESS)
+
+    assert announced(compare([job(2)], before, first=False, unread=unread)) == [
+        ("2", WatchedState.IN_PROGRESS)
+    ]
+    assert ("1", WatchedState.GONE) in announced(compare([job(2)], before, first=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.atlas import CallRecord
-from bot.doctor.atlas import check_rate_limit
+from bot.doctor.atlas import check_rate_limit, complete
 from bot.doctor.results import Level, Subject
 
 SUBJECT = Subject("it", "it")
@@ -23,3 +23,12 @@ def test_less_than_a_fifth_of_the_rate_limit_is_a_warning(left: int, level: Leve
 @pytest.mark.parametrize("call", [None, CallRecord("GET", 200, 0.1)])
 def test_missing_rate_limit_header_leaves_it_unchecked(call: CallRecord | None) -> None:
     assert check_rate_limit(SUBJECT, call).level is Level.UNCHECKED
+
+
+def test_unreadable_items_are_a_warning() -> None:
+    assert complete(SUBJECT, "3 can be read", "").level is Level.OK
+    found = complete(SUBJECT, "3 can be read", "1 cluster could not be read")
+    assert (found.level, found.message) == (
+        Level.WARNING,
+        "3 can be read, but 1 cluster could not be read",
+    )

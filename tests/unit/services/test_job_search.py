@@ -253,16 +253,16 @@ async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None
     with pytest.raises(TimedOut):
         await env.finder.clusters(PROJECT_ID, timeout=0.01)
     env.atlas.gates[""].set()
-    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
+    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
     env.clock.now += CLUSTERS_MAX_AGE + 1
 
     env.atlas.gates[""].clear()
-    assert await env.finder.clusters(PROJECT_ID, timeout=0.01) == ("prod-eu",)
+    assert await env.finder.clusters(PROJECT_ID, timeout=0.01) == ["prod-eu"]
     env.atlas.gates[""].set()
     await asyncio.sleep(0)
     env.clock.now += CLUSTERS_MAX_AGE + 1
     env.atlas.faults[""] = Unavailable()
-    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ("prod-eu",)
+    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
 
 
 async def test_refused_key_removes_the_last_known_clusters() -> None:
@@ -276,3 +276,14 @@ async def test_refused_key_removes_the_last_known_clusters() -> None:
     env.atlas.faults[""] = Unavailable()
     with pytest.raises(Unavailable):
         await env.finder.clusters(PROJECT_ID, timeout=1)
+
+
+async def test_unreadable_job_hides_nothing_and_is_counted() -> None:
+    env = SearchEnvironment("prod-eu")
+    env.atlas.jobs["prod-eu"] = [a_job()]
+    env.atlas.unread = [NOWHERE]
+    listing = await env.finder.listing([env.project])
+
+    assert [found.job.id for found in listing.jobs] == [JOB_ID]
+    assert [each.reason for each in listing.unavailable] == ["1 job could not be read."]
+    assert listing.unavailable[0].in_part

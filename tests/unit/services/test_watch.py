@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from bot.atlas import (
     AtlasClient,
@@ -17,6 +18,8 @@ from bot.atlas import (
     ClusterNotFound,
     KeyRefused,
     RateLimited,
+    ReadItems,
+    RestoreJob,
     RoleMissing,
     Unavailable,
     WrongClusterKind,
@@ -160,18 +163,19 @@ class FakeAtlas(AtlasClient):
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
     reads: list[tuple[str, float]] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
     lists: int = 0
     under_way: int = 0
     most: int = 0
 
-    async def clusters(self, project_id: str) -> list[Cluster]:
+    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         self.lists += 1
         self._fail("")
-        return [Cluster(name=name) for name in self.jobs]
+        return ReadItems((Cluster(name=name) for name in self.jobs), self.unread)
 
     async def restore_jobs(
         self, project_id: str, cluster_name: str, *, max_attempts: int = 3
-    ) -> list[RestoreJob]:
+    ) -> ReadItems[RestoreJob]:
         assert max_attempts == 1
         self.reads.append((cluster_name, self.clock.monotonic()))
         self.under_way += 1
@@ -180,7 +184,7 @@ class FakeAtlas(AtlasClient):
             if cluster_name in self.hangs:
                 await asyncio.get_running_loop().create_future()
             self._fail(cluster_name)
-            return self.jobs[cluster_name]
+            return ReadItems(self.jobs[cluster_name], self.unread)
         finally:
             self.under_way -= 1
 
@@ -216,8 +220,13 @@ class FakeWatchStore(WatchStore):
         return self.gone if self.held else None
 
     async def record_jobs(
-        self, project_id: str, cluster: str, jobs: Sequence[RestoreJob]
+        self,
+        project_id: str,
+        cluster: str,
+        jobs: Sequence[RestoreJob],
+        unread: Collection[str] = (),
     ) -> list[JobChange] | None:
+        assert not set(unread) & {job.id for job in jobs}
         if self.faults:
             raise self.faults.pop(0)
         if not self.held:
@@ -321,7 +330,7 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
 
     async def counted(
         project_id: str, cluster_name: str, *, max_attempts: int = 3
-    ) -> list[RestoreJob]:
+    ) -> ReadItems[RestoreJob]:
         nonlocal left
         left -= 1
         bucket[0].update(left, BUCKET_SIZE)
@@ -436,7 +445,7 @@ async def test_failing_list_stops_no_read() -> None:
     env.atlas.faults = {"": []}
     plain = env.atlas.clusters
 
-    async def sometimes(project_id: str) -> list[Cluster]:
+    async def sometimes(project_id: str) -> ReadItems[Cluster]:
         found = await plain(project_id)
         env.atlas.faults[""] = [Unavailable()] * 100
         return found
@@ -502,10 +511,10 @@ async def test_read_after_a_takeover_announces_nothing() -> None:
     plain = env.store.record_jobs
 
     async def lost(
-        project_id: str, cluster: str, jobs: Sequence[RestoreJob]
+        project_id: str, cluster: str, jobs: Sequence[RestoreJob], unread: Collection[str] = ()
     ) -> list[JobChange] | None:
         env.store.held = False
-        return await plain(project_id, cluster, jobs)
+        return await plain(project_id, cluster, jobs, unread)
 
     env.store.record_jobs = lost  # type: ignore[method-assign]  # the same, too late
     await env.run_for(60)
@@ -540,3 +549,16 @@ async def test_stop_releases_the_lease() -> None:
 
     assert env.store.released == 1
     assert env.atlas.under_way == 0
+
+
+async def test_unreadable_jobs_and_clusters_are_logged_once() -> None:
+    env = watch_environment(1, interval=5)
+    env.atlas.unread = (f"{7:024x}",)
+    with structlog.testing.capture_logs() as log:
+        await env.run_for(400)
+
+    assert [(line["cluster"], line["why"]) for line in log if line["event"] == "left out"] == [
+        (None, "1 cluster could not be read"),
+        ("c000", "1 job could not be read"),
+    ]
+    assert env.atlas.lists > 1

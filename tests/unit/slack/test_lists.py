@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.cancellation.lifecycle import State
+from bot.services.search_results import Unavailable
 from bot.slack import history, lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
@@ -27,3 +28,13 @@ def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
     assert len(block["text"]["text"]) <= 3000
     assert len(few) == 1
     assert few[0].count("`") == 4
+
+
+def test_what_is_incomplete_is_not_called_unseen() -> None:
+    part = Unavailable(
+        project="shop", cluster="prod-eu", reason="1 job could not be read.", in_part=True
+    )
+
+    assert lists.unavailable_lines([part]) == [
+        ":warning: `prod-eu` in shop: 1 job could not be read."
+    ]
