@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import signal
 import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -14,9 +15,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
+from bot.reload import Reloader
 from bot.services.sweeper import Sweeper
 from bot.services.watch import Watcher
-from bot.settings import Settings
+from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Identity, Links, build_client, new_session
 from bot.slack.directory import Directory
@@ -33,14 +35,13 @@ from bot.startup_checks import (
     run_steps,
 )
 from bot.storage.database import Database
-from bot.storage.webhook_store import WebhookStore
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing, open_tracing
 from bot.web.metrics import Metrics
 from bot.web.server import ShutdownState, WebServer
 from bot.web.slack_payloads import envelope_problem, payload_of
-from bot.wiring import CoreServices, build_core_services, build_web_app
+from bot.wiring import CoreServices, build_core_services, build_web_app, start_webhook
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Bot:
         settings: the settings of the bot.
         timings: intervals, timeouts and leases; tests pass shorter ones.
         tracing: replaces the tracing of the settings, for tests.
+        load: reads the settings again.
 
     Attributes:
         owner: the name under which this process holds leases, new at each start. Leases of an
@@ -64,10 +66,13 @@ class Bot:
         *,
         timings: Timings = DEFAULT_TIMINGS,
         tracing: Tracing | None = None,
+        load: Callable[[], Settings] = load_settings,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.owner = uuid.uuid4().hex[:12]
+        self.reload_requested = asyncio.Event()
+        self._load = load
         self._timings = timings
         self._shutdown = ShutdownState()
         self._token_status = TokenStatus()
@@ -102,8 +107,10 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        self._start_audit_webhook(services)
+        if stop := start_webhook(self.settings, services, self.metrics, self.owner, self._timings):
+            self._on_shutdown(stop, self._timings.webhook_stop_timeout)
         self._start_sweeper(services)
+        self._start_reloader(services)
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         self._start_outbox(services, links)
@@ -198,25 +205,13 @@ class Bot:
         self._exit_stack.push_async_callback(self._server.stop)
         return self._server
 
-    def _start_audit_webhook(self, services: CoreServices) -> None:
-        settings = self.settings.audit_webhook
-        if settings is None:
-            return
-        # Loading the libraries takes 40 ms, which most bots save.
-        from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
-        from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
-
-        worker = WebhookWorker(
-            WebhookStore(services.database, services.clock, self.owner),
-            WebhookClient(settings.url, settings.secret, timeout=self._timings.webhook_try_timeout),
-            clock=services.clock,
-            timings=self._timings,
-        )
-        self.metrics.track_webhook_lag(worker.lag)
-        task = asyncio.create_task(worker.run(), name="audit webhook")
-        self._on_shutdown(
-            lambda seconds: worker.stop(task, seconds), self._timings.webhook_stop_timeout
-        )
+    def _start_reloader(self, services: CoreServices) -> None:
+        reloader = Reloader(
+            self.settings, services.projects, self._load, self.reload_requested,
+            on_result=self.metrics.set_settings_valid,
+            interval=self._timings.projects_file_interval,
+        )  # fmt: skip
+        self._start_loop(reloader.run(), "reload")
 
     def _start_sweeper(self, services: CoreServices) -> None:
         sweeper = Sweeper(
@@ -232,16 +227,11 @@ class Bot:
         self._start_loop(sweeper.run(), "sweeper")
         self._start_loop(load_project_names(services), "projects")
 
-    @property
-    def _watch_channels(self) -> dict[str, str]:
-        """The channels for announcements, by the id of the project."""
-        return {p.id: p.watch_channel for p in self.settings.projects if p.watch_channel}
-
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
         messages = MessageBuilder(
-            links, services.cancellation.policy_of, self._watch_channels.get, services.name_of
+            links, services.cancellation.policy_of, services.watch_channel_of, services.name_of
         )
         self._outbox = outbox = Outbox(
             services.outbox,
@@ -259,7 +249,7 @@ class Bot:
 
     def _start_watchers(self, services: CoreServices) -> None:
         """Watch the projects that have a watch channel."""
-        for project_id in self._watch_channels:
+        for project_id in (p.id for p in services.projects.all if p.watch_channel):
             watcher = Watcher(
                 project_id,
                 services.atlas[project_id],
@@ -332,6 +322,7 @@ async def serve(
 ) -> None:
     """Run the bot until `stop` is set; raises the errors of `Bot.start` and `TracingError`."""
     bot = Bot(settings, timings=timings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reload_requested.set)
     starting = asyncio.create_task(bot.start())
     waiting = asyncio.create_task(stop.wait())
     try:

@@ -19,6 +19,9 @@ class Timings:
     final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
+    # Settings
+    projects_file_interval: float = 2.0  # between two looks for a change of the projects file
+
     # Outbox
     outbox_poll_interval: float = 2.0  # between two reads of the outbox without a notification
     message_interval: float = 1.0  # between two messages of a channel, as Slack documents, after

@@ -1,8 +1,10 @@
 """Builds the services, the Atlas clients and the web application from the settings."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -21,6 +23,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
+from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics, add_metrics
@@ -46,6 +49,11 @@ class CoreServices:
     watches: WatchStore
     runner: Runner
     cancellation: CancellationService
+
+    def watch_channel_of(self, project_id: str) -> str | None:
+        """Return the channel for a project's announcements, or None."""
+        project = self.projects.find(project_id)
+        return project.watch_channel if project else None
 
     def name_of(self, project_id: str) -> str:
         """Return the display name of a project, or its id while the name is not known."""
@@ -82,7 +90,13 @@ def build_core_services(
         for p in settings.projects
     }
     projects = Projects(
-        Project(id=p.id, name=p.name or p.id, policy=p.policy, atlas=atlas[p.id])
+        Project(
+            id=p.id,
+            name=p.name or p.id,
+            policy=p.policy,
+            atlas=atlas[p.id],
+            watch_channel=p.watch_channel,
+        )
         for p in settings.projects
     )
 
@@ -149,6 +163,25 @@ def build_atlas_client(
         envelope=settings.atlas.envelope,
         observe=observe,
     )
+
+
+def start_webhook(
+    settings: Settings, services: CoreServices, metrics: Metrics, owner: str, timings: Timings
+) -> Callable[[float], Coroutine[Any, Any, None]] | None:
+    """Start the audit webhook, if one is configured; return what stops it, given the seconds."""
+    hook = settings.audit_webhook
+    if hook is None:
+        return None
+    # Loading the libraries takes 40 ms, which most bots save.
+    from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
+    from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
+
+    client = WebhookClient(hook.url, hook.secret, timeout=timings.webhook_try_timeout)
+    store = WebhookStore(services.database, services.clock, owner)
+    worker = WebhookWorker(store, client, clock=services.clock, timings=timings)
+    metrics.track_webhook_lag(worker.lag)
+    task = asyncio.create_task(worker.run(), name="audit webhook")
+    return lambda seconds: worker.stop(task, seconds)
 
 
 def build_web_app(

@@ -1,8 +1,9 @@
 """The configured projects, each with its policy and client, and the rate-limit budget of one."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bot.atlas import AtlasClient
 from bot.cancellation.errors import RateLimitReserved
@@ -11,12 +12,13 @@ from bot.cancellation.policy import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One Atlas project: its name, its policy, and the client with its key."""
+    """One Atlas project: its name, its policy, the client with its key, where it is announced."""
 
     id: str
     name: str
     policy: Policy
     atlas: AtlasClient = field(repr=False)
+    watch_channel: str | None = None
 
 
 class Projects:
@@ -38,6 +40,10 @@ class Projects:
         """Find a project by its name, in any case, or by its id."""
         named = {project.name.casefold(): project for project in self.all}
         return self._by_id.get(name_or_id.lower()) or named.get(name_or_id.casefold())
+
+    def update(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace fields of projects, by their ids, all at once."""
+        self._by_id = {p.id: replace(p, **changes.get(p.id, {})) for p in self.all}
 
     def rename(self, project_id: str, name: str) -> None:
         """Change the name of a project to the one that Atlas has."""

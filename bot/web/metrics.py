@@ -72,6 +72,11 @@ class Metrics:
             "cancel_restore_audit_webhook_lag_seconds",
             "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",
         )
+        self._settings_valid = gauge(
+            "cancel_restore_settings_valid",
+            "Whether the settings were valid when last read, 1 or 0.",
+        )
+        self._settings_valid.set(1)
         for state in STATES:
             self._requests.labels(state=state)
         for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
@@ -104,6 +109,9 @@ class Metrics:
     def track_connections(self, count: Callable[[], int]) -> None:
         """Call `count` at each scrape for the number of Socket Mode connections."""
         self._connections.set_function(count)
+
+    def set_settings_valid(self, *, valid: bool) -> None:
+        self._settings_valid.set(valid)
 
     def track_webhook_lag(self, lag: Callable[[], float]) -> None:
         """Call `lag` at each scrape for the age of the oldest unsent event."""

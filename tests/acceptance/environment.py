@@ -186,8 +186,9 @@ async def open_environment(
             "PORT": "0",
             **(environ or {}),
         }
-        settings = load_settings({k: v for k, v in given.items() if v is not None}, folder)
-        bot = Bot(settings, timings=timings)
+        variables = {k: v for k, v in given.items() if v is not None}
+        settings = load_settings(variables, folder)
+        bot = Bot(settings, timings=timings, load=lambda: load_settings(variables, folder))
         env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=folder)
         answered = asyncio.Event()
         atlas.recorder.subscribe(lambda call: answered.set() if call.status == 200 else None)

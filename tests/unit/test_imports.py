@@ -43,6 +43,7 @@ KNOW_EVERYBODY = {
     "bot.cli",
     "bot.demo",
     "bot.doctor",
+    "bot.reload",
     "bot.startup_checks",
     "bot.wiring",
 }

@@ -1,0 +1,170 @@
+"""Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bot.cancellation.people import People
+from bot.services.projects import Projects
+from bot.settings import ProjectSettings, Settings, SettingsError, warnings
+from bot.settings.model import POLICY_KEYS
+from bot.timings import Timings
+
+log = structlog.get_logger(__name__)
+
+
+class Reloader:
+    """Applies changed policies without a restart; settings with a problem change nothing.
+
+    Args:
+        settings: the settings of the start.
+        projects: holds the policies that everything reads.
+        load: reads all settings again; raises `SettingsError`.
+        requested: is set to reload at once.
+        on_result: called with `valid`, whether the settings could be read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        projects: Projects,
+        load: Callable[[], Settings],
+        requested: asyncio.Event,
+        *,
+        on_result: Callable[..., None],
+        interval: float = Timings.projects_file_interval,
+    ) -> None:
+        self._settings = settings
+        self._projects = projects
+        self._load = load
+        self._requested = requested
+        self._on_result = on_result
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Reload until cancelled."""
+        applied = seen = await asyncio.to_thread(self._content)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._requested.wait()
+            before, seen = seen, await asyncio.to_thread(self._content)
+            # A file may be half written: it counts once two reads are equal.
+            if self._requested.is_set() or (seen != applied and seen == before):
+                self._requested.clear()
+                applied = seen
+                await self._reload()
+
+    def _content(self) -> bytes | None:
+        file = self._settings.projects_file
+        try:
+            return Path(file).read_bytes() if file else None
+        except OSError:
+            return None
+
+    async def _reload(self) -> None:
+        try:
+            new = await asyncio.to_thread(self._load)
+        except SettingsError as error:
+            self._on_result(valid=False)
+            log.error("settings not reloaded: nothing is changed", why=error.problems)  # noqa: TRY400 - the sentences say it
+        except Exception:
+            log.exception("settings not reloaded: nothing is changed")
+        else:
+            self._on_result(valid=True)
+            self._apply(new)
+
+    def _apply(self, new: Settings) -> None:
+        old, self._settings = self._settings, merge(self._settings, new)
+        self._projects.update({p.id: _fields_of(p) for p in self._settings.projects})
+        log.info(
+            "settings reloaded",
+            changed=list(changes(old, self._settings)),
+            needs_restart=list(needs_restart(self._settings, new)),
+        )
+        for warning in sorted(set(warnings(self._settings)) - set(warnings(old))):
+            log.warning("setting needs attention", why=warning)
+
+
+def merge(old: Settings, new: Settings) -> Settings:
+    """Return `old` with what may change without a restart: names, policies, watch channels."""
+    found = {project.id: project for project in new.projects}
+    projects = tuple(_merge_project(p, found.get(p.id, p)) for p in old.projects)
+    return old.model_copy(update={"projects": projects})
+
+
+def _merge_project(old: ProjectSettings, new: ProjectSettings) -> ProjectSettings:
+    update = {"name": new.name or old.name, "policy": new.policy}
+    if old.watch_channel and new.watch_channel:  # a watch begins and ends with the process
+        update["watch_channel"] = new.watch_channel
+    return old.model_copy(update=update)
+
+
+def _fields_of(project: ProjectSettings) -> dict[str, Any]:
+    fields = {"policy": project.policy, "watch_channel": project.watch_channel}
+    return {**fields, "name": project.name} if project.name else fields
+
+
+def changes(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield what differs between the same projects, as `shop: approvals 1 → 2`."""
+    for before, after in zip(old.projects, new.projects, strict=True):
+        was, now = _facts(before), _facts(after)
+        for key in was:
+            if was[key] != now[key]:
+                label = before.name or before.id
+                yield f"{label}: {key} {_shown(was[key])} → {_shown(now[key])}"
+
+
+def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
+    """Yield what the settings ask for that only a restart does."""
+    models = ((now.slack, wanted.slack), (now.atlas, wanted.atlas), (now, wanted))
+    for old, new in models:
+        for name, field in type(old).model_fields.items():
+            if field.description and getattr(old, name) != getattr(new, name):
+                yield str(field.alias)
+    if now.tracing != wanted.tracing:
+        yield "OTEL_TRACES_EXPORTER"
+    if now.audit_webhook != wanted.audit_webhook:
+        yield "BOT_AUDIT_WEBHOOK_URL, BOT_AUDIT_WEBHOOK_SECRET"
+    yield from _projects_that_need_restart(_by_id(now.projects), _by_id(wanted.projects))
+
+
+def _projects_that_need_restart(
+    now: Mapping[str, ProjectSettings], wanted: Mapping[str, ProjectSettings]
+) -> Iterator[str]:
+    yield from (f"new project {wanted[p].name or p}" for p in wanted.keys() - now.keys())
+    yield from (f"removed project {now[p].name or p}" for p in now.keys() - wanted.keys())
+    for project_id in now.keys() & wanted.keys():
+        old, new = now[project_id], wanted[project_id]
+        if old.credentials != new.credentials:
+            yield f"credentials of {old.name or project_id}"
+        if old.watch_channel != new.watch_channel:
+            yield f"watch_channel of {old.name or project_id}"
+
+
+def _by_id(projects: Iterable[ProjectSettings]) -> dict[str, ProjectSettings]:
+    return {project.id: project for project in projects}
+
+
+def _facts(project: ProjectSettings) -> dict[str, Any]:
+    policy = project.policy
+    rules = {key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)}
+    return {"name": project.name, **rules, "watch_channel": project.watch_channel}
+
+
+def _shown(value: object) -> str:
+    match value:
+        case People():
+            return ", ".join(["*"] * value.everyone + sorted(value.users | value.groups)) or "none"
+        case timedelta():
+            return f"{value.total_seconds():.0f}"
+        case frozenset():
+            return ", ".join(sorted(value)) or "none"
+        case bool() | None:
+            return str(value).lower()
+    return str(value)

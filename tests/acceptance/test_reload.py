@@ -1,0 +1,55 @@
+"""A running bot takes a changed policy, and a request that waits is judged by it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from bot.app import Bot
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
+from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_of
+from tests.support.environ import bot_environ
+from tests.support.process import BotProcess
+from tests.support.receiver import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
+
+
+async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) -> None:
+    file = tmp_path / "projects.toml"
+    file.write_text(TABLE)
+    environ: dict[str, str | None] = {
+        "BOT_PROJECTS_FILE": str(file),
+        "MONGODB_ATLAS_PROJECT_ID": None,
+    }
+    async with open_environment(tmp_path, environ) as env:
+        assert isinstance(env.bot, Bot)
+        metrics = env.bot.metrics
+        assert (await env.asks(RUNNING)).ok
+        assert (await env.ends(RUNNING[1])).state == "cancelled"
+
+        file.write_text(f"{TABLE}approvals = 9\n")
+        await until(lambda: b"settings_valid 0.0" in metrics.render())
+        file.write_text(f'{TABLE}approvals = 1\napprovers = ["*"]\n')
+        await until(lambda: b"settings_valid 1.0" in metrics.render())
+        assert (await env.asks(LIVE)).ok
+        card = await env.slack.until(lambda: env.card(LIVE[1]))
+
+    assert card
+    assert state_of(card) == "awaiting"
+
+
+async def test_sighup_reloads_a_running_process(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = bot_environ(slack, atlas, f"sqlite:///{tmp_path}/ledger.db")
+        with BotProcess(environ) as bot:
+            await bot.ready()
+            os.kill(bot.pid, signal.SIGHUP)
+            await until(lambda: '"settings reloaded"' in bot.log)
+
+            assert await bot.stop() == 0

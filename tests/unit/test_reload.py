@@ -1,0 +1,151 @@
+"""Settings that are read again: what is applied, what waits for a restart, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.atlas import AtlasClient
+from bot.reload import Reloader
+from bot.services.projects import Project, Projects
+from bot.settings import Settings, load_settings
+from tests.support.receiver import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, MutableMapping
+    from pathlib import Path
+    from typing import Any
+
+SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
+SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'
+
+
+class House:
+    """A projects file, and a reloader that follows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "projects.toml"
+        self.environ = {
+            "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+            "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
+            "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+            "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+            "BOT_PROJECTS_FILE": str(self.file),
+        }
+        self.file.write_text(SHOP_TABLE)
+        self.requested = asyncio.Event()
+        self.results: list[bool] = []
+        self.projects = Projects([])
+
+    def load(self) -> Settings:
+        return load_settings(self.environ, self.file.parent)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[list[MutableMapping[str, Any]]]:
+        settings = self.load()
+        (shop,) = settings.projects
+        atlas = AtlasClient(shop.credentials)
+        self.projects = Projects(
+            [Project(id=SHOP, name="shop", policy=shop.policy, atlas=atlas)],
+        )
+        reloader = Reloader(
+            settings, self.projects, self.load, self.requested,
+            on_result=lambda *, valid: self.results.append(valid), interval=0.02,
+        )  # fmt: skip
+        with capture_logs() as logs:
+            task = asyncio.create_task(reloader.run())
+            await asyncio.sleep(0.1)
+            yield logs
+            task.cancel()
+        await atlas.aclose()
+
+    async def reloads(self, count: int = 1) -> None:
+        await until(lambda: len(self.results) == count)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+async def test_changed_policy_is_applied_and_named(house: House) -> None:
+    async with house.running() as logs:
+        house.file.write_text(
+            SHOP_TABLE.replace('"U1", "S2"', '"U3"').replace("shop", "store")
+            + "approvals = 1\napproval_ttl = 60\n"
+        )
+        await house.reloads()
+
+    assert house.projects.find("store") is house.projects.find(SHOP)
+    assert house.projects.all[0].policy.approvals == 1
+    (line,) = [each for each in logs if each["event"] == "settings reloaded"]
+    assert line["changed"] == [
+        "shop: name shop → store",
+        "shop: approvals 0 → 1",
+        "shop: approvers S2, U1 → U3",
+        "shop: approval_ttl 1800 → 60",
+        "shop: require_reason false → true",
+    ]
+    assert line["needs_restart"] == []
+
+
+@pytest.mark.parametrize(
+    ("toml", "why"),
+    [
+        (f"{SHOP_TABLE}approvals = 9", 'line 5, project "shop": approvals must be a whole number'),
+        (f"{SHOP_TABLE}approvals = 5\nself_approval = maybe", "not valid TOML"),
+        ("", "must have one [[projects]] or more"),
+    ],
+)
+async def test_invalid_file_changes_nothing_and_says_why(house: House, toml: str, why: str) -> None:
+    async with house.running() as logs:
+        before = house.projects.all
+        house.file.write_text(toml)
+        await house.reloads()
+
+        assert house.projects.all == before
+        house.file.write_text(f"{SHOP_TABLE}approvals = 2")
+        await house.reloads(2)
+    (line,) = [each for each in logs if each["log_level"] == "error"]
+
+    assert why in str(line["why"])
+    assert house.results == [False, True]
+    assert house.projects.all[0].policy.approvals == 2
+
+
+async def test_unchanged_file_is_not_read_again(house: House) -> None:
+    async with house.running():
+        house.file.write_text(SHOP_TABLE)
+        await asyncio.sleep(0.2)
+
+    assert house.results == []
+
+
+async def test_request_reads_all_variables_and_names_what_needs_a_restart(house: House) -> None:
+    async with house.running() as logs:
+        house.environ |= {
+            "BOT_CHANNELS": "C1",
+            "SLACK_BOT_TOKEN": "xoxb-3-4-def",
+            "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-other",
+            "BOT_WATCH_CHANNEL": "C2",
+            "PORT": "8080",
+        }
+        house.file.write_text(SHOP_TABLE + SHOP_TABLE.replace(SHOP, LAB).replace("shop", "lab"))
+        house.requested.set()
+        await house.reloads()
+
+    assert house.projects.all[0].policy.channels == {"C1"}
+    assert [project.id for project in house.projects.all] == [SHOP]
+    (line,) = [each for each in logs if each["event"] == "settings reloaded"]
+    assert line["changed"] == ["shop: channels none → C1"]
+    assert sorted(line["needs_restart"]) == [
+        "PORT",
+        "SLACK_BOT_TOKEN",
+        "credentials of shop",
+        "new project lab",
+        "watch_channel of shop",
+    ]
