@@ -236,10 +236,11 @@ class RestoreJob(AtlasModel):
         """The state of the job.
 
         Flags that end the job take precedence: a cancelled job may still have its link or an end.
+        Atlas itself sets `cancelled` on a job that failed, so that one does not count as cancelled.
         """
         ended = (
-            (self.cancelled, JobState.CANCELLED),
             (self.failed, JobState.FAILED),
+            (self.cancelled, JobState.CANCELLED),
             (self.expired, JobState.EXPIRED),
             (self.finished_at is not None, JobState.FINISHED),
             (self.link_is_live, JobState.LINK_LIVE),

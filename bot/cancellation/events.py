@@ -31,7 +31,7 @@ class EventName(StrEnum):
     CANCEL_SENT = "atlas:cancel_sent"  #: recorded before each DELETE
     CANCEL_ANSWERED = "atlas:cancel_answered"  #: Atlas's answer, or that none came
     CANCELLED = "request:cancelled"  #: Atlas's read-back shows it
-    OVER = "request:over"  #: the job had ended already
+    OVER = "request:over"  #: the job ended by other means
     REFUSED = "request:refused"  #: Atlas rejected it
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled

@@ -235,9 +235,10 @@ def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> S
     """Decide from a fresh GET, and from nothing else.
 
     The order matters. A cancelled job counts as cancelled by this request only if one of its
-    DELETEs may have taken effect. A DELETE is sent only if this GET shows the job unchanged.
+    DELETEs may have taken effect, and not if it failed too: it may have ended by itself. A DELETE
+    is sent only if this GET shows the job unchanged.
     """
-    if job.cancelled:
+    if job.cancelled and not job.failed:
         return Step.CANCELLED if sent.may_have_taken_effect else Step.OVER
     if job.is_over:
         return Step.OVER

@@ -4,16 +4,23 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, repeat
 
 import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasRejected, AtlasUnavailable, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State, Step, next_step
-from bot.cancellation.policy import Judgement
+from bot.cancellation.lifecycle import Outcome, Request, State, Step, next_step
 from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.cancellation.run_result import (
+    RunResult,
+    failed_with,
+    result_of_failed_read,
+    result_of_judgement,
+    result_of_step,
+    result_of_timeout,
+)
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
@@ -32,35 +39,11 @@ CHECK_REPORT_DELAY = 10.0
 #: the others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
 
-NOTHING_DONE = "Nothing was done."
-NOTHING_MORE_SENT = "Nothing more was sent."
-SENT_BUT_UNREADABLE = (
-    "The cancellation was sent, but the job could not be read again, so look in Atlas."
-)
-JOB_STILL_THERE = "The job is still there."
-ACCEPTED_BUT_NOT_CANCELLED = (
-    "Atlas accepted the cancellation, but still shows the job as {state}."
-    " Look at it in Atlas, or try again."
-)
 UNKNOWN_PROJECT = (
     "The bot has no key for this project any more. Ask an admin of the bot, then try again."
 )
-ENDED_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
-ENDED_OTHERWISE = "The restore job ended by other means ({state})."
-ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
-APPROVALS_MISSING = "By the current policy, approvals are missing."
-CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """The final state of a run, and its outcome."""
-
-    state: State
-    outcome: Outcome
-    judgement: Judgement | None = None  # why the request waits for approvals again
 
 
 class Run:
@@ -139,7 +122,7 @@ class Run:
         if result := result_of_step(step, self.request.sent, job):
             return result
         if step is Step.SEND and isinstance(self._delete_error, AtlasRejected):
-            return _failed_with(State.REFUSED, self._delete_error)
+            return failed_with(State.REFUSED, self._delete_error)
         # A Retry-After past the deadline ends the run now.
         if self.request.sent.count and max(self._monotonic(), self._retry_at) >= self._deadline:
             return result_of_timeout(self.request.sent, self._delete_error, job)
@@ -179,59 +162,6 @@ class Run:
         retry_after = self._retry_at - now if self._retry_at < self._deadline else 0.0
         remaining = max(0.0, self._deadline - now)
         await self._sleep(min(max(next(self._backoff), retry_after), remaining))
-
-
-def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResult | None:
-    """Return the result of a run that ends with this step (pure)."""
-    match step:
-        case Step.CANCELLED:
-            sentence = CONFIRMED
-        case Step.OVER:
-            ended = ENDED_OTHERWISE if sent.count else ENDED_BEFORE
-            sentence = ended.format(state=job.state.value)
-        case Step.CHANGED:
-            sentence = ANOTHER_JOB
-        case Step.SEND | Step.WAIT:
-            return None
-    return RunResult(state=State(step.value), outcome=Outcome(sentence=sentence))
-
-
-def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> RunResult:
-    """Return the result of a run that the current policy does not allow (pure)."""
-    done = NOTHING_MORE_SENT if sent.count else NOTHING_DONE
-    sentence = f"{done} {judgement.refusal or APPROVALS_MISSING}"
-    return RunResult(state=State.AWAITING, outcome=Outcome(sentence=sentence), judgement=judgement)
-
-
-def result_of_failed_read(
-    sent: DeleteAttempts, delete_error: AtlasError | None, read_error: AtlasError
-) -> RunResult:
-    """Return the result of a run whose GET failed (pure).
-
-    `refused` is certain only if no DELETE may have taken effect.
-    """
-    if sent.may_have_taken_effect:
-        return _failed_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
-    for error in (delete_error, read_error):
-        if isinstance(error, AtlasRejected):
-            return _failed_with(State.REFUSED, error)
-    return _failed_with(State.FAILED, read_error, NOTHING_DONE)
-
-
-def result_of_timeout(
-    sent: DeleteAttempts, delete_error: AtlasError | None, job: RestoreJob
-) -> RunResult:
-    """Return the result of a run whose time is over while the job is still there (pure)."""
-    if sent.accepted or delete_error is None:
-        sentence = ACCEPTED_BUT_NOT_CANCELLED.format(state=job.state.value.replace("_", " "))
-        return RunResult(state=State.FAILED, outcome=Outcome(sentence=sentence))
-    return _failed_with(State.FAILED, delete_error, JOB_STILL_THERE)
-
-
-def _failed_with(state: State, error: AtlasError, prefix: str = "") -> RunResult:
-    sentence = f"{prefix} {error}".strip()
-    outcome = Outcome(sentence=sentence, status=error.status, code=error.code)
-    return RunResult(state=state, outcome=outcome)
 
 
 def _may_have_taken_effect(error: AtlasError) -> bool:

@@ -173,7 +173,7 @@ RENDERERS: Mapping[EventName, Render] = {
     EventName.EXPIRED: _outcome(
         ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.", ASK_AGAIN
     ),
-    EventName.OVER: _outcome(":information_source: {to}: {job} had ended already.", ran=True),
+    EventName.OVER: _outcome(":information_source: {to}: {job} is over.", ran=True),
     EventName.REFUSED: _outcome(":no_entry: {to}: Atlas refused to cancel {job}.", ran=True),
     EventName.CHANGED: _outcome(
         ":warning: {to}: {job} is not what it was when you asked, so nothing was done.",

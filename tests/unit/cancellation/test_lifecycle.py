@@ -43,6 +43,11 @@ def test_cancelled_job_after_an_effective_delete_is_cancelled(sent: DeleteAttemp
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.CANCELLED
 
 
+@pytest.mark.parametrize("sent", [UNSENT, UNKNOWN, ACCEPTED, REFUSED])
+def test_job_that_reads_cancelled_and_failed_is_over(sent: DeleteAttempts) -> None:
+    assert next_step(SHOWN, sent, a_job(cancelled=True, failed=True)) is Step.OVER
+
+
 def test_accepted_delete_is_awaited_and_not_repeated() -> None:
     assert next_step(SHOWN, ACCEPTED, a_job()) is Step.WAIT
 

@@ -43,6 +43,7 @@ def test_new_jobs_are_announced_oldest_first() -> None:
         ({"cancelled": True}, WatchedState.CANCELLED),
         ({"expired": True}, WatchedState.EXPIRED),
         ({"failed": True}, WatchedState.FAILED),
+        ({"failed": True, "cancelled": True}, WatchedState.FAILED),
         ({"finishedAt": "2026-11-25T11:00:00Z"}, WatchedState.FINISHED),
     ],
 )

@@ -24,21 +24,20 @@ from bot.cancellation.errors import AlreadyHandled, NotRecorded, RightsNotChecke
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Judgement, Policy
-from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
-from bot.services.runner import (
+from bot.cancellation.run_result import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
     APPROVALS_MISSING,
+    CANCELLED_AND_FAILED,
     CONFIRMED,
     ENDED_BEFORE,
-    MAX_CONCURRENT_RUNS,
     NOTHING_DONE,
     NOTHING_MORE_SENT,
-    READ_BACKOFF,
     SENT_BUT_UNREADABLE,
-    Runner,
 )
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
+from bot.services.runner import MAX_CONCURRENT_RUNS, READ_BACKOFF, Runner
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.domain import NOON, PROJECT_ID, Clock, a_job, a_request, resolve_members
@@ -206,6 +205,29 @@ async def test_ended_job_gets_no_delete(clock: Clock) -> None:
 
     assert (state, atlas.calls) == (State.OVER, ["GET"])
     assert outcome.sentence == ENDED_BEFORE.format(state="expired")
+
+
+CANCELLED_TOO = a_job(cancelled=True, failed=True)
+
+
+async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[CANCELLED_TOO])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.OVER, ["GET"])
+    assert outcome.sentence == ENDED_BEFORE.format(state="cancelled and failed")
+
+
+async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_by_it(
+    clock: Clock,
+) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED_TOO])
+
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (State.OVER, ["GET", "DELETE", "GET"])
+    assert outcome.sentence == CANCELLED_AND_FAILED
 
 
 async def test_changed_job_gets_no_delete(clock: Clock) -> None:
