@@ -1,7 +1,7 @@
 """The outbox: claims posts for delivery and records the results."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,12 +25,30 @@ class OutboxStore(Store):
 
     background = True
 
-    async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
+    async def claim(
+        self,
+        owner: str,
+        limit: int,
+        announcements: int = 0,
+        *,
+        held: Collection[int] | None = None,
+    ) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
-        At most `limit` posts about requests, and so many `announcements`.
+        Args:
+            owner: the name of this process.
+            limit: the maximum of posts about requests.
+            announcements: the maximum of announcements.
+            held: the posts that this process is delivering, when the answer to its last claim was
+                lost: then it may claim all others of its own again.
         """
-        return await self._write(lambda uow: _claim(uow, owner, limit, announcements))
+
+        def work(uow: UnitOfWork) -> Sequence[Post]:
+            if held is not None:
+                uow.execute(outbox_queries.release_claims(owner, held))
+            return _claim(uow, owner, limit, announcements)
+
+        return await self._write(work)
 
     async def mark_sent(self, post: Post, channel: str, ts: str) -> None:
         """Record the message's place, which becomes that of the request's card or of the job."""

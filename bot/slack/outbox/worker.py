@@ -94,6 +94,7 @@ class Outbox:
         self._sleep = sleep
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
+        self._claim_lost = False  # whether the last claim failed, and so may hold posts
         self._stopping = False
         self._rate_limits = RateLimits(timings)
 
@@ -150,14 +151,17 @@ class Outbox:
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
         if free + free_announcements == 0:
             return 0
+        held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
+        self._claim_lost = True
         try:
-            claimed = await self._store.claim(self._owner, free, free_announcements)
+            claimed = await self._store.claim(self._owner, free, free_announcements, held=held)
         except LedgerError as error:
             log.warning("outbox cannot be read", error=error.sentence)
             return 0
         except Exception:  # the next read may succeed, and delivery must continue
             log.exception("outbox cannot be read")
             return 0
+        self._claim_lost = False
         for post in claimed:
             task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
             self._in_progress[task] = post

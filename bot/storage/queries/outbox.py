@@ -123,6 +123,15 @@ def claim(post_ids: Iterable[int], owner: str, until: datetime) -> dict[str, Any
     return {"ids": list(post_ids), "owner": owner, "until": until}
 
 
+def release_claims(owner: str, held: Iterable[int]) -> Update:
+    """End the claims of `owner`, except on the posts `held`."""
+    return (
+        update(posts)
+        .where(posts.c.state == DUE, posts.c.lease_owner == owner, posts.c.id.not_in(list(held)))
+        .values(lease_owner=None, lease_until=None)
+    )
+
+
 def update_post(post_id: int, values: dict[str, Any]) -> Update:
     """Update a post that is still due."""
     return update(posts).where(posts.c.id == post_id, posts.c.state == DUE).values(**values)

@@ -54,6 +54,19 @@ async def test_post_is_claimed_by_one_replica(ledger: RequestStore, outbox: Outb
     assert sum(len(each) for each in claims) == 1
 
 
+async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(
+    ledger: RequestStore, outbox: OutboxStore
+) -> None:
+    await ledger.create(a_request(), RINA)
+    await ledger.create(a_request(), RINA)
+    delivering, lost = await outbox.claim("replica-1", 10)
+    assert await outbox.claim("replica-2", 10, held=[]) == []
+
+    again = await outbox.claim("replica-1", 10, held=[delivering.id])
+
+    assert [post.id for post in again] == [lost.id]
+
+
 async def test_posts_of_a_request_wait_for_its_card(
     ledger: RequestStore, outbox: OutboxStore
 ) -> None:

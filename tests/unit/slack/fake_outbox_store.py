@@ -10,7 +10,7 @@ from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.storage.outbox_store import OutboxStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from bot.cancellation.posts import Post
 
@@ -22,6 +22,7 @@ class FakeOutboxStore(OutboxStore):
     due: list[Post] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     claims: int = 0
+    held: list[Collection[int] | None] = field(default_factory=list)
     sent: list[tuple[int, str, str]] = field(default_factory=list)
     retries: list[tuple[int, float, str]] = field(default_factory=list)
     dropped: list[tuple[int, str]] = field(default_factory=list)
@@ -29,8 +30,16 @@ class FakeOutboxStore(OutboxStore):
     claim_faults: list[Exception] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    async def claim(self, owner: str, limit: int, announcements: int = 0) -> Sequence[Post]:
+    async def claim(
+        self,
+        owner: str,
+        limit: int,
+        announcements: int = 0,
+        *,
+        held: Collection[int] | None = None,
+    ) -> Sequence[Post]:
         self.claims += 1
+        self.held.append(held)
         if self.claim_faults:
             raise self.claim_faults.pop(0)
         free = {RequestPost: limit, Announcement: announcements}

@@ -469,6 +469,7 @@ async def test_outbox_is_read_again_after_an_error(
     await outbox.stop(task, 2.0)
 
     assert store.claims >= 3
+    assert store.held[:4] == [None, [], [], None]
 
 
 async def test_wake_starts_a_read(slack: FakeSlack, store: FakeOutboxStore) -> None:
