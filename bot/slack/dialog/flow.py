@@ -216,7 +216,11 @@ class Dialogs:
     async def _may_act_alone(self, policy: Policy, actor: Actor) -> bool:
         if policy.approvals == 0 or policy.break_glass == NO_ONE:
             return False
-        person = await self._deps.directory.person(actor, policy.break_glass)
+        try:
+            person = await self._deps.directory.person(actor, policy.break_glass)
+        except DirectoryError as error:
+            log.info("checkbox left out", error=str(error))
+            return False
         return rules.may_act_alone(policy, person) is None
 
     async def _placement(

@@ -283,6 +283,7 @@ MAKERS: dict[str, Maker] = {
     "deny": ("interactive", _card_click(ids.DENY, "gus")),
     "withdraw": ("interactive", _card_click(ids.WITHDRAW, "gus")),
     "retry": ("interactive", _card_click(ids.RETRY, "rina")),
+    "review": ("interactive", _card_click(ids.REVIEW, "rina")),
     "open": ("interactive", _open_click),
     "unknown button": ("interactive", _card_click("no_such_action", "rina")),
     "more": ("interactive", _view_click("home", ids.MORE, "20 prod-eu")),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bot.cancellation.errors import (
     AlreadyApproved,
     ChannelNotAllowed,
+    MayNotActAlone,
     NameNotTyped,
     NotAnApprover,
     NotARequester,
+    NotAReviewer,
+    NothingToReview,
     NotTheRequester,
+    OwnAct,
     OwnRequest,
     ReasonMissing,
     RequesterLostRight,
@@ -20,17 +26,21 @@ from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import (
     Policy,
+    approvals_of_retry,
     check_enough_approvers,
     check_reason,
     check_typed_name,
     judge,
+    may_act_alone,
     may_approve_once,
     may_decide,
     may_deny,
     may_request,
     may_retry,
+    may_review,
     may_use_channel,
     may_withdraw,
+    recipients,
 )
 from tests.support.domain import NOON, a_request
 
@@ -250,15 +260,110 @@ def test_visible_reason_is_accepted() -> None:
     assert check_reason(Policy(), "") is None
 
 
-def test_cluster_name_must_be_typed_exactly() -> None:
-    policy = Policy(confirm_by_typing=True)
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "prod-eu",
+        " PROD-EU\n",
+        "Prod\u2013eu",
+        "prod\u2014eu",
+        "prod\u2212eu",
+        "\u201cprod-eu\u201d",
+        "\u00a0'prod-eu' ",
+        "`prod-eu`",
+    ],
+)
+def test_cluster_name_is_accepted_as_a_phone_writes_it(typed: str) -> None:
+    assert check_typed_name(Policy(confirm_by_typing=True), "prod-eu", typed) is None
 
-    refusal = check_typed_name(policy, "prod-eu", "prod-us")
+
+def test_two_hyphens_are_accepted_as_one_em_dash() -> None:
+    assert check_typed_name(Policy(confirm_by_typing=True), "prod--eu", "prod\u2014eu") is None
+
+
+@pytest.mark.parametrize("typed", ["", "prod-us", "prod eu", "prodeu", "prod-eu-2", "-prod-eu"])
+def test_other_cluster_name_is_refused(typed: str) -> None:
+    refusal = check_typed_name(Policy(confirm_by_typing=True), "prod-eu", typed)
 
     assert isinstance(refusal, NameNotTyped)
     assert "prod-eu" in str(refusal)
-    assert check_typed_name(policy, "prod-eu", " prod-eu ") is None
-    assert check_typed_name(Policy(), "prod-eu", "") is None
+    assert check_typed_name(Policy(), "prod-eu", typed) is None
+
+
+GLASS = Policy(
+    approvals=1,
+    approvers=People(users=frozenset({ADA.id, "U0ABE"}), groups=frozenset({"S0APPROVE"})),
+    break_glass=People(users=frozenset({RINA.id}), groups=frozenset({"S0ONCALL"})),
+)
+
+
+@pytest.mark.parametrize(
+    ("person", "may"),
+    [
+        (RINA, True),
+        (Person(id="U0SAM", team="T1", groups=frozenset({"S0ONCALL"})), True),
+        (Person(id="U0GUS", team="T1", kind=Kind.GUEST, groups=frozenset({"S0ONCALL"})), False),
+        (Person(id=RINA.id, team="T1", kind=Kind.DEACTIVATED), False),
+        (ADA, False),
+    ],
+)
+def test_only_named_people_may_act_alone(*, person: Person, may: bool) -> None:
+    assert (may_act_alone(GLASS, person) is None) == may
+    assert isinstance(may_act_alone(Policy(approvals=1), person), MayNotActAlone)
+
+
+def test_acting_alone_always_needs_a_reason() -> None:
+    assert isinstance(check_reason(Policy(), " ", alone=True), ReasonMissing)
+
+
+def test_review_takes_an_approver_who_is_not_the_requester() -> None:
+    alone = a_request(requester=ADA.id, acted_alone=True)
+    other_id = Person(id="W0ADA", team="T1", aliases=frozenset({ADA.id}))
+
+    assert may_review(GLASS, alone, Person(id="U0ABE", team="T1")) is None
+    assert isinstance(may_review(GLASS, alone, ADA), OwnAct)
+    assert isinstance(may_review(GLASS, alone, other_id), OwnAct)
+    assert isinstance(may_review(GLASS, alone, RINA), NotAReviewer)
+    assert isinstance(may_review(GLASS, a_request(), ADA), NothingToReview)
+
+
+def test_approvers_are_told_directly_except_the_requester_and_at_most_twenty() -> None:
+    members = frozenset(f"U1{number:02}" for number in range(30))
+    told = recipients(GLASS, ADA.id, members | {ADA.id})
+
+    assert told[:2] == ("U0ABE", "U100")
+    assert len(told) == 20
+    assert recipients(Policy(approvals=1), RINA.id, frozenset()) == ()
+
+
+def test_request_that_acted_alone_runs_while_its_requester_keeps_the_right() -> None:
+    request = a_request(requester=RINA.id, acted_alone=True)
+    gone = Person(id=RINA.id, team="T1", kind=Kind.DEACTIVATED)
+
+    assert judge(GLASS, request, {RINA.id: RINA}).allows_delete
+    for policy, person in ((GLASS, gone), (Policy(approvals=1), RINA)):
+        judgement = judge(policy, request, {RINA.id: person})
+        assert not judgement.allows_delete
+        assert judgement.approvals_needed == 1
+
+
+@pytest.mark.parametrize(
+    ("person", "changes", "needed"),
+    [
+        (RINA, {}, 0),
+        (ADA, {}, 1),
+        (RINA, {"reviewed_by": ADA.id}, 1),
+        (RINA, {"acted_alone": False}, 1),
+        (RINA, {"approvals_needed": 2}, 2),
+        (Person(id=RINA.id, team="T1", kind=Kind.DEACTIVATED), {}, 1),
+    ],
+)
+def test_retry_without_approval_is_for_who_acted_alone_until_it_is_reviewed(
+    person: Person, changes: dict[str, Any], needed: int
+) -> None:
+    request = a_request(**{"requester": RINA.id, "acted_alone": True} | changes)
+
+    assert approvals_of_retry(GLASS, request, person) == needed
 
 
 @pytest.mark.parametrize(

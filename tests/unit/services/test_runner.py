@@ -811,3 +811,28 @@ async def test_rights_are_judged_before_each_delete(clock: Clock) -> None:
     assert state is State.AWAITING
     assert outcome.sentence.startswith(NOTHING_MORE_SENT)
     assert atlas.calls.count("DELETE") == 1
+
+
+GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
+
+
+async def test_request_that_acted_alone_is_sent_without_approvals(clock: Clock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+    store = FakeLeaseStore(a_request(acted_alone=True))
+
+    state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, GLASS)
+
+    assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
+
+
+async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
+    clock: Clock,
+) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    store = FakeLeaseStore(a_request(acted_alone=True))
+
+    state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1))
+
+    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
+    assert store.judgement
+    assert store.judgement.approvals_needed == 1

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.cancellation.errors import NotARequester, OwnRequest, RequesterLostRight
+from bot.cancellation.errors import (
+    MayNotActAlone,
+    NotARequester,
+    OwnAct,
+    OwnRequest,
+    ReasonMissing,
+    RequesterLostRight,
+    TooFewApprovers,
+)
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
-from tests.support.domain import ABE, ADA, NOON, RINA, a_request, a_waiting_request, job_ref
+from bot.services.service import Submission
+from tests.support.domain import ABE, ADA, NOON, RINA, SHOWN, a_request, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bot.cancellation.errors import NotAllowed
 
 TEAM = People(groups=frozenset({"S0TEAM"}))
 GONE = Kind.DEACTIVATED
@@ -140,4 +151,83 @@ async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
 
     with pytest.raises(NotARequester):
         await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))
+    await service.close()
+
+
+GLASS = Policy(
+    approvals=1,
+    approvers=People(users=frozenset({ADA.id, ABE.id})),
+    break_glass=People(users=frozenset({RINA.id, ADA.id})),
+)
+
+
+def submission(user: str, **changes: Any) -> Submission:
+    values: dict[str, Any] = {
+        "key": "V1",
+        "person": Person(id=user, team=RINA.team),
+        "ref": job_ref(),
+        "project_name": "shop-prod",
+        "asked_in": "C0OPS",
+        "channel": "C0OPS",
+        "shown": SHOWN,
+        "reason": "the copy must not leave",
+        "alone": True,
+    }
+    return Submission(**values | changes)
+
+
+async def test_submission_that_acts_alone_runs_at_once(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, GLASS)
+
+    request = await service.service.submit(submission(RINA.id))
+
+    assert (request.state, request.approvals_needed) == (State.APPROVED, 0)
+    assert request.acted_alone
+    assert service.runs.started == [request.id]
+    await service.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [({"person": ABE}, MayNotActAlone), ({"reason": " "}, ReasonMissing)],
+)
+async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
+    tmp_path: Path, changes: dict[str, Any], refusal: type[NotAllowed]
+) -> None:
+    service = ServiceOnSqlite(tmp_path, GLASS)
+
+    with pytest.raises(refusal):
+        await service.service.submit(submission(RINA.id, **changes))
+
+    assert await service.requests() == []
+    await service.close()
+
+
+async def test_acting_alone_needs_no_approver_who_could_approve(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, replace(GLASS, approvers=People(users=frozenset({ADA.id}))))
+
+    request = await service.service.submit(submission(ADA.id))
+
+    assert request.acted_alone
+    with pytest.raises(TooFewApprovers):
+        await service.service.submit(submission(ADA.id, key="V2", alone=False))
+    await service.close()
+
+
+async def test_checkbox_means_nothing_where_no_approvals_are_needed(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, policy(0))
+
+    request = await service.service.submit(submission(RINA.id, person=person(RINA.id)))
+
+    assert (request.state, request.acted_alone) == (State.APPROVED, False)
+    await service.close()
+
+
+async def test_review_by_the_person_who_acted_is_refused(tmp_path: Path) -> None:
+    service = ServiceOnSqlite(tmp_path, GLASS)
+    request = await service.service.submit(submission(ADA.id))
+
+    with pytest.raises(OwnAct):
+        await service.service.review(request.id, ADA)
+    assert (await service.service.review(request.id, ABE)).reviewed_by == ABE.id
     await service.close()

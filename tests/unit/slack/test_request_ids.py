@@ -31,6 +31,7 @@ OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": json.dump
     [
         *(payloads.click(each, ID) for each in (ids.APPROVE, ids.DENY, ids.WITHDRAW)),
         payloads.click(ids.RETRY, ID),
+        payloads.click(ids.REVIEW, ID),
         {"type": "view_submission", **IN_A_DIALOG},
         {"type": "block_suggestion", "action_id": ids.JOB, **IN_A_DIALOG},
         payloads.view_click(ids.TRY_AGAIN, IN_A_DIALOG["view"]),
