@@ -34,8 +34,8 @@ STATE_LABELS: Mapping[State, str] = {
 #: The predicate of each state, after "This request".
 STATE_PREDICATES: Mapping[State, str] = {
     State.AWAITING: "waits for approval",
-    State.APPROVED: "was approved{by} and is about to run",
-    State.CANCELLING: "was approved{by} and is running",
+    State.APPROVED: "{approved}is about to run",
+    State.CANCELLING: "{approved}is running",
     State.CANCELLED: "was carried out: Atlas confirms that the job is cancelled",
     State.OVER: "ended, because the job was over",
     State.REFUSED: "ended, because Atlas refused",
@@ -139,7 +139,8 @@ def link(url: str | None, label: str) -> str:
 def request_status(request: Request) -> str:
     """Describe the state of a request: what happened, by whom and when."""
     approved = approved_by(request)
-    predicate = STATE_PREDICATES[request.state].format(by=f" by {approved}" if approved else "")
+    before = f"was approved by {approved} and " if approved else ""
+    predicate = STATE_PREDICATES[request.state].format(approved=before)
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
     return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"

@@ -31,6 +31,7 @@ def fallback(request: Request) -> str:
     """Build the text for notifications and screen readers."""
     state = mrkdwn.STATE_LABELS[request.state]
     asked = f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}"
+    asked += " without approval" if request.acted_alone else ""
     return blockkit.cut(f"{state} - {asked}", blockkit.FALLBACK)
 
 

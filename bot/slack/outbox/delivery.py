@@ -101,9 +101,11 @@ def next_action(
     return _elsewhere(post) or retry_slowly(post, error, jitter)
 
 
-def _elsewhere(post: Post) -> MoveCard | TellRequester | None:
+def _elsewhere(post: Post) -> MoveCard | TellRequester | Drop | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
+        case RequestPost(kind=PostKind.DIRECT):
+            return Drop()  # the person takes no direct messages; the thread mentions them
         case RequestPost(request=request) if is_operator(request.requester):
             return None  # whom no direct message reaches
         case RequestPost(kind=PostKind.REPLY):

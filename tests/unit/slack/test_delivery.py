@@ -115,6 +115,12 @@ def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
     assert retry_slowly(late, refused) == Drop()
 
 
+def test_direct_message_that_its_recipient_does_not_take_is_dropped() -> None:
+    post = a_post(PostKind.DIRECT)
+
+    assert next_action(post, CannotPost("user_not_found")) == Drop()
+
+
 def test_unknown_refusal_is_final_after_several_attempts() -> None:
     tried = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS)
 
