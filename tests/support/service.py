@@ -17,6 +17,7 @@ from bot.services.service import CancellationService
 from bot.storage import tables
 from bot.storage.audit_log import History
 from bot.storage.database import Database
+from bot.storage.migrate import create_tables
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
@@ -142,7 +143,8 @@ def _new_database(directory: Path) -> str:
     number = len(list(directory.glob("*.db")))
     url = f"sqlite:///{directory}/ledger-{number}.db"
     engine = create_engine(url)
-    tables.metadata.create_all(engine)
+    with engine.begin() as connection:
+        create_tables(connection)
     engine.dispose()
     return url
 
