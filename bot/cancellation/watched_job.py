@@ -38,6 +38,7 @@ class WatchedJob:
         shown: the job's facts when Atlas last listed it.
         first_seen_at: when the watch first read it; Atlas does not say when a job was started.
         changed_at: when `state` was first read.
+        was_running: whether it was there already when the watch first read its cluster.
         message: the place of the announcement, or None while it is not posted.
         request: the newest request for the job, if there is one.
     """
@@ -48,6 +49,7 @@ class WatchedJob:
     shown: JobFingerprint
     first_seen_at: datetime
     changed_at: datetime
+    was_running: bool = False
     message: Card | None = None
     request: Request | None = None
 

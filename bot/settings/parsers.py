@@ -182,6 +182,8 @@ def channel(value: object) -> str | None:
     """Parse one channel id; an empty text in the projects file means no channel."""
     if isinstance(value, str) and not value.strip():
         return None
+    if isinstance(value, str) and value.strip().startswith("D"):
+        raise ValueError("is a direct message (D…): name a channel (C…) that its readers are in")
     if isinstance(value, str) and _CHANNEL.fullmatch(value.strip()):
         return value.strip()
     raise ValueError("must be the id of a channel (C…), found at the end of the channel's details")

@@ -28,6 +28,16 @@ HEADLINES: Mapping[WatchedState, str] = {
 }
 
 
+#: The same for a job that the watch did not see start.
+WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link is not there yet"
+
+
+def headline(job: WatchedJob) -> str:
+    if job.was_running and job.state is WatchedState.IN_PROGRESS:
+        return WAS_RUNNING
+    return HEADLINES[job.state]
+
+
 def message(job: WatchedJob, project_name: str, links: Links) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update."""
     return {
@@ -52,13 +62,13 @@ def fallback(job: WatchedJob, project_name: str) -> str:
     """Return the line for notifications and screen readers."""
     ref = job.ref
     which = f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)}"
-    line = f"{HEADLINES[job.state]} - {which} in {mrkdwn.one_line(project_name)}"
+    line = f"{headline(job)} - {which} in {mrkdwn.one_line(project_name)}"
     return blockkit.cut(line, blockkit.FALLBACK)
 
 
 def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
     parts = [
-        blockkit.section(f"*{HEADLINES[job.state]}*"),
+        blockkit.section(f"*{headline(job)}*"),
         blockkit.fields(_facts(job, project_name)),
     ]
     if not job.state.is_over:

@@ -31,6 +31,7 @@ from bot.cancellation.errors import (
     RequestExpired,
     StateConflict,
 )
+from bot.cancellation.lifecycle import Request
 from bot.slack import mrkdwn
 from bot.slack.client import Links, code_of
 
@@ -191,17 +192,22 @@ def internal_error_text(reference: str) -> str:
     )
 
 
+def see_card(request: Request, links: Links | None) -> str:
+    """Refer to a request's card, once it is posted (mrkdwn to append)."""
+    url = links.card_of(request) if links else None
+    return f" See {mrkdwn.link(url, 'its card')}." if url else ""
+
+
 def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
     sentence = mrkdwn.escape(str(error))
     match error:
         case JobAlreadyRequested(request=request):
-            card = mrkdwn.link(links.card_of(request) if links else None, "its card")
             sentence = (
                 f"{mrkdwn.person(request.requester)} asked for this restore job already, "
                 f"{mrkdwn.date(request.created_at)}."
             )
-            hint = f"{mrkdwn.request_status(request)} See {card}."
+            hint = f"{mrkdwn.request_status(request)}{see_card(request, links)}"
         case AlreadyReviewed(request=request) if request.reviewed_at:
             by = mrkdwn.person(request.reviewed_by)
             hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
@@ -214,7 +220,7 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
         case NotTheRequester(requester=requester):
             hint = f"That is {mrkdwn.person(requester)}."
         case NotAllowed(ask=ask) if ask:
-            hint = f"This may be done by {mrkdwn.people(ask)}."
+            hint = f"This may be done by {mrkdwn.people(ask)}: please ask one of them."
         case _:
             return sentence
     return f"{sentence} {hint}"

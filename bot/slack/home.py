@@ -153,7 +153,8 @@ class HomeTab:
             await self._deps.client.views_publish(user_id=actor.id, view=view)
         except CALL_ERRORS as error:
             # The tab is published again when it is opened.
-            log.warning("home tab not published", error=translate_error(error).sentence)
+            meaning = translate_error(error)  # its sentence is about channels
+            log.warning("home tab not published", error=meaning.code or meaning.sentence)
 
 
 def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:

@@ -1,7 +1,7 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind
+from bot.cancellation.request_context import new_request_id
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import shown_to_json
@@ -85,11 +86,13 @@ class RequestStore(Store):
             JobAlreadyRequested: another open request is for the same job.
             LedgerError: the database did not answer, or refused the write.
         """
-        work = partial(_find_or_create, request=request, person=person, recipients=recipients)
+        add = partial(_find_or_create, person=person, recipients=recipients)
         try:
-            created = await self._write(work)
+            created = await self._write(lambda uow: add(uow, request))
         except Conflict:
-            created = await self._write(work)  # another transaction inserted first
+            # Another transaction inserted first, or another dialog had the same id.
+            request = replace(request, id=new_request_id())
+            created = await self._write(lambda uow: add(uow, request))
         if created.id == request.id:
             self._on_state_entered(created.state)
         return created

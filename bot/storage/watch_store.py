@@ -144,6 +144,7 @@ def _watched_job(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a d
         shown=shown_from_json(json.loads(row.shown)),
         first_seen_at=row.first_seen_at,
         changed_at=row.changed_at,
+        was_running=row.was_running,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
         request=uow.get_or_none(watch_queries.newest_request_for(ref)),
     )

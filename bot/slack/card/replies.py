@@ -168,7 +168,7 @@ RENDERERS: Mapping[EventName, Render] = {
     EventName.CANCELLED: _cancelled,
     EventName.DENIED: _outcome(":no_entry_sign: {to}: denied{by}. Nothing was done to {job}."),
     EventName.WITHDRAWN: _outcome(
-        ":no_entry_sign: {to}: withdrawn{by}. Nothing was done to {job}."
+        ":no_entry_sign: {to} withdrew the request. Nothing was done to {job}."
     ),
     EventName.EXPIRED: _outcome(
         ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.", ASK_AGAIN

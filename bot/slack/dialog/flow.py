@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -17,6 +18,7 @@ from bot.services.search_results import ClusterRef, Search
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn
 from bot.slack.blockkit import View
+from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
@@ -32,6 +34,7 @@ from bot.slack.errors import (
 )
 from bot.slack.payloads import Actor
 from bot.slack.placement import NoPlacement, Placement, choose, target_channel
+from bot.slack.plain_text import as_text
 from bot.slack.private_reply import ReplyTarget
 from bot.tasks import cancel_and_wait
 
@@ -155,6 +158,22 @@ class Dialogs:
             log.info("dialog was closed before its update", view=view_id)
         except SlackUnavailable as error:
             await self._deps.replies.send_text(reply_to, sentence_for(error))
+        except SlackError as error:
+            log.error("dialog could not be updated", view=view_id, error=error.sentence)  # noqa: TRY400 - no bug
+            await self._show_refused(view_id, view, error, reply_to)
+
+    async def _show_refused(
+        self, view_id: str, view: View, error: SlackError, reply_to: ReplyTarget
+    ) -> None:
+        """Show what a refused view says: in a plain dialog and in a private message."""
+        plain = dialog_views.plain(view, sentence_for(error))
+        if plain is None:
+            return  # another update follows
+        with suppress(SlackError):
+            await self._update(view_id, plain)
+        buttons = dialog_views.open_button(view)
+        message = private(as_text(plain["blocks"]))
+        await self._deps.replies.send(reply_to, message | {"blocks": message["blocks"] + buttons})
 
     async def _update(self, view_id: str, view: View) -> None:
         for pause in (*UPDATE_BACKOFF, None):

@@ -11,11 +11,21 @@ from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.client import Links
-from bot.slack.dialog.metadata import DialogState, JobTarget, encode_state, encode_target
-from bot.slack.errors import internal_error_text
+from bot.slack.command.grammar import job_value
+from bot.slack.command.views import command
+from bot.slack.dialog.metadata import (
+    DialogState,
+    JobTarget,
+    UnreadableDialog,
+    encode_state,
+    encode_target,
+    read_target,
+)
+from bot.slack.errors import internal_error_text, see_card
 from bot.slack.lists import unavailable_blocks
 from bot.slack.payloads import REQUEST_KEY, encode_metadata
 from bot.slack.placement import Placement
+from bot.slack.plain_text import as_text
 
 TITLE = "Cancel a restore job"
 SUBMIT = "Cancel the job"
@@ -82,10 +92,10 @@ def not_cancellable(job: RestoreJob, target: JobTarget, links: Links) -> View:
 
 def taken(request: Request, target: JobTarget, links: Links) -> View:
     """Name the person who requested the cancellation of this job before, and link to the card."""
-    card = mrkdwn.link(links.card_of(request), "its card")
     text = (
         f"{mrkdwn.person(request.requester)} asked for this already, "
-        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)} See {card}."
+        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
+        f"{see_card(request, links)}"
     )
     return _view([blockkit.section(f"{_heading(target)}\n{text}", block_id=ids.JOB)])
 
@@ -108,6 +118,23 @@ def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
 def refused(text: str) -> View:
     """Show why this person cannot continue; `text` is trusted mrkdwn."""
     return _view([blockkit.section(f":no_entry: {text}"), blockkit.context("Nothing was done.")])
+
+
+def plain(view: View, why: str) -> View | None:
+    """Show `why` Slack refused a view (mrkdwn), and its text; None for a progress view."""
+    text = as_text(view["blocks"]) or f"{command('list')} shows what can be cancelled."
+    if HOURGLASS in text:
+        return None
+    return _view([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])
+
+
+def open_button(view: View) -> list[Block]:
+    """Build the button that opens the dialog of a view's job again, if the view names one."""
+    try:
+        ref = read_target(view).ref
+    except UnreadableDialog:
+        return []
+    return [blockkit.actions(blockkit.button("Open the dialog again", ids.OPEN, job_value(ref)))]
 
 
 def posted_elsewhere(text: str) -> View:
@@ -242,7 +269,7 @@ def _times(job: RestoreJob) -> list[tuple[str, str]]:
     expires_at = job.expires_at if not job.link_is_live else None
     expires = [("Expires", mrkdwn.date(expires_at))] if expires_at else []
     finished = [("Finished", mrkdwn.date(job.finished_at))] if job.finished_at else []
-    shards = [("Parts", f"{job.shards}, one for each shard")] if job.shards else []
+    shards = [("Parts", f"{job.shards}, one for each shard")] if job.shards > 1 else []
     return [*expires, *finished, *shards]
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import (
     Update,
     and_,
     delete,
+    false,
+    func,
     insert,
     literal_column,
     or_,
@@ -59,8 +61,18 @@ def jobs_of(project_id: str, cluster: str) -> Select[Any]:
 
 
 def jobs_among(job_ids: Iterable[int]) -> Select[Any]:
-    """Select recorded jobs by their row ids."""
-    return select(watched_jobs).where(watched_jobs.c.id.in_(list(job_ids)))
+    """Select recorded jobs by their row ids, and whether the first read of the cluster had them."""
+    jobs, clusters = watched_jobs.c, watched_clusters.c
+    same_cluster = and_(
+        jobs.project_id == clusters.project_id, jobs.cluster_name == clusters.cluster_name
+    )
+    # Both times are written by one transaction.
+    was_there = func.coalesce(jobs.first_seen_at == clusters.first_read_at, false())
+    return (
+        select(watched_jobs, was_there.label("was_running"))
+        .outerjoin(watched_clusters, same_cluster)
+        .where(jobs.id.in_(list(job_ids)))
+    )
 
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:

@@ -36,6 +36,7 @@ PEOPLE = "use ids of users (U…), ids of user groups (S…) or *"
 NAMED = "use ids of users (U…) or ids of user groups (S…)"
 CHANNELS = "use ids of channels (C…)"
 ONE_CHANNEL = "must be the id of a channel (C…)"
+DIRECT = "is a direct message (D…)"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
 COPY = "copy it again"
@@ -216,7 +217,11 @@ SETTINGS: list[Broken] = [
     *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
     *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
     *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
-    *variable("BOT_WATCH_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
+    *variable(
+        "BOT_WATCH_CHANNEL",
+        ("by name", "#ops", ONE_CHANNEL),
+        ("a direct message", "D0RINA0001", DIRECT),
+    ),
     *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
     *variable(
         "DATABASE_URL",

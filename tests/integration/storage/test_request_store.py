@@ -72,6 +72,16 @@ async def test_same_key_returns_the_first_request(
     assert entered == [State.APPROVED]
 
 
+async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(
+    ledger: RequestStore,
+) -> None:
+    first = await ledger.create(a_request(), RINA)
+    second = await ledger.create(a_request(id=first.id), RINA)
+
+    assert second.id != first.id
+    assert (await ledger.get(second.id)).ref == second.ref
+
+
 async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
     ledger: RequestStore,
 ) -> None:

@@ -259,6 +259,20 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(
     assert (post.job.message, post.job.request) == (None, None)
 
 
+async def test_announcement_tells_jobs_of_the_first_read_from_later_ones(
+    mine: WatchStore, outbox: OutboxStore, clock: Clock
+) -> None:
+    before, after = a_download(), a_download()
+    await start_watch(mine, before)
+    first = await claimed(outbox)
+    await outbox.mark_sent(first, "C0WATCH", "1.1")
+    clock.forward(60)
+    await mine.acquire(PROJECT_ID)
+    await announced(mine, after, before)
+
+    assert (first.job.was_running, (await claimed(outbox)).job.was_running) == (True, False)
+
+
 async def test_claimed_announcement_is_not_claimed_again_until_its_lease_runs_out(
     mine: WatchStore, outbox: OutboxStore, clock: Clock
 ) -> None:

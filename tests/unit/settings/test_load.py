@@ -242,6 +242,7 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("BOT_CHANNELS", "#ops,C1", 'has "#ops": use ids of channels (C…)'),
         ("BOT_AUDIT_CHANNEL", "ops", "must be the id of a channel"),
         ("BOT_WATCH_CHANNEL", "#ops", "must be the id of a channel"),
+        ("BOT_WATCH_CHANNEL", "D0RINA0001", "is a direct message"),
         ("BOT_REQUIRE_REASON", "always", "must be true or false"),
         ("BOT_CONFIRM_BY_TYPING", "no way", "must be true or false"),
         ("BOT_WATCH_INTERVAL", "0", "must be a whole number of seconds, 1 or more"),

@@ -281,6 +281,37 @@ async def test_unexpected_error_before_the_ack_is_answered_in_private(new_bolt: 
     assert "Something went wrong" in answer.text
 
 
+async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_message(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    bolt.slack.says("views.update", "invalid_arguments")
+    await bolt.send(payloads.command(TYPED))
+
+    for shown in (words(bolt.shown[-1]), bolt.private[0]):
+        assert JOB_ID in shown
+        assert "invalid_arguments" in shown
+        assert "Looking up" not in shown
+    (sent,) = bolt.slack.called("chat.postEphemeral")
+    assert ids.OPEN in words(sent["blocks"])
+    assert f"{PROJECT_ID} {CLUSTER} {JOB_ID}" in words(sent["blocks"])
+
+
+@pytest.mark.parametrize("code", ["invalid_auth", "invalid_arguments"])
+async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
+    new_bolt: NewBolt, code: str
+) -> None:
+    bolt = new_bolt()
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound()
+    bolt.slack.says("views.update", *[code] * 9)
+    await bolt.send(payloads.command(TYPED))
+
+    (said,) = bolt.private
+    assert JOB_ID in said
+    assert code in said
+    assert bolt.background.idle
+
+
 # Decisions
 
 ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
