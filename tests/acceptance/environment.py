@@ -1,35 +1,42 @@
-"""A real bot between the two fake servers, and what a test does and sees there."""
+"""The environment of acceptance tests: both fake servers, and one or more real bots."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from bot.app import Bot
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.support.environ import bot_environ
+from tests.support.process import BotProcess
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from bot.sandbox.atlas import Call, Fault
     from bot.sandbox.slack import Ack
     from bot.timings import Timings
-    from tests.support.process import BotProcess
 
 Json = dict[str, Any]
 
-OPEN = frozenset({"awaiting", "approved", "cancelling"})
+BotT_co = TypeVar("BotT_co", bound=Bot | BotProcess, default=Bot | BotProcess, covariant=True)
 
-#: Seconds in which a lasting fault must be told, and what a busy machine may add to any wait.
+OPEN_STATES = frozenset({"awaiting", "approved", "cancelling"})
+
+#: Seconds within which a lasting fault must be reported, and within which Slack must show a change.
 OUTCOME_TIMEOUT = 30.0
-SLACK_TIME = 10.0
+SLACK_TIMEOUT = 10.0
+
+#: Seconds between two evaluations of a condition that publishes no event.
+POLL_INTERVAL = 0.005
 
 #: The download jobs of the example world that can be cancelled.
 RUNNING = ("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
@@ -37,37 +44,53 @@ LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 
 
 @dataclass(slots=True, kw_only=True)
-class BotEnvironment:
-    """Everything that runs. People are named as in the Slack fake server's example workspace."""
+class BotEnvironment(Generic[BotT_co]):
+    """Both fake servers and the bots. People are named as in the fake Slack's example workspace.
+
+    Attributes:
+        folder: contains the database of bots in the process of the test.
+        bots: every bot that was started, newest last.
+    """
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
-    bot: Bot | BotProcess
-    folder: Path
+    folder: Path = field(default_factory=Path)
+    bots: list[BotT_co] = field(default_factory=list)
+
+    @property
+    def bot(self) -> BotT_co:
+        """The newest bot."""
+        return self.bots[-1]
 
     @property
     def url(self) -> str:
-        """The bot's own HTTP side."""
+        """The base URL of the newest bot's HTTP server."""
         return f"http://127.0.0.1:{self.bot.port}"
 
     def new_job(self, cluster: str = "prod-eu", *, live: bool = False) -> tuple[str, str]:
-        """Start a download at Atlas; its cluster and id."""
-        place = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
-        return cluster, self.atlas.world.add_job(place, live=live).id
+        """Start a download in Atlas, and return its cluster and id."""
+        return cluster, self.new_job_id(cluster, live=live)
 
-    async def types(self, who: str, text: str, where: str = "ops") -> Ack:
+    def new_job_id(self, cluster: str = "prod-eu", *, live: bool = False) -> str:
+        """Start a download in Atlas, and return its id."""
+        found = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
+        return self.atlas.world.add_job(found, live=live).id
+
+    async def send_command(self, who: str, text: str, where: str = "ops") -> Ack:
         return await self.slack.people.types(who, where, f"/cancel-restore {text}")
 
-    async def looks_up(
+    async def open_dialog(
         self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 10.0
     ) -> Json:
-        """Type the command, and return the dialog once it is not the loading one any more."""
+        """Send the command, and return the dialog once it no longer shows that it is loading."""
         before = self.slack.state.view_of(who)
-        await self.types(who, " ".join(job), where)
-        return await self.dialog(who, before, seconds)
+        await self.send_command(who, " ".join(job), where)
+        return await self.wait_for_dialog(who, before, seconds)
 
-    async def dialog(self, who: str, before: Json | None = None, seconds: float = 10.0) -> Json:
-        """Return the dialog of a person once it is not the loading one any more."""
+    async def wait_for_dialog(
+        self, who: str, before: Json | None = None, seconds: float = 10.0
+    ) -> Json:
+        """Return the dialog of a person once it no longer shows that it is loading."""
 
         def found() -> Json | None:
             view = self.slack.state.view_of(who)
@@ -78,7 +101,7 @@ class BotEnvironment:
         assert view is not None
         return view
 
-    async def asks(
+    async def submit_request(
         self,
         job: tuple[str, str],
         *faults: Fault,
@@ -86,41 +109,46 @@ class BotEnvironment:
         where: str = "ops",
         reason: str = "started by mistake",
     ) -> Ack:
-        """Look a job up, let the faults in, and submit."""
-        view = await self.looks_up(job, who, where)
+        """Open the dialog of a job, activate the faults, and submit."""
+        view = await self.open_dialog(job, who, where)
         self.atlas.faults.add(*faults)
         return await self.slack.people.submits(who, view, {"reason": reason})
 
     def card(self, job: str, where: str = "ops") -> Json | None:
-        """Return the newest card that is about a job."""
-        cards = [
-            m for m in self.slack.state.messages(where) if is_card(m) and job in str(m["blocks"])
-        ]
+        """Return the newest card of a job."""
+        cards = self.cards(job, where)
         return cards[-1] if cards else None
 
-    def outcome(self, job: str, where: str = "ops") -> Ending | None:
-        """Return the card and the reply of an ended request, once both are there."""
+    def cards(self, job: str, where: str = "ops") -> list[Json]:
+        """Return the cards of a job, oldest first."""
+        messages = self.slack.state.messages(where)
+        return [m for m in messages if is_card(m) and job in str(m["blocks"])]
+
+    def outcome(self, job: str, where: str = "ops") -> Outcome | None:
+        """Return the outcome once the card and the last reply show the same final state."""
         card = self.card(job, where)
-        if card is None or state_of(card) in OPEN:
+        if card is None or state_of(card) in OPEN_STATES:
             return None
         replies = [m for m in self.slack.state.replies(card) if state_of(m) == state_of(card)]
         if not replies:
             return None
         text = self.slack.state.text_of
-        return Ending(state=state_of(card), card=text(card), reply=text(replies[-1]), message=card)
+        return Outcome(state=state_of(card), card=text(card), reply=text(replies[-1]), message=card)
 
-    async def ends(self, job: str, where: str = "ops", seconds: float = SLACK_TIME) -> Ending:
-        """Wait for the outcome, on the card and in its thread."""
-        ending = await self.slack.until(lambda: self.outcome(job, where), seconds)
-        assert ending is not None
-        return ending
+    async def wait_for_outcome(
+        self, job: str, where: str = "ops", seconds: float = SLACK_TIMEOUT
+    ) -> Outcome:
+        """Wait for the outcome on the card and in its thread."""
+        outcome = await self.slack.until(lambda: self.outcome(job, where), seconds)
+        assert outcome is not None
+        return outcome
 
-    def wire(self, job: str, since: int = 0) -> list[str]:
+    def atlas_methods(self, job: str, since: int = 0) -> list[str]:
         """List the methods of the calls about a job, challenges included as `GET?`."""
         return [method_of(c) for c in self.atlas.calls[since:] if job in c.path]
 
     def ephemerals(self, who: str) -> list[str]:
-        """List what only this person has read, oldest first."""
+        """Return the texts of a person's ephemeral messages, oldest first."""
         return [self.slack.state.text_of(message) for message in self.slack.state.ephemerals(who)]
 
     async def wait_for_ephemerals(self, who: str, count: int = 1) -> list[str]:
@@ -129,8 +157,8 @@ class BotEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a request ended, as people read it."""
+class Outcome:
+    """The outcome of a request as people read it."""
 
     state: str
     card: str
@@ -151,13 +179,13 @@ def is_card(message: Json) -> bool:
 
 
 def state_of(message: Json) -> str:
-    """Read the state from a message's metadata; empty for messages of other kinds."""
+    """Return the state in a message's metadata, or empty."""
     metadata = message.get("metadata") or {}
     return str((metadata.get("event_payload") or {}).get("state") or "")
 
 
 def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
-    """Return the variables of a bot over a SQLite file, in Socket Mode, on any free port."""
+    """Return the settings of a bot with a SQLite file, in Socket Mode, on a free port."""
     return {**bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db"), "PORT": "0"}
 
 
@@ -170,10 +198,10 @@ async def open_environment(
     timings: Timings = SHORT_TIMINGS,
     before: Callable[[FakeSlackServer, FakeAtlasServer], None] = lambda _slack, _atlas: None,
 ) -> AsyncIterator[BotEnvironment]:
-    """Start both fake servers and the bot, warm and named; stop all at the end.
+    """Start both fake servers and a bot that has read its project; stop all at the end.
 
     Args:
-        folder: where the ledger is kept.
+        folder: contains the database.
         environ: variables to change; None removes one.
         http: whether Slack's payloads come over HTTP instead of Socket Mode.
         timings: intervals, timeouts and leases of the bot.
@@ -189,31 +217,40 @@ async def open_environment(
         variables = {k: v for k, v in given.items() if v is not None}
         settings = load_settings(variables, folder)
         bot = Bot(settings, timings=timings, load=lambda: load_settings(variables, folder))
-        env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=folder)
+        env = BotEnvironment[Bot | BotProcess](slack=slack, atlas=atlas, folder=folder, bots=[bot])
         answered = asyncio.Event()
         atlas.recorder.subscribe(lambda call: answered.set() if call.status == 200 else None)
         try:
             await bot.start()
-            await connected(env, http=http)
+            await wait_until_connected(env, http=http)
             if any(project.name is None for project in settings.projects):
-                # The login is warm, and then the project has its name.
-                await asyncio.wait_for(answered.wait(), SLACK_TIME)
-                await named()
+                # The digest login is done, and the project has its name.
+                await asyncio.wait_for(answered.wait(), SLACK_TIMEOUT)
+                await wait_for_project_names()
             yield env
         finally:
             await bot.stop()
 
 
-async def named() -> None:
-    """Give the bot a moment to take what Atlas has answered: the names of its projects."""
-    meeting = {task for task in asyncio.all_tasks() if task.get_name() == "projects"}
-    if meeting:
-        await asyncio.wait(meeting, timeout=1.0)
+async def wait_for_project_names() -> None:
+    """Wait up to a second until the bot has stored the names of its projects."""
+    tasks = {task for task in asyncio.all_tasks() if task.get_name() == "projects"}
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
-async def connected(env: BotEnvironment, *, http: bool) -> None:
-    """Wait until Slack has its way to the bot."""
+async def wait_until_connected(env: BotEnvironment, *, http: bool) -> None:
+    """Wait for Socket Mode, or set the bot's request URL in Slack."""
     if http:
         env.slack.http.request_url = f"{env.url}/slack/events"
     else:
-        await env.slack.until(lambda: bool(env.slack.sockets.connections), SLACK_TIME)
+        await env.slack.until(lambda: bool(env.slack.sockets.connections), SLACK_TIMEOUT)
+
+
+async def wait_until(condition: Callable[[], object], seconds: float = SLACK_TIMEOUT) -> None:
+    """Evaluate `condition` every few milliseconds until it is true; raises `TimeoutError`."""
+    for _ in range(round(seconds / POLL_INTERVAL)):
+        if condition():
+            return
+        await asyncio.sleep(POLL_INTERVAL)
+    raise TimeoutError

@@ -23,8 +23,8 @@ async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Pa
             "BOT_AUDIT_WEBHOOK_SECRET": SECRET,
         }
         async with open_environment(tmp_path, environ) as env:
-            assert (await env.asks(RUNNING)).ok
-            ending = await env.ends(RUNNING[1])
+            assert (await env.submit_request(RUNNING)).ok
+            ending = await env.wait_for_outcome(RUNNING[1])
             receiver.fault_of = lambda _event: None
             printed = await run_command(
                 *("audit", "--format", "jsonl"), DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db"

@@ -120,8 +120,8 @@ async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
             ran = await run_command("cancel", cluster, job, *YES, **without_slack(environ))
             slack.faults.clear()
             await starting
-            env = BotEnvironment(slack=slack, atlas=atlas, bot=bot, folder=tmp_path)
-            ending = await env.ends(job)
+            env = BotEnvironment(slack=slack, atlas=atlas, bots=[bot], folder=tmp_path)
+            ending = await env.wait_for_outcome(job)
             await asyncio.sleep(1)
         finally:
             starting.cancel()
@@ -138,7 +138,7 @@ async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
 async def test_command_and_click_at_once_send_one_delete(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with open_environment(tmp_path) as env:
-        view = await env.looks_up(RUNNING)
+        view = await env.open_dialog(RUNNING)
         environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
         read = asyncio.Event()
         env.atlas.recorder.subscribe(lambda call: read.set() if job in call.path else None)
@@ -156,7 +156,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
     cluster, job = RUNNING
     async with open_environment(tmp_path) as env:
         environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
-        await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=4))
+        await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=4))
         ran = await run_command("cancel", cluster, job, *YES, **environ)
 
     assert ran.code == 0
@@ -207,7 +207,7 @@ async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) 
         card = await env.slack.until(lambda: env.card(job))
         assert card
         await env.slack.people.clicks("ada", card, APPROVE)
-        ending = await env.ends(job)
+        ending = await env.wait_for_outcome(job)
         again = await run_command("cancel", cluster, job, *YES, **environ)
 
     assert (waits.code, again.code) == (3, 0)
@@ -222,12 +222,12 @@ async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) 
     policy = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "U0ADA00001", "BOT_AUDIT_CHANNEL": OPS}
     async with open_environment(tmp_path, {**policy}) as env:
         environ = without_slack(settings_of(env.slack, env.atlas, tmp_path)) | policy
-        await env.asks(LIVE)
+        await env.submit_request(LIVE)
         unexplained = await run_command(
             *("cancel", cluster, job, "--yes", "--without-approval"), **environ
         )
         ran = await run_command("cancel", cluster, job, *YES, "--without-approval", **environ)
-        ending = await env.ends(job)
+        ending = await env.wait_for_outcome(job)
         direct = await env.slack.until(lambda: env.slack.state.messages(env.slack.state.dm("ada")))
 
     assert unexplained.code == 1

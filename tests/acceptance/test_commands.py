@@ -24,7 +24,8 @@ from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.acceptance.environment import environment
-from tests.support.domain import RINA, Clock, a_request
+from tests.support.clock import FakeClock
+from tests.support.domain import RINA, a_request
 from tests.support.process import BotProcess, Ran, invoke, run_command, run_into, surroundings
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def create() -> None:
         await ensure_current(url)
         database = Database(url)
-        await RequestStore(database, Clock()).create(a_request(), RINA)
+        await RequestStore(database, FakeClock()).create(a_request(), RINA)
         await database.close()
 
     url = f"sqlite:///{tmp_path}/ledger.db"

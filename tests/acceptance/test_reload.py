@@ -30,14 +30,14 @@ async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) 
     async with open_environment(tmp_path, environ) as env:
         assert isinstance(env.bot, Bot)
         metrics = env.bot.metrics
-        assert (await env.asks(RUNNING)).ok
-        assert (await env.ends(RUNNING[1])).state == "cancelled"
+        assert (await env.submit_request(RUNNING)).ok
+        assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
 
         file.write_text(f"{TABLE}approvals = 9\n")
         await until(lambda: b"settings_valid 0.0" in metrics.render())
         file.write_text(f'{TABLE}approvals = 1\napprovers = ["*"]\n')
         await until(lambda: b"settings_valid 1.0" in metrics.render())
-        assert (await env.asks(LIVE)).ok
+        assert (await env.submit_request(LIVE)).ok
         card = await env.slack.until(lambda: env.card(LIVE[1]))
 
     assert card

@@ -96,14 +96,14 @@ async def test_draining_bot_is_not_ready_and_still_answers(tmp_path: Path) -> No
 async def ask(env: BotEnvironment) -> str:
     """Ask for a cancellation, and return how it ended."""
     job = env.new_job()
-    assert (await env.asks(job)).ok
-    return (await env.ends(job[1])).state
+    assert (await env.submit_request(job)).ok
+    return (await env.wait_for_outcome(job[1])).state
 
 
 async def test_shutdown_updates_loading_dialogs(env: BotEnvironment) -> None:
     """Its button is answered by whichever process is there then."""
     env.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
-    await env.types("rina", " ".join(LIVE))
+    await env.send_command("rina", " ".join(LIVE))
     await env.slack.until(lambda: env.slack.state.view_of("rina"))
     await env.bot.stop()
     view = env.slack.state.view_of("rina")

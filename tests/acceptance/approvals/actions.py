@@ -130,7 +130,7 @@ async def ask(
 ) -> Json:
     """Ask for a job of its own to be cancelled, and return the card that waits."""
     job = env.new_job()
-    ack = await env.asks(job, who=who, where=where)
+    ack = await env.submit_request(job, who=who, where=where)
     assert ack.ok, ack
     return await shows(env, job[1], "awaiting", seen_in or where)
 

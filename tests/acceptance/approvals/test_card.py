@@ -70,7 +70,7 @@ async def test_card_shows_job_reason_requester_quorum_and_expiry(tmp_path: Path)
 
 async def test_card_shows_the_same_details_as_the_dialog(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
-        dialog = await env.looks_up(env.new_job())
+        dialog = await env.open_dialog(env.new_job())
         shown = {f["text"] for b in dialog["blocks"] for f in b.get("fields", ())}
         await env.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
         [card] = await env.slack.until(lambda: env.slack.state.messages("ops"))
@@ -107,7 +107,7 @@ async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
         card = await ask(env)
         for who in ("ada", "abe"):
             await click(env, who, card, APPROVE)
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
         messages = env.slack.state.messages("ops")
         posted = [(m["edits"] or [m])[0] for m in messages]
 
@@ -123,7 +123,7 @@ async def test_approvers_given_by_id_are_mentioned(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVERS": ADA}) as env:
         card = await ask(env)
         await click(env, "ada", card, APPROVE)
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
         posted = [(m["edits"] or [m])[0] for m in env.slack.state.messages("ops") if is_card(m)]
 
         assert mentions(posted, ADA) == 1
@@ -135,7 +135,7 @@ async def test_card_is_edited_at_every_state(tmp_path: Path) -> None:
         await click(env, "abe", card, APPROVE)
         once = await reads(env, card, "(1 of 2)")
         await click(env, "ada", once, APPROVE)
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
         states = [state_of(edit) for edit in ending.message["edits"]]
 
         assert "Approvals missing* 1" in str(once["blocks"])
@@ -148,7 +148,7 @@ async def test_denial_shows_who_denied_and_the_reason(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         denied = await deny(env, "abe", card, "the auditors <!channel> need it")
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert "by @Abe" in ending.card
         assert "the auditors <!channel> need it" in ending.card
@@ -176,14 +176,14 @@ async def test_requester_withdraws_the_request(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         answer = await click(env, "rina", card, WITHDRAW)
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert answer.changed_the_card
         assert ending.state == "withdrawn"
         assert "@Rina: withdrawn by @Rina" in ending.reply
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
-        again = await env.looks_up(("prod-eu", job_of(card)))
+        again = await env.open_dialog(("prod-eu", job_of(card)))
         assert again["submit"]["text"] == "Cancel the job"
 
 
@@ -194,13 +194,13 @@ async def test_expired_request_updates_its_card(tmp_path: Path) -> None:
         began = time.monotonic()
         expired = await shows(env, job_of(card), "expired")
         took = time.monotonic() - began
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert took < 10.0
         assert buttons_of(expired) == {}
         assert "@Rina: not approved in time" in ending.reply
         assert "Approved before by @Ada" in ending.reply
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
 
 async def test_approval_after_the_expiry_does_nothing_before_the_card_shows_it(
@@ -213,7 +213,7 @@ async def test_approval_after_the_expiry_does_nothing_before_the_card_shows_it(
 
         assert "run out" in answer.private or "not approved in time" in answer.private
         assert "UTC" in answer.private
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
         assert not cancelled(env, card)
 
 
@@ -240,14 +240,14 @@ async def test_job_that_differs_from_the_shown_one_is_not_cancelled(
         card = await ask(env)
         CHANGES[change](env.atlas.world.job(job_of(card)))
         await click(env, "ada", card, APPROVE)
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert ending.state == "changed"
         assert "@Rina" in ending.reply
         assert "Approved by @Ada" in ending.reply
         assert "To ask again" in ending.reply
         assert buttons_of(ending.message) == {}
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
 
 @pytest.mark.parametrize("change", STATES)
@@ -258,12 +258,12 @@ async def test_job_that_ends_before_approval_gives_outcome_over(
         card = await ask(env)
         STATES[change](env.atlas.world.job(job_of(card)))
         await click(env, "ada", card, APPROVE)
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert ending.state == "over"
         assert "@Rina" in ending.reply
         assert "Approved by @Ada" in ending.reply
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
 
 async def test_link_that_becomes_live_does_not_count_as_a_change(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ async def test_link_that_becomes_live_does_not_count_as_a_change(tmp_path: Path)
         env.atlas.world.job(job_of(card)).release(env.atlas.world.job(job_of(card)).created_at)
         await click(env, "ada", card, APPROVE)
 
-        assert (await env.ends(job_of(card))).state == "cancelled"
+        assert (await env.wait_for_outcome(job_of(card))).state == "cancelled"
 
 
 async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path) -> None:
@@ -280,13 +280,13 @@ async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path)
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
         await click(env, "ada", card, APPROVE)
-        failed = (await env.ends(job_of(card))).message
+        failed = (await env.wait_for_outcome(job_of(card))).message
         retry = buttons_of(failed)
 
         assert set(retry) == {RETRY}
         assert retry[RETRY]["confirm"]
         assert (await click(env, "rina", failed, RETRY)).changed_the_card
-        assert env.wire(job_of(card)).count("DELETE") == 1
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 1
         assert (await click(env, "ada", card, APPROVE)).changed_the_card
         ending = await env.slack.until(
             lambda: (e := env.outcome(job_of(card))) and e.state == "cancelled" and e
@@ -303,12 +303,12 @@ async def test_retry_after_the_expiry_asks_for_approval_again(tmp_path: Path) ->
         card = await ask(env)
         env.atlas.faults.add(GIVES_UP)
         await click(env, "ada", card, APPROVE)
-        failed = (await env.ends(job_of(card))).message
+        failed = (await env.wait_for_outcome(job_of(card))).message
         await asyncio.sleep(1.0)
 
         assert (await click(env, "rina", failed, RETRY)).changed_the_card
         assert APPROVE in buttons_of(env.slack.state.message("ops", card["ts"]) or {})
-        assert env.wire(job_of(card)).count("DELETE") == 1
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 1
 
 
 async def test_concurrent_withdrawal_and_last_approval_have_one_winner(
@@ -320,7 +320,7 @@ async def test_concurrent_withdrawal_and_last_approval_have_one_winner(
             env.slack.people.clicks("ada", card, APPROVE, stale=True),
             env.slack.people.clicks("rina", card, WITHDRAW, stale=True),
         )
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
         said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("rina"))
 
         assert all(ack.ok for ack in acks)

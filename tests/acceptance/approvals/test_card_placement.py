@@ -48,7 +48,7 @@ def with_audit_without_bot(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> N
 
 async def refused(env: BotEnvironment, where: str) -> str:
     """Look a job up, and return what the dialog says that has no submit button."""
-    view = await env.looks_up(env.new_job(), where=where)
+    view = await env.open_dialog(env.new_job(), where=where)
     assert view.get("submit") is None
     return env.slack.state.text_of(view)
 
@@ -56,7 +56,7 @@ async def refused(env: BotEnvironment, where: str) -> str:
 async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
     """Ask in `where`; the job, and the dialog as it then stands on the screen."""
     job = env.new_job()
-    dialog = await env.looks_up(job, where=where)
+    dialog = await env.open_dialog(job, where=where)
     ack = await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
     assert ack.ok
     return job[1], dialog
@@ -74,7 +74,7 @@ async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_l
         assert "The card goes to #audit." in env.slack.state.text_of(dialog)
         assert env.slack.state.messages("ops") == []
         await click(env, "ada", card, APPROVE)
-        assert (await env.ends(job, AUDIT)).state == "cancelled"
+        assert (await env.wait_for_outcome(job, AUDIT)).state == "cancelled"
         assert env.slack.state.messages("ops") == []
 
 
@@ -98,7 +98,7 @@ async def test_card_goes_to_the_audit_channel_where_approvers_cannot_read_the_ch
         assert "The card goes to #audit." in env.slack.state.text_of(dialog)
         assert env.slack.state.messages(place) == []
         await click(env, "ada", card, APPROVE)
-        await env.ends(job, AUDIT)
+        await env.wait_for_outcome(job, AUDIT)
         assert cancelled(env, card)
 
 
@@ -152,7 +152,7 @@ async def test_card_of_a_shared_channel_without_approvals_goes_to_the_direct_mes
 ) -> None:
     async with open_approval_environment(tmp_path, ALONE) as env:
         job, dialog = await asked_from(env, "shared")
-        ending = await env.ends(job, env.slack.state.dm("rina"))
+        ending = await env.wait_for_outcome(job, env.slack.state.dm("rina"))
 
         assert ending.state == "cancelled"
         assert env.slack.state.messages("shared") == []
@@ -163,7 +163,7 @@ async def test_card_of_a_shared_channel_without_approvals_goes_to_the_direct_mes
 
 async def test_command_is_rejected_outside_the_channels_of_the_settings(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as env:
-        await env.types("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
+        await env.send_command("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
         said = (await env.wait_for_ephemerals("rina"))[-1]
 
         assert said == "The command does not work in this channel. It works in #ops."
@@ -179,7 +179,7 @@ async def test_card_rejected_by_its_channel_is_reported_privately(
 
         assert "Approvers do not see it here: withdraw it" in env.slack.state.text_of(card)
         assert (await click(env, "rina", card, WITHDRAW)).changed_the_card
-        assert (await env.ends(job, env.slack.state.dm("rina"))).state == "withdrawn"
+        assert (await env.wait_for_outcome(job, env.slack.state.dm("rina"))).state == "withdrawn"
 
 
 def only_rina(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
@@ -254,19 +254,19 @@ async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, environ, before=two) as env:
         cluster = env.atlas.world.projects[DEV].clusters["dev-eu"]
         alone = env.atlas.world.add_job(cluster).id
-        dialog = await env.looks_up(("shop-dev/dev-eu", alone))
+        dialog = await env.open_dialog(("shop-dev/dev-eu", alone))
         await env.slack.people.submits("rina", dialog)
-        assert (await env.ends(alone)).state == "cancelled"
+        assert (await env.wait_for_outcome(alone)).state == "cancelled"
 
         job = env.new_job()
-        dialog = await env.looks_up((f"shop-prod/{job[0]}", job[1]))
+        dialog = await env.open_dialog((f"shop-prod/{job[0]}", job[1]))
         await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
         card = await shows(env, job[1], "awaiting", AUDIT)
 
         assert "@dba" in (await click(env, "ada", card, APPROVE)).private
         assert not cancelled(env, card)
         await click(env, "abe", card, APPROVE)
-        assert (await env.ends(job[1], AUDIT)).state == "cancelled"
+        assert (await env.wait_for_outcome(job[1], AUDIT)).state == "cancelled"
 
 
 DEV = "5b6212af90dc76637950a2d7"

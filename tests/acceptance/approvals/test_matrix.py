@@ -47,7 +47,7 @@ ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdraw
 #: How a click on a card that has ended begins its answer.
 SAID_AFTER = {
     "cancelled": "This request was carried out: Atlas confirms that the job is cancelled",
-    "over": "This request ended, because the job was over",
+    "over": "This request ended, because the job had ended already",
     "refused": "This request ended, because Atlas refused",
     "changed": "This request ended, because the job was not the one that had been shown",
     "failed": "This request could not be settled",
@@ -107,10 +107,10 @@ async def test_awaiting_request_takes_decisions_of_approvers_and_withdrawal_of_t
             assert "Only the person who asked" in (await click(env, who, card, WITHDRAW)).private
 
         assert env.slack.state.message("ops", card["ts"]) == card
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
         assert (await click(env, "ada", card, APPROVE)).changed_the_card
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
 
         assert cancelled(env, card)
 
@@ -123,14 +123,14 @@ async def test_click_after_the_end_shows_the_outcome_and_changes_nothing(
     async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
         waiting = await ask(env)
         over = await brought_to(env, waiting, end)
-        deletes = env.wire(job_of(waiting)).count("DELETE")
+        deletes = env.atlas_methods(job_of(waiting)).count("DELETE")
         for who in EVERYBODY:
             for action in (APPROVE, DENY, WITHDRAW):
                 answer = await try_button(env, who, waiting, action)
                 assert SAID_AFTER[end] in answer.private
                 assert "UTC" in answer.private
 
-        assert env.wire(job_of(waiting)).count("DELETE") == deletes
+        assert env.atlas_methods(job_of(waiting)).count("DELETE") == deletes
         now = env.slack.state.message("ops", over["ts"])
         assert now is not None
         assert env.slack.state.text_of(now) == env.slack.state.text_of(over)
@@ -145,18 +145,18 @@ async def test_only_requesters_may_retry(tmp_path: Path) -> None:
             answer = await try_button(env, who, failed, RETRY)
             assert answer.private.startswith("You may not ask for a restore job to be cancelled.")
             assert "@Rina" in answer.private
-        assert env.wire(job_of(waiting)).count("DELETE") == 1
+        assert env.atlas_methods(job_of(waiting)).count("DELETE") == 1
 
         assert (await click(env, "abe", failed, RETRY)).changed_the_card
         assert (await click(env, "ada", waiting, APPROVE)).changed_the_card
-        ending = await env.ends(job_of(waiting))
+        ending = await env.wait_for_outcome(job_of(waiting))
 
         assert ending.state == "cancelled"
         assert "@Ada" in ending.reply
         for who in EVERYBODY:
             answer = await try_button(env, who, failed, RETRY)
             assert SAID_AFTER["cancelled"] in answer.private
-        assert env.wire(job_of(waiting)).count("DELETE") == 2
+        assert env.atlas_methods(job_of(waiting)).count("DELETE") == 2
 
 
 async def brought_to(env: BotEnvironment, card: Json, end: str) -> Json:
@@ -176,5 +176,5 @@ async def brought_to(env: BotEnvironment, card: Json, end: str) -> Json:
         env.atlas.faults.add(GIVES_UP)
     if end not in ("withdrawn", "expired"):
         await click(env, "ada", card, APPROVE)
-    await env.ends(job_of(card))
+    await env.wait_for_outcome(job_of(card))
     return await shows(env, job_of(card), end)

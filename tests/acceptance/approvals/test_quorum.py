@@ -56,12 +56,12 @@ async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> Non
         acks = await asyncio.gather(
             *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
         said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("abe"))
 
         assert all(ack.ok for ack in acks)
         assert ending.state == "cancelled"
-        assert env.wire(job_of(card)).count("DELETE") == 1
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 1
         assert len(said) == 1
         assert "approved by @Ada" in said[0] or "approved by @Abe" in said[0]
 
@@ -72,7 +72,7 @@ async def test_concurrent_approvals_of_a_quorum_of_two_both_count(tmp_path: Path
         await asyncio.gather(
             *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
         )
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert ending.state == "cancelled"
         assert "@Ada" in ending.reply
@@ -96,11 +96,11 @@ async def test_repeated_approval_of_a_person_counts_once(tmp_path: Path) -> None
             "This may be done by @approvers."
         )
         assert {again.private, *env.ephemerals("ada")} == {said}
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
         assert "Approvals missing 1, until" in env.slack.state.text_of(waiting).replace("*", "")
 
         assert (await click(env, "abe", waiting, APPROVE)).changed_the_card
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
 
         assert cancelled(env, card)
 
@@ -110,7 +110,7 @@ async def test_denial_ends_a_partly_approved_request(tmp_path: Path) -> None:
         card = await ask(env)
         await click(env, "ada", card, APPROVE)
         denied = await deny(env, "abe", card, "the auditors need it")
-        ending = await env.ends(job_of(card))
+        ending = await env.wait_for_outcome(job_of(card))
 
         assert state_of(denied) == "denied"
         assert "@Rina: denied by @Abe" in ending.reply
@@ -130,7 +130,7 @@ async def test_approval_by_the_requester_counts_only_if_allowed(
 
         assert answer.changed_the_card is counts
         if counts:
-            await env.ends(job_of(card))
+            await env.wait_for_outcome(job_of(card))
         else:
             assert "another person must decide" in answer.private
             assert "@Ada" in answer.private
@@ -152,7 +152,7 @@ async def test_approver_given_by_id_may_be_a_guest_or_another_organization(
         card = await ask(env)
 
         assert (await click(env, who, card, APPROVE)).changed_the_card
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
         team = "T0OTHER001" if who == "olga" else "T0SANDBOX1"
 
         assert cancelled(env, card)
@@ -203,7 +203,7 @@ async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
             assert answer.private == (
                 "You may not approve or deny this request. This may be done by @approvers."
             )
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
 
 async def test_group_member_removed_while_the_dialog_is_open_may_not_deny(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ async def test_unreadable_group_rejects_approvals_with_the_reason(
         assert answer.private.endswith(
             "So it could not be checked who may do this, and nothing was done."
         )
-        assert env.wire(job_of(card)).count("DELETE") == 0
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
         assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
@@ -257,7 +257,7 @@ async def test_cached_group_is_used_while_slack_limits_the_rate(
         env.slack.faults.add("usergroups.users.list", Fault(kind="ratelimited", seconds=30.0))
 
         assert (await click(env, "ada", card, APPROVE)).changed_the_card
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
 
 
 async def test_group_lookups_are_cached(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ async def test_group_lookups_are_cached(tmp_path: Path) -> None:
         assert len(env.slack.called("usergroups.users.list")) == 2
 
         await click(env, "ada", card, APPROVE)
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
 
         assert len(env.slack.called("usergroups.users.list")) == 3
 
@@ -287,6 +287,6 @@ async def test_click_on_a_running_request_shows_who_approved(tmp_path: Path) -> 
             answer = await click(env, who, card, action, stale=True)
 
             assert "This request was approved by @Ada and is running" in answer.private
-        await env.ends(job_of(card))
+        await env.wait_for_outcome(job_of(card))
 
-        assert env.wire(job_of(card)).count("DELETE") == 1
+        assert env.atlas_methods(job_of(card)).count("DELETE") == 1

@@ -37,7 +37,7 @@ async def test_guests_and_bots_may_not_request(tmp_path: Path, environ: Environ,
     async with open_approval_environment(
         tmp_path, environ, before=rina_and_guests_in_the_group
     ) as env:
-        said = env.slack.state.text_of(await env.looks_up(env.new_job(), who))
+        said = env.slack.state.text_of(await env.open_dialog(env.new_job(), who))
 
         assert NO in said
         assert ("@approvers" if environ is BY_GROUP else "every full member") in said
@@ -48,8 +48,8 @@ async def test_member_outside_the_requesters_group_may_not_request(tmp_path: Pat
     async with open_approval_environment(
         tmp_path, BY_GROUP, before=rina_and_guests_in_the_group
     ) as env:
-        refused = env.slack.state.text_of(await env.looks_up(env.new_job(), "sam"))
-        allowed = env.slack.state.text_of(await env.looks_up(env.new_job(), "rina"))
+        refused = env.slack.state.text_of(await env.open_dialog(env.new_job(), "sam"))
+        allowed = env.slack.state.text_of(await env.open_dialog(env.new_job(), "rina"))
 
         assert NO in refused
         assert "[Cancel the job]" in allowed
@@ -60,9 +60,9 @@ async def test_guest_given_by_id_may_request(tmp_path: Path) -> None:
         tmp_path, ALONE | {"BOT_REQUESTERS": f"{GUS},{SAM}"}
     ) as env:
         job = env.new_job()
-        await env.asks(job, who="gus")
+        await env.submit_request(job, who="gus")
 
-        assert (await env.ends(job[1])).state == "cancelled"
+        assert (await env.wait_for_outcome(job[1])).state == "cancelled"
 
 
 async def test_group_member_removed_while_the_dialog_is_open_may_not_submit(
@@ -71,7 +71,7 @@ async def test_group_member_removed_while_the_dialog_is_open_may_not_submit(
     async with open_approval_environment(
         tmp_path, BY_GROUP, before=rina_and_guests_in_the_group
     ) as env:
-        dialog = await env.looks_up(env.new_job())
+        dialog = await env.open_dialog(env.new_job())
         env.slack.workspace.groups[GROUP].users.remove(RINA)
         await env.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
         shown = env.slack.state.view_of("rina")

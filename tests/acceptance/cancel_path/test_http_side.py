@@ -68,8 +68,8 @@ async def test_bot_with_a_revoked_token_is_not_ready_over_http(tmp_path: Path) -
 
 
 async def test_metrics_have_the_documented_names_and_count(env: BotEnvironment) -> None:
-    await env.asks(RUNNING)
-    await env.ends(RUNNING[1])
+    await env.submit_request(RUNNING)
+    await env.wait_for_outcome(RUNNING[1])
     status, page = await get(env, "/metrics")
     lines = page.splitlines()
 
@@ -149,8 +149,8 @@ async def test_unsigned_request_is_rejected_without_a_traceback(
 
         assert env.slack.state.views_of("rina") == []
         assert env.atlas.deletes() == []
-        await env.asks(RUNNING)
-        assert (await env.ends(RUNNING[1])).state == "cancelled"
+        await env.submit_request(RUNNING)
+        assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
     written = capfd.readouterr()
     assert "Traceback" not in written.out + written.err
 

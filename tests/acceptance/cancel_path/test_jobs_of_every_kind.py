@@ -50,7 +50,7 @@ REFUSED = [
 async def test_dialog_shows_why_a_job_cannot_be_cancelled(tmp_path: Path, version: str) -> None:
     async with open_environment(tmp_path, {"MONGODB_ATLAS_API_VERSION": version}) as env:
         for cluster, job, kind, state, why in REFUSED:
-            view = await env.looks_up((cluster, job))
+            view = await env.open_dialog((cluster, job))
             shown = env.slack.state.text_of(view)
 
             assert all(part in shown for part in (cluster, job, kind, state))
@@ -78,7 +78,7 @@ async def test_download_is_cancelled_for_each_cluster_and_link_state(
     env: BotEnvironment, cluster: str, job: str
 ) -> None:
     live = env.atlas.world.job(job).state == "live"
-    view = await env.looks_up((cluster, job))
+    view = await env.open_dialog((cluster, job))
     shown = env.slack.state.text_of(view)
 
     assert ("live until" in shown) is live
@@ -86,14 +86,14 @@ async def test_download_is_cancelled_for_each_cluster_and_link_state(
     assert ("2, one for each shard" in shown) is (cluster == "orders-sharded")
 
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(job)
+    ending = await env.wait_for_outcome(job)
     assert ending.state == "cancelled"
     assert env.atlas.world.job(job).state == "cancelled"
     assert ("link had been live" in ending.reply) is live
 
 
 async def test_live_link_is_shown_as_an_alert(env: BotEnvironment) -> None:
-    view = await env.looks_up(LIVE)
+    view = await env.open_dialog(LIVE)
 
     alerts = [block for block in view["blocks"] if block["type"] == "alert"]
     assert [alert["level"] for alert in alerts] == ["warning"]
@@ -102,18 +102,18 @@ async def test_live_link_is_shown_as_an_alert(env: BotEnvironment) -> None:
 async def test_shard_job_is_refused_with_the_code_of_atlas(env: BotEnvironment) -> None:
     """Nothing in the job tells that it is a part; Atlas refuses its DELETE with 405."""
     shard = ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
-    await env.asks(shard)
-    ending = await env.ends(shard[1])
+    await env.submit_request(shard)
+    ending = await env.wait_for_outcome(shard[1])
 
     assert ending.state == "refused"
     for text in (ending.card, ending.reply):
         assert "HTTP 405, `ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED`" in text
-    assert env.wire(shard[1])[-3:] == ["GET", "DELETE", "GET"]
+    assert env.atlas_methods(shard[1])[-3:] == ["GET", "DELETE", "GET"]
 
 
 async def test_flex_cluster_is_refused_with_an_explanation(env: BotEnvironment) -> None:
     flex = next(job.id for place, job in env.atlas.world.jobs() if place.flex)
-    shown = env.slack.state.text_of(await env.looks_up(("sketch-flex", flex)))
+    shown = env.slack.state.text_of(await env.open_dialog(("sketch-flex", flex)))
 
     assert "Atlas cannot cancel restore jobs of flex" in shown
     assert "HTTP 400, `CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API`" in shown
@@ -123,10 +123,10 @@ async def test_flex_cluster_is_refused_with_an_explanation(env: BotEnvironment) 
 async def test_job_that_ends_before_the_submit_gets_no_delete(
     env: BotEnvironment,
 ) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.world.job(RUNNING[1]).expire()
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(RUNNING[1])
+    ending = await env.wait_for_outcome(RUNNING[1])
 
     assert ending.state == "over"
     assert "had ended" in ending.reply
@@ -134,10 +134,10 @@ async def test_job_that_ends_before_the_submit_gets_no_delete(
 
 
 async def test_job_that_changed_after_the_dialog_gets_no_delete(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.world.job(RUNNING[1]).snapshot_id = "0" * 24
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(RUNNING[1])
+    ending = await env.wait_for_outcome(RUNNING[1])
 
     assert ending.state == "changed"
     assert "nothing was done" in ending.reply
@@ -145,8 +145,8 @@ async def test_job_that_changed_after_the_dialog_gets_no_delete(env: BotEnvironm
 
 
 async def test_link_that_becomes_live_does_not_count_as_a_change(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.world.job(RUNNING[1]).release(env.atlas.clock())
     await env.slack.people.submits("rina", view, {"reason": ""})
 
-    assert (await env.ends(RUNNING[1])).state == "cancelled"
+    assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"

@@ -51,14 +51,14 @@ async def ask_all(env: BotEnvironment, faults: dict[str, dict[str, Any]]) -> dic
     jobs = {}
     for name, fault in faults.items():
         job = env.new_job()
-        await env.asks(job, Fault(method="DELETE", path=job[1], **fault))
+        await env.submit_request(job, Fault(method="DELETE", path=job[1], **fault))
         jobs[name] = job[1]
     return jobs
 
 
 async def test_delete_that_took_effect_is_not_repeated(env: BotEnvironment) -> None:
     for name, job in (await ask_all(env, WITH_EFFECT)).items():
-        ending = await env.ends(job)
+        ending = await env.wait_for_outcome(job)
 
         assert ending.state == "cancelled", name
         assert env.atlas.world.job(job).state == "cancelled", name
@@ -67,17 +67,17 @@ async def test_delete_that_took_effect_is_not_repeated(env: BotEnvironment) -> N
 
 async def test_delete_without_effect_is_repeated_after_a_read(env: BotEnvironment) -> None:
     for name, job in (await ask_all(env, WITHOUT_EFFECT)).items():
-        ending = await env.ends(job)
+        ending = await env.wait_for_outcome(job)
 
         assert ending.state == "cancelled", name
-        met = [method for method in env.wire(job) if not method.endswith("?")]
+        met = [method for method in env.atlas_methods(job) if not method.endswith("?")]
         assert met == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
 
 
 async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvironment) -> None:
     jobs = await ask_all(env, LOGIN)
     for name, job in jobs.items():
-        assert (await env.ends(job)).state == "cancelled", name
+        assert (await env.wait_for_outcome(job)).state == "cancelled", name
 
     assert sorted(env.atlas.world.cancellations) == sorted(jobs.values())
 
@@ -88,14 +88,14 @@ async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvir
 async def test_unreadable_answer_is_read_again(env: BotEnvironment, kind: Kind) -> None:
     """In the dialog, before the DELETE, and after it."""
     env.atlas.faults.add(Fault(kind=kind, method="GET"))
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.faults.add(
         Fault(kind=kind, method="GET"),
         Fault(kind=Kind.HTML, method="DELETE"),
     )
     await env.slack.people.submits("rina", view, {"reason": ""})
 
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
     assert deletes(env) == 1
 
 
@@ -112,27 +112,29 @@ async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvi
     for says, (method, kind) in lasting.items():
         job = env.new_job()
         reads = {"reads": 1000} if kind is Kind.STALE_READ else {}
-        await env.asks(job, Fault(kind=kind, method=method, path=job[1], times=None, **reads))
+        await env.submit_request(
+            job, Fault(kind=kind, method=method, path=job[1], times=None, **reads)
+        )
         jobs.append((job[1], says, method))
     # This one took effect, and only the look after 8 s tells.
-    await env.asks(RUNNING, Fault(kind=Kind.HANG_AFTER, method="DELETE", path=JOB))
+    await env.submit_request(RUNNING, Fault(kind=Kind.HANG_AFTER, method="DELETE", path=JOB))
     began = time.monotonic()
     for job_id, says, method in jobs:
-        ending = await env.ends(job_id, seconds=OUTCOME_TIMEOUT)
+        ending = await env.wait_for_outcome(job_id, seconds=OUTCOME_TIMEOUT)
 
         assert ending.state == "failed"
         for text in (ending.card, ending.reply):
             assert says in text
             assert "cancelled" not in text.lower()
         assert method == "DELETE" or len(env.atlas.deletes(job_id)) == 0
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
     assert env.atlas.world.cancellations.count(JOB) == 1
     assert time.monotonic() - began < OUTCOME_TIMEOUT
 
 
 async def test_delete_without_a_readable_result_is_reported_as_unknown(env: BotEnvironment) -> None:
     """The DELETE worked, and from then on Atlas answers nothing."""
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.recorder.subscribe(
         lambda call: (
             env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, method="GET", times=None))
@@ -141,7 +143,7 @@ async def test_delete_without_a_readable_result_is_reported_as_unknown(env: BotE
         )
     )
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(JOB, seconds=OUTCOME_TIMEOUT)
+    ending = await env.wait_for_outcome(JOB, seconds=OUTCOME_TIMEOUT)
 
     assert ending.state == "failed"
     assert "The cancellation was sent, but the job could not be read again" in ending.reply

@@ -76,8 +76,8 @@ async def test_submitted_download_is_cancelled(
         **(SERVICE_ACCOUNT if account else {}),
     }
     async with open_environment(tmp_path, environ, http=http, before=wrapping(envelope)) as env:
-        await env.asks(RUNNING)
-        ending = await env.ends(RUNNING[1])
+        await env.submit_request(RUNNING)
+        ending = await env.wait_for_outcome(RUNNING[1])
 
         assert ending.state == "cancelled"
         assert "Cancelled: Atlas confirms it" in ending.card
@@ -89,17 +89,17 @@ async def test_submitted_download_is_cancelled(
 
 async def test_cancellation_with_a_warm_login_takes_three_calls(env: BotEnvironment) -> None:
     """GET, DELETE, GET, and no handshake: the nonce is warm."""
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     since = len(env.atlas.calls)
     await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
-    await env.ends(RUNNING[1])
+    await env.wait_for_outcome(RUNNING[1])
 
-    assert env.wire(RUNNING[1], since) == ["GET", "DELETE", "GET"]
+    assert env.atlas_methods(RUNNING[1], since) == ["GET", "DELETE", "GET"]
     assert all(call.nonce_reused for call in env.atlas.calls[since:])
 
 
 async def test_dialog_shows_the_details_of_the_job(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     shown = env.slack.state.text_of(view)
     job = env.atlas.world.job(RUNNING[1])
 
@@ -115,8 +115,8 @@ async def test_dialog_shows_the_details_of_the_job(env: BotEnvironment) -> None:
 async def test_request_without_approvals_posts_one_card_and_one_reply(
     env: BotEnvironment,
 ) -> None:
-    await env.asks(LIVE)
-    ending = await env.ends(LIVE[1])
+    await env.submit_request(LIVE)
+    ending = await env.wait_for_outcome(LIVE[1])
 
     assert len(env.slack.state.messages("ops")) == 2
     assert ending.message["edits"] is not None
@@ -126,7 +126,7 @@ async def test_request_without_approvals_posts_one_card_and_one_reply(
 async def test_dialog_opens_while_atlas_is_slow(env: BotEnvironment) -> None:
     env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
     began = time.monotonic()
-    ack = await env.types("rina", " ".join(RUNNING))
+    ack = await env.send_command("rina", " ".join(RUNNING))
     loading = await env.slack.until(lambda: env.slack.state.view_of("rina"))
     opened = time.monotonic() - began
 
@@ -135,18 +135,18 @@ async def test_dialog_opens_while_atlas_is_slow(env: BotEnvironment) -> None:
     assert loading is not None
     assert is_loading(loading)
 
-    view = await env.dialog("rina")
+    view = await env.wait_for_dialog("rina")
     assert 3.5 < time.monotonic() - began < 8.0
     await env.slack.people.submits("rina", view, {"reason": "slow, but sure"})
 
-    assert (await env.ends(RUNNING[1])).state == "cancelled"
+    assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
 
 
 async def test_dialog_closed_while_loading_changes_nothing(
     env: BotEnvironment,
 ) -> None:
     env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
-    await env.types("rina", " ".join(RUNNING))
+    await env.send_command("rina", " ".join(RUNNING))
     await env.slack.until(lambda: env.slack.state.view_of("rina"))
     await env.slack.people.closes("rina")
     await env.slack.until(lambda: bool(env.slack.called("views.update")))
@@ -157,8 +157,8 @@ async def test_dialog_closed_while_loading_changes_nothing(
 
 
 async def test_card_and_outcome_carry_metadata_of_the_request(env: BotEnvironment) -> None:
-    await env.asks(RUNNING)
-    ending = await env.ends(RUNNING[1])
+    await env.submit_request(RUNNING)
+    ending = await env.wait_for_outcome(RUNNING[1])
     reply = env.slack.state.replies(ending.message)[-1]
 
     assert ending.message["metadata"]["event_type"] == "cancel_restore"

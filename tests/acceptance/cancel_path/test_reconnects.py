@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import FakeSlackServer, Fault, Settings
 from bot.slack.client import MAX_CONNECTIONS
-from tests.acceptance.environment import RUNNING, SLACK_TIME, open_environment
+from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.stream import streaming
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ async def test_no_command_is_lost_when_the_socket_is_refreshed(tmp_path: Path) -
     async with open_environment(tmp_path, before=drops) as env:
         sockets = env.slack.sockets
         await sockets.cut()  # the second connection comes at once
-        await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+        await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
         async with streaming(env.slack, every=EVERY) as stream:
             await sockets.disconnect("refresh_requested", grace=1.5)
-            await env.slack.until(lambda: sockets.connections == 4, SLACK_TIME)
-            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 4, SLACK_TIMEOUT)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
 
         assert (stream.unanswered, stream.slowest < SLACK_WAITS) == (0, True)
         assert env.slack.complaints == []
@@ -48,12 +48,12 @@ async def test_no_command_is_lost_when_sockets_are_cut_or_half_open(
         sockets = env.slack.sockets
         async with streaming(env.slack, every=EVERY) as stream:
             await sockets.cut()
-            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
             await sockets.cut(count=1)
-            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
             sockets.half_open(count=1)
-            await env.slack.until(lambda: sockets.connections == 1, SLACK_TIME)
-            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIME)
+            await env.slack.until(lambda: sockets.connections == 1, SLACK_TIMEOUT)
+            await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
             await asyncio.sleep(EVERY)
 
         away = [ack for ack in stream.acks if ack.error == "dispatch_failed"]
@@ -65,7 +65,7 @@ async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         sockets = env.slack.sockets
         env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
-        commands = (env.types("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
+        commands = (env.send_command("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await sockets.cut()
@@ -75,13 +75,13 @@ async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:
 
 async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
-        view = await env.looks_up(RUNNING)
+        view = await env.open_dialog(RUNNING)
         env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
-        commands = (env.types("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
+        commands = (env.send_command("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
-        ending = await env.ends(RUNNING[1], seconds=SLACK_WAITS)
+        ending = await env.wait_for_outcome(RUNNING[1], seconds=SLACK_WAITS)
 
     assert ending.state == "cancelled"

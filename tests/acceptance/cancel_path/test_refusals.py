@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.environment import BotEnvironment, Ending
+    from tests.acceptance.environment import BotEnvironment, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ TROUBLES = {
 }
 
 
-def check(ending: Ending, error: Error) -> None:
+def check(ending: Outcome, error: Error) -> None:
     """The outcome is told with Atlas's own terms, on the card and in the thread."""
     assert ending.state == error.state
     for text in (ending.card, ending.reply):
@@ -142,7 +142,7 @@ async def test_refusal_of_the_first_read_is_shown_in_the_dialog(env: BotEnvironm
     for name, error in NOES.items():
         job = env.new_job()
         env.atlas.faults.add(error.at("GET", job[1]))
-        view = await env.looks_up(job)
+        view = await env.open_dialog(job)
         shown = env.slack.state.text_of(view)
 
         assert error.says in shown, name
@@ -153,9 +153,9 @@ async def test_refusal_of_the_first_read_is_shown_in_the_dialog(env: BotEnvironm
 async def test_refusal_of_the_runners_read_refuses_the_request(env: BotEnvironment) -> None:
     for error in NOES.values():
         job = env.new_job()
-        await env.asks(job, error.at("GET", job[1]))
+        await env.submit_request(job, error.at("GET", job[1]))
 
-        check(await env.ends(job[1]), error)
+        check(await env.wait_for_outcome(job[1]), error)
     assert env.atlas.deletes() == []
 
 
@@ -163,10 +163,10 @@ async def test_refusal_of_the_delete_refuses_the_request(env: BotEnvironment) ->
     """The job is read once more, and one DELETE is all that is sent."""
     for name, error in NOES.items():
         job = env.new_job()
-        await env.asks(job, error.at("DELETE", job[1]))
+        await env.submit_request(job, error.at("DELETE", job[1]))
 
-        check(await env.ends(job[1]), error)
-        wire = env.wire(job[1])
+        check(await env.wait_for_outcome(job[1]), error)
+        wire = env.atlas_methods(job[1])
         key = error.fault.get("kind") is Kind.REFUSE_KEY  # asked once more, with a new handshake
         assert wire[-1] == "GET", name
         sent = [method for method in wire if method.startswith("DELETE")]
@@ -192,29 +192,29 @@ async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
         for name in ("403 of the access list", "404 of the job", "405 of a maintenance"):
             for method in ("GET", "DELETE"):
                 error, job = NOES[name], env.new_job()
-                await env.asks(job, error.at(method, job[1]))
+                await env.submit_request(job, error.at(method, job[1]))
 
-                check(await env.ends(job[1]), error)
+                check(await env.wait_for_outcome(job[1]), error)
         for fault in ({"kind": Kind.REFUSE_KEY}, {"kind": Kind.STATUS, "status": 503}):
             job = env.new_job()
-            await env.asks(job, Fault(method="DELETE", path=job[1], **fault))
+            await env.submit_request(job, Fault(method="DELETE", path=job[1], **fault))
 
-            assert (await env.ends(job[1])).state == "cancelled"
+            assert (await env.wait_for_outcome(job[1])).state == "cancelled"
 
 
 async def test_short_retry_after_is_waited_for_at_every_call(env: BotEnvironment) -> None:
     job = env.new_job()
     limit = {"kind": Kind.STATUS, "status": 429, "retry_after": 1, "path": job[1]}
     env.atlas.faults.add(Fault(method="GET", **limit))
-    await env.asks(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
+    await env.submit_request(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
 
-    assert (await env.ends(job[1])).state == "cancelled"
+    assert (await env.wait_for_outcome(job[1])).state == "cancelled"
 
 
 async def test_try_again_reads_again_in_the_same_dialog(env: BotEnvironment) -> None:
     job = env.new_job()
     env.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
-    view = await env.looks_up(job)
+    view = await env.open_dialog(job)
 
     assert LONG_LIMIT.says in env.slack.state.text_of(view)
     assert LONG_LIMIT.terms in env.slack.state.text_of(view)
@@ -234,18 +234,18 @@ async def test_lasting_errors_are_reported_within_the_limit(env: BotEnvironment)
     jobs = []
     for error, method in struck:
         job = env.new_job()
-        await env.asks(job, error.at(method, job[1]))
+        await env.submit_request(job, error.at(method, job[1]))
         jobs.append((job, error, method))
     people = [await asks_in_vain(env, *each) for each in IN_VAIN]
     began = time.monotonic()
     for job, error, method in jobs:
-        ending = await env.ends(job[1], seconds=OUTCOME_TIMEOUT)
+        ending = await env.wait_for_outcome(job[1], seconds=OUTCOME_TIMEOUT)
 
         check(ending, error)
         assert ("Nothing was done." in ending.reply) is (method == "GET")
         assert "[Try again]" in ending.card
     for who, error in people:
-        shown = env.slack.state.text_of(await env.dialog(who, seconds=OUTCOME_TIMEOUT))
+        shown = env.slack.state.text_of(await env.wait_for_dialog(who, seconds=OUTCOME_TIMEOUT))
 
         assert error.says in shown
         assert error.terms in shown
@@ -261,14 +261,14 @@ IN_VAIN = (("rina", "500"), ("ada", "503"), ("abe", "429 without Retry-After"))
 async def asks_in_vain(env: BotEnvironment, who: str, name: str) -> tuple[str, Error]:
     job, error = env.new_job(), TROUBLES[name]
     env.atlas.faults.add(error.at("GET", job[1]))
-    await env.types(who, " ".join(job))
+    await env.send_command(who, " ".join(job))
     return who, error
 
 
 async def test_failed_request_is_retried_from_its_card(env: BotEnvironment) -> None:
     job = env.new_job()
-    await env.asks(job, LONG_LIMIT.at("DELETE", job[1], times=1))
-    failed = await env.ends(job[1])
+    await env.submit_request(job, LONG_LIMIT.at("DELETE", job[1], times=1))
+    failed = await env.wait_for_outcome(job[1])
 
     assert failed.state == "failed"
     await env.slack.people.clicks("rina", failed.message, "cancel_restore_retry")

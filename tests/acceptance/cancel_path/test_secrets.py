@@ -12,7 +12,7 @@ import pytest
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import BotEnvironment, connected, environment
+from tests.acceptance.environment import BotEnvironment, environment, wait_until_connected
 from tests.support.process import BotProcess
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ ODD: tuple[dict[str, Any], ...] = (
 async def a_busy_session(env: BotEnvironment) -> None:
     """Look at live links, cancel, fail, be refused, type nonsense, be forged."""
     for cluster, job in DOWNLOADS:
-        await env.looks_up((cluster, job), "ada")
+        await env.open_dialog((cluster, job), "ada")
     for fault in ODD:
         place, job = env.new_job("orders-sharded", live=True)
-        await env.asks((place, job), Fault(path=job, **fault))
-        await env.ends(job, seconds=20)
-    await env.asks(DOWNLOADS[0], reason="the reason")
-    await env.ends(DOWNLOADS[0][1])
-    await env.types("rina", "nonsense with no sense at all")
-    await env.types("rina", "help")
+        await env.submit_request((place, job), Fault(path=job, **fault))
+        await env.wait_for_outcome(job, seconds=20)
+    await env.submit_request(DOWNLOADS[0], reason="the reason")
+    await env.wait_for_outcome(DOWNLOADS[0][1])
+    await env.send_command("rina", "nonsense with no sense at all")
+    await env.send_command("rina", "help")
     await env.wait_for_ephemerals("rina", 2)
     await forge(env)
 
@@ -97,8 +97,8 @@ async def test_secrets_and_download_links_appear_nowhere(
             environ["MONGODB_ATLAS_CLIENT_SECRET"] = CLIENT_SECRET
         with BotProcess(environ) as process:
             await process.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, bot=process, folder=tmp_path)
-            await connected(env, http=http)
+            env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[process])
+            await wait_until_connected(env, http=http)
             await a_busy_session(env)
             pages = [await get(env, path) for path in ("/metrics", "/readyz", "/healthz")]
             code = await process.stop()

@@ -34,8 +34,8 @@ async def test_post_that_fails_once_is_repeated_without_duplicates(
     env: BotEnvironment, name: str
 ) -> None:
     env.slack.faults.add("chat.postMessage", POSTS[name])
-    await env.asks(RUNNING)
-    ending = await env.ends(JOB, seconds=20)
+    await env.submit_request(RUNNING)
+    ending = await env.wait_for_outcome(JOB, seconds=20)
 
     assert ending.state == "cancelled"
     cards = [message for message in env.slack.state.messages("ops") if is_card(message)]
@@ -53,9 +53,9 @@ async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
         env.slack.faults.add("chat.postMessage", fault)
     jobs = [env.new_job() for _ in range(5)]
     for job in jobs:
-        await env.asks(job)
+        await env.submit_request(job)
     for job in jobs:
-        ending = await env.ends(job[1], seconds=30)
+        ending = await env.wait_for_outcome(job[1], seconds=30)
 
         assert ending.state == "cancelled"
         assert len(env.slack.state.replies(ending.message)) == 1
@@ -65,7 +65,7 @@ async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
 @pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
 async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code: str) -> None:
     env.slack.faults.add("views.open", Fault(kind="error", code=code))
-    await env.types("rina", " ".join(RUNNING))
+    await env.send_command("rina", " ".join(RUNNING))
     (said,) = await env.wait_for_ephemerals("rina")
 
     assert "please type the command again" in said
@@ -75,7 +75,7 @@ async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code:
 @pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
 async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kind: str) -> None:
     env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
-    await env.types("rina", " ".join(RUNNING))
+    await env.send_command("rina", " ".join(RUNNING))
     (said,) = await env.wait_for_ephemerals("rina")
 
     assert "try again" in said
@@ -84,11 +84,11 @@ async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kin
 @pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
 async def test_late_view_update_is_ignored(env: BotEnvironment, code: str) -> None:
     env.slack.faults.add("views.update", Fault(kind="error", code=code))
-    await env.types("rina", " ".join(RUNNING))
+    await env.send_command("rina", " ".join(RUNNING))
     await env.slack.until(lambda: bool(env.slack.called("views.update")))
     before = env.slack.state.view_of("rina")
-    await env.types("rina", " ".join(LIVE))
-    view = await env.dialog("rina", before)
+    await env.send_command("rina", " ".join(LIVE))
+    view = await env.wait_for_dialog("rina", before)
 
     assert LIVE[1] in env.slack.state.text_of(view)
     assert env.slack.state.ephemerals("rina") == []
@@ -96,7 +96,7 @@ async def test_late_view_update_is_ignored(env: BotEnvironment, code: str) -> No
 
 async def test_failed_view_update_is_repeated(env: BotEnvironment) -> None:
     env.slack.faults.add("views.update", Fault(kind="reset_before"))
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
 
     assert view["submit"]
 
@@ -104,7 +104,7 @@ async def test_failed_view_update_is_repeated(env: BotEnvironment) -> None:
 async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
     """`users.info` fails: the dialog says so with a way to try again, and nothing is asked."""
     env.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     shown = env.slack.state.text_of(view)
 
     assert not view["submit"]
@@ -114,7 +114,7 @@ async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
 
 async def test_slow_user_lookup_is_reported_within_the_limit(env: BotEnvironment) -> None:
     env.slack.faults.add("users.info", Fault(kind="delay", seconds=9.0), times=3)
-    view = await env.looks_up(RUNNING, seconds=20)
+    view = await env.open_dialog(RUNNING, seconds=20)
 
     assert not view["submit"]
     assert "could not be checked who may do this" in env.slack.state.text_of(view)
@@ -125,17 +125,17 @@ async def test_unreadable_channel_does_not_stop_a_cancellation(
 ) -> None:
     """Without approvals the card may be tried where the command was typed."""
     env.slack.faults.add("conversations.info", Fault(kind="status", status=503), times=3)
-    await env.asks(RUNNING)
+    await env.submit_request(RUNNING)
 
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
 
 
 async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.slack.faults.add("*", Fault(kind="status", status=503), times=2)
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(JOB, seconds=20)
+    ending = await env.wait_for_outcome(JOB, seconds=20)
 
     assert ending.state == "cancelled"
     assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 1
@@ -144,6 +144,6 @@ async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -
 async def test_broken_socket_is_opened_again(env: BotEnvironment) -> None:
     await env.slack.sockets.cut()
     await env.slack.until(lambda: bool(env.slack.sockets.connections), 30)
-    await env.asks(RUNNING, AtlasFault(kind=Kind.FORGET_NONCES, method="DELETE"))
+    await env.submit_request(RUNNING, AtlasFault(kind=Kind.FORGET_NONCES, method="DELETE"))
 
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"

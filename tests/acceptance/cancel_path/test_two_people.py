@@ -25,10 +25,10 @@ def cards(env: BotEnvironment) -> list[Json]:
 @pytest.mark.parametrize("http", [False, True])
 async def test_redelivered_submit_is_the_same_request(tmp_path: Path, http: bool) -> None:
     async with open_environment(tmp_path, http=http) as env:
-        await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=0.3))
+        await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=0.3))
         again = await env.slack.people.redelivers()
         late = await env.slack.people.redelivers()
-        await env.ends(JOB)
+        await env.wait_for_outcome(JOB)
         last = await env.slack.people.redelivers()
 
         assert all(ack.ok for ack in (again, late, last))
@@ -38,12 +38,12 @@ async def test_redelivered_submit_is_the_same_request(tmp_path: Path, http: bool
 
 
 async def test_double_submit_is_one_request(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     await asyncio.gather(
         env.slack.people.submits("rina", view, {"reason": "twice"}),
         env.slack.people.submits("rina", view, {"reason": "twice"}),
     )
-    await env.ends(JOB)
+    await env.wait_for_outcome(JOB)
 
     assert len(cards(env)) == 1
     assert len(env.atlas.deletes(JOB)) == 1
@@ -51,7 +51,7 @@ async def test_double_submit_is_one_request(env: BotEnvironment) -> None:
 
 async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -> None:
     """As a replica sees it that did not get the first one: Slack refuses the used trigger."""
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     sockets = env.slack.sockets
     first = sockets.envelopes[-1]
     await sockets.send(first["type"], first["payload"], retry_attempt=1, retry_reason="timeout")
@@ -62,7 +62,7 @@ async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -
 
 
 async def test_redelivered_command_is_not_handled_again(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     assert (await env.slack.people.redelivers()).ok
 
     assert len(env.slack.called("views.open")) == 1
@@ -72,14 +72,14 @@ async def test_redelivered_command_is_not_handled_again(env: BotEnvironment) -> 
 async def test_concurrent_submits_give_one_request_and_name_its_requester(
     env: BotEnvironment,
 ) -> None:
-    await env.looks_up(RUNNING, "rina")
-    await env.looks_up(RUNNING, "ada")
+    await env.open_dialog(RUNNING, "rina")
+    await env.open_dialog(RUNNING, "ada")
     env.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", seconds=0.3))
     await asyncio.gather(
         env.slack.people.submits("rina", None, {"reason": "mine"}),
         env.slack.people.submits("ada", None, {"reason": "mine too"}),
     )
-    await env.ends(JOB)
+    await env.wait_for_outcome(JOB)
 
     assert len(cards(env)) == 1
     assert len(env.atlas.deletes(JOB)) == 1
@@ -91,26 +91,26 @@ async def test_concurrent_submits_give_one_request_and_name_its_requester(
 
 
 async def test_open_request_is_shown_in_the_next_dialog(env: BotEnvironment) -> None:
-    await env.asks(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=1.0))
+    await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=1.0))
     await env.slack.until(lambda: bool(cards(env)))
-    view = await env.looks_up(RUNNING, "ada")
+    view = await env.open_dialog(RUNNING, "ada")
     shown = env.slack.state.text_of(view)
 
     assert "@Rina asked for this already" in shown
     assert not view["submit"]
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
 
 
 async def test_dialog_after_the_outcome_shows_the_current_job(env: BotEnvironment) -> None:
-    await env.asks(RUNNING)
-    await env.ends(JOB)
-    view = await env.looks_up(RUNNING, "ada")
+    await env.submit_request(RUNNING)
+    await env.wait_for_outcome(JOB)
+    view = await env.open_dialog(RUNNING, "ada")
 
     assert "There is nothing left to cancel: the job is cancelled." in env.slack.state.text_of(view)
 
 
 async def test_guest_is_refused_in_the_dialog(env: BotEnvironment) -> None:
-    view = await env.looks_up(RUNNING, "gus")
+    view = await env.open_dialog(RUNNING, "gus")
 
     assert not view["submit"]
     assert "You may not ask" in env.slack.state.text_of(view)
@@ -120,8 +120,8 @@ async def test_guest_is_refused_in_the_dialog(env: BotEnvironment) -> None:
 async def test_ten_concurrent_submits_are_ten_requests(env: BotEnvironment) -> None:
     jobs = [env.new_job() for _ in range(10)]
     for job in jobs:
-        await env.asks(job)
-    endings = [await env.ends(job[1]) for job in jobs]
+        await env.submit_request(job)
+    endings = [await env.wait_for_outcome(job[1]) for job in jobs]
 
     assert {ending.state for ending in endings} == {"cancelled"}
     assert sorted(env.atlas.world.cancellations) == sorted(job[1] for job in jobs)

@@ -77,7 +77,7 @@ async def test_invalid_command_gets_a_private_message_with_an_example(
 ) -> None:
     async with open_environment(tmp_path, http=http) as env:
         for count, (name, (typed, piece)) in enumerate(WRONG.items(), 1):
-            ack = await env.types("rina", typed)
+            ack = await env.send_command("rina", typed)
             said = (await env.wait_for_ephemerals("rina", count))[-1]
 
             assert ack.ok, name
@@ -95,8 +95,8 @@ async def test_invalid_command_gets_a_private_message_with_an_example(
 async def test_tolerated_spellings_open_the_dialog(env: BotEnvironment) -> None:
     for name, typed in RIGHT.items():
         before = env.slack.state.view_of("rina")
-        await env.types("rina", typed)
-        view = await env.dialog("rina", before)
+        await env.send_command("rina", typed)
+        view = await env.wait_for_dialog("rina", before)
 
         assert JOB in env.slack.state.text_of(view), name
         assert view["submit"], name
@@ -108,7 +108,7 @@ async def test_tolerated_spellings_open_the_dialog(env: BotEnvironment) -> None:
 async def test_unknown_job_or_cluster_gets_a_dialog_or_a_message(
     env: BotEnvironment, typed: str
 ) -> None:
-    ack = await env.types("rina", typed)
+    ack = await env.send_command("rina", typed)
 
     assert ack.ok
     await env.slack.until(
@@ -118,7 +118,7 @@ async def test_unknown_job_or_cluster_gets_a_dialog_or_a_message(
 
 
 async def test_help_is_private_with_examples(env: BotEnvironment) -> None:
-    await env.types("rina", "help")
+    await env.send_command("rina", "help")
     (said,) = await env.wait_for_ephemerals("rina")
 
     assert "/cancel-restore CLUSTER JOB_ID" in said
@@ -130,12 +130,12 @@ async def test_command_in_a_direct_message_links_to_the_card(
     env: BotEnvironment,
 ) -> None:
     where = env.slack.state.dm("rina")
-    view = await env.looks_up(RUNNING, where=where)
+    view = await env.open_dialog(RUNNING, where=where)
     shown = env.slack.state.text_of(view)
 
     assert "direct messages with the bot" in shown
     await env.slack.people.submits("rina", view, {"reason": "from my sofa"})
-    ending = await env.ends(JOB, where)
+    ending = await env.wait_for_outcome(JOB, where)
     assert ending.state == "cancelled"
     assert "typed in a direct message" in ending.card
 
@@ -144,13 +144,13 @@ async def test_command_in_a_direct_message_links_to_the_card(
 async def test_card_goes_to_the_direct_message_where_the_bot_may_not_post(
     env: BotEnvironment, channel: str
 ) -> None:
-    view = await env.looks_up(LIVE, where=channel)
+    view = await env.open_dialog(LIVE, where=channel)
     shown = env.slack.state.text_of(view)
 
     assert "The bot cannot post here: it is not in this channel." in shown
     assert "The card goes to your direct messages with the bot." in shown
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(LIVE[1], env.slack.state.dm("rina"))
+    ending = await env.wait_for_outcome(LIVE[1], env.slack.state.dm("rina"))
     assert ending.state == "cancelled"
     assert env.slack.state.messages(channel) == []
     assert "direct messages with the bot" in env.slack.state.text_of(
@@ -162,10 +162,10 @@ async def test_card_falls_back_when_the_bot_is_removed_after_the_lookup(
     env: BotEnvironment,
 ) -> None:
     """It could post when the dialog was drawn; the post itself is refused."""
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.slack.workspace.channel("ops").members.discard(env.slack.workspace.app.bot_user)
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(JOB, env.slack.state.dm("rina"))
+    ending = await env.wait_for_outcome(JOB, env.slack.state.dm("rina"))
 
     assert ending.state == "cancelled"
     assert env.slack.state.messages("ops") == []
@@ -192,7 +192,7 @@ async def test_every_command_text_gets_an_answer(tmp_path: Path) -> None:
         async def answered(text: str) -> None:
             seen = len(env.slack.state.ephemerals("rina"))
             opened = len(env.slack.called("views.open"))
-            ack = await env.types("rina", text)
+            ack = await env.send_command("rina", text)
             await env.slack.until(
                 lambda: (
                     len(env.slack.state.ephemerals("rina")) > seen

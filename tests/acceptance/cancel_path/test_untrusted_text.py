@@ -90,8 +90,8 @@ def nasty_project(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
 async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
     """A project whose name calls the channel, and a reason that pretends to be the bot."""
     async with open_environment(tmp_path, before=nasty_project) as env:
-        await env.asks(RUNNING, reason=NASTY)
-        ending = await env.ends(JOB)
+        await env.submit_request(RUNNING, reason=NASTY)
+        ending = await env.wait_for_outcome(JOB)
 
         assert ending.state == "cancelled"
         check(env)
@@ -102,9 +102,9 @@ async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
 
 
 async def test_reason_of_the_longest_length_fits(env: BotEnvironment) -> None:
-    await env.asks(RUNNING, reason="<&>" * 1000)
+    await env.submit_request(RUNNING, reason="<&>" * 1000)
 
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
     check(env)
 
 
@@ -120,11 +120,11 @@ async def test_error_details_of_atlas_are_escaped_in_slack(
         path=JOB,
         times=None,
     )
-    view = await env.looks_up(RUNNING)
+    view = await env.open_dialog(RUNNING)
     env.atlas.faults.add(fault)
     await env.slack.people.submits("rina", view, {"reason": ""})
-    ending = await env.ends(JOB)
-    await env.looks_up(RUNNING)
+    ending = await env.wait_for_outcome(JOB)
+    await env.open_dialog(RUNNING)
 
     assert ending.state == "refused"
     check(env)
@@ -137,7 +137,7 @@ async def test_command_text_is_escaped_in_answers(env: BotEnvironment) -> None:
     for count, typed in enumerate(
         ("<!channel> a b", "<https://evil.invalid|x> y", "`*_~ x y", "&lt;!here&gt; x y"), 1
     ):
-        await env.types("rina", typed)
+        await env.send_command("rina", typed)
         await env.wait_for_ephemerals("rina", count)
     for message in env.slack.state.ephemerals("rina"):
         for text in mrkdwn(message["blocks"]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.durability.environment import until
+from tests.acceptance.environment import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -29,7 +29,7 @@ def when_atlas_gets(method: str, kind: Kind) -> CrashPoint:
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         env.atlas.faults.add(Fault(kind=kind, method=method, path=job))
-        await until(lambda: not env.atlas.faults.active)
+        await wait_until(lambda: not env.atlas.faults.active)
         env.bot.kill()
 
     return crash_point
@@ -41,7 +41,7 @@ def when_atlas_is_read_again(kind: Kind) -> CrashPoint:
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         await _atlas_call(env, job, "DELETE")
         env.atlas.faults.add(Fault(kind=kind, method="GET", path=job))
-        await until(lambda: not env.atlas.faults.active)
+        await wait_until(lambda: not env.atlas.faults.active)
         env.bot.kill()
 
     return crash_point

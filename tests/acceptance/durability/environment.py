@@ -1,7 +1,4 @@
-"""Fake servers, a ledger, and bots as processes that are killed and started again.
-
-Everything is said in people's acts (asks, approves) and in what must hold in the end.
-"""
+"""Bots as processes on one database, which tests kill and start again."""
 
 from __future__ import annotations
 
@@ -16,6 +13,12 @@ from bot.sandbox.slack import FakeSlackServer, User
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from tests.acceptance.environment import (
+    OPEN_STATES,
+    OUTCOME_TIMEOUT,
+    BotEnvironment,
+    state_of,
+)
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_PROCESS_TIMINGS
@@ -33,35 +36,24 @@ Mode = Literal["socket", "http"]
 CHANNEL = "ops"
 CLUSTER = "prod-eu"
 
-#: Seconds after a new start in which everything acknowledged must have ended.
-OUTCOME_TIMEOUT = 30.0
-
-#: How many bots start at the same time.
+#: More concurrent starts would make all of them slow.
 MAX_CONCURRENT_STARTS = 3
-
-#: Seconds between looks at what tells nobody of its changes.
-POLL_INTERVAL = 0.005
-
-OPEN = ("awaiting", "approved", "cancelling")
 
 
 @dataclass(slots=True, kw_only=True)
-class ProcessEnvironment:
-    """Both fake servers, the ledger's URL, and every bot that was started."""
+class ProcessEnvironment(BotEnvironment[BotProcess]):
+    """An environment whose bots are processes.
 
-    slack: FakeSlackServer
-    atlas: FakeAtlasServer
+    Attributes:
+        submitted: ids of the jobs whose submission was acknowledged without an error.
+    """
+
     database_url: str
     mode: Mode = "socket"
     approvals: int = 0
     timings: Timings | None = SHORT_PROCESS_TIMINGS
-    bots: list[BotProcess] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    submitted: list[str] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def bot(self) -> BotProcess:
-        return self.bots[-1]
 
     def environment(self) -> dict[str, str]:
         http = self.mode == "http"
@@ -75,19 +67,19 @@ class ProcessEnvironment:
 
     async def start(self) -> BotProcess:
         """Start one more bot and wait until it is ready."""
-        async with turn_to_start():
+        async with start_slot():
             bot = self.spawn()
             await bot.ready()
         self.route(bot)
         return bot
 
     def route(self, bot: BotProcess) -> None:
-        """Let Slack post to this bot from now on (HTTP mode)."""
+        """In HTTP mode, let Slack post to this bot."""
         if self.mode == "http":
             self.slack.http.request_url = f"{bot.url}/slack/events"
 
     def person(self, number: int) -> str:
-        """A full member of their own, so that many dialogs can be open at once."""
+        """Return the name of another full member, so that many dialogs can be open at once."""
         name = f"member-{number}"
         user_id = f"U0MEMBER{number:03d}"
         if user_id not in self.slack.workspace.users:
@@ -96,14 +88,11 @@ class ProcessEnvironment:
             self.slack.workspace.channel(CHANNEL).members.add(user_id)
         return name
 
-    def new_job(self) -> str:
-        """A download restore that has just begun."""
-        (project,) = self.atlas.world.projects.values()
-        return self.atlas.world.add_job(project.clusters[CLUSTER]).id
-
-    async def opens(self, user: str, job: str, seconds: float = 10.0) -> Json:
-        """Type the command and wait for the dialog with its submit button."""
-        ack = await self.insists(lambda: self._types(user, job), seconds)
+    async def open_dialog_of(self, user: str, job: str, seconds: float = 10.0) -> Json:
+        """Send the command and wait for the dialog with its submit button."""
+        ack = await self.retry_dispatch(
+            lambda: self.send_command(user, f"{CLUSTER} {job}"), seconds
+        )
         assert ack.ok, ack
 
         def shown() -> Json | None:
@@ -114,87 +103,76 @@ class ProcessEnvironment:
         assert view
         return view
 
-    async def _types(self, user: str, job: str) -> Ack:
-        return await self.slack.people.types(user, CHANNEL, f"/cancel-restore {CLUSTER} {job}")
-
-    async def insists(self, act: Callable[[], Awaitable[Ack]], seconds: float = 10.0) -> Ack:
-        """Act again where Slack found no bot: on a busy machine it may just be connecting anew."""
+    async def retry_dispatch(self, act: Callable[[], Awaitable[Ack]], seconds: float = 10.0) -> Ack:
+        """Act once more if Slack had no connection: a busy bot may be reconnecting."""
         ack = await act()
         if self.mode == "socket" and ack.error == "dispatch_failed":
             await self.slack.until(lambda: self.slack.sockets.connections, seconds)
             ack = await act()
         return ack
 
-    async def submits(self, user: str, job: str) -> Ack:
-        """Submit the open dialog; what is acknowledged without an error is on our word."""
+    async def submit_dialog(self, user: str, job: str) -> Ack:
+        """Submit the open dialog; add the job to `submitted` if the ack has no error."""
         ack = await self.slack.people.submits(user, None, {"reason": "wrong cluster"})
         if ack.ok and not ack.errors:
-            self.asked.append(job)
+            self.submitted.append(job)
         return ack
 
-    async def asks(self, user: str) -> str:
-        """Ask for a new job to be cancelled, as a person would; give the job."""
-        job = self.new_job()
-        await self.opens(user, job)
-        ack = await self.insists(lambda: self.submits(user, job))
+    async def request_new_job(self, user: str) -> str:
+        """Start a job, submit a request for it, and return the job's id."""
+        job = self.new_job_id()
+        await self.open_dialog_of(user, job)
+        ack = await self.retry_dispatch(lambda: self.submit_dialog(user, job))
         assert ack.ok, ack
         assert ack.errors == {}
         return job
 
-    async def card_of(self, job: str, seconds: float = 10.0) -> Json:
+    async def wait_for_card(self, job: str, seconds: float = 10.0) -> Json:
         def found() -> Json | None:
-            cards = self.cards_of(job)
+            cards = self.cards(job)
             return cards[0] if cards else None
 
         card = await self.slack.until(found, seconds)
         assert card
         return card
 
-    def cards_of(self, job: str) -> list[Json]:
-        """The messages about a job that are no replies and carry our metadata."""
-        return [
-            message
-            for message in self.slack.state.messages(CHANNEL)
-            if state_of(message) and not is_reply(message) and job in str(message["blocks"])
-        ]
-
     def outcomes_of(self, card: Json) -> list[str]:
-        """The ends that the card's thread tells of."""
-        told = [state_of(reply) for reply in self.slack.state.replies(card)]
-        return [state for state in told if state and state not in OPEN]
+        """Return the final states of the replies in the card's thread."""
+        states = [state_of(reply) for reply in self.slack.state.replies(card)]
+        return [state for state in states if state and state not in OPEN_STATES]
 
-    def ended(self, job: str) -> bool:
-        """Whether the job's card and its thread tell the same end."""
-        cards = self.cards_of(job)
+    def has_outcome(self, job: str) -> bool:
+        """Return whether the job's card and its thread show one final state."""
+        cards = self.cards(job)
         return any(self.outcomes_of(card) == [state_of(card)] for card in cards)
 
-    async def until_ended(self, seconds: float = OUTCOME_TIMEOUT) -> None:
-        """Wait until everything on our word has ended; raises `TimeoutError` with the story."""
+    async def wait_for_outcomes(self, seconds: float = OUTCOME_TIMEOUT) -> None:
+        """Wait until all submitted jobs have an outcome; raises `TimeoutError` with details."""
         try:
-            await self.slack.until(lambda: all(map(self.ended, self.asked)), seconds)
+            await self.slack.until(lambda: all(map(self.has_outcome, self.submitted)), seconds)
         except TimeoutError:
-            raise TimeoutError(self.story()) from None
+            raise TimeoutError(self.describe()) from None
 
-    def story(self) -> str:
-        """Tell how far everything on our word came, and the last bot's log."""
+    def describe(self) -> str:
+        """Return the states of all submitted jobs, and the end of the newest bot's log."""
         lines = [
-            f"{job}: ended {self.ended(job)}, "
-            + str([(state_of(c), self.outcomes_of(c)) for c in self.cards_of(job)])
-            for job in self.asked
+            f"{job}: has outcome {self.has_outcome(job)}, "
+            + str([(state_of(c), self.outcomes_of(c)) for c in self.cards(job)])
+            for job in self.submitted
         ]
         return "\n".join([*lines, self.bot.log[-6000:]])
 
-    async def check(self, state: str = "cancelled") -> None:
-        """Everything on our word: one card, one outcome, no DELETE too many, a whole record."""
-        for job in self.asked:
-            (card,) = self.cards_of(job)
-            assert (state_of(card), self.outcomes_of(card)) == (state, [state]), self.story()
+    async def check_outcomes(self, state: str = "cancelled") -> None:
+        """Check all submitted jobs: one card, one outcome, no superfluous DELETE, an intact log."""
+        for job in self.submitted:
+            (card,) = self.cards(job)
+            assert (state_of(card), self.outcomes_of(card)) == (state, [state]), self.describe()
             self.check_deletes(job)
         assert self.slack.complaints == [], self.slack.complaints
-        await self.check_record()
+        await self.check_audit_log()
 
     def check_deletes(self, job: str) -> None:
-        """No DELETE was begun once Atlas had shown the job as cancelled."""
+        """Check that no DELETE was sent after the one that cancelled the job."""
         calls = [call for call in self.atlas.calls if job in call.path and not call.challenge]
         effects = [call for call in calls if call.effect]
         assert len(effects) <= 1
@@ -202,16 +180,16 @@ class ProcessEnvironment:
             late = [c for c in calls if c.method == "DELETE" and c.at > effects[0].at]
             assert late == []
 
-    async def check_record(self) -> None:
-        """What `audit verify` checks, without another process for each environment."""
+    async def check_audit_log(self) -> None:
+        """Check what `audit verify` checks, without another process."""
         database = Database(self.database_url)
         try:
             assert await AuditLog(database).verify() == []
         finally:
             await database.close()
 
-    async def verify(self) -> None:
-        """Check the record as an operator would."""
+    async def run_audit_verify(self) -> None:
+        """Run `audit verify`."""
         ran = await run_command("audit", "verify", DATABASE_URL=self.database_url)
         assert ran.code == 0, ran.err
 
@@ -225,7 +203,7 @@ async def opened(
     settings: SlackSettings | None = None,
     timings: Timings | None = SHORT_PROCESS_TIMINGS,
 ) -> AsyncIterator[ProcessEnvironment]:
-    """Open both fake servers; every bot that was started ends with them."""
+    """Open both fake servers; stop all bots at the end."""
     async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
         env = ProcessEnvironment(
             slack=slack,
@@ -239,28 +217,11 @@ async def opened(
             yield env
 
 
-def turn_to_start() -> asyncio.Semaphore:
-    """Limit how many bots start at once: else all of them would be ready late."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_STARTS))
+def start_slot() -> asyncio.Semaphore:
+    """Return this loop's semaphore of concurrent starts."""
+    return _start_slots.setdefault(
+        asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_STARTS)
+    )
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-
-
-def state_of(message: Json) -> str:
-    """The state in a message's metadata; empty for messages of other kinds."""
-    metadata = message.get("metadata") or {}
-    return str((metadata.get("event_payload") or {}).get("state") or "")
-
-
-def is_reply(message: Json) -> bool:
-    return bool(message.get("thread_ts", message["ts"]) != message["ts"])
-
-
-async def until(predicate: Callable[[], object], seconds: float = 10.0) -> None:
-    """Look every few milliseconds until `predicate` holds; raises `TimeoutError`."""
-    for _ in range(round(seconds / POLL_INTERVAL)):
-        if predicate():
-            return
-        await asyncio.sleep(POLL_INTERVAL)
-    raise TimeoutError
+_start_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.durability.environment import CHANNEL, CLUSTER, OUTCOME_TIMEOUT, opened
+from tests.acceptance.durability.environment import CHANNEL, CLUSTER, opened
+from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.process import run_command
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def shows(env: ProcessEnvironment, user: str, words: str, seconds: float =
 async def insists(env: ProcessEnvironment, user: str, job: str) -> None:
     """Submit the open dialog again until it is taken, as a person would."""
     for _ in range(100):
-        ack = await env.submits(user, job)
+        ack = await env.submit_dialog(user, job)
         if ack.ok and not ack.errors:
             return
         await asyncio.sleep(0.3)
@@ -84,28 +85,30 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
 ) -> None:
     async with opened(on_postgres, approvals=1) as env:
         bot = await env.start()
-        waiting = await env.asks("rina")
-        card = await env.card_of(waiting)
-        views = [(env.person(number), env.new_job()) for number in range(6)]
+        waiting = await env.request_new_job("rina")
+        card = await env.wait_for_card(waiting)
+        views = [(env.person(number), env.new_job_id()) for number in range(6)]
         for who, job in views:
-            await env.opens(who, job)
-        running = await env.asks("abe")
+            await env.open_dialog_of(who, job)
+        running = await env.request_new_job("abe")
         env.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
-        await env.slack.people.clicks("ada", await env.card_of(running), "cancel_restore_approve")
+        await env.slack.people.clicks(
+            "ada", await env.wait_for_card(running), "cancel_restore_approve"
+        )
         await env.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
 
         with paused(postgres):
             until = time.monotonic() + PAUSE
             command = await env.slack.people.types(
-                "ada", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job()}"
+                "ada", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job_id()}"
             )
-            acks = await asyncio.gather(*(env.submits(who, job) for who, job in views))
+            acks = await asyncio.gather(*(env.submit_dialog(who, job) for who, job in views))
             click = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
             await shows(env, "ada", NotRead().sentence)
             told = [env.slack.state.text_of(each) for each in env.slack.state.ephemerals("ada")]
             await asyncio.sleep(until - time.monotonic())
-            late = [await env.submits(who, job) for who, job in views[:2]]
+            late = [await env.submit_dialog(who, job) for who, job in views[:2]]
         assert (command.ok, click.ok) == (True, True)
         assert max(command.seconds, click.seconds) < SLACK_WAITS
         assert all(map(is_told, [*acks, *late]))
@@ -118,13 +121,13 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
             await insists(env, who, job)
         for job in (waiting, *(job for _, job in views)):
             await approved(env, job)
-        await env.until_ended(resumed + 2 * OUTCOME_TIMEOUT - time.monotonic())
-        await env.check()
+        await env.wait_for_outcomes(resumed + 2 * OUTCOME_TIMEOUT - time.monotonic())
+        await env.check_outcomes()
         assert await bot.stop() == 0, bot.log
 
 
 async def approved(env: ProcessEnvironment, job: str) -> None:
-    card = await env.card_of(job)
+    card = await env.wait_for_card(job)
     ack = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
     assert ack.ok
 
@@ -141,17 +144,17 @@ async def test_restarted_database_loses_and_doubles_nothing(
                 await asyncio.sleep(0.7)
         await asking
 
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
-        assert len(env.asked) == 24
+        await env.check_outcomes()
+        assert len(env.submitted) == 24
         assert bot.code is None
 
 
 async def keeps_asking(env: ProcessEnvironment, user: str, times: int) -> None:
     """Ask again and again; a dialog that shows trouble is looked up anew with its own button."""
     for _ in range(times):
-        job = env.new_job()
+        job = env.new_job_id()
         await persists(env, user, job)
         await insists(env, user, job)
 
@@ -159,7 +162,7 @@ async def keeps_asking(env: ProcessEnvironment, user: str, times: int) -> None:
 async def persists(env: ProcessEnvironment, user: str, job: str) -> None:
     for _ in range(20):
         try:
-            await env.opens(user, job, seconds=2.5)
+            await env.open_dialog_of(user, job, seconds=2.5)
         except TimeoutError:
             await env.slack.people.closes(user)
         else:
@@ -188,26 +191,26 @@ async def test_full_disk_is_reported_and_the_bot_recovers(
     url = f"sqlite:///{tmp_path}/ledger.db"
     async with opened(url, approvals=1) as env:
         bot = await env.start()
-        waiting, job = await env.asks("rina"), env.new_job()
-        card = await env.card_of(waiting)
-        await env.opens("abe", job)
+        waiting, job = await env.request_new_job("rina"), env.new_job_id()
+        card = await env.wait_for_card(waiting)
+        await env.open_dialog_of("abe", job)
         with full_disk(bot, wal_of(url)):
-            ack = await env.submits("abe", job)
+            ack = await env.submit_dialog("abe", job)
             await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             told = await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
             command = await env.slack.people.types(
-                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job()}"
+                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job_id()}"
             )
         await insists(env, "abe", job)
         for each in (waiting, job):
             await approved(env, each)
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
         assert ack.errors == {"reason": NOT_RECORDED}
         assert NOT_RECORDED in env.slack.state.text_of(told[-1])
         assert command.ok
         assert env.atlas.deletes(waiting)[0].at > env.atlas.calls[0].at
-        await env.check()
+        await env.check_outcomes()
         assert await bot.stop() == 0, bot.log
 
 
@@ -216,17 +219,17 @@ async def test_locked_database_is_reported_and_the_bot_recovers(
 ) -> None:
     async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
         await env.start()
-        job = env.new_job()
-        await env.opens("rina", job)
+        job = env.new_job_id()
+        await env.open_dialog_of("rina", job)
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            ack = await env.submits("rina", job)
+            ack = await env.submit_dialog("rina", job)
             other.execute("ROLLBACK")
         await insists(env, "rina", job)
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
         assert is_told(ack)
-        await env.check()
+        await env.check_outcomes()
 
 
 async def test_read_only_database_stops_the_start_with_a_message(
@@ -245,8 +248,8 @@ async def test_two_bots_start_on_one_empty_sqlite_file(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
         first, second = env.spawn(), env.spawn()
         await asyncio.gather(first.ready(), second.ready())
-        await env.asks("rina")
+        await env.request_new_job("rina")
 
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
+        await env.check_outcomes()

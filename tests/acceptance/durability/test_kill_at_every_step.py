@@ -11,7 +11,8 @@ import pytest
 from bot.sandbox.slack import Settings
 from tests.acceptance.durability.concurrency import run_concurrently
 from tests.acceptance.durability.crash_points import CRASH_POINTS, POST, after_slack_took
-from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, opened, state_of
+from tests.acceptance.durability.environment import opened
+from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ SIDE_BY_SIDE = 4
 
 async def killed_once(env: ProcessEnvironment, crash_point: CrashPoint) -> None:
     """Kill the running bot at the moment; the next one ends the request within the bound."""
-    job = env.new_job()
-    await env.opens("rina", job)
+    job = env.new_job_id()
+    await env.open_dialog_of("rina", job)
     dying = asyncio.create_task(crash_point(env, job))
     await asyncio.sleep(0)
-    ack = await env.insists(lambda: env.submits("rina", job))
+    ack = await env.retry_dispatch(lambda: env.submit_dialog("rina", job))
     assert ack.ok, ack
     try:
         await asyncio.wait_for(dying, 20)
     except TimeoutError:
-        raise TimeoutError(f"its moment never came: {env.story()}") from None
+        raise TimeoutError(f"its moment never came: {env.describe()}") from None
     await ended_anew(env)
 
 
@@ -45,8 +46,8 @@ async def ended_anew(env: ProcessEnvironment) -> None:
     env.atlas.faults.clear()
     env.slack.faults.clear()
     bot = await env.start()
-    await env.until_ended(bot.started_at + OUTCOME_TIMEOUT - time.monotonic())
-    await env.check()
+    await env.wait_for_outcomes(bot.started_at + OUTCOME_TIMEOUT - time.monotonic())
+    await env.check_outcomes()
 
 
 @pytest.mark.timeout(300)
@@ -75,16 +76,16 @@ async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> Non
     async def submission() -> None:
         async with opened(await new_ledger()) as env:
             await env.start()
-            await env.asks("rina")
+            await env.request_new_job("rina")
             env.bot.kill()
             await ended_anew(env)
 
     async def approval() -> None:
         async with opened(await new_ledger(), approvals=1) as env:
             await env.start()
-            job = await env.asks("rina")
+            job = await env.request_new_job("rina")
             ack = await env.slack.people.clicks(
-                "ada", await env.card_of(job), "cancel_restore_approve"
+                "ada", await env.wait_for_card(job), "cancel_restore_approve"
             )
             env.bot.kill()
             assert ack.ok
@@ -94,21 +95,21 @@ async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> Non
         """What waits for approval waits on, and its old card's buttons work."""
         async with opened(await new_ledger(), approvals=1) as env:
             await env.start()
-            job = await env.asks("rina")
-            card = await env.card_of(job)
+            job = await env.request_new_job("rina")
+            card = await env.wait_for_card(job)
             env.bot.kill()
             await env.start()
             ack = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             assert ack.ok
-            await env.until_ended()
-            await env.check()
+            await env.wait_for_outcomes()
+            await env.check_outcomes()
 
     async def over_http() -> None:
         """In HTTP mode, with the record verified as an operator would."""
         async with opened(await new_ledger(), mode="http") as env:
             await env.start()
             await killed_once(env, CRASH_POINTS["the DELETE has its effect and no answer"])
-            await env.verify()
+            await env.run_audit_verify()
 
     await run_concurrently(
         {
@@ -125,11 +126,11 @@ async def test_redelivered_submit_after_a_kill_is_one_request(
 ) -> None:
     async with opened(on_sqlite) as env:
         await env.start()
-        job = env.new_job()
-        await env.opens("rina", job)
+        job = env.new_job_id()
+        await env.open_dialog_of("rina", job)
         sockets = env.slack.sockets
         sockets.freeze()  # what the bot answers is lost on the way
-        lost = await env.submits("rina", job)
+        lost = await env.submit_dialog("rina", job)
         env.bot.kill()
         sockets.freeze(frozen=False)
         await env.start()
@@ -137,9 +138,9 @@ async def test_redelivered_submit_after_a_kill_is_one_request(
         again = await env.slack.people.redelivers()
 
         assert (lost.error, again.ok) == ("operation_timeout", True)
-        env.asked.append(job)
-        await env.until_ended()
-        await env.check()
+        env.submitted.append(job)
+        await env.wait_for_outcomes()
+        await env.check_outcomes()
 
 
 async def test_duplicate_card_is_settled_at_its_first_click(
@@ -148,27 +149,27 @@ async def test_duplicate_card_is_settled_at_its_first_click(
     settings = Settings(client_msg_id="ignore")
     async with opened(on_sqlite, approvals=1, settings=settings) as env:
         await env.start()
-        job = env.new_job()
-        await env.opens("rina", job)
+        job = env.new_job_id()
+        await env.open_dialog_of("rina", job)
         dying = asyncio.create_task(after_slack_took(POST)(env, job))
         await asyncio.sleep(0)
-        await env.submits("rina", job)
+        await env.submit_dialog("rina", job)
         await asyncio.wait_for(dying, 20)
         await env.start()
-        await env.slack.until(lambda: len(env.cards_of(job)) == 2, OUTCOME_TIMEOUT)
-        stray, card = env.cards_of(job)
+        await env.slack.until(lambda: len(env.cards(job)) == 2, OUTCOME_TIMEOUT)
+        stray, card = env.cards(job)
 
         ack = await env.slack.people.clicks("ada", stray, "cancel_restore_approve")
 
         assert ack.ok
-        await env.slack.until(lambda: env.ended(job))
+        await env.slack.until(lambda: env.has_outcome(job))
         settled = await env.slack.until(lambda: _settled(env, stray["ts"]))
         assert settled
-        assert [state_of(each) for each in env.cards_of(job) if each["ts"] == card["ts"]] == [
+        assert [state_of(each) for each in env.cards(job) if each["ts"] == card["ts"]] == [
             "cancelled"
         ]
         env.check_deletes(job)
-        await env.check_record()
+        await env.check_audit_log()
 
 
 def _settled(env: ProcessEnvironment, ts: str) -> bool:

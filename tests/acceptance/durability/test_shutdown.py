@@ -10,7 +10,8 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, Mode, opened, until
+from tests.acceptance.durability.environment import Mode, opened
+from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
@@ -29,28 +30,28 @@ async def test_shutdown_finishes_running_requests(mode: Mode, on_sqlite: str) ->
     async with opened(on_sqlite, mode=mode) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=1.0, method="DELETE"))
-        job = await env.asks("rina")
+        job = await env.request_new_job("rina")
 
         assert await bot.stop(TEN_SECONDS) == 0, bot.log
 
-        assert env.ended(job)
-        await env.check()
+        assert env.has_outcome(job)
+        await env.check_outcomes()
 
 
 async def test_shutdown_releases_unfinished_requests(on_postgres: str) -> None:
     async with opened(on_postgres) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.HANG, method="DELETE"))
-        await env.asks("rina")
-        await until(lambda: not env.atlas.faults.active)
+        await env.request_new_job("rina")
+        await wait_until(lambda: not env.atlas.faults.active)
         assert await bot.stop(TEN_SECONDS) == 0, bot.log
         began = time.monotonic()
         await env.start()
 
-        await env.until_ended(OUTCOME_TIMEOUT)
+        await env.wait_for_outcomes(OUTCOME_TIMEOUT)
 
         assert time.monotonic() - began < 8  # the lease was given back, not waited for
-        await env.check()
+        await env.check_outcomes()
 
 
 async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: str) -> None:
@@ -61,24 +62,24 @@ async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: 
     timings = None if mode == "http" else SHORT_PROCESS_TIMINGS
     async with opened(on_sqlite, mode=mode, timings=timings) as env:
         bot = await env.start()
-        views = [(env.person(number), env.new_job()) for number in range(4)]
+        views = [(env.person(number), env.new_job_id()) for number in range(4)]
         for who, job in views:
-            await env.opens(who, job)
+            await env.open_dialog_of(who, job)
         env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
         env.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=20), times=8)
         for who, job in views:
-            assert (await env.submits(who, job)).ok
-        await env.slack.people.types("rina", "ops", f"/cancel-restore prod-eu {env.new_job()}")
+            assert (await env.submit_dialog(who, job)).ok
+        await env.slack.people.types("rina", "ops", f"/cancel-restore prod-eu {env.new_job_id()}")
 
         assert await bot.stop(TEN_SECONDS) == 0, bot.log
 
         env.atlas.faults.clear()
         env.slack.faults.clear()
         await env.start()
-        await env.until_ended(OUTCOME_TIMEOUT)
-        for job in env.asked:
+        await env.wait_for_outcomes(OUTCOME_TIMEOUT)
+        for job in env.submitted:
             env.check_deletes(job)
-        await env.check_record()
+        await env.check_audit_log()
 
 
 async def test_shutdown_ends_in_time_while_the_database_hangs(
@@ -87,12 +88,12 @@ async def test_shutdown_ends_in_time_while_the_database_hangs(
     async with opened(on_postgres, mode=mode) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, method="DELETE"))
-        await env.asks("rina")
-        await until(lambda: bool(env.atlas.faults.active) and '"atlas:cancel_sent"' in bot.log)
+        await env.request_new_job("rina")
+        await wait_until(lambda: bool(env.atlas.faults.active) and '"atlas:cancel_sent"' in bot.log)
         postgres.pause()
         try:
             asking = asyncio.create_task(
-                env.slack.people.types("ada", "ops", f"/cancel-restore prod-eu {env.new_job()}")
+                env.slack.people.types("ada", "ops", f"/cancel-restore prod-eu {env.new_job_id()}")
             )
             code = await bot.stop(TEN_SECONDS)
             await asking
@@ -101,10 +102,10 @@ async def test_shutdown_ends_in_time_while_the_database_hangs(
         env.atlas.faults.clear()
         await env.start()
 
-        await env.until_ended(OUTCOME_TIMEOUT)
+        await env.wait_for_outcomes(OUTCOME_TIMEOUT)
 
         assert code == 0, bot.log
-        await env.check()
+        await env.check_outcomes()
 
 
 async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
@@ -112,18 +113,18 @@ async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
 ) -> None:
     async with opened(on_sqlite, mode=mode) as env:
         bot = await env.start()
-        views = [(env.person(number), env.new_job()) for number in range(8)]
+        views = [(env.person(number), env.new_job_id()) for number in range(8)]
         for who, job in views:
-            await env.opens(who, job)
+            await env.open_dialog_of(who, job)
         sending = []
         stopping = asyncio.create_task(bot.stop(TEN_SECONDS))
         for who, job in views:
-            sending.append(asyncio.create_task(env.submits(who, job)))
+            sending.append(asyncio.create_task(env.submit_dialog(who, job)))
             await asyncio.sleep(0.01)
         await asyncio.gather(*sending)
         assert await stopping == 0, bot.log
         await env.start()
 
-        await env.until_ended(OUTCOME_TIMEOUT)
+        await env.wait_for_outcomes(OUTCOME_TIMEOUT)
 
-        await env.check()
+        await env.check_outcomes()

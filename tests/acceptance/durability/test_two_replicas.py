@@ -11,7 +11,8 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.environment import OUTCOME_TIMEOUT, opened, until
+from tests.acceptance.durability.environment import opened
+from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 
 if TYPE_CHECKING:
     from tests.acceptance.durability.environment import Mode, ProcessEnvironment
@@ -44,20 +45,20 @@ async def test_other_replica_takes_over_within_the_limit(postgres: PostgresServe
         url = await asyncio.to_thread(postgres.new_database)
         async with opened(url, mode=mode) as env:
             first, second = await two(env)
-            job = env.new_job()
+            job = env.new_job_id()
             env.atlas.faults.add(Fault(kind=Kind.HANG_AFTER, method="DELETE", path=job))
-            await env.opens("rina", job)
-            assert (await env.submits("rina", job)).ok
-            await until(lambda: not env.atlas.faults.active)
+            await env.open_dialog_of("rina", job)
+            assert (await env.submit_dialog("rina", job)).ok
+            await wait_until(lambda: not env.atlas.faults.active)
             runner = first if '"atlas:cancel_sent"' in first.log else second
             other = second if runner is first else first
             runner.kill()
             killed = time.monotonic()
             env.route(other)
 
-            await env.until_ended(killed + OUTCOME_TIMEOUT - time.monotonic())
+            await env.wait_for_outcomes(killed + OUTCOME_TIMEOUT - time.monotonic())
 
-            await env.check()
+            await env.check_outcomes()
             assert '"request:taken_over"' in other.log
             assert await other.stop() == 0, other.log
 
@@ -69,9 +70,9 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
         first, second = await two(env)
         for number in range(4):
             env.route((first, second)[number % 2])
-            job = await env.asks(env.person(number))
+            job = await env.request_new_job(env.person(number))
             env.route((second, first)[number % 2])
-            card = await env.card_of(job)
+            card = await env.wait_for_card(job)
             # Two people at once; in Socket Mode Slack itself takes the connections in turn.
             acks = await asyncio.gather(
                 *(
@@ -81,9 +82,9 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
             )
             assert all(ack.ok for ack in acks)
 
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
+        await env.check_outcomes()
         assert len(env.atlas.deletes()) == 4
         assert '"event": "request:' in first.log
         assert '"event": "request:' in second.log
@@ -92,18 +93,18 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
 async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: str) -> None:
     async with opened(on_postgres, mode="http") as env:
         first, second = await two(env)
-        job = env.new_job()
-        await env.opens("rina", job)
-        sent = asyncio.create_task(env.submits("rina", job))
+        job = env.new_job_id()
+        await env.open_dialog_of("rina", job)
+        sent = asyncio.create_task(env.submit_dialog("rina", job))
         await asyncio.sleep(0)  # it is on its way to the first replica
         env.route(second)
         again = await env.slack.people.redelivers()
         assert (await sent).ok
         assert again.ok
 
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
+        await env.check_outcomes()
         assert len(env.atlas.deletes(job)) == 1
         assert (first.log + second.log).count('"event": "request:created"') == 1
 
@@ -121,20 +122,20 @@ async def test_random_kills_of_replicas_lose_and_double_nothing(
             await asyncio.sleep(dice.uniform(0.0, 0.12))
             dice.choice([bot for bot in env.bots if bot.code is None]).kill()
             await env.start()
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
-        assert len(env.asked) > ROUNDS * PEOPLE / 2
+        await env.check_outcomes()
+        assert len(env.submitted) > ROUNDS * PEOPLE / 2
 
 
 async def _tries_to_ask(env: ProcessEnvironment, user: str) -> None:
     """Ask; what Slack could not deliver or the bot did not acknowledge is not on our word."""
-    job = env.new_job()
+    job = env.new_job_id()
     try:
-        await env.opens(user, job, seconds=2)
+        await env.open_dialog_of(user, job, seconds=2)
     except (AssertionError, TimeoutError):
         return
-    await env.submits(user, job)
+    await env.submit_dialog(user, job)
 
 
 async def test_random_kills_on_sqlite_lose_and_double_nothing(on_sqlite: str) -> None:
@@ -151,7 +152,7 @@ async def test_random_kills_on_sqlite_lose_and_double_nothing(on_sqlite: str) ->
             env.bot.kill()
             await asyncio.gather(*asking)
         await env.start()
-        await env.until_ended()
+        await env.wait_for_outcomes()
 
-        await env.check()
-        assert env.asked
+        await env.check_outcomes()
+        assert env.submitted

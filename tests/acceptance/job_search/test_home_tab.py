@@ -54,12 +54,12 @@ async def test_home_tab_lists_cancellable_jobs_with_a_button(tmp_path: Path) -> 
 
 async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> None:
     async with open_environment(tmp_path, APPROVED) as env:
-        await env.asks(RUNNING)
+        await env.submit_request(RUNNING)
         await env.slack.until(lambda: env.card(RUNNING[1]))
         mine = await opened(env, "rina")
         home = await opened(env, "ada")
         await env.slack.people.clicks("ada", home, "cancel_restore_approve")
-        ending = await env.ends(RUNNING[1])
+        ending = await env.wait_for_outcome(RUNNING[1])
         redrawn = await home_with(env, "ada", "Waits for your approval\nNothing.")
 
         assert "[Approve]" not in env.slack.state.text_of(mine)
@@ -70,13 +70,13 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
 
 async def test_denial_in_the_home_tab_asks_for_a_reason(tmp_path: Path) -> None:
     async with open_environment(tmp_path, APPROVED) as env:
-        await env.asks(RUNNING)
+        await env.submit_request(RUNNING)
         await env.slack.until(lambda: env.card(RUNNING[1]))
         await env.slack.people.clicks("ada", await opened(env, "ada"), "cancel_restore_deny")
         view = await view_with(env, "The request ends", "ada")
         await env.slack.people.submits("ada", view, {"reason": "not this one"})
 
-        assert (await env.ends(RUNNING[1])).state == "denied"
+        assert (await env.wait_for_outcome(RUNNING[1])).state == "denied"
 
 
 async def test_home_tab_limits_jobs_and_caches_reads(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_full_home_tab_is_valid(tmp_path: Path) -> None:
     before = with_clusters(60, range(60))
     async with open_environment(tmp_path, environ, before=before) as env:
         for number in range(12):
-            await env.asks((long_name(number), job_in(env, number)), reason="&" * 2900)
+            await env.submit_request((long_name(number), job_in(env, number)), reason="&" * 2900)
         home = await opened(env, "ada")
 
         assert env.slack.state.text_of(home).count("[Approve]") == 10
@@ -127,8 +127,8 @@ async def test_jobs_are_hidden_from_people_who_may_not_request(tmp_path: Path) -
 async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         direct = env.slack.state.dm("rina")
-        await env.asks(RUNNING, where=direct, reason="a leaver's laptop")
-        await env.ends(RUNNING[1], direct)
+        await env.submit_request(RUNNING, where=direct, reason="a leaver's laptop")
+        await env.wait_for_outcome(RUNNING[1], direct)
         own = await run_privately(env, "history")
         others = [await run_privately(env, "history", "ada"), await opened(env, "ada")]
 

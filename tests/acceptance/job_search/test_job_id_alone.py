@@ -46,7 +46,7 @@ async def test_job_search_makes_one_call_per_cluster_with_limited_concurrency(
         env.atlas.faults.add(slow(0.02))
         before = len(env.atlas.calls)
         began = time.monotonic()
-        await env.types("rina", job_in(env, count - 1))
+        await env.send_command("rina", job_in(env, count - 1))
         await env.slack.until(lambda: env.slack.state.view_of("rina"))
         first = time.monotonic() - began
         details = await view_with(env, "Download link")
@@ -63,7 +63,7 @@ async def test_job_search_makes_one_call_per_cluster_with_limited_concurrency(
 async def test_dialog_shows_the_progress_of_the_search(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(60)) as env:
         env.atlas.faults.add(slow(0.1))
-        await env.types("rina", NOWHERE)
+        await env.send_command("rina", NOWHERE)
         await view_with(env, "Searching 60 clusters of shop-prod")
         found = await view_with(env, "was not found")
 
@@ -75,12 +75,12 @@ async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400, [0])) as env:
         said = []
         for _ in range(4):
-            await env.types("rina", NOWHERE)
+            await env.send_command("rina", NOWHERE)
             said.append(env.slack.state.text_of(await view_with(env, "was not found", seconds=25)))
             await env.slack.people.closes("rina")
         kept = left(env)
-        await env.asks((long_name(0), job_in(env, 0)))
-        ending = await env.ends(job_in(env, 0))
+        await env.submit_request((long_name(0), job_in(env, 0)))
+        ending = await env.wait_for_outcome(job_in(env, 0))
 
         assert kept >= 240
         assert "what is left is kept for cancelling" in said[-1]
@@ -91,7 +91,7 @@ async def test_unreadable_cluster_is_named(env: BotEnvironment) -> None:
     env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     )
-    await env.types("rina", NOWHERE)
+    await env.send_command("rina", NOWHERE)
     found = await view_with(env, "was not found")
 
     assert "Not seen: `prod-us` in shop-prod." in env.slack.state.text_of(found)
@@ -99,9 +99,9 @@ async def test_unreadable_cluster_is_named(env: BotEnvironment) -> None:
 
 async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path, secret="wrong") as env:
-        await env.types("rina", RUNNING[1])
+        await env.send_command("rina", RUNNING[1])
         await view_with(env, "Download link")
-        await env.types("rina", NOWHERE)
+        await env.send_command("rina", NOWHERE)
         nowhere = env.slack.state.text_of(await view_with(env, "was not found"))
 
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
@@ -112,7 +112,7 @@ async def test_project_of_a_cluster_is_found_among_several(
 ) -> None:
     async with open_two_projects(tmp_path) as env:
         before = len(env.atlas.calls)
-        await env.types("rina", " ".join(RUNNING))
+        await env.send_command("rina", " ".join(RUNNING))
         details = env.slack.state.text_of(await view_with(env, "Download link"))
         asked = {call.path for call in backup_calls(env.atlas.calls[before:])}
 
@@ -123,7 +123,7 @@ async def test_project_of_a_cluster_is_found_among_several(
 async def test_person_who_may_not_request_learns_nothing(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         before = len(env.atlas.calls)
-        await env.types("rina", RUNNING[1])
+        await env.send_command("rina", RUNNING[1])
         refused = env.slack.state.text_of(await view_with(env, "may not ask"))
 
         assert "prod-eu" not in refused

@@ -121,7 +121,7 @@ async def test_command_is_acked_while_atlas_is_slow(
     env: BotEnvironment,
 ) -> None:
     env.atlas.faults.add(slow(1.5, path=""))
-    ack = await env.types("rina", "list")
+    ack = await env.send_command("rina", "list")
     await env.slack.until(lambda: env.slack.state.ephemerals("rina"), 15)
 
     assert ack.seconds < 0.5
@@ -131,8 +131,8 @@ async def test_history_shows_requester_job_and_outcome(
     tmp_path: Path,
 ) -> None:
     async with open_environment(tmp_path) as env:
-        await env.asks(RUNNING)
-        ending = await env.ends(RUNNING[1])
+        await env.submit_request(RUNNING)
+        ending = await env.wait_for_outcome(RUNNING[1])
         said = await run_privately(env, "history")
         link = f"archives/{ending.message['channel']}/p{ending.message['ts'].replace('.', '')}"
 
@@ -146,7 +146,7 @@ async def test_long_history_fits_into_a_message(tmp_path: Path) -> None:
     before = with_clusters(20, range(20))
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}, before=before) as env:
         for number in range(20):
-            await env.asks((long_name(number), job_in(env, number)), reason="&" * 900)
+            await env.submit_request((long_name(number), job_in(env, number)), reason="&" * 900)
         said = await run_privately(env, "history 50")
 
         assert env.slack.state.text_of(said).count("Waits for approval") == 20

@@ -58,7 +58,7 @@ async def pick_job(env: BotEnvironment, job: tuple[str, str]) -> Json:
 async def begin(
     env: BotEnvironment, typed: str = "prod-eu", word: str = "can be cancelled now"
 ) -> Json:
-    await env.types("rina", typed)
+    await env.send_command("rina", typed)
     return await view_with(env, word)
 
 
@@ -71,7 +71,7 @@ async def test_picked_job_is_cancelled_with_the_typed_reason(
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     details = await pick_job(env, LIVE)
     ack = await env.slack.people.submits("rina", None, {})
-    ending = await env.ends(LIVE[1])
+    ending = await env.wait_for_outcome(LIVE[1])
 
     assert "Download link" in env.slack.state.text_of(details)
     assert ack.body == {"response_action": "clear"}
@@ -170,7 +170,7 @@ async def test_job_that_ends_after_its_details_are_shown_is_over(
     view = await pick_job(env, LIVE)
     env.atlas.world.job(LIVE[1]).expire()
     await env.slack.people.submits("rina", view, {"reason": "x"})
-    ending = await env.ends(LIVE[1])
+    ending = await env.wait_for_outcome(LIVE[1])
 
     assert ending.state == "over"
     assert env.atlas.deletes() == []

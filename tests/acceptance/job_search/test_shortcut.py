@@ -50,7 +50,7 @@ async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(
     view = await view_with(env, "Download link")
     await env.slack.people.submits("rina", view, {"reason": "x"})
 
-    assert (await env.ends(JOB)).state == "cancelled"
+    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
 
 
 async def test_shortcut_reads_blocks_and_attachments(env: BotEnvironment) -> None:

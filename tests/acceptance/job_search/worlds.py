@@ -129,7 +129,7 @@ async def run_privately(
 ) -> Json:
     """Type a command and wait for the private answer."""
     before = len(env.slack.state.ephemerals(who))
-    ack = await env.types(who, text)
+    ack = await env.send_command(who, text)
     assert ack.ok
     async with asyncio.timeout(seconds):
         await env.slack.until(lambda: len(env.slack.state.ephemerals(who)) > before, seconds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import RUNNING, BotEnvironment, connected, environment
+from tests.acceptance.environment import RUNNING, BotEnvironment, environment, wait_until_connected
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
 
@@ -45,15 +45,17 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
         }
         with BotProcess(environ) as killed:
             await killed.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, bot=killed, folder=tmp_path)
-            await connected(env, http=False)
-            await env.asks(RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1]))
+            env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[killed])
+            await wait_until_connected(env, http=False)
+            await env.submit_request(
+                RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1])
+            )
             await written(killed, "atlas:cancel_sent")
             killed.kill()
             first = killed.log
         with BotProcess(environ) as other:
             await other.ready()
-            ending = await env.ends(RUNNING[1], seconds=40)
+            ending = await env.wait_for_outcome(RUNNING[1], seconds=40)
             await other.stop()
             second = other.log
         request = ending.message["metadata"]["event_payload"]["request"]

@@ -73,7 +73,7 @@ def without_posts(events: list[str]) -> list[str]:
 
 async def ended(env: BotEnvironment, job: tuple[str, str], log: io.StringIO) -> str:
     """Wait for the outcome and for the line of its reply; return the request's id."""
-    ending = await env.ends(job[1], seconds=20)
+    ending = await env.wait_for_outcome(job[1], seconds=20)
     outcome = f"request:{ending.state}"
     for _ in range(LOOKS):  # it is written when the ledger has noted the delivery
         if any(line.get("audit_event") == outcome for line in replies(log)):
@@ -89,7 +89,7 @@ def replies(log: io.StringIO) -> list[Json]:
 async def test_cancellation_logs_one_line_per_step_with_its_id(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
-    await env.asks(RUNNING)
+    await env.submit_request(RUNNING)
     request = await ended(env, RUNNING, log)
     found = grep(log, request)
 
@@ -113,7 +113,7 @@ async def test_approvals_and_refusals_are_logged_with_the_request_id(
     tmp_path: Path, log: io.StringIO
 ) -> None:
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
-        await env.asks(RUNNING)
+        await env.submit_request(RUNNING)
         await env.slack.until(lambda: env.card(RUNNING[1]) is not None)
         card = env.card(RUNNING[1])
         assert card
@@ -135,12 +135,12 @@ async def test_approvals_and_refusals_are_logged_with_the_request_id(
 
 async def test_denial_is_logged_with_its_actor(tmp_path: Path, log: io.StringIO) -> None:
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
-        await env.asks(LIVE)
+        await env.submit_request(LIVE)
         await env.slack.until(lambda: env.card(LIVE[1]) is not None)
         card = env.card(LIVE[1])
         assert card
         await env.slack.people.clicks("ada", card, "cancel_restore_deny")
-        view = await env.dialog("ada")
+        view = await env.wait_for_dialog("ada")
         await env.slack.people.submits("ada", view, {"reason": "not this one"})
         request = await ended(env, LIVE, log)
 
@@ -152,7 +152,7 @@ async def test_refusal_of_atlas_is_logged_with_its_code(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
     job = env.new_job()
-    await env.asks(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
+    await env.submit_request(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
     request = await ended(env, job, log)
     answers = [x["detail"] for x in lines(log) if x["event"] == "atlas:cancel_answered"]
 
@@ -166,7 +166,7 @@ async def test_refusal_of_atlas_is_logged_with_its_code(
 
 async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        await env.looks_up(RUNNING)
+        await env.open_dialog(RUNNING)
     trail = [x for x in lines(log) if "request" in x]
 
     assert [x["event"] for x in trail] == [
@@ -187,8 +187,8 @@ def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:
 async def test_command_log_line_has_the_parsed_job_and_not_the_text(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
-    await env.types("rina", "nonsense xoxc-typed-by-mistake")
-    await env.types("rina", f"prod-eu {RUNNING[1]}")
+    await env.send_command("rina", "nonsense xoxc-typed-by-mistake")
+    await env.send_command("rina", f"prod-eu {RUNNING[1]}")
     typed = by_event(log, "command typed")
 
     assert typed == [

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import LIVE, BotEnvironment, connected, environment
+from tests.acceptance.environment import LIVE, BotEnvironment, environment, wait_until_connected
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess
@@ -34,15 +34,15 @@ async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[BotEnv
         }
         with BotProcess(environ) as process:
             await process.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, bot=process, folder=folder)
-            await connected(env, http=False)
+            env = BotEnvironment(slack=slack, atlas=atlas, folder=folder, bots=[process])
+            await wait_until_connected(env, http=False)
             yield env
 
 
 async def cancelled(env: BotEnvironment) -> str:
     """Cancel a job whose link is live; return the request's id."""
-    await env.asks(LIVE, reason=REASON)
-    ending = await env.ends(LIVE[1], seconds=20)
+    await env.submit_request(LIVE, reason=REASON)
+    ending = await env.wait_for_outcome(LIVE[1], seconds=20)
 
     assert ending.state == "cancelled"
     return str(ending.message["metadata"]["event_payload"]["request"])
@@ -89,7 +89,7 @@ async def test_request_is_one_trace_from_command_to_outcome(
 async def test_spans_have_neither_secrets_nor_typed_text(tmp_path: Path) -> None:
     async with Collector() as collector:
         async with traced_house(tmp_path, collector.url) as env:
-            await env.types("ada", "help")
+            await env.send_command("ada", "help")
             await cancelled(env)
             await stopped(env)
             log, app = log_of(env), env.slack.workspace.app

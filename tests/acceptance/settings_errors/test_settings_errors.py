@@ -19,7 +19,7 @@ from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.projects_file import ProjectEntry
 from bot.startup_checks import StartError
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
-from tests.acceptance.durability.environment import until
+from tests.acceptance.environment import wait_until
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, Broken
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
@@ -241,7 +241,7 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
 ) -> None:
     wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
     with BotProcess(env.environ(wrong)) as bot:
-        await until(lambda: "check SLACK_API_URL and the network" in bot.log)
+        await wait_until(lambda: "check SLACK_API_URL and the network" in bot.log)
         code = await bot.stop()
         log = bot.log
 
@@ -276,7 +276,7 @@ async def test_ids_unknown_to_slack_are_logged_at_the_start(
 ) -> None:
     """Else a missing channel would be noticed by who misses its cards."""
     with BotProcess(env.environ(changes(broken, env))) as bot:
-        await until(lambda: '"setting":' in bot.log)
+        await wait_until(lambda: '"setting":' in bot.log)
         lines = [json.loads(line) for line in bot.log.splitlines()]
     (named,) = (line for line in lines if "setting" in line)
 
@@ -303,4 +303,4 @@ async def test_key_refused_by_atlas_is_logged_at_the_start(
 ) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
     with BotProcess(env.environ(wrong)) as bot:
-        await until(lambda: "cancel-restore doctor says what to check" in bot.log)
+        await wait_until(lambda: "cancel-restore doctor says what to check" in bot.log)

@@ -1,4 +1,4 @@
-"""Fixtures: the fake servers, and nobody who watches yet."""
+"""Fixtures: the fake servers, without a bot yet."""
 
 from __future__ import annotations
 

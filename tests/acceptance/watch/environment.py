@@ -1,51 +1,50 @@
-"""A watch to look at: fake servers that live on, one ledger, and bots that come and go."""
+"""Bots that watch, on one database; tests start and stop them between the fake servers."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.app import Bot
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
-from tests.acceptance.environment import environment
+from tests.acceptance.environment import BotEnvironment, environment, wait_until
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from bot.sandbox.atlas import Call
 
 Json = dict[str, Any]
 
-#: Seconds between two reads of a cluster: less than a setting can say.
+#: Seconds between two reads of a cluster: less than the setting allows.
 INTERVAL = 0.2
 
-#: Seconds in which what happens at Atlas must show in Slack: several looks, on a busy machine.
+#: Seconds within which Slack must show a change in Atlas: several reads, on a busy machine.
 TIMEOUT = 15.0
 
 
 @dataclass(slots=True, kw_only=True)
-class WatchEnvironment:
-    """Both fake servers, and whoever watches between them."""
+class WatchEnvironment(BotEnvironment[Bot]):
+    """An environment whose bots announce in #ops.
 
-    slack: FakeSlackServer
-    atlas: FakeAtlasServer
-    folder: Path
+    Attributes:
+        environ: settings of the bots that are started from now on.
+    """
+
     environ: dict[str, str] = field(default_factory=dict)
-    bots: list[Bot] = field(default_factory=list)
 
     @property
     def channel(self) -> str:
         return self.slack.workspace.channel("ops").id
 
-    async def starts(self, **environ: str) -> Bot:
-        """Start one more bot, on the same ledger."""
+    async def start_bot(self, **environ: str) -> Bot:
+        """Start one more bot on the same database."""
         given = environment(self.slack, self.atlas, self.folder) | {
             "BOT_WATCH_CHANNEL": self.channel,
             "BOT_WATCH_INTERVAL": "1",
@@ -59,17 +58,12 @@ class WatchEnvironment:
         await self.slack.until(lambda: bool(self.slack.sockets.connections), TIMEOUT)
         return bot
 
-    async def stops(self, bot: Bot) -> None:
+    async def stop_bot(self, bot: Bot) -> None:
         self.bots.remove(bot)
         await bot.stop()
 
-    def new_job(self, cluster: str = "prod-eu", *, live: bool = False) -> str:
-        """Start a download at Atlas; its id."""
-        place = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
-        return self.atlas.world.add_job(place, live=live).id
-
-    def announced(self) -> Mapping[str, list[Json]]:
-        """Everything that the watch has announced, by job."""
+    def announcements(self) -> Mapping[str, list[Json]]:
+        """Return the announcements, by job id."""
         found: dict[str, list[Json]] = {}
         for message in self.slack.state.messages("ops"):
             metadata = message.get("metadata") or {}
@@ -77,36 +71,29 @@ class WatchEnvironment:
                 found.setdefault(metadata["event_payload"]["job"], []).append(message)
         return found
 
-    async def hears_of(self, job: str, state: str | None = None, seconds: float = TIMEOUT) -> Json:
-        """Wait until a job is announced, once, and shown in a state."""
+    async def wait_for_announcement(
+        self, job: str, state: str | None = None, seconds: float = TIMEOUT
+    ) -> Json:
+        """Wait until a job is announced exactly once, in `state` if given."""
 
         def shown() -> Json | None:
-            messages = self.announced().get(job, [])
+            messages = self.announcements().get(job, [])
             return messages[0] if messages and state in (None, state_of(messages[0])) else None
 
         message = await self.slack.until(shown, seconds)
         assert message is not None
-        assert len(self.announced()[job]) == 1
+        assert len(self.announcements()[job]) == 1
         return message
 
-    def looks(self, cluster: str = "") -> list[Call]:
-        """List the calls that asked for the jobs of a cluster, or of any; without challenges."""
+    def cluster_reads(self, cluster: str = "") -> list[Call]:
+        """Return the calls for the jobs of a cluster, or of all clusters, without challenges."""
         path = f"/clusters/{cluster}/backup/" if cluster else "/backup/restoreJobs?"
         return [call for call in self.atlas.calls if path in call.path and not call.challenge]
 
-    async def looks_again(self, times: int = 2, cluster: str = "prod-eu") -> None:
-        """Wait until a cluster was looked at so many times more, whatever came of it."""
-        before = len(self.looks(cluster))
-        await until(lambda: len(self.looks(cluster)) >= before + times)
-
-
-async def until(predicate: Callable[[], object], seconds: float = TIMEOUT) -> None:
-    """Look every few milliseconds until `predicate` holds."""
-    for _ in range(round(seconds / 0.01)):
-        if predicate():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
+    async def wait_for_reads(self, times: int = 2, cluster: str = "prod-eu") -> None:
+        """Wait for this many further reads of a cluster, successful or not."""
+        before = len(self.cluster_reads(cluster))
+        await wait_until(lambda: len(self.cluster_reads(cluster)) >= before + times, TIMEOUT)
 
 
 def state_of(message: Json) -> str:
@@ -120,7 +107,7 @@ def buttons(message: Json) -> list[str]:
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[WatchEnvironment]:
-    """Open both fake servers; every bot that was started ends before them."""
+    """Open both fake servers; stop all bots at the end."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
         slack = await stack.enter_async_context(FakeSlackServer())

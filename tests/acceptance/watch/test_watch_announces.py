@@ -11,8 +11,8 @@ from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.environment import is_card, is_loading
-from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons, until
+from tests.acceptance.environment import is_card, is_loading, wait_until
+from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons
 
 if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -36,24 +36,24 @@ def job(env: WatchEnvironment, job_id: str) -> RestoreJob:
 async def test_first_start_announces_cancellable_jobs_only(
     env: WatchEnvironment,
 ) -> None:
-    await env.starts()
-    await env.slack.until(lambda: len(env.announced()) >= len(LIVE_AT_FIRST), TIMEOUT)
-    await env.looks_again()
+    await env.start_bot()
+    await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
+    await env.wait_for_reads()
 
-    assert set(env.announced()) == LIVE_AT_FIRST
-    assert {len(messages) for messages in env.announced().values()} == {1}
+    assert set(env.announcements()) == LIVE_AT_FIRST
+    assert {len(messages) for messages in env.announcements().values()} == {1}
 
 
 async def test_watch_without_a_channel_makes_no_calls(env: WatchEnvironment) -> None:
-    await env.starts(BOT_WATCH_CHANNEL="")
-    await until(lambda: env.atlas.calls)
+    await env.start_bot(BOT_WATCH_CHANNEL="")
+    await wait_until(lambda: env.atlas.calls)
 
-    assert env.looks() == []
+    assert env.cluster_reads() == []
 
 
 async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) -> None:
-    await env.starts()
-    message = await env.hears_of(env.new_job("prod-us", live=True), "link_live")
+    await env.start_bot()
+    message = await env.wait_for_announcement(env.new_job_id("prod-us", live=True), "link_live")
     said = env.slack.state.text_of(message)
 
     for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live until"):
@@ -62,12 +62,12 @@ async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) 
 
 
 async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None:
-    await env.starts()
-    job_id = env.new_job()
-    await env.hears_of(job_id, "in_progress")
+    await env.start_bot()
+    job_id = env.new_job_id()
+    await env.wait_for_announcement(job_id, "in_progress")
     job(env, job_id).release(wall_clock())
 
-    message = await env.hears_of(job_id, "link_live")
+    message = await env.wait_for_announcement(job_id, "link_live")
 
     assert buttons(message) == ["Cancel this job"]
 
@@ -76,9 +76,9 @@ async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None
 async def test_ended_job_updates_the_message_and_removes_the_button(
     env: WatchEnvironment, end: str
 ) -> None:
-    await env.starts()
-    job_id = env.new_job(live=True)
-    await env.hears_of(job_id, "link_live")
+    await env.start_bot()
+    job_id = env.new_job_id(live=True)
+    await env.wait_for_announcement(job_id, "link_live")
     match end:
         case "cancelled":
             job(env, job_id).cancel()
@@ -91,18 +91,18 @@ async def test_ended_job_updates_the_message_and_removes_the_button(
         case "gone":
             del env.atlas.world.projects[PROJECT_ID].clusters["prod-eu"].jobs[job_id]
 
-    message = await env.hears_of(job_id, end)
+    message = await env.wait_for_announcement(job_id, end)
 
     assert buttons(message) == []
 
 
 async def test_jobs_of_a_deleted_cluster_are_gone(env: WatchEnvironment) -> None:
-    await env.starts()
-    job_id = env.new_job("staging-eu")
-    await env.hears_of(job_id)
+    await env.start_bot()
+    job_id = env.new_job_id("staging-eu")
+    await env.wait_for_announcement(job_id)
     del env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
 
-    message = await env.hears_of(job_id, "gone")
+    message = await env.wait_for_announcement(job_id, "gone")
 
     assert buttons(message) == []
 
@@ -110,9 +110,9 @@ async def test_jobs_of_a_deleted_cluster_are_gone(env: WatchEnvironment) -> None
 async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_request(
     env: WatchEnvironment,
 ) -> None:
-    await env.starts()
-    job_id = env.new_job()
-    announced = await env.hears_of(job_id)
+    await env.start_bot()
+    job_id = env.new_job_id()
+    announced = await env.wait_for_announcement(job_id)
     await env.slack.people.clicks("rina", announced, "cancel_restore_open")
 
     def ready() -> bool:
@@ -121,7 +121,7 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
 
     await env.slack.until(ready, TIMEOUT)
     await env.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
-    message = await env.hears_of(job_id, "cancelled")
+    message = await env.wait_for_announcement(job_id, "cancelled")
 
     assert job(env, job_id).cancelled
     assert buttons(message) == []
@@ -130,29 +130,29 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
 
 
 async def test_job_on_a_later_page_is_watched(env: WatchEnvironment) -> None:
-    await env.starts()
-    job_id = env.new_job("staging-eu")
-    await env.hears_of(job_id)
+    await env.start_bot()
+    job_id = env.new_job_id("staging-eu")
+    await env.wait_for_announcement(job_id)
     cluster = env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
     for _ in range(520):
         env.atlas.world.add_job(cluster, DeliveryType.AUTOMATED)
-    await env.looks_again(cluster="staging-eu", times=3)
+    await env.wait_for_reads(cluster="staging-eu", times=3)
     job(env, job_id).expire()
 
-    await env.hears_of(job_id, "expired")
+    await env.wait_for_announcement(job_id, "expired")
 
 
 async def test_post_with_a_lost_answer_is_one_message(
     env: WatchEnvironment,
 ) -> None:
-    await env.starts()
-    await env.slack.until(lambda: len(env.announced()) == len(LIVE_AT_FIRST), TIMEOUT)
+    await env.start_bot()
+    await env.slack.until(lambda: len(env.announcements()) == len(LIVE_AT_FIRST), TIMEOUT)
     env.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
-    job_id = env.new_job()
-    await env.slack.until(lambda: job_id in env.announced(), TIMEOUT)
+    job_id = env.new_job_id()
+    await env.slack.until(lambda: job_id in env.announcements(), TIMEOUT)
     job(env, job_id).cancel()
 
-    message = await env.hears_of(job_id, "cancelled")
+    message = await env.wait_for_announcement(job_id, "cancelled")
 
     assert buttons(message) == []
 
@@ -167,10 +167,10 @@ async def test_announcements_are_posted_after_temporary_slack_errors(
         SlackFault(kind="error", code="something_new"),
     ):
         env.slack.faults.add("chat.postMessage", fault)
-    await env.starts()
-    await env.slack.until(lambda: set(env.announced()) == LIVE_AT_FIRST, TIMEOUT)
+    await env.start_bot()
+    await env.slack.until(lambda: set(env.announcements()) == LIVE_AT_FIRST, TIMEOUT)
 
-    assert {len(messages) for messages in env.announced().values()} == {1}
+    assert {len(messages) for messages in env.announcements().values()} == {1}
 
 
 async def test_project_with_an_invalid_key_does_not_stop_the_watch_of_others(
@@ -181,7 +181,7 @@ async def test_project_with_an_invalid_key_does_not_stop_the_watch_of_others(
     place = world.add_cluster(other, "test-eu")
     world.add_key("OTHERKEY", "right", {other.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
     (env.folder / "projects.toml").write_text(PROJECTS % (PROJECT_ID, other.id))
-    await env.starts(
+    await env.start_bot(
         BOT_PROJECTS_FILE="projects.toml",
         MONGODB_ATLAS_PROJECT_ID="",
         BROKEN_PUBLIC="OTHERKEY",
@@ -191,9 +191,9 @@ async def test_project_with_an_invalid_key_does_not_stop_the_watch_of_others(
     )
     hidden = world.add_job(place).id
 
-    await env.hears_of(env.new_job())
+    await env.wait_for_announcement(env.new_job_id())
 
-    assert hidden not in env.announced()
+    assert hidden not in env.announcements()
 
 
 PROJECTS = """
@@ -214,11 +214,11 @@ private_key_env = "BROKEN_PRIVATE"
 async def test_unreadable_cluster_does_not_stop_the_watch_of_others(env: WatchEnvironment) -> None:
     broken = Fault(kind=Kind.STATUS, status=500, path="/clusters/prod-us/backup/", times=None)
     env.atlas.faults.add(broken)
-    await env.starts()
-    hidden = env.new_job("prod-us")
-    await env.hears_of(env.new_job("prod-eu"))
-    await env.hears_of(env.new_job("staging-eu"))
-    assert hidden not in env.announced()
+    await env.start_bot()
+    hidden = env.new_job_id("prod-us")
+    await env.wait_for_announcement(env.new_job_id("prod-eu"))
+    await env.wait_for_announcement(env.new_job_id("staging-eu"))
+    assert hidden not in env.announcements()
     env.atlas.faults.clear()
 
-    await env.hears_of(hidden, seconds=30)
+    await env.wait_for_announcement(hidden, seconds=30)

@@ -169,17 +169,17 @@ async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
 async def _furnish(target: Target) -> None:
     """Ask for one job, and leave each kind of dialog open on somebody's screen."""
     env = target.env
-    await env.asks(RUNNING)
+    await env.submit_request(RUNNING)
     await env.slack.until(lambda: env.card(RUNNING[1]))
     card = env.card(RUNNING[1])
     assert card is not None
-    await env.looks_up(LIVE)
+    await env.open_dialog(LIVE)
     target.views["details"] = _top(env, "rina")
-    await env.types("ada", "")
-    await env.dialog("ada")
+    await env.send_command("ada", "")
+    await env.wait_for_dialog("ada")
     target.views["picker"] = _top(env, "ada")
     await env.slack.people.clicks("abe", card, ids.DENY)
-    await env.dialog("abe")
+    await env.wait_for_dialog("abe")
     target.views["denial"] = _top(env, "abe")
     await env.slack.people.opens_home("rina")
     await env.slack.until(lambda: env.slack.state.home_of("rina"))
@@ -283,7 +283,6 @@ MAKERS: dict[str, Maker] = {
     "deny": ("interactive", _card_click(ids.DENY, "gus")),
     "withdraw": ("interactive", _card_click(ids.WITHDRAW, "gus")),
     "retry": ("interactive", _card_click(ids.RETRY, "rina")),
-    "review": ("interactive", _card_click(ids.REVIEW, "rina")),
     "open": ("interactive", _open_click),
     "unknown button": ("interactive", _card_click("no_such_action", "rina")),
     "more": ("interactive", _view_click("home", ids.MORE, "20 prod-eu")),
