@@ -92,33 +92,25 @@ def text_input(
     block_id: str, label: str, *, hint: str, optional: bool, multiline: bool = False
 ) -> Block:
     """Build a text input; its action id is its block id, so an updated view keeps its text."""
-    element = {
-        "type": "plain_text_input",
-        "action_id": block_id,
-        "multiline": multiline,
-        "max_length": TEXT,
-    }
+    element = {"type": "plain_text_input", "multiline": multiline, "max_length": TEXT}
+    return _input(block_id, label, hint, element, optional=optional)
+
+
+def checkbox(block_id: str, label: str, text: str, *, hint: str) -> Block:
+    """Build one optional checkbox; its action id and the value of its option are its block id."""
+    option = {"text": plain(text), "value": block_id}
+    element = {"type": "checkboxes", "options": [option]}
+    return _input(block_id, label, hint, element, optional=True)
+
+
+def _input(block_id: str, label: str, hint: str, element: Block, *, optional: bool) -> Block:
     return {
         "type": "input",
         "block_id": block_id,
         "label": plain(label),
         "hint": plain(hint),
         "optional": optional,
-        "element": element,
-    }
-
-
-def checkbox(block_id: str, label: str, text: str, *, hint: str) -> Block:
-    """Build one optional checkbox; its action id and the value of its option are its block id."""
-    option = {"text": plain(text), "value": block_id}
-    element = {"type": "checkboxes", "action_id": block_id, "options": [option]}
-    return {
-        "type": "input",
-        "block_id": block_id,
-        "label": plain(label),
-        "hint": plain(hint),
-        "optional": True,
-        "element": element,
+        "element": element | {"action_id": block_id},
     }
 
 
