@@ -21,7 +21,8 @@ from bot.storage.migrate import create_tables
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
-from tests.support.domain import PROJECT_ID, Clock, a_job, resolve_members
+from tests.support.clock import FakeClock
+from tests.support.domain import PROJECT_ID, a_job, resolve_members
 from tests.support.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ServiceOnSqlite:
             Project(id=each, name=name, policy=policy, atlas=self.atlas[each])
             for each, name in zip(ids, names, strict=True)
         )
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(_new_database(directory))

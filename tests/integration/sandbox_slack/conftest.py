@@ -6,19 +6,19 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
-from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.receiver import Receiver
+from tests.support.clock import FakeClock
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-async def slack(clock: ManualClock) -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer(clock=clock) as stand_in:
-        yield stand_in
+async def slack(clock: FakeClock) -> AsyncIterator[FakeSlackServer]:
+    async with FakeSlackServer(clock=clock.monotonic) as server:
+        yield server
 
 
 @pytest.fixture

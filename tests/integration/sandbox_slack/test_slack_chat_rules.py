@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer, Settings
-from tests.integration.sandbox_slack.manual_clock import ManualClock
+from tests.support.clock import FakeClock
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
 
@@ -222,14 +222,14 @@ async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
         assert len(slack.state.messages("#ops")) == 2
 
 
-async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: ManualClock) -> None:
-    async with FakeSlackServer(clock=clock, settings=Settings(rate_limit=True)) as slack:
+async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: FakeClock) -> None:
+    async with FakeSlackServer(clock=clock.monotonic, settings=Settings(rate_limit=True)) as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
         await client.chat_postMessage(channel=OPS, text="one")
 
         with pytest.raises(SlackApiError) as refused:
             await client.chat_postMessage(channel=OPS, text="two")
-        clock.now += 1.0
+        clock.advance(1.0)
         await client.chat_postMessage(channel=OPS, text="three")
 
         assert refused.value.response.status_code == 429

@@ -5,7 +5,6 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import CannotDo, FakeSlackServer
-from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.parts import (
     JOB,
     OTHER_JOB,
@@ -19,6 +18,7 @@ from tests.integration.sandbox_slack.parts import (
     section,
 )
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
+from tests.support.clock import FakeClock
 
 
 async def trigger(slack: FakeSlackServer, app: Receiver) -> str:
@@ -52,11 +52,11 @@ async def test_a_trigger_opens_one_dialog(
 
 
 async def test_a_trigger_is_too_old_after_three_seconds(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, clock: ManualClock
+    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, clock: FakeClock
 ) -> None:
     trigger_id = await trigger(slack, app)
 
-    clock.now += 3.1
+    clock.advance(3.1)
 
     late = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
     assert late == "expired_trigger_id"

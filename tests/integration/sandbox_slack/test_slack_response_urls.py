@@ -7,9 +7,9 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
-from tests.integration.sandbox_slack.manual_clock import ManualClock
 from tests.integration.sandbox_slack.parts import Json, actions, button
 from tests.integration.sandbox_slack.receiver import Receiver
+from tests.support.clock import FakeClock
 
 OPS = "C0OPS00001"
 
@@ -50,11 +50,11 @@ async def test_five_answers_go_to_the_person_alone(
 
 
 async def test_answers_stop_after_half_an_hour(
-    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, clock: ManualClock
+    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, clock: FakeClock
 ) -> None:
     url = await command_url(slack, app)
 
-    clock.now += 1801
+    clock.advance(1801)
 
     assert await answers(session, url, text="late") == (404, "expired_url")
 

@@ -13,6 +13,7 @@ import httpx
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, AtlasClient, CallRecord, DigestKey, JobRef
+from tests.support.clock import FakeClock
 
 PROJECT = "5b6212af90dc76637950a2c6"
 CLUSTER = "MyCluster"
@@ -139,21 +140,6 @@ class StrictAtlas:
 
 def _pairs(request: httpx.Request) -> list[re.Match[str]]:
     return list(_PAIR.finditer(request.headers.get("Authorization", "")))
-
-
-@dataclass
-class FakeClock:
-    """Time that moves only when somebody sleeps."""
-
-    now: float = 1000.0
-    slept: list[float] = field(default_factory=list)
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 class Options(TypedDict, total=False):

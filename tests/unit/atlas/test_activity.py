@@ -10,7 +10,7 @@ import pytest
 from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected, UnreadableAnswer
 from bot.atlas.client import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import JOB, PROJECT, REF, client, download_job, refusal
-from tests.unit.atlas.test_client import Script
+from tests.unit.atlas.test_client import ScriptedTransport
 
 SINCE = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
 TYPES = (RESTORE_REQUESTED, "CPS_RESTORE_AUTH_AUDIT")
@@ -31,40 +31,40 @@ def page(*events: object) -> httpx.Response:
 
 
 async def test_events_are_filtered_by_repeated_types_and_a_time() -> None:
-    script = Script(page(an_event(username="ada@x.example")))
+    script = ScriptedTransport(page(an_event(username="ada@x.example")))
     async with client(script) as atlas:
         (event,) = await atlas.events(PROJECT, TYPES, SINCE)
-    sent = script.asked[-1].url
+    sent = script.requests[-1].url
     assert sent.path == f"/api/atlas/v2/groups/{PROJECT}/events"
     assert sent.params.get_list("eventType") == list(TYPES)
     assert sent.params["minDate"] == "2026-11-26T10:00:00Z"
     assert sent.params["includeCount"] == "false"
-    assert script.asked[-1].headers["accept"] == "application/vnd.atlas.2023-01-01+json"
+    assert script.requests[-1].headers["accept"] == "application/vnd.atlas.2023-01-01+json"
     assert (event.username, event.created) == ("ada@x.example", SINCE + timedelta(seconds=5))
 
 
 async def test_v1_reads_events_under_its_own_root() -> None:
-    script = Script(page())
+    script = ScriptedTransport(page())
     async with client(script, version=ApiVersion.V1) as atlas:
         assert await atlas.events(PROJECT, TYPES, SINCE) == []
-    assert script.asked[-1].url.path == f"/api/atlas/v1.0/groups/{PROJECT}/events"
-    assert script.asked[-1].headers["accept"] == "application/json"
+    assert script.requests[-1].url.path == f"/api/atlas/v1.0/groups/{PROJECT}/events"
+    assert script.requests[-1].headers["accept"] == "application/json"
 
 
 async def test_full_page_without_a_link_is_followed_by_the_next() -> None:
     full = page(*map(an_event, range(500)))
-    script = Script(full, page(an_event(499), an_event(500)))
+    script = ScriptedTransport(full, page(an_event(499), an_event(500)))
     async with client(script) as atlas:
         events = await atlas.events(PROJECT, TYPES, SINCE)
     assert len(events) == 501
-    assert script.asked[-1].url.params["pageNum"] == "2"
+    assert script.requests[-1].url.params["pageNum"] == "2"
 
 
 async def test_feed_without_an_end_is_read_up_to_a_limit() -> None:
-    script = Script(page(*map(an_event, range(500))))
+    script = ScriptedTransport(page(*map(an_event, range(500))))
     async with client(script) as atlas:
         await atlas.events(PROJECT, TYPES, SINCE)
-    assert script.asked[-1].url.params["pageNum"] == str(MAX_EVENT_PAGES)
+    assert script.requests[-1].url.params["pageNum"] == str(MAX_EVENT_PAGES)
 
 
 async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
@@ -74,7 +74,7 @@ async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
         an_event(1, created="yesterday"),
         an_event(2, eventTypeName="OTHER"),
     )
-    script = Script(page(*odd, an_event(3, username=["a"], delegatePrincipal="x")))
+    script = ScriptedTransport(page(*odd, an_event(3, username=["a"], delegatePrincipal="x")))
     async with client(script) as atlas:
         (event,) = await atlas.events(PROJECT, TYPES, SINCE)
     assert (event.username, event.delegate_principal) == ("", None)
@@ -82,30 +82,30 @@ async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404])
 async def test_refused_feed_is_a_rejection(status: int) -> None:
-    async with client(Script(refusal(status, None))) as atlas:
+    async with client(ScriptedTransport(refusal(status, None))) as atlas:
         with pytest.raises(AtlasRejected):
             await atlas.events(PROJECT, TYPES, SINCE)
 
 
 async def test_link_of_the_feed_is_asked_for_a_span_of_time() -> None:
     url = "https://cloud.mongodb.com/redirect/0123456789abcdef01234567"
-    script = Script(httpx.Response(200, json={"link": url}))
+    script = ScriptedTransport(httpx.Response(200, json={"link": url}))
     async with client(script) as atlas:
         assert await atlas.activity_feed_link(PROJECT, TYPES, SINCE, SINCE) == url
-    assert script.asked[-1].headers["accept"] == "application/vnd.atlas.2025-03-12+json"
-    assert script.asked[-1].url.params["maxDate"] == "2026-11-26T10:00:00Z"
+    assert script.requests[-1].headers["accept"] == "application/vnd.atlas.2025-03-12+json"
+    assert script.requests[-1].url.params["maxDate"] == "2026-11-26T10:00:00Z"
 
 
 @pytest.mark.parametrize("link", [None, "javascript:alert(1)", "https://a b", ""])
 async def test_link_that_is_no_address_is_unreadable(link: object) -> None:
-    async with client(Script(httpx.Response(200, json={"link": link}))) as atlas:
+    async with client(ScriptedTransport(httpx.Response(200, json={"link": link}))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.activity_feed_link(PROJECT, TYPES, SINCE, SINCE)
 
 
 async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:
     answer = httpx.Response(200, json=download_job(expiresAt="2026-11-26T11:03:00Z"))
-    async with client(Script(answer)) as atlas:
+    async with client(ScriptedTransport(answer)) as atlas:
         job = await atlas.restore_job(REF)
     assert job.started_at == REF.started_at == datetime.fromtimestamp(int(JOB[:8], 16), UTC)
     assert job.live_since == SINCE + timedelta(minutes=3)

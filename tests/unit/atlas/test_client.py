@@ -37,6 +37,7 @@ from bot.atlas import (
 )
 from bot.atlas.client import MAX_PAGES
 from bot.atlas.transport import MAX_RESPONSE_BYTES
+from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import (
     CLUSTER,
     JOB,
@@ -44,7 +45,6 @@ from tests.unit.atlas.strict_server import (
     KEY,
     PROJECT,
     REF,
-    FakeClock,
     StrictAtlas,
     client,
     download_job,
@@ -57,15 +57,15 @@ if TYPE_CHECKING:
 LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
 
 
-class Script:
-    """Answers in turn, the last one for ever, and keeps what was asked."""
+class ScriptedTransport:
+    """Returns the responses in turn, repeats the last one, and records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self._answers = list(answers)
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -73,7 +73,7 @@ class Script:
 
     @property
     def methods(self) -> list[str]:
-        return [request.method for request in self.asked]
+        return [request.method for request in self.requests]
 
 
 def job(**changes: object) -> httpx.Response:
@@ -98,53 +98,55 @@ def page(*items: object, rels: tuple[str, ...] = ("self",), **more: object) -> h
 async def test_job_is_read_and_cancelled_in_each_api_version(
     version: ApiVersion, base: str, accept: str
 ) -> None:
-    script = Script(job(), httpx.Response(204))
+    script = ScriptedTransport(job(), httpx.Response(204))
     async with client(script, version=version) as atlas:
         await atlas.restore_job(REF)
         accepted = await atlas.cancel_restore_job(REF)
 
     assert accepted == CancelAccepted(204)
-    assert [(r.method, r.url.raw_path, r.headers["Accept"]) for r in script.asked] == [
+    assert [(r.method, r.url.raw_path, r.headers["Accept"]) for r in script.requests] == [
         ("GET", f"{base}{JOB_PATH}".encode(), accept),
         ("DELETE", f"{base}{JOB_PATH}".encode(), accept),
     ]
 
 
 async def test_lists_are_requested_with_their_paths_and_versions() -> None:
-    script = Script(page())
+    script = ScriptedTransport(page())
     async with client(script) as atlas:
         await atlas.restore_jobs(PROJECT, CLUSTER)
         await atlas.clusters(PROJECT)
         await atlas.projects()
 
-    asked = [(r.url.path.removeprefix("/api/atlas/v2"), r.headers["Accept"]) for r in script.asked]
-    assert asked == [
+    sent = [
+        (r.url.path.removeprefix("/api/atlas/v2"), r.headers["Accept"]) for r in script.requests
+    ]
+    assert sent == [
         (JOB_PATH.removesuffix(f"/{JOB}"), "application/vnd.atlas.2023-01-01+json"),
         (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
         ("/groups", "application/vnd.atlas.2023-01-01+json"),
     ]
-    assert {str(r.url.query, "ascii") for r in script.asked} == {"pageNum=1&itemsPerPage=500"}
+    assert {str(r.url.query, "ascii") for r in script.requests} == {"pageNum=1&itemsPerPage=500"}
 
 
 async def test_pretty_and_envelope_are_sent_only_when_set() -> None:
-    script = Script(job())
+    script = ScriptedTransport(job())
     async with client(script) as plain, client(script, envelope=True, pretty=True) as other:
         await plain.restore_job(REF)
         await other.restore_job(REF)
 
-    assert [r.url.query for r in script.asked] == [b"", b"envelope=true&pretty=true"]
+    assert [r.url.query for r in script.requests] == [b"", b"envelope=true&pretty=true"]
 
 
 @pytest.mark.parametrize("project", ["", "../" * 8, "x" * 24])
 async def test_invalid_name_is_rejected_before_anything_is_sent(project: str) -> None:
-    script = Script(page())
+    script = ScriptedTransport(page())
     async with client(script) as atlas:
         with pytest.raises(InvalidName):
             await atlas.clusters(project)
         with pytest.raises(InvalidName):
             await atlas.restore_jobs(PROJECT, f"a/{project}")
 
-    assert script.asked == []
+    assert script.requests == []
 
 
 @pytest.mark.parametrize(
@@ -167,13 +169,13 @@ def test_invalid_base_url_is_rejected(address: str) -> None:
 
 
 async def test_base_url_may_have_a_path() -> None:
-    script = Script(job())
+    script = ScriptedTransport(job())
     async with AtlasClient(
         KEY, base_url="https://gw.example/atlas/", transport=httpx.MockTransport(script)
     ) as atlas:
         await atlas.restore_job(REF)
 
-    assert script.asked[0].url.path == f"/atlas/api/atlas/v2{JOB_PATH}"
+    assert script.requests[0].url.path == f"/atlas/api/atlas/v2{JOB_PATH}"
 
 
 # Envelopes
@@ -181,7 +183,7 @@ async def test_base_url_may_have_a_path() -> None:
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
 async def test_enveloped_job_is_read_under_either_key(key: str) -> None:
-    script = Script(httpx.Response(200, json={"status": 200, key: download_job()}))
+    script = ScriptedTransport(httpx.Response(200, json={"status": 200, key: download_job()}))
     async with client(script, envelope=True) as atlas:
         read = await atlas.restore_job(REF)
 
@@ -192,7 +194,7 @@ async def test_enveloped_job_is_read_under_either_key(key: str) -> None:
 @pytest.mark.parametrize("http", [200, 404, 500])
 async def test_status_of_the_envelope_overrides_http(key: str, http: int) -> None:
     error = refusal(404, "RESTORE_JOB_NOT_FOUND").json()
-    script = Script(httpx.Response(http, json={"status": 404, key: error}))
+    script = ScriptedTransport(httpx.Response(http, json={"status": 404, key: error}))
     async with client(script, envelope=True) as atlas:
         with pytest.raises(JobNotFound) as caught:
             await atlas.restore_job(REF)
@@ -201,7 +203,7 @@ async def test_status_of_the_envelope_overrides_http(key: str, http: int) -> Non
 
 
 async def test_enveloped_page_is_read() -> None:
-    script = Script(page(download_job(), status=200, totalCount=1))
+    script = ScriptedTransport(page(download_job(), status=200, totalCount=1))
     async with client(script, envelope=True) as atlas:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
 
@@ -218,14 +220,14 @@ async def test_enveloped_page_is_read() -> None:
     ],
 )
 async def test_cancel_accepts_a_204_with_and_without_envelope(answer: httpx.Response) -> None:
-    async with client(Script(answer), envelope=True) as atlas:
+    async with client(ScriptedTransport(answer), envelope=True) as atlas:
         assert await atlas.cancel_restore_job(REF) == CancelAccepted(204)
 
 
 async def test_call_record_has_the_enveloped_status() -> None:
     seen: list[CallRecord] = []
     enveloped = httpx.Response(200, json={"status": 403, "content": {"error": 403}})
-    async with client(Script(enveloped), envelope=True, observe=seen.append) as atlas:
+    async with client(ScriptedTransport(enveloped), envelope=True, observe=seen.append) as atlas:
         with pytest.raises(AtlasRejected):
             await atlas.restore_job(REF)
 
@@ -234,7 +236,7 @@ async def test_call_record_has_the_enveloped_status() -> None:
 
 async def test_enveloped_refusal_of_a_cancel_is_an_error() -> None:
     error = refusal(400, "CANNOT_CANCEL_AUTOMATED_RESTORE").json()
-    script = Script(httpx.Response(200, json={"status": 400, "content": error}))
+    script = ScriptedTransport(httpx.Response(200, json={"status": 400, "content": error}))
     async with client(script, envelope=True) as atlas:
         with pytest.raises(NotCancellable):
             await atlas.cancel_restore_job(REF)
@@ -245,7 +247,7 @@ async def test_enveloped_refusal_of_a_cancel_is_an_error() -> None:
 
 async def test_all_pages_of_a_list_are_read() -> None:
     ids = [f"{number:024x}" for number in range(5)]
-    script = Script(
+    script = ScriptedTransport(
         page(*(download_job(id=i) for i in ids[:2]), rels=("next", "self")),
         page(*(download_job(id=i) for i in ids[1:4]), rels=("self", "https://cloud.example/next")),
         page(*(download_job(id=i) for i in ids[4:]), rels=("previous", "self")),
@@ -254,20 +256,20 @@ async def test_all_pages_of_a_list_are_read() -> None:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
 
     assert [each.id for each in jobs] == ids
-    assert [r.url.params["pageNum"] for r in script.asked] == ["1", "2", "3"]
+    assert [r.url.params["pageNum"] for r in script.requests] == ["1", "2", "3"]
 
 
 async def test_endless_list_fails_after_the_page_limit() -> None:
-    script = Script(page(rels=("next",)))
+    script = ScriptedTransport(page(rels=("next",)))
     async with client(script) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.projects()
 
-    assert len(script.asked) == MAX_PAGES
+    assert len(script.requests) == MAX_PAGES
 
 
 async def test_clusters_and_projects_are_parsed() -> None:
-    script = Script(
+    script = ScriptedTransport(
         page({"name": "prod-eu", "clusterType": "REPLICASET", "paused": False}),
         page({"name": "shop", "id": PROJECT, "orgId": "5" * 24}),
         httpx.Response(200, json={"name": "shop", "id": PROJECT}),
@@ -305,16 +307,16 @@ async def test_read_is_retried_after_a_temporary_failure(
     trouble: httpx.Response | Exception,
 ) -> None:
     clock = FakeClock()
-    script = Script(trouble, trouble, job())
+    script = ScriptedTransport(trouble, trouble, job())
     async with client(script, clock=clock) as atlas:
         read = await atlas.restore_job(REF)
 
     assert read.id == JOB
-    assert clock.slept == [0.3, 0.6]
+    assert clock.sleeps == [0.3, 0.6]
 
 
 async def test_max_attempts_of_one_disables_retries() -> None:
-    script = Script(httpx.Response(503), page())
+    script = ScriptedTransport(httpx.Response(503), page())
     async with client(script) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_jobs(PROJECT, CLUSTER, max_attempts=1)
@@ -323,57 +325,59 @@ async def test_max_attempts_of_one_disables_retries() -> None:
 
 
 async def test_refusal_is_not_retried() -> None:
-    script = Script(refusal(404, "RESTORE_JOB_NOT_FOUND"))
+    script = ScriptedTransport(refusal(404, "RESTORE_JOB_NOT_FOUND"))
     async with client(script) as atlas:
         with pytest.raises(JobNotFound):
             await atlas.restore_job(REF)
 
-    assert len(script.asked) == 1
+    assert len(script.requests) == 1
 
 
 async def test_retry_after_sets_the_pause() -> None:
     clock = FakeClock()
-    script = Script(httpx.Response(429, headers={"Retry-After": "4"}), job())
+    script = ScriptedTransport(httpx.Response(429, headers={"Retry-After": "4"}), job())
     async with client(script, clock=clock) as atlas:
         await atlas.restore_job(REF)
 
-    assert clock.slept == [4.0]
+    assert clock.sleeps == [4.0]
 
 
 async def test_retry_after_beyond_the_timeout_fails_at_once() -> None:
     clock = FakeClock()
-    script = Script(httpx.Response(429, headers={"Retry-After": "55"}))
+    script = ScriptedTransport(httpx.Response(429, headers={"Retry-After": "55"}))
     async with client(script, clock=clock) as atlas:
         with pytest.raises(RateLimited) as caught:
             await atlas.restore_job(REF)
 
-    assert (caught.value.retry_after, clock.slept, len(script.asked)) == (55.0, [], 1)
+    assert (caught.value.retry_after, clock.sleeps, len(script.requests)) == (55.0, [], 1)
 
 
 @pytest.mark.parametrize("timeout", [0.0, 1.0, 20.0])
 async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
     clock = FakeClock()
-    async with client(Script(httpx.Response(503)), clock=clock, timeout=timeout) as atlas:
+    async with client(
+        ScriptedTransport(httpx.Response(503)), clock=clock, timeout=timeout
+    ) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF)
 
-    assert sum(clock.slept) <= timeout
-    assert sum(clock.slept) >= timeout / 3
+    assert sum(clock.sleeps) <= timeout
+    assert sum(clock.sleeps) >= timeout / 3
 
 
 async def test_timeout_of_one_call_replaces_the_default() -> None:
     clock = FakeClock()
-    async with client(Script(httpx.Response(503)), clock=clock) as atlas:
+    async with client(ScriptedTransport(httpx.Response(503)), clock=clock) as atlas:
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF, timeout=0.5)
 
-    assert clock.slept == [0.3]
+    assert clock.sleeps == [0.3]
 
 
 async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> None:
     async def no_sleep(_: float) -> None: ...
 
-    script = Script(httpx.Response(503))
+    script = ScriptedTransport(httpx.Response(503))
     atlas = AtlasClient(
         KEY, transport=httpx.MockTransport(script), sleep=no_sleep, monotonic=lambda: 0.0
     )
@@ -381,7 +385,7 @@ async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> Non
         with pytest.raises(Unavailable):
             await atlas.restore_job(REF)
 
-    assert len(script.asked) == 10
+    assert len(script.requests) == 10
 
 
 async def test_hanging_answer_ends_at_the_timeout() -> None:
@@ -409,7 +413,7 @@ async def test_hanging_answer_ends_at_the_timeout() -> None:
     ],
 )
 async def test_any_2xx_with_any_body_is_an_accepted_cancel(answer: httpx.Response) -> None:
-    async with client(Script(answer)) as atlas:
+    async with client(ScriptedTransport(answer)) as atlas:
         assert await atlas.cancel_restore_job(REF) == CancelAccepted(answer.status_code)
 
 
@@ -436,7 +440,7 @@ async def test_any_2xx_with_any_body_is_an_accepted_cancel(answer: httpx.Respons
 async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_taken_effect(
     answer: httpx.Response | Exception, leaf: type[AtlasUnavailable], applied: bool
 ) -> None:
-    script = Script(answer)
+    script = ScriptedTransport(answer)
     async with client(script) as atlas:
         with pytest.raises(AtlasUnavailable) as caught:
             await atlas.cancel_restore_job(REF)
@@ -478,13 +482,13 @@ async def test_cancelled_task_ends_as_cancelled() -> None:
 
 
 async def test_response_with_another_job_is_unreadable() -> None:
-    async with client(Script(job(id="0" * 24))) as atlas:
+    async with client(ScriptedTransport(job(id="0" * 24))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
 async def test_job_id_in_upper_case_matches() -> None:
-    async with client(Script(job(id=JOB.upper()))) as atlas:
+    async with client(ScriptedTransport(job(id=JOB.upper()))) as atlas:
         assert (await atlas.restore_job(REF)).id == JOB
 
 
@@ -503,7 +507,7 @@ async def test_job_id_in_upper_case_matches() -> None:
     ],
 )
 async def test_json_of_another_form_is_unreadable(payload: object) -> None:
-    async with client(Script(httpx.Response(200, json=payload))) as atlas:
+    async with client(ScriptedTransport(httpx.Response(200, json=payload))) as atlas:
         with pytest.raises(UnreadableAnswer) as caught:
             await atlas.restore_job(REF)
 
@@ -512,7 +516,7 @@ async def test_json_of_another_form_is_unreadable(payload: object) -> None:
 
 async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
     odd, unnamed = download_job(id="A" * 24, expiresAt="never"), download_job(id=7)
-    async with client(Script(page(odd, download_job(), unnamed))) as atlas:
+    async with client(ScriptedTransport(page(odd, download_job(), unnamed))) as atlas:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
 
     assert [each.id for each in jobs] == [JOB]
@@ -521,7 +525,7 @@ async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
 
 
 async def test_cluster_with_an_odd_name_is_left_out_and_counted() -> None:
-    async with client(Script(page({"name": "a/b"}, {"name": "prod-eu"}))) as atlas:
+    async with client(ScriptedTransport(page({"name": "a/b"}, {"name": "prod-eu"}))) as atlas:
         clusters = await atlas.clusters(PROJECT)
 
     assert [each.name for each in clusters] == ["prod-eu"]
@@ -530,7 +534,7 @@ async def test_cluster_with_an_odd_name_is_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"results": {}}, {"results": [7]}])
 async def test_page_of_another_form_is_unreadable(payload: object) -> None:
-    async with client(Script(httpx.Response(200, json=payload))) as atlas:
+    async with client(ScriptedTransport(httpx.Response(200, json=payload))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.clusters(PROJECT)
 
@@ -543,14 +547,14 @@ async def test_page_of_another_form_is_unreadable(payload: object) -> None:
     ],
 )
 async def test_body_that_is_not_json_is_unreadable(body: bytes) -> None:
-    async with client(Script(httpx.Response(200, content=body))) as atlas:
+    async with client(ScriptedTransport(httpx.Response(200, content=body))) as atlas:
         with pytest.raises(UnreadableAnswer):
             await atlas.restore_job(REF)
 
 
 async def test_escaped_surrogate_pair_is_one_character() -> None:
     body = json.dumps({"id": PROJECT, "name": "shop \U0001f6d2"}).encode()
-    async with client(Script(httpx.Response(200, content=body))) as atlas:
+    async with client(ScriptedTransport(httpx.Response(200, content=body))) as atlas:
         read = await atlas.project(PROJECT)
 
     assert read.name == "shop \U0001f6d2"
@@ -627,7 +631,7 @@ async def test_encoding_of_an_empty_body_is_ignored() -> None:
 )
 async def test_invalid_date_header_is_ignored(date: str) -> None:
     answer = httpx.Response(200, headers={"Date": date}, json=download_job())
-    async with client(Script(answer)) as atlas:
+    async with client(ScriptedTransport(answer)) as atlas:
         read = await atlas.restore_job(REF)
 
     assert read.id == REF.job_id
@@ -636,7 +640,7 @@ async def test_invalid_date_header_is_ignored(date: str) -> None:
 @given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
 def test_any_response_raises_only_atlas_errors(body: bytes, status: int, envelope: bool) -> None:
     async def ask() -> None:
-        script = Script(httpx.Response(status, content=body))
+        script = ScriptedTransport(httpx.Response(status, content=body))
         async with client(script, envelope=envelope) as atlas:
             for call in (atlas.restore_job(REF), atlas.projects(), atlas.cancel_restore_job(REF)):
                 try:
@@ -673,7 +677,7 @@ async def test_download_link_is_in_no_value_error_or_log(
 ) -> None:
     caplog.set_level(0)
     seen: list[object] = []
-    script = Script(httpx.Response(status, json=planted))
+    script = ScriptedTransport(httpx.Response(status, json=planted))
     async with client(script, observe=seen.append) as atlas:
         for call in (atlas.restore_job(REF), atlas.restore_jobs(PROJECT, CLUSTER)):
             try:
@@ -709,7 +713,7 @@ async def test_each_exchange_is_observed_with_challenges_and_failures() -> None:
     )
     async with client(atlas, clock=clock, observe=records.append) as client_:
         await client_.restore_job(REF)
-    async with client(Script(httpx.ReadError("x")), observe=records.append) as client_:
+    async with client(ScriptedTransport(httpx.ReadError("x")), observe=records.append) as client_:
         with pytest.raises(AtlasError):
             await client_.cancel_restore_job(REF)
 
@@ -725,7 +729,7 @@ async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
     records: list[CallRecord] = []
     answer = job()
     answer.headers["RateLimit-Remaining"] = header
-    async with client(Script(answer), observe=records.append) as atlas:
+    async with client(ScriptedTransport(answer), observe=records.append) as atlas:
         await atlas.restore_job(REF)
 
     assert records[0].rate_limit_remaining is None
@@ -744,7 +748,7 @@ async def test_date_header_is_parsed(header: str, date: datetime | None) -> None
     records: list[CallRecord] = []
     answer = job()
     answer.headers["Date"] = header
-    async with client(Script(answer), observe=records.append) as atlas:
+    async with client(ScriptedTransport(answer), observe=records.append) as atlas:
         await atlas.restore_job(REF)
 
     assert records[0].date == date
@@ -754,7 +758,7 @@ async def test_date_header_is_parsed(header: str, date: datetime | None) -> None
 
 
 async def test_example_in_the_package_docstring_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(job(), httpx.Response(204), job(cancelled=True))
+    script = ScriptedTransport(job(), httpx.Response(204), job(cancelled=True))
     names: dict[str, Callable[..., Awaitable[object]]] = {}
     text = inspect.cleandoc(bot.atlas.__doc__ or "").split("\n\n", 1)[1]
     example = text.split("\n\nEach failed call")[0]

@@ -24,7 +24,8 @@ from bot.atlas import (
     UnreadableAnswer,
 )
 from bot.atlas.oauth import Token
-from tests.unit.atlas.strict_server import REF, FakeClock, answer_job, refusal
+from tests.support.clock import FakeClock
+from tests.unit.atlas.strict_server import REF, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
 BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
@@ -101,9 +102,9 @@ async def test_token_is_renewed_before_it_expires(lasts: int, kept: int) -> None
     atlas = TokenAtlas(lasts=lasts)
     async with speak(atlas, clock) as client_:
         await client_.restore_job(REF)
-        clock.now += kept - 1
+        clock.advance(kept - 1)
         await client_.restore_job(REF)
-        clock.now += 1
+        clock.advance(1)
         await client_.restore_job(REF)
 
     assert atlas.asked == ["token", "GET", "GET", "token", "GET"]
@@ -137,7 +138,7 @@ async def test_lasting_401_does_not_use_up_tokens() -> None:
         for _ in range(5):
             with pytest.raises(RoleMissing):
                 await client_.restore_job(REF)
-        clock.now += 61
+        clock.advance(61)
         with pytest.raises(RoleMissing):
             await client_.restore_job(REF)
 

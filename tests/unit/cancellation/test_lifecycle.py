@@ -18,7 +18,8 @@ from bot.cancellation.lifecycle import (
     Step,
     next_step,
 )
-from tests.support.domain import NOON, SHOWN, a_job
+from tests.support.clock import NOON
+from tests.support.domain import SHOWN, a_job
 
 if TYPE_CHECKING:
     from bot.atlas import RestoreJob

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bot.atlas import JobState
 from bot.cancellation.link_clock import USUAL_WAIT, LinkClock, LinkPhase, expected_wait
-from tests.support.domain import NOON
+from tests.support.clock import NOON
 
 
 def seconds(*values: float) -> list[timedelta]:

@@ -42,7 +42,8 @@ from bot.cancellation.policy import (
     may_withdraw,
     recipients,
 )
-from tests.support.domain import NOON, a_request
+from tests.support.clock import NOON
+from tests.support.domain import a_request
 
 RINA = Person(id="U0RINA", team="T1")
 ADA = Person(id="U0ADA", team="T1", groups=frozenset({"S0APPROVE"}))

@@ -19,6 +19,7 @@ from bot.services.projects import (
     Projects,
     RateLimitBudget,
 )
+from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 
@@ -26,27 +27,19 @@ OTHER_ID = "5b6212af90dc76637950a2c7"
 NOWHERE = "f" * 24
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class SearchEnvironment:
+class SearchHarness:
     """One or two projects over fake clients, and a finder."""
 
     def __init__(self, *clusters: str, timeout: float = 5.0) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.atlas = FakeAtlas({name: [] for name in clusters})
         self.other = FakeAtlas({"else": [a_job()]})
         self.project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas)
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])
-        self.budget = RateLimitBudget(self.clock)
+        self.budget = RateLimitBudget(self.clock.monotonic)
         self.finder = JobFinder(
-            projects, {PROJECT_ID: self.budget}, monotonic=self.clock, timeout=timeout
+            projects, {PROJECT_ID: self.budget}, monotonic=self.clock.monotonic, timeout=timeout
         )
 
 
@@ -56,7 +49,7 @@ def names(count: int) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 60, 400])
 async def test_search_reads_each_cluster_once_with_limited_concurrency(count: int) -> None:
-    env = SearchEnvironment(*names(count))
+    env = SearchHarness(*names(count))
     search = await env.finder.search(NOWHERE, [env.project])
 
     assert search.found is None
@@ -66,7 +59,7 @@ async def test_search_reads_each_cluster_once_with_limited_concurrency(count: in
 
 
 async def test_search_stops_at_the_first_hit() -> None:
-    env = SearchEnvironment(*names(400))
+    env = SearchHarness(*names(400))
     env.atlas.jobs["cluster-000"] = [a_job()]
     search = await env.finder.search(JOB_ID, [env.project])
 
@@ -76,7 +69,7 @@ async def test_search_stops_at_the_first_hit() -> None:
 
 
 async def test_hit_does_not_wait_for_slow_clusters() -> None:
-    env = SearchEnvironment("slow", "quick")
+    env = SearchHarness("slow", "quick")
     env.atlas.jobs["quick"] = [a_job()]
     env.atlas.gates["slow"] = asyncio.Event()
     search = await asyncio.wait_for(env.finder.search(JOB_ID, [env.project]), 1.0)
@@ -86,7 +79,7 @@ async def test_hit_does_not_wait_for_slow_clusters() -> None:
 
 
 async def test_hinted_clusters_are_read_first_and_alone() -> None:
-    env = SearchEnvironment(*names(60))
+    env = SearchHarness(*names(60))
     env.atlas.jobs["cluster-059"] = [a_job()]
     hints = ["restore", "cluster-059", "of"]
     search = await env.finder.search(JOB_ID, [env.project], hints=hints)
@@ -96,7 +89,7 @@ async def test_hinted_clusters_are_read_first_and_alone() -> None:
 
 
 async def test_job_in_a_cached_listing_costs_no_call() -> None:
-    env = SearchEnvironment(*names(3))
+    env = SearchHarness(*names(3))
     env.atlas.jobs["cluster-001"] = [a_job()]
     await env.finder.listing([env.project])
     before = len(env.atlas.calls)
@@ -107,7 +100,7 @@ async def test_job_in_a_cached_listing_costs_no_call() -> None:
 
 
 async def test_on_start_is_called_once_with_all_clusters() -> None:
-    env = SearchEnvironment(*names(60))
+    env = SearchHarness(*names(60))
     told: list[int] = []
 
     async def tell(places: object) -> None:
@@ -119,7 +112,7 @@ async def test_on_start_is_called_once_with_all_clusters() -> None:
 
 
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     env.atlas.faults[""] = KeyRefused()
     search = await env.finder.search(JOB_ID, [env.project, env.second])
     listing = await env.finder.listing([env.project, env.second])
@@ -132,7 +125,7 @@ async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
 
 
 async def test_missing_role_is_reported_once_for_the_project() -> None:
-    env = SearchEnvironment(*names(400))
+    env = SearchHarness(*names(400))
     env.atlas.faults |= dict.fromkeys(names(400), RoleMissing())
     search = await env.finder.search(NOWHERE, [env.project])
 
@@ -141,7 +134,7 @@ async def test_missing_role_is_reported_once_for_the_project() -> None:
 
 
 async def test_unreadable_cluster_is_reported() -> None:
-    env = SearchEnvironment("prod-eu", "prod-us")
+    env = SearchHarness("prod-eu", "prod-us")
     env.atlas.faults["prod-eu"] = Unavailable()
     env.atlas.jobs["prod-us"] = [a_job()]
     listing = await env.finder.listing([env.project])
@@ -151,7 +144,7 @@ async def test_unreadable_cluster_is_reported() -> None:
 
 
 async def test_cluster_not_read_in_time_is_reported() -> None:
-    env = SearchEnvironment("prod-eu", "prod-us", timeout=0.05)
+    env = SearchHarness("prod-eu", "prod-us", timeout=0.05)
     env.atlas.gates["prod-us"] = asyncio.Event()
     listing = await env.finder.listing([env.project])
     search = await env.finder.search(NOWHERE, [env.project])
@@ -163,7 +156,7 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
 
 
 async def test_project_not_read_in_time_is_reported() -> None:
-    env = SearchEnvironment("prod-eu", timeout=0.05)
+    env = SearchHarness("prod-eu", timeout=0.05)
     env.atlas.gates[""] = asyncio.Event()
     search = await env.finder.search(NOWHERE, [env.project])
     await env.finder.close()
@@ -172,7 +165,7 @@ async def test_project_not_read_in_time_is_reported() -> None:
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     env.atlas.faults["sketch"] = WrongClusterKind()
     flex = await env.finder.listing([env.project], cluster="sketch")
     unknown = await env.finder.listing([env.project], cluster="nosuch")
@@ -184,7 +177,7 @@ async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
 
 
 async def test_listing_has_cancellable_jobs_newest_first() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     old = a_job(id="1" * 24, timestamp="2026-11-24T09:00:00Z")
     over = a_job(id="2" * 24, cancelled=True)
     other = a_job(id="3" * 24, deliveryType="automated")
@@ -195,16 +188,16 @@ async def test_listing_has_cancellable_jobs_newest_first() -> None:
 
 
 async def test_repeated_listings_cost_less_than_the_refill() -> None:
-    env = SearchEnvironment(*names(60))
+    env = SearchHarness(*names(60))
     for _ in range(10):
         await env.finder.listing([env.project])
-        env.clock.now += 1.0
+        env.clock.advance(1.0)
 
     assert len(env.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds
 
 
 async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:
-    env = SearchEnvironment(*names(400))
+    env = SearchHarness(*names(400))
     left = round(BUCKET_SIZE * RESERVE) + MARGIN + 10
     env.budget.update(left, BUCKET_SIZE)
     env.atlas.left = lambda made: env.budget.update(left - made, BUCKET_SIZE)
@@ -216,13 +209,13 @@ async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:
 
 
 def test_budget_follows_the_headers_of_atlas() -> None:
-    clock = Clock()
-    budget = RateLimitBudget(clock)
+    clock = FakeClock()
+    budget = RateLimitBudget(clock.monotonic)
     budget.update(250, 1200)
 
     with pytest.raises(RateLimitReserved), budget.call():
         pass
-    clock.now += PROBE_INTERVAL
+    clock.advance(PROBE_INTERVAL)
     with budget.call():
         budget.update(900, 1200)
     with budget.call():
@@ -230,8 +223,8 @@ def test_budget_follows_the_headers_of_atlas() -> None:
 
 
 def test_budget_without_headers_follows_the_documented_limit() -> None:
-    clock = Clock()
-    budget = RateLimitBudget(clock)
+    clock = FakeClock()
+    budget = RateLimitBudget(clock.monotonic)
     made = 0
     while made < BUCKET_SIZE:
         try:
@@ -240,7 +233,7 @@ def test_budget_without_headers_follows_the_documented_limit() -> None:
         except RateLimitReserved:
             break
         made += 1
-    clock.now += 60
+    clock.advance(60)
     with budget.call():
         pass
 
@@ -248,27 +241,27 @@ def test_budget_without_headers_follows_the_documented_limit() -> None:
 
 
 async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     env.atlas.gates[""] = asyncio.Event()
     with pytest.raises(TimedOut):
         await env.finder.clusters(PROJECT_ID, timeout=0.01)
     env.atlas.gates[""].set()
     assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
-    env.clock.now += CLUSTERS_MAX_AGE + 1
+    env.clock.advance(CLUSTERS_MAX_AGE + 1)
 
     env.atlas.gates[""].clear()
     assert await env.finder.clusters(PROJECT_ID, timeout=0.01) == ["prod-eu"]
     env.atlas.gates[""].set()
     await asyncio.sleep(0)
-    env.clock.now += CLUSTERS_MAX_AGE + 1
+    env.clock.advance(CLUSTERS_MAX_AGE + 1)
     env.atlas.faults[""] = Unavailable()
     assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
 
 
 async def test_refused_key_removes_the_last_known_clusters() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     await env.finder.clusters(PROJECT_ID, timeout=1)
-    env.clock.now += CLUSTERS_MAX_AGE + 1
+    env.clock.advance(CLUSTERS_MAX_AGE + 1)
 
     env.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
@@ -279,7 +272,7 @@ async def test_refused_key_removes_the_last_known_clusters() -> None:
 
 
 async def test_unreadable_job_hides_nothing_and_is_counted() -> None:
-    env = SearchEnvironment("prod-eu")
+    env = SearchHarness("prod-eu")
     env.atlas.jobs["prod-eu"] = [a_job()]
     env.atlas.unread = [NOWHERE]
     listing = await env.finder.listing([env.project])

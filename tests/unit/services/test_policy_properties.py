@@ -32,7 +32,8 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
-from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, Clock, a_job, job_ref
+from tests.support.clock import FakeClock
+from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterator
@@ -75,7 +76,7 @@ class PolicyModel:
     """The expected state, kept without the store: who decided what, and whether it was valid."""
 
     policy: Policy
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     requester: str | None = None
     team: str | None = None
     asked_at: datetime | None = None
@@ -305,7 +306,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
     async def sleep(seconds: float) -> None:
         if seconds >= Timings.lease_renewal_interval:
             await asyncio.Event().wait()  # no run here is as long as a lease
-        clock.forward(seconds)
+        clock.advance(seconds)
         await asyncio.sleep(0)
 
     async def resolve(users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
@@ -338,7 +339,7 @@ async def _apply(harness: ServiceHarness, step: Step) -> None:
         case Submit() | Approve() | Deny() | Withdraw() | Retry():
             await _act(harness, step)
         case PassTime(seconds):
-            harness.model.clock.forward(seconds)
+            harness.model.clock.advance(seconds)
         case Sweep():
             await harness.store.expire_due()
         case Run(limited):

@@ -40,7 +40,8 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import MAX_CONCURRENT_RUNS, READ_BACKOFF, Runner
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
-from tests.support.domain import NOON, PROJECT_ID, Clock, a_job, a_request, resolve_members
+from tests.support.clock import NOON, FakeClock
+from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -59,7 +60,7 @@ Answer = Any
 class ScriptedAtlas(AtlasClient):
     """An Atlas that gives the scripted answers in turn; the last one repeats."""
 
-    clock: Clock
+    clock: FakeClock
     reads: list[Answer]
     deletes: list[Answer] = field(default_factory=lambda: [ACCEPTED])
     calls: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ class ScriptedAtlas(AtlasClient):
         return answer
 
     def _next(self, answers: list[Answer]) -> Answer:
-        self.clock.forward(self.seconds)
+        self.clock.advance(self.seconds)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -145,8 +146,8 @@ def allow_all(projects: Projects) -> RightsCheck:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outcome]:
@@ -163,7 +164,7 @@ async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outco
     return store.settled
 
 
-async def test_run_reads_deletes_and_reads_again(clock: Clock) -> None:
+async def test_run_reads_deletes_and_reads_again(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
 
@@ -176,7 +177,7 @@ async def test_run_reads_deletes_and_reads_again(clock: Clock) -> None:
     assert store.answers == [{"status": 204, "code": None}]
 
 
-async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: Clock) -> None:
+async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
 
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
@@ -185,7 +186,7 @@ async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock:
     assert atlas.calls == ["GET", "DELETE", "GET", "GET", "GET"]
 
 
-async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Clock) -> None:
+async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], seconds=0.3)
     start = clock.monotonic()
 
@@ -198,7 +199,7 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Cl
     assert clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
 
 
-async def test_ended_job_gets_no_delete(clock: Clock) -> None:
+async def test_ended_job_gets_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[EXPIRED])
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
@@ -210,7 +211,7 @@ async def test_ended_job_gets_no_delete(clock: Clock) -> None:
 CANCELLED_TOO = a_job(cancelled=True, failed=True)
 
 
-async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: Clock) -> None:
+async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED_TOO])
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
@@ -220,7 +221,7 @@ async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: Clock) -
 
 
 async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_by_it(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED_TOO])
 
@@ -230,7 +231,7 @@ async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_b
     assert outcome.sentence == CANCELLED_AND_FAILED
 
 
-async def test_changed_job_gets_no_delete(clock: Clock) -> None:
+async def test_changed_job_gets_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[a_job(snapshotId="f" * 24)])
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
@@ -239,7 +240,7 @@ async def test_changed_job_gets_no_delete(clock: Clock) -> None:
     assert outcome.sentence == ANOTHER_JOB
 
 
-async def test_rejected_delete_is_refused_with_status_and_code(clock: Clock) -> None:
+async def test_rejected_delete_is_refused_with_status_and_code(clock: FakeClock) -> None:
     rejection = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[rejection])
 
@@ -251,14 +252,14 @@ async def test_rejected_delete_is_refused_with_status_and_code(clock: Clock) -> 
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
-async def test_rejected_delete_of_a_cancelled_job_is_over(clock: Clock) -> None:
+async def test_rejected_delete_of_a_cancelled_job_is_over(clock: FakeClock) -> None:
     rejection = NotCancellable(status=400, code="ALREADY")
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
 
     assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.OVER
 
 
-async def test_rejected_first_read_is_refused_without_delete(clock: Clock) -> None:
+async def test_rejected_first_read_is_refused_without_delete(clock: FakeClock) -> None:
     rejection = JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND")
     atlas = ScriptedAtlas(clock, reads=[rejection])
 
@@ -271,17 +272,17 @@ async def test_rejected_first_read_is_refused_without_delete(clock: Clock) -> No
     )
 
 
-async def test_lost_answer_is_settled_by_get_without_second_delete(clock: Clock) -> None:
+async def test_lost_answer_is_settled_by_get_without_second_delete(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[lost])
 
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
-    assert clock.waits == [0.0]
+    assert clock.sleeps == [0.0]
 
 
-async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: Clock) -> None:
+async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[lost, ACCEPTED])
 
@@ -291,7 +292,7 @@ async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: Clock) 
     assert atlas.calls == ["GET", "DELETE", "GET", "DELETE", "GET"]
 
 
-async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: Clock) -> None:
+async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[Unavailable(status=503)])
     start = clock.monotonic()
 
@@ -302,7 +303,7 @@ async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: Clock
     assert clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
 
 
-async def test_long_rate_limit_fails_at_once(clock: Clock) -> None:
+async def test_long_rate_limit_fails_at_once(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=55.0)
     atlas = ScriptedAtlas(clock, reads=[THERE, limited], deletes=[limited])
     start = clock.monotonic()
@@ -313,7 +314,7 @@ async def test_long_rate_limit_fails_at_once(clock: Clock) -> None:
     assert clock.monotonic() - start < 2
 
 
-async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: Clock) -> None:
+async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=55.0)
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited])
 
@@ -324,16 +325,16 @@ async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: Clock
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
-async def test_short_rate_limit_is_waited_out(clock: Clock, seconds: float) -> None:
+async def test_short_rate_limit_is_waited_out(clock: FakeClock, seconds: float) -> None:
     limited = RateLimited(status=429, retry_after=seconds)
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[limited, ACCEPTED])
 
     assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.CANCELLED
-    assert seconds in clock.waits
+    assert seconds in clock.sleeps
 
 
 async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     rejection = NotCancellable(status=405, code="ATLAS_SAYS_NO")
     atlas = ScriptedAtlas(clock, reads=[THERE, Unavailable(status=503)], deletes=[rejection])
@@ -344,7 +345,7 @@ async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(
 
 
 async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[lost])
@@ -355,7 +356,7 @@ async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(
     assert "Nothing was sent" not in outcome.sentence
 
 
-async def test_fault_before_any_delete_says_nothing_was_done(clock: Clock) -> None:
+async def test_fault_before_any_delete_says_nothing_was_done(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[TimedOut()])
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
@@ -364,7 +365,7 @@ async def test_fault_before_any_delete_says_nothing_was_done(clock: Clock) -> No
     assert outcome.sentence.startswith("Nothing was done")
 
 
-async def test_fault_after_a_delete_says_it_was_sent(clock: Clock) -> None:
+async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()])
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
@@ -376,7 +377,7 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: Clock) -> None:
 
 
 async def test_cancelled_job_after_a_crash_is_settled_without_delete(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED])
 
@@ -387,7 +388,7 @@ async def test_cancelled_job_after_a_crash_is_settled_without_delete(
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
 
 
-async def test_unrecorded_attempt_sends_no_delete(clock: Clock) -> None:
+async def test_unrecorded_attempt_sends_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(), unavailable=True)
 
@@ -397,7 +398,7 @@ async def test_unrecorded_attempt_sends_no_delete(clock: Clock) -> None:
     assert atlas.calls == ["GET"]
 
 
-async def test_request_of_another_runner_is_not_run(clock: Clock) -> None:
+async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(), held_by_another=True)
 
@@ -407,7 +408,7 @@ async def test_request_of_another_runner_is_not_run(clock: Clock) -> None:
     assert atlas.calls == []
 
 
-async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: Clock) -> None:
+async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: FakeClock) -> None:
     store = FakeLeaseStore(a_request())
     runner = Runner(store, Projects([]), allow_all(Projects([])))
 
@@ -429,7 +430,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
 
     store = FakeLeaseStore(a_request())
     project = Project(
-        id=PROJECT_ID, name="shop", policy=Policy(), atlas=Stuck(Clock(), reads=[THERE])
+        id=PROJECT_ID, name="shop", policy=Policy(), atlas=Stuck(FakeClock(), reads=[THERE])
     )
     runner = Runner(store, Projects([project]), allow_all(Projects([project])))
     runner.start(store.request.id)
@@ -441,7 +442,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
     assert store.settled is None
 
 
-async def test_unrecorded_answer_settles_nothing(clock: Clock) -> None:
+async def test_unrecorded_answer_settles_nothing(clock: FakeClock) -> None:
     class LostLease(FakeLeaseStore):
         async def record_delete_answer(
             self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
@@ -487,7 +488,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
     assert claimed == ids
 
 
-async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: Clock) -> None:
+async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: FakeClock) -> None:
     class LostLease(FakeLeaseStore):
         async def record_delete_sent(self, request: Request) -> Request:
             raise AlreadyHandled(request)
@@ -504,7 +505,7 @@ async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: C
     assert store.settled is None
 
 
-async def test_job_is_read_only_after_the_claim(clock: Clock) -> None:
+async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
     """A GET from before the claim may be older than another runner's DELETE."""
     may_claim = asyncio.Event()
 
@@ -529,7 +530,7 @@ async def test_job_is_read_only_after_the_claim(clock: Clock) -> None:
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
-async def test_attempt_and_answer_are_recorded_around_the_delete(clock: Clock) -> None:
+async def test_attempt_and_answer_are_recorded_around_the_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(), written=atlas.calls)
 
@@ -538,26 +539,26 @@ async def test_attempt_and_answer_are_recorded_around_the_delete(clock: Clock) -
     assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
 
 
-async def test_reads_after_the_delete_follow_the_backoff(clock: Clock) -> None:
+async def test_reads_after_the_delete_follow_the_backoff(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE] * 7 + [CANCELLED])
 
     await run(atlas, FakeLeaseStore(a_request()))
 
-    assert clock.waits == [*READ_BACKOFF, READ_BACKOFF[-1]]
+    assert clock.sleeps == [*READ_BACKOFF, READ_BACKOFF[-1]]
     assert atlas.timeouts[0] == pytest.approx(Timings.run_timeout)
 
 
-async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock: Clock) -> None:
+async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=Timings.run_timeout)
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited], seconds=0.0)
 
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET", "DELETE", "GET"])
-    assert clock.waits == [0.0]
+    assert clock.sleeps == [0.0]
 
 
-async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: Clock) -> None:
+async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[Unavailable(status=503)])
     store = FakeLeaseStore(a_request())
 
@@ -566,7 +567,7 @@ async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: Clock
     assert store.answers == [{"status": 503, "code": None, "error": "Unavailable"}]
 
 
-async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: Clock) -> None:
+async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: FakeClock) -> None:
     """The earlier DELETE, whose answer was lost, may have cancelled the job."""
     rejection = NotCancellable(status=400, code="ALREADY")
     unknown = DeleteAttempts(count=1, unknown=True)
@@ -581,7 +582,9 @@ async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: Clock) ->
     assert outcome.sentence.startswith(SENT_BUT_UNREADABLE)
 
 
-async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(clock: Clock) -> None:
+async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(
+    clock: FakeClock,
+) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], seconds=Timings.run_timeout + 1)
     unknown = DeleteAttempts(count=1, unknown=True)
 
@@ -596,7 +599,7 @@ def runner_with(store: FakeLeaseStore, atlas: AtlasClient, **values: Any) -> Run
     return Runner(store, Projects([project]), allow_all(Projects([project])), **values)
 
 
-async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: Clock) -> None:
+async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeClock) -> None:
     renewals: list[str] = []
     waits: list[float] = []
     lost = asyncio.Event()
@@ -633,7 +636,7 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: Clock) -
     ]
 
 
-async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: Clock) -> None:
+async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: FakeClock) -> None:
     traces: list[tuple[str, str | None]] = []
     names: list[str] = []
 
@@ -660,7 +663,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: Clock)
     assert traces == [("run", "one")] * 2
 
 
-async def test_stop_does_not_wait_for_a_database_that_hangs(clock: Clock) -> None:
+async def test_stop_does_not_wait_for_a_database_that_hangs(clock: FakeClock) -> None:
     class HangingStore(FakeLeaseStore):
         async def claim(self, request_id: str) -> Request | None:
             return self.request
@@ -692,7 +695,7 @@ async def test_stop_does_not_wait_for_a_database_that_hangs(clock: Clock) -> Non
     ],
 )
 async def test_error_of_a_run_is_logged(
-    clock: Clock, error: Exception, expected: tuple[str, str, str | None]
+    clock: FakeClock, error: Exception, expected: tuple[str, str, str | None]
 ) -> None:
     class BrokenStore(FakeLeaseStore):
         async def claim(self, request_id: str) -> Request | None:
@@ -739,7 +742,7 @@ async def run_with(
     return store.settled
 
 
-async def test_requester_without_rights_gets_no_delete(clock: Clock) -> None:
+async def test_requester_without_rights_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
 
     state, outcome = await run_with(ScriptedSlack([Kind.DEACTIVATED]), atlas, store, Policy())
@@ -748,7 +751,9 @@ async def test_requester_without_rights_gets_no_delete(clock: Clock) -> None:
     assert "may not ask for this any more" in outcome.sentence
 
 
-async def test_approver_without_rights_returns_the_request_to_the_approvers(clock: Clock) -> None:
+async def test_approver_without_rights_returns_the_request_to_the_approvers(
+    clock: FakeClock,
+) -> None:
     request = a_request(approvals_needed=1, approvals=(ADA_ONLY,))
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request)
     policy = Policy(requesters=People(users=frozenset({"U0RINA"})), approvers=EVERYONE, approvals=1)
@@ -761,7 +766,7 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(cloc
     assert store.judgement.voided == {"U0ADA"}
 
 
-async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: Clock) -> None:
+async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
 
     state, _ = await run_with(
@@ -771,7 +776,7 @@ async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: Clock
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
 
 
-async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock: Clock) -> None:
+async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     away = RightsNotChecked("Slack did not answer in time.")
@@ -783,7 +788,9 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     assert store.written == ["sent", "answered 204"]  # a short failure is not reported
 
 
-async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(clock: Clock) -> None:
+async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
+    clock: FakeClock,
+) -> None:
     atlas = ScriptedAtlas(clock, reads=[*[THERE] * 30, EXPIRED])
     store = FakeLeaseStore(a_request())
     began = clock.monotonic()
@@ -798,7 +805,7 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(clock
     assert report == f"check failed for {store.request.id}: {away}"
 
 
-async def test_rights_are_judged_before_each_delete(clock: Clock) -> None:
+async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(
         clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
     )
@@ -816,7 +823,7 @@ async def test_rights_are_judged_before_each_delete(clock: Clock) -> None:
 GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
 
 
-async def test_request_that_acted_alone_is_sent_without_approvals(clock: Clock) -> None:
+async def test_request_that_acted_alone_is_sent_without_approvals(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(acted_alone=True))
 
@@ -826,7 +833,7 @@ async def test_request_that_acted_alone_is_sent_without_approvals(clock: Clock) 
 
 
 async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(acted_alone=True))

@@ -20,7 +20,8 @@ from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.service import Submission
-from tests.support.domain import ABE, ADA, NOON, RINA, SHOWN, a_request, a_waiting_request, job_ref
+from tests.support.clock import NOON
+from tests.support.domain import ABE, ADA, RINA, SHOWN, a_request, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ async def test_retry_after_the_expiry_asks_for_the_approvals_again(
     failed = await service.insert(
         a_request(state=State.FAILED, ref=job_ref(), approvals_needed=approvals, approvals=given)
     )
-    service.clock.forward(86400)
+    service.clock.advance(86400)
 
     request = await service.service.retry(failed.id, person(RINA.id))
 
@@ -147,7 +148,7 @@ async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
 ) -> None:
     service = ServiceOnSqlite(tmp_path, policy(0))
     failed = await service.insert(a_request(state=State.FAILED, ref=job_ref()))
-    service.clock.forward(86400)
+    service.clock.advance(86400)
 
     with pytest.raises(NotARequester):
         await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))

@@ -37,7 +37,8 @@ from bot.services.watch import (
 )
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
-from tests.support.domain import PROJECT_ID, Clock, a_job
+from tests.support.clock import FakeClock
+from tests.support.domain import PROJECT_ID, a_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -141,7 +142,7 @@ def test_backoff_after_429_follows_retry_after_and_grows() -> None:
 # The loop
 
 
-class SteppedClock(Clock):
+class SteppedClock(FakeClock):
     """A clock that stops the test at its end, and lets others run while somebody sleeps."""
 
     end: float = 0.0
@@ -151,14 +152,14 @@ class SteppedClock(Clock):
             await asyncio.sleep(0)
         if self.monotonic() >= self.end:
             raise asyncio.CancelledError
-        await Clock.sleep(self, seconds)
+        await FakeClock.sleep(self, seconds)
 
 
 @dataclass
 class FakeAtlas(AtlasClient):
     """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
 
-    clock: Clock
+    clock: FakeClock
     jobs: dict[str, list[RestoreJob]]
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
@@ -248,7 +249,7 @@ class UnlimitedBudget(RateLimitBudget):
 
 
 @dataclass
-class WatchEnvironment:
+class WatchHarness:
     clock: SteppedClock
     atlas: FakeAtlas
     store: FakeWatchStore
@@ -266,11 +267,11 @@ class WatchEnvironment:
             await self.watch.run()
 
 
-def watch_environment(
+def watch_harness(
     clusters: int = 3,
     interval: float = 60,
-    budget: Callable[[Clock], RateLimitBudget] | None = None,
-) -> WatchEnvironment:
+    budget: Callable[[FakeClock], RateLimitBudget] | None = None,
+) -> WatchHarness:
     clock = SteppedClock()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore()
@@ -286,11 +287,11 @@ def watch_environment(
         sleep=clock.sleep,
         jitter=lambda: 0.0,
     )
-    return WatchEnvironment(clock, atlas, store, watch, told)
+    return WatchHarness(clock, atlas, store, watch, told)
 
 
 async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
-    env = watch_environment(400)
+    env = watch_harness(400)
 
     await env.run_for(119)
 
@@ -304,7 +305,7 @@ async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() ->
 
 async def test_shortest_interval_stays_below_the_rate_limit() -> None:
     """500 calls come back a minute."""
-    env = watch_environment(400, interval=1)
+    env = watch_harness(400, interval=1)
 
     await env.run_for(120)
 
@@ -320,11 +321,11 @@ async def test_shortest_interval_stays_below_the_rate_limit() -> None:
 async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     bucket: list[RateLimitBudget] = []
 
-    def build(clock: Clock) -> RateLimitBudget:
+    def build(clock: FakeClock) -> RateLimitBudget:
         bucket.append(RateLimitBudget(clock.monotonic))
         return bucket[0]
 
-    env = watch_environment(400, interval=60, budget=build)
+    env = watch_harness(400, interval=60, budget=build)
     left = BUCKET_SIZE
     plain = env.atlas.restore_jobs
 
@@ -343,7 +344,7 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
 
 
 async def test_single_cluster_is_read_every_interval() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
 
     await env.run_for(21)
 
@@ -352,7 +353,7 @@ async def test_single_cluster_is_read_every_interval() -> None:
 
 
 async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_again() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
 
     await env.run_for(21)
@@ -362,7 +363,7 @@ async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_
 
 
 async def test_change_is_recorded() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     await env.run_for(4)
     env.atlas.jobs["c000"] = [job(1)]
     await env.run_for(4)
@@ -371,7 +372,7 @@ async def test_change_is_recorded() -> None:
 
 
 async def test_unreadable_cluster_does_not_stop_the_others() -> None:
-    env = watch_environment(3, interval=5)
+    env = watch_harness(3, interval=5)
     env.atlas.faults["c001"] = [Unavailable()] * 3
 
     await env.run_for(39)
@@ -381,7 +382,7 @@ async def test_unreadable_cluster_does_not_stop_the_others() -> None:
 
 
 async def test_hanging_clusters_do_not_block_the_others() -> None:
-    env = watch_environment(20, interval=5)
+    env = watch_harness(20, interval=5)
     env.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
 
     await env.run_for(20)
@@ -392,7 +393,7 @@ async def test_hanging_clusters_do_not_block_the_others() -> None:
 
 
 async def test_429_pauses_the_whole_project() -> None:
-    env = watch_environment(3, interval=5)
+    env = watch_harness(3, interval=5)
     env.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
 
     await env.run_for(90)
@@ -406,7 +407,7 @@ async def test_429_pauses_the_whole_project() -> None:
 
 @pytest.mark.parametrize("error", [KeyRefused(), RoleMissing()])
 async def test_refused_key_pauses_the_whole_project(error: Exception) -> None:
-    env = watch_environment(100, interval=10)
+    env = watch_harness(100, interval=10)
     for name in env.atlas.jobs:
         env.atlas.faults[name] = [error] * 100
 
@@ -422,14 +423,14 @@ async def test_reserve_of_the_rate_limit_is_not_used() -> None:
             raise RateLimitReserved
             yield
 
-    env = watch_environment(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
+    env = watch_harness(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
     await env.run_for(60)
 
     assert env.atlas.reads == []
 
 
 async def test_known_clusters_are_read_while_the_list_fails() -> None:
-    env = watch_environment(1, interval=15)
+    env = watch_harness(1, interval=15)
     await env.run_for(1)
     env.atlas.faults[""] = [Unavailable()] * 3
 
@@ -441,7 +442,7 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
 
 
 async def test_failing_list_stops_no_read() -> None:
-    env = watch_environment(1, interval=20)
+    env = watch_harness(1, interval=20)
     env.atlas.faults = {"": []}
     plain = env.atlas.clusters
 
@@ -457,7 +458,7 @@ async def test_failing_list_stops_no_read() -> None:
 
 
 async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
-    env = watch_environment(2)
+    env = watch_harness(2)
     env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
 
     await env.run_for(59)
@@ -466,7 +467,7 @@ async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
 
 
 async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
-    env = watch_environment(1)
+    env = watch_harness(1)
     env.store.gone = ["old"]
 
     await env.run_for(1)
@@ -475,7 +476,7 @@ async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
 
 
 async def test_without_lease_nothing_is_read() -> None:
-    env = watch_environment(3)
+    env = watch_harness(3)
     env.store.held = False
 
     await env.run_for(60)
@@ -485,7 +486,7 @@ async def test_without_lease_nothing_is_read() -> None:
 
 
 async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     original = env.store.acquire
     held = iter([True, False, False])
 
@@ -506,7 +507,7 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
 
 
 async def test_read_after_a_takeover_announces_nothing() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
     plain = env.store.record_jobs
 
@@ -524,7 +525,7 @@ async def test_read_after_a_takeover_announces_nothing() -> None:
 
 
 async def test_unrecorded_read_is_repeated() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     env.store.faults = [NotRecorded(), NotRecorded()]
 
     await env.run_for(30)
@@ -533,7 +534,7 @@ async def test_unrecorded_read_is_repeated() -> None:
 
 
 async def test_unexpected_error_does_not_stop_the_watch() -> None:
-    env = watch_environment(2, interval=5)
+    env = watch_harness(2, interval=5)
     env.store.faults = [ValueError("a mistake")]
 
     await env.run_for(12)
@@ -542,7 +543,7 @@ async def test_unexpected_error_does_not_stop_the_watch() -> None:
 
 
 async def test_stop_releases_the_lease() -> None:
-    env = watch_environment(20)
+    env = watch_harness(20)
     env.atlas.hangs = set(env.atlas.jobs)
 
     await env.run_for(60)
@@ -552,7 +553,7 @@ async def test_stop_releases_the_lease() -> None:
 
 
 async def test_unreadable_jobs_and_clusters_are_logged_once() -> None:
-    env = watch_environment(1, interval=5)
+    env = watch_harness(1, interval=5)
     env.atlas.unread = (f"{7:024x}",)
     with structlog.testing.capture_logs() as log:
         await env.run_for(400)

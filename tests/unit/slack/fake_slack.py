@@ -1,4 +1,4 @@
-"""A Web API client that calls nobody: it records every call and answers from a script."""
+"""A Web API client without a network: it records every call and returns scripted answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Script:
+class MethodScript:
     """What one method does next: an error code, an exception, an answer, or nothing until set."""
 
     answers: list[str | Exception | dict[str, Any]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class FakeSlack(AsyncWebClient):
     def __init__(self) -> None:
         super().__init__(token="xoxb-test", base_url="http://127.0.0.1:1/api/", retry_handlers=[])
         self.calls: list[Call] = []
-        self.scripts: dict[str, Script] = defaultdict(Script)
+        self.scripts: dict[str, MethodScript] = defaultdict(MethodScript)
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
         given = arguments.get("json") or arguments.get("params") or {}
@@ -73,7 +73,9 @@ class FakeSlack(AsyncWebClient):
         body = {"ok": False, "error": answer} if isinstance(answer, str) else {"ok": True, **answer}
         return self._response(api_method, body, script)
 
-    def _response(self, method: str, body: dict[str, Any], script: Script) -> AsyncSlackResponse:
+    def _response(
+        self, method: str, body: dict[str, Any], script: MethodScript
+    ) -> AsyncSlackResponse:
         response = AsyncSlackResponse(
             client=self,
             http_verb="POST",

@@ -25,7 +25,8 @@ from bot.slack.dialog.metadata import JobTarget, PickerState
 from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from bot.storage.audit_log import PastRequest
-from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, SHOWN, a_job, a_request
+from tests.support.clock import NOON
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
 

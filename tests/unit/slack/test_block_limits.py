@@ -10,7 +10,8 @@ from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
 from bot.slack import history, home, lists
-from tests.support.domain import NOON, PROJECT_ID
+from tests.support.clock import NOON
+from tests.support.domain import PROJECT_ID
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.long_samples import FULL, LONG, views

@@ -15,7 +15,7 @@ from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, Directory
 from bot.slack.errors import DirectoryError
 from bot.slack.payloads import Actor
-from tests.support.domain import Clock
+from tests.support.clock import FakeClock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
 RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
@@ -31,12 +31,12 @@ def slack() -> FakeSlack:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def directory(slack: FakeSlack, clock: Clock) -> Directory:
+def directory(slack: FakeSlack, clock: FakeClock) -> Directory:
     return Directory(slack, IDENTITY, timeout=0.05, clock=clock.monotonic)
 
 
@@ -66,7 +66,7 @@ def on_grid(user: str, *teams: str, enterprise: str = "E0ORG") -> dict[str, Any]
 
 
 @pytest.fixture
-def grid(slack: FakeSlack, clock: Clock) -> Directory:
+def grid(slack: FakeSlack, clock: FakeClock) -> Directory:
     return Directory(slack, GRID, timeout=0.05, clock=clock.monotonic)
 
 
@@ -144,21 +144,21 @@ async def test_known_id_with_another_team_is_refused(
 
 
 async def test_group_membership_of_an_acting_person_is_read_again(
-    directory: Directory, slack: FakeSlack, clock: Clock
+    directory: Directory, slack: FakeSlack, clock: FakeClock
 ) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await directory.person(ada, GROUP) in GROUP
-    clock.forward(1)
+    clock.advance(1)
     slack.says("usergroups.users.list", {"users": []})
 
     assert await directory.acting_person(ada, GROUP) not in GROUP
 
 
 async def test_refusal_may_come_from_the_cache(
-    directory: Directory, slack: FakeSlack, clock: Clock
+    directory: Directory, slack: FakeSlack, clock: FakeClock
 ) -> None:
     assert await directory.person(RINA, GROUP) not in GROUP
-    clock.forward(1)
+    clock.advance(1)
     asked = len(slack.calls)
 
     assert await directory.acting_person(RINA, GROUP) not in GROUP
@@ -166,11 +166,11 @@ async def test_refusal_may_come_from_the_cache(
 
 
 async def test_cached_membership_counts_only_under_a_rate_limit(
-    directory: Directory, slack: FakeSlack, clock: Clock
+    directory: Directory, slack: FakeSlack, clock: FakeClock
 ) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await directory.person(ada, GROUP) in GROUP
-    clock.forward(1)
+    clock.advance(1)
     slack.says("usergroups.users.list", "ratelimited", "internal_error")
 
     assert await directory.acting_person(ada, GROUP) in GROUP
@@ -231,13 +231,13 @@ async def test_only_as_many_members_are_looked_up_as_needed(
 
 
 async def test_answers_are_cached_for_a_minute(
-    directory: Directory, slack: FakeSlack, clock: Clock
+    directory: Directory, slack: FakeSlack, clock: FakeClock
 ) -> None:
     await directory.members_of(["S1"])
-    clock.forward(MAX_AGE - 1)
+    clock.advance(MAX_AGE - 1)
     await directory.members_of(["S1"])
     kept = len(slack.calls)
-    clock.forward(2)
+    clock.advance(2)
     await directory.members_of(["S1"])
 
     assert (kept, len(slack.calls)) == (1, 2)
@@ -297,11 +297,11 @@ async def test_answer_after_the_timeout_is_used_by_the_next_call(
 
 
 async def test_current_people_are_read_again_even_if_cached_or_named(
-    directory: Directory, slack: FakeSlack, clock: Clock
+    directory: Directory, slack: FakeSlack, clock: FakeClock
 ) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await directory.person(ada, GROUP) in GROUP
-    clock.forward(2)
+    clock.advance(2)
     slack.says("usergroups.users.list", {"users": []})
     slack.says("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
 
@@ -314,10 +314,10 @@ async def test_current_people_are_read_again_even_if_cached_or_named(
 @pytest.mark.parametrize("failure", ["ratelimited", "internal_error", aiohttp.ClientError()])
 @pytest.mark.parametrize("method", ["users.info", "usergroups.users.list"])
 async def test_current_people_are_unknown_without_an_answer(
-    directory: Directory, slack: FakeSlack, clock: Clock, method: str, failure: str | Exception
+    directory: Directory, slack: FakeSlack, clock: FakeClock, method: str, failure: str | Exception
 ) -> None:
     await directory.current_people(["U0ADA"], GROUP.groups)
-    clock.forward(2)
+    clock.advance(2)
     slack.says(method, failure)
 
     with pytest.raises(RightsNotChecked, match="nothing was done"):

@@ -12,7 +12,8 @@ from bot.slack import history, home
 from bot.slack.directory import Directory
 from bot.slack.history import Viewer, viewer_of
 from bot.slack.payloads import Actor
-from tests.support.domain import ABE, ADA, NOON, PROJECT_ID, RINA, a_request
+from tests.support.clock import NOON
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack

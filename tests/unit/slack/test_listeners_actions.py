@@ -15,7 +15,8 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.errors import UNKNOWN_BUTTON
-from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA
+from tests.support.clock import NOON
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
 
 if TYPE_CHECKING:

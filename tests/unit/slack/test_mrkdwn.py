@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import EVERYONE, People
 from bot.slack import mrkdwn
-from tests.support.domain import NOON, a_request
+from tests.support.clock import NOON
+from tests.support.domain import a_request
 
 
 @given(st.text())

@@ -20,7 +20,8 @@ from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import ANNOUNCEMENT_BURST, EDITS, FINAL_EDITS, POST_BURST
 from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbox
 from bot.timings import Timings
-from tests.support.domain import JOB_ID, PROJECT_ID, RINA, Clock
+from tests.support.clock import FakeClock
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.service import CLUSTER
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
@@ -45,12 +46,12 @@ def store() -> FakeOutboxStore:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def outbox(slack: FakeSlack, store: FakeOutboxStore, clock: Clock) -> Outbox:
+def outbox(slack: FakeSlack, store: FakeOutboxStore, clock: FakeClock) -> Outbox:
     return an_outbox(slack, store, sleep=clock.sleep)
 
 
@@ -135,7 +136,7 @@ async def test_post_without_an_answer_is_retried_with_the_same_id(
 
 
 async def test_retry_after_is_respected(
-    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, clock: Clock
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, clock: FakeClock
 ) -> None:
     script = slack.scripts["chat.postMessage"]
     script.headers, script.status = {"Retry-After": "2"}, 429
@@ -145,7 +146,7 @@ async def test_retry_after_is_respected(
     await outbox.deliver(a_card(2))
 
     assert 2.0 <= store.retries[0][1] <= 3.0
-    assert clock.waits[-1] == pytest.approx(2.0, abs=0.5)
+    assert clock.sleeps[-1] == pytest.approx(2.0, abs=0.5)
     assert [number for number, _, _ in store.sent] == [2]
 
 
@@ -164,13 +165,13 @@ async def test_post_is_released_when_its_channel_is_blocked_for_long(
 
 
 async def test_edit_does_not_wait_for_a_blocked_channel(
-    outbox: Outbox, slack: FakeSlack, clock: Clock
+    outbox: Outbox, slack: FakeSlack, clock: FakeClock
 ) -> None:
     slack.says("chat.postMessage", "ratelimited")
     await outbox.deliver(a_card())
     await outbox.deliver(an_edit())
 
-    assert set(clock.waits) == {0.0}
+    assert set(clock.sleeps) == {0.0}
 
 
 @pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "is_archived"])
@@ -605,7 +606,7 @@ async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
 
 
 async def test_short_retry_after_delays_the_next_announcement(
-    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, clock: Clock
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, clock: FakeClock
 ) -> None:
     slack.scripts["chat.postMessage"].headers = {"Retry-After": "1"}
     slack.says("chat.postMessage", "ratelimited")
@@ -614,7 +615,7 @@ async def test_short_retry_after_delays_the_next_announcement(
 
     assert [number for number, _, _ in store.retries] == [1]
     assert [number for number, _, _ in store.sent] == [2]
-    assert 0.9 < clock.waits[1] <= 2
+    assert 0.9 < clock.sleeps[1] <= 2
 
 
 async def test_announcements_do_not_use_the_rate_limit_of_cards(

@@ -5,23 +5,17 @@ import pytest
 from bot.sandbox.slack import ApiError
 from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.triggers import ResponseTarget, TriggerStore
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import FakeClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def triggers(clock: Clock) -> TriggerStore:
-    return TriggerStore(clock, IdGenerator(clock), "T1")
+def triggers(clock: FakeClock) -> TriggerStore:
+    return TriggerStore(clock.monotonic, IdGenerator(clock.monotonic), "T1")
 
 
 def refusal(triggers: TriggerStore, trigger_id: str) -> str:
@@ -30,12 +24,12 @@ def refusal(triggers: TriggerStore, trigger_id: str) -> str:
     return refused.value.code
 
 
-def test_a_trigger_works_for_three_seconds(triggers: TriggerStore, clock: Clock) -> None:
+def test_a_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeClock) -> None:
     trigger_id = triggers.trigger("U1")
 
-    clock.now += 3.0
+    clock.advance(3.0)
     assert triggers.check_trigger(trigger_id).user == "U1"
-    clock.now += 0.1
+    clock.advance(0.1)
     assert refusal(triggers, trigger_id) == "expired_trigger_id"
 
 
@@ -66,17 +60,17 @@ def test_a_response_url_answers_five_times(triggers: TriggerStore) -> None:
     assert url_refusal(triggers, token) == "used_url"
 
 
-def test_a_response_url_lives_half_an_hour(triggers: TriggerStore, clock: Clock) -> None:
+def test_a_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
 
-    clock.now += 1801
+    clock.advance(1801)
 
     assert url_refusal(triggers, token) == "expired_url"
 
 
-def test_stamps_of_messages_rise_while_the_clock_stands_still(clock: Clock) -> None:
-    ids = IdGenerator(clock)
+def test_message_timestamps_are_unique_at_one_moment(clock: FakeClock) -> None:
+    ids = IdGenerator(clock.monotonic)
 
     made = [ids.ts() for _ in range(3)]
 
-    assert made == ["1000.000001", "1000.000002", "1000.000003"]
+    assert made == ["1795608000.000001", "1795608000.000002", "1795608000.000003"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bot.slack.picker import views as picker_views
-from tests.support.domain import JOB_ID, NOON, a_job
+from tests.support.clock import NOON
+from tests.support.domain import JOB_ID, a_job
 from tests.unit.slack.long_samples import LONG, REF
 
 
