@@ -67,14 +67,16 @@ class WebhookWorker:
         """Send until cancelled; errors are logged and the next round tries again."""
         while True:
             self._wake.clear()
+            pause = self._timings.webhook_lease_renewal_interval
             try:
                 await self._start_tries()
+                pause = self._timings.webhook_poll_interval
             except CancellationError as error:
                 log.warning("audit webhook interrupted", why=str(error))
             except Exception:
                 log.exception("audit webhook broke off")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._timings.webhook_poll_interval):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()  # a try has ended
 
     async def stop(self, loop: asyncio.Task[None], seconds: float) -> None:
@@ -105,7 +107,8 @@ class WebhookWorker:
 
     @property
     def _is_receiver_away(self) -> bool:
-        return self._failures_in_a_row >= MAX_IN_FLIGHT
+        # One event that is never taken fails often too, so several requests must have failed.
+        return min(self._failures_in_a_row, len(self._failures)) >= MAX_IN_FLIGHT
 
     async def _try(self, unposted: UnpostedEvent) -> None:
         request = unposted.event.request

@@ -13,7 +13,8 @@ from sqlalchemy import insert
 from bot.cancellation.events import Event, EventName, as_json, chain
 from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
-from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
+from bot.webhook.worker import MAX_IN_FLIGHT
+from tests.support.receiver import CLOSE, HANG, SECRET, Receiver, until
 
 if TYPE_CHECKING:
     from tests.integration.webhook.conftest import Record
@@ -78,10 +79,12 @@ async def test_events_wait_while_the_receiver_is_away_and_lag_shows_it(record: R
 async def test_event_that_is_never_taken_delays_its_own_request_only(
     record: Record, fault: int | str
 ) -> None:
-    async with record.worker():
+    async with record.worker() as worker:
         bad = await record.request()
         record.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
         await record.events(bad, 1)
+        await until(lambda: worker._failures_in_a_row > MAX_IN_FLIGHT)
+        assert not worker._is_receiver_away
         good = [await record.request() for _ in range(10)]
         await asyncio.sleep(1)
 
