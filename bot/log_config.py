@@ -1,20 +1,15 @@
 """Structured logs of the bot and its libraries through one chain, with secrets redacted."""
 
-import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
 from typing import Literal, TextIO
-from urllib.parse import quote, quote_plus
 
 import structlog
-from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.log_throttle import LogThrottle
-
-HIDDEN = "[redacted]"
+from bot.redaction import HIDDEN, SENSITIVE, redacted
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
 BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
@@ -25,97 +20,7 @@ REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 #: What asyncio logs of a connection that it cannot accept.
 ACCEPT_ERROR = "socket.accept() out of system resource"
 
-#: Shorter values are not redacted, since they are often ordinary words.
-MIN_SECRET_LENGTH = 6
-
-#: Keys whose values are always secret. Slack's `ticket` opens a Socket Mode connection, a
-#: `trigger_id` a dialog, a `response_url` posts without a token, a delivery URL is the backup.
-_SENSITIVE = (
-    r"(?:token|secret|private_?key|password|ticket|trigger_?id|response_?url"
-    r"|(?:delivery|download)_?urls?)"
-)
-_QUOTE = r"\\*[\"']"  # as in text, in repr, in JSON, in JSON within JSON
-_HEADER = rf"authorization(?:{_QUOTE})?\s*[:=,]\s*(?:b?{_QUOTE})?"
-_URL = r"[^\s\"'<>\\|]"
-
-#: The forms of secrets. The group `kept`, if any, stays. The patterns run over the finished line,
-#: which must remain valid JSON: none begins at a word boundary (a new line is a backslash and an n
-#: there), and none consumes a quote or half an escape.
-PATTERNS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        # Slack's tokens, rotating ones too
-        r"xox[a-z](?:\.xox[a-z])?-[\w-]+",
-        r"xapp-[\w-]+",
-        # Atlas's service accounts
-        r"mdb_sa_sk_[\w-]+",
-        # Authorization headers
-        rf"(?P<kept>{_HEADER}(?:basic|bearer)\s+)[\w.~+/=-]+",
-        r"(?P<kept>bearer\s+)[\w.~+/=-]{16,}",
-        r"(?P<kept>digest\s+)username=(?:[\w*-]*=?\\*\"[^\"\\]*\\*\"|[\w=-]+|,\s*)+",
-        # links that open a backup, by host or file name
-        rf"https?://restore-{_URL}+",
-        rf"https?://{_URL}+\.(?:tar\.gz|tgz|tar){_URL}*",
-        # links that post in Slack, also through a gateway
-        rf"https?://hooks\.slack(?:-gov)?\.com/{_URL}+",
-        rf"https?://{_URL}+/(?:commands|actions)/[TE][A-Z0-9]+/{_URL}+",
-        # passwords in addresses
-        r"(?P<kept>://[^\s:/@\"']*:)[^\s@\"']+(?=@)",
-        # values after a secret key
-        rf"(?P<kept>{_SENSITIVE}(?:{_QUOTE})?\s*[:=]\s*\[?b?{_QUOTE})[^\"'\\]+",
-        rf"(?P<kept>{_SENSITIVE}=)[^\s\"'&,;)\\\[]+",
-    )
-)
-_SENSITIVE_KEY = re.compile(rf".*{_SENSITIVE}|authorization|cookie", re.IGNORECASE)
-
-
-class Redactor:
-    """Removes secrets from text: registered ones, and text in the form of one."""
-
-    def __init__(self) -> None:
-        self._known: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-
-    def register(self, secrets: Iterable[SecretStr]) -> None:
-        """Register `secrets` in each encoding in which a log may contain them."""
-        for secret in secrets:
-            value = secret.get_secret_value()
-            if len(value) >= MIN_SECRET_LENGTH:
-                self._known.update(_encodings(value))
-        longest_first = sorted(self._known, key=lambda encoding: (-len(encoding), encoding))
-        if longest_first:
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def clean(self, text: str) -> str:
-        """Return `text` without secrets."""
-        if self._pattern is not None:
-            text = self._pattern.sub(HIDDEN, text)
-        for pattern in PATTERNS:
-            text = pattern.sub(_hide, text)
-        return text
-
-
-def _encodings(value: str) -> set[str]:
-    plain = {value, quote(value, safe=""), quote_plus(value)}
-    escaped = {json.dumps(encoding)[1:-1] for encoding in plain}
-    return plain | escaped | {json.dumps(encoding)[1:-1] for encoding in escaped}
-
-
-def _hide(match: re.Match[str]) -> str:
-    return match.groupdict().get("kept", "") + HIDDEN
-
-
-_redactor = Redactor()
-
-
-def redact(secrets: Iterable[SecretStr]) -> None:
-    """Redact `secrets` in every later log line."""
-    _redactor.register(secrets)
-
-
-def redacted(text: str) -> str:
-    """Return `text` without secrets, for output that is not the log."""
-    return _redactor.clean(text)
+_SENSITIVE_KEY = re.compile(rf".*{SENSITIVE}|authorization|cookie", re.IGNORECASE)
 
 
 def configure_logging(
@@ -187,7 +92,7 @@ def redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
 
     The renderer has made text of what structlog's types still call an event.
     """
-    return _redactor.clean(str(line))
+    return redacted(str(line))
 
 
 def demote_library_records(record: logging.LogRecord) -> bool:

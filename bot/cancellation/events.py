@@ -45,6 +45,9 @@ class EventName(StrEnum):
         return cls(f"request:{state}")
 
 
+#: The fields of details that hold text which a person typed.
+TYPED_FIELDS: Mapping[EventName, str] = {EventName.CREATED: "reason", EventName.DENIED: "sentence"}
+
 #: The events that end a request.
 CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 

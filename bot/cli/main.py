@@ -18,7 +18,8 @@ from bot.cli.jobs import list_jobs, show_job
 from bot.doctor.report import is_ok, write_json, write_lines
 from bot.doctor.results import CheckResult
 from bot.doctor.run import run_checks, settings_results
-from bot.log_config import configure_logging, redact
+from bot.log_config import configure_logging
+from bot.redaction import redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.settings.projects_file import json_schema
 from bot.slack.manifest import AddressError, manifest

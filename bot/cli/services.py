@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from bot.atlas import AtlasError
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli import WRONG_USAGE, fail
-from bot.log_config import configure_logging, redact
+from bot.log_config import configure_logging
+from bot.redaction import redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
 from bot.storage.database import Database

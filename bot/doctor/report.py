@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bot.doctor.results import CheckResult, Level
-from bot.log_config import redacted
+from bot.redaction import redacted
 
 STYLES = {
     Level.OK: "green",

@@ -16,6 +16,7 @@ from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement, Policy
 from bot.cancellation.request_context import new_request_id
+from bot.redaction import without_secrets
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -171,7 +172,8 @@ class CancellationService:
             refusal = rules.may_deny(policy, request.requester, person)
             return refusal or (None if rules.has_visible_text(reason) else DenialReasonMissing())
 
-        return self._changed(await self._requests.deny(request_id, person, reason, check))
+        kept = without_secrets(reason)
+        return self._changed(await self._requests.deny(request_id, person, kept, check))
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
         """End a waiting request as withdrawn; raises as `approve` does."""
@@ -268,7 +270,7 @@ def new_request(
         asked_in=submission.asked_in,
         channel=submission.channel,
         moved_because=submission.moved_because,
-        reason=submission.reason.strip(),
+        reason=without_secrets(submission.reason.strip()),
         shown=submission.shown,
         approvals_needed=approvals,
         created_at=now,

@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from bot.storage.sqlite import WRITES, keep_private, open_executor
-from bot.storage.tables import chain_head, metadata
+from bot.storage.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config  # loading Alembic takes 0.25 s
@@ -137,7 +137,6 @@ def _upgrade(connection: Connection) -> None:
 def create_tables(connection: Connection) -> None:
     """Create the newest tables in an empty database; a test compares them with the versions'."""
     metadata.create_all(connection)
-    connection.execute(chain_head.insert().values(id=1, reference=""))
     VERSIONS.create(connection)
     connection.execute(VERSIONS.insert().values(version_num=NEWEST))
 

@@ -65,6 +65,7 @@ class PostgresExecutor:
         address, arguments = to_asyncpg(url)
         self._engine = create_async_engine(
             address,
+            hide_parameters=True,  # errors are logged, without the values of their statements
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,
             pool_timeout=timeout,

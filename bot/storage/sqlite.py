@@ -89,7 +89,9 @@ class SqliteExecutor:
     """A SQLite file, with threads of its own."""
 
     def __init__(self, url: URL, timeout: float) -> None:
-        self.engine = create_engine(url, connect_args={"factory": _SelfClosingConnection})
+        arguments = {"factory": _SelfClosingConnection}
+        # Errors are logged, without the values of their statements.
+        self.engine = create_engine(url, connect_args=arguments, hide_parameters=True)
         event.listen(self.engine, "connect", partial(_configure, timeout))
         event.listen(self.engine, "begin", _begin)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")

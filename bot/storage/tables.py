@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     Dialect,
     ForeignKey,
     Index,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.event import listens_for
 
 from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
@@ -168,6 +170,12 @@ chain_head = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("reference", Text, nullable=False),  # of the last event
 )
+
+
+@listens_for(chain_head, "after_create")
+def _insert_chain_head(table: Table, connection: Connection, **_: object) -> None:
+    connection.execute(table.insert().values(id=1, reference=""))
+
 
 watched_jobs = Table(
     "watched_jobs",

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, RequestNotFound
-from bot.cancellation.events import Event, EventName, chain
+from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
@@ -71,7 +71,9 @@ class Store:
 
         result, recorded = await self._database.write(run, background=self.background)
         for event in recorded:  # committed
-            log.info(str(event.name), request=event.request, actor=event.actor, detail=event.detail)
+            typed = TYPED_FIELDS.get(event.name)
+            detail = {name: value for name, value in event.detail.items() if name != typed}
+            log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
         return result
 
 

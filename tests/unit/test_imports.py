@@ -15,6 +15,7 @@ RULES = {
     "bot.atlas",
     "bot.cancellation",
     "bot.async_cache",
+    "bot.redaction",
     "bot.timings",
     "bot.tasks",
 }
@@ -24,8 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": {"bot.timings"},
     "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},
-    "bot.log_config": {"bot.log_throttle"},
+    "bot.log_config": {"bot.log_throttle", "bot.redaction"},
     "bot.log_throttle": set(),
+    "bot.redaction": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
     "bot.settings": {"bot.atlas", "bot.cancellation.people", "bot.cancellation.policy"},

@@ -13,7 +13,8 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
-from bot.log_config import ACCEPT_ERROR, HIDDEN, Redactor, configure_logging, redact, redacted
+from bot.log_config import ACCEPT_ERROR, configure_logging
+from bot.redaction import HIDDEN, Redactor, redact, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def _logging_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    monkeypatch.setattr("bot.log_config._redactor", Redactor())
+    monkeypatch.setattr("bot.redaction._redactor", Redactor())
     stream = io.StringIO()
     configure_logging("INFO", "json", stream)
     return stream

@@ -4,9 +4,14 @@ from typing import Any
 
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
+from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
+
+PART_REMOVED = (
+    f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
+)
 
 
 def message(request: Request, approvers: People | None, links: Links) -> dict[str, Any]:
@@ -58,7 +63,8 @@ def _facts(request: Request) -> list[tuple[str, str]]:
 
 def _requester(request: Request) -> str:
     who = f"*Asked by* {mrkdwn.person(request.requester)}, {mrkdwn.date(request.created_at)}"
-    return f"{who}\n{mrkdwn.quote(request.reason)}" if request.reason.strip() else who
+    removed = f"\n{PART_REMOVED}" if REMOVED in request.reason else ""
+    return f"{who}\n{mrkdwn.quote(request.reason)}{removed}" if request.reason.strip() else who
 
 
 def _without_approval(request: Request, approvers: People | None) -> list[Block]:

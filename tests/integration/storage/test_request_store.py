@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from bot.cancellation.errors import (
     AlreadyApproved,
     AlreadyHandled,
     JobAlreadyRequested,
     NotAllowed,
+    NotRecorded,
     RequestExpired,
     RequestNotFound,
 )
@@ -33,6 +36,7 @@ from tests.support.domain import (
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
     from bot.storage.audit_log import AuditLog
+    from bot.storage.database import Database
     from bot.storage.lease_store import LeaseStore
     from bot.storage.request_store import RequestStore
 
@@ -264,3 +268,18 @@ async def test_ended_requests_are_not_counted_as_open(ledger: RequestStore) -> N
     assert await ledger.count_open() == 2
     await ledger.withdraw(waiting.id, RINA, anybody)
     assert await ledger.count_open() == 1
+
+
+async def test_typed_text_is_not_logged(
+    ledger: RequestStore, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as logs:
+        request = await ledger.create(a_waiting_request(reason="typed by Rina"), RINA)
+        await ledger.deny(request.id, ADA, "typed by Ada", anybody)
+        with pytest.raises(NotRecorded):
+            await database.write(
+                lambda db: db.execute(text("INSERT INTO nowhere VALUES (:it)"), {"it": "typed"})
+            )
+
+    assert len(logs) == 3
+    assert "typed" not in f"{logs}{caplog.text}"

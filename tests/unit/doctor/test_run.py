@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from bot.doctor.report import is_ok, lines_of, write_json, write_lines
 from bot.doctor.results import CheckResult, Level, Subject
 from bot.doctor.run import settings_results
-from bot.log_config import redact
+from bot.redaction import redact
 
 SUBJECT = Subject("it", "it")
 
