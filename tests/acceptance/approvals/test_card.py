@@ -180,7 +180,7 @@ async def test_requester_withdraws_the_request(tmp_path: Path) -> None:
 
         assert answer.changed_the_card
         assert ending.state == "withdrawn"
-        assert "@Rina: withdrawn by @Rina" in ending.reply
+        assert "@Rina withdrew the request" in ending.reply
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 
         again = await env.open_dialog(("prod-eu", job_of(card)))
