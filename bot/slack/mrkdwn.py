@@ -203,8 +203,19 @@ def download_link(shown: JobFingerprint) -> str:
     return f":warning: live{until}: it may have been used"
 
 
-def job_facts(shown: JobFingerprint, link_label: str = "Download link") -> list[tuple[str, str]]:
-    """List the facts of a fingerprint, with labels."""
+def job_facts(
+    shown: JobFingerprint,
+    ref: JobRef,
+    project_name: str,
+    *,
+    link_label: str = "Download link",
+) -> list[tuple[str, str]]:
+    """List the facts of a fingerprint, with labels; `project_name` is that of `ref`."""
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
     pairs = [("Type", kind), ("Snapshot", snapshot(shown)), (link_label, download_link(shown))]
-    return [*pairs, ("Restores to", code(shown.target))] if shown.target else pairs
+    if not shown.target:
+        return pairs
+    own = f"{ref.project_id}/"
+    cluster = shown.target.removeprefix(own)
+    target = shown.target if cluster == shown.target else f"{project_name}/{cluster}"
+    return [*pairs, ("Restores to", code(target))]

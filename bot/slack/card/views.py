@@ -57,7 +57,12 @@ def blocks(request: Request, approvers: People | None, links: Links) -> list[Blo
 def _facts(request: Request) -> list[tuple[str, str]]:
     return [
         *mrkdwn.job_fields(request.ref, request.project_name),
-        *mrkdwn.job_facts(request.shown, "Download link when asked"),
+        *mrkdwn.job_facts(
+            request.shown,
+            request.ref,
+            request.project_name,
+            link_label="Download link when asked",
+        ),
     ]
 
 

@@ -257,7 +257,7 @@ def _job(job: RestoreJob, target: JobTarget, links: Links) -> list[Block]:
     facts = [
         *mrkdwn.job_fields(target.ref, target.project_name),
         ("State", job.state.sentence),
-        *mrkdwn.job_facts(JobFingerprint.of(job)),
+        *mrkdwn.job_facts(JobFingerprint.of(job), target.ref, target.project_name),
         *_times(job),
     ]
     page = mrkdwn.link(links.cluster_page(target.ref), "Open in Atlas")
