@@ -15,7 +15,7 @@ async def test_request_whose_card_is_only_text_is_approved_by_a_command_and_its_
     async with open_approval_environment(tmp_path, ONE) as env:
         job = env.new_job()
         env.slack.faults.add("chat.postMessage", REFUSED)
-        await env.asks(job)
+        await env.submit_request(job)
 
         def card(state: str) -> Json | None:
             messages = env.slack.state.messages("ops")
@@ -30,7 +30,7 @@ async def test_request_whose_card_is_only_text_is_approved_by_a_command_and_its_
 
         env.slack.faults.add("chat.update", REFUSED, times=6)
         env.slack.faults.add("chat.postMessage", REFUSED)
-        await env.types("ada", command)
+        await env.send_command("ada", command)
         said = await env.wait_for_ephemerals("ada")
         ended = await env.slack.until(lambda: card("cancelled"), 30.0)
 
