@@ -41,7 +41,13 @@ from bot.tracing import Tracing, open_tracing
 from bot.web.metrics import Metrics
 from bot.web.server import ShutdownState, WebServer
 from bot.web.slack_payloads import envelope_problem, payload_of
-from bot.wiring import CoreServices, build_core_services, build_web_app, start_webhook
+from bot.wiring import (
+    CoreServices,
+    build_core_services,
+    build_web_app,
+    secret_expiry_loops,
+    start_webhook,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -226,6 +232,8 @@ class Bot:
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
         self._start_loop(load_project_names(services), "projects")
+        for following in secret_expiry_loops(self.settings, services, self.metrics):
+            self._start_loop(following, "secret expiry")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
@@ -249,6 +257,7 @@ class Bot:
 
     def _start_watchers(self, services: CoreServices) -> None:
         """Watch the projects that have a watch channel."""
+        labels = {project.id: project.label for project in self.settings.projects}
         for project_id in (p.id for p in services.projects.all if p.watch_channel):
             watcher = Watcher(
                 project_id,
@@ -258,6 +267,7 @@ class Bot:
                 interval=self.settings.watch_interval.total_seconds(),
                 timings=self._timings,
                 on_change=self._notify_outbox,
+                on_read=self.metrics.track_watch(labels[project_id]),
             )
             self._start_loop(watcher.run(), f"watch {project_id}")
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from bot.atlas import AtlasClient, CallRecord
+from bot.atlas import AtlasClient, CallRecord, ServiceAccount
 from bot.cancellation.lifecycle import State
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects, RateLimitBudget
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
+from bot.services.secret_expiry import follow_secret_expiry
 from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
@@ -92,7 +94,7 @@ def build_core_services(
     projects = Projects(
         Project(
             id=p.id,
-            name=p.name or p.id,
+            name=p.label,
             policy=p.policy,
             atlas=atlas[p.id],
             watch_channel=p.watch_channel,
@@ -162,6 +164,7 @@ def build_atlas_client(
         version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         observe=observe,
+        on_login_refused=metrics.count_login_refused,
     )
 
 
@@ -182,6 +185,16 @@ def start_webhook(
     metrics.track_webhook_lag(worker.lag)
     task = asyncio.create_task(worker.run(), name="audit webhook")
     return lambda seconds: worker.stop(task, seconds)
+
+
+def secret_expiry_loops(
+    settings: Settings, services: CoreServices, metrics: Metrics
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Build the loop of each service account, which reads when its secret expires."""
+    for project in settings.projects:
+        if isinstance(account := project.credentials, ServiceAccount):
+            on_read = partial(metrics.set_secret_expiry, project.label)
+            yield follow_secret_expiry(services.atlas[project.id], project.id, account, on_read)
 
 
 def build_web_app(

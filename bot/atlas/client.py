@@ -27,7 +27,9 @@ from bot.atlas.models import (
     RestoreJob,
     is_object_id,
 )
+from bot.atlas.oauth import ServiceAccount
 from bot.atlas.protocol import ApiCall
+from bot.atlas.service_account import ServiceAccountDetails, expiry_of
 from bot.atlas.transport import CallRecord
 from bot.timings import backoff
 
@@ -60,6 +62,7 @@ class AtlasClient:
         request_timeout: seconds for one call with its handshake.
         timeout: seconds for one read (all pages of a list) with its retries.
         observe: called with each HTTP exchange, including digest challenges and failures.
+        on_login_refused: called when Atlas refuses the key or the service account.
 
     Raises:
         ValueError: `base_url` is not a valid address.
@@ -77,6 +80,7 @@ class AtlasClient:
         request_timeout: float = 8.0,
         timeout: float = 20.0,
         observe: Callable[[CallRecord], None] | None = None,
+        on_login_refused: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -94,6 +98,7 @@ class AtlasClient:
             transport=transport,
             request_timeout=request_timeout,
             observe=observe,
+            on_login_refused=on_login_refused,
             monotonic=monotonic,
         )
 
@@ -167,6 +172,17 @@ class AtlasClient:
         return await self._read(
             call, lambda payload: self._parse(Project, call, payload), self._deadline()
         )
+
+    async def secret_expiry(self, project_id: str, account: ServiceAccount) -> datetime | None:
+        """Read when the secret of a service account expires; raises as `restore_jobs` does.
+
+        None if Atlas does not say.
+        """
+        call = protocol.get_service_account(project_id, account.client_id)
+        details = await self._read(
+            call, partial(self._parse, ServiceAccountDetails, call), self._deadline()
+        )
+        return expiry_of(account.client_secret.get_secret_value(), details.secrets)
 
     async def events(
         self, project_id: str, event_types: Sequence[str], since: datetime

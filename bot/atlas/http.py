@@ -16,6 +16,7 @@ from bot.atlas.errors import (
     ChallengeNotUnderstood,
     ConnectionBroken,
     Facts,
+    KeyRefused,
     NoConnection,
     TimedOut,
     UnreadableAnswer,
@@ -63,11 +64,13 @@ class AtlasHttp:
         transport: httpx.AsyncBaseTransport | None,
         request_timeout: float,
         observe: Callable[[CallRecord], None] | None,
+        on_login_refused: Callable[[], None],
         monotonic: Callable[[], float],
     ) -> None:
         self._base_url = check_base_url(base_url)
         self._options = options
         self._request_timeout = request_timeout
+        self._on_login_refused = on_login_refused
         self._monotonic = monotonic
         # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
         # call whenever a call begins or ends: some hundreds would keep the CPU busy.
@@ -111,10 +114,14 @@ class AtlasHttp:
         """
         name = call.name(self._options)
         left = await self._acquire_connection(name, timeout)
-        response = await self._send_in_task(call, name, min(self._request_timeout, left))
-        status, payload = self._parse(response)
-        if not httpx.codes.is_success(status):
-            raise error_for(status, response.headers, payload, call.resource, name)
+        try:
+            response = await self._send_in_task(call, name, min(self._request_timeout, left))
+            status, payload = self._parse(response)
+            if not httpx.codes.is_success(status):
+                raise error_for(status, response.headers, payload, call.resource, name)
+        except KeyRefused:
+            self._on_login_refused()
+            raise
         return ApiResponse(status, payload)
 
     async def _acquire_connection(self, name: str, timeout: float) -> float:

@@ -33,6 +33,7 @@ class Resource(StrEnum):
     PROJECTS = "projects"
     EVENTS = "events"
     ACTIVITY_FEED = "activity_feed"
+    SERVICE_ACCOUNT = "service_account"
 
 
 #: The version of each resource in v2; restore jobs have only one.
@@ -44,6 +45,7 @@ _RESOURCE_VERSION: Final = {
     Resource.PROJECTS: "2023-01-01",
     Resource.EVENTS: "2023-01-01",
     Resource.ACTIVITY_FEED: "2025-03-12",
+    Resource.SERVICE_ACCOUNT: "2024-08-05",
 }
 
 
@@ -113,6 +115,11 @@ def list_clusters(project_id: str) -> ApiCall:
 
 def get_project(project_id: str) -> ApiCall:
     return ApiCall("GET", _project_path(project_id), Resource.PROJECT)
+
+
+def get_service_account(project_id: str, client_id: str) -> ApiCall:
+    path = f"{_project_path(project_id)}/serviceAccounts/{quote(client_id, safe='')}"
+    return ApiCall("GET", path, Resource.SERVICE_ACCOUNT)
 
 
 def list_projects() -> ApiCall:

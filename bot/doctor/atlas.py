@@ -30,6 +30,9 @@ MAX_CLUSTERS = 5
 #: The part of the paths that share the rate limit for backups.
 BACKUPS = "/backup/"
 
+#: Days before the end of a service account's secret at which a warning is reported.
+MIN_SECRET_DAYS = 14
+
 #: A warning is reported when less than one in so many calls is left.
 MIN_RATE_LIMIT_SHARE = 5
 
@@ -59,8 +62,8 @@ class CallObserver:
 
 def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
     """Return what is checked, in this order: each check needs those before it."""
-    name = project.name or project.id
-    return {
+    name = project.label
+    subjects = {
         "reach": Subject("atlas", "MONGODB_ATLAS_BASE_URL"),
         "credentials": Subject("atlas_credentials", _credentials(project)),
         "version": Subject("atlas_version", "MONGODB_ATLAS_API_VERSION"),
@@ -68,11 +71,15 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "project": Subject(
             "atlas_project", f"{name}, id" if project.name else "MONGODB_ATLAS_PROJECT_ID"
         ),
+        "secret": Subject("atlas_secret", f"secret of the service account for {name}"),
         "clusters": Subject("atlas_clusters", f"clusters of {name}"),
         "jobs": Subject("atlas_restore_jobs", f"restore jobs of {name}"),
         "cancel": Subject("atlas_cancel_role", f"role to cancel in {name}"),
         "rate_limit": Subject("atlas_rate_limit", f"rate limit of {name}"),
     }
+    if isinstance(project.credentials, DigestKey):
+        del subjects["secret"]  # an API key has no end
+    return subjects
 
 
 def _credentials(project: ProjectSettings) -> str:
@@ -108,6 +115,8 @@ ROLE_TO_CANCEL = (
 READ_JOBS = "Reading restore jobs needs the project role Project Backup Manager."
 READ_CLUSTERS = "Reading clusters needs the project role Project Read Only."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
+READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
+RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
 WAIT = "Wait a few minutes; other programs that read the project's backups share the limit."
 
 
@@ -147,6 +156,7 @@ class ProjectChecks:
         return [
             *(self._subjects[name].ok(message) for name, message in ACCESS_STEPS.items()),
             self._subjects["project"].ok(f"it is {found.name}"),
+            *await self._secret(),
             *await self._clusters(),
         ]
 
@@ -160,6 +170,16 @@ class ProjectChecks:
             *(self._subjects[name].ok(message) for name, message in passed),
             *self._problem(stage, error, hint),
         ]
+
+    async def _secret(self) -> list[CheckResult]:
+        account = self._project.credentials
+        if isinstance(account, DigestKey):
+            return []
+        try:
+            expires_at = await self._atlas.secret_expiry(self._project.id, account)
+        except AtlasError as error:
+            return [self._subjects["secret"].unchecked(describe(error), READ_EXPIRY)]
+        return [check_expiry(self._subjects["secret"], expires_at, self._observer.now())]
 
     async def _clusters(self) -> list[CheckResult]:
         try:
@@ -214,6 +234,17 @@ def complete(subject: Subject, message: str, unread: str) -> CheckResult:
     if not unread:
         return subject.ok(message)
     return subject.warning(f"{message}, but {unread}", UNREAD)
+
+
+def check_expiry(subject: Subject, expires_at: datetime | None, now: datetime) -> CheckResult:
+    """Check how long the secret of a service account is still accepted."""
+    if expires_at is None:
+        return subject.unchecked("Atlas does not say when it expires", READ_EXPIRY)
+    left = (expires_at - now).days
+    message = f"it expires {expires_at:%Y-%m-%d}, in {left} day{'s' * (left != 1)}"
+    if left < MIN_SECRET_DAYS:
+        return subject.warning(message, RENEW)
+    return subject.ok(message)
 
 
 def describe(error: AtlasError) -> str:

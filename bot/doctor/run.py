@@ -66,7 +66,7 @@ async def _check_project(
 ) -> list[CheckResult]:
     """Check one project; results that concern each project alike have no group."""
     checking = check_project(settings, project, now)
-    group = f"Project {project.name or project.id}"
+    group = f"Project {project.label}"
     return [
         result if result.check in COMMON_CHECKS else replace(result, group=group)
         for result in await all_within(ATLAS, checking, SERVICE_TIMEOUT)

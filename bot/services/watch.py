@@ -61,6 +61,7 @@ class Watcher:
         interval: seconds between two reads of a cluster.
         timings: the other intervals and pauses of the watch.
         on_change: called when there is something to announce.
+        on_read: called after each successful read.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Watcher:
         interval: float,
         timings: Timings = DEFAULT_TIMINGS,
         on_change: Callable[[], None] = lambda: None,
+        on_read: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -84,6 +86,7 @@ class Watcher:
         self._interval = interval
         self._timings = timings
         self._on_change = on_change
+        self._on_read = on_read
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -189,6 +192,7 @@ class Watcher:
                 await self._record_jobs(name, ReadItems())
             self._clusters = clusters
         self._failures.pop("", None)
+        self._on_read()
         self._schedule.set_clusters(clusters, self._monotonic())
 
     async def _read_cluster(self, name: str) -> None:
@@ -231,6 +235,7 @@ class Watcher:
 
     def _record_success(self, name: str) -> None:
         self._rate_limited = 0
+        self._on_read()
         if self._failures.pop(name, 0):
             log.info("watch reads the cluster again", project=self._project_id, cluster=name)
 

@@ -174,6 +174,11 @@ class ProjectSettings(Model):
     policy: InstanceOf[Policy]
     watch_channel: str | None = None
 
+    @property
+    def label(self) -> str:
+        """The name of the settings, or the id where they have none."""
+        return self.name or self.id
+
 
 class AuditWebhookSettings(Model):
     """Where every event of the audit log is posted, and the secret that signs it."""

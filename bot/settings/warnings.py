@@ -77,7 +77,7 @@ def _project_warnings(projects: Sequence[ProjectSettings]) -> list[str]:
     names: dict[str, list[str]] = {}
     for project in projects:
         for risk in _risks(project):
-            names.setdefault(risk, []).append(project.name or project.id)
+            names.setdefault(risk, []).append(project.label)
     return [
         f"{'Project' if len(having) == 1 else 'Projects'} {', '.join(having)}: {risk}"
         for risk, having in names.items()

@@ -1,6 +1,7 @@
 """Collects metrics and serves them at `/metrics`."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from itertools import product
 
@@ -77,6 +78,20 @@ class Metrics:
             "Whether the settings were valid when last read, 1 or 0.",
         )
         self._settings_valid.set(1)
+        self._login_refused = counter(
+            "cancel_restore_atlas_login_refused",
+            "Calls for which Atlas refused the key or the service account.",
+        )
+        self._watch_success = gauge(
+            "cancel_restore_watch_last_success_timestamp_seconds",
+            "When the watch last read a watched project; 0 before.",
+            ["project"],
+        )
+        self._secret_expires = gauge(
+            "cancel_restore_atlas_secret_expires_timestamp_seconds",
+            "When the secret of the project's service account expires.",
+            ["project"],
+        )
         for state in STATES:
             self._requests.labels(state=state)
         for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
@@ -91,6 +106,16 @@ class Metrics:
         shown = NO_RESPONSE if status is None else str(status)
         self._atlas_requests.labels(method=method, status=shown).inc()
         self._atlas_seconds.observe(seconds)
+
+    def count_login_refused(self) -> None:
+        self._login_refused.inc()
+
+    def track_watch(self, project: str) -> Callable[[], None]:
+        """Return what records a successful read of a watched project."""
+        return self._watch_success.labels(project=project).set_to_current_time
+
+    def set_secret_expiry(self, project: str, at: datetime) -> None:
+        self._secret_expires.labels(project=project).set(at.timestamp())
 
     def observe_ack(self, seconds: float) -> None:
         self._ack_seconds.observe(seconds)

@@ -9,6 +9,7 @@ import re
 import shlex
 import tomllib
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -376,6 +377,8 @@ def series() -> set[str]:
     metrics.observe_atlas_call("GET", 200, 0.1)
     metrics.observe_ack(0.1)
     metrics.set_ready("slack", ready=True)
+    metrics.track_watch("shop")()
+    metrics.set_secret_expiry("shop", datetime.now(UTC))
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 

@@ -134,6 +134,14 @@ RESOURCES = (
         in_v1=False,
     ),
     Resource(
+        name="service_account",
+        template=f"{_GROUP}/serviceAccounts/{{client}}",
+        versions=("2024-08-05",),
+        rate="groups",
+        java="ApiGroupServiceAccountsResource::getServiceAccount",
+        in_v1=False,
+    ),
+    Resource(
         name="flex_clusters",
         template=f"{_GROUP}/flexClusters",
         versions=_FLEX,

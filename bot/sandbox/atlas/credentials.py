@@ -28,13 +28,15 @@ class Credential:
     """An API key (public and private part) or a service account (client id and secret).
 
     `access_list` holds networks such as `203.0.113.0/24`; None means that the organization asks
-    for none, an empty one that it asks and nobody has filled it in.
+    for none, an empty one that it asks and nobody has filled it in. `expires_at` is the end of a
+    service account's secret.
     """
 
     identifier: str
     secret: str = field(repr=False)
     roles: dict[str, set[Role]] = field(default_factory=dict)
     access_list: list[str] | None = None
+    expires_at: str = "2099-12-31T00:00:00Z"
 
     def roles_in(self, group: str) -> set[Role]:
         return self.roles.get(group, set())

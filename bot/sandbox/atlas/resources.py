@@ -165,6 +165,20 @@ def activity_feed(context: RequestContext) -> ApiResponse:
     return context.one({"link": f"{context.request.base}/redirect/{context.project.id}"})
 
 
+def service_account(context: RequestContext) -> ApiResponse:
+    """Return a service account; a secret is masked except for its end."""
+    account = context.world.service_accounts.get(context.values["client"])
+    if account is None:
+        raise AtlasError("RESOURCE_NOT_FOUND", {"path": context.request.path})
+    secret = {
+        "id": "65f0a1c2d3e4f5a6b7c8d9e0",
+        "createdAt": "2024-01-01T00:00:00Z",
+        "expiresAt": account.expires_at,
+        "maskedSecretValue": f"mdb_sa_sk_***{account.secret[-4:]}",
+    }
+    return context.one({"clientId": account.identifier, "name": "bot", "secrets": [secret]})
+
+
 def flex_clusters(context: RequestContext) -> ApiResponse:
     shown = [cluster for cluster in context.project.clusters.values() if cluster.flex]
     return context.many([context.renderer.flex_cluster(cluster) for cluster in shown])
@@ -193,6 +207,7 @@ READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "job": job,
     "events": events,
     "activity_feed": activity_feed,
+    "service_account": service_account,
     "flex_clusters": flex_clusters,
     "flex_cluster": flex_cluster,
     "flex_jobs": flex_jobs,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import Fault, signed_headers
 from tests.acceptance.environment import RUNNING, open_environment
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bot.sandbox.atlas import FakeAtlasServer
+    from bot.sandbox.slack import FakeSlackServer
     from tests.acceptance.environment import BotEnvironment
 
 FORM = "application/x-www-form-urlencoded"
@@ -181,3 +186,41 @@ async def test_socket_mode_accepts_no_payloads_over_http(env: BotEnvironment) ->
         answer = await session.post(f"{env.url}/slack/events", data=command("help"))
 
         assert answer.status == 404
+
+
+ACCOUNT: dict[str, str | None] = {
+    "MONGODB_ATLAS_PUBLIC_API_KEY": None,
+    "MONGODB_ATLAS_PRIVATE_API_KEY": None,
+    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
+    "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
+    "BOT_WATCH_CHANNEL": "C0OPS00001",
+    "BOT_WATCH_INTERVAL": "1",
+}
+
+
+async def metric(env: BotEnvironment, name: str, at_least: float) -> float:
+    """Wait until a metric of one series has reached a value."""
+    async with asyncio.timeout(10):
+        while True:
+            _, text = await get(env, "/metrics")
+            found = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+            if found and float(found[1]) >= at_least:
+                return float(found[1])
+            await asyncio.sleep(0.1)
+
+
+async def test_metrics_tell_of_the_secret_the_watch_and_refused_logins(tmp_path: Path) -> None:
+    def expiring(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
+        atlas.world.service_accounts[CLIENT_ID].expires_at = "2030-01-01T00:00:00Z"
+
+    async with open_environment(tmp_path, ACCOUNT, before=expiring) as env:
+        read = await metric(env, "cancel_restore_watch_last_success_timestamp_seconds", 1)
+        expires = await metric(env, "cancel_restore_atlas_secret_expires_timestamp_seconds", 1)
+        refused = await metric(env, "cancel_restore_atlas_login_refused_total", 0)
+        env.atlas.world.service_accounts[CLIENT_ID].secret = "another"
+        env.atlas.token_issuer.forget()
+        await metric(env, "cancel_restore_atlas_login_refused_total", 1)
+
+    assert abs(read - time.time()) < 60
+    assert expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+    assert refused == 0

@@ -151,6 +151,7 @@ class Options(TypedDict, total=False):
     timeout: float
     request_timeout: float
     observe: Callable[[CallRecord], None]
+    on_login_refused: Callable[[], None]
 
 
 Handler = (

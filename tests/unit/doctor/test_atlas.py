@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from bot.atlas import CallRecord
-from bot.doctor.atlas import check_rate_limit, complete
+from bot.doctor.atlas import check_expiry, check_rate_limit, complete
 from bot.doctor.results import Level, Subject
+from tests.support.domain import NOON
 
 SUBJECT = Subject("it", "it")
 
@@ -32,3 +35,19 @@ def test_unreadable_items_are_a_warning() -> None:
         Level.WARNING,
         "3 can be read, but 1 cluster could not be read",
     )
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "level", "says"),
+    [
+        (NOON + timedelta(days=29, hours=1), Level.OK, "it expires 2026-12-24, in 29 days"),
+        (NOON + timedelta(days=1), Level.WARNING, "it expires 2026-11-26, in 1 day"),
+        (None, Level.UNCHECKED, "Atlas does not say when it expires"),
+    ],
+)
+def test_secret_that_expires_within_a_fortnight_is_a_warning(
+    expires_at: datetime | None, level: Level, says: str
+) -> None:
+    found = check_expiry(SUBJECT, expires_at, NOON)
+
+    assert (found.level, found.message) == (level, says)

@@ -255,6 +255,7 @@ class WatchHarness:
     store: FakeWatchStore
     watch: Watcher
     told: list[float]
+    read: list[float]
 
     @property
     def started_at(self) -> float:
@@ -276,6 +277,7 @@ def watch_harness(
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore()
     told: list[float] = []
+    read: list[float] = []
     watch = Watcher(
         PROJECT_ID,
         atlas,
@@ -283,11 +285,12 @@ def watch_harness(
         store,
         interval=interval,
         on_change=lambda: told.append(clock.monotonic()),
+        on_read=lambda: read.append(clock.monotonic()),
         monotonic=clock.monotonic,
         sleep=clock.sleep,
         jitter=lambda: 0.0,
     )
-    return WatchHarness(clock, atlas, store, watch, told)
+    return WatchHarness(clock, atlas, store, watch, told, read)
 
 
 async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
@@ -563,3 +566,15 @@ async def test_unreadable_jobs_and_clusters_are_logged_once() -> None:
         ("c000", "1 job could not be read"),
     ]
     assert env.atlas.lists > 1
+
+
+async def test_refused_key_leaves_the_last_successful_read_behind() -> None:
+    env = watch_harness(1, interval=5)
+    env.atlas.faults = {"": [KeyRefused()] * 100, "c000": [KeyRefused()] * 100}
+    await env.run_for(60)
+    refused = len(env.read)
+    env.atlas.faults = {}
+    await env.run_for(200)
+
+    assert refused == 0
+    assert env.read

@@ -97,3 +97,15 @@ def test_two_bots_in_one_process_have_separate_metrics() -> None:
     first.count_state("failed")
 
     assert samples(second)["cancel_restore_requests_totalstate=failed"] == 0
+
+
+def test_watch_that_never_read_its_project_is_at_zero() -> None:
+    metrics = Metrics()
+    read = metrics.track_watch("shop")
+    name = "cancel_restore_watch_last_success_timestamp_secondsproject=shop"
+    before = samples(metrics)[name]
+    read()
+
+    assert before == 0
+    assert samples(metrics)[name] > 1_700_000_000
+    assert samples(metrics)["cancel_restore_atlas_login_refused_total"] == 0

@@ -1,0 +1,90 @@
+"""The end of a service account's secret: which of the secrets is the bot's own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import AtlasClient, KeyRefused, ServiceAccount
+from bot.atlas.service_account import AccountSecret, expiry_of
+from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
+
+ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
+
+
+def secret(day: int, masked: str = "", used: int | None = None) -> dict[str, Any]:
+    last = f"2026-11-{used:02}T00:00:00Z" if used else None
+    return {
+        "maskedSecretValue": masked,
+        "expiresAt": f"2026-12-{day:02}T00:00:00Z",
+        "lastUsedAt": last,
+    }
+
+
+@pytest.mark.parametrize(
+    ("secrets", "day"),
+    [
+        ([secret(5, "mdb_sa_sk_***r3t"), secret(9, "mdb_sa_sk_***old", used=20)], 5),
+        ([secret(5, "***r3t", used=3), secret(9, "***r3t", used=4)], 9),
+        ([secret(5, "***", used=8), secret(9, "", used=4)], 5),
+        ([], None),
+    ],
+    ids=["its end", "two alike", "no end shown", "none"],
+)
+def test_own_secret_is_found_by_its_end_then_by_its_use(
+    secrets: list[dict[str, Any]], day: int | None
+) -> None:
+    found = expiry_of("mdb_sa_sk_s3cr3t", [AccountSecret.model_validate(each) for each in secrets])
+
+    assert found == (datetime(2026, 12, day, tzinfo=UTC) if day else None)
+
+
+async def test_expiry_is_read_from_the_project_of_the_account() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/oauth/token":
+            return httpx.Response(200, json={"access_token": "t0k3n", "expires_in": 3600})
+        asked.append(f"{request.url.path} {request.headers['Accept']}")
+        return httpx.Response(200, json={"clientId": "x", "secrets": [secret(5, "***r3t")]})
+
+    async with AtlasClient(ACCOUNT, transport=httpx.MockTransport(answer)) as atlas:
+        found = await atlas.secret_expiry(PROJECT, ACCOUNT)
+
+    assert found == datetime(2026, 12, 5, tzinfo=UTC)
+    path = f"/api/atlas/v2/groups/{PROJECT}/serviceAccounts/mdb_sa_id_123"
+    assert asked == [f"{path} application/vnd.atlas.2024-08-05+json"]
+
+
+async def test_refused_key_is_counted_and_a_challenge_is_not() -> None:
+    refused: list[str] = []
+    atlas = StrictAtlas()
+    async with client(atlas, on_login_refused=lambda: refused.append("key")) as client_:
+        await client_.restore_job(REF)
+        atlas.expire_all()
+        await client_.restore_job(REF)
+        assert atlas.statuses == [401, 200, 401, 200]
+        assert refused == []
+        atlas.private_key = "another"
+        with pytest.raises(KeyRefused):
+            await client_.restore_job(REF)
+
+    assert refused == ["key"]
+
+
+async def test_refused_service_account_is_counted() -> None:
+    refused: list[str] = []
+    answer = httpx.Response(401, json={"error": "invalid_client"})
+    async with AtlasClient(
+        ACCOUNT,
+        transport=httpx.MockTransport(lambda _: answer),
+        on_login_refused=lambda: refused.append("account"),
+    ) as atlas:
+        with pytest.raises(KeyRefused):
+            await atlas.restore_job(REF)
+
+    assert refused == ["account"]
