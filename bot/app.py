@@ -164,6 +164,7 @@ class Bot:
         for atlas in services.atlas.values():
             self._exit_stack.push_async_callback(atlas.aclose)
         self._exit_stack.push_async_callback(services.cancellation.finder.close)
+        self._exit_stack.push_async_callback(services.facts.feeds.close)
         return services
 
     async def _current_people(
@@ -234,6 +235,7 @@ class Bot:
         self._start_loop(load_project_names(services), "projects")
         for following in secret_expiry_loops(self.settings, services, self.metrics):
             self._start_loop(following, "secret expiry")
+        self._start_loop(services.facts.run(), "job facts")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.

@@ -48,6 +48,9 @@ class Timings:
     webhook_first_pause: float = 1.0  # after a POST that was not taken
     webhook_longest_pause: float = 28.0  # doubled up to this: 30 s with a poll
 
+    # Starters and links of jobs
+    job_facts_interval: float = 7.0  # between two reads of each job whose request waits
+
     # Shutdown, in the order in which the parts stop
     drain: float = 3.0  # in which a load balancer must notice that `/readyz` answers 503
     receiver_stop_timeout: float = 2.5  # for the answers that are being given to Slack

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from bot.atlas import AtlasClient, CallRecord, ServiceAccount
 from bot.cancellation.lifecycle import State
+from bot.services import activity_feed
+from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects, RateLimitBudget
 from bot.services.rights import ResolvePeople, RightsCheck
@@ -21,6 +23,7 @@ from bot.settings import ProjectSettings, Settings
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
@@ -34,6 +37,10 @@ from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
 
 #: All paths that contain this share one rate limit per project.
 BACKUP_PATH = "/backup/"
+#: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
+EVENTS_PATH = "/events"
+FEED_PATHS = (EVENTS_PATH, "/activityFeed")
+FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class CoreServices:
     outbox: OutboxStore
     watches: WatchStore
     runner: Runner
+    facts: JobFactsService
     cancellation: CancellationService
 
     def watch_channel_of(self, project_id: str) -> str | None:
@@ -87,8 +95,16 @@ def build_core_services(
         timings: the length of leases, and how often they are renewed.
     """
     rate_limits = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
+    event_limits = {
+        p.id: RateLimitBudget(
+            time.monotonic, size=activity_feed.BUCKET_SIZE, refill=activity_feed.REFILL_PER_SECOND
+        )
+        for p in settings.projects
+    }
     atlas = {
-        p.id: build_atlas_client(settings, p, metrics, rate_limits[p.id], tracing)
+        p.id: build_atlas_client(
+            settings, p, metrics, rate_limits[p.id], tracing, event_limit=event_limits[p.id]
+        )
         for p in settings.projects
     }
     projects = Projects(
@@ -108,7 +124,12 @@ def build_core_services(
     clock = DatabaseClock(database)
     requests = RequestStore(database, clock, on_state_entered)
     leases = LeaseStore(
-        database, clock, owner, lease=timings.request_lease, on_state_entered=on_state_entered
+        database,
+        clock,
+        owner,
+        lease=timings.request_lease,
+        on_state_entered=on_state_entered,
+        on_cancelled_before_link=metrics.count_cancelled_before_link,
     )
     rights = RightsCheck(projects, resolve)
     runner = Runner(
@@ -118,6 +139,15 @@ def build_core_services(
         on_change=on_change,
         tracer=tracing.trace,
         timings=timings,
+    )
+    facts = JobFactsService(
+        projects,
+        JobFactsStore(database, clock),
+        activity_feed.ActivityFeeds(projects, event_limits, clock),
+        rate_limits,
+        now=clock,
+        on_change=on_change,
+        interval=timings.job_facts_interval,
     )
     return CoreServices(
         database=database,
@@ -130,12 +160,14 @@ def build_core_services(
         outbox=OutboxStore(database, clock),
         watches=WatchStore(database, clock, owner),
         runner=runner,
+        facts=facts,
         cancellation=CancellationService(
             requests,
             projects,
             runner,
             rights,
             finder=JobFinder(projects, rate_limits),
+            facts=facts,
             history=History(database, clock),
             now=clock,
             on_change=on_change,
@@ -149,12 +181,18 @@ def build_atlas_client(
     metrics: Metrics,
     rate_limit: RateLimitBudget,
     tracing: Tracing,
+    *,
+    event_limit: RateLimitBudget,
 ) -> AtlasClient:
-    """Build the client of one project; each answer updates `rate_limit`, metrics and traces."""
+    """Build the client of one project; each answer updates its limits, metrics and traces."""
 
     def observe(call: CallRecord) -> None:
-        metrics.observe_atlas_call(call.method, call.status, call.seconds)
+        # A feed that is refused is no fault: only the starters of jobs are not known then.
+        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
+            metrics.observe_atlas_call(call.method, call.status, call.seconds)
         tracing.record_atlas_call(call)
+        if call.path.endswith(EVENTS_PATH) and call.status and not call.challenge:
+            event_limit.update(call.rate_limit_remaining, call.rate_limit)
         if BACKUP_PATH in call.path and call.status and not call.challenge:
             rate_limit.update(call.rate_limit_remaining, call.rate_limit)
 

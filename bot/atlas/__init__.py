@@ -42,6 +42,7 @@ from bot.atlas.errors import (
 )
 from bot.atlas.http import Credentials
 from bot.atlas.models import (
+    LINK_LIFETIME,
     CancelAccepted,
     Cluster,
     DeliveryType,
@@ -60,6 +61,7 @@ from bot.atlas.protocol import ApiVersion
 from bot.atlas.transport import CallRecord
 
 __all__ = [
+    "LINK_LIFETIME",
     "RESTORE_REQUESTED",
     "ActivityEvent",
     "ApiVersion",

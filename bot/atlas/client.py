@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
-from bot.atlas.http import AtlasHttp, Credentials
+from bot.atlas.http import AtlasHttp, Credentials, key_id_of
 from bot.atlas.models import (
     AtlasModel,
     CancelAccepted,
@@ -85,6 +85,8 @@ class AtlasClient:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        #: The public key or the client id, by which the activity feed names this client.
+        self.key_id = key_id_of(credentials)
         self._options = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
         self._request_timeout = request_timeout
         self._timeout = timeout

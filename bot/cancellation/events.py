@@ -36,6 +36,9 @@ class EventName(StrEnum):
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
     PRUNED = "request:pruned"  #: its row was deleted, long after its end
+    STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
+    LINK_LIVE = "request:link_live"  #: the link went live while the request waited
+    JOB_ENDED = "request:job_ended"  #: the job ended while the request waited
     CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 

@@ -1,10 +1,11 @@
 """The clock of a download link: when it is expected, live, and over (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
+from typing import Any
 
 from bot.atlas import JobState
 
@@ -51,12 +52,30 @@ class LinkClock:
             return LinkPhase.LIVE
         return LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
 
-    def lead(self, moment: datetime) -> timedelta:
-        """Return how long before the link `moment` was; negative for after it.
+    def to_json(self) -> dict[str, str]:
+        """Return what the audit log keeps of it, for `lead`."""
+        times = {"link_expected": self.expected_at, "link_live_since": self.live_since}
+        return {name: moment.isoformat() for name, moment in times.items() if moment}
 
-        The link counts from when it became live, else from when it was expected.
-        """
-        return (self.live_since or self.expected_at) - moment
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How long before the link a cancellation came; negative for after it.
+
+    `was_live`: the link counts from when it became live, else from when it was expected.
+    """
+
+    span: timedelta
+    was_live: bool
+
+    @classmethod
+    def of(cls, detail: Mapping[str, Any], cancelled_at: datetime) -> "Lead | None":
+        """Read the detail of an audit event, which `LinkClock.to_json` wrote."""
+        moment = detail.get("link_live_since") or detail.get("link_expected")
+        if not moment:
+            return None
+        span = datetime.fromisoformat(moment) - cancelled_at
+        return cls(span, was_live="link_live_since" in detail)
 
 
 def expected_wait(observed: Sequence[timedelta]) -> timedelta:

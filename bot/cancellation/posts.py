@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.watched_job import WatchedJob
 
@@ -50,6 +51,7 @@ class RequestPost(BasePost):
         actor: the Slack user id of the person who caused the event, or None for the bot.
         at: when the event happened.
         detail: the event's detail.
+        facts: what is known about the request's job.
         recipient: the user who gets a direct message; None for a post to the card's channel.
     """
 
@@ -59,6 +61,7 @@ class RequestPost(BasePost):
     at: datetime
     detail: Mapping[str, Any] = field(default_factory=dict)
     recipient: str | None = None
+    facts: JobFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

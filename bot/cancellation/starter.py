@@ -85,9 +85,10 @@ class StartedBy:
     def to_json(self) -> dict[str, Any]:
         starter = self.starter
         values: dict[str, Any] = {"knowledge": str(self.knowledge)}
-        return values | (
-            {name: getattr(starter, name) for name in starter.__slots__} if starter else {}
-        )
+        if starter is None:
+            return values
+        fields = {name: getattr(starter, name) for name in starter.__slots__}
+        return values | fields | {"kind": str(starter.kind), "others": list(starter.others)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StartedBy":
@@ -99,6 +100,9 @@ class StartedBy:
         kind, others = StarterKind(fields["kind"]), tuple(fields["others"])
         return cls(knowledge, Starter(**fields | {"kind": kind, "others": others}))
 
+
+#: Before the first read of the feed.
+NOT_READ = StartedBy(Knowledge.TOO_EARLY)
 
 _RANKS = (Knowledge.TOO_EARLY, Knowledge.NOT_KNOWN, Knowledge.NOT_IN_FEED, Knowledge.KNOWN)
 

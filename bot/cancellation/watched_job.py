@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Card, JobFingerprint, Request
 
 
@@ -36,11 +37,12 @@ class WatchedJob:
 
     Attributes:
         shown: the job's facts when Atlas last listed it.
-        first_seen_at: when the watch first read it; Atlas does not say when a job was started.
+        first_seen_at: when the watch first read it.
         changed_at: when `state` was first read.
         was_running: whether it was there already when the watch first read its cluster.
         message: the place of the announcement, or None while it is not posted.
         request: the newest request for the job, if there is one.
+        facts: its starter and the clock of its link.
     """
 
     id: int
@@ -52,6 +54,7 @@ class WatchedJob:
     was_running: bool = False
     message: Card | None = None
     request: Request | None = None
+    facts: JobFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.atlas import (
+    RESTORE_REQUESTED,
     AtlasClient,
     AtlasError,
     CallRecord,
@@ -75,6 +76,7 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "clusters": Subject("atlas_clusters", f"clusters of {name}"),
         "jobs": Subject("atlas_restore_jobs", f"restore jobs of {name}"),
         "cancel": Subject("atlas_cancel_role", f"role to cancel in {name}"),
+        "feed": Subject("atlas_activity_feed", f"activity feed of {name}"),
         "rate_limit": Subject("atlas_rate_limit", f"rate limit of {name}"),
     }
     if isinstance(project.credentials, DigestKey):
@@ -113,6 +115,11 @@ ROLE_TO_CANCEL = (
     "Verify that the key has the project role Project Backup Recovery Operator.",
 )
 READ_JOBS = "Reading restore jobs needs the project role Project Backup Manager."
+READ_FEED = (
+    "Without it the bot cannot say who started a job. The project role Project Read Only allows it."
+)
+#: How far back the check reads the activity feed.
+FEED_SPAN = timedelta(hours=1)
 READ_CLUSTERS = "Reading clusters needs the project role Project Read Only."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
@@ -201,10 +208,21 @@ class ProjectChecks:
             found = await self._read_jobs(clusters)
         except RateLimited as error:
             jobs = self._subjects["jobs"].unchecked("Atlas limits the calls, see below")
-            return [jobs, cancel, rate_limit.problem(describe(error), WAIT)]
+            feed = self._subjects["feed"].unchecked("Atlas limits the calls, see below")
+            return [jobs, cancel, feed, rate_limit.problem(describe(error), WAIT)]
         except AtlasError as error:
             return self._problem("jobs", error, READ_JOBS)
-        return [found, cancel, check_rate_limit(rate_limit, self._observer.backups)]
+        limit = check_rate_limit(rate_limit, self._observer.backups)
+        return [found, cancel, await self._feed(), limit]
+
+    async def _feed(self) -> CheckResult:
+        """Read the activity feed, which the bot can do without."""
+        since = self._observer.now() - FEED_SPAN
+        try:
+            await self._atlas.events(self._project.id, [RESTORE_REQUESTED], since)
+        except AtlasError as error:
+            return self._subjects["feed"].warning(describe(error), READ_FEED)
+        return self._subjects["feed"].ok("it can be read")
 
     async def _read_jobs(self, clusters: list[Cluster]) -> CheckResult:
         """Read the restore jobs of the first cluster of a kind that can have them."""

@@ -66,12 +66,24 @@ PROBE_INTERVAL = 10.0
 
 
 class RateLimitBudget:
-    """Tracks one project's token bucket by the headers of Atlas's answers."""
+    """Tracks one project's token bucket by the headers of Atlas's answers.
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    Args:
+        size: the documented size of the bucket.
+        refill: its documented refill, in tokens a second.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        *,
+        size: int = BUCKET_SIZE,
+        refill: float = REFILL_PER_SECOND,
+    ) -> None:
         self._monotonic = monotonic
-        self._limit = BUCKET_SIZE
-        self._remaining = float(BUCKET_SIZE)
+        self._limit = size
+        self._refill = refill
+        self._remaining = float(size)
         self._updated_at = monotonic()
         self._in_flight = 0
         self._has_headers = False
@@ -119,6 +131,6 @@ class RateLimitBudget:
         if self._has_headers:
             return
         now = self._monotonic()
-        refill = (now - self._updated_at) * REFILL_PER_SECOND
+        refill = (now - self._updated_at) * self._refill
         self._remaining = min(self._limit, self._remaining + refill)
         self._updated_at = now

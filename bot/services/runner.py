@@ -108,7 +108,7 @@ class Run:
                     continue
                 if not judgement.allows_delete:
                     return result_of_judgement(judgement, self.request.sent)
-                await self._send_delete()
+                await self._send_delete(job)
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
@@ -128,10 +128,12 @@ class Run:
             return result_of_timeout(self.request.sent, self._delete_error, job)
         return None
 
-    async def _send_delete(self) -> None:
+    async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self._store.record_delete_sent(self.request)
+        self.request = await self._store.record_delete_sent(
+            self.request, job.expires_at if job.link_is_live else None
+        )
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             accepted = await self._atlas.cancel_restore_job(self.request.ref)

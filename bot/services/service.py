@@ -1,5 +1,6 @@
 """The use cases of a request: look up, submit, approve, deny, withdraw, retry, review."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,11 +13,13 @@ from bot.cancellation.errors import (
     NotCancellableNow,
     UnknownProject,
 )
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement, Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
+from bot.services.job_facts import PATIENCE, JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -33,6 +36,7 @@ class JobDetails:
     project_name: str
     job: RestoreJob
     open_request: Request | None
+    facts: JobFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class CancellationService:
         rights: RightsCheck,
         *,
         finder: JobFinder,
+        facts: JobFactsService,
         history: History,
         now: Callable[[], datetime],
         new_id: Callable[[], str] = new_request_id,
@@ -90,6 +95,7 @@ class CancellationService:
         self._on_change = on_change
         self.projects = projects
         self.finder = finder
+        self.facts = facts
         self.history = history
 
     def policy_of(self, project_id: str) -> Policy | None:
@@ -106,12 +112,16 @@ class CancellationService:
             LedgerError: the database did not answer.
         """
         project = self._project(ref.project_id)
-        job = await project.atlas.restore_job(ref, timeout=timeout)
+        job, feed = await asyncio.gather(
+            project.atlas.restore_job(ref, timeout=timeout),
+            self.facts.feeds.read(ref, timeout=PATIENCE),
+        )
         return JobDetails(
             ref=ref,
             project_name=project.name,
             job=job,
             open_request=await self._requests.open_request_for(ref),
+            facts=await self.facts.of_job(ref, job, feed),
         )
 
     async def request(self, request_id: str) -> Request:

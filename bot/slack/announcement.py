@@ -5,7 +5,7 @@ from typing import Any
 
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.watched_job import WatchedJob, WatchedState
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
@@ -67,29 +67,30 @@ def fallback(job: WatchedJob, project_name: str) -> str:
 
 
 def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
-    parts = [
-        blockkit.section(f"*{headline(job)}*"),
-        blockkit.fields(_facts(job, project_name)),
-    ]
+    """Build the announcement: what decides comes first, the ids last."""
+    first_line = job_facts.headline(headline(job), job.ref, project_name)
+    lines = [first_line, job_facts.started_line(job.ref, job.facts)]
+    if job.facts and not job.state.is_over:
+        lines.append(job_facts.link_line(job.facts.clock, job.facts.phase))
+    parts = [blockkit.section("\n".join(lines))]
     if not job.state.is_over:
-        parts.append(blockkit.actions(_cancel(job)))
+        parts.append(blockkit.actions(_cancel(job), *job_facts.feed_buttons(job.facts)))
     elif job.request:
         parts.append(blockkit.section(_request_line(job.request, links)))
     return [
         *parts,
+        blockkit.fields(_details(job)),
         blockkit.context(mrkdwn.link(links.cluster_page(job.ref), "Open in Atlas")),
     ]
 
 
-def _facts(job: WatchedJob, project_name: str) -> list[tuple[str, str]]:
-    shown = job.shown
+def _details(job: WatchedJob) -> list[tuple[str, str]]:
+    ended = [("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []
     return [
-        *mrkdwn.job_fields(job.ref, project_name),
-        ("Snapshot", mrkdwn.snapshot(shown)),
+        ("Snapshot", mrkdwn.snapshot(job.shown)),
         ("First seen", mrkdwn.date(job.first_seen_at)),
-        ("Ended", f"seen {mrkdwn.date(job.changed_at)}")
-        if job.state.is_over
-        else ("Download link", mrkdwn.download_link(shown)),
+        *ended,
+        ("Restore job", mrkdwn.code(job.ref.job_id)),
     ]
 
 

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 ANYTHING = re.compile(".*", re.DOTALL)
 
 #: Buttons that only open a page; Slack sends their clicks too.
-LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK})
+LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 
 #: Called with the seconds that an ack took.
 OnAck = Callable[[float], None]

@@ -9,7 +9,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
-from bot.slack import blockkit, mrkdwn
+from bot.slack import blockkit, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.directory import Directory
@@ -103,8 +103,10 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     alone = f" · {_review(past.reviewed_by)}" if past.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
     reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
+    lead = job_facts.lead(past.lead)
     return (
-        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)}){alone}{card}\n"
+        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)})"
+        f"{lead}{alone}{card}\n"
         f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
         f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
     )

@@ -8,12 +8,14 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
 from bot.services.projects import Project
 from bot.services.search_results import Listing
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
@@ -21,7 +23,7 @@ from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
 from bot.slack.history import Viewer, history_sections, viewer_of
-from bot.slack.lists import job_entry, unavailable_blocks
+from bot.slack.lists import NO_FACTS, facts_of, job_entry, unavailable_blocks
 from bot.slack.payloads import Actor, actor_of
 from bot.storage.audit_log import PastRequest
 
@@ -105,7 +107,8 @@ class HomeTab:
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        return job_blocks(listing, self._now())
+        facts = await facts_of(self._deps, listing.jobs[:MAX_JOBS])
+        return job_blocks(listing, self._now(), facts)
 
     async def _past(
         self, projects: Sequence[Project], viewer: Viewer, refusal: list[Block] | None
@@ -123,9 +126,10 @@ class HomeTab:
         try:
             waiting = await self._deps.service.history.awaiting()
             own = [request for request in waiting if await self._may_decide(actor, request)]
+            facts = await self._deps.service.facts.known([request.ref for request in own])
         except (CancellationError, DirectoryError) as error:
             return message_blocks(f":warning: {sentence_for(error)}")
-        return waiting_blocks(own, viewer, self._deps.links)
+        return waiting_blocks(own, viewer, self._deps.links, facts)
 
     async def _unreviewed(self, actor: Actor, viewer: Viewer) -> list[Block]:
         try:
@@ -179,9 +183,11 @@ def message_blocks(text: str) -> list[Block]:
 LOADING = message_blocks(":hourglass_flowing_sand: Looking …")
 
 
-def job_blocks(listing: Listing, now: datetime) -> list[Block]:
+def job_blocks(
+    listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts] = NO_FACTS
+) -> list[Block]:
     """Show the newest jobs that can be cancelled."""
-    shown = [job_entry(found) for found in listing.jobs[:MAX_JOBS]]
+    shown = [job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
         shown = message_blocks(
@@ -196,11 +202,20 @@ def job_blocks(listing: Listing, now: datetime) -> list[Block]:
     ]
 
 
-def waiting_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
+def waiting_blocks(
+    requests: Sequence[Request],
+    viewer: Viewer,
+    links: Links,
+    facts: Mapping[JobRef, JobFacts] = NO_FACTS,
+) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
     if not requests:
         return message_blocks("Nothing.")
-    shown = [part for each in requests[:MAX_WAITING] for part in _request(each, viewer, links)]
+    shown = [
+        part
+        for each in requests[:MAX_WAITING]
+        for part in _request(each, viewer, links, facts.get(each.ref))
+    ]
     more = len(requests) - MAX_WAITING
     return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
 
@@ -227,11 +242,12 @@ def past_blocks(
     )
 
 
-def _request(request: Request, viewer: Viewer, links: Links) -> list[Block]:
+def _request(request: Request, viewer: Viewer, links: Links, facts: JobFacts | None) -> list[Block]:
     text = (
         f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}, "
         f"until {mrkdwn.date(request.expires_at)}"
     )
+    text = "\n".join([*job_facts.card_lines(request, facts), text])
     return [
         _with_reason(text, request, viewer, links),
         blockkit.actions(*card_views.approver_buttons(request)),

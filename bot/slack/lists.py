@@ -7,12 +7,13 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.atlas import AtlasError
+from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, Listing, Unavailable
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.command.grammar import job_value
 from bot.slack.command.views import command
@@ -31,6 +32,8 @@ PAGE_SIZE = 20
 #: Unavailable clusters that one line names, and lines.
 MAX_CLUSTERS = 30
 MAX_REASONS = 8
+
+NO_FACTS: Mapping[JobRef, JobFacts] = {}
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -75,7 +78,8 @@ class Lists:
                 text = no_such_cluster(cluster, similar)
                 await self._deps.replies.send_text(reply_to, text)
                 return
-        await self._deps.replies.send(reply_to, job_list(listing, cluster, start))
+        facts = await facts_of(self._deps, listing.jobs[start : start + PAGE_SIZE])
+        await self._deps.replies.send(reply_to, job_list(listing, cluster, start, facts))
 
     async def show_history(self, count: int, actor: Actor, reply_to: ReplyTarget) -> None:
         """Show the last requests."""
@@ -109,22 +113,37 @@ class Lists:
         return names
 
 
-def job_list(listing: Listing, cluster: str | None, start: int = 0) -> dict[str, Any]:
+async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, JobFacts]:
+    """Return the facts about listed jobs; none while the database does not answer."""
+    try:
+        return await deps.service.facts.of_jobs([(found.ref, found.job) for found in jobs])
+    except CancellationError:
+        return {}
+
+
+def job_list(
+    listing: Listing,
+    cluster: str | None,
+    start: int = 0,
+    facts: Mapping[JobRef, JobFacts] = NO_FACTS,
+) -> dict[str, Any]:
     """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page))
-    blocks = [blockkit.section(headline), *map(job_entry, page), *_more(listing, cluster, start)]
+    entries = [job_entry(found, facts.get(found.ref)) for found in page]
+    blocks = [blockkit.section(headline), *entries, *_more(listing, cluster, start)]
     blocks += unavailable_blocks(listing.unavailable)
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
-def job_entry(found: CancellableJob) -> Block:
+def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
     """Show one job, with the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
+    link = job_facts.link_text(facts.clock, facts.phase) if facts else mrkdwn.download_link(shown)
     text = (
-        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}: "
-        f"restore job {mrkdwn.code(found.job.id)}\nSnapshot {mrkdwn.snapshot_time(shown)}, "
-        f"download link {mrkdwn.download_link(shown)}"
+        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
+        f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
+        f"Snapshot {mrkdwn.snapshot_time(shown)}, restore job {mrkdwn.code(found.job.id)}"
     )
     button = blockkit.button("Cancel this job", ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}

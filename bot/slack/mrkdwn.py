@@ -94,10 +94,11 @@ def quote(text: str, limit: int = 1500) -> str:
     return "\n".join(f">{line}" for line in lines)
 
 
-def date(moment: datetime) -> str:
+def date(moment: datetime, *, seconds: bool = False) -> str:
     """Format a date token, which each reader sees in their own time zone."""
-    fallback = moment.strftime("%Y-%m-%d %H:%M UTC")
-    return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} at {{time}}|{fallback}>"
+    fallback = moment.strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} UTC")
+    time = "time_secs" if seconds else "time"
+    return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} at {{{time}}}|{fallback}>"
 
 
 def person(user: str | None) -> str:

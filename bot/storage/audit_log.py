@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
+from bot.cancellation.link_clock import Lead
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import audit_events, to_recorded
@@ -81,6 +82,7 @@ class PastRequest:
         deciders: the user ids of all who asked or decided.
         acted_alone: whether the requester acted without approval.
         reviewed_by: the user who reviewed that, or None.
+        lead: how long before the link the cancellation came, if the job was cancelled.
     """
 
     request: str
@@ -98,6 +100,7 @@ class PastRequest:
     deciders: frozenset[str] = frozenset()
     acted_alone: bool = False
     reviewed_by: str | None = None
+    lead: Lead | None = None
 
 
 class History:
@@ -176,6 +179,7 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
         deciders=frozenset(event.actor for event in own if event.actor),
         acted_alone=EventName.ACTED_ALONE in actors,
         reviewed_by=actors.get(EventName.REVIEWED),
+        lead=Lead.of(json.loads(last.detail), datetime.fromisoformat(last.at)),
     )
 
 

@@ -10,8 +10,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.cancellation.link_clock import LinkClock
 from bot.cancellation.policy import Judgement
 from bot.storage.database import Database
+from bot.storage.job_facts_rows import ensure_facts, get_or_new
 from bot.storage.queries import requests as request_queries
 from bot.storage.unit_of_work import Store, UnitOfWork
 from bot.timings import Timings
@@ -27,6 +29,7 @@ class LeaseStore(Store):
         owner: the name of this process, new at each start.
         lease: seconds for which a claim holds.
         on_state_entered: called after the commit with each state that a request enters.
+        on_cancelled_before_link: called after each cancellation whose link was never live.
     """
 
     background = True
@@ -39,8 +42,10 @@ class LeaseStore(Store):
         *,
         lease: float = Timings.request_lease,
         on_state_entered: Callable[[State], None] = lambda _state: None,
+        on_cancelled_before_link: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(database, now)
+        self._on_cancelled_before_link = on_cancelled_before_link
         self._on_state_entered = on_state_entered
         self._lease = timedelta(seconds=lease)
         self.owner = owner
@@ -87,10 +92,13 @@ class LeaseStore(Store):
 
         return await self._write(work)
 
-    async def record_delete_sent(self, request: Request) -> Request:
+    async def record_delete_sent(
+        self, request: Request, link_expires_at: datetime | None = None
+    ) -> Request:
         """Record that a DELETE is about to be sent, only while the lease runs.
 
-        Its effect is unknown until `record_delete_answer`.
+        Its effect is unknown until `record_delete_answer`. The link, if it is live,
+        expires at `link_expires_at`.
 
         Raises:
             AlreadyHandled: another runner has the lease, or it expired; nothing may be sent.
@@ -102,6 +110,8 @@ class LeaseStore(Store):
                 request.id, _columns(sent), request_queries.lease_is_valid(uow.now)
             )
             updated = uow.update(request.id, statement)
+            if link_expires_at:
+                ensure_facts(uow, request.ref, link_expires_at)
             uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
             return updated
 
@@ -150,19 +160,24 @@ class LeaseStore(Store):
             judgement: why the request waits for approvals again, if it does.
         """
 
-        def work(uow: UnitOfWork) -> Request:
+        def work(uow: UnitOfWork) -> tuple[Request, LinkClock]:
             if judgement:
                 uow.apply_judgement(request, judgement)
-            return uow.transition(
+            clock = get_or_new(uow, [request.ref])[request.ref].clock
+            settled = uow.transition(
                 request,
                 State.CANCELLING,
                 state,
                 request_queries.held_by(self.owner),
                 outcome=outcome,
+                detail=clock.to_json() if state is State.CANCELLED else None,
             )
+            return settled, clock
 
-        settled = await self._write(work)
+        settled, clock = await self._write(work)
         self._on_state_entered(settled.state)
+        if settled.state is State.CANCELLED and clock.live_since is None:
+            self._on_cancelled_before_link()
         return settled
 
     def _update_held(

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.cancellation.events import EventName
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.storage.job_facts_rows import get_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
@@ -134,6 +135,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     job_ids = {row.watched_job for row in rows if row.watched_job}
     requests = uow.get_many(request_ids) if request_ids else {}
     jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
+    facts = get_facts(uow, {request.ref for request in requests.values()})
     return [
         Announcement(**_message(row), job=jobs[row.watched_job])
         if row.watched_job
@@ -144,6 +146,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             actor=row.actor,
             at=row.at,
             detail=json.loads(row.detail),
+            facts=facts.get(requests[row.request].ref),
             recipient=row.recipient,
         )
         for row in rows

@@ -16,12 +16,14 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
 from bot.storage.database import Database
+from bot.storage.job_facts_rows import ensure_facts
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork
@@ -256,7 +258,8 @@ def _find_or_create(
             return earlier
         raise JobAlreadyRequested(earlier)
     uow.add(request)
-    number = uow.record(request, EventName.CREATED, actor=person, detail=_created_detail(request))
+    detail = _created_detail(request) | _facts_of(uow, request).audit_detail()
+    number = uow.record(request, EventName.CREATED, actor=person, detail=detail)
     uow.enqueue_message(request, PostKind.CARD, EventName.CREATED, number, actor=person)
     if request.acted_alone:
         _record_acted_alone(uow, request, person, recipients)
@@ -297,6 +300,11 @@ def _created_detail(request: Request) -> dict[str, Any]:
         "asked_in": request.asked_in,
         "channel": request.channel,
     }
+
+
+def _facts_of(uow: UnitOfWork, request: Request) -> JobFacts:
+    shown = request.shown
+    return ensure_facts(uow, request.ref, shown.expires_at if shown.link_is_live else None)
 
 
 def _lock_awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:

@@ -240,6 +240,23 @@ watch_leases = Table(
     Column("lease_until", Instant, nullable=False),
 )
 
+job_facts = Table(
+    "job_facts",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("cluster_name", Text, primary_key=True),
+    Column("job_id", Text, primary_key=True),
+    Column("expected_at", Instant, nullable=False),  # when the link is expected
+    Column("live_since", Instant),
+    Column("until", Instant),  # when the link expires
+    Column("ended", Text),  # the state in which the job ended
+    Column("phase", Text, nullable=False),  # what the messages show
+    Column("started_by", Text, nullable=False),
+    Column("feed_link", Text),
+    Column("checked_at", Instant, nullable=False),
+    partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
+)
+
 
 _TIMES = ("snapshot_time", "expires_at")
 

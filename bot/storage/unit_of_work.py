@@ -24,7 +24,7 @@ from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import record as record_queries
 from bot.storage.queries import requests as request_queries
-from bot.storage.tables import request_from_row, request_to_row
+from bot.storage.tables import MILLISECONDS, request_from_row, request_to_row
 
 T = TypeVar("T")
 
@@ -161,11 +161,13 @@ class UnitOfWork:
         *conditions: ColumnElement[bool],
         actor: Person | None = None,
         outcome: Outcome | None = None,
+        detail: Mapping[str, Any] | None = None,
         notify: bool = True,
     ) -> Request:
         """Change a request from the `expected` state to `state`, with its audit event and messages.
 
-        `conditions` are further conditions of the UPDATE; `actor` is None for the bot itself.
+        `conditions` are further conditions of the UPDATE; `actor` is None for the bot itself;
+        `detail` is added to the outcome in the event.
 
         Raises:
             AlreadyHandled: the request has another state by now, or a condition does not hold.
@@ -174,9 +176,9 @@ class UnitOfWork:
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
         change = request_queries.change_request(request.id, [expected], values, *conditions)
         entered = self.update(request.id, change)
-        detail = {name: value for name, value in ended.items() if value}
+        facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
-        self.record_and_notify(entered, name, actor=actor, detail=detail, notify=notify)
+        self.record_and_notify(entered, name, actor=actor, detail=facts, notify=notify)
         return entered
 
     def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
@@ -262,6 +264,12 @@ class UnitOfWork:
         self._card_updates[request.id] = self._message(
             request, PostKind.EDIT, name, number, delay=delay
         )
+
+    def refresh_card(self, request: Request) -> None:
+        """Add a card update that no event of the request caused."""
+        if request.id not in self._card_updates:
+            number = round(self.now.timestamp() * MILLISECONDS)
+            self.enqueue_card_update(request, EventName.CREATED, number)
 
     def _message(
         self,

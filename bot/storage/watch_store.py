@@ -5,12 +5,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.errors import Conflict
 from bot.cancellation.lifecycle import Card
 from bot.cancellation.posts import PostKind, message_id
-from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedJob, WatchedState, compare
+from bot.cancellation.watched_job import (
+    OPEN,
+    JobChange,
+    RecordedJob,
+    WatchedJob,
+    WatchedState,
+    compare,
+)
 from bot.storage.database import Database
+from bot.storage.job_facts_rows import ensure_facts, get_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import watch as watch_queries
 from bot.storage.tables import shown_from_json, shown_to_json
@@ -147,6 +155,7 @@ def _watched_job(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a d
         was_running=row.was_running,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
         request=uow.get_or_none(watch_queries.newest_request_for(ref)),
+        facts=get_facts(uow, [ref]).get(ref),
     )
 
 
@@ -167,9 +176,29 @@ def _record(uow: UnitOfWork, project_id: str, cluster: str, changes: Sequence[Jo
             ref = JobRef(project_id, cluster, change.job_id)
             update = watch_queries.update_job(ref, _updated_values(uow.now, change))
             stored[change.job_id] = uow.execute(update).one()
+    for change in changes:
+        _record_link(uow, JobRef(project_id, cluster, change.job_id), change)
     announced = [stored[change.job_id] for change in changes if change.announce]
     if posts := [_announcement(uow.now, row) for row in announced if _needs_post(uow, row)]:
         uow.execute(outbox_queries.NEW_POSTS, posts)
+
+
+def _record_link(uow: UnitOfWork, ref: JobRef, change: JobChange) -> None:
+    live = change.shown and change.shown.link_is_live
+    if live or change.announce:
+        ended = JobState(change.state.value) if change.state in ENDED else None
+        ensure_facts(uow, ref, change.shown.expires_at if change.shown and live else None, ended)
+
+
+#: The states in which Atlas says how a job ended.
+ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
+
+
+def refresh_announcement(uow: UnitOfWork, ref: JobRef) -> None:
+    """Update the announcement of a job, if it has one with a button."""
+    row = uow.execute(watch_queries.count_refresh(ref)).first()
+    if row and _needs_post(uow, row):
+        uow.execute(outbox_queries.NEW_POSTS, [_announcement(uow.now, row)])
 
 
 def _new_row(now: datetime, project_id: str, cluster: str, change: JobChange) -> dict[str, Any]:

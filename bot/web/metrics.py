@@ -55,6 +55,9 @@ class Metrics:
             "Time until Slack had its acknowledgement.",
             buckets=ACK_BUCKETS,
         )
+        self._before_link = counter(
+            "cancel_restore_cancelled_before_link", "Cancelled jobs whose link was never live."
+        )
         self._pending = gauge("cancel_restore_pending_requests", "Requests that have not ended.")
         self._unreviewed = gauge(
             "cancel_restore_unreviewed_requests",
@@ -100,6 +103,10 @@ class Metrics:
     def count_state(self, state: str) -> None:
         """Count a request that entered `state`."""
         self._requests.labels(state=state).inc()
+
+    def count_cancelled_before_link(self) -> None:
+        """Count a cancelled job whose download link was never live."""
+        self._before_link.inc()
 
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
         """Count one call; `status` is None without a response."""

@@ -9,8 +9,9 @@ from bot.atlas import AtlasClient, CancelAccepted, Cluster, ClusterNotFound, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
-    from bot.atlas import JobRef, RestoreJob
+    from bot.atlas import ActivityEvent, JobRef, RestoreJob
 
 
 class FakeAtlas(AtlasClient):
@@ -18,6 +19,8 @@ class FakeAtlas(AtlasClient):
 
     Attributes:
         jobs: every cluster's jobs, newest first.
+        events_found: the events of the activity feed, unless `feed_fault` is raised.
+        feed_reads: how often the feed was read.
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
         unread: the ids of jobs that cannot be read, in every cluster.
@@ -28,6 +31,10 @@ class FakeAtlas(AtlasClient):
 
     def __init__(self, jobs: Mapping[str, Sequence[RestoreJob]] | None = None) -> None:
         self.jobs: dict[str, Sequence[RestoreJob]] = dict(jobs or {})
+        self.key_id = "botkey"
+        self.events_found: list[ActivityEvent] = []
+        self.feed_fault: Exception | None = None
+        self.feed_reads = 0
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.unread: list[str] = []
@@ -54,6 +61,21 @@ class FakeAtlas(AtlasClient):
             if job.id == ref.job_id:
                 return job
         raise JobNotFound
+
+    async def events(
+        self, project_id: str, event_types: Sequence[str], since: datetime
+    ) -> list[ActivityEvent]:
+        self.feed_reads += 1
+        if self.feed_fault:
+            raise self.feed_fault
+        return [event for event in self.events_found if event.created >= since]
+
+    async def activity_feed_link(
+        self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
+    ) -> str:
+        if self.feed_fault:
+            raise self.feed_fault
+        return f"https://cloud.example/redirect/{project_id}"
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         raise AssertionError("nobody who looks around may cancel")

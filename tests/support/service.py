@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import create_engine, insert, select
 
 from bot.cancellation.policy import Policy
+from bot.services.activity_feed import ActivityFeeds
+from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project, Projects, RateLimitBudget
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import tables
 from bot.storage.audit_log import History
 from bot.storage.database import Database
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.migrate import create_tables
 from bot.storage.queries import requests as queries
 from bot.storage.request_store import RequestStore
@@ -79,6 +82,15 @@ class IdleRunner(Runner):
         self.started.append(request_id)
 
 
+def facts_service(projects: Projects, database: Database, clock: FakeClock) -> JobFactsService:
+    """The service of job facts, with a budget for each project."""
+    budgets = {project.id: RateLimitBudget(clock.monotonic) for project in projects.all}
+    feeds = ActivityFeeds(projects, budgets, clock, monotonic=clock.monotonic)
+    return JobFactsService(
+        projects, JobFactsStore(database, clock), feeds, budgets, now=clock, sleep=clock.sleep
+    )
+
+
 class ServiceOnSqlite:
     """The service, and what a test needs around it.
 
@@ -106,6 +118,7 @@ class ServiceOnSqlite:
             self.runs,
             RightsCheck(self.projects, self._resolve),
             finder=JobFinder(self.projects),
+            facts=facts_service(self.projects, self.database, self.clock),
             history=History(self.database, self.clock),
             now=self.clock,
         )

@@ -1,13 +1,15 @@
 """Builds the replies in a card's thread: one for each step, and the outcome last."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
+from bot.atlas import JobState
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.posts import RequestPost
-from bot.slack import blockkit, mrkdwn
+from bot.slack import blockkit, job_facts, mrkdwn
 from bot.slack.card.views import metadata, people
 from bot.slack.client import Links
 
@@ -118,7 +120,8 @@ def _cancelled(post: RequestPost) -> str:
     text = f":white_check_mark: {_requester(request)}: {mrkdwn.summary(request)} is cancelled. "
     approved = mrkdwn.approved_by(request)
     who = f"Approved by {approved}. " if approved else ""
-    live = f" {LINK_WAS_LIVE}" if request.shown.link_is_live else ""
+    was_live = request.shown.link_is_live or "link_live_since" in post.detail
+    live = f" {LINK_WAS_LIVE}" if was_live else ""
     return f"{text}{who}Atlas confirms it.{live}"
 
 
@@ -143,6 +146,29 @@ def _status(post: RequestPost) -> str:
     return f"{_requester(post.request)}: {mrkdwn.request_status(post.request)}"
 
 
+def _link_live(post: RequestPost) -> str:
+    job = mrkdwn.summary(post.request)
+    since = _moment(post, "live_since")
+    return (
+        f":warning: The download link of {job} is live{since}. "
+        "From now on the copy may have been taken; a cancellation ends the link."
+    )
+
+
+def _job_ended(post: RequestPost) -> str:
+    state = post.detail.get("state")
+    how = job_facts.ending(JobState(state) if state else None)
+    return (
+        f":information_source: {mrkdwn.summary(post.request)} has {how}: there is nothing left "
+        "to cancel. The request can be withdrawn."
+    )
+
+
+def _moment(post: RequestPost, name: str) -> str:
+    value = post.detail.get(name)
+    return f" since {mrkdwn.date(datetime.fromisoformat(value), seconds=True)}" if value else ""
+
+
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 
 LOST_RIGHT = (
@@ -160,6 +186,8 @@ RENDERERS: Mapping[EventName, Render] = {
     EventName.APPROVALS_RAISED: _raised,
     EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
+    EventName.LINK_LIVE: _link_live,
+    EventName.JOB_ENDED: _job_ended,
     EventName.CHECK_FAILED: _outcome(
         ":warning: {to}: nothing was sent for {job}.",
         "The bot keeps trying, until the job has ended.",

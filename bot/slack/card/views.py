@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.redaction import REMOVED
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 
@@ -14,14 +15,16 @@ PART_REMOVED = (
 )
 
 
-def message(request: Request, approvers: People | None, links: Links) -> dict[str, Any]:
+def message(
+    request: Request, approvers: People | None, links: Links, facts: JobFacts | None = None
+) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
 
     `approvers` is None if the project was removed.
     """
     return {
         "text": fallback(request),
-        "blocks": blocks(request, approvers, links),
+        "blocks": blocks(request, approvers, links, facts),
         "metadata": metadata(request, request.state),
     }
 
@@ -40,29 +43,36 @@ def fallback(request: Request) -> str:
     return blockkit.cut(f"{state} - {asked}", blockkit.FALLBACK)
 
 
-def blocks(request: Request, approvers: People | None, links: Links) -> list[Block]:
-    parts = [
-        blockkit.section(f"*{mrkdwn.STATE_LABELS[request.state]}*"),
-        blockkit.fields(_facts(request)),
+def blocks(
+    request: Request, approvers: People | None, links: Links, facts: JobFacts | None = None
+) -> list[Block]:
+    """Build the card: what decides comes first, the ids last."""
+    label = mrkdwn.STATE_LABELS[request.state]
+    headline = job_facts.headline(label, request.ref, request.project_name)
+    buttons = _buttons(request)
+    if buttons:
+        buttons += job_facts.feed_buttons(facts)
+    return [
+        blockkit.section("\n".join([headline, *job_facts.card_lines(request, facts)])),
         blockkit.section(_requester(request)),
         *_without_approval(request, approvers),
         *_approvals(request, approvers),
         *_outcome(request),
+        *([blockkit.actions(*buttons)] if buttons else []),
+        blockkit.fields(_details(request)),
         blockkit.context(_footer(request, links)),
     ]
-    buttons = _buttons(request)
-    return [*parts, blockkit.actions(*buttons)] if buttons else parts
 
 
-def _facts(request: Request) -> list[tuple[str, str]]:
+def _details(request: Request) -> list[tuple[str, str]]:
     return [
-        *mrkdwn.job_fields(request.ref, request.project_name),
         *mrkdwn.job_facts(
             request.shown,
             request.ref,
             request.project_name,
             link_label="Download link when asked",
         ),
+        ("Restore job", mrkdwn.code(request.ref.job_id)),
     ]
 
 

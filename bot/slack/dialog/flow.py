@@ -109,9 +109,24 @@ class Dialogs:
         reading = asyncio.create_task(self.job_view(job, actor))
         try:
             if view_id := await opening:
-                await self.update(view_id, await reading, reply_to)
+                view = await reading
+                await self.update(view_id, view, reply_to)
+                await self._add_starter(view, view_id, job, actor, reply_to)
         finally:
             await cancel_and_wait(reading)
+
+    async def _add_starter(
+        self, view: View, view_id: str, job: JobTarget, actor: Actor, reply_to: ReplyTarget
+    ) -> None:
+        """Update the dialog once more where the activity feed answers later than the job."""
+        if "submit" not in view:
+            return
+        try:
+            has_more = await self._deps.service.facts.waits_for_starter(job.ref)
+        except CancellationError:
+            return
+        if has_more and "submit" in (later := await self.job_view(job, actor)):
+            await self.update(view_id, later, reply_to)
 
     async def open_view(self, view: View, trigger_id: str, reply_to: ReplyTarget) -> str | None:
         """Open a view and return its id; None if it could not be opened, which is reported."""
@@ -272,7 +287,7 @@ class Dialogs:
         if details.open_request:
             return dialog_views.taken(details.open_request, job, self._deps.links)
         if not details.job.can_be_cancelled:
-            return dialog_views.not_cancellable(details.job, job, self._deps.links)
+            return dialog_views.not_cancellable(details, job, self._deps.links)
         return dialog_views.details(
             details,
             job,

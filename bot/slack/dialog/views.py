@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import DeliveryType, JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
 from bot.services.search_results import ClusterRef, Search
 from bot.services.service import JobDetails
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
@@ -75,19 +75,21 @@ def details(
         because=placement.because,
     )
     blocks = [
-        *_job(details.job, target, links),
+        _job(details, target),
         *_live_link_alert(details.job),
         *_inputs(policy, target.ref),
         *([ALONE] if may_act_alone else []),
         *_notes(policy, placement),
+        *_details(details, target, links),
     ]
     return _view(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
 
 
-def not_cancellable(job: RestoreJob, target: JobTarget, links: Links) -> View:
+def not_cancellable(details: JobDetails, target: JobTarget, links: Links) -> View:
     """Show the details of a job, and why it cannot be cancelled."""
-    why = blockkit.alert(why_not_cancellable(job), "info")
-    return _view([*_job(job, target, links), why], private_metadata=encode_target(target))
+    why = blockkit.alert(why_not_cancellable(details.job), "info")
+    blocks = [_job(details, target), why, *_details(details, target, links)]
+    return _view(blocks, private_metadata=encode_target(target))
 
 
 def taken(request: Request, target: JobTarget, links: Links) -> View:
@@ -253,15 +255,30 @@ def _heading(target: JobTarget) -> str:
     return f"{name[0].upper()}{name[1:]}"
 
 
-def _job(job: RestoreJob, target: JobTarget, links: Links) -> list[Block]:
+def _job(details: JobDetails, target: JobTarget) -> Block:
+    """Say what decides: the cluster, who started the job, and how long is left."""
+    job, facts = details.job, details.facts
+    lines = [
+        job_facts.headline("Restore job", target.ref, target.project_name),
+        job_facts.started_line(target.ref, facts),
+    ]
+    if job.delivery_type == DeliveryType.DOWNLOAD:
+        lines.append(job_facts.link_line(facts.clock, facts.phase))
+    return blockkit.section("\n".join(lines), block_id=ids.JOB)
+
+
+def _details(details: JobDetails, target: JobTarget, links: Links) -> list[Block]:
+    job = details.job
     facts = [
-        *mrkdwn.job_fields(target.ref, target.project_name),
         ("State", job.state.sentence),
         *mrkdwn.job_facts(JobFingerprint.of(job), target.ref, target.project_name),
         *_times(job),
+        ("Restore job", mrkdwn.code(target.ref.job_id)),
     ]
     page = mrkdwn.link(links.cluster_page(target.ref), "Open in Atlas")
-    return [blockkit.fields(facts, block_id=ids.JOB), blockkit.context(page)]
+    buttons = job_facts.feed_buttons(details.facts)
+    feed = [blockkit.actions(*buttons)] if buttons else []
+    return [blockkit.fields(facts), *feed, blockkit.context(page)]
 
 
 def _times(job: RestoreJob) -> list[tuple[str, str]]:

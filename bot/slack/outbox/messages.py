@@ -83,7 +83,8 @@ class MessageBuilder:
         return Message(channel=request.card.channel, content=content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
-        return card_views.message(post.request, self._approvers(post), self._links)
+        approvers = self._approvers(post)
+        return card_views.message(post.request, approvers, self._links, post.facts)
 
     def _approvers(self, post: RequestPost) -> People | None:
         policy = self._policy_of(post.request.ref.project_id)

@@ -19,9 +19,6 @@ from bot.slack.payloads import decode_metadata
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100
 
-#: How long a download link is valid (recorded from Atlas).
-LINK_LIFETIME = timedelta(hours=1)
-
 
 def view(
     state: PickerState,
@@ -197,20 +194,16 @@ def label(job: RestoreJob, now: datetime) -> str:
 
 def age(job: RestoreJob, now: datetime) -> str:
     """Say how long a job's link is live, or when the job was started; empty if unknown."""
-    if job.link_is_live and job.expires_at:
-        return f"link live for {_span(now - (job.expires_at - LINK_LIFETIME))}"
+    if job.link_is_live and job.live_since:
+        return f"link live for {_span(now - job.live_since)}"
     began = started(job, now)
     return f"started {_span(now - began)} ago" if began else ""
 
 
 def started(job: RestoreJob, now: datetime) -> datetime | None:
-    """Derive the start of a job from its id: an ObjectId starts with the time of its creation.
-
-    Atlas does not document this for restore jobs, so an implausible time is None.
-    """
-    began = datetime.fromtimestamp(int(job.id[:8], 16), UTC)
+    """Return the start of a job; None for an implausible time: Atlas does not document it."""
     earliest = job.snapshot_time or now - timedelta(days=30)
-    return began if earliest <= began <= now else None
+    return job.started_at if earliest <= job.started_at <= now else None
 
 
 def _snapshot(taken: datetime | None, now: datetime) -> str:

@@ -162,6 +162,12 @@ def update_job(ref: JobRef, values: dict[str, Any]) -> Update:
     )
 
 
+def count_refresh(ref: JobRef) -> Update:
+    """Count a change of what is shown about a job that was announced and is open."""
+    announced = and_(is_job(watched_jobs, ref), IS_OPEN, watched_jobs.c.version > 0)
+    return update(watched_jobs).where(announced).values(next_version()).returning(watched_jobs)
+
+
 def next_version() -> dict[str, Any]:
     """Return the value that counts one more announced change."""
     return {"version": watched_jobs.c.version + 1}

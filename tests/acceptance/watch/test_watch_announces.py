@@ -56,7 +56,7 @@ async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) 
     message = await env.wait_for_announcement(env.new_job_id("prod-us", live=True), "link_live")
     said = env.slack.state.text_of(message)
 
-    for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live until"):
+    for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live since"):
         assert part in said
     assert buttons(message) == ["Cancel this job"]
 

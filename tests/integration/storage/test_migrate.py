@@ -187,7 +187,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
     await ensure_current(database_url)
 
     def partial(connection: Connection) -> set[str]:
-        tables = ("requests", "posts", "audit_events", "watched_jobs")
+        tables = ("requests", "posts", "audit_events", "watched_jobs", "job_facts")
         indexes = [index for name in tables for index in inspect(connection).get_indexes(name)]
         where = f"{connection.dialect.name}_where"
         return {str(each["name"]) for each in indexes if where in each.get("dialect_options", {})}
@@ -202,6 +202,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "due_announcements",
         "open_watched_jobs",
         "unposted_events",
+        "observed_links",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot.atlas import JobState
-from bot.cancellation.link_clock import USUAL_WAIT, LinkClock, LinkPhase, expected_wait
+from bot.cancellation.link_clock import USUAL_WAIT, Lead, LinkClock, LinkPhase, expected_wait
 from tests.support.clock import NOON
 
 
@@ -45,5 +45,7 @@ def test_live_link_ends_with_its_hour_or_with_the_job() -> None:
 
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     then = NOON + timedelta(minutes=2)
-    assert a_clock().lead(then) == timedelta(minutes=1)
-    assert a_clock(live_since=NOON + timedelta(seconds=108)).lead(then) == timedelta(seconds=-12)
+    live = a_clock(live_since=NOON + timedelta(seconds=108))
+    assert Lead.of(a_clock().to_json(), then) == Lead(timedelta(minutes=1), was_live=False)
+    assert Lead.of(live.to_json(), then) == Lead(timedelta(seconds=-12), was_live=True)
+    assert Lead.of({}, then) is None

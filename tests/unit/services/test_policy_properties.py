@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.atlas import AtlasClient, CancelAccepted, JobRef, RateLimited
+from bot.atlas import ActivityEvent, AtlasClient, CancelAccepted, JobRef, RateLimited
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import Kind, People, Person
@@ -34,6 +34,7 @@ from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
+from tests.support.service import facts_service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterator
@@ -55,11 +56,15 @@ class OneJob(AtlasClient):
     snapshot_id: str = SHOWN.snapshot_id
     cancelled: bool = False
     limits: bool = False  # the next DELETE is put off for longer than a run has patience
+    key_id: str = "botkey"
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         assert ref.job_id == JOB_ID
         del timeout
         return a_job(snapshotId=self.snapshot_id, cancelled=self.cancelled)
+
+    async def events(self, *_arguments: object) -> list[ActivityEvent]:
+        return []
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         assert ref.job_id == JOB_ID
@@ -320,6 +325,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         runner,
         rights,
         finder=JobFinder(projects),
+        facts=facts_service(projects, database, clock),
         history=History(database, clock),
         now=clock,
         new_id=lambda: f"request-{next(numbers)}",

@@ -45,6 +45,7 @@ from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
 
     from bot.atlas import JobRef, RestoreJob
 
@@ -112,7 +113,9 @@ class FakeLeaseStore(LeaseStore):
         self.released = request_id
         return True
 
-    async def record_delete_sent(self, request: Request) -> Request:
+    async def record_delete_sent(
+        self, request: Request, link_expires_at: datetime | None = None
+    ) -> Request:
         if self.unavailable:
             raise NotRecorded
         self.written.append("sent")
@@ -490,7 +493,9 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
 
 async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: FakeClock) -> None:
     class LostLease(FakeLeaseStore):
-        async def record_delete_sent(self, request: Request) -> Request:
+        async def record_delete_sent(
+            self, request: Request, link_expires_at: datetime | None = None
+        ) -> Request:
             raise AlreadyHandled(request)
 
     atlas = ScriptedAtlas(clock, reads=[THERE])

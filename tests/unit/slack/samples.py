@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
+from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
@@ -83,9 +86,52 @@ def longest_asked() -> JobTarget:
     return JobTarget(ref=LONGEST, project_name=LONG_NAME, asked_in="C" * 20)
 
 
+DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
+#: The link is expected three minutes after the start, which is noon.
+FACTS = JobFacts(
+    clock=LinkClock(started_at=NOON, expected_at=NOON + timedelta(minutes=3)),
+    started_by=StartedBy(Knowledge.KNOWN, DANA),
+    feed_link="https://cloud.example/redirect/0123456789abcdef01234567",
+)
+
+
+_LIVE_CLOCK = replace(FACTS.clock, live_since=NOON, until=NOON + timedelta(hours=1))
+_OTHER_STARTERS = {
+    "own_key": replace(DANA, kind=StarterKind.API_KEY, name="botkey", own_key=True),
+    "probable": replace(DANA, certain=False, others=("eve@shop.example",)),
+    "staff": Starter(kind=StarterKind.MONGODB_STAFF),
+    "account": Starter(kind=StarterKind.SERVICE_ACCOUNT, name="mdb_sa_id_5b62"),
+    "unnamed": Starter(kind=StarterKind.UNNAMED),
+}
+OTHER_FACTS = {
+    "overdue": replace(FACTS, phase=LinkPhase.OVERDUE),
+    "live": replace(FACTS, phase=LinkPhase.LIVE, clock=_LIVE_CLOCK),
+    "job_ended": replace(FACTS, phase=LinkPhase.ENDED, clock=_LIVE_CLOCK),
+    **{
+        name: replace(FACTS, started_by=StartedBy(Knowledge.KNOWN, starter), feed_link=None)
+        for name, starter in _OTHER_STARTERS.items()
+    },
+    **{
+        f"starter_{knowledge}": replace(FACTS, started_by=StartedBy(knowledge))
+        for knowledge in Knowledge
+        if knowledge is not Knowledge.KNOWN
+    },
+}
+LONGEST_FACTS = replace(
+    OTHER_FACTS["live"],
+    started_by=StartedBy(Knowledge.KNOWN, replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)),
+    feed_link=f"https://cloud.example/{'x' * 1900}",
+)
+
+
 def sight(**changes: Any) -> JobDetails:
+    job = a_job(**changes)
     return JobDetails(
-        ref=asked().ref, project_name="shop-prod", job=a_job(**changes), open_request=None
+        ref=asked().ref,
+        project_name="shop-prod",
+        job=job,
+        open_request=None,
+        facts=FACTS.with_job(job).at(NOON),
     )
 
 
@@ -124,10 +170,10 @@ def views() -> dict[str, dict[str, Any]]:
         "details_longest": dialog_views.details(
             sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
         ),
-        "not_cancellable_type": dialog_views.not_cancellable(a_job(**AUTOMATED), asked(), LINKS),
-        "not_cancellable_over": dialog_views.not_cancellable(a_job(**OVER), asked(), LINKS),
+        "not_cancellable_type": dialog_views.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
+        "not_cancellable_over": dialog_views.not_cancellable(sight(**OVER), asked(), LINKS),
         "not_cancellable_new": dialog_views.not_cancellable(
-            a_job(deliveryType="o" * 64), asked(), LINKS
+            sight(deliveryType="o" * 64), asked(), LINKS
         ),
         "taken": dialog_views.taken(taken, asked(), LINKS),
         "error": dialog_views.error("Atlas did not answer.", asked()),
@@ -151,6 +197,8 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.REFUSED: {"sentence": "Atlas says no.", "status": 403, "code": "X"},
     EventName.CHANGED: {"sentence": "It is another snapshot."},
     EventName.FAILED: {"sentence": "Atlas did not answer."},
+    EventName.LINK_LIVE: {"live_since": NOON.isoformat()},
+    EventName.JOB_ENDED: {"state": "cancelled"},
 }
 
 
@@ -186,16 +234,22 @@ def reviewed() -> Request:
 
 
 def messages() -> dict[str, dict[str, Any]]:
-    built = {f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS) for state in State}
-    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS)
+    built = {
+        f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, FACTS) for state in State
+    }
+    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, FACTS)
     built["card_awaiting_right"] = card_views.message(
         waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
     )
+    built |= {
+        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, facts)
+        for name, facts in OTHER_FACTS.items()
+    }
     built["card_nasty"] = card_views.message(
         waiting(reason=NASTY, project_name=NASTY, outcome=Outcome(sentence=NASTY)), None, LINKS
     )
     built |= {
-        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS)
+        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS, LONGEST_FACTS)
         for state in (State.AWAITING, State.FAILED)
     }
     built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS)
@@ -240,6 +294,7 @@ def watched_job(**changes: Any) -> WatchedJob:
         "shown": _live() if state is WatchedState.LINK_LIVE else SHOWN,
         "first_seen_at": NOON,
         "changed_at": NOON + timedelta(minutes=5),
+        "facts": OTHER_FACTS["live"] if state is WatchedState.LINK_LIVE else FACTS,
     }
     return WatchedJob(**values | changes)
 
@@ -272,6 +327,8 @@ def _told() -> dict[EventName, str | None]:
         EventName.CHANGED,
         EventName.FAILED,
         EventName.CARD_MOVED,
+        EventName.LINK_LIVE,
+        EventName.JOB_ENDED,
     )
     return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(by_bot)
 
@@ -294,10 +351,15 @@ def finding() -> dict[str, dict[str, Any]]:
         asked_in="C0OPS",
     )
     details = dialog_views.details(sight(), asked(), Policy(), HERE, LINKS)
+    leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
         past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
         replace(past_of(alone()), acted_alone=True),
         replace(past_of(alone()), acted_alone=True, reviewed_by="U0ADA"),
+        *(
+            replace(past_of(request(state=State.CANCELLED)), lead=Lead(timedelta(seconds=s), live))
+            for s, live in leads
+        ),
     ]
     names = {PROJECT_ID: "shop-prod"}
     nothing = Search(pending=[cluster], searched=1, unavailable=[unseen])
@@ -308,9 +370,9 @@ def finding() -> dict[str, dict[str, Any]]:
             replace(state, job_id=None), [project], STRICT, "1 restore job can be cancelled now."
         ),
         "home": home.home_view(
-            home.job_blocks(listing, NOON),
+            home.job_blocks(listing, NOON, {ref: FACTS}),
             [
-                *home.waiting_blocks([waiting()], VIEWER, LINKS),
+                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: FACTS}),
                 *home.unreviewed_blocks([alone()], VIEWER, LINKS),
             ],
             home.past_blocks(past, names, LINKS),
@@ -320,7 +382,7 @@ def finding() -> dict[str, dict[str, Any]]:
             home.waiting_blocks([], VIEWER, LINKS),
             home.past_blocks([], names, LINKS),
         ),
-        "list": lists.job_list(listing, None),
+        "list": lists.job_list(listing, None, 0, {ref: FACTS}),
         "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
         "history": history.history(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),

@@ -36,6 +36,23 @@ CREATE TABLE chain_head (
 
 INSERT INTO chain_head (id, reference) VALUES (1, '');
 
+CREATE TABLE job_facts (
+    project_id TEXT NOT NULL,
+    cluster_name TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    expected_at BIGINT NOT NULL,
+    live_since BIGINT,
+    until BIGINT,
+    ended TEXT,
+    phase TEXT NOT NULL,
+    started_by TEXT NOT NULL,
+    feed_link TEXT,
+    checked_at BIGINT NOT NULL,
+    PRIMARY KEY (project_id, cluster_name, job_id)
+);
+
+CREATE INDEX observed_links ON job_facts (project_id, live_since) WHERE live_since IS NOT NULL;
+
 CREATE TABLE requests (
     id TEXT NOT NULL,
     key TEXT NOT NULL,

@@ -1,0 +1,106 @@
+"""Reads the activity feeds of projects; one read serves all jobs of a project for some seconds."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.async_cache import AsyncCache
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
+from bot.cancellation.errors import RateLimitReserved
+from bot.services.projects import Projects, RateLimitBudget
+
+#: Seconds for which a read of a feed is served from the cache.
+MAX_AGE = 6.0
+#: Seconds for one read with all its pages.
+TIMEOUT = 15.0
+
+#: One read reaches back so far; the feed of an older job is read from its own start.
+LOOK_BACK = timedelta(hours=24)
+#: The link to the feed shows the events from before a job's start until after it.
+LINK_SPAN = timedelta(minutes=5)
+
+#: The documented token bucket of a project's events: its size, and its refill a second.
+BUCKET_SIZE = 300
+REFILL_PER_SECOND = 100 / 60
+#: The fraction of the bucket that the reads of events leave.
+RESERVE = 3 / 4
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The restores that were requested in a project, newest first; None if Atlas refuses the feed.
+
+    `read_at` is when the read began, by the clock of the database.
+    """
+
+    read_at: datetime
+    events: tuple[ActivityEvent, ...] | None
+
+
+class ActivityFeeds:
+    """The activity feeds of the projects.
+
+    Args:
+        budgets: the rate-limit budget of each project's events, by project id.
+        now: the clock of the database.
+    """
+
+    def __init__(
+        self,
+        projects: Projects,
+        budgets: Mapping[str, RateLimitBudget],
+        now: Callable[[], datetime],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._projects = projects
+        self._budgets = budgets
+        self._now = now
+        self._cache = AsyncCache(self._load, monotonic)
+        self._without_link: set[JobRef] = set()  # Atlas gave none; it is not asked again
+
+    async def close(self) -> None:
+        """Cancel the reads in flight."""
+        await self._cache.close()
+
+    async def read(
+        self, ref: JobRef, *, timeout: float = TIMEOUT, max_age: float = MAX_AGE
+    ) -> Feed | None:
+        """Return the feed around a job's start; None if it could not be read in time."""
+        is_old = ref.started_at < self._now() - LOOK_BACK
+        key = (ref.project_id, ref.started_at if is_old else None)
+        try:
+            return await self._cache.get(key, max_age=max_age, timeout=timeout)
+        except (AtlasError, RateLimitReserved, TimeoutError):
+            return None
+
+    async def link(self, ref: JobRef) -> str | None:
+        """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""
+        project = self._projects.find(ref.project_id)
+        if project is None or ref in self._without_link:
+            return None
+        since, until = ref.started_at - LINK_SPAN, ref.started_at + LINK_SPAN
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await project.atlas.activity_feed_link(
+                    ref.project_id, [RESTORE_REQUESTED], since, until
+                )
+        except (AtlasError, TimeoutError):
+            self._without_link.add(ref)
+            return None
+
+    async def _load(self, key: tuple[str, datetime | None]) -> Feed:
+        project_id, started_at = key
+        now = self._now()
+        project, budget = self._projects.find(project_id), self._budgets.get(project_id)
+        if project is None or budget is None:
+            return Feed(now, None)
+        since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
+        try:
+            with budget.call(reserve=RESERVE):
+                events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
+        except AtlasRejected:
+            return Feed(now, None)
+        return Feed(now, tuple(events))

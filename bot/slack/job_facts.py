@@ -1,0 +1,144 @@
+"""Says who started a job, and what the clock of its download link shows (pure)."""
+
+from datetime import timedelta
+
+from bot.atlas import JobRef, JobState
+from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
+from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
+from bot.slack import blockkit, ids, mrkdwn
+from bot.slack.blockkit import Block
+
+_KINDS = {
+    StarterKind.USER: "{name}",
+    StarterKind.API_KEY: "API key {name}",
+    StarterKind.SERVICE_ACCOUNT: "service account {name}",
+    StarterKind.OAUTH_APP: "application {name}",
+    StarterKind.MONGODB_STAFF: "MongoDB staff {name}",
+    StarterKind.UNNAMED: "an actor whom the activity feed does not name",
+}
+
+_WITHOUT_STARTER = {
+    Knowledge.TOO_EARLY: "not known yet",
+    Knowledge.NOT_IN_FEED: "not in the activity feed",
+    Knowledge.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
+}
+
+#: The states of a request in which the job and its link are the same as before.
+_JOB_GOES_ON = frozenset(
+    {State.AWAITING, State.APPROVED, State.CANCELLING, State.DENIED, State.EXPIRED, State.WITHDRAWN}
+)
+
+#: Further candidates that are named.
+MAX_OTHERS = 3
+
+#: How a job ended; only the outcome of a request says that a job is cancelled.
+_ENDS = {
+    JobState.CANCELLED: "been ended by another cancellation",
+    JobState.EXPIRED: "ended: its link has expired",
+    JobState.FAILED: "failed",
+    JobState.FINISHED: "finished",
+}
+
+OWN_KEY = ":rotating_light: the bot's own key {name}: somebody uses the key past the bot"
+
+
+def headline(text: str, ref: JobRef, project_name: str) -> str:
+    """Name the cluster in the first line of a message."""
+    return f"*{text}*: {mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name) or '-'}"
+
+
+def started_line(ref: JobRef, facts: JobFacts | None) -> str:
+    """Say when a job was started, and by whom."""
+    by = facts.started_by if facts else NOT_READ
+    joined = " by" if by.starter else "; by whom is"
+    return f"*Started* {mrkdwn.date(ref.started_at)}{joined} {who(by)}"
+
+
+def who(started_by: StartedBy) -> str:
+    """Name the starter, with its kind and certainty."""
+    starter = started_by.starter
+    if starter is None:
+        return _WITHOUT_STARTER[started_by.knowledge]
+    others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))
+    either = f" (or {others})" if others else ""
+    return f"{'' if starter.certain else 'probably '}{_actor(starter)}{either}"
+
+
+def _actor(starter: Starter) -> str:
+    name = mrkdwn.code(starter.name) if starter.name else ""
+    text = OWN_KEY if starter.own_key else _KINDS[starter.kind]
+    return text.format(name=name).strip()
+
+
+def link_line(clock: LinkClock, phase: LinkPhase) -> str:
+    """Say when the download link is expected, since when it is live, or that the job has ended."""
+    return f"*Download link* {link_text(clock, phase)}"
+
+
+def link_text(clock: LinkClock, phase: LinkPhase) -> str:
+    expected = mrkdwn.date(clock.expected_at, seconds=True)
+    match phase:
+        case LinkPhase.EXPECTED:
+            return f"expected {expected}"
+        case LinkPhase.OVERDUE:
+            return f":hourglass: overdue: it was expected {expected}"
+        case LinkPhase.LIVE:
+            return f":warning: {_live(clock)}: it may have been used"
+        case LinkPhase.ENDED:
+            return _ended(clock)
+
+
+def _live(clock: LinkClock) -> str:
+    since = f" since {mrkdwn.date(clock.live_since, seconds=True)}" if clock.live_since else ""
+    until = f", until {mrkdwn.date(clock.until)}" if clock.until else ""
+    return f"live{since}{until}"
+
+
+def _ended(clock: LinkClock) -> str:
+    used = "; the link was live and may have been used" if clock.live_since else ""
+    return f"the job has {ending(clock.ended)}{used}"
+
+
+def ending(state: JobState | None) -> str:
+    """Say how a job ended, after "the job has"."""
+    return _ENDS.get(state or JobState.EXPIRED, "ended")
+
+
+def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
+    """Return the lines about starter and link for a card."""
+    started = started_line(request.ref, facts)
+    if facts is None:
+        return [started]
+    if request.state in _JOB_GOES_ON:
+        return [started, link_line(facts.clock, facts.phase)]
+    if request.state is not State.CANCELLED:
+        return [started]
+    live = facts.clock.live_since
+    was_live = f"was live from {mrkdwn.date(live, seconds=True)} on" if live else "was never live"
+    return [started, f"*Download link* {was_live}"]
+
+
+def lead(span: Lead | None) -> str:
+    """Say how long before or after the link a cancellation came, as the end of a sentence."""
+    if span is None:
+        return ""
+    seconds = _seconds(abs(span.span))
+    if span.was_live:
+        return f", {seconds} after the link went live"
+    side = "before the link was expected" if span.span > timedelta() else "after it was expected"
+    return f", {seconds} {side}"
+
+
+def _seconds(span: timedelta) -> str:
+    seconds = round(span.total_seconds())
+    return f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"  # noqa: PLR2004 - ten minutes
+
+
+def feed_buttons(facts: JobFacts | None) -> list[Block]:
+    """Build the button that opens the activity feed in Atlas, if Atlas gives a link to it."""
+    if facts is None or not facts.feed_link:
+        return []
+    button = blockkit.button("Activity feed", ids.FEED_LINK, "feed")
+    return [button | {"url": facts.feed_link}]

@@ -1,0 +1,148 @@
+"""The facts about jobs, with the events, cards and announcements that a change of them causes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.errors import Conflict
+from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.link_clock import LinkPhase
+from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
+from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
+from bot.storage.queries import job_facts as queries
+from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.watch_store import refresh_announcement
+
+#: Jobs that are followed at most, of each kind.
+MAX_FOLLOWED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedJob:
+    """A job whose messages are kept up to date.
+
+    Attributes:
+        waits: whether a request for it waits for approval.
+        neighbours: the ids of jobs of the project that were started at about the same time.
+    """
+
+    ref: JobRef
+    facts: JobFacts
+    waits: bool
+    neighbours: Sequence[str]
+
+
+class JobFactsStore(Store):
+    """The facts about jobs."""
+
+    background = True
+
+    async def get(self, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
+        """Return the facts about jobs; those that are not recorded follow from the ids."""
+        return await self._read(lambda uow: get_or_new(uow, refs))
+
+    async def neighbours(self, ref: JobRef) -> Sequence[str]:
+        """Return the ids of known jobs that were started at about the same time."""
+        return await self._read(lambda uow: _neighbours(uow, ref))
+
+    async def followed(self) -> Sequence[FollowedJob]:
+        """Return the jobs of requests that wait, and of announcements with a button."""
+
+        def work(uow: UnitOfWork) -> list[FollowedJob]:
+            waiting = _refs(uow, queries.jobs_of_waiting_requests(uow.now, MAX_FOLLOWED))
+            announced = _refs(uow, queries.announced_open_jobs(MAX_FOLLOWED))
+            facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
+            return [
+                FollowedJob(
+                    ref=ref,
+                    facts=known,
+                    waits=ref in waiting,
+                    neighbours=() if known.started_by.is_settled else _neighbours(uow, ref),
+                )
+                for ref, known in facts.items()
+            ]
+
+        return await self._read(work)
+
+    async def record(
+        self,
+        ref: JobRef,
+        job: RestoreJob | None = None,
+        started_by: StartedBy | None = None,
+        feed_link: str | None = None,
+    ) -> JobFacts:
+        """Add what was read, and update the messages about the job, in one transaction."""
+
+        def work(uow: UnitOfWork) -> JobFacts:
+            request = uow.update_or_none(queries.waiting_request_for(ref))
+            known = get_facts(uow, [ref]).get(ref)
+            before = known or get_or_new(uow, [ref])[ref]
+            after = add(before, job, started_by, feed_link).at(uow.now)
+            if after != known:
+                save_facts(uow, ref, after)
+            if request:
+                _update_request(uow, request, before, after)
+            if after != before:
+                refresh_announcement(uow, ref)
+            return after
+
+        try:
+            return await self._write(work)
+        except Conflict:
+            return await self._write(work)  # another transaction inserted first
+
+
+def add(
+    facts: JobFacts,
+    job: RestoreJob | None,
+    started_by: StartedBy | None,
+    feed_link: str | None = None,
+) -> JobFacts:
+    """Return the facts with what was read (pure)."""
+    facts = facts.with_job(job) if job else facts
+    facts = facts.with_starter(started_by) if started_by else facts
+    return facts.with_feed_link(feed_link)
+
+
+def _refs(uow: UnitOfWork, statement: object) -> list[JobRef]:
+    return [JobRef(*row) for row in uow.execute(statement).all()]
+
+
+def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:
+    first, last = (_prefix(ref, by) for by in (-WIDE_TOLERANCE, WIDE_TOLERANCE))
+    known = queries.known_jobs(ref.project_id, first, f"{last}g")
+    return [job_id for job_id in uow.execute(known).scalars() if job_id != ref.job_id]
+
+
+def _prefix(ref: JobRef, by: timedelta) -> str:
+    return f"{max(0, int((ref.started_at + by).timestamp())):08x}"
+
+
+def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: JobFacts) -> None:
+    """Record once that the link went live or the job ended; update the card."""
+    starter = after.started_by.starter
+    if starter and after.started_by != before.started_by:
+        detail = after.audit_detail()
+        uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, notify=False)
+    was_live = request.shown.link_is_live
+    if after.phase is LinkPhase.LIVE and not was_live:
+        _record_once(uow, request, EventName.LINK_LIVE, after)
+    if after.phase is LinkPhase.ENDED:
+        _record_once(uow, request, EventName.JOB_ENDED, after)
+    if after != before:
+        uow.refresh_card(request)
+
+
+def _record_once(uow: UnitOfWork, request: Request, name: EventName, facts: JobFacts) -> None:
+    if uow.execute(queries.has_event(request.id, name)).scalar_one():
+        return
+    clock = facts.clock
+    detail = {
+        "live_since": clock.live_since.isoformat() if clock.live_since else None,
+        "until": clock.until.isoformat() if clock.until else None,
+        "state": clock.ended,
+    }
+    uow.record_and_notify(request, name, detail={k: v for k, v in detail.items() if v})

@@ -1,0 +1,173 @@
+"""Who started a job and how long is left: on cards, announcements, lists, and in the record."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY, Actor, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas.clock import wall_clock
+from tests.acceptance.approvals.actions import APPROVE, ONE, record_of
+from tests.acceptance.environment import BotEnvironment, open_environment, state_of
+from tests.support.timings import SHORT_TIMINGS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.sandbox.atlas import RestoreJob
+
+Json = dict[str, Any]
+
+TIMINGS = replace(SHORT_TIMINGS, job_facts_interval=0.3)
+DANA = Actor.user("dana@shop.example")
+REFUSED = tuple(
+    Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path=path, times=None)
+    for path in ("/events", "/activityFeed")
+)
+
+
+@asynccontextmanager
+async def open_starter_environment(
+    folder: Path, *, delay: float = 0.0, **environ: str | None
+) -> AsyncIterator[BotEnvironment]:
+    async with open_environment(folder, {**ONE, **environ}, timings=TIMINGS) as env:
+        env.atlas.behaviour.event_delay = delay
+        yield env
+
+
+def new_job(atlas: FakeAtlasServer, by: Actor | None = DANA) -> RestoreJob:
+    cluster = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
+    return atlas.world.add_job(cluster, by=by)
+
+
+async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float = 15.0) -> str:
+    """Wait until the job's card has the text; return the card as it is read."""
+
+    def found() -> str | None:
+        card = env.card(job.id)
+        said = env.slack.state.text_of(card) if card else ""
+        return said if text in said else None
+
+    said = await env.slack.until(found, seconds)
+    assert said, env.slack.state.text_of(env.card(job.id) or {"blocks": []})
+    return said
+
+
+async def test_late_starter_is_added_to_the_card_and_to_the_record(tmp_path: Path) -> None:
+    async with open_starter_environment(tmp_path, delay=3.0) as env:
+        job = new_job(env.atlas)
+        await env.submit_request(("prod-eu", job.id))
+        first = await shows(env, job, "Waits for approval")
+        assert "by whom is not known yet" in first
+        assert "expected" in first
+
+        said = await shows(env, job, "dana@shop.example")
+        decisive = [line for line in said.split("\n") if line][:3]
+        assert "prod-eu" in decisive[0]
+        assert "dana@shop.example" in decisive[1]
+        assert "Download link" in decisive[2]
+        assert "Activity feed" in said
+        assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
+
+
+async def test_starter_that_is_known_stands_in_dialog_list_and_record(tmp_path: Path) -> None:
+    async with open_starter_environment(tmp_path) as env:
+        job = new_job(env.atlas, Actor.api_key(PUBLIC_KEY))
+        dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
+        assert "the bot's own key" in dialog
+        await env.send_command("rina", "list")
+        (listed,) = await env.wait_for_ephemerals("rina")
+        assert "the bot's own key" in listed
+        await env.submit_request(("prod-eu", job.id))
+        await shows(env, job, "the bot's own key")
+        (detail,) = events(env, "request:created")
+        assert (detail["by"], detail["started_at"]) == (
+            PUBLIC_KEY,
+            job.created_at.replace(microsecond=0).isoformat(),
+        )
+
+
+async def test_refused_feed_hides_and_delays_nothing(tmp_path: Path) -> None:
+    async with open_starter_environment(tmp_path) as env:
+        env.atlas.faults.add(*REFUSED)
+        job = new_job(env.atlas)
+        await env.submit_request(("prod-eu", job.id))
+        said = await shows(env, job, "not known: Atlas does not let the bot read")
+        assert "Activity feed" not in said
+        await approve(env, job)
+        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+        async with httpx.AsyncClient() as http:
+            metrics = (await http.get(f"{env.url}/metrics")).text
+        assert "cancel_restore_cancelled_before_link_total 1.0" in metrics
+        # One handshake: a refused feed is no error.
+        assert 'cancel_restore_atlas_requests_total{method="GET",status="401"} 1.0' in metrics
+
+
+async def test_link_that_goes_live_is_told_once_on_card_and_in_thread(tmp_path: Path) -> None:
+    async with open_starter_environment(tmp_path) as env:
+        job = new_job(env.atlas)
+        await env.submit_request(("prod-eu", job.id))
+        await shows(env, job, "expected")
+        job.release(wall_clock())
+        await shows(env, job, "live since")
+        assert await env.slack.until(lambda: told(env, job, "may have been taken"), 10)
+        await shows(env, job, "live since")
+        await approve(env, job)
+        ending = await env.wait_for_outcome(job.id)
+        assert ending.state == "cancelled"
+        assert "had been live" in ending.reply
+        assert told(env, job, "may have been taken") == 1
+        await env.send_command("rina", "history")
+        (listed,) = await env.wait_for_ephemerals("rina")
+        assert "after the link went live" in listed
+
+
+async def test_job_that_ends_while_the_request_waits_is_told(tmp_path: Path) -> None:
+    async with open_starter_environment(tmp_path) as env:
+        job = new_job(env.atlas)
+        await env.submit_request(("prod-eu", job.id))
+        await shows(env, job, "expected")
+        job.fail()
+        await shows(env, job, "the job has failed")
+        assert await env.slack.until(lambda: told(env, job, "nothing left to cancel"), 10)
+        await approve(env, job)
+        assert (await env.wait_for_outcome(job.id)).state == "over"
+
+
+async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
+    async with open_starter_environment(
+        tmp_path, delay=3.0, BOT_WATCH_CHANNEL="C0OPS00001", BOT_WATCH_INTERVAL="1"
+    ) as env:
+        job = new_job(env.atlas)
+
+        def announced() -> str:
+            said = map(env.slack.state.text_of, env.slack.state.messages("ops"))
+            return next((text for text in said if job.id in text), "")
+
+        first = await env.slack.until(announced, 10)
+        assert "by whom is not known yet" in str(first)
+        assert await env.slack.until(lambda: "dana@shop.example" in announced(), 15)
+
+
+def events(env: BotEnvironment, name: str) -> list[Json]:
+    """Return the details of all events of this name."""
+    lines = [line for chain in record_of(env.folder).values() for line in chain]
+    return [line["detail"] for line in lines if line["event"] == name]
+
+
+def told(env: BotEnvironment, job: RestoreJob, text: str) -> int:
+    """Count the replies in the card's thread with this text."""
+    card = env.card(job.id)
+    replies = env.slack.state.replies(card) if card else []
+    return sum(text in env.slack.state.text_of(reply) for reply in replies)
+
+
+async def approve(env: BotEnvironment, job: RestoreJob) -> None:
+    card = env.card(job.id)
+    assert card
+    assert state_of(card) == "awaiting"
+    await env.slack.people.clicks("ada", card, APPROVE)

@@ -1,0 +1,97 @@
+"""The service of job facts: few calls of Atlas, and a feed that is late, empty or refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
+from bot.cancellation.starter import Knowledge
+from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request, job_ref
+from tests.support.service import ServiceOnSqlite
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
+EVENT = ActivityEvent.model_validate(
+    {
+        "id": f"{int(NOON.timestamp()):08x}{'b' * 16}",
+        "created": NOON.isoformat(),
+        "eventTypeName": RESTORE_REQUESTED,
+        "username": "dana@shop.example",
+    }
+)
+
+
+@pytest.fixture
+async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
+    given = ServiceOnSqlite(tmp_path)
+    given.atlas[PROJECT_ID].jobs["prod-eu"] = [a_job(id=REF.job_id)]
+    yield given
+    await given.database.close()
+
+
+async def knowledge(given: ServiceOnSqlite) -> Knowledge:
+    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.knowledge
+
+
+async def test_one_read_of_the_feed_serves_many_lookups(given: ServiceOnSqlite) -> None:
+    for _ in range(3):
+        assert await knowledge(given) is Knowledge.TOO_EARLY
+
+    assert given.atlas[PROJECT_ID].feed_reads == 1
+
+
+async def test_late_event_is_found_by_a_later_read(given: ServiceOnSqlite) -> None:
+    assert await knowledge(given) is Knowledge.TOO_EARLY
+    given.atlas[PROJECT_ID].events_found.append(EVENT)
+    given.clock.advance(10)
+
+    assert await knowledge(given) is Knowledge.KNOWN
+
+
+async def test_empty_feed_of_an_older_job_has_no_starter(given: ServiceOnSqlite) -> None:
+    given.clock.advance(90)
+
+    assert await knowledge(given) is Knowledge.NOT_IN_FEED
+
+
+async def test_refused_feed_is_not_known_and_asked_again_only_later(given: ServiceOnSqlite) -> None:
+    given.atlas[PROJECT_ID].feed_fault = RoleMissing(status=403)
+    assert await knowledge(given) is Knowledge.NOT_KNOWN
+    await knowledge(given)
+
+    assert given.atlas[PROJECT_ID].feed_reads == 1
+
+
+async def test_feed_without_an_answer_leaves_what_is_known(given: ServiceOnSqlite) -> None:
+    given.atlas[PROJECT_ID].feed_fault = Unavailable(status=503)
+
+    assert await knowledge(given) is Knowledge.TOO_EARLY
+
+
+async def test_waiting_job_is_read_again_and_other_requests_are_not(given: ServiceOnSqlite) -> None:
+    atlas = given.atlas[PROJECT_ID]
+    await given.insert(a_waiting_request(ref=REF))
+    await given.insert(a_waiting_request(ref=job_ref(JOB_ID), expires_at=NOON))
+    await given.service.facts.follow()
+
+    assert atlas.calls == ["prod-eu"]
+
+
+async def test_settled_starter_is_not_looked_for(given: ServiceOnSqlite) -> None:
+    atlas = given.atlas[PROJECT_ID]
+    atlas.events_found.append(EVENT)
+    await given.insert(a_waiting_request(ref=REF))
+    await given.service.facts.follow()
+    given.clock.advance(20)
+    await given.service.facts.follow()
+
+    assert atlas.feed_reads == 1
+    facts = (await given.service.facts.known([REF]))[REF]
+    assert facts.feed_link == f"https://cloud.example/redirect/{PROJECT_ID}"
+    assert facts.clock.expected_at == NOON + timedelta(minutes=3)
