@@ -1,17 +1,23 @@
 """The program `cancel-restore`, which is also `python -m bot`."""
 
+import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from bot.cli import FAILED, INTERRUPTED
 from bot.cli.main import app
 
 
+class OutputError(OSError):
+    """Standard output cannot be written to."""
+
+
 def main() -> None:
-    """Run the command line; an output that cannot be written ends in one sentence."""
+    """Run the command line; errors of the operating system end in one sentence."""
     out = sys.stdout = open_stdout(sys.stdout)
     try:
         try:
@@ -20,11 +26,13 @@ def main() -> None:
             out.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except OSError as error:
+    except OutputError as error:
         discard_buffer(out)
         # A reader that closes the pipe, as `head` does, has read enough: this is no error.
-        is_pipe = isinstance(error, BrokenPipeError)
+        is_pipe = error.errno == errno.EPIPE
         sys.exit(FAILED if is_pipe else f"Standard output cannot be written to ({error.strerror}).")
+    except OSError as error:
+        sys.exit(f"The command failed ({error}).")
 
 
 def open_stdout(stdout: TextIO | None) -> TextIO:
@@ -32,15 +40,41 @@ def open_stdout(stdout: TextIO | None) -> TextIO:
     if stdout is None:
         return ClosedOutput()
     if isinstance(stdout, io.TextIOWrapper):
-        stdout.reconfigure(errors="backslashreplace")
+        return StandardOutput(
+            stdout.buffer,
+            encoding=stdout.encoding,
+            errors="backslashreplace",
+            line_buffering=stdout.line_buffering,
+        )
     return stdout
+
+
+class StandardOutput(io.TextIOWrapper):
+    """Standard output whose errors can be told from those of sockets and files."""
+
+    def write(self, text: str, /) -> int:
+        with output_errors():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with output_errors():
+            super().flush()
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Raise errors of the operating system as `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
 
 
 class ClosedOutput(io.StringIO):
     """Standard output of a process that was started without one."""
 
     def write(self, _text: str, /) -> int:
-        raise OSError(None, "it is closed")
+        raise OutputError(None, "it is closed")
 
 
 def discard_buffer(out: TextIO) -> None:

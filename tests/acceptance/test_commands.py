@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 SECONDS = 30
 
 
-def is_said_in_sentences(ran: Ran) -> bool:
-    """Whether standard error is for people, and standard output is left alone."""
+def only_stderr_has_sentences(ran: Ran) -> bool:
+    """Return whether standard error has text without a traceback, and standard output is empty."""
     return bool(ran.err.strip()) and "Traceback" not in ran.err and not ran.out
 
 
@@ -45,7 +45,7 @@ async def test_all_missing_settings_are_reported_together() -> None:
     ran = await run_command("serve")
 
     assert ran.code == 2
-    assert is_said_in_sentences(ran)
+    assert only_stderr_has_sentences(ran)
     for name in ("SLACK_BOT_TOKEN", "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PROJECT_ID"):
         assert name in ran.err
 
@@ -68,7 +68,7 @@ async def test_wrong_usage_exits_with_2_and_a_sentence(arguments: tuple[str, ...
     ran = await invoke(*arguments)
 
     assert ran.code == 2
-    assert is_said_in_sentences(ran)
+    assert only_stderr_has_sentences(ran)
 
 
 @pytest.fixture
@@ -121,6 +121,22 @@ def test_closed_pipe_as_output_exits_with_1_and_no_message(
     assert run_main(command, writer, monkeypatch) == 1
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "Connection refused"), BrokenPipeError(32, "Broken pipe")]
+)
+def test_error_of_a_socket_is_not_reported_as_an_error_of_the_output(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("bot.__main__.app", fail)
+
+    code = run_main("audit", os.open(os.devnull, os.O_WRONLY), monkeypatch)
+
+    assert code == f"The command failed ({error})."
+
+
 async def test_demo_whose_output_is_full_exits_with_a_sentence() -> None:
     with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - a device
         ran = await run_into(full.fileno(), "demo", "--script")
@@ -130,7 +146,7 @@ async def test_demo_whose_output_is_full_exits_with_a_sentence() -> None:
 
 
 async def test_closed_output_exits_with_a_sentence() -> None:
-    """A service without standard output works; who wants to see something is told."""
+    """A service without standard output works; a command that prints reports the error."""
     command = f"exec {sys.executable} -P -m bot --version >&-"
     process = await asyncio.create_subprocess_shell(
         command, env=surroundings(), stderr=asyncio.subprocess.PIPE
@@ -266,5 +282,5 @@ async def test_audit_creates_no_missing_database(tmp_path: Path) -> None:
     ran = await invoke("audit", DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
 
     assert ran.code == 1
-    assert is_said_in_sentences(ran)
+    assert only_stderr_has_sentences(ran)
     assert not (tmp_path / "none.db").exists()
