@@ -27,7 +27,7 @@ from tests.acceptance.environment import (
     open_environment,
     state_of,
 )
-from tests.support.process import Ran, run_command, surroundings
+from tests.support.process import CommandResult, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def without_slack(environ: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("SLACK_")}
 
 
-def lines(ran: Ran) -> list[dict[str, Any]]:
+def lines(ran: CommandResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 

@@ -26,7 +26,14 @@ from bot.storage.request_store import RequestStore
 from tests.acceptance.environment import environment
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
-from tests.support.process import BotProcess, Ran, invoke, run_command, run_into, surroundings
+from tests.support.process import (
+    BotProcess,
+    CommandResult,
+    invoke,
+    run_command,
+    run_into,
+    surroundings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 SECONDS = 30
 
 
-def only_stderr_has_sentences(ran: Ran) -> bool:
+def only_stderr_has_sentences(ran: CommandResult) -> bool:
     """Return whether standard error has text without a traceback, and standard output is empty."""
     return bool(ran.err.strip()) and "Traceback" not in ran.err and not ran.out
 

@@ -1,4 +1,4 @@
-"""Apache httpd with mod_auth_digest as Atlas: a digest server that is not ours, on loopback."""
+"""Apache httpd with mod_auth_digest as Atlas: an independent digest server, on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a program of ours ends that is told to: what it started ends first."""
+"""Makes SIGTERM end a test program like Ctrl+C, so that it stops its children."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def end_in_order() -> None:
-    """Take SIGTERM for Ctrl+C, once: a second one would break off the ending (`timeout` sends two).
+    """Raise `KeyboardInterrupt` at the first SIGTERM; ignore further ones (`timeout` sends two).
 
     Raises:
         KeyboardInterrupt: when the signal comes.

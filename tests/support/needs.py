@@ -1,4 +1,4 @@
-"""Says which real programs a test needs; in CI a missing one is a failure, never a skip."""
+"""Finds the real programs that a test needs; in CI a missing one is a failure, not a skip."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-#: Debian keeps servers outside a plain user's PATH, and those of PostgreSQL by its version.
+#: Debian's folders of servers, which are not in the PATH of users; PostgreSQL has one per version.
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 BY_VERSION = ("/usr/lib/postgresql", "*/bin")
 
 
 def find(program: str) -> str | None:
-    """Return the path of `program`, looking where Debian keeps servers too."""
+    """Return the path of `program` in PATH or Debian's folders of servers."""
     folder, pattern = BY_VERSION
     versions = [str(each) for each in Path(folder).glob(pattern)]
     path = os.pathsep.join([os.environ.get("PATH", ""), *SERVER_FOLDERS, *versions])
@@ -22,7 +22,7 @@ def find(program: str) -> str | None:
 
 
 def needs(program: str, package: str | None = None) -> Path:
-    """Return where `program` is; without it skip the test, or fail where CI is set."""
+    """Return the path of `program`; if it is missing, skip the test, or fail it in CI."""
     found = find(program)
     if found:
         return Path(found)

@@ -1,4 +1,4 @@
-"""Holds a transaction open, as slow work does: in a thread of SQLite's, or on PostgreSQL's side."""
+"""Holds a transaction open: in SQLite's thread, or in PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the bot as a real process: started, waited for, killed or stopped, and its log kept."""
+"""Runs the bot as a process, and its commands."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     from bot.timings import Timings
 
-#: Starts a bot with other timings.
+#: The program that starts a bot with other timings.
 BOT_ENTRY = Path(__file__).with_name("bot_entry.py")
 
-#: Seconds in which the bot must be ready on a busy machine.
+#: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
 
-#: Seconds between looks at a process that starts or ends.
+#: Seconds between two checks of a starting or ending process.
 POLL_INTERVAL = 0.05
 
 
 def surroundings() -> dict[str, str]:
-    """Return what any program needs, and nothing that could change what the bot does.
+    """Return the variables that any program needs, and none that could affect the bot.
 
     With `python -P` the bot is the one that is installed, whatever the working directory.
     """
@@ -55,7 +55,7 @@ def command_of(timings: Timings | None) -> list[str]:
 
 
 class BotProcess:
-    """One `serve` in a process of its own; a context manager that leaves nothing running.
+    """One `serve` process; a context manager that kills it.
 
     Args:
         environ: the bot's settings; `PORT` is set here.
@@ -110,12 +110,12 @@ class BotProcess:
 
     @property
     def log(self) -> str:
-        """Everything that it has written so far."""
+        """The log so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def kill(self) -> None:
-        """End it as `kill -9` does, at once."""
+        """Send SIGKILL."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait(5)
@@ -126,7 +126,7 @@ class BotProcess:
         return await self.ended(seconds)
 
     async def ended(self, seconds: float = START_TIMEOUT) -> int:
-        """Wait for the end and return the exit code."""
+        """Wait until the process exits, and return the exit code."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.code is not None:
@@ -135,7 +135,7 @@ class BotProcess:
         raise TimeoutError(f"still running after {seconds:g} s:\n{self.log}")
 
     async def ready(self, seconds: float = START_TIMEOUT) -> Self:
-        """Wait until `/readyz` says 200; raises `TimeoutError` with the log."""
+        """Wait until `/readyz` is 200; raises `TimeoutError` with the log."""
         until = time.monotonic() + seconds
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < until and self.code is None:
@@ -145,7 +145,7 @@ class BotProcess:
         raise TimeoutError(f"not ready (exit code {self.code}):\n{self.log}")
 
     async def status(self, path: str) -> int | None:
-        """Return the status that it answers to a GET, or None where it does not answer."""
+        """Return the status of a GET, or None without an answer."""
         async with aiohttp.ClientSession() as session:
             return await self._status(session, path)
 
@@ -158,28 +158,28 @@ class BotProcess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What a command did."""
+class CommandResult:
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
 
-async def invoke(*arguments: str, **environ: str) -> Ran:
-    """Run a command of the program in this process, where the process is not the point."""
+async def invoke(*arguments: str, **environ: str) -> CommandResult:
+    """Run a command of the program in this process."""
     result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Ran(code=result.exit_code, out=result.stdout, err=result.stderr)
+    return CommandResult(code=result.exit_code, out=result.stdout, err=result.stderr)
 
 
-async def run_command(*arguments: str, **environ: str) -> Ran:
+async def run_command(*arguments: str, **environ: str) -> CommandResult:
     """Run `cancel-restore` with `arguments` to its end, within a minute."""
     return await run_into(subprocess.PIPE, *arguments, **environ)
 
 
-async def run_into(stdout: int, *arguments: str, **environ: str) -> Ran:
+async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResult:
     """Run it as `run_command` does, with `stdout` as its standard output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
@@ -194,4 +194,4 @@ async def run_into(stdout: int, *arguments: str, **environ: str) -> Ran:
         process.kill()
         await process.wait()
         raise
-    return Ran(code=process.returncode or 0, out=(out or b"").decode(), err=err.decode())
+    return CommandResult(code=process.returncode or 0, out=(out or b"").decode(), err=err.decode())

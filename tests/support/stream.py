@@ -1,4 +1,4 @@
-"""A steady stream of commands through the Slack stand-in, and what became of each."""
+"""A steady stream of commands through the fake Slack, and the ack of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Stream:
-    """Every command that was typed: when it was sent (monotonic), and what came back."""
+    """The commands: the time of sending (monotonic) and the ack of each."""
 
     commands: list[tuple[float, Ack]] = field(default_factory=list)
 
@@ -26,7 +26,7 @@ class Stream:
 
     @property
     def unanswered(self) -> int:
-        """How many got no ack within Slack's three seconds."""
+        """The number of commands without an ack within Slack's three seconds."""
         return sum(not ack.ok for ack in self.acks)
 
     @property
@@ -51,7 +51,7 @@ class Stream:
 async def streaming(
     slack: FakeSlackServer, line: str = "/cancel-restore help", *, every: float = 0.02
 ) -> AsyncIterator[Stream]:
-    """Have Rina type `line` again and again; at the end, wait until each one is settled."""
+    """Send `line` repeatedly as Rina; at the end, wait for all acks."""
     stream, typed = Stream(), set[asyncio.Task[None]]()
 
     async def types() -> None:

@@ -19,7 +19,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
-from tests.support.process import Ran, invoke, run_command
+from tests.support.process import CommandResult, invoke, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ async def record(tmp_path: Path) -> Path:
     return path
 
 
-async def audit(path: Path, *arguments: str) -> Ran:
+async def audit(path: Path, *arguments: str) -> CommandResult:
     return await invoke("audit", *arguments, DATABASE_URL=f"sqlite:///{path}", COLUMNS="200")
 
 
@@ -74,7 +74,7 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def lines(ran: Ran) -> list[dict[str, Any]]:
+def lines(ran: CommandResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 

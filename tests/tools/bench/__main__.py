@@ -1,6 +1,6 @@
 """Runs the benchmarks: `python -m tests.tools.bench [NAME …] [--quick] [--markdown FILE]`.
 
-Exit code: 0 when every goal held, 1 when one did not or a benchmark broke off, 2 for wrong usage,
+Exit code: 0 when every goal held, 1 when one did not or a benchmark failed, 2 for wrong usage,
 130 when it was told to end.
 """
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: The exit code of a program that was told to end, as a shell has it.
+#: The exit code after SIGINT, as in a shell.
 INTERRUPTED = 130
 
-#: Columns that the widest table takes.
+#: Width of the widest table, in characters.
 WIDE = 150
 
 
 def benchmarks() -> dict[str, str]:
-    """Return each module here that can `measure`, with its docstring's first line."""
+    """Return each module of this package that has `measure`, with its docstring's first line."""
     found = {}
     for path in sorted(HERE.glob("*.py")):
         tree = ast.parse(path.read_text())
@@ -50,39 +50,41 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     known = benchmarks()
     parser = argparse.ArgumentParser(
         prog="python -m tests.tools.bench",
-        description="Measures the bot beside its peers, on this machine, on loopback.",
+        description="Measures the bot and its peers on this machine, over loopback.",
         epilog="\n".join(f"{name:14} {sentence}" for name, sentence in known.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     parser.add_argument(
-        "--quick", action="store_true", help="few rounds: shows that all of it runs"
+        "--quick", action="store_true", help="few rounds, to test that all benchmarks run"
     )
-    tables = "write the tables there, between its markers"
+    tables = "write the tables to this file, between its markers"
     parser.add_argument("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (known: {', '.join(known)})")
     if asked.quick and asked.markdown:
-        parser.error("--quick shows that all of it runs; its figures are none for a page")
+        parser.error(
+            "--quick only tests that all benchmarks run; its figures must not be written to a file"
+        )
     asked.names = asked.names or list(known)
     return asked
 
 
 def run(name: str, scale: Scale) -> Report:
-    """Run one benchmark; one that breaks off is reported, and the others still run."""
+    """Run one benchmark; its failure is reported, and the others still run."""
     try:
         module = importlib.import_module(f"tests.tools.bench.{name}")
         return Report(name, asyncio.run(module.measure(scale)))
     except Missing as error:
         return Report(name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and fails the run
+    except Exception as error:  # noqa: BLE001 - any error is shown and fails the run
         traceback.print_exc()
         return Report(name, error=f"{type(error).__name__}: {error}")
 
 
 def wide_console() -> Console:
-    """Return a console whose tables are whole, also where they go to a file or a narrow window."""
+    """Return a console that never cuts off tables, even in a file or a narrow window."""
     console = Console()
     console.width = max(console.width, WIDE)
     return console
@@ -97,7 +99,7 @@ def show(console: Console, report: Report) -> None:
             console.print(escape(note), style="dim")
         console.print()
     if report.error:
-        console.print(f"{report.name} broke off: {escape(report.error)}", style="red")
+        console.print(f"{report.name} failed: {escape(report.error)}", style="red")
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""A cancellation at Atlas (GET, DELETE, GET), the bot's client beside what people use instead."""
+"""One cancellation at Atlas (GET, DELETE, GET), compared with other clients."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ if TYPE_CHECKING:
 #: Seconds of the added round trip.
 FAR = 0.04
 
-#: What is promised: time beside curl, and requests once warm.
+#: Goals: time relative to curl, and requests when warm.
 OF_CURL = 0.3
 WARM_REQUESTS = 3
 
-#: Rounds before those that count: the bot's one handshake is in them.
+#: Uncounted rounds; they include the bot's one digest handshake.
 WARM = 2
 
 OURS = "the bot's client"
-CURL = "curl --digest, a process a call"
+CURL = "curl --digest, one process per call"
 
-COLUMNS = ("ms", "of curl", "requests", "most requests")
+COLUMNS = ("ms", "of curl", "requests", "max requests")
 
 NOTES = (
     (
-        "Server: Apache httpd with mod_auth_digest, over TLS 1.3 as Atlas is reached, on loopback."
-        " Without TLS the least possible would be 0.33: three round trips beside curl's nine."
+        "Server: Apache httpd with mod_auth_digest, over TLS 1.3 like Atlas, on loopback. Without"
+        " TLS the minimum would be 0.33: three round trips against curl's nine."
     ),
     (
-        "curl is called as the API's page shows; the GETs are the same line without the verb."
-        " atlasapi is its own cancel_snapshot_restore_request (GET, DELETE) and the GET after it."
+        "curl is called as in Atlas's documentation. atlasapi runs cancel_snapshot_restore_request"
+        " (GET, DELETE) and one GET."
     ),
     (
-        f"Warm: {WARM} cancellations before did not count. Requests are counted by the server,"
-        " challenges included: the median of a cancellation, and the most that one took."
+        f"Warm: the first {WARM} cancellations do not count. The server counts the requests, with"
+        " challenges: the median and the maximum of a cancellation."
     ),
 )
 
-#: Variables in which each of these programs looks for authorities to trust.
+#: Variables with the certificate authorities of each of these programs.
 TRUST = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Apache, and where it is reached from."""
+    """Apache and its URL."""
 
     apache: Apache
     url: str
@@ -95,7 +95,7 @@ async def measure(scale: Scale) -> list[Table]:
 
 @contextmanager
 def trusting(certificate: Path) -> Iterator[None]:
-    """Let this process and those that it starts trust one more authority."""
+    """Let this process and its children trust one more certificate authority."""
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(TRUST, str(certificate)))
     try:
@@ -106,7 +106,7 @@ def trusting(certificate: Path) -> Iterator[None]:
 
 
 async def _table(apache: Apache, round_trip: float, title: str, rounds: int) -> Table:
-    """Measure every peer that is here, at one distance."""
+    """Measure every installed peer with one round-trip time."""
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(far(apache.port, round_trip))
         server = Server(apache=apache, url=f"https://127.0.0.1:{port}", stack=stack)
@@ -142,7 +142,7 @@ def _goals(
 
 
 def _timed(number: int, cancels: Cancels) -> Callable[[], Awaitable[float]]:
-    """Give each cancellation a cluster of its own, by which the server's log tells them apart."""
+    """Use another cluster for each cancellation, to tell them apart in the server's log."""
     numbers = count()
 
     async def run() -> float:
@@ -153,7 +153,7 @@ def _timed(number: int, cancels: Cancels) -> Callable[[], Awaitable[float]]:
 
 
 async def _written(apache: Apache) -> list[str]:
-    """Return the server's log once nothing more comes: it writes after it has answered."""
+    """Return the server's log once it is complete: Apache writes after the answer."""
     before, until = -1, time.monotonic() + 5
     while len(apache.paths()) != before and time.monotonic() < until:
         before = len(apache.paths())
@@ -162,7 +162,7 @@ async def _written(apache: Apache) -> list[str]:
 
 
 def _asked(paths: list[str]) -> dict[int, list[int]]:
-    """Count the requests of each cancellation, peer by peer, in the order of their numbers."""
+    """Count the requests of each cancellation, by peer, in order."""
     clusters = Counter(path.split("/clusters/")[1].split("/")[0] for path in paths)
     asked: dict[int, dict[int, int]] = {}
     for cluster, requests in clusters.items():
@@ -291,8 +291,8 @@ def _peer(module: str) -> Any:
 BUILDERS: dict[str, Callable[[Server], Awaitable[Cancels]]] = {
     OURS: _bot,
     CURL: _curl,
-    "curl --digest, one process for the three": _curl_at_once,
-    "httpx, one client, a new DigestAuth a call": _httpx,
-    "requests, a new HTTPDigestAuth a call": _requests,
+    "curl --digest, one process for all three": _curl_at_once,
+    "httpx, one client, a new DigestAuth per call": _httpx,
+    "requests, a new HTTPDigestAuth per call": _requests,
     "atlasapi 2.0.11": _atlasapi,
 }

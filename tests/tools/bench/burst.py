@@ -9,47 +9,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.tools.bench.load_environment import open_load_environment, pinned
 from tests.tools.bench.report import Goal, Row, Table, median, percentile
-from tests.tools.bench.stage import open_stage, pinned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tests.tools.bench.load import Sent
+    from tests.tools.bench.load_environment import Json, LoadEnvironment
     from tests.tools.bench.report import Cell, Scale
-    from tests.tools.bench.stage import Json, Stage
 
 COMMANDS = 500
 LATE = 5.0
 
-#: Seconds that Slack gives an ack, and in which every dialog must have its answer.
-ACK_WITHIN = 3.0
-SETTLED_WITHIN = 30.0
+#: Seconds until Slack's timeout of an ack, and until every dialog must show its result.
+ACK_TIMEOUT = 3.0
+SETTLE_TIMEOUT = 30.0
 
-#: MB that a burst may add.
-MORE_MEMORY = 100.0
+#: MB by which memory may grow during a burst.
+MAX_MEMORY_GROWTH = 100.0
 
-#: Seconds between looks at `/healthz` and at the memory.
-LOOK = 0.1
+#: Seconds between two reads of `/healthz` and of the memory.
+POLL_INTERVAL = 0.1
 
-#: How many different jobs the commands are about.
+#: The number of different jobs in the commands.
 KINDS = {"about one job": 1, "about 20 jobs": 20, "about 500 jobs": COMMANDS}
 
 COLUMNS = (
-    *("acks in 3 s", "ack p50 ms", "ack worst ms", "details", "told what to do", "no answer"),
+    *("acks in 3 s", "ack p50 ms", "ack worst ms", "details", "timed out", "no answer"),
     *("settled in s", "MB before", "MB peak", "healthz worst ms"),
 )
 
 
 SEEN = (
-    "details: the dialog shows the job, and it can be cancelled; told what to do: it says "
-    "that Atlas did not answer in time, and has a button to try again."
+    "details: the dialog shows a job that can be cancelled; timed out: it shows that Atlas did not "
+    "answer in time, with a button to try again."
 )
 
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen of the bot meanwhile: MB, and seconds that `/healthz` took."""
+    """Memory of the bot during the burst in MB, and the durations of `/healthz` in seconds."""
 
     before: float
     peak: float = 0.0
@@ -58,7 +58,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What one burst gave."""
+    """The results of one burst."""
 
     sent: Sequence[Sent]
     noted: Json
@@ -70,7 +70,7 @@ class Burst:
 
     @property
     def in_time(self) -> int:
-        return sum(each.status == 200 and each.acked - each.due < ACK_WITHIN for each in self.sent)
+        return sum(each.status == 200 and each.acked - each.due < ACK_TIMEOUT for each in self.sent)
 
     @property
     def details(self) -> int:
@@ -82,7 +82,7 @@ class Burst:
 
     @property
     def seconds(self) -> float:
-        """From the first command to the last change of a dialog."""
+        """Seconds from the first command to the last update of a dialog."""
         last = max([at for at, _ in self.noted["updated"].values()], default=float("nan"))
         return last - self.sent[0].due
 
@@ -104,7 +104,7 @@ class Burst:
 
 
 async def measure(scale: Scale) -> list[Table]:
-    """Send the burst about one job, about a few, and about as many as there are commands."""
+    """Send bursts for one job, for 20 jobs, and for a different job in each command."""
     jobs = scale.pick({"about 500 jobs": COMMANDS}, KINDS)
     bursts = {name: await burst(count) for name, count in jobs.items()}
     return [table(bursts)]
@@ -112,40 +112,42 @@ async def measure(scale: Scale) -> list[Table]:
 
 async def burst(jobs: int) -> Burst:
     """Send one burst to a warm bot."""
-    async with open_stage() as stage:
-        texts = await asyncio.gather(*(stage.new_job() for _ in range(jobs)))
-        await stage.settled(await stage.sends(stage.bot.port, 20.0, 20, texts), SETTLED_WITHIN)
-        await stage.asks_atlas("POST", "faults", {"kind": "delay", "seconds": LATE, "times": None})
-        async with watching(stage) as watched:
-            sent = await stage.sends(stage.bot.port, float(COMMANDS), COMMANDS, texts)
-            noted = await stage.settled(sent, SETTLED_WITHIN)
+    async with open_load_environment() as env:
+        texts = await asyncio.gather(*(env.new_job() for _ in range(jobs)))
+        await env.wait_until_settled(
+            await env.send_commands(env.bot.port, 20.0, 20, texts), SETTLE_TIMEOUT
+        )
+        await env.call_atlas("POST", "faults", {"kind": "delay", "seconds": LATE, "times": None})
+        async with watching(env) as watched:
+            sent = await env.send_commands(env.bot.port, float(COMMANDS), COMMANDS, texts)
+            noted = await env.wait_until_settled(sent, SETTLE_TIMEOUT)
     return Burst(sent, noted, watched)
 
 
 @asynccontextmanager
-async def watching(stage: Stage) -> AsyncIterator[Watched]:
-    """Look at health and memory all the while."""
-    watched = Watched(before=mebibytes(stage.bot.pid, "VmRSS"))
-    looking = asyncio.create_task(look(stage, watched))
+async def watching(env: LoadEnvironment) -> AsyncIterator[Watched]:
+    """Read health and memory until cancelled."""
+    watched = Watched(before=mebibytes(env.bot.pid, "VmRSS"))
+    looking = asyncio.create_task(look(env, watched))
     try:
         yield watched
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-        watched.peak = mebibytes(stage.bot.pid, "VmHWM")
+        watched.peak = mebibytes(env.bot.pid, "VmHWM")
 
 
-async def look(stage: Stage, watched: Watched) -> None:
+async def look(env: LoadEnvironment, watched: Watched) -> None:
     while True:
         began = time.monotonic()
-        status = await stage.bot.status("/healthz")
+        status = await env.bot.status("/healthz")
         took = time.monotonic() - began
         watched.health.append(took if status == 200 else float("inf"))
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 def mebibytes(pid: int, name: str) -> float:
-    """Read a process's memory: `VmRSS` is now, `VmHWM` the most so far."""
+    """Return a process's memory in MB: `VmRSS` is current, `VmHWM` the maximum."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
@@ -165,11 +167,13 @@ def table(bursts: dict[str, Burst]) -> Table:
         columns=COLUMNS,
         rows=[Row(name, each.cells) for name, each in bursts.items()],
         goals=[
-            Goal.at_most(f"every ack within {ACK_WITHIN:g} s (worst, s)", late, ACK_WITHIN),
+            Goal.at_most(f"every ack within {ACK_TIMEOUT:g} s (worst, s)", late, ACK_TIMEOUT),
             Goal.at_most("commands without a good ack", missed, 0),
-            Goal.at_most("dialogs without an answer", unanswered, 0),
-            Goal.at_most(f"memory grows by {MORE_MEMORY:g} MB at most", more, MORE_MEMORY),
-            Goal.at_most("/healthz answers meanwhile (worst, s)", health, ACK_WITHIN),
+            Goal.at_most("dialogs without a result", unanswered, 0),
+            Goal.at_most(
+                f"memory grows by {MAX_MEMORY_GROWTH:g} MB at most", more, MAX_MEMORY_GROWTH
+            ),
+            Goal.at_most("/healthz answers during the burst (worst, s)", health, ACK_TIMEOUT),
         ],
         notes=[SEEN, pinned()],
     )

@@ -1,4 +1,4 @@
-"""A whole cancellation, from the submit to the posted outcome, with Slack and Atlas 40 ms away."""
+"""A complete cancellation, from submit to posted outcome, with 40 ms to Slack and Atlas."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Json = dict[str, Any]
 #: Seconds of the added round trip, to Slack and to Atlas.
 FAR = 0.04
 
-#: How much of the unavoidable time a cancellation may take.
+#: The longest that a cancellation may take, as a multiple of its unavoidable round trips.
 LIMIT = 1.2
 
-#: What Slack and Atlas see after the submit has left Slack, and which round trips to Slack and to
-#: Atlas must have gone by until then: the submission's way to the bot and one post's way back are
-#: half of one each. The card goes out beside the first GET, so nothing waits for it.
+#: What Slack and Atlas receive after the submit, and the round trips to Slack and to Atlas that
+#: come before: the submission and the post count half a round trip each. The card is posted
+#: during the first GET, so nothing waits for it.
 STEPS = {
     "ack at Slack": (1, 0),
     "card at Slack": (1, 0),
@@ -51,93 +51,94 @@ READS = ("GET, compared with what was shown", "GET, which reads cancelled")
 CLUSTER = "prod-eu"
 MEMBERS = ("U0RINA0001", "U0BOT00001")
 
-#: What a bare round trip asks for: the least that each stand-in answers.
+#: The path of a bare round trip, with the shortest answer of each fake server.
 BARE = {"Slack": "/api/api.test", "Atlas": "/"}
 
-#: Seconds for one look-up or cancellation on a busy machine.
-PATIENCE = 15.0
+#: Seconds for one dialog or cancellation on a busy machine.
+STEP_TIMEOUT = 15.0
 
 NOTES = (
     (
-        "The bot is a process of its own, in Socket Mode, with SQLite; proxies add the round trip"
-        " between it and the stand-ins of Slack and Atlas. Times are as those see them, from when"
-        " Slack sends the submission."
+        "The bot is a separate process, in Socket Mode, with SQLite; proxies add the round-trip"
+        " time to the fake Slack and Atlas. Times are taken there, from the submission on."
     ),
     (
-        "Unavoidable, each after the one before: the submission to the bot (½), GET, DELETE"
-        " and GET at Atlas (3), the outcome to Slack (½). The card needs none of them."
+        "Unavoidable, in sequence: the submission to the bot (½), GET, DELETE and GET at Atlas (3),"
+        " the outcome to Slack (½). The card is posted in parallel."
     ),
 )
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
-    """Both stand-ins, the bot far from them, and what was seen of the cancellation under way."""
+class CancellationEnvironment:
+    """Both fake servers, the bot behind proxies, and the times of the current cancellation."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     bot: BotProcess
     bare: Mapping[str, Callable[[], Awaitable[None]]]
-    seen: dict[str, float] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
     numbers: count[int] = field(default_factory=count)
 
     async def bare_round_trips(self) -> dict[str, float]:
-        """Return how long the least of an exchange takes on a warm connection, in seconds."""
+        """Return the seconds of a bare round trip on a warm connection, by service."""
         return {name: await seconds_of(each) for name, each in self.bare.items()}
 
-    async def cancels(self) -> dict[str, float]:
-        """Look a job up, submit, and return when each step was seen, in seconds after it."""
+    async def cancel_job(self) -> dict[str, float]:
+        """Open a dialog, submit, and return the seconds from the submit to each step."""
         number = next(self.numbers)
         channel = Channel(id=f"C0BENCH{number:04d}", name=f"bench-{number}")
         channel.members.update(MEMBERS)
-        self.slack.workspace.add(channel)  # a channel of its own: the bot paces its posts in each
+        self.slack.workspace.add(
+            channel
+        )  # a new channel, because the bot limits its posts per channel
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
         job = self.atlas.world.add_job(cluster).id
         before = self.slack.state.view_of("rina")
         await self.slack.people.types("rina", channel.id, f"/cancel-restore {CLUSTER} {job}")
-        view = await self.slack.until(lambda: self._dialog(before), PATIENCE)
-        return await self._submits(view)
+        view = await self.slack.until(lambda: self._dialog(before), STEP_TIMEOUT)
+        return await self._submit(view)
 
     def _dialog(self, before: Json | None) -> Json | None:
         view = self.slack.state.view_of("rina")
         is_new = view and (before is None or view["id"] != before["id"])
         return view if view and is_new and view.get("submit") else None
 
-    async def _submits(self, view: Json | None) -> dict[str, float]:
-        self.seen.clear()
+    async def _submit(self, view: Json | None) -> dict[str, float]:
+        self.times.clear()
         begun = time.perf_counter()
         await self.slack.people.submits("rina", view, {"reason": "started by mistake"})
-        self.saw("ack at Slack")
-        await self.slack.until(lambda: len(self.seen) == len(STEPS), PATIENCE)
-        return {step: at - begun for step, at in self.seen.items()}
+        self.record_step("ack at Slack")
+        await self.slack.until(lambda: len(self.times) == len(STEPS), STEP_TIMEOUT)
+        return {step: at - begun for step, at in self.times.items()}
 
-    def saw(self, step: str) -> None:
-        self.seen.setdefault(step, time.perf_counter())
+    def record_step(self, step: str) -> None:
+        self.times.setdefault(step, time.perf_counter())
 
     def atlas_answered(self, call: Call) -> None:
         if call.method == "DELETE":
-            self.saw("DELETE")
+            self.record_step("DELETE")
         elif "/restoreJobs/" in call.path:
-            self.saw(READS["DELETE" in self.seen])
+            self.record_step(READS["DELETE" in self.times])
 
     def slack_changed(self, item: ChangeEvent) -> None:
-        """Note the messages of the request; the last are those that say how it ended."""
+        """Record the steps that are messages of the request."""
         message = item.data.get("message") or {}
         state = ((message.get("metadata") or {}).get("event_payload") or {}).get("state")
         if item.kind == "message" and "thread_ts" not in message:
-            self.saw("card at Slack")
+            self.record_step("card at Slack")
         elif item.kind == "message" and state == "cancelled":
-            self.saw(OUTCOME)
+            self.record_step(OUTCOME)
         elif item.kind == "message_changed" and state == "cancelled":
-            self.saw("card edited")
+            self.record_step("card edited")
 
 
 async def measure(scale: Scale) -> list[Table]:
     async with AsyncExitStack() as stack:
-        house = await _open(stack)
+        env = await _open(stack)
         variants: dict[str, Callable[[], Awaitable[Mapping[str, float]]]] = {
-            "bot": house.cancels,
-            "bare": house.bare_round_trips,
+            "bot": env.cancel_job,
+            "bare": env.bare_round_trips,
         }
         given = await in_turn(variants, scale.pick(6, 40), warm=2)
     rows = [_row(step, given["bot"], given["bare"]) for step in STEPS]
@@ -160,14 +161,14 @@ def _row(step: str, bot: Sequence[Mapping[str, float]], bare: Sequence[Mapping[s
     return Row(step, [to_slack + to_atlas, *figures])
 
 
-async def _open(stack: AsyncExitStack) -> House:
-    """Start all of it; the bot knows Slack and Atlas only by the far addresses."""
+async def _open(stack: AsyncExitStack) -> CancellationEnvironment:
+    """Start everything; the bot reaches Slack and Atlas through the proxies only."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cancel-restore-bench-"))
     atlas = await stack.enter_async_context(FakeAtlasServer())
     slack = await stack.enter_async_context(FakeSlackServer())
     to_atlas = await stack.enter_async_context(far(atlas.port, FAR))
     to_slack = await stack.enter_async_context(far(_port(slack.base_url), FAR))
-    # The address of the socket, which Slack gives, is far away too.
+    # Slack returns the address of the WebSocket, which goes through the proxy too.
     slack.world.base_url = f"http://127.0.0.1:{to_slack}"
     environ = {
         **environment(slack, atlas, Path(folder)),
@@ -178,15 +179,15 @@ async def _open(stack: AsyncExitStack) -> House:
         "Slack": await _exchange(stack, to_slack, BARE["Slack"]),
         "Atlas": await _exchange(stack, to_atlas, BARE["Atlas"]),
     }
-    house = House(slack=slack, atlas=atlas, bot=bot, bare=bare)
-    stack.callback(atlas.recorder.subscribe(house.atlas_answered))
-    stack.callback(slack.world.events.subscribe(house.slack_changed))
+    env = CancellationEnvironment(slack=slack, atlas=atlas, bot=bot, bare=bare)
+    stack.callback(atlas.recorder.subscribe(env.atlas_answered))
+    stack.callback(slack.world.events.subscribe(env.slack_changed))
     await bot.ready()
-    return house
+    return env
 
 
 async def _exchange(stack: AsyncExitStack, port: int, path: str) -> Callable[[], Awaitable[None]]:
-    """Connect, and return what sends one GET and reads its answer, with no HTTP client between."""
+    """Connect, and return a function that sends one GET over the raw connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     stack.callback(writer.close)
 

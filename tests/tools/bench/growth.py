@@ -1,4 +1,4 @@
-"""What the ledger's work costs with 10, 1,000 and 1,000,000 requests in it, in both databases."""
+"""Time of each database operation with 10, 1,000 and 1,000,000 requests, in both databases."""
 
 from __future__ import annotations
 
@@ -34,29 +34,28 @@ if TYPE_CHECKING:
 
     from tests.tools.bench.report import Scale
 
-#: How much slower the longest history may be than the shortest.
+#: How much longer an operation may take with the longest history than with the shortest.
 LIMIT = 2.0
 FLAT = f"flat within {LIMIT:g} ×"
 
 OWNER = "bench"
 PROJECTS = {PROJECT_ID}
 
-#: A database's names for reading a whole table; SQLite says so too of one that it reads by an index
-#: or backwards until it has enough.
+#: How the databases' plans name a full table scan; SQLite also for a scan that stops early.
 WHOLE = re.compile(r"SCAN (\w+)$|Seq Scan on (\w+)", re.MULTILINE)
 
-#: Walks the record backwards until it has enough, and needs no index for that but the id.
+#: Reads the audit log backwards by id until it has enough rows.
 BACKWARDS = "ORDER BY audit_events.id DESC"
 
 NOTES = (
-    "Times are in ms; the columns are how many requests the ledger has.",
+    "Times are in ms; the columns are the numbers of requests in the database.",
     (
-        "Each request has its approval, three posts, six events and a watched job; the history is"
-        f" sixty days long, and {WAITING} requests wait. PostgreSQL is analysed, as a live one is."
+        "Each request has one approval, three posts, six events and a watched job; the history is"
+        f" sixty days long, and {WAITING} requests are waiting. PostgreSQL has fresh statistics."
     ),
     (
-        "Sweep: expiry, what is to be run, and the count, as every two seconds."
-        " /cancel-restore list asks Atlas alone."
+        "Sweep: expiry, runnable requests, and the count, as every two seconds."
+        " /cancel-restore list uses Atlas only."
     ),
 )
 
@@ -66,8 +65,8 @@ def now() -> datetime:
 
 
 @dataclass(slots=True)
-class Desk:
-    """One ledger, and everything that is asked of it."""
+class DatabaseOperations:
+    """The operations on one database."""
 
     database: Database
     ledger: RequestStore = field(init=False)
@@ -90,12 +89,12 @@ class Desk:
         await self.history.awaiting()
         await self.history.recent(home.MAX_PAST, PROJECTS)
 
-    async def everything(self) -> dict[str, float]:
-        """Do each kind of work once, and return how long each took, in seconds."""
+    async def run_all(self) -> dict[str, float]:
+        """Run each operation once, and return its seconds."""
         request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
-            "forgetting, nothing due": lambda: self.ledger.prune(now() - RETENTION),
+            "pruning, nothing due": lambda: self.ledger.prune(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim(OWNER, 8, 1),
             "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,
@@ -103,7 +102,7 @@ class Desk:
             "submission": lambda: self.ledger.create(request, RINA),
             "the same submission again": lambda: self.ledger.create(request, RINA),
             "claim": lambda: self.leases.claim(request.id),
-            "DELETE noted": lambda: self._sent(request.id),
+            "DELETE recorded": lambda: self._sent(request.id),
             "outcome": lambda: self._ended(request.id),
             "outbox, card due": lambda: self.posts.claim(OWNER, 8, 1),
         }
@@ -122,7 +121,7 @@ class Desk:
         await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))
 
     async def _posted(self) -> None:
-        """Deliver what is due, so that no round finds what the one before left."""
+        """Mark due posts as sent, so that rounds do not affect each other."""
         delivered = text("UPDATE posts SET state = 'sent' WHERE state = 'due'")
         await self.database.write(lambda db: db.execute(delivered))
 
@@ -151,14 +150,14 @@ def _columns(sizes: Sequence[int]) -> list[str]:
 async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Scale) -> Table:
     async with AsyncExitStack() as stack:
         stack.enter_context(_quiet())
-        desks = {}
+        databases = {}
         for size, url in zip(sizes, urls, strict=True):
             await seed(url, size)
-            desks[str(size)] = Desk(Database(url))
-            stack.push_async_callback(desks[str(size)].database.close)
-        variants = {size: desk.everything for size, desk in desks.items()}
+            databases[str(size)] = DatabaseOperations(Database(url))
+            stack.push_async_callback(databases[str(size)].database.close)
+        variants = {size: each.run_all for size, each in databases.items()}
         given = await in_turn(variants, scale.pick(10, 50), warm=3)
-        whole = await whole_tables(desks[str(sizes[-1])])
+        whole = await whole_tables(databases[str(sizes[-1])])
     rows, ratios = [], {}
     for work in given[str(sizes[0])][0]:
         seconds = [[each[work] for each in given[str(size)]] for size in sizes]
@@ -167,19 +166,19 @@ async def _table(name: str, sizes: Sequence[int], urls: Sequence[str], scale: Sc
     worst = max(ratios, key=ratios.__getitem__)
     goals = [
         Goal.at_most(f"{FLAT} (the worst is “{worst}”)", ratios[worst], LIMIT),
-        Goal(text="no whole table is read", seen=", ".join(whole) or "none", held=not whole),
+        Goal(text="no full table scan", seen=", ".join(whole) or "none", held=not whole),
     ]
     return Table(title=name, columns=_columns(sizes), rows=rows, goals=goals, notes=NOTES)
 
 
 def _quiet() -> Any:
-    """Keep the ledger's own log lines out of the report."""
+    """Keep the log lines of the bot out of the report."""
     return structlog.testing.capture_logs()
 
 
-async def whole_tables(desk: Desk) -> list[str]:
-    """Name the tables of which the database's plan for some work is to read all of them."""
-    engine = desk.database.engine
+async def whole_tables(operations: DatabaseOperations) -> list[str]:
+    """Return the tables that some operation scans completely."""
+    engine = operations.database.engine
     ran: dict[str, Any] = {}
 
     def note(_c: Any, _k: Any, statement: str, values: Any, _x: Any, many: bool) -> None:
@@ -187,15 +186,15 @@ async def whole_tables(desk: Desk) -> list[str]:
             ran[statement] = values
 
     event.listen(engine, "before_cursor_execute", note)
-    await desk.everything()
+    await operations.run_all()
     event.remove(engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if desk.database.is_sqlite else "EXPLAIN "
-    # The one with "sent" is our own tidying.
+    explain = "EXPLAIN QUERY PLAN " if operations.database.is_sqlite else "EXPLAIN "
+    # The statement with "sent" is the cleanup of this benchmark.
     asked = [s for s in ran if BACKWARDS not in s and "state = 'sent'" not in s]
 
     def plans(db: Connection) -> str:
         rows = [row for s in asked for row in db.exec_driver_sql(explain + s, ran[s])]
         return "\n".join(str(row[-1]) for row in rows)
 
-    found = WHOLE.findall(await desk.database.read(plans))
+    found = WHOLE.findall(await operations.database.read(plans))
     return sorted({one or other for one, other in found})

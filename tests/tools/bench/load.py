@@ -1,6 +1,6 @@
-"""Sends signed commands on a schedule that waits for no answer, and times each ack from its due.
+"""Sends signed commands on a fixed schedule, and measures each ack from its due time.
 
-Run as a program, so that it shares nothing with what it measures: one JSON line comes out.
+Runs as a separate process, so that it does not slow the bot; prints one JSON line.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-#: Seconds after which a command counts as not answered; Slack gives 3.
-GIVEN_UP = 30.0
+#: Seconds after which a command counts as unanswered; Slack's timeout is 3.
+ANSWER_TIMEOUT = 30.0
 
-#: Seconds before the first command is due.
-RUN_UP = 0.05
+#: Seconds until the first command is due.
+START_DELAY = 0.05
 
 
 class Sent(NamedTuple):
-    """A command: its trigger, when it was due and when its ack was there, in monotonic seconds.
+    """A command: its trigger, its due time and the time of its ack, in monotonic seconds.
 
-    `status` is 0 where no answer came.
+    `status` is 0 without an answer.
     """
 
     trigger: str
@@ -43,7 +43,7 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent: `count` commands, `rate` in a second, the `texts` in turn."""
+    """The load: `count` commands, `rate` per second, with the `texts` in turn."""
 
     port: int
     secret: str
@@ -54,16 +54,16 @@ class Plan:
 
 
 class Connections:
-    """Kept alive and used again; one more is opened when all are busy."""
+    """A pool of kept-alive connections; a new one is opened when all are busy."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def send(self, request: bytes) -> int:
-        """Return the status of the answer, or 0 where there was none."""
+        """Return the status of the answer, or 0 without one."""
         try:
-            async with asyncio.timeout(GIVEN_UP):
+            async with asyncio.timeout(ANSWER_TIMEOUT):
                 return await self._send(request)
         except (OSError, EOFError, TimeoutError):
             return 0
@@ -84,7 +84,7 @@ class Connections:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> int:
-    """Read one answer of HTTP/1.1 to its end: a client of a few microseconds."""
+    """Read one HTTP/1.1 response; cheaper than an HTTP client."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     _, _, rest = head.partition(b"content-length:")
     if rest:
@@ -95,10 +95,10 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
 
 
 async def send_all(plan: Plan) -> list[Sent]:
-    """Send each command when it is due, whatever became of those before."""
+    """Send each command at its due time, independent of earlier answers."""
     made = [_made(plan, number) for number in range(plan.count)]
     connections = Connections(plan.port)
-    begin = time.monotonic() + RUN_UP
+    begin = time.monotonic() + START_DELAY
     sending = []
     for number, (trigger, request) in enumerate(made):
         due = begin + number / plan.rate
@@ -124,7 +124,7 @@ async def _timed(connections: Connections, trigger: str, request: bytes, due: fl
 
 
 def precise_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop that sleeps to the microsecond: epoll's clock, the default, counts in ms."""
+    """Return a loop that sleeps with microsecond resolution; epoll has milliseconds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 

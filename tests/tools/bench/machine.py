@@ -1,4 +1,4 @@
-"""Says on what a benchmark ran: machine, versions, date, and how busy the machine was."""
+"""The header of a report: machine, versions, date, and load."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tests.support.needs import find
 
-#: The libraries whose versions change the figures: the bot's, then those beside it.
+#: Libraries whose versions affect the figures: the bot's, then those of the peers.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
 BESIDE = ("requests", "atlasapi", "hypothesis", "atheris")
 
-#: Programs beside it, and how they say their version; hey does not.
+#: Programs of the peers, with the arguments that print the version; hey has none.
 PROGRAMS = {
     "Apache": ("apache2", "-v"),
     "curl": ("curl", "--version"),
@@ -28,13 +28,13 @@ PROGRAMS = {
 
 
 def lines() -> list[str]:
-    """Return the header of a report, a sentence a line."""
+    """Return the header, one sentence per line."""
     return [
         f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}",
         f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
         f"Load when it began: {os.getloadavg()[0]:.1f}",
         f"Python {platform.python_version()}, " + ", ".join(filter(None, map(_version, LIBRARIES))),
-        "Beside it: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_said, PROGRAMS)))),
+        "Peers: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_said, PROGRAMS)))),
     ]
 
 
@@ -74,7 +74,7 @@ def _version(library: str) -> str | None:
 
 
 def _said(name: str) -> str | None:
-    """Ask a program for its version; nothing where it is not here."""
+    """Return a program's version, or None if it is not installed."""
     program, *how = PROGRAMS[name]
     if (path := find(program)) is None:
         return None

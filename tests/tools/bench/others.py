@@ -1,4 +1,4 @@
-"""Acks at 200 commands a second, measured again by wrk, hey and h2load instead of our own load."""
+"""Acks at 200 commands a second, measured with wrk, hey and h2load."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.tools.bench.ack import BOT, JS, started
+from tests.tools.bench.load_environment import on_core, open_load_environment, pinned
 from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
 from tests.tools.bench.sign import FORM, JOB, SECRET, command, lua, signed
-from tests.tools.bench.stage import on_core, open_stage, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,19 +35,15 @@ LIMIT = 25.0
 REST = 2.0
 
 #: wrk alone can send different commands; those that are sent again, the bot answers as before.
-DIFFERENT = "wrk, each command a new one"
-SAME = {"hey": "hey, one command again and again", "h2load": "h2load, one command again and again"}
+DIFFERENT = "wrk, different commands"
+SAME = {"hey": "hey, one command repeated", "h2load": "h2load, one command repeated"}
 
 NOTES = (
     (
-        f"{CONNECTIONS} connections, each {EACH} times a second, on a schedule that waits for"
-        " answers. hey and h2load let all of them begin in the same moment, so that commands come"
-        " in bursts, and their times are the waiting behind each other."
+        f"{CONNECTIONS} connections, {EACH} commands a second each, after the previous answer. hey"
+        " and h2load start all connections at once, so commands come in bursts and queue."
     ),
-    (
-        "hey and h2load can send one body only. A command that is repeated, signature and all, the"
-        " bot answers as before, and does nothing else for it; wrk's commands all differ."
-    ),
+    "hey and h2load repeat one signed command; wrk's commands all differ.",
 )
 
 #: Added to wrk's script: how long a connection waits before its next command, in milliseconds.
@@ -59,7 +55,7 @@ IN_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What a tool measured, in milliseconds."""
+    """The result of a tool, in milliseconds."""
 
     p50: float
     p99: float
@@ -70,14 +66,14 @@ class Took:
 
 
 async def measure(scale: Scale) -> list[Table]:
-    """Let each tool load the bot and each peer, in turn."""
+    """Run each tool against the bot and each peer, in turn."""
     seconds = scale.pick(2, 5)
-    async with open_stage() as stage:
+    async with open_load_environment() as env:
         with ExitStack() as stack:
             peers, missing = started(stack)
-            ports = {BOT: stage.bot.port}
+            ports = {BOT: env.bot.port}
             for name, program in peers.items():
-                ports[name] = int((await program.said())["port"])
+                ports[name] = int((await program.ready_line())["port"])
             tables = [
                 await _table(label, tool, ports, seconds, scale.pick(1, 2))
                 for label, tool in ((DIFFERENT, wrk), (SAME["hey"], hey), (SAME["h2load"], h2load))
@@ -87,7 +83,7 @@ async def measure(scale: Scale) -> list[Table]:
         rows.append(Row(JS, missing=missing))
     return [
         Table(
-            title=f"Acks at {RATE} commands a second, by others' tools, in ms",
+            title=f"Acks at {RATE} commands a second, measured with common tools, in ms",
             columns=["p50", "p99", "p50 × bolt-js"],
             rows=rows,
             goals=[_goal(tables[0])],
@@ -110,7 +106,7 @@ async def _table(
     rounds: int,
 ) -> list[Row]:
     if not shutil.which(tool.__name__):
-        missing = f"{tool.__name__} is not here: apt-get install {PACKAGES[tool.__name__]}"
+        missing = f"{tool.__name__} is missing: apt-get install {PACKAGES[tool.__name__]}"
         return [Row(f"{BOT}: {label}", missing=missing)]
     variants = {name: partial(_rested, tool, port, seconds) for name, port in ports.items()}
     given = await in_turn(variants, rounds, warm=1)
@@ -138,7 +134,7 @@ async def _rested(tool: Callable[[int, int], Awaitable[Took]], port: int, second
 
 
 async def wrk(port: int, seconds: int) -> Took:
-    """Let wrk send commands that all differ; raises `RuntimeError` where one had no good ack."""
+    """Send different commands with wrk; raises `RuntimeError` where one had no good ack."""
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
         script = Path(folder) / "signed.lua"
         script.write_text(lua([a_command(n) for n in range(2 * RATE * seconds)]) + DELAY)
@@ -153,7 +149,7 @@ async def wrk(port: int, seconds: int) -> Took:
 
 
 async def hey(port: int, seconds: int) -> Took:
-    """Let hey send one command again and again; raises as `wrk` does."""
+    """Send one command repeatedly with hey; raises as `wrk` does."""
     body, headers = a_command(0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     pace = ("-z", f"{seconds}s", "-c", f"{CONNECTIONS}", "-q", f"{EACH}", "-o", "csv")
@@ -163,7 +159,7 @@ async def hey(port: int, seconds: int) -> Took:
 
 
 async def h2load(port: int, seconds: int) -> Took:
-    """Let h2load send one command again and again; raises as `wrk` does."""
+    """Send one command repeatedly with h2load; raises as `wrk` does."""
     body, headers = a_command(0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
@@ -191,7 +187,7 @@ def address(port: int) -> str:
 
 
 async def ran(*program: str) -> str:
-    """Run a tool where the load belongs, and return what it says; raises `Missing`."""
+    """Run a tool on the cores of the load, and return its output; raises `Missing`."""
     with on_core(1):
         process = await asyncio.create_subprocess_exec(
             *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Writes a benchmark's tables into a page, between the markers that bear its name."""
+"""Writes a benchmark's tables into a Markdown file, between the markers with its name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def page_at(given: str) -> Path:
-    """Take a page that can be written to, or made; raises what argparse makes a sentence of.
+    """Return the path of a writable file with markers, or of a new one, for argparse.
 
-    Looked at before anything is measured. A file without a single marker is no page for figures.
+    Raises:
+        ArgumentTypeError: the file cannot be written or has no markers.
     """
     path = Path(given)
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK) or path.is_dir():
@@ -28,10 +29,7 @@ def page_at(given: str) -> Path:
 
 
 def write(page: Path, report: Report, header: Sequence[str]) -> None:
-    """Put the report in place of the one before; at the end where the page has none yet.
-
-    A benchmark that broke off leaves its last figures: it has no new ones.
-    """
+    """Replace the section of this benchmark, or append it; a failed benchmark changes nothing."""
     if report.error:
         return
     text = page.read_text() if page.exists() else ""

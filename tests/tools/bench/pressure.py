@@ -1,4 +1,4 @@
-"""50 people at once while eight busy loops take the machine: acks, outcomes, work cut off."""
+"""50 concurrent people on a machine with eight busy loops: acks, outcomes, timeouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.storage.database import TIMED_OUT
-from tests.tools.bench.footprint import channel_id, open_house
+from tests.tools.bench.footprint import channel_id, open_footprint_environment
 from tests.tools.bench.report import Goal, Row, Table, median
 
 if TYPE_CHECKING:
@@ -19,60 +19,60 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.event_bus import ChangeEvent
-    from tests.tools.bench.footprint import House
+    from tests.tools.bench.footprint import FootprintEnvironment
     from tests.tools.bench.report import Cell, Scale
 
 PEOPLE = 50
 
-#: What else runs on the machine meanwhile.
+#: Busy loops that run on the machine at the same time.
 LOOPS = {"a quiet machine": 0, "eight busy loops": 8}
 
-#: Seconds that Slack gives an ack, and in which everybody must have an outcome.
-ACK_WITHIN = 3.0
-PATIENCE = 60.0
+#: Seconds until Slack's timeout of an ack, and until all people must have an outcome.
+ACK_TIMEOUT = 3.0
+OUTCOME_TIMEOUT = 60.0
 
 COLUMNS = (
-    *("cancelled, and said so", "DELETEs", "command's ack, worst s", "dialog, worst s"),
-    *("submission's ack, worst s", "outcome, median s", "outcome, worst s", "cut off"),
+    *("cancelled", "DELETEs", "command's ack, worst s", "dialog, worst s"),
+    *("submission's ack, worst s", "outcome, median s", "outcome, worst s", "timeouts"),
 )
 
 NOTES = (
-    "Everybody types the command at once, and submits as soon as the dialog has the job's details.",
-    f"Cut off: how often the log says “{TIMED_OUT}”. Whatever is cut off is tried again or told.",
-    "The busy loops take their share from the bot and from the stand-ins of Slack and Atlas alike.",
+    "All people send the command at once, and submit as soon as the dialog shows the job.",
+    f"Timeouts: how often the log has “{TIMED_OUT}”. The bot retries or reports each.",
+    "The busy loops slow the bot and the fake servers alike.",
 )
 
 
 @dataclass(slots=True)
-class Rush:
-    """What was seen of people who all ask at once; each one's seconds from the command on."""
+class ConcurrentRequests:
+    """The results of concurrent requests; times are seconds from the command."""
 
-    house: House
+    env: FootprintEnvironment
     commands: list[float] = field(default_factory=list)
     dialogs: list[float] = field(default_factory=list)
     submissions: list[float] = field(default_factory=list)
     outcomes: dict[str, float] = field(default_factory=dict)
     deletes: int = 0
     refused: int = 0
-    cut_off: int = 0
+    timeouts: int = 0
     _began: float = 0.0
 
-    async def happens(self, people: Sequence[str]) -> None:
-        """Let each ask for one job, in a channel of their own, until all have an outcome."""
+    async def run(self, people: Sequence[str]) -> None:
+        """Let each person request one job in a separate channel, and wait for all outcomes."""
         self._began = time.monotonic()
         told = asyncio.create_task(
-            self.house.slack.until(lambda: len(self.outcomes) == len(people), PATIENCE)
+            self.env.slack.until(lambda: len(self.outcomes) == len(people), OUTCOME_TIMEOUT)
         )
-        await asyncio.gather(*(self._asks(who, at) for at, who in enumerate(people)))
+        await asyncio.gather(*(self._request(who, at) for at, who in enumerate(people)))
         await told
-        self.cut_off = self.house.bot.log.count(TIMED_OUT)
+        self.timeouts = self.env.bot.log.count(TIMED_OUT)
 
-    async def _asks(self, person: str, number: int) -> None:
-        job = self.house.job()
-        view = await self.house.looks_up(person, channel_id(number), job, self.commands.append)
+    async def _request(self, person: str, number: int) -> None:
+        job = self.env.job()
+        view = await self.env.open_dialog(person, channel_id(number), job, self.commands.append)
         self.dialogs.append(time.monotonic() - self._began)
         began = time.monotonic()
-        ack = await self.house.slack.people.submits(person, view, {"reason": "started by mistake"})
+        ack = await self.env.slack.people.submits(person, view, {"reason": "started by mistake"})
         self.submissions.append(time.monotonic() - began)
         self.refused += not ack.ok
 
@@ -99,13 +99,13 @@ class Rush:
             max(self.submissions),
             median(outcomes),
             max(outcomes),
-            self.cut_off,
+            self.timeouts,
         ]
 
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Keep so many processes busy with nothing, and end them."""
+    """Run this many busy processes, and kill them at the end."""
     command = [sys.executable, "-c", "while True: pass"]
     running = [subprocess.Popen(command) for _ in range(loops)]
     try:
@@ -116,18 +116,18 @@ def busy(loops: int) -> Iterator[None]:
             process.wait()
 
 
-async def rush(loops: int) -> Rush:
-    """Have everybody ask a warm bot at once."""
-    async with open_house() as house:
-        people = [house.person(number) for number in range(PEOPLE)]
-        await house.work(PEOPLE)
-        seen = Rush(house)
+async def run_once(loops: int) -> ConcurrentRequests:
+    """Let all people request at once from a warm bot."""
+    async with open_footprint_environment() as env:
+        people = [env.person(number) for number in range(PEOPLE)]
+        await env.run_requests(PEOPLE)
+        seen = ConcurrentRequests(env)
         unsubscribe = [
-            house.slack.world.events.subscribe(seen.slack_changed),
-            house.atlas.recorder.subscribe(seen.atlas_answered),
+            env.slack.world.events.subscribe(seen.slack_changed),
+            env.atlas.recorder.subscribe(seen.atlas_answered),
         ]
         with busy(loops):
-            await seen.happens(people)
+            await seen.run(people)
         for each in unsubscribe:
             each()
     return seen
@@ -135,18 +135,18 @@ async def rush(loops: int) -> Rush:
 
 async def measure(scale: Scale) -> list[Table]:
     kinds = scale.pick({"eight busy loops": 8}, LOOPS)
-    seen = {name: await rush(loops) for name, loops in kinds.items()}
+    seen = {name: await run_once(loops) for name, loops in kinds.items()}
     every = seen.values()
     goals = [
         Goal.at_most(
-            f"every ack within {ACK_WITHIN:g} s (worst, s)",
+            f"every ack within {ACK_TIMEOUT:g} s (worst, s)",
             max(each.latest_ack for each in every),
-            ACK_WITHIN,
+            ACK_TIMEOUT,
         ),
-        Goal.at_most("submissions not taken", sum(each.refused for each in every), 0),
-        Goal.at_most("more than one DELETE each", max(it.deletes for it in every) - PEOPLE, 0),
-        Goal.at_most("work of the ledger cut off", sum(each.cut_off for each in every), 0),
+        Goal.at_most("rejected submissions", sum(each.refused for each in every), 0),
+        Goal.at_most("superfluous DELETEs", max(it.deletes for it in every) - PEOPLE, 0),
+        Goal.at_most("timeouts of the database", sum(each.timeouts for each in every), 0),
     ]
     rows = [Row(name, each.cells()) for name, each in seen.items()]
-    title = f"Under pressure: {PEOPLE} people ask at once"
+    title = f"Under load: {PEOPLE} people request at once"
     return [Table(title=title, columns=COLUMNS, rows=rows, goals=goals, notes=NOTES)]

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that adds a round trip's time, to the connection's setup as well.
+"""A TCP proxy on loopback that adds a round-trip time, also to the opening of a connection.
 
 It runs as a process of its own (`python -m tests.tools.bench.proxy PORT SECONDS`), so that what is
 measured does not wait for it.
@@ -23,7 +23,7 @@ CHUNK = 65536
 
 
 def far(port: int, round_trip: float) -> AbstractAsyncContextManager[int]:
-    """Yield a port that leads to `port` as if it were `round_trip` seconds away; 0 is no detour."""
+    """Yield a port that leads to `port` with `round_trip` seconds added; 0 yields `port`."""
     return _process(port, round_trip) if round_trip else nullcontext(port)
 
 
@@ -95,7 +95,7 @@ class _Proxy:
 async def _delayed(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float
 ) -> None:
-    """Carry bytes over, each `delay` seconds after it came, and the end of the stream too."""
+    """Forward bytes and the end of the stream, each after `delay` seconds."""
     loop = asyncio.get_running_loop()
     under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
     carrying = asyncio.create_task(_carry(under_way, writer))

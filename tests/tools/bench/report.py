@@ -1,4 +1,4 @@
-"""How every benchmark measures and reports: rounds in turn, medians, ratios, goals, tables."""
+"""Measuring and reporting: rounds, medians, ratios, goals, tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Cell = float | int | str | None
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured: `quick` shows that everything runs, the whole gives the figures."""
+    """The scale of a run: `quick` shows that everything works, the full run gives the figures."""
 
     quick: bool
 
@@ -30,17 +30,17 @@ class Scale:
         return "quick" if self.quick else "full"
 
     def pick(self, quick: T, full: T) -> T:
-        """Return the one of two amounts (rounds, sizes, seconds) that belongs to this scale."""
+        """Return the amount (rounds, size, seconds) for this scale."""
         return quick if self.quick else full
 
 
 class Missing(Exception):
-    """A peer or a program is not on this machine; the sentence says which, and how to get it."""
+    """A peer or program is not installed; the message names it and how to install it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One variant of a table. `missing` says, in place of figures, why there are none."""
+    """One variant of a table; `missing` is the reason why it has no figures."""
 
     name: str
     cells: Sequence[Cell] = ()
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What was promised, and what was seen; `held` is None where it could not be measured."""
+    """A goal and its measured value; `held` is None if it could not be measured."""
 
     text: str
     seen: Cell
@@ -84,7 +84,7 @@ class Table:
 
     @property
     def held(self) -> bool:
-        """Whether no goal was missed; one that could not be measured is said, not counted."""
+        """Whether no goal was missed; goals that could not be measured do not count."""
         return all(goal.held is not False for goal in self.goals)
 
     def rich(self) -> RichTable:
@@ -115,7 +115,7 @@ def _line(texts: Sequence[str]) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """Return a cell as people read it: 0.1234 is 0.123, 12345.6 is 12,346."""
+    """Format a cell: 0.1234 is 0.123, 12345.6 is 12,346."""
     if cell is None:
         return "–"
     if isinstance(cell, str):
@@ -128,7 +128,7 @@ def shown(cell: Cell) -> str:
 async def in_turn(
     variants: Mapping[str, Callable[[], Awaitable[T]]], rounds: int, *, warm: int = 1
 ) -> dict[str, list[T]]:
-    """Run every variant once a round, each round in another order, and return what each gave.
+    """Run every variant once per round, in a different order each round; return the results.
 
     What disturbs the machine for a while so disturbs all of them alike. `warm` rounds before
     do not count.
@@ -149,7 +149,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` (0 to 1) of the values lie, the nearest one given."""
+    """Return the nearest-rank percentile; `share` is 0 to 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -168,7 +168,7 @@ async def seconds_of(work: Callable[[], Awaitable[object]]) -> float:
 
 @dataclass(slots=True)
 class Report:
-    """What one benchmark gave."""
+    """The results of one benchmark."""
 
     name: str
     tables: list[Table] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Finding a job by its id alone among 1, 60 and 400 clusters, with Atlas 40 ms away."""
+"""Search for a job by its id among 1, 60 and 400 clusters, with 40 ms to Atlas."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bot.cancellation.policy import Policy
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
-from tests.tools.bench.peers.town import job_of
+from tests.tools.bench.load_environment import Program
+from tests.tools.bench.peers.atlas import job_of
 from tests.tools.bench.proxy import far
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median
-from tests.tools.bench.stage import Program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,27 +34,27 @@ FAR = 0.04
 
 CLUSTERS = (1, 60, 400)
 
-#: A job that is in no cluster.
-NOWHERE = "f" * 24
+#: A job that exists in no cluster.
+UNKNOWN_JOB = "f" * 24
 
-COLUMNS = ("ms", "calls", "nowhere ms", "nowhere calls", "least ms")
+COLUMNS = ("ms", "calls", "not found ms", "not found calls", "least ms")
 
 NOTES = (
     (
-        "The job is in a cluster chosen by chance, or in none, so that all are asked. The names of"
-        f" the clusters are known, the connections warm, and {MAX_CONCURRENT_CALLS} calls at once."
+        "The job is in a random cluster, or in none, so that all are read. The cluster names"
+        f" are cached, the connections warm, and {MAX_CONCURRENT_CALLS} calls run concurrently."
     ),
     (
-        "The search before the one for nowhere ends at its find and breaks off what is under way:"
-        " the nonces of those calls are not used again, so that as many logins are among the calls."
+        "A search that finds its job cancels the calls in flight. Their nonces are not reused, so"
+        " the next search, for a job in no cluster, includes as many new logins."
     ),
-    f"Least: all clusters, {MAX_CONCURRENT_CALLS} at a time, a round trip each.",
+    f"Least: one round trip per cluster, {MAX_CONCURRENT_CALLS} concurrently.",
 )
 
 
 @dataclass(slots=True)
-class Town:
-    """A finder before one stand-in of Atlas."""
+class SearchEnvironment:
+    """A job finder with a fake Atlas."""
 
     clusters: int
     finder: JobFinder
@@ -63,9 +63,9 @@ class Town:
     chance: random.Random
 
     async def search(self) -> dict[str, float]:
-        """Search for one job and for none; seconds and calls of both."""
+        """Search for an existing and an unknown job; return seconds and calls of both."""
         found = await self._for(job_of(self.chance.randrange(self.clusters)), is_there=True)
-        nowhere = await self._for(NOWHERE, is_there=False)
+        nowhere = await self._for(UNKNOWN_JOB, is_there=False)
         return {"ms": found[0], "calls": found[1], "nowhere": nowhere[0], "asked": nowhere[1]}
 
     async def _for(self, job: str, *, is_there: bool) -> tuple[float, int]:
@@ -79,9 +79,9 @@ class Town:
 
 async def measure(scale: Scale) -> list[Table]:
     async with AsyncExitStack() as stack:
-        towns = {clusters: await _town(stack, clusters) for clusters in CLUSTERS}
+        environments = {clusters: await _environment(stack, clusters) for clusters in CLUSTERS}
         variants: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
-            str(clusters): town.search for clusters, town in towns.items()
+            str(clusters): each.search for clusters, each in environments.items()
         }
         given = await in_turn(variants, scale.pick(3, 20), warm=1)
     rows = [_row(clusters, given[str(clusters)]) for clusters in CLUSTERS]
@@ -101,9 +101,9 @@ def _row(clusters: int, rounds: list[dict[str, float]]) -> Row:
     return Row(str(clusters), [*cells, int(medians["asked"]), least])
 
 
-async def _town(stack: AsyncExitStack, clusters: int) -> Town:
-    program = Program(sys.executable, "-m", "tests.tools.bench.peers.town", str(clusters), core=1)
-    port = (await stack.enter_context(program).said())["port"]
+async def _environment(stack: AsyncExitStack, clusters: int) -> SearchEnvironment:
+    program = Program(sys.executable, "-m", "tests.tools.bench.peers.atlas", str(clusters), core=1)
+    port = (await stack.enter_context(program).ready_line())["port"]
     slow = await stack.enter_async_context(far(port, FAR))
     calls: Counter[str] = Counter()
 
@@ -117,4 +117,4 @@ async def _town(stack: AsyncExitStack, clusters: int) -> Town:
     finder = JobFinder(Projects([project]))
     stack.push_async_callback(finder.close)
     chance = random.Random(clusters)  # noqa: S311 - the same clusters in every run, no secret
-    return Town(clusters, finder, project, calls, chance)
+    return SearchEnvironment(clusters, finder, project, calls, chance)

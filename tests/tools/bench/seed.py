@@ -1,4 +1,4 @@
-"""Fills a ledger with a long history in one statement a table, as the bot would have left it."""
+"""Fills a database with a long history, with one statement per table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-#: How many of the newest requests still wait for approval, however long the history is.
+#: The number of newest requests that still wait for approval.
 WAITING = 5
 
-#: Milliseconds over which the history is spread: less than after which requests are forgotten.
+#: Milliseconds over which the history is spread; less than the retention of requests.
 SPREAD = 60 * 24 * 3600 * 1000
 HOUR = 3600 * 1000
 
@@ -36,8 +36,8 @@ OUTCOME = (
     ' "status": null}'
 )
 
-#: What differs between the databases: numbers from 1 on, eight hex digits that go up and down as
-#: those of ids do, and a time as the record writes it.
+#: SQL that differs between the databases: numbers from 1, eight hex digits that vary like those of
+#: ids, and a time in the format of the audit log.
 DIALECTS = {
     "sqlite": {
         "numbers": (
@@ -59,7 +59,7 @@ DIALECTS = {
 
 CREATED = "CAST(:now AS BIGINT) - (CAST(:count AS BIGINT) - i) * CAST(:step AS BIGINT)"
 
-#: Whether the request has ended, and which of a request's lines there are.
+#: Whether the request has an outcome, and which rows of a request exist.
 ENDED = "i <= :count - CAST(:waiting AS BIGINT)"
 
 REQUESTS = """
@@ -126,10 +126,10 @@ FROM {numbers}
 
 STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS)
 
-#: Nothing needs to survive a power cut here: the file is thrown away.
+#: The file is temporary and need not survive a crash.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")
 
-#: What a live server has done by itself: it counts on, and autovacuum keeps its statistics.
+#: What a server in use does itself: it advances sequences, and autovacuum updates statistics.
 SETTLED = (
     "SELECT setval(pg_get_serial_sequence('posts', 'id'), max(id)) FROM posts",
     "SELECT setval(pg_get_serial_sequence('audit_events', 'id'), max(id)) FROM audit_events",
@@ -137,18 +137,18 @@ SETTLED = (
     "VACUUM ANALYZE",
 )
 
-#: What is done before the filling, and after it.
+#: Statements before and after the inserts.
 AROUND: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "sqlite": (PRAGMAS, ()),
     "postgresql": ((), SETTLED),
 }
 
-#: Seconds: a million rows take their time.
+#: Seconds for a million rows.
 MINUTES = 1800
 
 
 async def seed(database_url: str, count: int) -> None:
-    """Migrate, and write `count` requests with everything that belongs to them."""
+    """Migrate, and insert `count` requests with all their rows."""
     database = Database(database_url)
     await ensure_current(database_url)
     await database.close()

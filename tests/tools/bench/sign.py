@@ -18,7 +18,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from tests.support.amounts import count
 
-#: The signing secret of the benchmarks' own bot and peers; the environment's wins.
+#: The signing secret of the bot and peers; the environment variable overrides it.
 SECRET = "a-signing-secret-of-the-benchmarks"
 
 #: The download job of the example world that a command names.
@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def command(text: str, trigger: str, response_url: str) -> bytes:
-    """Return the body of `/cancel-restore TEXT`, with all the fields that Slack sends."""
+    """Return the body of `/cancel-restore TEXT`, with all fields that Slack sends."""
     fields = {
         "token": "not-used",
         "team_id": "T1",
@@ -60,7 +60,7 @@ def signed(secret: str, body: bytes) -> dict[str, str]:
 
 
 def lua(requests: list[tuple[bytes, dict[str, str]]]) -> str:
-    """Write the script that makes wrk send these requests, one after another and again."""
+    """Return a script that makes wrk send these requests repeatedly."""
     made = [
         f'wrk.format("POST", nil, {table(headers)}, "{body.decode()}"),'
         for body, headers in requests
@@ -68,7 +68,7 @@ def lua(requests: list[tuple[bytes, dict[str, str]]]) -> str:
     return LUA.replace("REQUESTS", "\n".join(made))
 
 
-#: Made when wrk starts, for it then knows the address.
+#: Runs when wrk starts, because the address is known then.
 LUA = """local made, at = {}, 0
 function init()
   made = {
@@ -87,7 +87,7 @@ def table(headers: dict[str, str]) -> str:
 
 
 def commands(url: str, folder: Path, headers: dict[str, str]) -> list[str]:
-    """Return what to type: 32 connections that are kept, for 10 seconds or 20,000 requests."""
+    """Return the commands: 32 kept-alive connections, for 10 seconds or 20,000 requests."""
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     body, script = str(folder / "body"), str(folder / "signed.lua")
     return [
@@ -101,7 +101,7 @@ def commands(url: str, folder: Path, headers: dict[str, str]) -> list[str]:
 
 
 def address(given: str) -> str:
-    """Take a URL that the programs can send to; raises argparse's error, which is told."""
+    """Return a URL that the programs can send to, for argparse."""
     try:
         url = urlsplit(given)
         whole = url.scheme in {"http", "https"} and url.hostname and url.port != 0
@@ -117,7 +117,7 @@ def address(given: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.bench.sign", description=__doc__)
     parser.add_argument("url", type=address, help="of the bot or a peer, with /slack/events")
-    parser.add_argument("text", nargs="?", default=JOB, help="what is typed after the command")
+    parser.add_argument("text", nargs="?", default=JOB, help="text after the command")
     parser.add_argument(
         "--different", type=count, default=1, metavar="N", help="commands that wrk sends in turn"
     )

@@ -1,1 +1,1 @@
-"""What the bot is measured beside: each a program of its own, told its port by its first line."""
+"""The peers of the bot, each a separate program that prints its port first."""

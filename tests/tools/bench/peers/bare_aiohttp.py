@@ -1,4 +1,4 @@
-"""The least that Slack takes for an answer: aiohttp, the signature checked, one fixed text."""
+"""The minimal ack: aiohttp, a signature check, one fixed text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
-from tests.tools.bench.peers.said import serve
+from tests.tools.bench.peers.serve import serve
 
 verifier = SignatureVerifier(os.environ["SLACK_SIGNING_SECRET"])
 

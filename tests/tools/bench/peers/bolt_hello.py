@@ -1,4 +1,4 @@
-"""The bare Bolt for Python: an `AsyncApp` that says hello, and nothing else."""
+"""A minimal Bolt for Python app: an `AsyncApp` that answers hello."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from tests.tools.bench.peers.said import serve
+from tests.tools.bench.peers.serve import serve
 
 if TYPE_CHECKING:
     from aiohttp import web

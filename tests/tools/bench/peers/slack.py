@@ -1,6 +1,6 @@
-"""As little of a Slack as the bot needs, which notes when each call arrives, by trigger.
+"""A minimal fake Slack that records the time of each call, by trigger.
 
-The stand-in of the sandbox checks every rule of Slack and so costs more than what is measured.
+The fake server of the sandbox checks every rule of Slack and so costs more than what is measured.
 `GET /stamps` gives what was noted, `DELETE /stamps` forgets it. Times are `time.monotonic()`,
 which on one machine is one clock for all processes.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.tools.bench.peers.said import serve
+from tests.tools.bench.peers.serve import serve
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ POSTED = {"ok": True, "channel": "C1", "ts": "1.0"}
 
 
 class Slack:
-    """What has arrived: by trigger, when; for updates the last one, and whether it had a submit."""
+    """The calls by trigger: times; for updates the last one, and whether it had a submit button."""
 
     def __init__(self) -> None:
         self.opened: dict[str, float] = {}

@@ -1,6 +1,6 @@
-"""Sets the stage: the bot and its peers on one core, Slack, Atlas and the load on the other.
+"""The environment of load tests: the bot or a peer on one core, all other processes on the rest.
 
-`python -m tests.tools.bench.stage` leaves it up until Ctrl-C, for load that
+`python -m tests.tools.bench.load_environment` keeps it running until Ctrl-C, for load that
 `tests.tools.bench.sign` signs.
 """
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Seconds that `npm install`, or any program's start, may take.
-PATIENCE = 120.0
+#: Seconds for `npm install` and for the start of a program.
+START_TIMEOUT = 120.0
 
 BOLT_JS = Path(__file__).parent / "peers" / "bolt_js"
 
 
 @contextmanager
 def on_core(number: int) -> Iterator[None]:
-    """Start programs on one core: the first is the bot's, all others are for the rest.
+    """Pin programs that are started meanwhile: 0 is the core of the bot, 1 are all others.
 
-    On one core, or where a process cannot be pinned, nothing is pinned.
+    Nothing is pinned on machines with one core or without CPU affinity.
     """
     allowed = _cores()
     if len(allowed) < 2:
@@ -62,14 +62,14 @@ def _cores() -> list[int]:
 
 
 def pinned() -> str:
-    """Say how the programs are spread."""
+    """Return a sentence about the distribution of the programs."""
     if len(_cores()) < 2:
-        return "Nothing is pinned: there is one core, or no way to pin."
+        return "Nothing is pinned: the machine has one core or no CPU affinity."
     return "The bot or peer is pinned to one core; Slack, Atlas and the load share the others."
 
 
 class Program:
-    """A program that says where it listens in one JSON line; a context manager that ends it."""
+    """A program that prints its port in one JSON line; a context manager that kills it."""
 
     def __init__(self, *command: str, core: int, folder: str | None = None) -> None:
         environ = surroundings() | {"SLACK_SIGNING_SECRET": SECRET, "NODE_ENV": "production"}
@@ -90,11 +90,11 @@ class Program:
         self._process.kill()
         self._process.communicate()
 
-    async def said(self) -> Json:
-        """Return the line that it says once it listens; raises `TimeoutError`."""
+    async def ready_line(self) -> Json:
+        """Return the JSON line; raises `TimeoutError`."""
         assert self._process.stdout
         reading = asyncio.to_thread(self._process.stdout.readline)
-        return dict(json.loads(await asyncio.wait_for(reading, PATIENCE)))
+        return dict(json.loads(await asyncio.wait_for(reading, START_TIMEOUT)))
 
 
 def python(module: str, core: int = 1) -> Program:
@@ -102,18 +102,18 @@ def python(module: str, core: int = 1) -> Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """The bot between a little Slack and the Atlas stand-in, and who sends commands."""
+class LoadEnvironment:
+    """The bot with a minimal fake Slack and a fake Atlas, and the sender of commands."""
 
     bot: BotProcess
     slack: str
     atlas: str
     session: aiohttp.ClientSession
 
-    async def sends(
+    async def send_commands(
         self, port: int, rate: float, count: int, texts: Sequence[str] = (JOB,)
     ) -> list[Sent]:
-        """Let a process of its own send commands to `port`."""
+        """Send commands to `port` from a separate process."""
         answers = f"{self.slack}/answers"
         plan = Plan(port, SECRET, answers, rate, count, texts)
         with on_core(1):
@@ -126,16 +126,16 @@ class Stage:
         return [Sent(*each) for each in json.loads(out)]
 
     async def new_job(self) -> str:
-        """Start a download at Atlas; what a person types about it."""
-        job = await self.asks_atlas("POST", "jobs", {"project": PROJECT_ID, "cluster": CLUSTER})
+        """Start a download in Atlas, and return the arguments of its command."""
+        job = await self.call_atlas("POST", "jobs", {"project": PROJECT_ID, "cluster": CLUSTER})
         return f"{CLUSTER} {job['id']}"
 
     async def stamps(self) -> Json:
         async with self.session.get(f"{self.slack}/stamps") as answer:
             return dict(await answer.json())
 
-    async def settled(self, sent: Sequence[Sent], seconds: float) -> Json:
-        """Return what Slack has noted once every command has its answer, and let it forget."""
+    async def wait_until_settled(self, sent: Sequence[Sent], seconds: float) -> Json:
+        """Return the records of the fake Slack once all commands are answered, and clear them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         noted = await self.stamps()
@@ -145,8 +145,8 @@ class Stage:
         await self.session.delete(f"{self.slack}/stamps")
         return noted
 
-    async def asks_atlas(self, method: str, path: str, given: Json) -> Json:
-        """Change the Atlas stand-in by its control API."""
+    async def call_atlas(self, method: str, path: str, given: Json) -> Json:
+        """Call the control API of the fake Atlas."""
         url = f"{self.atlas}/_sandbox/{path}"
         async with self.session.request(method, url, json=given) as answer:
             answer.raise_for_status()
@@ -158,24 +158,24 @@ def _answered(noted: Json) -> set[str]:
 
 
 @asynccontextmanager
-async def open_stage() -> AsyncIterator[Stage]:
-    """Start everything; the Atlas stand-in takes any number of calls."""
+async def open_load_environment() -> AsyncIterator[LoadEnvironment]:
+    """Start everything; the fake Atlas has no rate limit."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cancel-restore-bench-"))
-        slack = await stack.enter_context(python("tests.tools.bench.peers.slack")).said()
-        atlas = (await stack.enter_context(python("bot.sandbox.atlas")).said())["atlas"]
+        slack = await stack.enter_context(python("tests.tools.bench.peers.slack")).ready_line()
+        atlas = (await stack.enter_context(python("bot.sandbox.atlas")).ready_line())["atlas"]
         address = f"http://127.0.0.1:{slack['port']}"
         with on_core(0):
             bot = stack.enter_context(BotProcess(environment(address, atlas, folder)))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        stage = Stage(bot=bot, slack=address, atlas=atlas, session=session)
-        await stage.asks_atlas("PATCH", "behaviour", {"rate_capacity": 10_000_000})
+        env = LoadEnvironment(bot=bot, slack=address, atlas=atlas, session=session)
+        await env.call_atlas("PATCH", "behaviour", {"rate_capacity": 10_000_000})
         await bot.ready()
-        yield stage
+        yield env
 
 
 def environment(slack: str, atlas: str, folder: str) -> dict[str, str]:
-    """Return what a person would set: HTTP mode, digest key, one project, SQLite."""
+    """Return the bot's settings: HTTP mode, digest key, one project, SQLite."""
     return {
         "SLACK_BOT_TOKEN": "xoxb-bench",
         "SLACK_SIGNING_SECRET": SECRET,
@@ -192,7 +192,7 @@ def environment(slack: str, atlas: str, folder: str) -> dict[str, str]:
 def bolt_js() -> Iterator[Program]:
     """Install Bolt for JavaScript into a temporary folder, and start it; raises `Missing`."""
     if not shutil.which("npm") or not shutil.which("node"):
-        raise Missing("node and npm are not here: apt-get install nodejs npm")
+        raise Missing("node and npm are missing: apt-get install nodejs npm")
     with tempfile.TemporaryDirectory(prefix="bolt-js-") as folder:
         shutil.copytree(BOLT_JS, folder, dirs_exist_ok=True)
         quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--silent")
@@ -201,7 +201,7 @@ def bolt_js() -> Iterator[Program]:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=START_TIMEOUT,
             check=False,
         )
         if installed.returncode:
@@ -211,19 +211,19 @@ def bolt_js() -> Iterator[Program]:
 
 
 def peer(name: str) -> Program:
-    """Start one of the Python peers, where the bot is."""
+    """Start one of the Python peers on the core of the bot."""
     return python(f"tests.tools.bench.peers.{name}", core=0)
 
 
-async def stay() -> None:
-    """Say where the bot and its peers listen, and stay until SIGINT or SIGTERM."""
-    async with open_stage() as stage:
+async def serve() -> None:
+    """Print the addresses of the bot and its peers, and run until SIGINT or SIGTERM."""
+    async with open_load_environment() as env:
         with ExitStack() as stack:
-            ports = {"bot": stage.bot.port}
+            ports = {"bot": env.bot.port}
             for name in ("bolt_hello", "bare_aiohttp"):
-                ports[name] = (await stack.enter_context(peer(name)).said())["port"]
+                ports[name] = (await stack.enter_context(peer(name)).ready_line())["port"]
             try:
-                ports["bolt_js"] = (await stack.enter_context(bolt_js()).said())["port"]
+                ports["bolt_js"] = (await stack.enter_context(bolt_js()).ready_line())["port"]
             except Missing as error:
                 sys.stderr.write(f"{error}\n")
             for name, port in ports.items():
@@ -234,8 +234,8 @@ async def stay() -> None:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(
-        prog="python -m tests.tools.bench.stage", description=stay.__doc__
+        prog="python -m tests.tools.bench.load_environment", description=serve.__doc__
     ).parse_args()
     end_in_order()
     with suppress(KeyboardInterrupt):
-        asyncio.run(stay())
+        asyncio.run(serve())

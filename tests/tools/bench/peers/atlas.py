@@ -1,4 +1,4 @@
-"""An Atlas stand-in with as many clusters as are asked for, each with one restore job to find."""
+"""A fake Atlas with a given number of clusters, each with one restore job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves an aiohttp application on a free port, and says which in one JSON line."""
+"""Serves an aiohttp application on a free port, and prints the port in one JSON line."""
 
 from __future__ import annotations
 
