@@ -43,7 +43,7 @@ USUAL = ", ".join([f"{LONG[0]:g}", *(f"{name}: {much:g}" for name, much in LONGE
 
 
 def campaigns() -> dict[str, str]:
-    """Return each module here that can `run`, with its docstring's first line."""
+    """Return each module of this package that has `run`, with its docstring's first line."""
     found = {}
     for path in sorted(HERE.glob("*.py")):
         tree = ast.parse(path.read_text())
@@ -56,7 +56,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     known = campaigns()
     parser = argparse.ArgumentParser(
         prog="python -m tests.tools.campaign",
-        description="Plays the bot in bad fault injection, on this machine, on loopback.",
+        description="Runs the bot under injected faults, on this machine, over loopback.",
         epilog="\n".join(f"{name:13} {sentence}" for name, sentence in known.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -93,7 +93,7 @@ def options_of(asked: argparse.Namespace, name: str) -> Options:
 
 
 def run(name: str, options: Options) -> Report:
-    """Run one campaign; one that breaks off is reported, and the others still run."""
+    """Run one campaign; its failure is reported, and the others still run."""
     try:
         module = importlib.import_module(f"tests.tools.campaign.{name}")
         return Report(name, asyncio.run(module.run(options)))
@@ -122,7 +122,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
-    """Run one campaign, show what it gave, and return whether everything held."""
+    """Run one campaign, print its tables, and return whether all goals were held."""
     options = options_of(asked, name)
     console.rule(f"{name}: {options.line}")
     report = run(name, options)

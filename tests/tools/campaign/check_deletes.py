@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call
     from tests.tools.campaign.fault_injector import InjectedFault
-    from tests.tools.campaign.faulty_proxy import Struck
+    from tests.tools.campaign.faulty_proxy import BrokenExchange
     from tests.tools.campaign.observations import Observations
     from tests.tools.campaign.people import Scenario
 
 #: What stands still, in the middle of looking and sending: a bot, or the database that it asks.
-STANDSTILLS = ("bot: stopped", "database:")
+STANDSTILLS = ("bot: paused", "database:")
 
 #: Seconds in which whoever stood still has sent what it was about to send.
 GRACE = 5.0
@@ -64,7 +64,7 @@ def was_hidden(calls: Iterable[Call]) -> bool:
     return any(UNSEEN & set(call.faults) for call in calls)
 
 
-def _held_up(struck: Struck, call: Call) -> bool:
+def _held_up(struck: BrokenExchange, call: Call) -> bool:
     return struck.kind == "late" and abs(struck.until - call.at.timestamp()) < SAME
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.tools.campaign.faulty_proxy import FaultyProxy
     from tests.tools.campaign.flaky_delivery import Counts
 
-#: How deeds are named that only wait for the next calls: what these meet is counted by itself.
-WAITS = ("odd answer", "broken wire")
+#: How actions are named that only wait for the next calls: what these meet is counted by itself.
+WAITS = ("odd answer", "broken connection")
 
 
 class FaultCounts(Faults):
@@ -45,9 +45,9 @@ class FaultCounts(Faults):
 def went_wrong(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
     """Count everything; a fault that waited for a call which never came did not happen."""
     wires = {
-        "wire to Slack": injector.to_slack,
-        "wire to Atlas": injector.to_atlas,
-        "wire from Slack": injector.to_bot,
+        "connection to Slack": injector.to_slack,
+        "connection to Atlas": injector.to_atlas,
+        "connection from Slack": injector.to_bot,
     }
     met = sum((_on_wire(name, proxy) for name, proxy in wires.items() if proxy), Counter())
     met += _done(injector.faults) + injector.met.counts + _by_atlas(injector.atlas.calls)

@@ -14,7 +14,7 @@ import asyncpg
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.tools.campaign.fault_counts import FaultCounts
-from tests.tools.campaign.faulty_proxy import HARMS, Harm
+from tests.tools.campaign.faulty_proxy import PROXY_FAULTS, ProxyFault
 from tests.tools.campaign.shuffle_bag import ShuffleBag
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 Action = Callable[[], Awaitable[str | None]]
 
-#: Deeds that take time, in seconds; longer than a lease now and then.
+#: Actions that take time, in seconds; longer than a lease now and then.
 PAUSE_BOT = (0.5, 14.0)
 PAUSE_DATABASE = (0.3, 4.0)
 
 #: How many faults may wait for calls to come; more would meet a bot that starts all at once, and
 #: keep it from starting for as long as the storm lasts.
-MOST_WAIT = 3
+MAX_PENDING_FAULTS = 3
 
 ATLAS_KINDS = (
     Kind.DELAY,
@@ -95,7 +95,7 @@ class FaultInjector:
     faults: list[InjectedFault] = field(default_factory=list)
     met: FaultCounts = field(default_factory=FaultCounts)
     more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # what else may happen
-    broken: list[str] = field(default_factory=list)  # deeds that could not be done
+    broken: list[str] = field(default_factory=list)  # actions that could not be done
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
     _slack_faults: ShuffleBag[tuple[SlackKind, int]] = field(init=False)
@@ -108,7 +108,7 @@ class FaultInjector:
 
     async def rage(self, mean: float) -> None:
         """Strike each bot every `mean` seconds, more or less, until cancelled."""
-        actions = self._deeds() | self.more
+        actions = self._actions() | self.more
         names, weights = list(actions), [weight for weight, _ in actions.values()]
         while True:
             await asyncio.sleep(self.dice.expovariate(len(self.replicas) / mean))
@@ -133,19 +133,19 @@ class FaultInjector:
         for proxy in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
             proxy.harms.clear()
 
-    def _deeds(self) -> dict[str, tuple[int, Action]]:
+    def _actions(self) -> dict[str, tuple[int, Action]]:
         """Return what may happen, each with how often beside the others."""
         actions: dict[str, tuple[int, Action]] = {
-            "bot: killed": (5, self._signal_bot(SIGKILL)),
-            "bot: told to end": (3, self._signal_bot(SIGTERM)),
-            "bot: stopped for a while": (3, self._pause_bot),
+            "bot: SIGKILL": (5, self._signal_bot(SIGKILL)),
+            "bot: SIGTERM": (3, self._signal_bot(SIGTERM)),
+            "bot: paused": (3, self._pause_bot),
             "slack: odd answer": (10, self._odd_slack),
-            "slack: broken wire": (8, self._break(self.to_slack)),
+            "slack: broken connection": (8, self._break(self.to_slack)),
             "atlas: odd answer": (12, self._odd_atlas),
-            "atlas: broken wire": (8, self._break(self.to_atlas)),
+            "atlas: broken connection": (8, self._break(self.to_atlas)),
         }
         if self.to_bot:
-            actions["slack to bot: broken wire"] = (8, self._break(self.to_bot))
+            actions["slack to bot: broken connection"] = (8, self._break(self.to_bot))
         else:
             actions["socket: cut"] = (4, self._cut_socket)
             actions["socket: half open"] = (1, self._freeze_socket)
@@ -178,7 +178,7 @@ class FaultInjector:
         return f"{replica.name} {seconds:.1f} s"
 
     async def _odd_slack(self) -> str | None:
-        if self.met.waiting >= MOST_WAIT:
+        if self.met.waiting >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._slack_faults.deal()
         seconds = self.dice.uniform(0.5, 4.0)
@@ -188,7 +188,7 @@ class FaultInjector:
         return f"{kind} x{times}"
 
     async def _odd_atlas(self) -> str | None:
-        if len(self.atlas.faults.active) >= MOST_WAIT:
+        if len(self.atlas.faults.active) >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._atlas_faults.deal()
         fault = Fault(
@@ -204,13 +204,13 @@ class FaultInjector:
         return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
 
     def _break(self, proxy: FaultyProxy) -> Action:
-        kinds = ShuffleBag(self.dice, list(HARMS))
+        kinds = ShuffleBag(self.dice, list(PROXY_FAULTS))
 
         async def action() -> str | None:
-            if len(proxy.harms) >= MOST_WAIT:
+            if len(proxy.harms) >= MAX_PENDING_FAULTS:
                 return None
             times = self.dice.randint(1, 3)
-            harms = [Harm(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
+            harms = [ProxyFault(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
             proxy.harms.extend(harms)
             return ", ".join(harm.kind for harm in harms)
 

@@ -1,4 +1,4 @@
-"""A wire between the bot and a service that breaks on demand, in the middle of an exchange.
+"""A proxy between the bot and a service that breaks exchanges on demand.
 
 It knows nothing of either side: bytes that a client sends after an answer begin a new exchange.
 """
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-#: What can befall one exchange, with a sentence each.
-HARMS = {
-    "late": "the request is handed on `seconds` late",
-    "reset before": "the connection is reset, and the service never hears of the request",
-    "reset after": "the service has done it, and the connection is reset before the answer",
+#: The kinds of faults of one exchange.
+PROXY_FAULTS = {
+    "late": "the request is forwarded `seconds` late",
+    "reset before": "the connection is reset before the request is forwarded",
+    "reset after": "the connection is reset after the call took effect, before the answer",
     "cut answer": "half of the answer, then the connection ends",
-    "noise": "bytes that are no HTTP instead of the answer",
-    "silence": "the service has done it, and no answer ever comes",
+    "noise": "random bytes instead of the answer",
+    "silence": "the call takes effect, and no answer comes",
 }
 
 NOISE = bytes(range(256))
@@ -33,16 +33,16 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Harm:
-    """What befalls the next exchange."""
+class ProxyFault:
+    """A fault for the next exchange."""
 
     kind: str
     seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """A harm that did befall an exchange: from when until when (wall clock), and which."""
+class BrokenExchange:
+    """A fault that broke an exchange: start and end (wall clock), and kind."""
 
     at: float
     until: float
@@ -51,7 +51,7 @@ class Struck:
 
 @dataclass(slots=True)
 class Line:
-    """One connection: whether an exchange is open, and what befalls it."""
+    """One connection: whether an exchange is open, and its fault."""
 
     client: asyncio.StreamWriter
     service: asyncio.StreamWriter
@@ -61,15 +61,15 @@ class Line:
 
 @dataclass(slots=True)
 class FaultyProxy:
-    """Listens on a free port, hands on to whatever `service` names then; a context manager.
+    """Listens on a free port and forwards to the port that `service` returns; a context manager.
 
-    `service` gives a port on loopback, or None while nobody is there.
+    `service` returns a port on loopback, or None while the service is down.
     """
 
     service: Callable[[], int | None]
     port: int = 0
-    harms: deque[Harm] = field(default_factory=deque)
-    struck: list[Struck] = field(default_factory=list)
+    harms: deque[ProxyFault] = field(default_factory=deque)
+    struck: list[BrokenExchange] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _lines: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -152,7 +152,7 @@ class FaultyProxy:
         harm, at = self.harms.popleft(), time.time()
         if harm.kind == "late":
             await asyncio.sleep(harm.seconds)
-        self.struck.append(Struck(at, time.time(), harm.kind))
+        self.struck.append(BrokenExchange(at, time.time(), harm.kind))
         return harm.kind
 
 

@@ -1,4 +1,4 @@
-"""What the parts of a storm gave, as tables: what was done, what held, what went wrong."""
+"""The results of a campaign as tables: requests, rules, faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.observations import Observations
     from tests.tools.campaign.rules import Violation
 
-#: How many violations are shown; the folder of evidence has all.
+#: The number of violations in the table; the evidence folder has all.
 SHOWN = 20
 
 Figures = dict[str, float | int]
@@ -28,12 +28,12 @@ Figures = dict[str, float | int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """How long one part took.
+    """Durations of one part.
 
     Attributes:
         stormed: seconds from the first person to the last fault.
-        settled_in: seconds from the last fault until everything on our word had ended.
-        lags: how late the campaign itself was, again and again.
+        settled_in: seconds from the last fault to the last outcome.
+        lags: samples of the delay of the campaign's own event loop, in seconds.
     """
 
     stormed: float
@@ -43,7 +43,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one part gave."""
+    """The results of one part."""
 
     plan: Plan
     observations: Observations
@@ -59,14 +59,14 @@ def tables(title: str, results: Sequence[Result]) -> list[Table]:
 
 def _requests(title: str, results: Sequence[Result]) -> Table:
     measured = [_asked(each) | _done(each) | _waits(each) for each in results]
-    return _table(title, "What was counted", results, measured, notes=_notes(results))
+    return _table(title, "Count", results, measured, notes=_notes(results))
 
 
 def _rules(results: Sequence[Result]) -> Table:
     counted = [Counter(each.rule for each in result.found) for result in results]
     found = [str(each) for result in results for each in result.found]
     return _table(
-        "What must hold",
+        "Rules",
         "Violations",
         results,
         [{str(rule): counts[rule] for rule in Rule} for counts in counted],
@@ -79,7 +79,7 @@ def _faults(results: Sequence[Result]) -> Table:
     counted = [went_wrong(each.injector, each.env.delivery.counts) for each in results]
     names = sorted({name for counts in counted for name in counts})
     measured = [{name: counts[name] for name in names} for counts in counted]
-    return _table("What went wrong", "Fault", results, measured)
+    return _table("Faults", "Fault", results, measured)
 
 
 def _table(
@@ -91,7 +91,7 @@ def _table(
     goals: Sequence[Goal] = (),
     notes: Sequence[str] = (),
 ) -> Table:
-    """A column for each part, and one for all where there are several."""
+    """Return a table with a column per part, and a column for all parts."""
     columns = [result.plan.name for result in results]
     rows = [[each[name] for each in measured] for name in measured[0]]
     if len(columns) > 1:
@@ -102,7 +102,7 @@ def _table(
 
 
 def _total(values: Sequence[float | int]) -> float | int:
-    """The sum of counts; of seconds, which are no counts, the worst."""
+    """Return the sum of counts, and the maximum of seconds."""
     return max(values) if any(isinstance(value, float) for value in values) else sum(values)
 
 
@@ -110,9 +110,9 @@ def _asked(result: Result) -> Figures:
     observations, told = result.observations, endings(result.observations)
     ours = observations.on_our_word()
     return {
-        "people who asked": len(observations.scenarios),
+        "people who made requests": len(observations.scenarios),
         "requests acknowledged": len(ours),
-        "of them ended": sum(map(observations.ended, ours)),
+        "of them with an outcome": sum(map(observations.ended, ours)),
         "cancelled": told["cancelled"],
         "denied": told["denied"],
         "withdrawn": told["withdrawn"],
@@ -120,7 +120,7 @@ def _asked(result: Result) -> Figures:
         "over (cancelled elsewhere)": told["over"],
         "failed": told["failed"],
         "of these, second requests for a job": sum(told.values()) - len(observations.board.by_job),
-        "failures told, then tried again": sum(
+        "reported failures, then retried": sum(
             scenario.retried for scenario in observations.scenarios
         ),
         "clicks on cards": sum(scenario.clicks for scenario in observations.scenarios),
@@ -132,12 +132,12 @@ def _done(result: Result) -> Figures:
     observations = result.observations
     return {
         "DELETEs that took effect": sum(map(observations.effects, observations.scenarios)),
-        "DELETEs that came after one took effect": sum(
+        "DELETEs after one that took effect": sum(
             len(observations.late(scenario)) for scenario in observations.scenarios
         ),
-        "posts twice, since an answer was lost": observations.copies,
-        "events on record": len(observations.events),
-        "lives of bots": len(observations.lives),
+        "duplicate posts after a lost answer": observations.copies,
+        "events in the audit log": len(observations.events),
+        "bot processes": len(observations.lives),
         "errors in their logs": sum(problems_in_logs(observations.logs).values()),
     }
 
@@ -146,21 +146,19 @@ def _waits(result: Result) -> Figures:
     scenarios = result.observations.scenarios
     waits = [each.seconds for each in scenarios if each.seconds is not None] or [0.0]
     return {
-        "storm, s": result.times.stormed,
+        "duration of the faults, s": result.times.stormed,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
-        "expired, told at most s after its time": max(
+        "expiry shown after its time, worst s": max(
             map(result.observations.expired_late, scenarios), default=0.0
         ),
-        "all ended after the last fault, s": result.times.settled_in,
-        "slowest orderly end of a bot, s": max(
-            replica.slowest_end for replica in result.env.replicas
-        ),
+        "last outcome after the last fault, s": result.times.settled_in,
+        "slowest shutdown of a bot, s": max(replica.slowest_end for replica in result.env.replicas),
     }
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
-    """Where the evidence is, and how busy the machine was."""
+    """Return the evidence folders and the delay by the machine."""
     kept = [f"evidence: {result.env.folder}" for result in results if result.found]
     slowest = max(max(result.times.lags, default=0.0) for result in results)
-    return [f"this machine kept the campaign itself waiting for {slowest:.1f} s at worst", *kept]
+    return [f"longest delay of the campaign itself by the machine: {slowest:.1f} s", *kept]

@@ -1,4 +1,4 @@
-"""Whatever comes, from people, Slack or Atlas: an answer, in time, and no traceback."""
+"""Fuzzes input from people, Slack and Atlas: an answer in time, without a traceback."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.tools.bench.report import Goal, Row, Table
-from tests.tools.campaign.fuzz_play import Stage
+from tests.tools.campaign.fuzz_session import FuzzSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.tools.campaign.fuzz_play import Part
+    from tests.tools.campaign.fuzz_session import Part
     from tests.tools.campaign.options import Options
 
-#: Examples of one part before it is the next one's turn.
+#: Examples per part and round.
 ROUND = 200
 
-#: Findings of one part after which it is left alone: the first ones are to be mended first.
-ENOUGH = 3
+#: Findings after which a part is skipped.
+MAX_FINDINGS = 3
 
 
 @dataclass(slots=True)
 class Score:
-    """What one part gave."""
+    """The results of one part."""
 
     part: Part
     examples: int = 0
@@ -34,7 +34,7 @@ class Score:
 
 
 async def run(options: Options) -> list[Table]:
-    """Throw for so many minutes; hypothesis waits for each example, so it has its own thread."""
+    """Fuzz for this long; hypothesis blocks, so it runs in its own thread."""
     scores = await asyncio.to_thread(hunt, options.seconds, options.seed)
     folder = options.folder / "fuzz"
     folder.mkdir()
@@ -44,26 +44,26 @@ async def run(options: Options) -> list[Table]:
 
 
 def hunt(seconds: float, dice: int) -> list[Score]:
-    """Play all parts in turn until the time is over, each round with other dice."""
+    """Run all parts in turn until the time is over, each round with another seed."""
     until = time.monotonic() + seconds
-    with Stage() as stage:
-        parts = [*stage.bot(http=True), *stage.bot(http=False), *stage.atlas()]
+    with FuzzSession() as session:
+        parts = [*session.bot(http=True), *session.bot(http=False), *session.atlas()]
         scores = [Score(part) for part in parts]
         while time.monotonic() < until:
             for score in scores:
-                if len(score.found) < ENOUGH and time.monotonic() < until:
+                if len(score.found) < MAX_FINDINGS and time.monotonic() < until:
                     dice += 1
-                    play(stage, score, dice)
+                    play(session, score, dice)
     return scores
 
 
-def play(stage: Stage, score: Score, dice: int) -> None:
+def play(session: FuzzSession, score: Score, dice: int) -> None:
     began = time.monotonic()
     try:
-        stage.play(score.part, ROUND, dice)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+        session.run_part(score.part, ROUND, dice)
+    except Exception as error:  # noqa: BLE001 - any error is a finding
         notes = "\n".join(getattr(error, "__notes__", ()))
-        score.found.append(f"dice {dice}: {type(error).__name__}: {error}\n{notes}")
+        score.found.append(f"seed {dice}: {type(error).__name__}: {error}\n{notes}")
     score.examples += ROUND
     score.seconds += time.monotonic() - began
 
@@ -72,8 +72,8 @@ def table(scores: Sequence[Score]) -> Table:
     found = sum(len(score.found) for score in scores)
     return Table(
         title="Fuzzing",
-        first="thrown",
-        columns=["examples", "a second", "findings"],
+        first="input",
+        columns=["examples", "per second", "findings"],
         rows=[
             Row(score.part.name, [score.examples, rate(score), len(score.found)])
             for score in scores

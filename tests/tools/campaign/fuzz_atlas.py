@@ -29,7 +29,7 @@ LINK = f"https://restore-65f0.mongodb.net:27017{SECRET}restore.tar.gz"
 REF = JobRef("5b6212af90dc76637950a2c6", "prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
 #: Seconds that the client gives a call, and those in which it must have given up.
-PATIENCE = 0.25
+CALL_TIMEOUT = 0.25
 BOUND = 5.0
 
 JOB: Json = {
@@ -278,8 +278,8 @@ async def call(atlas: OddAtlas, given: list[Answer], which: str, *, envelope: bo
         key,
         base_url=atlas.url,
         envelope=envelope,
-        request_timeout=PATIENCE,
-        timeout=PATIENCE,
+        request_timeout=CALL_TIMEOUT,
+        timeout=CALL_TIMEOUT,
         sleep=no_sleep,
     ) as client:
         outcome = await _outcome(client, which)

@@ -92,7 +92,7 @@ def paths(value: object, at: Path = ()) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bend:
+class Mutation:
     """One change to a piece of JSON, wherever `where` leads in the one that it meets."""
 
     where: int
@@ -106,13 +106,13 @@ HOWS = ("drop", "replace", "replace", "wrap", "wrap as id", "extra", "double", "
 #: What to do to a piece of JSON. Drawn before anybody knows which: what is shown changes as the
 #: bot goes on, and hypothesis wants what it draws to hang on nothing else.
 bends = st.lists(
-    st.builds(Bend, st.integers(0, 1000), st.sampled_from(HOWS), anything, odd_values),
+    st.builds(Mutation, st.integers(0, 1000), st.sampled_from(HOWS), anything, odd_values),
     min_size=1,
     max_size=3,
 )
 
 
-def bent(whole: dict[str, Any], recipe: Iterable[Bend], kept: Collection[str] = ()) -> Any:
+def bent(whole: dict[str, Any], recipe: Iterable[Mutation], kept: Collection[str] = ()) -> Any:
     """Return a copy of `whole` that was bent, but for what stands under the keys of `kept`."""
     value = copy.deepcopy(whole)
     for bend in recipe:
@@ -122,7 +122,7 @@ def bent(whole: dict[str, Any], recipe: Iterable[Bend], kept: Collection[str] = 
     return value
 
 
-def _bend(whole: Any, path: Path, bend: Bend) -> None:
+def _bend(whole: Any, path: Path, bend: Mutation) -> None:
     *before, last = path
     parent = whole
     for step in before:

@@ -41,7 +41,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one bot used at a moment."""
+    """The resources of one bot at one time."""
 
     at: float
     memory: float  # resident, MB
@@ -49,7 +49,7 @@ class Sample:
 
 
 class Growth:
-    """How one bot's use grew after warming up."""
+    """The growth of one bot's resources after the warm-up."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._warm = samples[round(len(samples) * WARM_UP) :]
@@ -59,12 +59,12 @@ class Growth:
 
     @property
     def memory(self) -> float:
-        """By which share of itself the memory has grown, by its slope."""
+        """The growth of memory as a fraction, by its slope."""
         return self._slope(self._memory) * self._span / _mean(self._memory[:SOME])
 
     @property
     def files(self) -> float:
-        """How many more files are open, by the slope."""
+        """The growth of open files, by the slope."""
         return self._slope(self._files) * self._span
 
     def cells(self) -> list[Cell]:
@@ -78,7 +78,7 @@ class Growth:
 
 
 async def watch(replicas: Sequence[Replica], samples: dict[str, list[Sample]]) -> None:
-    """Note what each bot uses, again and again."""
+    """Sample the resources of each bot until cancelled."""
     while True:
         for replica in replicas:
             if replica.pid:
@@ -94,15 +94,15 @@ def used_by(pid: int) -> Sample:
 
 
 def growth_table(samples: Mapping[str, Sequence[Sample]]) -> Table:
-    """The table of what each bot used, which holds when neither memory nor files grew."""
+    """Return the table of each bot's resources, with goals for their growth."""
     grown = {name: Growth(each) for name, each in samples.items()}
     return Table(
-        title="What the bots used",
-        first="After warming up",
+        title="Resources of the bots",
+        first="After the warm-up",
         columns=COLUMNS,
         rows=[Row(name, each.cells()) for name, each in grown.items()],
         goals=[
-            _flat("memory grows by at most a twentieth", grown, lambda it: it.memory, FLAT_MEMORY),
+            _flat("memory grows by at most 5 %", grown, lambda it: it.memory, FLAT_MEMORY),
             _flat(
                 f"open files grow by at most {FLAT_FILES}", grown, lambda it: it.files, FLAT_FILES
             ),
@@ -121,7 +121,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Return how much is added each second, by least squares."""
+    """Return the slope per second, by least squares."""
     mean_x, mean_y = _mean([x for x, _ in points]), _mean([y for _, y in points])
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

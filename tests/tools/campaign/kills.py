@@ -1,4 +1,4 @@
-"""People ask, approve, deny and withdraw while bots, databases, sockets and services break."""
+"""People request, approve, deny and withdraw while bots, databases and connections fail."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which people may still be at it when the fault injection ends.
+#: Seconds for open scenarios to finish after the fault injection ends.
 LAST_ACTS = 240.0
 
-#: Seconds after their last acts in which everything on our word must have ended.
+#: Seconds from the last action to the last outcome, at most.
 SETTLE = 90.0
 
-#: How many people are at it at the same time, and seconds between two faults, for each bot.
-AT_ONCE = 40
+#: Concurrent scenarios, and seconds between two faults for each bot.
+MAX_CONCURRENT_SCENARIOS = 40
 MEAN = 2.4
 
-#: The parts, with the share of the requests that each gets.
+#: The parts, with the fraction of the requests of each.
 PARTS = (
     (0.4, Plan(name="PostgreSQL, 3 bots, Socket Mode", mode="socket", replicas=3)),
     (
@@ -54,7 +54,7 @@ PARTS = (
 
 
 async def run(options: Options) -> list[Table]:
-    """Run every part and return its figures; raises nothing for a violation, the table says it."""
+    """Run every part and return its tables; violations are in the tables."""
     results = []
     async with open_postgres() as postgres:
         for number, (plan, count) in enumerate(plans(options.requests)):
@@ -68,11 +68,11 @@ async def run(options: Options) -> list[Table]:
             )
             scale.folder.mkdir()
             results.append(await part(plan, scale, None if on_sqlite else postgres))
-    return tables("Requests in a storm", results)
+    return tables("Requests under faults", results)
 
 
 def plans(requests: int) -> list[tuple[Plan, int]]:
-    """Share the requests out."""
+    """Distribute the requests over the parts."""
     counts = [max(1, round(share * requests)) for share, _ in PARTS]
     return [
         (replace(plan, people=2 * count), count)
@@ -182,7 +182,7 @@ async def come(
     env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
 ) -> list[asyncio.Task[None]]:
     """Begin one scenario after the other, and return what may still be under way."""
-    people, room = env.people(), asyncio.Semaphore(AT_ONCE)
+    people, room = env.people(), asyncio.Semaphore(MAX_CONCURRENT_SCENARIOS)
 
     async def play(scenario: Scenario) -> None:
         async with room:

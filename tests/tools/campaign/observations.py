@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas import Call, FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
     from tests.tools.campaign.fault_injector import InjectedFault
-    from tests.tools.campaign.faulty_proxy import Struck
+    from tests.tools.campaign.faulty_proxy import BrokenExchange
     from tests.tools.campaign.people import Scenario
     from tests.tools.campaign.replicas import Life
     from tests.tools.campaign.worlds import Board
@@ -42,7 +42,7 @@ class Observations:
     events: Sequence[Recorded]
     breaks: Sequence[str] = ()
     faults: Sequence[InjectedFault] = ()
-    to_atlas: Sequence[Struck] = ()
+    to_atlas: Sequence[BrokenExchange] = ()
     lives: Sequence[Life] = ()
     logs: Sequence[Path] = ()
     secrets: Sequence[str] = ()

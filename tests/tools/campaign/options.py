@@ -1,4 +1,4 @@
-"""What a campaign is told on the command line."""
+"""Options of a campaign."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How much, how long, and by which dice.
+    """Amount, duration and seed.
 
     Attributes:
-        seed: the same seed gives the same scenarios, and much the same fault injection.
-        minutes: how long people keep coming; settling comes after that.
-        requests: how many scenarios people play in it.
-        rate: cancellations a second, where a campaign goes by that.
-        folder: where evidence is kept.
+        seed: the same seed gives the same scenarios, and nearly the same faults.
+        minutes: duration of the load, without settling.
+        requests: number of scenarios.
+        rate: cancellations per second, for campaigns with a rate.
+        folder: folder of the evidence.
     """
 
     seed: int
@@ -29,7 +29,7 @@ class Options:
 
     @property
     def line(self) -> str:
-        """What to say on the command line for the same again."""
+        """The command-line options that repeat this run."""
         amount = f"--minutes {self.minutes:g} --requests {self.requests} --rate {self.rate:g}"
         return f"--seed {self.seed} {amount}"
 

@@ -27,7 +27,7 @@ WITHDRAW, RETRY = "cancel_restore_withdraw", "cancel_restore_retry"
 DIALOG = 8.0
 
 #: Seconds for which somebody tries; after that they would look in Atlas.
-PATIENCE = 240.0
+SCENARIO_TIMEOUT = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class People:
     async def play(self, scenario: Scenario) -> None:
         """Play a scenario until people have no more to do; whatever fails, they try again."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SCENARIO_TIMEOUT):
                 await self._play(scenario)
         except TimeoutError:
             return
@@ -265,7 +265,7 @@ class People:
         return thread is not None and thread.settled
 
     async def _until(self, predicate: Callable[[], object]) -> None:
-        await self._slack.until(predicate, PATIENCE)
+        await self._slack.until(predicate, SCENARIO_TIMEOUT)
 
     async def _rest(self) -> None:
         await asyncio.sleep(self._dice.uniform(0.5, 2.5))

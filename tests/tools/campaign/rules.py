@@ -1,4 +1,4 @@
-"""What must hold after a storm, in the words of the table, and what a violation is."""
+"""The rules that are checked after a campaign, and their violations."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from enum import StrEnum
 
 
 class Rule(StrEnum):
-    """One rule; each is checked for every request, and counted in the table."""
+    """A rule; its value is the text of a violation in the table."""
 
-    ENDED = "acknowledged, and not ended"
+    ENDED = "acknowledged, without an outcome"
     CARDS = "other than one card"
-    OUTCOMES = "other than one outcome, or not the one meant"
+    OUTCOMES = "other than one outcome, or an unexpected one"
     EFFECTS = "other than one DELETE that took effect"
     APPROVED = "a DELETE without the approvals"
-    TRUTH = "said cancelled and not, or the reverse"
-    BLIND = "a DELETE although it was known to be cancelled"
-    EARLY = "expired before its time"
-    RECORD = "the record says otherwise than Slack or Atlas"
-    CHAIN = "the record's chain is broken"
-    COPIES = "a post twice, with no answer lost"
+    TRUTH = "reported state differs from Atlas"
+    BLIND = "a DELETE after the job was known to be cancelled"
+    EARLY = "expired too early"
+    RECORD = "the audit log differs from Slack or Atlas"
+    CHAIN = "the audit log's hash chain is broken"
+    COPIES = "a duplicate post without a lost answer"
     TRACES = "an unexpected error in a log"
-    SECRETS = "a secret in a log, the record or Slack"
-    COMPLAINTS = "something that Slack forbids"
-    LIVES = "a bot that ended otherwise than it was told"
-    CAMPAIGN = "something that the campaign could not do"
+    SECRETS = "a secret in a log, the audit log or Slack"
+    COMPLAINTS = "a call that Slack forbids"
+    LIVES = "a bot that exited otherwise than signalled"
+    CAMPAIGN = "an error of the campaign itself"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule broken once; `what` is a sentence for whoever looks for the reason."""
+    """One violation of a rule; `what` is a sentence with details."""
 
     rule: Rule
     what: str

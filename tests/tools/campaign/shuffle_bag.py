@@ -1,4 +1,4 @@
-"""Chance that leaves nothing out: every card is dealt once before any comes again."""
+"""Random choice without omission: every item comes once before any repeats."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class ShuffleBag(Generic[T]):
-    """A shuffled pack that is shuffled anew when it has been dealt."""
+    """A shuffled list that is shuffled again when it is used up."""
 
-    def __init__(self, dice: random.Random, cards: Sequence[T]) -> None:
+    def __init__(self, dice: random.Random, items: Sequence[T]) -> None:
         self._dice = dice
-        self._cards = cards
+        self._items = items
         self._left: list[T] = []
 
     def deal(self) -> T:
         if not self._left:
-            self._left = self._dice.sample(self._cards, len(self._cards))
+            self._left = self._dice.sample(self._items, len(self._items))
         return self._left.pop()

@@ -1,4 +1,4 @@
-"""Two bots on PostgreSQL under a steady load: memory and files stay flat, nothing is left over."""
+"""A steady load on two bots and PostgreSQL: growth of memory and files, and leftovers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from tests.tools.campaign.options import Options
     from tests.tools.campaign.replicas import Replica
 
-#: How many requests are under way at most; what comes then is not begun, and counted.
+#: The maximum of open requests; further ones are counted, not started.
 CROWD = 300
 
 #: Requests at once before the steady load begins: more than a bot has connections. What is open
 #: after that is all that it may open, and what comes on top later is growth.
-RUSH = 100
+INITIAL_REQUESTS = 100
 
 #: As many calls as the load needs, of one project: Atlas itself takes 500 a minute, so that so many
 #: cancellations would be of a dozen projects.
@@ -62,8 +62,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Tally:
-    """What came of the load."""
+class LoadCounts:
+    """Counts of the load."""
 
     lasted: float = 0.0
     asked: int = 0
@@ -86,28 +86,28 @@ async def run(options: Options) -> list[Table]:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
         async with opened(PLAN, folder, postgres, options.seed) as env:
-            tally = await played(env, options)
-    return [load_table(env, tally), growth_table(tally.samples)]
+            counts = await played(env, options)
+    return [load_table(env, counts), growth_table(counts.samples)]
 
 
-async def played(env: CampaignEnvironment, options: Options) -> Tally:
+async def played(env: CampaignEnvironment, options: Options) -> LoadCounts:
     """Start the bots, let people ask for as long as they shall, and see that nothing is left."""
     await env.open()
-    tally = Tally()
-    async with watched(env.replicas, tally):
-        await Load(env, tally).keep_up(options.rate, options.seconds)
-    tally.otherwise += await settle(env)
+    counts = LoadCounts()
+    async with watched(env.replicas, counts):
+        await Load(env, counts).keep_up(options.rate, options.seconds)
+    counts.otherwise += await settle(env)
     _, breaks = await env.record()
-    tally.otherwise += breaks
-    return tally
+    counts.otherwise += breaks
+    return counts
 
 
 @asynccontextmanager
-async def watched(replicas: Sequence[Replica], tally: Tally) -> AsyncIterator[None]:
+async def watched(replicas: Sequence[Replica], counts: LoadCounts) -> AsyncIterator[None]:
     """Sample the bots, and this very process, meanwhile."""
     watching = [
-        asyncio.create_task(watch(replicas, tally.samples)),
-        asyncio.create_task(measure_lag(tally.lags)),
+        asyncio.create_task(watch(replicas, counts.samples)),
+        asyncio.create_task(measure_lag(counts.lags)),
     ]
     try:
         yield
@@ -120,9 +120,9 @@ async def watched(replicas: Sequence[Replica], tally: Tally) -> AsyncIterator[No
 class Load:
     """People who ask one after the other, each once the one before is done with it."""
 
-    def __init__(self, env: CampaignEnvironment, tally: Tally) -> None:
+    def __init__(self, env: CampaignEnvironment, counts: LoadCounts) -> None:
         self._house = env
-        self._tally = tally
+        self._tally = counts
         self._people = env.people()
         self._free = deque(range(CROWD))
         self._ended: deque[tuple[float, Scenario]] = deque()
@@ -130,7 +130,7 @@ class Load:
     async def keep_up(self, rate: float, seconds: float) -> None:
         """Let a load ask at once, then somebody `rate` times a second, answered before or not."""
         async with asyncio.TaskGroup() as crowd:
-            for _ in range(RUSH):
+            for _ in range(INITIAL_REQUESTS):
                 crowd.create_task(self._ask(self._free.popleft()))
         began = time.monotonic()
         async with asyncio.TaskGroup() as crowd:
@@ -147,13 +147,13 @@ class Load:
 
     async def _ask(self, who: int) -> None:
         """One command, one submission, one cancellation."""
-        tally = self._tally
-        tally.asked += 1
-        job, room = self._house.new_job("free"), f"room-{tally.asked % CHANNELS}"
+        counts = self._tally
+        counts.asked += 1
+        job, room = self._house.new_job("free"), f"room-{counts.asked % CHANNELS}"
         scenario = Scenario(who, "asked", job, room)
         began = time.monotonic()
         await self._people.play(scenario)
-        tally.seconds.append(time.monotonic() - began)
+        counts.seconds.append(time.monotonic() - began)
         self._note(scenario)
         self._ended.append((time.monotonic(), scenario))
         self._free.append(who)
@@ -208,37 +208,35 @@ async def pending(replica: Replica) -> float:
     return float(found)
 
 
-def load_table(env: CampaignEnvironment, tally: Tally) -> Table:
-    """The table of what was asked and how it went."""
+def load_table(env: CampaignEnvironment, counts: LoadCounts) -> Table:
+    """Return the table of requests and outcomes."""
     lives = [life for replica in env.replicas for life in replica.lives]
-    found = [*tally.otherwise, *(f"{life.log}: {life.odd}" for life in lives if life.odd)]
+    found = [*counts.otherwise, *(f"{life.log}: {life.odd}" for life in lives if life.odd)]
     found += traces_in(env.logs)
-    measure_lag = (
-        f"this machine kept the campaign itself waiting for {max(tally.lags):.1f} s at worst"
-    )
+    measure_lag = f"longest delay of the campaign itself by the machine: {max(counts.lags):.1f} s"
     return Table(
         title="A steady load",
         first="Two bots, PostgreSQL, Socket Mode",
         columns=["figure"],
-        rows=[Row(name, [value]) for name, value in figures(env, tally).items()],
+        rows=[Row(name, [value]) for name, value in figures(env, counts).items()],
         goals=[
-            Goal.at_most("turned away since so many were under way", tally.turned_away, 0),
-            Goal(text="left over or ended otherwise: none", seen=len(found), held=not found),
+            Goal.at_most("rejected because of too many open requests", counts.turned_away, 0),
+            Goal(text="left over or with another outcome: none", seen=len(found), held=not found),
         ],
         notes=[*found[:SHOWN], measure_lag],
     )
 
 
-def figures(env: CampaignEnvironment, tally: Tally) -> dict[str, float | int]:
+def figures(env: CampaignEnvironment, counts: LoadCounts) -> dict[str, float | int]:
     acks = env.delivery.counts.seconds
     return {
-        "asked for a cancellation each second": (tally.asked - RUSH) / tally.lasted,
-        "requests": tally.asked,
-        "cancelled, and said so": tally.cancelled,
-        "failures told, then tried again": tally.retried,
+        "requests per second": (counts.asked - INITIAL_REQUESTS) / counts.lasted,
+        "requests": counts.asked,
+        "cancelled, with outcome": counts.cancelled,
+        "reported failures, then retried": counts.retried,
         "ack, median s": percentile(acks, 0.5),
         "ack, 99 of 100 within s": percentile(acks, 0.99),
-        "from command to outcome, median s": percentile(tally.seconds, 0.5),
-        "from command to outcome, 99 of 100 within s": percentile(tally.seconds, 0.99),
+        "from command to outcome, median s": percentile(counts.seconds, 0.5),
+        "from command to outcome, 99 of 100 within s": percentile(counts.seconds, 0.99),
         "errors in the logs": sum(problems_in_logs(env.logs).values()),
     }

@@ -39,7 +39,7 @@ with suppress(KeyboardInterrupt):
 
 @pytest.mark.parametrize("option", ["--minutes", "--requests", "--rate"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "many"])
-def test_an_amount_that_is_none_is_refused(
+def test_invalid_amount_is_rejected(
     option: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -50,9 +50,7 @@ def test_an_amount_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("option", ["--minutes", "--requests"])
-def test_short_and_an_amount_contradict_each_other(
-    option: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_short_with_an_amount_is_rejected(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         arguments(["kills", "--short", option, "3"])
 
@@ -75,7 +73,7 @@ def test_second_sigterm_does_not_interrupt_the_cleanup() -> None:
     assert program.returncode == 0
 
 
-async def test_a_database_that_is_starting_when_all_ends_is_ended_too(
+async def test_starting_database_is_stopped_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     happened: list[str] = []

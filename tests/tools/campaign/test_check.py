@@ -14,7 +14,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.tools.campaign.check import violations
 from tests.tools.campaign.fault_injector import InjectedFault
-from tests.tools.campaign.faulty_proxy import Struck
+from tests.tools.campaign.faulty_proxy import BrokenExchange
 from tests.tools.campaign.observations import Observations
 from tests.tools.campaign.people import Scenario
 from tests.tools.campaign.replicas import Life
@@ -83,7 +83,7 @@ class Aftermath:
         return str(message["ts"])
 
     def record(self, *course: tuple[EventName, str | None], request: str = "r1") -> None:
-        """Put events on record, one after the other."""
+        """Put events in the audit log, one after the other."""
         for name, actor in course:
             before = [event for event in self.events if event.request == request]
             event = Event(name=name, request=request, at="2026-11-25T12:00:00Z", actor=actor)
@@ -131,7 +131,7 @@ def went_well() -> Aftermath:
     return after
 
 
-def test_a_story_that_went_well_violates_nothing() -> None:
+def test_successful_scenario_has_no_violation() -> None:
     assert went_well().found() == []
 
 
@@ -246,9 +246,7 @@ def on_record_and_nowhere_else(after: Aftermath) -> None:
         (on_record_and_nowhere_else, Rule.RECORD),
     ],
 )
-def test_each_rule_finds_what_breaks_it(
-    broken: Callable[[Aftermath], None], violation: str
-) -> None:
+def test_each_rule_finds_its_violation(broken: Callable[[Aftermath], None], violation: str) -> None:
     after = went_well()
 
     broken(after)
@@ -271,28 +269,28 @@ def at(seconds: float) -> float:
     ("faults", "wire", "explained"),
     [
         ([], [], False),
-        ([InjectedFault(at(59), at(70), "bot: stopped for a while", "bot-1")], [], True),
+        ([InjectedFault(at(59), at(70), "bot: paused", "bot-1")], [], True),
         (
-            [InjectedFault(at(61), at(70), "bot: stopped for a while", "bot-1")],
+            [InjectedFault(at(61), at(70), "bot: paused", "bot-1")],
             [],
             False,
         ),  # it had seen it
         (
-            [InjectedFault(at(55), at(61), "bot: stopped for a while", "bot-1")],
+            [InjectedFault(at(55), at(61), "bot: paused", "bot-1")],
             [],
             False,
         ),  # it was back
-        ([InjectedFault(at(59), at(70), "bot: killed", "bot-1")], [], False),
+        ([InjectedFault(at(59), at(70), "bot: SIGKILL", "bot-1")], [], False),
         ([InjectedFault(at(59), at(70), "database: paused", "")], [], True),
         ([InjectedFault(at(59), at(70), "slack: odd answer", "")], [], False),
-        ([], [Struck(at(68), at(72), "late")], True),
-        ([], [Struck(at(56), at(60), "late")], True),
-        ([], [Struck(at(60), at(64), "late")], False),
-        ([], [Struck(at(71), at(72), "reset after")], False),
+        ([], [BrokenExchange(at(68), at(72), "late")], True),
+        ([], [BrokenExchange(at(56), at(60), "late")], True),
+        ([], [BrokenExchange(at(60), at(64), "late")], False),
+        ([], [BrokenExchange(at(71), at(72), "reset after")], False),
     ],
 )
-def test_a_second_delete_is_explained_by_what_kept_its_sender_from_knowing(
-    faults: list[InjectedFault], wire: list[Struck], *, explained: bool
+def test_second_delete_is_explained_by_a_fault_that_hid_the_first(
+    faults: list[InjectedFault], wire: list[BrokenExchange], *, explained: bool
 ) -> None:
     after = went_well()
     sent_again_after(after)
@@ -301,7 +299,7 @@ def test_a_second_delete_is_explained_by_what_kept_its_sender_from_knowing(
 
 
 @pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])
-def test_a_second_delete_is_explained_by_an_atlas_that_did_not_show_the_first(
+def test_second_delete_is_explained_by_outdated_jobs_of_atlas(
     fault: str, *, explained: bool
 ) -> None:
     after = went_well()
@@ -312,7 +310,7 @@ def test_a_second_delete_is_explained_by_an_atlas_that_did_not_show_the_first(
 
 
 @pytest.mark.parametrize(("faults", "explained"), [(("stale_read",), True), ((), False)])
-def test_a_job_cancelled_elsewhere_is_said_cancelled_only_if_atlas_did_not_show_it(
+def test_job_cancelled_elsewhere_is_reported_cancelled_only_with_outdated_jobs(
     faults: tuple[str, ...], *, explained: bool
 ) -> None:
     after = Aftermath(plot="cancelled elsewhere")
@@ -327,7 +325,7 @@ def test_a_job_cancelled_elsewhere_is_said_cancelled_only_if_atlas_did_not_show_
     assert (after.found() == []) is explained
 
 
-def test_a_copy_of_a_post_is_allowed_only_where_slack_does_not_know_a_repeated_one() -> None:
+def test_duplicate_post_is_allowed_only_without_deduplication_in_slack() -> None:
     after = went_well()
     after.post("cancelled", thread="1.0", again="id-2")
 
@@ -338,9 +336,7 @@ def test_a_copy_of_a_post_is_allowed_only_where_slack_does_not_know_a_repeated_o
 
 
 @pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])
-def test_a_request_that_expires_before_its_time_is_found(
-    submitted_at: float, *, early: bool
-) -> None:
+def test_early_expiry_is_a_violation(submitted_at: float, *, early: bool) -> None:
     after = Aftermath(plot="nobody approves")
     after.scenario.submitted_at = submitted_at
     after.post("expired", thread=after.post("expired"), ts="11.0")
@@ -349,7 +345,7 @@ def test_a_request_that_expires_before_its_time_is_found(
     assert [each.startswith(Rule.EARLY) for each in after.found()] == [True] * early
 
 
-def test_how_late_an_expiry_was_told_counts_from_the_record_and_not_from_the_first_try() -> None:
+def test_delay_of_an_expiry_counts_from_the_audit_log() -> None:
     after = Aftermath(plot="nobody approves")
     after.scenario.submitted_at = at(-60)
     after.post("expired", thread=after.post("expired"), ts=f"{at(BRIEF + 3)}")
@@ -366,7 +362,7 @@ def test_how_late_an_expiry_was_told_counts_from_the_record_and_not_from_the_fir
         ("it is hush-hush", Rule.SECRETS),
     ],
 )
-def test_errors_and_secrets_in_a_log_are_found(line: str, rule: Rule, tmp_path: Path) -> None:
+def test_error_or_secret_in_a_log_is_a_violation(line: str, rule: Rule, tmp_path: Path) -> None:
     log = tmp_path / "bot-1.log"
     log.write_text(f"started\n{line}\n")
 
@@ -375,7 +371,7 @@ def test_errors_and_secrets_in_a_log_are_found(line: str, rule: Rule, tmp_path: 
     assert [each.startswith(rule) for each in found] == [True]
 
 
-def test_a_secret_on_record_or_in_slack_is_found() -> None:
+def test_secret_in_the_audit_log_or_slack_is_a_violation() -> None:
     after = went_well()
     after.slack.world.messages.post("C0CAMP0000", {"text": "hush-hush"})
     after.record((EventName.CARD_MOVED, "hush-hush"))
@@ -386,14 +382,14 @@ def test_a_secret_on_record_or_in_slack_is_found() -> None:
     ]
 
 
-def test_what_slack_complains_of_is_found_but_for_late_acks() -> None:
+def test_complaints_of_slack_are_violations_except_late_acks() -> None:
     after = went_well()
     after.slack.complaints.extend(["An ack is late or unexpected: envelope 1", "no such view"])
 
     assert after.found() == [f"{Rule.COMPLAINTS}: no such view"]
 
 
-def test_a_break_of_the_chain_is_found() -> None:
+def test_broken_hash_chain_is_a_violation() -> None:
     assert went_well().found(breaks=["event 2 was changed"]) == [
         f"{Rule.CHAIN}: event 2 was changed"
     ]
@@ -415,7 +411,7 @@ def test_a_break_of_the_chain_is_found() -> None:
         (Life(log="l", told_at=1.0, code=-15), False),  # it could not hear yet
     ],
 )
-def test_a_bot_that_ends_otherwise_than_told_is_found(life: Life, *, odd: bool) -> None:
+def test_unexpected_exit_of_a_bot_is_a_violation(life: Life, *, odd: bool) -> None:
     found = went_well().found(lives=[life])
 
     assert [each.startswith(Rule.LIVES) for each in found] == [True] * odd

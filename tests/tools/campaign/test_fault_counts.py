@@ -14,7 +14,7 @@ from tests.tools.campaign.fault_injector import (
     FaultInjector,
     InjectedFault,
 )
-from tests.tools.campaign.faulty_proxy import HARMS, FaultyProxy, Harm, Struck
+from tests.tools.campaign.faulty_proxy import PROXY_FAULTS, BrokenExchange, FaultyProxy, ProxyFault
 from tests.tools.campaign.flaky_delivery import Counts
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -33,17 +33,17 @@ def injector() -> FaultInjector:
     )
 
 
-def test_deeds_are_counted_by_their_names() -> None:
+def test_actions_are_counted_by_name() -> None:
     sky = injector()
     sky.faults += [
-        InjectedFault(1.0, 2.0, "bot: killed", "bot-1"),
-        InjectedFault(2.0, 2.0, "bot: killed", "bot-2"),
+        InjectedFault(1.0, 2.0, "bot: SIGKILL", "bot-1"),
+        InjectedFault(2.0, 2.0, "bot: SIGKILL", "bot-2"),
     ]
 
-    assert went_wrong(sky, Counts()) == {"bot: killed": 2}
+    assert went_wrong(sky, Counts()) == {"bot: SIGKILL": 2}
 
 
-def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
+def test_fault_of_slack_counts_when_a_call_hits_it() -> None:
     sky = injector()
     sky.slack.faults.add("*", Fault(kind="status", status=502), 2)
     sky.faults.append(InjectedFault(1.0, 1.0, "slack: odd answer", "status x2"))
@@ -54,7 +54,7 @@ def test_a_fault_of_slack_counts_once_a_call_has_met_it() -> None:
     assert went_wrong(sky, Counts()) == {"answer of Slack: 502": 1}
 
 
-def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
+def test_faults_of_atlas_are_counted_by_call() -> None:
     sky = injector()
     for status, *faults in ((429, "status"), (200, "status", "truncated"), (None, "reset_after")):
         call = Call(at=NOW, method="GET", path="/", status=status, faults=tuple(faults))
@@ -67,17 +67,17 @@ def test_faults_of_atlas_are_those_of_the_calls_that_came() -> None:
     }
 
 
-def test_a_harm_on_a_wire_counts_once_it_has_struck() -> None:
+def test_proxy_fault_counts_when_it_breaks_an_exchange() -> None:
     sky = injector()
-    sky.to_atlas.harms.append(Harm("noise"))
+    sky.to_atlas.harms.append(ProxyFault("noise"))
     assert went_wrong(sky, Counts()) == {}
 
-    sky.to_atlas.struck.append(Struck(1.0, 1.0, "noise"))
+    sky.to_atlas.struck.append(BrokenExchange(1.0, 1.0, "noise"))
 
-    assert went_wrong(sky, Counts()) == {"wire to Atlas: noise": 1}
+    assert went_wrong(sky, Counts()) == {"connection to Atlas: noise": 1}
 
 
-def test_deliveries_count_by_what_became_of_them() -> None:
+def test_deliveries_are_counted_by_result() -> None:
     counts = Counts(sent=10, late=3, twice=2, again=1)
 
     assert went_wrong(injector(), counts) == {
@@ -87,7 +87,7 @@ def test_deliveries_count_by_what_became_of_them() -> None:
     }
 
 
-async def test_no_kind_of_fault_is_left_out_by_chance() -> None:
+async def test_every_kind_of_fault_is_injected() -> None:
     sky = injector()
     dealt = set()
     for _ in ATLAS_FAULTS:
@@ -99,13 +99,13 @@ async def test_no_kind_of_fault_is_left_out_by_chance() -> None:
         while sky.slack.faults.next("chat.postMessage"):
             continue
     tear = sky._break(sky.to_slack)
-    for _ in HARMS:
+    for _ in PROXY_FAULTS:
         await tear()
-        sky.to_slack.struck += [Struck(1.0, 1.0, harm.kind) for harm in sky.to_slack.harms]
+        sky.to_slack.struck += [BrokenExchange(1.0, 1.0, harm.kind) for harm in sky.to_slack.harms]
         sky.to_slack.harms.clear()
 
     met = went_wrong(sky, Counts())
 
     assert dealt == set(ATLAS_FAULTS)
     assert len([name for name in met if name.startswith("answer of Slack")]) == len(SLACK_FAULTS)
-    assert {f"wire to Slack: {kind}" for kind in HARMS} <= set(met)
+    assert {f"connection to Slack: {kind}" for kind in PROXY_FAULTS} <= set(met)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.faulty_proxy import HARMS, NOISE, FaultyProxy, Harm
+from tests.tools.campaign.faulty_proxy import NOISE, PROXY_FAULTS, FaultyProxy, ProxyFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,21 +62,21 @@ async def ask(proxy: FaultyProxy, seconds: float = 1.0) -> bytes | str:
         ("silence", "silence", 1),
     ],
 )
-async def test_a_harm_befalls_one_exchange_and_is_noted(
+async def test_proxy_fault_breaks_one_exchange_and_is_recorded(
     kind: str, answer: bytes | str, heard: int
 ) -> None:
     async with wired() as (proxy, asked):
-        proxy.harms.append(Harm(kind, 0.2))
+        proxy.harms.append(ProxyFault(kind, 0.2))
 
         assert [await ask(proxy), len(asked)] == [answer, heard]
         assert [struck.kind for struck in proxy.struck] == [kind]
         assert await ask(proxy) == ANSWER
 
 
-async def test_a_late_exchange_is_handed_on_late_even_when_nobody_waits_any_more() -> None:
+async def test_late_request_is_forwarded_after_its_client_left() -> None:
     """So does a DELETE whose sender has died."""
     async with wired() as (proxy, asked):
-        proxy.harms.append(Harm("late", 0.3))
+        proxy.harms.append(ProxyFault("late", 0.3))
 
         assert await ask(proxy, seconds=0.1) == "silence"
         await asyncio.sleep(0.4)
@@ -87,7 +87,7 @@ async def test_a_late_exchange_is_handed_on_late_even_when_nobody_waits_any_more
         assert struck.until <= time.time()
 
 
-def test_every_harm_is_told_in_a_sentence() -> None:
-    assert set(HARMS) == {
+def test_every_proxy_fault_has_a_description() -> None:
+    assert set(PROXY_FAULTS) == {
         *("late", "reset before", "reset after", "cut answer", "noise", "silence")
     }

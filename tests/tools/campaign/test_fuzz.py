@@ -6,41 +6,43 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.fuzz_play import Part, Stage
+from tests.tools.campaign.fuzz_session import FuzzSession, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with Stage() as opened:
+def session() -> Iterator[FuzzSession]:
+    with FuzzSession() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def over_http(stage: Stage) -> list[Part]:
-    return stage.bot(http=True)
+def over_http(session: FuzzSession) -> list[Part]:
+    return session.bot(http=True)
 
 
 @pytest.fixture(scope="module")
-def by_socket(stage: Stage) -> list[Part]:
-    return stage.bot(http=False)
+def by_socket(session: FuzzSession) -> list[Part]:
+    return session.bot(http=False)
 
 
 @pytest.mark.parametrize(("part", "examples"), [(0, 60), (1, 150), (2, 80)])
-def test_whatever_slack_posts_is_answered_in_time_without_a_traceback(
-    stage: Stage, over_http: list[Part], part: int, examples: int
+def test_fuzzed_http_request_is_answered_in_time_without_a_traceback(
+    session: FuzzSession, over_http: list[Part], part: int, examples: int
 ) -> None:
-    stage.play(over_http[part], examples)
+    session.run_part(over_http[part], examples)
 
 
 @pytest.mark.parametrize(("part", "examples"), [(0, 40), (1, 150), (2, 60)])
-def test_whatever_comes_over_socket_mode_is_answered_in_time_without_a_traceback(
-    stage: Stage, by_socket: list[Part], part: int, examples: int
+def test_fuzzed_socket_mode_frame_is_answered_in_time_without_a_traceback(
+    session: FuzzSession, by_socket: list[Part], part: int, examples: int
 ) -> None:
-    stage.play(by_socket[part], examples)
+    session.run_part(by_socket[part], examples)
 
 
-def test_whatever_atlas_answers_is_a_model_or_an_error_with_a_sentence(stage: Stage) -> None:
-    stage.play(stage.atlas()[0], 120)
+def test_fuzzed_answer_of_atlas_gives_a_model_or_an_error(
+    session: FuzzSession,
+) -> None:
+    session.run_part(session.atlas()[0], 120)

@@ -10,7 +10,7 @@ from tests.tools.campaign.fuzz_targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_parser_bears_whatever_comes(name: str) -> None:
+def test_parser_raises_nothing_on_random_bytes(name: str) -> None:
     target, wholes = TARGETS[name]
     for whole in wholes:
         target(whole)

@@ -27,7 +27,7 @@ FLAT = [(100.0 + number % 3, 40.0 + number % 2) for number in range(60)]
         ([(100.0, 40.0 + number / 5) for number in range(60)], True, False),
     ],
 )
-def test_growth_after_warming_up_is_found_for_memory_and_for_files(
+def test_growth_after_the_warm_up_misses_the_goal(
     hour: list[tuple[float, float]], *, memory: bool, files: bool
 ) -> None:
     table = growth_table({"bot-1": samples(FLAT), "bot-2": samples(hour)})
@@ -35,11 +35,11 @@ def test_growth_after_warming_up_is_found_for_memory_and_for_files(
     assert [goal.held for goal in table.goals] == [memory, files]
 
 
-def test_a_slope_is_what_is_added_each_second() -> None:
+def test_slope_is_the_growth_per_second() -> None:
     assert slope([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]) == 2.0
 
 
-def test_what_a_process_uses_is_read_from_the_system() -> None:
+def test_resources_of_a_process_are_read_from_proc() -> None:
     before = used_by(os.getpid())
     with Path(os.devnull).open():
         after = used_by(os.getpid())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.tools.campaign import fuzz_atlas
 from tests.tools.campaign.fuzz_environment import ADDRESS, MAKERS, SPOKEN_TO, command, under_fire
-from tests.tools.campaign.fuzz_shapes import ODD_TEXTS, Bend, anything, bends, bent, typed
+from tests.tools.campaign.fuzz_shapes import ODD_TEXTS, Mutation, anything, bends, bent, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -51,7 +51,7 @@ class Part:
     act: Act
 
 
-class Stage:
+class FuzzSession:
     """Everything under fire, in one event loop that runs while something is acted."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Stage:
         """Start an Atlas that answers as it is told, and return what the client is to bear."""
         return [Part("answers of Atlas", calls(), _calling(self._open(fuzz_atlas.odd_atlas())))]
 
-    def play(self, part: Part, examples: int, dice: int | None = None) -> None:
+    def run_part(self, part: Part, examples: int, dice: int | None = None) -> None:
         """Throw so many examples; raises what was found, made as small as it goes.
 
         Args:
@@ -118,12 +118,12 @@ def _saying(target: Target) -> Act:
     return say
 
 
-def _recipes() -> st.SearchStrategy[tuple[str, list[Bend], bool]]:
+def _recipes() -> st.SearchStrategy[tuple[str, list[Mutation], bool]]:
     return st.tuples(st.sampled_from(sorted(MAKERS)), bends, st.booleans())
 
 
 def _bending(target: Target) -> Act:
-    async def bend(drawn: tuple[str, list[Bend], bool]) -> None:
+    async def bend(drawn: tuple[str, list[Mutation], bool]) -> None:
         name, recipe, addressed = drawn
         kind, make = MAKERS[name]
         payload = bent(make(target), recipe, ADDRESS if addressed else ())
