@@ -101,7 +101,8 @@ async def _open(
     await services.clock.set()
     project, ref, job = await jobs.read_job(services, target)
     earlier = await services.requests.open_request_for(ref)
-    progress.fields = jobs.job_fields(project, ref, job, earlier)
+    facts = await services.facts.of_jobs([(ref, job)])
+    progress.fields = jobs.job_fields(project, ref, job, earlier, facts[ref])
     watched = {each.id: each.watch_channel for each in settings.projects}
     channel = project.policy.audit_channel or watched.get(project.id) or ""
     return CancelCommand(services, project, ref, job, earlier, channel, progress)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,9 @@ import typer
 from bot.atlas import AtlasError, InvalidName, JobRef, RestoreJob, created_at
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.link_clock import LinkPhase
 from bot.cli import WRONG_USAGE, fail
 from bot.cli.audit import missing_file
 from bot.cli.output import Format, format_of, write_fields, write_json, write_table
@@ -26,6 +29,11 @@ from bot.wiring import CoreServices
 
 #: Seconds for one read of Atlas.
 READ_TIMEOUT = 20.0
+#: Seconds for the activity feed, which only adds who started a job.
+FEED_TIMEOUT = 5.0
+
+#: The phases in which the link is expected.
+_LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
 
 #: The fields in the columns of the list.
 COLUMNS = (
@@ -105,12 +113,14 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: For
         listing = await services.cancellation.finder.listing(projects, cluster=cluster)
         if cluster and not (listing.jobs or listing.unavailable):
             await _require_cluster(services, projects, cluster)
+        facts = await facts_about(services, settings, [(e.ref, e.job) for e in listing.jobs])
         found = [
             job_fields(
                 each.place.project,
                 each.ref,
                 each.job,
                 await open_request(services, settings, each.ref),
+                facts[each.ref],
             )
             for each in listing.jobs
         ]
@@ -153,7 +163,8 @@ async def _show(settings: Settings, target: Target, form: Format) -> None:
     async with open_services(settings) as services:
         project, ref, job = await read_job(services, target)
         request = await open_request(services, settings, ref)
-    fields = job_fields(project, ref, job, request)
+        facts = await facts_about(services, settings, [(ref, job)])
+    fields = job_fields(project, ref, job, request, facts[ref])
     if form is Format.JSON:
         write_json(fields, sys.stdout)
         return
@@ -225,10 +236,24 @@ async def open_request(services: CoreServices, settings: Settings, ref: JobRef) 
         return None
 
 
+async def facts_about(
+    services: CoreServices, settings: Settings, jobs: Sequence[tuple[JobRef, RestoreJob]]
+) -> dict[JobRef, JobFacts]:
+    """Return the starters of jobs and the clocks of their links; the database is optional."""
+    of_jobs = partial(services.facts.of_jobs, jobs, patience=FEED_TIMEOUT)
+    if missing_file(settings.database_url.get_secret_value()):
+        return await of_jobs(stored=False)  # reading must not create it
+    try:
+        return await of_jobs()
+    except CancellationError:
+        return await of_jobs(stored=False)
+
+
 def job_fields(
-    project: Project, ref: JobRef, job: RestoreJob, request: Request | None
+    project: Project, ref: JobRef, job: RestoreJob, request: Request | None, facts: JobFacts
 ) -> dict[str, Any]:
     """Return the fields of a job under the names of the JSON output; None is not known."""
+    starter = facts.started_by.starter
     return {
         "project": project.name,
         "cluster": ref.cluster_name,
@@ -236,8 +261,8 @@ def job_fields(
         "type": str(job.delivery_type),
         "snapshot": iso(job.snapshot_time),
         "started": iso(created_at(ref.job_id)),
-        "by": None,
-        "link_expected": None,
+        "by": starter.name if starter else None,
+        "link_expected": iso(facts.clock.expected_at) if facts.phase in _LINK_TO_COME else None,
         "state": job.state.value,
         "request": request.id if request else None,
     }

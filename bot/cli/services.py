@@ -66,6 +66,7 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         await services.cancellation.finder.close()
+        await services.facts.feeds.close()
         for atlas in services.atlas.values():
             await atlas.aclose()
         await database.close()

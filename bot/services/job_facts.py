@@ -9,6 +9,7 @@ import structlog
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.link_clock import USUAL_WAIT
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects, RateLimitBudget
@@ -62,17 +63,31 @@ class JobFactsService:
         found = self._starter(ref, known, feed, neighbours)
         return await self._record(ref, known, job, found)
 
-    async def of_jobs(self, jobs: Collection[tuple[JobRef, RestoreJob]]) -> dict[JobRef, JobFacts]:
+    async def of_jobs(
+        self,
+        jobs: Collection[tuple[JobRef, RestoreJob]],
+        *,
+        patience: float = PATIENCE,
+        stored: bool = True,
+    ) -> dict[JobRef, JobFacts]:
         """Return the facts about jobs for a list; nothing is recorded.
 
-        The list waits only shortly for the activity feed.
+        Args:
+            jobs: the jobs as they were read.
+            patience: seconds for which the list waits for the activity feed.
+            stored: whether to read the database; otherwise the feed alone is used.
 
         Raises:
             LedgerError: the database did not answer.
         """
-        known = await self._store.get([ref for ref, _ in jobs])
+        listed = [ref for ref, _ in jobs]
+        known = (
+            await self._store.get(listed)
+            if stored
+            else {ref: JobFacts.new(ref, USUAL_WAIT, self._now()) for ref in listed}
+        )
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
-        reads = await asyncio.gather(*(self.feeds.read(ref, timeout=PATIENCE) for ref in refs))
+        reads = await asyncio.gather(*(self.feeds.read(ref, timeout=patience) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
         ids = [ref.job_id for ref, _ in jobs]
         now = self._now()

@@ -50,7 +50,7 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
     assert at(Level.UNCHECKED, findings) == [
         ("atlas_cancel_role", f"role to cancel in {PROJECT_ID}")
     ]
-    assert len(at(Level.OK, findings)) == 20
+    assert len(at(Level.OK, findings)) == 21
 
 
 async def test_command_exits_with_0_without_problems(env: DoctorEnvironment) -> None:
@@ -207,10 +207,20 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
     assert set(unchecked) == {
         *("slack_scopes", "channel", "user", "group", "approvers"),
         *("atlas_version", "atlas_access_list", "atlas_project", "atlas_clusters"),
-        *("atlas_restore_jobs", "atlas_cancel_role", "atlas_rate_limit"),
+        *("atlas_restore_jobs", "atlas_cancel_role", "atlas_activity_feed", "atlas_rate_limit"),
     }
     assert unchecked["channel"] == "the check of SLACK_BOT_TOKEN failed"
     assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
+
+
+async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:
+    env.atlas.faults.add(
+        Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
+    )
+    feed = the(await env.examine(), "atlas_activity_feed")
+
+    assert feed.level is Level.WARNING
+    assert "Project Read Only" in feed.hint
 
 
 async def test_nearly_used_up_rate_limit_is_a_warning(env: DoctorEnvironment) -> None:

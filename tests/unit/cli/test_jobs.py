@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 import typer
 
 from bot.cancellation.events import Event, EventName, chain
+from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, State
 from bot.cancellation.policy import Policy
+from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target, job_fields
 from bot.cli.output import Format
@@ -46,16 +49,21 @@ def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
 
 def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
     request = a_request()
+    starter = Starter(kind=StarterKind.USER, name="dana@shop.example")
+    facts = replace(
+        JobFacts.new(job_ref(), timedelta(minutes=3), job_ref().started_at),
+        started_by=StartedBy(Knowledge.KNOWN, starter),
+    )
 
-    assert job_fields(SHOP, job_ref(), a_job(), request) == {
+    assert job_fields(SHOP, job_ref(), a_job(), request, facts) == {
         "project": "shop-prod",
         "cluster": "prod-eu",
         "job": JOB_ID,
         "type": "download",
         "snapshot": "2026-11-25T09:00:00+00:00",
         "started": "2018-08-01T22:08:48+00:00",
-        "by": None,
-        "link_expected": None,
+        "by": "dana@shop.example",
+        "link_expected": "2018-08-01T22:11:48+00:00",
         "state": "in_progress",
         "request": request.id,
     }
