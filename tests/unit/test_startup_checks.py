@@ -24,7 +24,7 @@ async def in_good_order() -> None:
     """A step that can be taken."""
 
 
-async def test_every_step_is_taken_and_each_refusal_is_told() -> None:
+async def test_all_steps_run_and_each_failure_is_reported() -> None:
     taken: list[str] = []
 
     async def refused(why: str) -> None:
@@ -36,8 +36,8 @@ async def test_every_step_is_taken_and_each_refusal_is_told() -> None:
     assert why == taken == ["no port", "no token"]
 
 
-async def test_a_start_that_is_given_up_in_one_step_has_not_begun_the_next() -> None:
-    """Else Python complains in the log of a coroutine that nobody awaited."""
+async def test_cancelled_start_leaves_no_unawaited_coroutine() -> None:
+    """Otherwise Python warns about a coroutine that was never awaited."""
     waiting = asyncio.Event()
     with warnings.catch_warnings(record=True) as said:
         start = asyncio.create_task(run_steps(waiting.wait, in_good_order))

@@ -15,7 +15,7 @@ from tests.integration.sandbox_atlas.conftest import GROUP, V2
 PROGRAM = (sys.executable, "-P", "-m", "bot.sandbox.atlas")
 
 
-async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:
+async def test_standalone_server_prints_its_url_and_ends_at_sigterm() -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *PROGRAM, "--fault", "maintenance", stdout=pipe, stderr=pipe
@@ -32,7 +32,7 @@ async def test_alone_it_says_where_it_is_and_ends_at_a_signal() -> None:
     assert (process.returncode, errors) == (0, b"")
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
+async def test_occupied_port_is_reported() -> None:
     async with FakeAtlasServer() as atlas:
         process = await asyncio.create_subprocess_exec(
             *PROGRAM, "--port", str(atlas.port), stderr=asyncio.subprocess.PIPE
@@ -43,7 +43,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
     assert errors.decode().startswith(f"The server cannot listen on port {atlas.port}: ")
 
 
-async def test_after_a_stop_it_comes_back_where_it_was(clock: ManualClock) -> None:
+async def test_restarted_server_uses_the_same_port(clock: ManualClock) -> None:
     atlas = FakeAtlasServer(clock=clock)
     async with atlas:
         url = atlas.url

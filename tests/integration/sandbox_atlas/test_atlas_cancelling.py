@@ -23,7 +23,7 @@ SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
 
 
 @pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
-async def test_a_download_is_cancelled_without_a_body(
+async def test_download_is_cancelled_without_a_body(
     atlas: FakeAtlasServer, v2: Speaker, path: str
 ) -> None:
     answer = await v2.delete(path)
@@ -36,7 +36,7 @@ async def test_a_download_is_cancelled_without_a_body(
     assert atlas.calls[-1].effect
 
 
-async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> None:
+async def test_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> None:
     await v2.delete(LIVE)
 
     job = (await v2.get(LIVE)).json()
@@ -63,7 +63,7 @@ async def test_a_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> N
         (job_path("sketch-flex", "a" * 24), 400, "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API"),
     ],
 )
-async def test_everything_else_is_refused_with_its_code(
+async def test_everything_else_is_rejected_with_its_code(
     atlas: FakeAtlasServer, v2: Speaker, path: str, status: int, code: str
 ) -> None:
     answer = await v2.delete(path)
@@ -87,14 +87,16 @@ async def test_cancelling_again_can_be_refused(atlas: FakeAtlasServer, v2: Speak
     assert (await v2.delete(CANCELLED)).status_code == 400
 
 
-async def test_cancelling_what_is_over_can_be_let_pass(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_cancel_of_a_finished_job_can_be_configured_to_succeed(
+    atlas: FakeAtlasServer, v2: Speaker
+) -> None:
     atlas.behaviour.over = "no-change"
 
     assert (await v2.delete(EXPIRED)).status_code == 204
     assert atlas.world.cancellations == []
 
 
-async def test_a_cancelled_job_can_be_made_to_keep_its_link(
+async def test_cancelled_job_can_be_configured_to_keep_its_link(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     atlas.behaviour.cancelled_keeps_link = True
@@ -103,9 +105,7 @@ async def test_a_cancelled_job_can_be_made_to_keep_its_link(
     assert len((await v2.get(LIVE)).json()["deliveryUrl"]) == 1
 
 
-async def test_v1_cancels_too_and_says_nothing_of_rates(
-    atlas: FakeAtlasServer, v1: Speaker
-) -> None:
+async def test_v1_cancels_without_rate_limit_headers(atlas: FakeAtlasServer, v1: Speaker) -> None:
     answer = await v1.delete(RUNNING)
 
     assert answer.status_code == 204
@@ -134,7 +134,7 @@ async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
     assert "errorCode" not in answer.json()
 
 
-async def test_the_curl_line_of_the_api_page_cancels(atlas: FakeAtlasServer) -> None:
+async def test_documented_curl_command_cancels(atlas: FakeAtlasServer) -> None:
     project = atlas.world.projects[PROJECT_ID]
     mine = atlas.world.add_cluster(project, "MyCluster")
     job = atlas.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")

@@ -16,9 +16,7 @@ JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_every_answer_says_that_this_is_a_sandbox(
-    http: httpx.AsyncClient, v2: Speaker
-) -> None:
+async def test_every_response_has_the_sandbox_header(http: httpx.AsyncClient, v2: Speaker) -> None:
     answers = [await http.get("/"), await http.get("/_sandbox/"), await v2.get(GROUP)]
 
     assert {answer.headers["X-Sandbox"] for answer in answers} == {
@@ -27,7 +25,7 @@ async def test_every_answer_says_that_this_is_a_sandbox(
     assert answers[0].text.startswith("This is a sandbox")
 
 
-async def test_it_tells_what_somebody_needs(
+async def test_status_has_url_and_credentials(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     about = (await http.get("/_sandbox/")).json()
@@ -37,7 +35,7 @@ async def test_it_tells_what_somebody_needs(
     assert about["keys"]["sandboxk"] == atlas.world.keys["sandboxk"].secret
 
 
-async def test_the_world_is_told_without_links(http: httpx.AsyncClient) -> None:
+async def test_world_is_returned_without_links(http: httpx.AsyncClient) -> None:
     answer = await http.get("/_sandbox/world")
     states = {job["id"][-3:]: job["state"] for job in answer.json()["jobs"] if job["id"][0] == "6"}
 
@@ -47,9 +45,7 @@ async def test_the_world_is_told_without_links(http: httpx.AsyncClient) -> None:
     assert PLANTED_SECRET not in answer.text
 
 
-async def test_the_wire_is_read_from_where_one_left_off(
-    http: httpx.AsyncClient, v2: Speaker
-) -> None:
+async def test_calls_are_returned_from_an_offset(http: httpx.AsyncClient, v2: Speaker) -> None:
     await v2.get(GROUP)
     first = (await http.get("/_sandbox/calls")).json()
     await v2.delete(RUNNING)
@@ -60,7 +56,7 @@ async def test_the_wire_is_read_from_where_one_left_off(
     assert second["next"] == 3
 
 
-async def test_a_listener_hears_each_call_until_it_leaves(
+async def test_listener_gets_calls_until_it_unsubscribes(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     heard: list[Call] = []
@@ -72,7 +68,7 @@ async def test_a_listener_hears_each_call_until_it_leaves(
     assert heard == atlas.calls[:2]
 
 
-async def test_a_fault_is_added_and_cleared(
+async def test_fault_is_added_and_cleared(
     atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
@@ -86,7 +82,7 @@ async def test_a_fault_is_added_and_cleared(
     assert cleared["active"] == atlas.faults.active == []
 
 
-async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker) -> None:
+async def test_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker) -> None:
     await http.post("/_sandbox/faults", json={"preset": "maintenance"})
 
     answer = await v2.delete(RUNNING)
@@ -104,7 +100,7 @@ async def test_a_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speake
         ("finish", "finished"),
     ],
 )
-async def test_a_job_is_changed(
+async def test_job_is_changed(
     atlas: FakeAtlasServer, http: httpx.AsyncClient, action: str, state: str
 ) -> None:
     answer = await http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
@@ -114,7 +110,7 @@ async def test_a_job_is_changed(
     assert atlas.world.cancellations == []
 
 
-async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
+async def test_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
     new = {"project": PROJECT_ID, "cluster": "prod-eu", "live": True}
     started = (await http.post("/_sandbox/jobs", json=new)).json()
 
@@ -124,7 +120,7 @@ async def test_a_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_a_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     changed = await http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
@@ -152,7 +148,7 @@ async def test_a_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClie
         ("PUT faults", {}, 404),
     ],
 )
-async def test_what_cannot_be_done_is_refused_and_changes_nothing(
+async def test_invalid_change_is_rejected_and_changes_nothing(
     atlas: FakeAtlasServer, http: httpx.AsyncClient, call: str, body: object, status: int
 ) -> None:
     before = atlas.behaviour.model_dump()
@@ -166,7 +162,7 @@ async def test_what_cannot_be_done_is_refused_and_changes_nothing(
     assert atlas.calls == []
 
 
-async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
+async def test_body_without_json_is_rejected(http: httpx.AsyncClient) -> None:
     headers = {"Content-Type": "application/json"}
     broken = await http.post("/_sandbox/faults", content=b"{", headers=headers)
     form = await http.post("/_sandbox/faults", data={"preset": "slow"})

@@ -46,7 +46,7 @@ async def send(http: httpx.AsyncClient, header: str) -> httpx.Response:
     return await http.get(PATH, headers={"Accept": V2, "Authorization": header})
 
 
-async def test_a_call_without_credentials_is_challenged_as_recorded(
+async def test_call_without_credentials_is_challenged_as_recorded(
     http: httpx.AsyncClient,
 ) -> None:
     answer = await http.get(PATH, headers={"Accept": V2})
@@ -62,7 +62,7 @@ async def test_a_call_without_credentials_is_challenged_as_recorded(
     assert "X-Error-Code" not in answer.headers
 
 
-async def test_the_401_can_carry_the_code_it_has_since_august_2026(
+async def test_401_can_carry_the_code_it_has_since_august_2026(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     atlas.behaviour.auth_error_code = True
@@ -78,14 +78,14 @@ async def test_every_challenge_has_another_nonce(http: httpx.AsyncClient) -> Non
     assert len(nonces) == 5
 
 
-async def test_a_header_computed_by_hand_is_taken(http: httpx.AsyncClient) -> None:
+async def test_header_computed_by_hand_is_accepted(http: httpx.AsyncClient) -> None:
     answer = await send(http, authorization(await challenge(http)))
 
     assert answer.status_code == 200
     assert answer.json()["id"] == PROJECT_ID
 
 
-async def test_a_quoted_algorithm_is_taken_as_the_official_clients_send_it(
+async def test_quoted_algorithm_is_accepted(
     http: httpx.AsyncClient,
 ) -> None:
     header = authorization(await challenge(http)) + ', algorithm="MD5"'
@@ -119,13 +119,13 @@ async def test_each_parameter_must_be_right(
     assert atlas.calls[-1].challenge
 
 
-async def test_the_response_covers_the_count(http: httpx.AsyncClient) -> None:
+async def test_response_covers_the_count(http: httpx.AsyncClient) -> None:
     header = authorization(await challenge(http)).replace("nc=00000001", "nc=00000002")
 
     assert (await send(http, header)).status_code == 401
 
 
-async def test_a_count_may_serve_once(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_count_may_serve_once(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     nonce = await challenge(http)
 
     statuses = [
@@ -150,7 +150,7 @@ async def test_counts_can_be_made_to_rise(atlas: FakeAtlasServer, http: httpx.As
     assert atlas.calls[-1].refused == "nc does not rise"
 
 
-async def test_an_old_nonce_is_stale(
+async def test_old_nonce_is_stale(
     atlas: FakeAtlasServer, http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
@@ -162,7 +162,7 @@ async def test_an_old_nonce_is_stale(
     assert answer.headers["WWW-Authenticate"].endswith("stale=true")
 
 
-async def test_a_nonce_lives_as_long_as_it_should(
+async def test_nonce_expires_after_its_lifetime(
     http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
@@ -171,14 +171,14 @@ async def test_a_nonce_lives_as_long_as_it_should(
     assert (await send(http, authorization(nonce))).status_code == 200
 
 
-async def test_a_nonce_that_nobody_knows_is_stale_too(http: httpx.AsyncClient) -> None:
+async def test_unknown_nonce_is_stale(http: httpx.AsyncClient) -> None:
     answer = await send(http, authorization("A" * 32))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=true")
 
 
-async def test_nobody_without_the_key_learns_that_a_nonce_is_old(
+async def test_wrong_key_with_an_old_nonce_is_not_told_stale(
     http: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     nonce = await challenge(http)
@@ -190,7 +190,9 @@ async def test_nobody_without_the_key_learns_that_a_nonce_is_old(
 
 
 @pytest.mark.parametrize("header", ["Digest", "Digest nonsense", "Basic Zm9vOmJhcg==", "Token x"])
-async def test_what_is_no_digest_is_challenged(http: httpx.AsyncClient, header: str) -> None:
+async def test_other_authorization_schemes_are_challenged(
+    http: httpx.AsyncClient, header: str
+) -> None:
     answer = await send(http, header)
 
     assert answer.status_code == 401
@@ -212,13 +214,13 @@ async def test_httpx_is_taken_with_sha_256(atlas: FakeAtlasServer, v2: Speaker) 
     assert (await v2.get(GROUP)).status_code == 200
 
 
-async def test_the_query_belongs_to_the_uri(v2: Speaker) -> None:
+async def test_query_belongs_to_the_uri(v2: Speaker) -> None:
     answer = await v2.get("/groups", itemsPerPage="1", pageNum="1")
 
     assert answer.status_code == 200
 
 
-async def test_a_wrong_key_gets_a_new_challenge_each_time(
+async def test_wrong_key_gets_a_new_challenge_each_time(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")

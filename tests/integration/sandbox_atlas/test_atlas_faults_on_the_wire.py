@@ -18,7 +18,7 @@ JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_a_delay_comes_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_delay_comes_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
 
     answer = await v2.delete(RUNNING)
@@ -28,7 +28,7 @@ async def test_a_delay_comes_before_the_effect(atlas: FakeAtlasServer, v2: Speak
     assert atlas.calls[-1].faults == ("delay",)
 
 
-async def test_a_client_that_gives_up_does_not_stop_a_delayed_cancel(
+async def test_client_that_gives_up_does_not_stop_a_delayed_cancel(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     await v2.get(RUNNING)
@@ -69,7 +69,7 @@ async def test_cut_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None
 
 
 @pytest.mark.parametrize(("kind", "cancelled"), [(Kind.HANG, []), (Kind.HANG_AFTER, [JOB])])
-async def test_a_hang_ends_with_the_stand_in(
+async def test_hanging_call_ends_with_the_server(
     clock: ManualClock, kind: Kind, cancelled: list[str]
 ) -> None:
     async with FakeAtlasServer(clock=clock) as atlas:
@@ -127,14 +127,14 @@ async def test_atlas_words_its_own_breakdowns(
     assert atlas.world.cancellations == []
 
 
-async def test_a_breakdown_can_come_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_breakdown_can_come_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
     assert (await v2.delete(RUNNING)).status_code == 500
     assert atlas.world.cancellations == [JOB]
 
 
-async def test_a_gateway_answers_in_html(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_gateway_answers_in_html(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
 
     answer = await v2.get(RUNNING)
@@ -156,7 +156,7 @@ async def test_every_documented_error_can_be_had(
     assert atlas.world.cancellations == []
 
 
-async def test_an_error_takes_its_values_from_the_request_or_the_fault(
+async def test_error_takes_its_values_from_the_request_or_the_fault(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     atlas.faults.add(
@@ -173,7 +173,7 @@ async def test_an_error_takes_its_values_from_the_request_or_the_fault(
     assert (await v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
 
 
-async def test_an_error_can_have_another_status_or_no_code(
+async def test_error_can_have_another_status_or_no_code(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
@@ -208,7 +208,7 @@ def is_job(text: str) -> bool:
         return False
 
 
-async def test_an_answer_can_be_cut_in_its_middle(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_response_can_be_truncated(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.CUT_BODY))
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -217,7 +217,7 @@ async def test_an_answer_can_be_cut_in_its_middle(atlas: FakeAtlasServer, v2: Sp
     assert atlas.calls[-1].status is None
 
 
-async def test_an_effect_can_show_late(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_effect_can_be_visible_late(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 
     assert (await v2.delete(RUNNING)).status_code == 204
@@ -226,7 +226,7 @@ async def test_an_effect_can_show_late(atlas: FakeAtlasServer, v2: Speaker) -> N
     assert seen == [False, False, True]
 
 
-async def test_a_key_can_stop_being_taken(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_key_can_be_rejected(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
 
     answer = await v2.delete(RUNNING)
@@ -237,7 +237,7 @@ async def test_a_key_can_stop_being_taken(atlas: FakeAtlasServer, v2: Speaker) -
     assert atlas.world.cancellations == []
 
 
-async def test_a_challenge_can_be_unanswerable(
+async def test_challenge_can_have_another_scheme(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     atlas.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
@@ -283,7 +283,7 @@ async def test_tokens_can_fail_to_be_given(atlas: FakeAtlasServer, http: httpx.A
     assert [answer.status_code for answer in answers] == [503, 200]
 
 
-async def test_a_fault_waits_for_its_own_requests(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_fault_waits_for_its_own_requests(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
     assert (await v2.get(RUNNING)).status_code == 200

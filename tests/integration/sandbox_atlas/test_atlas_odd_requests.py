@@ -25,7 +25,7 @@ async def client(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "2147483648", "١", "²", "0", "-1", "1.0", ""])
-async def test_a_page_that_cannot_be_is_refused(client: httpx.AsyncClient, number: str) -> None:
+async def test_invalid_page_number_is_rejected(client: httpx.AsyncClient, number: str) -> None:
     answer = await client.get(
         "/api/atlas/v2/groups", params={"pageNum": number}, headers={"Accept": V2}
     )
@@ -34,7 +34,7 @@ async def test_a_page_that_cannot_be_is_refused(client: httpx.AsyncClient, numbe
 
 
 @pytest.mark.parametrize("name", ["a%0Ab", "%00", "%FF", "%2E%2E"])
-async def test_a_path_with_any_character_in_it_gets_an_answer_of_atlas(
+async def test_path_with_any_character_gets_an_error_of_atlas(
     client: httpx.AsyncClient, name: str
 ) -> None:
     answer = await client.get(f"/api/atlas/v2/groups/{name}", headers={"Accept": V2})
@@ -43,14 +43,14 @@ async def test_a_path_with_any_character_in_it_gets_an_answer_of_atlas(
 
 
 @pytest.mark.parametrize("path", ["/api/oauth/token", "/api/oauth/revoke"])
-async def test_a_token_is_had_with_post_only(client: httpx.AsyncClient, path: str) -> None:
+async def test_token_requires_post(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, auth=None)
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("encoded", ["é", "=", "YQ", "/////w=="])
-async def test_basic_credentials_that_are_none_are_refused(
+async def test_malformed_basic_credentials_are_rejected(
     atlas: FakeAtlasServer, encoded: str
 ) -> None:
     headers = {b"Authorization": f"Basic {encoded}".encode()}

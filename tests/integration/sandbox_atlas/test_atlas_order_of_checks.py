@@ -42,7 +42,7 @@ def speaker(http: httpx.AsyncClient, public: str, private: str) -> Speaker:
         ),
     ],
 )
-async def test_what_is_not_there_is_named(
+async def test_missing_resource_is_named(
     v2: Speaker, path: str, status: int, code: str, detail: str
 ) -> None:
     answer = await v2.get(path)
@@ -52,7 +52,7 @@ async def test_what_is_not_there_is_named(
     assert answer.json()["detail"] == detail
 
 
-async def test_a_missing_project_costs_nothing_and_a_missing_cluster_does(v2: Speaker) -> None:
+async def test_missing_project_costs_nothing_and_a_missing_cluster_does(v2: Speaker) -> None:
     project = await v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
     cluster = await v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
 
@@ -67,13 +67,13 @@ async def test_credentials_come_before_everything(http: httpx.AsyncClient) -> No
     assert answer.status_code == 401
 
 
-async def test_the_version_comes_before_the_project(v2: Speaker) -> None:
+async def test_version_comes_before_the_project(v2: Speaker) -> None:
     answer = await v2.get("/groups/xyz", accept="application/json")
 
     assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
 
 
-async def test_the_rate_comes_before_the_access_list(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_rate_comes_before_the_access_list(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.behaviour.rate_capacity = 1
     atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
 
@@ -82,9 +82,7 @@ async def test_the_rate_comes_before_the_access_list(atlas: FakeAtlasServer, v2:
     assert codes == ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "RATE_LIMITED_TOKEN_BUCKET"]
 
 
-async def test_the_access_list_names_the_address_it_saw(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
+async def test_access_list_names_the_address_it_saw(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
     atlas.behaviour.seen_address = "198.51.100.7"
 
@@ -97,19 +95,21 @@ async def test_the_access_list_names_the_address_it_saw(
     assert answer.json()["parameters"] == ["198.51.100.7"]
 
 
-async def test_an_address_on_the_list_passes(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_address_on_the_list_passes(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
 
     assert (await v2.get(RUNNING)).status_code == 200
 
 
-async def test_an_empty_list_is_asked_for(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_key_without_an_access_list_is_rejected_as_the_organization_requires(
+    atlas: FakeAtlasServer, v2: Speaker
+) -> None:
     atlas.world.keys["sandboxk"].access_list = []
 
     assert (await v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
 
 
-async def test_a_key_without_any_role_in_the_project_is_not_authenticated(
+async def test_key_without_any_role_in_the_project_is_not_authenticated(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     atlas.world.add_key("stranger", "secret", {})
@@ -131,9 +131,7 @@ async def test_reading_jobs_needs_more_than_reading_the_project(
     assert (await reader.get(RUNNING)).json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_the_role_comes_before_the_job(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
+async def test_role_comes_before_the_job(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     answer = await speaker(http, "reader", "secret").delete(job_path("nowhere", "nonsense"))
@@ -154,14 +152,14 @@ async def test_whether_a_manager_may_cancel_is_a_choice(
     assert (await manager.delete(RUNNING)).status_code == 204
 
 
-async def test_a_missing_role_can_be_a_403(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_missing_role_can_be_a_403(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
     atlas.behaviour.role_refusal = "ACCESS_FORBIDDEN"
     atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     assert (await speaker(http, "reader", "secret").delete(RUNNING)).status_code == 403
 
 
-async def test_an_empty_bucket_says_how_long_to_wait(
+async def test_exhausted_rate_limit_has_retry_after(
     atlas: FakeAtlasServer, v2: Speaker, clock: ManualClock
 ) -> None:
     atlas.behaviour.rate_capacity = 2
@@ -193,7 +191,7 @@ async def test_v1_limits_in_its_older_words(atlas: FakeAtlasServer, v1: Speaker)
     assert "Retry-After" not in answer.headers
 
 
-async def test_a_challenge_costs_nothing(
+async def test_challenge_costs_nothing(
     atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
 ) -> None:
     for _ in range(3):

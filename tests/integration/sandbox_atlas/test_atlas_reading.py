@@ -61,7 +61,7 @@ ALWAYS = {
         ("orders-sharded", "403", {"components"}),
     ],
 )
-async def test_a_job_has_the_keys_of_its_type_and_state_in_order(
+async def test_job_has_the_keys_of_its_type_and_state_in_order(
     v2: Speaker, cluster: str, number: str, more: set[str]
 ) -> None:
     answer = await v2.get(job_path(cluster, f"65f0a1c2d3e4f5a6b7c80{number}"))
@@ -69,7 +69,7 @@ async def test_a_job_has_the_keys_of_its_type_and_state_in_order(
     assert list(answer.json()) == sorted(ALWAYS | more)
 
 
-async def test_a_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Speaker) -> None:
     job = (await v2.get(RUNNING)).json()
     root = f"{atlas.url}/api/atlas/v2/groups/{PROJECT_ID}"
 
@@ -110,7 +110,7 @@ async def test_every_live_link_carries_the_planted_secret(v2: Speaker) -> None:
     assert all(PLANTED_SECRET in part["downloadUrl"] for part in sharded["components"])
 
 
-async def test_a_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
+async def test_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
     job = (await v2.get(job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80403"))).json()
 
     assert job["components"] == [
@@ -119,7 +119,7 @@ async def test_a_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
     ]
 
 
-async def test_a_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
+async def test_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
     clock.advance(3600)
 
     job = (await v2.get(LIVE)).json()
@@ -127,7 +127,7 @@ async def test_a_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
     assert (job["expired"], job["deliveryUrl"]) == (True, [])
 
 
-async def test_a_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Speaker) -> None:
     page = (await v2.get(JOBS)).json()
 
     assert [job["id"][-3:] for job in page["results"]] == ["101", "103", "102", "104", "105"]
@@ -161,14 +161,14 @@ async def test_following_next_reaches_every_job_once(v2: Speaker) -> None:
     assert query == {}
 
 
-async def test_a_page_after_the_last_is_empty(v2: Speaker) -> None:
+async def test_page_after_the_last_is_empty(v2: Speaker) -> None:
     page = (await v2.get(JOBS, pageNum="9")).json()
 
     assert page["results"] == []
     assert [link["rel"] for link in page["links"]] == ["self", "previous"]
 
 
-async def test_the_count_can_be_left_out(v2: Speaker) -> None:
+async def test_count_can_be_left_out(v2: Speaker) -> None:
     assert "totalCount" not in (await v2.get(JOBS, includeCount="false")).json()
 
 
@@ -187,7 +187,7 @@ async def test_the_count_can_be_left_out(v2: Speaker) -> None:
         ("envelope", "on"),
     ],
 )
-async def test_a_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, value: str) -> None:
+async def test_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, value: str) -> None:
     answer = await v2.get(JOBS, **{name: value})
 
     assert answer.status_code == 400
@@ -196,7 +196,7 @@ async def test_a_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, 
     assert answer.json()["parameters"] == [name]
 
 
-async def test_unknown_query_parameters_are_let_pass_unless_told(
+async def test_unknown_query_parameters_are_ignored_by_default(
     atlas: FakeAtlasServer, v2: Speaker
 ) -> None:
     assert (await v2.get(JOBS, verbose="true")).status_code == 200
@@ -218,7 +218,7 @@ async def test_without_pretty_there_is_no_spare_space(v2: Speaker) -> None:
 
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
-async def test_an_envelope_holds_status_and_entity(
+async def test_envelope_holds_status_and_entity(
     atlas: FakeAtlasServer, v2: Speaker, key: Literal["content", "envelope"]
 ) -> None:
     atlas.behaviour.envelope_key = key
@@ -230,14 +230,14 @@ async def test_an_envelope_holds_status_and_entity(
     assert answer[key]["id"] == "65f0a1c2d3e4f5a6b7c80101"
 
 
-async def test_an_enveloped_page_gains_a_status(v2: Speaker) -> None:
+async def test_enveloped_page_gains_a_status(v2: Speaker) -> None:
     answer = (await v2.get(JOBS, envelope="true", itemsPerPage="2")).json()
 
     assert list(answer) == ["status", "links", "results", "totalCount"]
     assert "envelope=true" in answer["links"][1]["href"]
 
 
-async def test_an_enveloped_error_hides_its_status(v2: Speaker) -> None:
+async def test_enveloped_error_hides_its_status(v2: Speaker) -> None:
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
 
     assert answer.status_code == 200
@@ -245,7 +245,7 @@ async def test_an_enveloped_error_hides_its_status(v2: Speaker) -> None:
     assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
 
 
-async def test_an_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.behaviour.envelope_hides_status = False
 
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
@@ -253,13 +253,13 @@ async def test_an_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2
     assert (answer.status_code, answer.json()["status"]) == (404, 404)
 
 
-async def test_an_enveloped_cancel_answers_204_in_its_body(v2: Speaker) -> None:
+async def test_enveloped_cancel_answers_204_in_its_body(v2: Speaker) -> None:
     answer = await v2.delete(RUNNING, envelope="true")
 
     assert (answer.status_code, answer.json()) == (200, {"status": 204})
 
 
-async def test_an_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.behaviour.enveloped_delete = "bare"
 
     answer = await v2.delete(RUNNING, envelope="true")
@@ -310,7 +310,7 @@ async def test_older_versions_of_clusters_announce_their_end(v2: Speaker, versio
     assert "providerSettings" in answer.json()["results"][0]
 
 
-async def test_a_version_past_its_sunset_is_gone(v2: Speaker, clock: ManualClock) -> None:
+async def test_version_past_its_sunset_is_gone(v2: Speaker, clock: ManualClock) -> None:
     clock.now = datetime(2027, 7, 1, tzinfo=UTC)
 
     answer = await v2.get(f"{GROUP}/clusters")
@@ -336,7 +336,7 @@ async def test_one_cluster_can_be_read_in_both_apis(v1: Speaker, v2: Speaker) ->
         "application/vnd.atlas.preview+json",
     ],
 )
-async def test_v2_asks_for_a_version_that_exists(v2: Speaker, accept: str) -> None:
+async def test_v2_requires_an_existing_version(v2: Speaker, accept: str) -> None:
     answer = await v2.get(RUNNING, accept=accept)
 
     assert (answer.status_code, answer.json()["errorCode"]) == (406, "INVALID_VERSION_DATE")
@@ -344,13 +344,13 @@ async def test_v2_asks_for_a_version_that_exists(v2: Speaker, accept: str) -> No
     assert "RateLimit-Limit" not in answer.headers
 
 
-async def test_a_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Speaker) -> None:
     atlas.behaviour.version_error_status = 400
 
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
 
 
-async def test_a_later_date_resolves_down(v2: Speaker) -> None:
+async def test_later_date_resolves_down(v2: Speaker) -> None:
     answer = await v2.get(RUNNING, accept="application/vnd.atlas.2025-03-12+json")
 
     assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
@@ -415,6 +415,6 @@ async def test_download_makes_an_event_that_shows_after_the_delay(
     assert event["id"][:18] == job.id[:18]
 
 
-async def test_unknown_event_type_is_refused(v2: Speaker) -> None:
+async def test_unknown_event_type_is_rejected(v2: Speaker) -> None:
     response = await v2.get(f"{GROUP}/events", eventType="NO_SUCH_EVENT")
     assert response.json()["errorCode"] == "INVALID_ENUM_VALUE"

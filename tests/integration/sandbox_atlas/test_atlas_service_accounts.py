@@ -24,7 +24,9 @@ async def use(http: httpx.AsyncClient, bearer: str) -> httpx.Response:
     return await http.get(f"/api/atlas/v2/groups/{PROJECT_ID}", headers=headers)
 
 
-async def test_a_token_is_given_and_taken(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
+async def test_token_is_issued_and_accepted(
+    atlas: FakeAtlasServer, http: httpx.AsyncClient
+) -> None:
     answer = await http.post("/api/oauth/token", data=FORM, auth=BASIC)
 
     assert answer.status_code == 200
@@ -33,14 +35,14 @@ async def test_a_token_is_given_and_taken(atlas: FakeAtlasServer, http: httpx.As
     assert [call.authorization for call in atlas.calls] == ["basic", "bearer"]
 
 
-async def test_a_token_ends(http: httpx.AsyncClient, clock: ManualClock) -> None:
+async def test_token_ends(http: httpx.AsyncClient, clock: ManualClock) -> None:
     bearer = await token(http)
     clock.advance(3600)
 
     assert (await use(http, bearer)).status_code == 401
 
 
-async def test_a_revoked_token_is_not_taken(http: httpx.AsyncClient) -> None:
+async def test_revoked_token_is_rejected(http: httpx.AsyncClient) -> None:
     bearer = await token(http)
     form = {"token": bearer, "token_type_hint": "access_token"}
 
@@ -50,7 +52,7 @@ async def test_a_revoked_token_is_not_taken(http: httpx.AsyncClient) -> None:
     assert (await use(http, bearer)).status_code == 401
 
 
-async def test_nobody_revokes_the_token_of_another(
+async def test_token_of_another_client_cannot_be_revoked(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     bearer = await token(http)
@@ -64,7 +66,7 @@ async def test_nobody_revokes_the_token_of_another(
     assert (await use(http, bearer)).status_code == 200
 
 
-async def test_an_invented_token_is_not_taken(http: httpx.AsyncClient) -> None:
+async def test_unknown_token_is_rejected(http: httpx.AsyncClient) -> None:
     answer = await use(http, "invented")
 
     assert answer.status_code == 401
@@ -97,7 +99,7 @@ async def test_refusals_are_in_oauths_own_form(
     assert answer.json()["error"] == error
 
 
-async def test_a_token_is_asked_for_with_a_form(http: httpx.AsyncClient) -> None:
+async def test_token_request_requires_a_form(http: httpx.AsyncClient) -> None:
     answer = await http.post("/api/oauth/token", json=FORM, auth=BASIC)
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
@@ -127,7 +129,7 @@ async def test_only_so_many_tokens_live(
     assert (await http.post("/api/oauth/token", data=FORM, auth=BASIC)).status_code == 200
 
 
-async def test_the_access_list_is_for_using_a_token_not_for_getting_one(
+async def test_access_list_applies_to_calls_not_to_token_requests(
     atlas: FakeAtlasServer, http: httpx.AsyncClient
 ) -> None:
     atlas.world.service_accounts[CLIENT_ID].access_list = ["203.0.113.0/24"]

@@ -34,13 +34,13 @@ async def refusal(call: Call, **arguments: object) -> str:
         ("U0DAN00001", "channel_not_found"),
     ],
 )
-async def test_the_app_posts_only_where_it_is_let_in(
+async def test_post_to_a_channel_without_membership_is_rejected(
     client: AsyncWebClient, channel: str, code: str
 ) -> None:
     assert await refusal(client.chat_postMessage, channel=channel, text="a") == code
 
 
-async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
+async def test_scope_lets_the_app_post_in_public_channels_without_joining(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.app.scopes.add("chat:write.public")
@@ -51,7 +51,7 @@ async def test_a_scope_lets_the_app_post_in_public_channels_without_joining(
     assert await refusal(client.chat_postMessage, channel=QUIET, text="a") == "channel_not_found"
 
 
-async def test_a_post_to_a_person_opens_the_direct_message(
+async def test_post_to_a_person_opens_the_direct_message(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     answer = await client.chat_postMessage(channel="U0RINA0001", text="hello")
@@ -60,7 +60,7 @@ async def test_a_post_to_a_person_opens_the_direct_message(
     assert [m["text"] for m in slack.state.messages(slack.state.dm("rina"))] == ["hello"]
 
 
-async def test_a_message_carries_its_metadata_and_its_author(
+async def test_message_carries_its_metadata_and_its_author(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     metadata = {"event_type": "cancel_restore", "event_payload": {"request": "1"}}
@@ -86,7 +86,7 @@ async def test_a_message_carries_its_metadata_and_its_author(
         ({"text": "a", "thread_ts": "1.2"}, "thread_not_found"),
     ],
 )
-async def test_a_message_that_slack_would_not_show_is_refused(
+async def test_invalid_message_is_rejected(
     client: AsyncWebClient, arguments: dict[str, object], code: str
 ) -> None:
     call = client.api_call("chat.postMessage", json={"channel": OPS, **arguments})
@@ -96,9 +96,7 @@ async def test_a_message_that_slack_would_not_show_is_refused(
     assert refused.value.response["error"] == code
 
 
-async def test_replies_stand_in_their_thread(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
+async def test_replies_server_their_thread(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     card = await client.chat_postMessage(channel=OPS, text="card")
     reply = await client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
@@ -109,7 +107,7 @@ async def test_replies_stand_in_their_thread(
     assert await refusal(client.chat_postMessage, **arguments) == "cannot_reply_to_message"
 
 
-async def test_the_app_edits_its_own_messages_only(
+async def test_app_edits_its_own_messages_only(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     said = slack.people.says("rina", "#ops", "mine")
@@ -120,7 +118,7 @@ async def test_the_app_edits_its_own_messages_only(
     assert await refusal(client.chat_delete, channel=OPS, ts=said["ts"]) == "cant_delete_message"
 
 
-async def test_an_edit_keeps_what_it_does_not_name_and_is_remembered(
+async def test_edit_keeps_what_it_does_not_name_and_is_remembered(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     divider = {"type": "divider", "block_id": "d"}
@@ -142,7 +140,7 @@ async def test_an_edit_keeps_what_it_does_not_name_and_is_remembered(
 @pytest.mark.parametrize(
     ("arguments", "code"), [({}, "no_text"), ({"text": "x" * 4001}, "msg_too_long")]
 )
-async def test_an_edit_has_its_limits(
+async def test_edit_has_its_limits(
     client: AsyncWebClient, arguments: dict[str, object], code: str
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
@@ -152,7 +150,7 @@ async def test_an_edit_has_its_limits(
     assert refused.value.response["error"] == code
 
 
-async def test_a_message_in_a_channel_that_was_archived_stays_as_it_is(
+async def test_message_in_a_channel_that_was_archived_stays_as_it_is(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
@@ -163,7 +161,7 @@ async def test_a_message_in_a_channel_that_was_archived_stays_as_it_is(
     assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
 
 
-async def test_a_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWebClient) -> None:
+async def test_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
 
     await client.chat_delete(channel=OPS, ts=card["ts"])
@@ -171,7 +169,7 @@ async def test_a_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWe
     assert slack.state.messages("#ops") == []
 
 
-async def test_a_private_message_is_seen_by_one_member_only(
+async def test_private_message_is_seen_by_one_member_only(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     await client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
@@ -182,7 +180,7 @@ async def test_a_private_message_is_seen_by_one_member_only(
     assert await refusal(client.chat_postEphemeral, **arguments) == "user_not_in_channel"
 
 
-async def test_a_link_leads_to_a_message_of_a_channel_that_the_app_sees(
+async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(
     client: AsyncWebClient,
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="one")
@@ -197,7 +195,7 @@ async def test_a_link_leads_to_a_message_of_a_channel_that_the_app_sees(
     assert await refusal(get, channel=OPS, message_ts="1.2") == "message_not_found"
 
 
-async def test_a_repeated_client_msg_id_gives_the_first_message_back(
+async def test_repeated_client_msg_id_gives_the_first_message_back(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     post: dict[str, Any] = {
@@ -213,7 +211,7 @@ async def test_a_repeated_client_msg_id_gives_the_first_message_back(
     assert len(slack.state.messages("#ops")) == 1
 
 
-async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
+async def test_slack_that_ignores_client_msg_id_posts_twice() -> None:
     async with FakeSlackServer(settings=Settings(client_msg_id="ignore")) as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
         for _ in range(2):
@@ -222,7 +220,7 @@ async def test_a_slack_that_ignores_client_msg_id_posts_twice() -> None:
         assert len(slack.state.messages("#ops")) == 2
 
 
-async def test_a_channel_takes_one_post_a_second_when_that_is_asked_for(clock: FakeClock) -> None:
+async def test_rate_limit_allows_one_post_per_second_and_channel(clock: FakeClock) -> None:
     async with FakeSlackServer(clock=clock.monotonic, settings=Settings(rate_limit=True)) as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
         await client.chat_postMessage(channel=OPS, text="one")

@@ -43,7 +43,7 @@ async def test_acts_are_done_by_name_and_give_the_ack(
     assert app.payload["text"] == "42"
 
 
-async def test_what_was_said_comes_back_as_it_stands(outside: aiohttp.ClientSession) -> None:
+async def test_posted_message_is_returned(outside: aiohttp.ClientSession) -> None:
     said = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
 
     assert (said["ok"], said["result"]["text"]) == (True, "hi")
@@ -71,7 +71,7 @@ async def test_what_was_said_comes_back_as_it_stands(outside: aiohttp.ClientSess
         ("sockets", {"do": "dance"}, "do must be cut"),
     ],
 )
-async def test_what_cannot_be_done_is_told_in_a_sentence(
+async def test_impossible_action_is_reported_in_a_sentence(
     outside: aiohttp.ClientSession, path: str, body: Json, part: str
 ) -> None:
     answer = await asks(outside, path, body)
@@ -84,7 +84,7 @@ async def test_what_cannot_be_done_is_told_in_a_sentence(
     ("body", "message"),
     [("{", "The body is not valid JSON."), ("[]", "The body must be a JSON object.")],
 )
-async def test_a_body_that_is_no_object_is_told_too(
+async def test_body_that_is_not_an_object_is_reported(
     outside: aiohttp.ClientSession, body: str, message: str
 ) -> None:
     async with outside.post("/_sandbox/acts/types", data=body) as response:
@@ -94,7 +94,7 @@ async def test_a_body_that_is_no_object_is_told_too(
 
 
 @pytest.mark.parametrize("as_given", ["id", "object"])
-async def test_a_view_may_be_given_by_its_id(
+async def test_view_may_be_given_by_its_id(
     slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession, as_given: str
 ) -> None:
     view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
@@ -133,9 +133,7 @@ async def test_changes_are_streamed_as_they_happen(
         assert json.loads(data.removeprefix("data: "))["message"]["text"] == "hello"
 
 
-async def test_an_act_is_told_before_the_app_answers_it(
-    slack: FakeSlackServer, app: Receiver
-) -> None:
+async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: Receiver) -> None:
     app.answers = [Answer(body="Looking.")]
     kinds = []
     told = []
@@ -148,7 +146,7 @@ async def test_an_act_is_told_before_the_app_answers_it(
     assert told[0] == "/cancel-restore 42"
 
 
-async def test_a_page_of_ones_own_takes_the_banners_place() -> None:
+async def test_custom_page_replaces_the_banner() -> None:
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text="a page")
 
@@ -178,12 +176,14 @@ async def test_other_sites_get_nothing(
             assert (response.status, (await response.json())["error"]) == (403, error)
 
 
-async def test_its_own_page_may_ask(slack: FakeSlackServer, outside: aiohttp.ClientSession) -> None:
+async def test_requests_of_its_own_page_are_allowed(
+    slack: FakeSlackServer, outside: aiohttp.ClientSession
+) -> None:
     async with outside.get("/_sandbox/state", headers={"Origin": slack.base_url}) as response:
         assert response.status == 200
 
 
-async def test_a_port_of_this_machine_that_leads_here_may_be_used(
+async def test_forwarded_local_port_is_allowed(
     outside: aiohttp.ClientSession,
 ) -> None:
     headers = {"Host": "localhost:1", "Origin": "http://localhost:1"}
@@ -191,13 +191,13 @@ async def test_a_port_of_this_machine_that_leads_here_may_be_used(
         assert response.status == 200
 
 
-async def test_every_answer_says_that_this_is_a_sandbox(outside: aiohttp.ClientSession) -> None:
+async def test_every_response_has_the_sandbox_header(outside: aiohttp.ClientSession) -> None:
     for path in ("/", "/api/auth.test", "/nowhere"):
         async with outside.get(path) as response:
             assert response.headers["X-Sandbox"].startswith("This is a sandbox, not Slack.")
 
 
-async def test_the_program_tells_where_it_is_and_ends_when_asked() -> None:
+async def test_standalone_slack_prints_its_url_and_ends_at_sigterm() -> None:
     command = [sys.executable, "-P", "-m", "bot.sandbox.slack"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

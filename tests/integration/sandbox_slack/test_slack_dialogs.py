@@ -38,7 +38,7 @@ async def refusal(client: AsyncWebClient, method: str, **arguments: object) -> s
     return str(refused.value.response["error"])
 
 
-async def test_a_trigger_opens_one_dialog(
+async def test_trigger_opens_one_dialog(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     trigger_id = await trigger(slack, app)
@@ -51,7 +51,7 @@ async def test_a_trigger_opens_one_dialog(
     assert slack.state.view_of("ada") is None
 
 
-async def test_a_trigger_is_too_old_after_three_seconds(
+async def test_trigger_is_too_old_after_three_seconds(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, clock: FakeClock
 ) -> None:
     trigger_id = await trigger(slack, app)
@@ -63,7 +63,7 @@ async def test_a_trigger_is_too_old_after_three_seconds(
     assert slack.state.view_of("rina") is None
 
 
-async def test_an_invalid_view_does_not_use_up_the_trigger(
+async def test_invalid_view_does_not_use_up_the_trigger(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     trigger_id = await trigger(slack, app)
@@ -74,7 +74,7 @@ async def test_an_invalid_view_does_not_use_up_the_trigger(
     assert (await client.views_open(trigger_id=trigger_id, view=form()))["ok"]
 
 
-async def test_an_update_needs_the_newest_hash_when_it_gives_one(
+async def test_update_needs_the_newest_hash_when_it_gives_one(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, modal(section("Looking up …")))
@@ -100,7 +100,7 @@ async def test_what_was_typed_survives_an_update_under_the_same_ids(
     assert answer["view"]["state"]["values"]["other"]["reason"]["value"] is None
 
 
-async def test_a_dialog_that_was_closed_cannot_be_updated(
+async def test_dialog_that_was_closed_cannot_be_updated(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
@@ -109,7 +109,7 @@ async def test_a_dialog_that_was_closed_cannot_be_updated(
     assert await refusal(client, "views.update", view_id=view["id"], view=form()) == "not_found"
 
 
-async def test_a_dialog_is_found_by_its_external_id_which_is_unique(
+async def test_dialog_is_found_by_its_external_id_which_is_unique(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await opened(slack, app, client, form(external_id="mine"))
@@ -140,7 +140,7 @@ async def test_dialogs_stack_three_deep(
     assert fourth == "push_limit_reached"
 
 
-async def test_a_submission_carries_the_view_and_what_was_filled_in(
+async def test_submission_carries_the_view_and_what_was_filled_in(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(private_metadata="C0OPS00001"))
@@ -157,7 +157,7 @@ async def test_a_submission_carries_the_view_and_what_was_filled_in(
     assert slack.state.view_of("rina") is None
 
 
-async def test_slacks_client_sends_no_incomplete_form(
+async def test_incomplete_form_is_not_submitted(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
@@ -169,7 +169,7 @@ async def test_slacks_client_sends_no_incomplete_form(
     assert slack.state.view_of("rina") is not None
 
 
-async def test_a_dialog_without_submit_button_cannot_be_sent(
+async def test_dialog_without_submit_button_cannot_be_sent(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, modal())
@@ -195,7 +195,7 @@ ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
-async def test_the_app_answers_a_submission_with_what_comes_next(
+async def test_response_action_of_a_submission_is_applied(
     slack: FakeSlackServer,
     app: Receiver,
     client: AsyncWebClient,
@@ -224,7 +224,7 @@ async def test_the_app_answers_a_submission_with_what_comes_next(
         "ok",
     ],
 )
-async def test_an_answer_that_slack_would_not_understand_is_noticed(
+async def test_invalid_ack_is_a_complaint(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, answer: Json | str
 ) -> None:
     view = await opened(slack, app, client, form())
@@ -240,7 +240,7 @@ async def test_an_answer_that_slack_would_not_understand_is_noticed(
     assert len(slack.state.views_of("rina")) == 1
 
 
-async def test_a_dialog_stays_open_when_the_app_fails(
+async def test_dialog_stays_open_when_the_app_fails(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form())
@@ -252,7 +252,7 @@ async def test_a_dialog_stays_open_when_the_app_fails(
     assert slack.state.view_of("rina") is not None
 
 
-async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
+async def test_view_closed_is_sent_only_with_notify_on_close(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await slack.people.closes("rina", await opened(slack, app, client, form()))
@@ -264,7 +264,7 @@ async def test_the_app_hears_of_a_closed_dialog_only_when_it_asked_to(
     assert "trigger_id" not in app.payload
 
 
-async def test_the_x_closes_the_whole_stack(
+async def test_x_closes_the_whole_stack(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     root = form(actions(button("deeper")), reason(), notify_on_close=True)
@@ -307,7 +307,7 @@ async def test_suggested_options_can_be_chosen_and_sent(
     assert app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
 
 
-async def test_the_app_is_not_asked_for_options_before_enough_is_typed(
+async def test_options_are_requested_from_the_minimum_length_on(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     view = await opened(slack, app, client, form(PICKER))
@@ -328,7 +328,7 @@ async def test_options_over_the_limits_are_noticed(
     assert "must be less than 76 characters" in slack.complaints[0]
 
 
-async def test_a_home_tab_is_published_for_one_person_and_told_on_opening(
+async def test_home_tab_is_published_per_person_and_opening_sends_an_event(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await slack.people.opens_home("rina")

@@ -12,7 +12,7 @@ from bot.sandbox.slack import FakeSlackServer, Fault
 OPS = "C0OPS00001"
 
 
-async def test_a_connection_can_break_before_the_call_takes_effect(
+async def test_connection_can_break_before_the_call_takes_effect(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="reset_before"))
@@ -24,7 +24,7 @@ async def test_a_connection_can_break_before_the_call_takes_effect(
     assert [c.error for c in slack.called("chat.postMessage")] == ["reset_before"]
 
 
-async def test_a_connection_can_break_after_the_call_took_effect(
+async def test_connection_can_break_after_the_call_took_effect(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="reset_after"))
@@ -35,7 +35,7 @@ async def test_a_connection_can_break_after_the_call_took_effect(
     assert [m["text"] for m in slack.state.messages("#ops")] == ["a"]
 
 
-async def test_a_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncWebClient) -> None:
+async def test_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.faults.add("chat.postMessage", Fault(kind="ratelimited", seconds=7))
 
     with pytest.raises(SlackApiError) as refused:
@@ -45,9 +45,7 @@ async def test_a_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncW
     assert refused.value.response.headers["Retry-After"] == "7"
 
 
-async def test_a_call_can_fail_with_any_code(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
+async def test_call_can_fail_with_any_code(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.faults.add("*", Fault(kind="error", code="service_unavailable"), times=2)
 
     for _ in range(2):
@@ -64,7 +62,7 @@ async def test_a_call_can_fail_with_any_code(
         (Fault(kind="garbage"), 200, "<html>not JSON"),
     ],
 )
-async def test_an_answer_can_be_something_else_than_slacks(
+async def test_response_can_be_garbage(
     slack: FakeSlackServer, fault: Fault, status: int, body: str
 ) -> None:
     slack.faults.add("auth.test", fault)
@@ -75,7 +73,7 @@ async def test_an_answer_can_be_something_else_than_slacks(
         assert (answer.status, await answer.text()) == (status, body)
 
 
-async def test_an_answer_can_be_late(slack: FakeSlackServer, client: AsyncWebClient) -> None:
+async def test_answer_can_be_late(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.faults.add("auth.test", Fault(kind="delay", seconds=0.05))
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -85,6 +83,6 @@ async def test_an_answer_can_be_late(slack: FakeSlackServer, client: AsyncWebCli
     assert loop.time() - began >= 0.05
 
 
-def test_a_fault_that_does_not_exist_is_refused() -> None:
+def test_fault_that_does_not_exist_is_rejected() -> None:
     with pytest.raises(ValueError, match="Unknown fault earthquake"):
         Fault(kind="earthquake")  # type: ignore[arg-type] # that is the point

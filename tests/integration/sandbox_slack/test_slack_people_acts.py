@@ -48,7 +48,7 @@ async def test_any_request_can_be_forged_by_hand(slack: FakeSlackServer, app: Re
     assert app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
 
 
-async def test_a_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver) -> None:
+async def test_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver) -> None:
     await slack.people.types("rina", "#ops", "/cancel-restore")
     await slack.people.redelivers("http_error")
 
@@ -58,7 +58,7 @@ async def test_a_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver
     assert second.headers["X-Slack-Retry-Reason"] == "http_error"
 
 
-async def test_an_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> None:
+async def test_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> None:
     slack.http.request_url = "http://127.0.0.1:9/slack/events"
 
     ack = await slack.people.types("rina", "#ops", "/cancel-restore")
@@ -67,7 +67,7 @@ async def test_an_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> 
     assert len(slack.state.ephemerals("rina")) == 1
 
 
-async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
+async def test_app_that_is_slow_shows_as_a_timeout() -> None:
     answer = Answer(seconds=0.2)
     async with (
         Receiver(answers=[answer]) as app,
@@ -88,7 +88,7 @@ async def test_an_app_that_is_slow_shows_as_a_timeout() -> None:
         ("rina", "#attic"),
     ],
 )
-async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
+async def test_command_requires_membership_of_channel_and_workspace(
     slack: FakeSlackServer, app: Receiver, user: str, channel: str
 ) -> None:
     with pytest.raises(CannotDo):
@@ -97,9 +97,7 @@ async def test_commands_are_for_people_who_are_there_and_of_this_workspace(
     assert app.requests == []
 
 
-async def test_a_command_of_nobody_is_answered_by_slack_itself(
-    slack: FakeSlackServer, app: Receiver
-) -> None:
+async def test_unknown_command_is_answered_by_slack(slack: FakeSlackServer, app: Receiver) -> None:
     assert (await slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
     assert app.requests == []
 
@@ -117,7 +115,7 @@ async def test_private_places_do_not_tell_their_name(
     assert app.payload["channel_name"] == name
 
 
-async def test_a_public_answer_to_a_command_is_seen_by_all(
+async def test_public_answer_to_a_command_is_seen_by_all(
     slack: FakeSlackServer, app: Receiver
 ) -> None:
     app.answers = [Answer(body={"response_type": "in_channel", "text": "all"}), Answer(body="me")]
@@ -129,7 +127,7 @@ async def test_a_public_answer_to_a_command_is_seen_by_all(
     assert [m["text"] for m in slack.state.ephemerals("rina")] == ["me"]
 
 
-async def test_a_click_tells_message_person_and_button(
+async def test_click_payload_has_message_person_and_button(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
@@ -159,7 +157,7 @@ async def test_a_click_tells_message_person_and_button(
     assert {"trigger_id", "response_url", "state"} <= set(payload)
 
 
-async def test_buttons_with_the_same_action_are_told_apart_by_value(
+async def test_buttons_with_one_action_id_differ_by_value(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
@@ -173,7 +171,7 @@ async def test_buttons_with_the_same_action_are_told_apart_by_value(
     assert app.payload["actions"][0]["value"] == "2"
 
 
-async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
+async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
@@ -187,7 +185,7 @@ async def test_a_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
     assert app.payload["message"]["text"] == "card"
 
 
-async def test_nobody_clicks_where_they_are_not(
+async def test_click_requires_channel_membership(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client)
@@ -203,7 +201,7 @@ async def test_nobody_clicks_where_they_are_not(
 @pytest.mark.parametrize(
     ("setting", "team"), [("installed", "T0SANDBOX1"), ("actor", "T0OTHER001")]
 )
-async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str) -> None:
+async def test_external_member_of_a_shared_channel_can_click(setting: str, team: str) -> None:
     settings = Settings(connect_team="actor" if setting == "actor" else "installed")
     async with (
         Receiver() as app,
@@ -217,7 +215,7 @@ async def test_a_stranger_in_a_shared_channel_can_click(setting: str, team: str)
         assert app.payload["team"]["id"] == team
 
 
-async def test_a_confirm_dialog_stands_before_the_click(
+async def test_confirm_dialog_stands_before_the_click(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(confirm=CONFIRM)))
@@ -230,7 +228,7 @@ async def test_a_confirm_dialog_stands_before_the_click(
     assert (done.ok, done.confirm, len(app.requests)) == (True, CONFIRM, 1)
 
 
-async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
+async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     await card(client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
@@ -241,7 +239,7 @@ async def test_a_button_hidden_from_a_person_cannot_be_clicked_by_them(
     assert (await slack.people.clicks("ada", message, "approve")).ok
 
 
-async def test_a_choice_in_a_message_is_told_at_once(
+async def test_selection_in_a_message_is_sent_at_once(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
 ) -> None:
     option = {"text": plain("One"), "value": "1"}
@@ -255,9 +253,7 @@ async def test_a_choice_in_a_message_is_told_at_once(
     assert state == {"type": "static_select", "selected_option": option}
 
 
-async def test_a_shortcut_tells_the_message_it_was_used_on(
-    slack: FakeSlackServer, app: Receiver
-) -> None:
+async def test_shortcut_payload_has_its_message(slack: FakeSlackServer, app: Receiver) -> None:
     said = slack.people.says("gus", "#ops", "look: prod-eu 42")
 
     await slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")

@@ -59,7 +59,7 @@ async def test_answers_stop_after_half_an_hour(
     assert await answers(session, url, text="late") == (404, "expired_url")
 
 
-async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
+async def test_answer_reaches_a_channel_that_the_app_is_not_in(
     slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession
 ) -> None:
     await slack.people.types("rina", "#quiet", "/cancel-restore")
@@ -70,7 +70,7 @@ async def test_an_answer_reaches_a_channel_that_the_app_is_not_in(
     assert [m["text"] for m in slack.state.messages("#quiet")] == ["all"]
 
 
-async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
+async def test_answer_can_replace_or_delete_the_message_that_was_clicked(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     await client.chat_postEphemeral(
@@ -89,7 +89,7 @@ async def test_an_answer_can_replace_or_delete_the_message_that_was_clicked(
     assert slack.state.ephemerals("rina") == []
 
 
-async def test_an_answer_can_stand_in_a_thread_that_exists(
+async def test_answer_can_server_a_thread_that_exists(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="card")
@@ -112,7 +112,7 @@ async def test_an_answer_can_stand_in_a_thread_that_exists(
         ({"delete_original": True}, "message_not_found"),
     ],
 )
-async def test_an_answer_that_cannot_be_shown_is_refused_and_noticed(
+async def test_invalid_response_is_rejected_and_a_complaint(
     slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, body: Json, code: str
 ) -> None:
     url = await command_url(slack, app)

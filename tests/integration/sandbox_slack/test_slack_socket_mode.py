@@ -21,7 +21,7 @@ async def wire(slack: FakeSlackServer) -> AsyncIterator[Wire]:
         yield connection
 
 
-async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: FakeSlackServer) -> None:
+async def test_connection_gets_hello_and_its_ticket_works_once(slack: FakeSlackServer) -> None:
     async with Wire(slack) as wire:
         hello = await wire.receive()
 
@@ -32,7 +32,7 @@ async def test_a_connection_is_greeted_and_its_ticket_works_once(slack: FakeSlac
                 await session.ws_connect(wire.url)
 
 
-async def test_a_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
+async def test_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
     slack: FakeSlackServer, wire: Wire
 ) -> None:
     typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
@@ -78,7 +78,7 @@ async def test_each_payload_goes_to_one_connection_in_turn(slack: FakeSlackServe
             assert (await typing).ok
 
 
-async def test_an_eleventh_connection_is_sent_away(slack: FakeSlackServer) -> None:
+async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(10):
             await (await stack.enter_async_context(Wire(slack))).receive()
@@ -91,7 +91,7 @@ async def test_an_eleventh_connection_is_sent_away(slack: FakeSlackServer) -> No
         assert slack.sockets.connections == 10
 
 
-async def test_an_envelope_comes_again_on_demand(slack: FakeSlackServer, wire: Wire) -> None:
+async def test_envelope_can_be_redelivered(slack: FakeSlackServer, wire: Wire) -> None:
     typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
     first = await wire.receive()
     await wire.ack(first)
@@ -107,9 +107,7 @@ async def test_an_envelope_comes_again_on_demand(slack: FakeSlackServer, wire: W
     assert second["payload"] == first["payload"]
 
 
-async def test_a_disconnect_is_announced_with_its_reason(
-    slack: FakeSlackServer, wire: Wire
-) -> None:
+async def test_disconnect_is_announced_with_its_reason(slack: FakeSlackServer, wire: Wire) -> None:
     await slack.sockets.disconnect("warning")
 
     frame = await wire.receive()
@@ -118,9 +116,7 @@ async def test_a_disconnect_is_announced_with_its_reason(
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
-async def test_a_connection_can_be_cut(
-    slack: FakeSlackServer, wire: Wire, *, abruptly: bool
-) -> None:
+async def test_connection_can_be_cut(slack: FakeSlackServer, wire: Wire, *, abruptly: bool) -> None:
     cutting = asyncio.create_task(slack.sockets.cut(abruptly=abruptly))
 
     assert await wire.ended()
@@ -128,7 +124,7 @@ async def test_a_connection_can_be_cut(
     assert slack.sockets.connections == 0
 
 
-async def test_a_frame_that_is_no_ack_is_noticed(slack: FakeSlackServer, wire: Wire) -> None:
+async def test_frame_that_is_not_an_ack_is_a_complaint(slack: FakeSlackServer, wire: Wire) -> None:
     await wire._socket.send_str("hello?")
 
     await slack.until(lambda: slack.complaints)
@@ -136,7 +132,7 @@ async def test_a_frame_that_is_no_ack_is_noticed(slack: FakeSlackServer, wire: W
     assert "not an ack" in slack.complaints[0]
 
 
-async def test_a_half_open_connection_hears_nothing_of_the_app() -> None:
+async def test_half_open_connection_ignores_acks() -> None:
     async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
         slack.sockets.freeze()
@@ -158,7 +154,7 @@ async def test_half_open_connections_bring_nothing_and_hear_nothing() -> None:
 
 
 @pytest.mark.parametrize("lost", ["redeliver", "drop"])
-async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_all(
+async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
     lost: Literal["redeliver", "drop"],
 ) -> None:
     settings = Settings(ack_seconds=0.5, lost_envelopes=lost)
@@ -178,7 +174,7 @@ async def test_what_a_lost_connection_was_to_bring_comes_over_another_or_not_at_
         assert [ack.ok for ack in acks].count(True) == (2 if lost == "redeliver" else 1)
 
 
-async def test_what_no_connection_could_bring_comes_over_the_next(slack: FakeSlackServer) -> None:
+async def test_undelivered_envelope_comes_over_the_next_connection(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one:
         await one.receive()
         typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
@@ -206,7 +202,7 @@ async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends
     assert slack.sockets.connections == 0
 
 
-async def test_one_connection_of_two_can_be_told_to_go(slack: FakeSlackServer) -> None:
+async def test_one_of_two_connections_can_be_disconnected(slack: FakeSlackServer) -> None:
     async with Wire(slack) as one, Wire(slack) as two:
         await asyncio.gather(one.receive(), two.receive())
         await slack.sockets.disconnect("warning", count=1, grace=0.0)
@@ -216,7 +212,7 @@ async def test_one_connection_of_two_can_be_told_to_go(slack: FakeSlackServer) -
         assert slack.sockets.connections == 1
 
 
-async def test_without_socket_mode_connections_are_sent_away_until_it_is_back(
+async def test_connections_are_rejected_while_socket_mode_is_disabled(
     slack: FakeSlackServer, wire: Wire
 ) -> None:
     await slack.sockets.disconnect("link_disabled")

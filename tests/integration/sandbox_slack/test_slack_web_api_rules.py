@@ -17,7 +17,7 @@ async def refusal(call: Awaitable[object]) -> str:
     return str(refused.value.response["error"])
 
 
-async def test_auth_test_tells_who_the_bot_is_and_what_it_may(
+async def test_auth_test_returns_identity_and_scopes(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     answer = await client.auth_test()
@@ -28,7 +28,7 @@ async def test_auth_test_tells_who_the_bot_is_and_what_it_may(
     assert scopes == "channels:read,chat:write,commands,groups:read,usergroups:read,users:read"
 
 
-async def test_a_wrong_token_is_told_apart_from_none(slack: FakeSlackServer) -> None:
+async def test_wrong_and_missing_token_have_different_errors(slack: FakeSlackServer) -> None:
     wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
     none = AsyncWebClient(base_url=slack.api_url)
 
@@ -49,7 +49,7 @@ async def test_each_token_has_its_own_methods(
     )
 
 
-async def test_a_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWebClient) -> None:
+async def test_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.workspace.app.scopes = {"commands", "channels:read"}
 
     with pytest.raises(SlackApiError) as refused:
@@ -63,11 +63,11 @@ async def test_a_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWeb
     }
 
 
-async def test_an_unknown_method_is_refused(client: AsyncWebClient) -> None:
+async def test_unknown_method_is_rejected(client: AsyncWebClient) -> None:
     assert await refusal(client.api_call("chat.teleport")) == "unknown_method"
 
 
-async def test_a_missing_argument_is_named(client: AsyncWebClient) -> None:
+async def test_missing_argument_is_named(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as refused:
         await client.api_call("chat.update", json={"channel": "C0OPS00001"})
 
@@ -76,13 +76,13 @@ async def test_a_missing_argument_is_named(client: AsyncWebClient) -> None:
     assert messages == ["[ERROR] missing required field: ts"]
 
 
-async def test_methods_that_take_no_json_do_not_see_it(client: AsyncWebClient) -> None:
+async def test_methods_without_json_support_ignore_json(client: AsyncWebClient) -> None:
     call = client.api_call("users.info", json={"user": "U0RINA0001"})
 
     assert await refusal(call) == "invalid_arguments"
 
 
-async def test_a_body_of_another_kind_is_refused(slack: FakeSlackServer) -> None:
+async def test_body_of_another_kind_is_rejected(slack: FakeSlackServer) -> None:
     headers = {"Authorization": f"Bearer {slack.bot_token}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         url = slack.api_url + "auth.test"
@@ -95,7 +95,7 @@ async def test_a_body_of_another_kind_is_refused(slack: FakeSlackServer) -> None
             assert (await answer.json())["error"] == code
 
 
-async def test_people_are_told_apart(client: AsyncWebClient) -> None:
+async def test_users_info_returns_each_kind_of_person(client: AsyncWebClient) -> None:
     rina = (await client.users_info(user="U0RINA0001"))["user"]
     gus = (await client.users_info(user="U0GUS00001"))["user"]
     dan = (await client.users_info(user="U0DAN00001"))["user"]
@@ -108,7 +108,7 @@ async def test_people_are_told_apart(client: AsyncWebClient) -> None:
     assert await refusal(client.users_info(user="U0NOBODY01")) == "user_not_found"
 
 
-async def test_a_group_lists_its_active_members(
+async def test_group_lists_its_active_members(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
@@ -119,13 +119,13 @@ async def test_a_group_lists_its_active_members(
     assert await refusal(client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
 
 
-async def test_a_free_plan_has_no_groups(slack: FakeSlackServer, client: AsyncWebClient) -> None:
+async def test_free_plan_has_no_groups(slack: FakeSlackServer, client: AsyncWebClient) -> None:
     slack.workspace.has_user_groups = False
 
     assert await refusal(client.usergroups_list()) == "plan_upgrade_required"
 
 
-async def test_a_channel_is_told_only_to_who_may_see_it(
+async def test_private_channel_is_hidden_from_the_app(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     ops = (await client.conversations_info(channel="C0OPS00001"))["channel"]
@@ -139,7 +139,7 @@ async def test_a_channel_is_told_only_to_who_may_see_it(
     assert await refusal(client.conversations_info(channel="C0OPS00001")) == "missing_scope"
 
 
-async def test_a_direct_message_is_opened_with_one_active_person(
+async def test_direct_message_is_opened_with_one_active_person(
     slack: FakeSlackServer, client: AsyncWebClient
 ) -> None:
     slack.workspace.app.scopes.add("im:write")

@@ -132,17 +132,17 @@ async def goes_once_round(slack: FakeSlackServer) -> None:
     assert [c.error for c in slack.calls if not c.ok] == []
 
 
-async def test_an_app_goes_once_round_over_socket_mode(
+async def test_bolt_app_works_over_socket_mode(
     slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     await goes_once_round(slack)
 
 
-async def test_an_app_goes_once_round_over_signed_http(over_http: FakeSlackServer) -> None:
+async def test_bolt_app_works_over_signed_http(over_http: FakeSlackServer) -> None:
     await goes_once_round(over_http)
 
 
-async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
+async def test_ephemeral_ack_is_visible_to_one_person(
     slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     ack = await slack.people.types("rina", "#ops", "/cancel-restore")
@@ -153,7 +153,7 @@ async def test_a_private_answer_in_the_ack_is_seen_by_one_person_only(
     assert slack.state.messages("#ops") == []
 
 
-async def test_the_sdk_comes_back_when_it_is_told_to_reconnect(
+async def test_sdk_reconnects_after_a_disconnect_message(
     slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
     await slack.sockets.disconnect("refresh_requested")

@@ -38,7 +38,7 @@ async def written(how: Format, *lines: Recorded) -> str:
     return kept.getvalue().decode()
 
 
-async def test_a_json_line_has_the_event_and_what_it_adds() -> None:
+async def test_json_line_has_the_event_and_its_details() -> None:
     line = a_line(status=204, reason="wrong cluster")
 
     (text,) = (await written(Format.JSONL, line)).splitlines()
@@ -56,7 +56,7 @@ async def test_a_json_line_has_the_event_and_what_it_adds() -> None:
     }
 
 
-async def test_what_an_event_adds_never_hides_its_own_names() -> None:
+async def test_details_never_override_event_fields() -> None:
     (text,) = (await written(Format.JSONL, a_line(actor="U0EVE"))).splitlines()
 
     assert json.loads(text)["actor"] == "U0RINA"
@@ -71,13 +71,13 @@ async def test_csv_has_the_same_names_as_columns() -> None:
     assert row["status"] == "204"
 
 
-async def test_the_table_shows_typed_text_as_it_is() -> None:
+async def test_table_does_not_interpret_markup() -> None:
     text = await written(Format.TABLE, a_line(reason="[red]x[/red]"))
 
     assert "[red]" in text.replace("\n", "")
 
 
-async def test_an_empty_record_is_an_empty_answer() -> None:
+async def test_empty_audit_log_prints_nothing() -> None:
     assert await written(Format.JSONL) == ""
 
 

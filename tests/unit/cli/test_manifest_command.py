@@ -21,7 +21,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_without_an_address_it_prints_the_file_that_is_in_the_sources() -> None:
+def test_manifest_without_a_url_equals_the_file() -> None:
     """To write the file anew: cancel-restore manifest > manifest.yml."""
     assert run() == (0, Path("manifest.yml").read_text(encoding="utf-8"), "")
 
@@ -34,7 +34,7 @@ def http() -> dict[str, Any]:
     return parsed
 
 
-def test_for_http_slack_gets_the_address_wherever_it_posts() -> None:
+def test_manifest_with_a_url_has_it_at_every_endpoint() -> None:
     parsed = http()
 
     assert parsed["features"]["slash_commands"][0]["url"] == EVENTS
@@ -78,7 +78,7 @@ def test_for_http_nothing_is_left_to_fill_in() -> None:
         ("https://example.com:8443/bot", "https://example.com:8443/bot/slack/events"),
     ],
 )
-def test_an_address_may_have_the_path_of_the_events_or_not(given: str, events: str) -> None:
+def test_url_with_or_without_the_events_path_is_accepted(given: str, events: str) -> None:
     assert events_address(given) == events
 
 
@@ -96,7 +96,7 @@ def test_an_address_may_have_the_path_of_the_events_or_not(given: str, events: s
         "https://bot.example.com:http",
     ],
 )
-def test_an_address_that_slack_would_not_take_is_wrong_usage(given: str) -> None:
+def test_url_that_slack_rejects_is_wrong_usage(given: str) -> None:
     with pytest.raises(AddressError):
         events_address(given)
     code, out, err = run("--http", given)
@@ -105,7 +105,7 @@ def test_an_address_that_slack_would_not_take_is_wrong_usage(given: str) -> None
     assert "https://bot.example.com" in err
 
 
-def test_the_scopes_and_the_reasons_are_those_of_the_file() -> None:
+def test_scopes_equal_those_of_the_file_and_have_reasons() -> None:
     lines = [line.strip() for line in Path("manifest.yml").read_text(encoding="utf-8").splitlines()]
 
     assert {scope: lines[lines.index(f"- {scope}") - 1] for scope in SCOPES} == {

@@ -45,7 +45,7 @@ def test_narrow_terminal_gets_fields_that_are_not_cut(monkeypatch: pytest.Monkey
     assert "…" not in text
 
 
-def test_pipe_gets_whole_rows_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_gets_untruncated_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     text = written("20", monkeypatch, io.StringIO())
 
     assert any("prod-eu" in line and ROWS[0][1] in line for line in text.splitlines())

@@ -44,7 +44,7 @@ def policy(folder: Path, **more: str) -> Policy:
     return load(folder, **more).projects[0].policy
 
 
-def test_the_least_that_is_needed_gives_the_documented_defaults(tmp_path: Path) -> None:
+def test_minimal_settings_have_the_documented_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     (project,) = settings.projects
 
@@ -93,7 +93,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
 
-def test_the_whole_policy_can_be_set(tmp_path: Path) -> None:
+def test_every_policy_setting_is_read(tmp_path: Path) -> None:
     assert policy(
         tmp_path,
         BOT_REQUESTERS="U1, W2,S3 ,*",
@@ -119,19 +119,19 @@ def test_the_whole_policy_can_be_set(tmp_path: Path) -> None:
     )
 
 
-def test_approvers_are_the_requesters_where_nobody_else_is_named(tmp_path: Path) -> None:
+def test_approvers_default_to_the_requesters(tmp_path: Path) -> None:
     assert policy(tmp_path, BOT_REQUESTERS="S1").approvers == People(groups=frozenset({"S1"}))
     assert policy(tmp_path).approvers == EVERYONE
 
 
 @pytest.mark.parametrize(("approvals", "wanted"), [("0", False), ("1", True)])
-def test_a_reason_is_wanted_as_soon_as_others_approve(
+def test_reason_is_required_by_default_with_approvals(
     tmp_path: Path, approvals: str, *, wanted: bool
 ) -> None:
     assert policy(tmp_path, BOT_APPROVALS=approvals).require_reason is wanted
 
 
-def test_a_service_account_opens_atlas_too(tmp_path: Path) -> None:
+def test_service_account_is_accepted_instead_of_a_key(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
         "MONGODB_ATLAS_PUBLIC_API_KEY",
@@ -145,7 +145,7 @@ def test_a_service_account_opens_atlas_too(tmp_path: Path) -> None:
     )
 
 
-def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
+def test_empty_variable_counts_as_missing(tmp_path: Path) -> None:
     assert load(tmp_path, PORT="", BOT_CHANNELS=" ", BOT_WATCH_CHANNEL="") == load(tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_space_around_a_value_does_not_matter(tmp_path: Path) -> None:
     assert load(tmp_path, SLACK_BOT_TOKEN=" xoxb-1-2-abc\n") == load(tmp_path)
 
 
-def test_the_file_is_read_and_the_real_environment_wins(tmp_path: Path) -> None:
+def test_environment_overrides_the_env_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=1\nHOST=file.example\nUNKNOWN=x\nLOG_FORMAT=json\n")
     settings = load(tmp_path, PORT="2", LOG_FORMAT="")
 
@@ -171,7 +171,7 @@ def test_by_default_process_and_working_directory_are_read(
     assert load_settings().port == 4000
 
 
-def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
 
     assert problems(tmp_path) == (
@@ -179,7 +179,7 @@ def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Path) -> None:
+def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({}, tmp_path)
 
@@ -276,7 +276,7 @@ def test_with_nothing_set_everything_that_is_needed_is_told_at_once(tmp_path: Pa
         ("LOG_FORMAT", "xml", "must be console or json"),
     ],
 )
-def test_a_malformed_value_is_one_sentence_that_begins_with_its_variable(
+def test_malformed_value_is_reported_with_its_variable(
     tmp_path: Path, name: str, value: str, sentence: str
 ) -> None:
     (problem,) = problems(tmp_path, **{name: value})
@@ -284,7 +284,7 @@ def test_a_malformed_value_is_one_sentence_that_begins_with_its_variable(
     assert problem.startswith(f"{name} {sentence}")
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     told = problems(tmp_path, "SLACK_BOT_TOKEN", PORT="x", BOT_APPROVALS="9", BOT_CHANNELS="#a")
 
     assert [sentence.split()[0] for sentence in told] == [
@@ -331,7 +331,7 @@ def test_half_a_service_account_names_the_other_half(tmp_path: Path) -> None:
         ({"SECRET": "mdb_sa_id_1"}, "SECRET is a service account's id: give its secret"),
     ],
 )
-def test_a_service_account_with_its_halves_swapped_is_told(
+def test_swapped_client_id_and_secret_are_reported(
     tmp_path: Path, wrong: dict[str, str], sentence: str
 ) -> None:
     right = {"ID": "mdb_sa_id_1", "SECRET": "mdb_sa_sk_1"} | wrong
@@ -350,7 +350,7 @@ def test_addresses_and_names_are_hosts(tmp_path: Path, host: str) -> None:
     assert load(tmp_path, HOST=host).host == host
 
 
-def test_a_key_and_a_service_account_together_are_a_problem(tmp_path: Path) -> None:
+def test_key_and_service_account_together_are_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, MONGODB_ATLAS_CLIENT_ID="mdb_sa_id_1") == (
         (
             "MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY and "
@@ -359,7 +359,7 @@ def test_a_key_and_a_service_account_together_are_a_problem(tmp_path: Path) -> N
     )
 
 
-def test_quotation_marks_are_told_once_and_what_is_between_them_is_checked_too(
+def test_quotation_marks_are_reported_once_and_the_quoted_value_is_checked(
     tmp_path: Path,
 ) -> None:
     """`docker run --env-file` hands them over."""
@@ -373,7 +373,7 @@ def test_quotation_marks_are_told_once_and_what_is_between_them_is_checked_too(
     }
 
 
-def test_who_reads_the_record_hears_of_the_database_alone(tmp_path: Path) -> None:
+def test_audit_commands_report_database_settings_only(tmp_path: Path) -> None:
     given = {"DATABASE_URL": '"sqlite:///x.db"', "SLACK_BOT_TOKEN": '"xoxb-1"'}
     with pytest.raises(SettingsError) as caught:
         load_database_url(given, tmp_path)
@@ -384,9 +384,7 @@ def test_who_reads_the_record_hears_of_the_database_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("given", "told"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
-def test_items_that_are_set_apart_otherwise_are_told_of_commas(
-    tmp_path: Path, given: str, *, told: bool
-) -> None:
+def test_list_with_another_separator_is_reported(tmp_path: Path, given: str, *, told: bool) -> None:
     (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
 
     assert problem.endswith(", with commas between them") is told
@@ -408,9 +406,7 @@ PLANTED = "hunter2-0a1b2c3d4e5f60718293"
         "LOG_LEVEL",
     ],
 )
-def test_a_sentence_never_repeats_a_secret_not_even_one_in_the_wrong_place(
-    tmp_path: Path, name: str
-) -> None:
+def test_error_never_contains_a_secret_even_a_misplaced_one(tmp_path: Path, name: str) -> None:
     told = problems(tmp_path, **{name: f"{PLANTED} {PLANTED}", "SLACK_API_URL": f"x:{PLANTED}"})
 
     assert len(told) >= 2
@@ -418,7 +414,7 @@ def test_a_sentence_never_repeats_a_secret_not_even_one_in_the_wrong_place(
 
 
 @pytest.mark.parametrize("url", ["mysql://u:{}@h/d", "postgresql://u:{}@h:x/d", "postgresql:{}"])
-def test_a_sentence_never_repeats_a_databases_password(tmp_path: Path, url: str) -> None:
+def test_error_never_contains_a_database_password(tmp_path: Path, url: str) -> None:
     assert PLANTED not in "\n".join(problems(tmp_path, DATABASE_URL=url.format(PLANTED)))
 
 
@@ -434,7 +430,7 @@ def test_nothing_secret_prints(tmp_path: Path) -> None:
     assert "hunter2" not in shown
 
 
-def test_the_secrets_are_at_hand_for_the_log_to_hide(tmp_path: Path) -> None:
+def test_secrets_are_available_to_the_log_filter(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
         SLACK_SIGNING_SECRET="8f742231b10e",
@@ -450,13 +446,13 @@ def test_the_secrets_are_at_hand_for_the_log_to_hide(tmp_path: Path) -> None:
     }
 
 
-def test_the_example_file_names_every_variable_and_no_other() -> None:
+def test_example_file_has_exactly_the_known_variables() -> None:
     named = re.findall(r"^#?([A-Z_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert sorted(named) == sorted(KNOWN_VARIABLES)
 
 
-def test_the_example_file_as_it_is_changes_nothing(tmp_path: Path) -> None:
+def test_unchanged_example_file_sets_nothing(tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, tmp_path / ".env")
     (tmp_path / ".env").chmod(0o600)
     (tmp_path / "bare").mkdir()
@@ -464,7 +460,7 @@ def test_the_example_file_as_it_is_changes_nothing(tmp_path: Path) -> None:
     assert load(tmp_path) == load(tmp_path / "bare")
 
 
-def test_the_examples_in_it_are_the_defaults(tmp_path: Path) -> None:
+def test_example_values_are_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8").replace("#BOT_PROJECTS_FILE=projects.toml", "")
     (tmp_path / ".env").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
     (tmp_path / ".env").chmod(0o600)

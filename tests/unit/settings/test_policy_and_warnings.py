@@ -45,7 +45,7 @@ def told(policy: Policy) -> list[str]:
         (people("U1"), 5, people("*"), False),
     ],
 )
-def test_a_policy_under_which_somebody_can_be_approved_is_well(
+def test_policy_that_allows_an_approval_is_valid(
     requesters: People, approvals: int, approvers: People, *, self_approval: bool
 ) -> None:
     policy = Policy(
@@ -69,7 +69,7 @@ def test_fewer_approvers_than_approvals_is_a_problem() -> None:
     ]
 
 
-def test_one_approver_who_alone_may_ask_is_a_problem() -> None:
+def test_single_approver_who_is_the_only_requester_is_a_problem() -> None:
     policy = Policy(requesters=people("U1"), approvals=1, approvers=people("U1"))
 
     assert told(policy) == [
@@ -80,7 +80,7 @@ def test_one_approver_who_alone_may_ask_is_a_problem() -> None:
     ]
 
 
-def test_as_many_approvers_as_approvals_who_alone_may_ask_is_a_problem() -> None:
+def test_too_few_approvers_besides_the_requesters_are_a_problem() -> None:
     two = people("U1", "U2")
     policy = Policy(requesters=two, approvals=2, approvers=two)
 
@@ -91,7 +91,7 @@ USERS = st.frozensets(st.sampled_from(["U1", "U2", "U3"]), min_size=1)
 
 
 @given(requesters=USERS, approvals=st.integers(0, 4), approvers=USERS, own=st.booleans())
-def test_a_policy_is_well_when_the_domain_would_take_a_request_of_somebody(
+def test_policy_is_valid_if_some_request_can_be_approved(
     requesters: frozenset[str], approvals: int, approvers: frozenset[str], *, own: bool
 ) -> None:
     policy = Policy(
@@ -126,7 +126,7 @@ def with_policy(settings: Settings, policy: Policy) -> Settings:
     return settings.model_copy(update={"projects": (project,)})
 
 
-def test_a_mistyped_variable_of_the_bot_is_told_with_the_one_that_was_meant(
+def test_mistyped_variable_is_reported_with_the_nearest_name(
     tmp_path: Path,
 ) -> None:
     typed = CAREFUL | {"BOT_APPROVAL": "2", "MONGODB_ATLAS_ORG_ID": "another program's"}
@@ -138,7 +138,7 @@ def test_a_mistyped_variable_of_the_bot_is_told_with_the_one_that_was_meant(
     ]
 
 
-def test_careful_settings_have_no_warning(careful: Settings) -> None:
+def test_safe_settings_have_no_warning(careful: Settings) -> None:
     assert warnings(careful) == []
 
 
@@ -172,7 +172,7 @@ def test_careful_settings_have_no_warning(careful: Settings) -> None:
         ),
     ],
 )
-def test_a_risky_policy_is_told_with_its_project(
+def test_risky_policy_is_warned_about_with_its_project(
     careful: Settings, policy: Policy, sentences: list[str]
 ) -> None:
     assert warnings(with_policy(careful, policy)) == [
@@ -183,7 +183,7 @@ def test_a_risky_policy_is_told_with_its_project(
 @pytest.mark.parametrize(
     ("channels", "warned"), [(set(), False), ({"C1", "C9"}, False), ({"C1"}, True)]
 )
-def test_a_watch_channel_in_which_its_buttons_do_not_work_is_told(
+def test_watch_channel_without_working_buttons_is_warned_about(
     careful: Settings, channels: set[str], warned: bool
 ) -> None:
     (project,) = careful.projects
@@ -227,7 +227,7 @@ def test_plain_http_is_risky_but_for_this_machine(
         ("8f742231b10e8888", {}, False),  # nobody reads it in Socket Mode
     ],
 )
-def test_a_signing_secret_in_another_form_than_slacks_is_told_where_it_counts(
+def test_unusual_signing_secret_is_warned_about_in_http_mode(
     tmp_path: Path, secret: str, transport: dict[str, str], *, odd: bool
 ) -> None:
     settings = load_settings(CAREFUL | {"SLACK_SIGNING_SECRET": secret} | transport, tmp_path)

@@ -87,7 +87,7 @@ def test_each_project_has_its_key_and_rules(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_project_does_not_say_is_as_the_variables_say(tmp_path: Path) -> None:
+def test_missing_key_of_a_project_defaults_to_the_variable(tmp_path: Path) -> None:
     (project,) = load(
         tmp_path,
         f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovals = 0\naudit_channel = ""\n',
@@ -123,14 +123,14 @@ def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:
     assert project.credentials == DigestKey("shoppub1", SecretStr("from-the-file"))
 
 
-def test_the_file_may_be_anywhere(tmp_path: Path) -> None:
+def test_file_may_be_anywhere(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(SHOP_TABLE)
 
     assert load(tmp_path, "", BOT_PROJECTS_FILE=str(elsewhere)).projects[0].name == "shop"
 
 
-def test_a_project_id_beside_the_file_counts_for_nothing_and_is_told(tmp_path: Path) -> None:
+def test_project_id_next_to_a_projects_file_is_ignored_with_a_warning(tmp_path: Path) -> None:
     settings = load(tmp_path, SHOP_TABLE, MONGODB_ATLAS_PROJECT_ID=LAB)
 
     assert [project.id for project in settings.projects] == [SHOP]
@@ -164,7 +164,7 @@ WHERE = 'BOT_PROJECTS_FILE, project "shop": '
         ),
     ],
 )
-def test_a_mistake_names_file_project_and_key(tmp_path: Path, line: str, problem: str) -> None:
+def test_error_names_file_project_and_key(tmp_path: Path, line: str, problem: str) -> None:
     (told,) = problems(tmp_path, SHOP_TABLE + line)
 
     assert told.startswith(WHERE + problem)
@@ -188,7 +188,7 @@ def test_a_mistake_names_file_project_and_key(tmp_path: Path, line: str, problem
         (f"{SHOP_TABLE}approvals = one", "Invalid value (at line 6, column 13)"),
     ],
 )
-def test_a_mistake_names_its_line(tmp_path: Path, toml: str, beginning: str) -> None:
+def test_syntax_error_names_its_line(tmp_path: Path, toml: str, beginning: str) -> None:
     assert beginning in full_problems(tmp_path, toml)[0]
 
 
@@ -201,13 +201,13 @@ def test_a_mistake_names_its_line(tmp_path: Path, toml: str, beginning: str) -> 
         ("[[projects", "is not valid TOML: "),
     ],
 )
-def test_a_file_without_projects_is_a_problem(tmp_path: Path, toml: str, problem: str) -> None:
+def test_file_without_projects_is_a_problem(tmp_path: Path, toml: str, problem: str) -> None:
     (told,) = problems(tmp_path, toml)
 
     assert told.startswith(f"BOT_PROJECTS_FILE names {tmp_path / 'projects.toml'}, which {problem}")
 
 
-def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+def test_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, "", BOT_PROJECTS_FILE="other.toml") == (
         (
             f"BOT_PROJECTS_FILE names {tmp_path / 'other.toml'}, which cannot be read: "
@@ -216,7 +216,7 @@ def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff")
 
     assert problems(tmp_path, "", BOT_PROJECTS_FILE="binary.toml") == (
@@ -241,20 +241,20 @@ def test_name_and_id_are_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["two words", "a/b", LAB, "x" * 65])
-def test_a_name_must_be_one_typed_word(tmp_path: Path, name: str) -> None:
+def test_project_name_with_spaces_is_rejected(tmp_path: Path, name: str) -> None:
     (told,) = problems(tmp_path, SHOP_TABLE.replace('"shop"', f'"{name}"'))
 
     assert told.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
 
 
-def test_names_and_ids_are_unique_whatever_their_case(tmp_path: Path) -> None:
+def test_duplicate_names_and_ids_are_rejected_regardless_of_case(tmp_path: Path) -> None:
     assert problems(tmp_path, SHOP_TABLE + SHOP_TABLE.replace('"shop"', '"SHOP"')) == (
         'BOT_PROJECTS_FILE has the name "shop" 2 times: it must be unique',
         f'BOT_PROJECTS_FILE has the id "{SHOP}" 2 times: it must be unique',
     )
 
 
-def test_a_named_variable_that_is_not_set_is_a_problem(tmp_path: Path) -> None:
+def test_named_variable_that_is_not_set_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, SHOP_TABLE, SHOP_PRIVATE_KEY="") == (
         (
             'BOT_PROJECTS_FILE, project "shop": private_key_env names SHOP_PRIVATE_KEY, which is '
@@ -271,13 +271,13 @@ def test_half_a_key_names_the_other_half(tmp_path: Path) -> None:
     )
 
 
-def test_a_project_without_any_credentials_is_a_problem(tmp_path: Path) -> None:
+def test_project_without_any_credentials_is_a_problem(tmp_path: Path) -> None:
     (told,) = problems(tmp_path, SHOP_TABLE.replace(KEYS, ""))
 
     assert told.startswith(f"{WHERE}has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and ")
 
 
-def test_a_mistake_in_a_variable_is_told_once_for_all_projects(tmp_path: Path) -> None:
+def test_error_in_a_variable_is_reported_once_for_all_projects(tmp_path: Path) -> None:
     lab = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
 
     assert problems(tmp_path, SHOP_TABLE + lab, BOT_APPROVALS="2", BOT_APPROVERS="U1") == (
@@ -288,7 +288,7 @@ def test_a_mistake_in_a_variable_is_told_once_for_all_projects(tmp_path: Path) -
     )
 
 
-def test_a_secret_in_the_place_of_a_variables_name_is_not_repeated(tmp_path: Path) -> None:
+def test_secret_in_place_of_a_variable_name_is_not_shown(tmp_path: Path) -> None:
     (told,) = problems(tmp_path, SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "0a1b2c3d-4e5f-6071"))
 
     assert "0a1b2c3d" not in told

@@ -32,7 +32,7 @@ def problems(folder: Path, **more: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("given", [{}, {"OTEL_TRACES_EXPORTER": "none"}])
-def test_nothing_is_traced_unless_it_is_wanted(tmp_path: Path, given: dict[str, str]) -> None:
+def test_tracing_is_off_by_default(tmp_path: Path, given: dict[str, str]) -> None:
     assert load(tmp_path, OTEL_SERVICE_NAME="bot", **given).tracing is None
 
 
@@ -49,7 +49,7 @@ def test_every_variable_of_opentelemetry_is_kept_for_its_sdk(tmp_path: Path) -> 
     }
 
 
-def test_the_headers_for_a_collector_are_secrets_and_their_names_are_none(tmp_path: Path) -> None:
+def test_values_of_collector_headers_are_secrets_but_not_their_names(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
         OTEL_TRACES_EXPORTER="otlp",
@@ -79,7 +79,7 @@ def test_the_headers_for_a_collector_are_secrets_and_their_names_are_none(tmp_pa
         ),
     ],
 )
-def test_what_cannot_be_had_is_refused(
+def test_unsupported_tracing_setting_is_rejected(
     tmp_path: Path, name: str, value: str, sentence: str
 ) -> None:
     assert problems(tmp_path, **{name: value}) == (f"{name} {sentence}",)

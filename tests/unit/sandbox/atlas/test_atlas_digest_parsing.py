@@ -43,7 +43,7 @@ def test_names_are_read_in_any_case_and_escapes_undone() -> None:
         GOOD + ", =x",
     ],
 )
-def test_a_header_out_of_order_is_refused(header: str) -> None:
+def test_header_out_of_order_is_rejected(header: str) -> None:
     with pytest.raises(DigestRefused):
         parse(header)
 
@@ -58,7 +58,7 @@ def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(nonce in "".join(challenges[2:]) for nonce in keeper.nonces)
 
 
-def test_a_challenge_names_its_algorithm() -> None:
+def test_challenge_names_its_algorithm() -> None:
     keeper = DigestAuthenticator(Behaviour(algorithm="SHA-256"))
 
     assert 'algorithm=SHA-256, qop="auth", stale=true' in keeper.challenge(NOW, stale=True)

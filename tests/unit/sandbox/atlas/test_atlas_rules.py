@@ -34,14 +34,14 @@ VERSIONS = ("2023-01-01", "2024-08-05")
         ("application/vnd.atlas.2026-11-24+json", "2024-08-05"),
     ],
 )
-def test_a_date_resolves_to_the_newest_version_not_after_it(accept: str, version: str) -> None:
+def test_date_resolves_to_the_newest_version_not_after_it(accept: str, version: str) -> None:
     assert resolve(accept, VERSIONS, TODAY, 406) == version
 
 
 @pytest.mark.parametrize(
     "accept", ["", "*/*", "application/vnd.atlas.2022-01-01+json", "application/vnd.atlas.x+json"]
 )
-def test_without_a_version_that_exists_there_is_no_answer(accept: str) -> None:
+def test_unknown_version_is_rejected(accept: str) -> None:
     with pytest.raises(AtlasError) as caught:
         resolve(accept, VERSIONS, TODAY, 406)
 
@@ -54,7 +54,7 @@ def test_v1_takes_json_anything_or_nothing() -> None:
     assert taken == [True, True, True, False]
 
 
-def test_a_bucket_empties_and_fills_again_but_never_over_its_rim() -> None:
+def test_token_bucket_refills_up_to_its_capacity() -> None:
     buckets, rate = Buckets(), Rate(2, 60, 60)
 
     readings = [buckets.take("backups", "p", rate, NOW) for _ in range(3)]
@@ -72,7 +72,7 @@ def test_buckets_of_two_projects_are_two() -> None:
     assert buckets.take("backups", "other", rate, NOW).wait == 0
 
 
-def test_a_fault_is_used_up_and_leaves_others_alone() -> None:
+def test_used_up_fault_does_not_affect_others() -> None:
     faults = Faults()
     faults.add(Fault(kind=Kind.DELAY, times=2), Fault(kind=Kind.HTML, method="GET"))
 
@@ -84,14 +84,14 @@ def test_a_fault_is_used_up_and_leaves_others_alone() -> None:
     assert taken == [[Kind.DELAY], [Kind.DELAY, Kind.HTML], []]
 
 
-def test_a_fault_without_a_number_stays() -> None:
+def test_fault_without_a_number_stays() -> None:
     faults = Faults()
     faults.add(Fault(kind=Kind.DELAY, times=None))
 
     assert [len(faults.take("GET", "/x", "call")) for _ in range(3)] == [1, 1, 1]
 
 
-def test_a_fault_for_calls_spares_the_challenge() -> None:
+def test_fault_for_calls_does_not_apply_to_the_challenge() -> None:
     faults = Faults()
     faults.add(Fault(kind=Kind.DELAY), Fault(kind=Kind.HTML, on="any"))
 
@@ -101,7 +101,7 @@ def test_a_fault_for_calls_spares_the_challenge() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"kind": "x"}, {"status": 200}, {"status": 599}, {"code": "X"}, {"times": 0}]
 )
-def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+def test_invalid_fault_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Fault.model_validate({"kind": "delay", **wrong})
 
@@ -113,14 +113,14 @@ def test_every_kind_and_every_preset_has_its_sentence() -> None:
     assert all(sentence.endswith(".") for sentence in sentences)
 
 
-def test_the_page_about_the_stand_in_names_every_choice_fault_and_preset() -> None:
+def test_docs_name_every_option_fault_and_preset() -> None:
     text = (Path(__file__).parents[4] / "docs" / "sandbox-atlas.md").read_text(encoding="utf-8")
     names = [*Behaviour.model_fields, *(kind.value for kind in Kind), *PRESETS]
 
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
-def test_an_errors_parameters_are_its_values_in_order() -> None:
+def test_errors_parameters_are_its_values_in_order() -> None:
     error = AtlasError("RESTORE_JOB_NOT_FOUND", {"job": "j", "cluster": "c", "group": "g"})
 
     assert error.document() == {
@@ -132,7 +132,7 @@ def test_an_errors_parameters_are_its_values_in_order() -> None:
     }
 
 
-def test_no_code_stands_twice_in_the_table() -> None:
+def test_error_codes_are_unique() -> None:
     assert len(ERRORS) == len(_TABLE)
 
 
@@ -166,11 +166,11 @@ def test_programs_send_neither_origin_nor_fetch_site() -> None:
         ("/Groups/g/clusters/c", None),
     ],
 )
-def test_a_path_is_matched_piece_by_piece(path: str, values: dict[str, str] | None) -> None:
+def test_path_is_matched_by_segment(path: str, values: dict[str, str] | None) -> None:
     assert match("/groups/{group}/clusters/{cluster}", path) == values
 
 
-def test_the_example_has_every_type_and_state() -> None:
+def test_example_has_every_type_and_state() -> None:
     jobs = [job for _, job in World.example(NOW).jobs()]
 
     assert {(job.delivery_type.value, job.state) for job in jobs} == {
@@ -186,7 +186,7 @@ def test_the_example_has_every_type_and_state() -> None:
     assert len({job.id for job in jobs}) == len(jobs)
 
 
-def test_the_example_has_at_least_three_jobs_to_cancel_on_dedicated_clusters() -> None:
+def test_example_has_at_least_three_jobs_to_cancel_on_dedicated_clusters() -> None:
     behaviour = Behaviour()
     open_jobs = [
         job
@@ -204,7 +204,7 @@ def test_every_link_of_the_example_carries_the_planted_secret() -> None:
     assert all(PLANTED_SECRET in link for link in links)
 
 
-def test_a_world_of_ones_own_is_built_piece_by_piece() -> None:
+def test_world_can_be_built_from_parts() -> None:
     world = World()
     project = world.add_project("mine", now=NOW)
     cluster = world.add_cluster(project, "c0", now=NOW)
@@ -222,6 +222,6 @@ def test_credentials_do_not_show_their_secret() -> None:
     assert key.secret not in repr(key)
 
 
-def test_a_wrong_address_is_no_choice() -> None:
+def test_invalid_address_is_rejected() -> None:
     with pytest.raises(ValidationError):
         Behaviour().seen_address = "home"

@@ -61,7 +61,7 @@ FINE: list[tuple[Surface, list[Json]]] = [
 
 
 @pytest.mark.parametrize(("surface", "blocks"), FINE)
-def test_what_slack_takes_is_taken(surface: Surface, blocks: list[Json]) -> None:
+def test_valid_blocks_are_accepted(surface: Surface, blocks: list[Json]) -> None:
     assert problems(blocks, surface) == []
 
 
@@ -165,13 +165,13 @@ WRONG: list[tuple[Surface, list[Json], str]] = [
 
 
 @pytest.mark.parametrize(("surface", "blocks", "sentence"), WRONG)
-def test_what_slack_refuses_is_refused_with_the_place(
+def test_invalid_blocks_are_rejected_with_the_path(
     surface: Surface, blocks: list[Json], sentence: str
 ) -> None:
     assert problems(blocks, surface) == [sentence]
 
 
-def test_a_confirm_dialog_has_its_own_limits() -> None:
+def test_confirm_dialog_has_its_own_limits() -> None:
     confirm = {
         "title": plain("x" * 101),
         "text": plain("x" * 301),
@@ -184,6 +184,6 @@ def test_a_confirm_dialog_has_its_own_limits() -> None:
     assert [sentence.rsplit("/", 2)[1] for sentence in found] == ["title", "text", "confirm"]
 
 
-def test_blocks_that_are_no_list_are_refused() -> None:
+def test_blocks_that_are_not_a_list_are_rejected() -> None:
     assert problems("section", "message") == ["must be an array [json-pointer:/blocks]"]
     assert problems(["section"], "message") == ["must be an object [json-pointer:/blocks/0]"]

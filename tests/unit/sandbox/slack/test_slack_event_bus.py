@@ -23,7 +23,7 @@ async def test_waiting_in_vain_ends_with_a_timeout() -> None:
         await EventBus(lambda: 0.0).until(lambda: False, seconds=0.01)
 
 
-def test_a_listener_hears_everything_until_it_leaves() -> None:
+def test_listener_gets_all_events_until_it_unsubscribes() -> None:
     events, heard = EventBus(lambda: 7.0), list[ChangeEvent]()
     leave = events.subscribe(heard.append)
 

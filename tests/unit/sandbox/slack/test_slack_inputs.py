@@ -23,7 +23,7 @@ def block(element: Json, **more: object) -> Json:
     return {"type": "input", "block_id": "b", "label": plain("L"), "element": element, **more}
 
 
-def test_untouched_inputs_hold_what_the_app_put_there() -> None:
+def test_untouched_inputs_have_initial_values() -> None:
     blocks = [block({**TEXT, "initial_value": "x"}), {**block(SELECT), "block_id": "c"}]
 
     assert initial_values(blocks) == {
@@ -32,7 +32,7 @@ def test_untouched_inputs_hold_what_the_app_put_there() -> None:
     }
 
 
-def test_a_value_survives_where_block_and_action_stay_the_same() -> None:
+def test_value_survives_where_block_and_action_stay_the_same() -> None:
     kept = {"b": {"t": {"type": "plain_text_input", "value": "typed"}}}
 
     assert initial_values([block(TEXT)], kept) == kept
@@ -41,19 +41,19 @@ def test_a_value_survives_where_block_and_action_stay_the_same() -> None:
     }
 
 
-def test_an_option_is_chosen_by_its_value_or_its_text() -> None:
+def test_option_is_chosen_by_its_value_or_its_text() -> None:
     chosen = {"type": "static_select", "selected_option": B}
 
     assert filled_state(SELECT, "b", []) == chosen
     assert filled_state(SELECT, "Beet", []) == chosen
 
 
-def test_an_option_that_is_not_there_cannot_be_chosen() -> None:
+def test_option_that_is_not_there_cannot_be_chosen() -> None:
     with pytest.raises(CannotDo, match=r"no option 'c' to choose \(there are: a, b\)"):
         filled_state(SELECT, "c", [])
 
 
-def test_an_external_select_offers_only_what_was_suggested() -> None:
+def test_external_select_offers_only_what_was_suggested() -> None:
     select = {"type": "external_select", "action_id": "s"}
 
     assert filled_state(select, "a", [A]) == {"type": "external_select", "selected_option": A}
@@ -94,11 +94,11 @@ def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
         ({"type": "email_text_input", "action_id": "e"}, "me", "Enter a valid email address."),
     ],
 )
-def test_slacks_client_keeps_back_what_is_not_filled_in_well(
+def test_client_side_validation_prevents_the_submit(
     element: Json, value: object, sentence: str
 ) -> None:
     assert validation_error(block(element), filled_state(element, value, [])) == sentence
 
 
-def test_an_optional_input_may_stay_empty() -> None:
+def test_optional_input_may_stay_empty() -> None:
     assert validation_error(block(TEXT, optional=True), filled_state(TEXT, None, [])) == ""

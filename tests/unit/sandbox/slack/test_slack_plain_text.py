@@ -37,7 +37,7 @@ def test_blocks_hide_the_text_that_only_notifications_show() -> None:
     assert text_of(message) == "Seen"
 
 
-def test_every_kind_of_block_is_told() -> None:
+def test_text_of_every_block_type_is_rendered() -> None:
     button = {"type": "button", "text": plain("Go"), "action_id": "go"}
     rich_section = {
         "type": "rich_text_section",
@@ -63,7 +63,7 @@ def test_every_kind_of_block_is_told() -> None:
     ]
 
 
-def test_a_view_is_told_from_title_to_buttons_with_what_was_filled_in() -> None:
+def test_text_of_a_view_has_title_inputs_and_buttons() -> None:
     element = {"type": "plain_text_input", "action_id": "why", "placeholder": plain("Say")}
     view = {
         "title": plain("Title"),

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from bot.sandbox.slack import signed_headers
 
 
-def test_the_example_of_slacks_documentation_has_its_signature() -> None:
+def test_example_of_slacks_documentation_has_its_signature() -> None:
     """docs.slack.dev, authentication/verifying-requests-from-slack."""
     fields = {
         "token": "xyzz0WbapA4vBCDEFasx0q6G",

@@ -24,7 +24,7 @@ def refusal(triggers: TriggerStore, trigger_id: str) -> str:
     return refused.value.code
 
 
-def test_a_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeClock) -> None:
+def test_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeClock) -> None:
     trigger_id = triggers.trigger("U1")
 
     clock.advance(3.0)
@@ -33,7 +33,7 @@ def test_a_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeCl
     assert refusal(triggers, trigger_id) == "expired_trigger_id"
 
 
-def test_a_trigger_works_once(triggers: TriggerStore) -> None:
+def test_trigger_works_once(triggers: TriggerStore) -> None:
     trigger_id = triggers.trigger("U1")
 
     triggers.check_trigger(trigger_id).used = True
@@ -41,7 +41,7 @@ def test_a_trigger_works_once(triggers: TriggerStore) -> None:
     assert refusal(triggers, trigger_id) == "exchanged_trigger_id"
 
 
-def test_a_trigger_that_was_never_given_is_invalid(triggers: TriggerStore) -> None:
+def test_unknown_trigger_is_invalid(triggers: TriggerStore) -> None:
     assert refusal(triggers, "1.2.3") == "invalid_trigger_id"
 
 
@@ -51,7 +51,7 @@ def url_refusal(triggers: TriggerStore, token: str) -> str:
     return refused.value.code
 
 
-def test_a_response_url_answers_five_times(triggers: TriggerStore) -> None:
+def test_response_url_answers_five_times(triggers: TriggerStore) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
 
     targets = [triggers.use_response(token) for _ in range(5)]
@@ -60,7 +60,7 @@ def test_a_response_url_answers_five_times(triggers: TriggerStore) -> None:
     assert url_refusal(triggers, token) == "used_url"
 
 
-def test_a_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
+def test_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
 
     clock.advance(1801)

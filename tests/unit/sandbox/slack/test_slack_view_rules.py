@@ -27,7 +27,7 @@ def modal(**more: object) -> Json:
     return {"type": "modal", "title": plain("Title"), "blocks": [SECTION], **more}
 
 
-def test_a_view_within_all_limits_is_taken_as_it_is() -> None:
+def test_view_within_all_limits_is_accepted() -> None:
     view = modal(
         title=plain("x" * 24),
         submit=plain("x" * 24),
@@ -74,14 +74,14 @@ def test_a_view_within_all_limits_is_taken_as_it_is() -> None:
         ("text", "must be an object [json-pointer:/view]"),
     ],
 )
-def test_a_view_that_slack_would_refuse_is_refused(view: object, sentence: str) -> None:
+def test_invalid_view_is_rejected(view: object, sentence: str) -> None:
     with pytest.raises(ApiError) as refused:
         checked_view(view)
 
     assert (refused.value.code, refused.value.messages) == ("invalid_arguments", [sentence])
 
 
-def test_a_view_of_more_than_250_kilobytes_is_too_large() -> None:
+def test_view_of_more_than_250_kilobytes_is_too_large() -> None:
     blocks = [{"type": "section", "text": plain("x" * 2900)}] * 90
 
     with pytest.raises(ApiError) as refused:
@@ -90,7 +90,7 @@ def test_a_view_of_more_than_250_kilobytes_is_too_large() -> None:
     assert refused.value.code == "view_too_large"
 
 
-def test_a_home_tab_has_no_title_and_no_submit() -> None:
+def test_home_tab_has_no_title_and_no_submit() -> None:
     with pytest.raises(ApiError) as refused:
         checked_view({"type": "home", "submit": plain("Go"), "blocks": [SECTION]}, "home")
 
