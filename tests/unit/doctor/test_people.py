@@ -87,7 +87,7 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
         "shop-prod, audit_channel: C0AUDIT001",
     ]
     assert [each.subject.name for each in groups(settings)] == [
-        "shop-prod, requesters: S0ONCALL1",
+        "shop-prod, requesters, shop-prod, break_glass: S0ONCALL1",
         "shop-prod, approvers: S0APPROVE1",
     ]
 
