@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bot.atlas import AtlasError, JobRef, RestoreJob
+from bot.atlas import AtlasError, RestoreJob
 from bot.cancellation.errors import (
     CancellationError,
     JobAlreadyRequested,
@@ -22,6 +22,7 @@ from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import format_of, write_fields
 from bot.cli.progress import Progress
 from bot.cli.services import current_operator, load_atlas_settings, open_services
+from bot.cli.shown_job import ShownJob
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
@@ -85,7 +86,7 @@ def cancel_job(
         except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(GO_ON), err=True)
             code = INTERRUPTED
-        except (CancellationError, StartError) as error:
+        except (AtlasError, CancellationError, StartError) as error:
             again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
             fail(f"{error}{again}")
         finally:
@@ -99,13 +100,19 @@ async def _open(
     await migrate(settings.database_url.get_secret_value())
     services = await stack.enter_async_context(open_services(settings))
     await services.clock.set()
-    project, ref, job = await jobs.read_job(services, target)
-    earlier = await services.requests.open_request_for(ref)
-    facts = await services.facts.of_jobs([(ref, job)])
-    progress.fields = jobs.job_fields(project, ref, job, earlier, facts[ref])
+    project, ref = await jobs.find_job(services, target)
+    details = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+    shown = ShownJob(
+        project=project.name,
+        ref=ref,
+        job=details.job,
+        facts=details.facts,
+        request=details.open_request,
+    )
+    progress.fields = shown.fields()
     watched = {each.id: each.watch_channel for each in settings.projects}
     channel = project.policy.audit_channel or watched.get(project.id) or ""
-    return CancelCommand(services, project, ref, job, earlier, channel, progress)
+    return CancelCommand(services, project, shown, channel, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,35 +120,31 @@ class CancelCommand:
     """One call of the command.
 
     Attributes:
-        ref: the job.
-        job: the job as Atlas has it.
-        earlier: the open request for it, of an earlier call or of another person.
+        shown: the job as Atlas has it, and the open request of an earlier call or person.
         channel: the channel of the card; empty where no setting names one.
     """
 
     services: CoreServices
     project: Project
-    ref: JobRef
-    job: RestoreJob
-    earlier: Request | None
+    shown: ShownJob
     channel: str
     progress: Progress
 
     def confirm(self, *, alone: bool) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
-        if not self.job.can_be_cancelled or (self.earlier and not alone):
+        if not self.shown.job.can_be_cancelled or (self.shown.request and not alone):
             return
-        write_fields(jobs.details(self.progress.fields, self.job), sys.stderr)
-        name = self.ref.cluster_name
+        write_fields(self.shown.details(), sys.stderr)
+        name = self.shown.ref.cluster_name
         typed = typer.prompt(f"Type the cluster's name, {name}, to cancel the job", err=True)
         if typed.strip() != name:
             fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
 
     async def cancel(self, reason: str, *, alone: bool) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
-        if self.earlier and not (alone and await self._replace(self.earlier, reason)):
-            return await self._join(self.earlier)
-        if not self.job.can_be_cancelled:
+        if self.shown.request and not (alone and await self._replace(self.shown.request, reason)):
+            return await self._join(self.shown.request)
+        if not self.shown.job.can_be_cancelled:
             return await self._report_ended()
         try:
             submission = self._submission(reason, alone=alone)
@@ -167,13 +170,13 @@ class CancelCommand:
         return Submission(
             key=f"cli:{uuid.uuid4().hex}",
             person=current_operator(),
-            ref=self.ref,
+            ref=self.shown.ref,
             project_name=self.project.name,
             asked_in=self.channel,
             channel=self.channel,
-            shown=JobFingerprint.of(self.job),
+            shown=JobFingerprint.of(self.shown.job),
             reason=reason,
-            typed=self.ref.cluster_name,
+            typed=self.shown.ref.cluster_name,
             approver_members=None,
             alone=alone,
         )
@@ -185,11 +188,13 @@ class CancelCommand:
 
     async def _report_ended(self) -> int:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
-        earlier = await self.services.requests.newest_request_for(self.ref)
-        if exit_code(earlier, self.job) == 0:
+        earlier = await self.services.requests.newest_request_for(self.shown.ref)
+        if exit_code(earlier, self.shown.job) == 0:
             self.progress.note(CANCELLED_ALREADY)
             return 0
-        sentence = ENDED_BY_ITSELF if self.job.cancelled else why_not_cancellable(self.job)
+        sentence = (
+            ENDED_BY_ITSELF if self.shown.job.cancelled else why_not_cancellable(self.shown.job)
+        )
         self.progress.note(sentence)
         self.progress.fail(sentence)
         return FAILED
@@ -224,10 +229,12 @@ class CancelCommand:
 
     async def _outcome(self, request: Request) -> int:
         """Return the exit code; a job may read cancelled although the request did not do it."""
-        job = self.job
+        job = self.shown.job
         if request.state is not State.CANCELLED:
             try:
-                job = await self.project.atlas.restore_job(self.ref, timeout=jobs.READ_TIMEOUT)
+                job = await self.project.atlas.restore_job(
+                    self.shown.ref, timeout=jobs.READ_TIMEOUT
+                )
             except AtlasError as error:
                 self.progress.fail(str(error))
                 return FAILED

@@ -4,45 +4,30 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from bot.atlas import AtlasError, InvalidName, JobRef, RestoreJob, created_at
+from bot.atlas import AtlasError, InvalidName, JobRef
 from bot.atlas.models import cluster_name, object_id
-from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Request
-from bot.cancellation.link_clock import LinkPhase
 from bot.cli import WRONG_USAGE, fail
-from bot.cli.audit import missing_file
 from bot.cli.output import Format, format_of, write_fields, write_json, write_table
 from bot.cli.services import load_atlas_settings, open_services
+from bot.cli.shown_job import in_words, shown_jobs
 from bot.services.projects import Project, Projects
 from bot.services.search_results import Unavailable
 from bot.settings import Settings
 from bot.slack.dialog.views import why_not_cancellable
-from bot.slack.mrkdwn import DELIVERY_TYPES
 from bot.wiring import CoreServices
 
 #: Seconds for one read of Atlas.
 READ_TIMEOUT = 20.0
-#: Seconds for the activity feed, which only adds who started a job.
-FEED_TIMEOUT = 5.0
-
-#: The phases in which the link is expected.
-_LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
 
 #: The fields in the columns of the list.
 COLUMNS = (
     *("project", "cluster", "job", "state", "started", "by", "link_expected"),
     *("snapshot", "request"),
 )
-
-#: The fields that are times.
-TIMES = frozenset({"snapshot", "started", "link_expected"})
 
 TargetArgument = Annotated[
     list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
@@ -113,18 +98,9 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: For
         listing = await services.cancellation.finder.listing(projects, cluster=cluster)
         if cluster and not (listing.jobs or listing.unavailable):
             await _require_cluster(services, projects, cluster)
-        facts = await facts_about(services, settings, [(e.ref, e.job) for e in listing.jobs])
-        found = [
-            job_fields(
-                each.place.project,
-                each.ref,
-                each.job,
-                await open_request(services, settings, each.ref),
-                facts[each.ref],
-            )
-            for each in listing.jobs
-        ]
-    _write_list(found, form, complete=not listing.unavailable)
+        found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
+        shown = await shown_jobs(services, settings, found)
+    _write_list([job.fields() for job in shown], form, complete=not listing.unavailable)
     if listing.unavailable:
         fail("\n".join(map(_unread, listing.unavailable)))
 
@@ -161,34 +137,18 @@ async def _require_cluster(
 
 async def _show(settings: Settings, target: Target, form: Format) -> None:
     async with open_services(settings) as services:
-        project, ref, job = await read_job(services, target)
-        request = await open_request(services, settings, ref)
-        facts = await facts_about(services, settings, [(ref, job)])
-    fields = job_fields(project, ref, job, request, facts[ref])
+        project, ref = await find_job(services, target)
+        try:
+            job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
+        except AtlasError as error:
+            fail(str(error))
+        [shown] = await shown_jobs(services, settings, [(project, ref, job)])
     if form is Format.JSON:
-        write_json(fields, sys.stdout)
+        write_json(shown.fields(), sys.stdout)
         return
-    write_fields(details(fields, job), sys.stdout)
+    write_fields(shown.details(), sys.stdout)
     if not job.can_be_cancelled:
         typer.echo(why_not_cancellable(job))
-
-
-def details(fields: dict[str, Any], job: RestoreJob) -> list[tuple[str, str]]:
-    """Return the labels and values of one job, as the dialog shows them."""
-    kind = DELIVERY_TYPES.get(str(job.delivery_type), str(job.delivery_type))
-    facts = [
-        ("Project", fields["project"]),
-        ("Cluster", fields["cluster"]),
-        ("Restore job", fields["job"]),
-        ("Type", kind),
-        ("State", job.state.sentence),
-        ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
-        ("Started", in_words(fields, "started")),
-        ("By", fields["by"] or "not known"),
-        ("Link expected", in_words(fields, "link_expected")),
-        ("Open request", in_words(fields, "request")),
-    ]
-    return [(label, value) for label, value in facts if value]
 
 
 def find_project(projects: Projects, name: str) -> Project:
@@ -200,18 +160,15 @@ def find_project(projects: Projects, name: str) -> Project:
     return found
 
 
-async def read_job(services: CoreServices, target: Target) -> tuple[Project, JobRef, RestoreJob]:
-    """Read the job from Atlas; without a project, all that the bot knows are searched."""
+async def find_job(services: CoreServices, target: Target) -> tuple[Project, JobRef]:
+    """Return the job's project; without one in the arguments, all projects are searched."""
     project = (
         find_project(services.projects, target.project)
         if target.project
         else services.projects.only or await _search(services, target)
     )
     ref = JobRef(project_id=project.id, cluster_name=target.cluster, job_id=target.job_id)
-    try:
-        return project, ref, await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
-    except AtlasError as error:
-        fail(str(error))
+    return project, ref
 
 
 async def _search(services: CoreServices, target: Target) -> Project:
@@ -224,55 +181,3 @@ async def _search(services: CoreServices, target: Target) -> Project:
         missing = f"Restore job {target.job_id} was not found {where}: check both."
         fail("\n".join([missing, *map(_unread, search.unavailable)]))
     return search.found.project
-
-
-async def open_request(services: CoreServices, settings: Settings, ref: JobRef) -> Request | None:
-    """Return the open request for a job; without a database there is none."""
-    if missing_file(settings.database_url.get_secret_value()):
-        return None  # reading must not create it
-    try:
-        return await services.requests.open_request_for(ref)
-    except CancellationError:
-        return None
-
-
-async def facts_about(
-    services: CoreServices, settings: Settings, jobs: Sequence[tuple[JobRef, RestoreJob]]
-) -> dict[JobRef, JobFacts]:
-    """Return the starters of jobs and the clocks of their links; the database is optional."""
-    of_jobs = partial(services.facts.of_jobs, jobs, patience=FEED_TIMEOUT)
-    if missing_file(settings.database_url.get_secret_value()):
-        return await of_jobs(stored=False)  # reading must not create it
-    try:
-        return await of_jobs()
-    except CancellationError:
-        return await of_jobs(stored=False)
-
-
-def job_fields(
-    project: Project, ref: JobRef, job: RestoreJob, request: Request | None, facts: JobFacts
-) -> dict[str, Any]:
-    """Return the fields of a job under the names of the JSON output; None is not known."""
-    starter = facts.started_by.starter
-    return {
-        "project": project.name,
-        "cluster": ref.cluster_name,
-        "job": ref.job_id,
-        "type": str(job.delivery_type),
-        "snapshot": iso(job.snapshot_time),
-        "started": iso(created_at(ref.job_id)),
-        "by": starter.name if starter else None,
-        "link_expected": iso(facts.clock.expected_at) if facts.phase in _LINK_TO_COME else None,
-        "state": job.state.value,
-        "request": request.id if request else None,
-    }
-
-
-def iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
-
-
-def in_words(fields: dict[str, Any], name: str) -> str:
-    """Return a field for people; empty when it is not known."""
-    text = str(fields[name] or "")
-    return text.replace("T", " ").replace("+00:00", " UTC") if name in TIMES else text

@@ -52,6 +52,10 @@ def lines(ran: CommandResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
+def files_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def start(environ: dict[str, str], *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
@@ -85,6 +89,23 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
                     process.send_signal(signal.SIGINT)
     os.close(ours)
     return process.returncode, said.decode()
+
+
+async def test_list_and_show_need_atlas_alone_and_create_no_database(tmp_path: Path) -> None:
+    cluster, job = RUNNING
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path))
+        listed = await run_command("list", cluster, **environ)
+        shown = await run_command("show", cluster, job, **environ)
+        unknown = await run_command("show", cluster, "0" * 24, **environ)
+        missing = await run_command("list", "no-such-cluster", **environ)
+
+    assert (listed.code, shown.code, unknown.code, missing.code) == (0, 0, 1, 1)
+    assert lines(shown)[0] in lines(listed)
+    assert lines(shown)[0]["by"] == "dana@shop.example"
+    assert "There is no cluster no-such-cluster" in missing.err
+    assert "has no such restore job" in unknown.err
+    assert files_in(tmp_path) == []
 
 
 async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:

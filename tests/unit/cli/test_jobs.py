@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,22 +12,22 @@ import typer
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, State
-from bot.cancellation.policy import Policy
+from bot.cancellation.link_clock import USUAL_WAIT
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
-from bot.cli.jobs import Target, job_fields
+from bot.cli.jobs import Target
 from bot.cli.output import Format
 from bot.cli.progress import Progress
-from bot.services.projects import Project
-from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
-from tests.support.fake_atlas import FakeAtlas
+from bot.cli.shown_job import ShownJob
+from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bot.atlas import RestoreJob
     from bot.cancellation.lifecycle import Request
 
-SHOP = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=FakeAtlas({}))
 SENT = DeleteAttempts(count=1, accepted=True)
 
 
@@ -47,15 +46,19 @@ def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
     assert error.value.exit_code == 2
 
 
-def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
-    request = a_request()
-    starter = Starter(kind=StarterKind.USER, name="dana@shop.example")
-    facts = replace(
-        JobFacts.new(job_ref(), timedelta(minutes=3), job_ref().started_at),
-        started_by=StartedBy(Knowledge.KNOWN, starter),
+def shown(starter: StartedBy, at: datetime = NOON) -> ShownJob:
+    facts = JobFacts.new(job_ref(), USUAL_WAIT, at).with_starter(starter)
+    return ShownJob(
+        project="shop-prod", ref=job_ref(), job=a_job(), facts=facts, request=a_request(id="r1")
     )
 
-    assert job_fields(SHOP, job_ref(), a_job(), request, facts) == {
+
+DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
+OWN = replace(DANA, starter=Starter(kind=StarterKind.API_KEY, name="abcd", own_key=True))
+
+
+def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
+    assert shown(DANA).fields() == {
         "project": "shop-prod",
         "cluster": "prod-eu",
         "job": JOB_ID,
@@ -65,8 +68,29 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "by": "dana@shop.example",
         "link_expected": "2018-08-01T22:11:48+00:00",
         "state": "in_progress",
-        "request": request.id,
+        "request": "r1",
     }
+
+
+@pytest.mark.parametrize(
+    ("starter", "by", "words"),
+    [
+        (DANA, "dana@shop.example", "dana@shop.example"),
+        (OWN, "abcd", "the bot's own key abcd: somebody uses the key past the bot"),
+        (StartedBy(Knowledge.NOT_IN_FEED), None, "not in the activity feed"),
+    ],
+)
+def test_starter_is_named_or_it_is_said_why_not(
+    starter: StartedBy, by: str | None, words: str
+) -> None:
+    job = shown(starter)
+
+    assert job.fields()["by"] == by
+    assert ("By", words) in job.details()
+
+
+def test_late_link_is_called_overdue() -> None:
+    assert "overdue" in dict(shown(DANA).details())["Download link"]
 
 
 @pytest.mark.parametrize(
