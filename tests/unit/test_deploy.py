@@ -51,7 +51,7 @@ SECRET = {
 
 @asynccontextmanager
 async def services() -> AsyncIterator[dict[str, str]]:
-    """Start both stand-ins; give what a person fills in, and where the services are."""
+    """Start both fake servers; return the settings and the addresses."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         yield {
             "SLACK_BOT_TOKEN": slack.bot_token,

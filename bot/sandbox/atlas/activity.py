@@ -29,7 +29,7 @@ EVENT_TYPES = frozenset(
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acted, as the keys of an event; an empty one is an event that names nobody."""
+    """Who acted, as the keys of an event; empty for an event without an actor."""
 
     fields: Mapping[str, object] = field(default_factory=dict)
 

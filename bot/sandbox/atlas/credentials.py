@@ -27,8 +27,8 @@ JOB_READERS = CANCELLERS | {Role.BACKUP_MANAGER}
 class Credential:
     """An API key (public and private part) or a service account (client id and secret).
 
-    `access_list` holds networks such as `203.0.113.0/24`; None means that the organization asks
-    for none, an empty one that it asks and nobody has filled it in. `expires_at` is the end of a
+    `access_list` holds networks such as `203.0.113.0/24`; None means that the organization does
+    not require one; an empty list is required but not filled in. `expires_at` is the end of a
     service account's secret.
     """
 

@@ -1,7 +1,7 @@
 """Every documented error response of these calls, by its code.
 
-The sentences are what the wire says, with names where Atlas puts values; those whose text was
-never seen are in our own words.
+The sentences are Atlas's, with names in place of values; those that were never recorded are
+written for this project.
 """
 
 from __future__ import annotations

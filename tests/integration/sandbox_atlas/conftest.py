@@ -1,4 +1,4 @@
-"""A stand-in on a free port with a clock moved by hand, and clients that talk to it."""
+"""A fake Atlas on a free port with a fake clock, and clients."""
 
 from __future__ import annotations
 

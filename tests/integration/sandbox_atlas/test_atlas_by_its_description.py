@@ -36,7 +36,7 @@ schema.auth.set_from_requests(account).apply_to(path=TOKEN_PATH)
 
 
 class Running:
-    """A stand-in in a thread of its own, for a client that waits."""
+    """A fake Atlas in its own thread, for a blocking client."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()

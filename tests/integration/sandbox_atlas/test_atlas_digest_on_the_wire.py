@@ -1,4 +1,4 @@
-"""Digest against the stand-in: what it takes and what it refuses."""
+"""Digest authentication of the fake Atlas: accepted and rejected headers."""
 
 from __future__ import annotations
 

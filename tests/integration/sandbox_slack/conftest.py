@@ -1,4 +1,4 @@
-"""Fixtures: the stand-in, and Slack's own client talking to it."""
+"""Fixtures: the fake Slack, and Slack's own client."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Blocks and views that the tests of the stand-in share."""
+"""Blocks and views for the tests of the fake Slack."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ async def test_payloads_over_http_carry_slacks_signature(
 
 
 class _At(Clock):
-    """The verifier's clock, set to the stand-in's."""
+    """The verifier's clock: the time of the fake Slack."""
 
     def __init__(self, slack: FakeSlackServer) -> None:
         self._clock = slack.world.clock

@@ -1,4 +1,4 @@
-"""A real Bolt app goes once round through the stand-in, over each transport."""
+"""A real Bolt app on the fake Slack, over each transport."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -92,7 +92,7 @@ async def over_socket_mode(slack: FakeSlackServer, client: AsyncWebClient) -> As
 
 @pytest.fixture
 async def over_http(client: AsyncWebClient) -> AsyncIterator[FakeSlackServer]:
-    """Bolt checks signatures by the real time, so this stand-in has the real clock."""
+    """Bolt checks signatures by the real time, so this fake Slack uses the real clock."""
     async with FakeSlackServer() as slack:
         client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
         runner = web.AppRunner(bolt_app(slack, client).web_app(), access_log=None)

@@ -47,8 +47,8 @@ class RunningApp:
 
 @pytest.fixture
 async def slack() -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer() as stand_in:
-        yield stand_in
+    async with FakeSlackServer() as server:
+        yield server
 
 
 @pytest.fixture(params=["socket", "http"])

@@ -194,7 +194,7 @@ async def opened(
     write_projects(world, folder)
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_server_log())
-        atlas, slack = await _stand_ins(stack, plan, world)
+        atlas, slack = await _open_fake_servers(stack, plan, world)
         wires = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
         wires.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - the environment is built below
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
@@ -222,7 +222,7 @@ async def opened(
             await asyncio.gather(*(replica.close() for replica in env.replicas))
 
 
-async def _stand_ins(
+async def _open_fake_servers(
     stack: AsyncExitStack, plan: Plan, world: World
 ) -> tuple[FakeAtlasServer, FakeSlackServer]:
     atlas = FakeAtlasServer(world, behaviour=Behaviour(rate_refill=plan.calls_a_minute))

@@ -1,4 +1,4 @@
-"""How the stand-in reads a Digest header, and what it hands out."""
+"""Parsing of Digest headers, and the challenges of the fake Atlas."""
 
 from __future__ import annotations
 
