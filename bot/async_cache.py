@@ -24,6 +24,14 @@ class Entry(Generic[V]):
     loaded_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Load(Generic[V]):
+    """A running load, and when it began."""
+
+    task: asyncio.Task[V]
+    began: float
+
+
 class AsyncCache(Generic[K, V]):
     """Values by key.
 
@@ -44,7 +52,7 @@ class AsyncCache(Generic[K, V]):
         self._monotonic = monotonic
         self._keep_on = keep_on
         self._entries: dict[K, Entry[V]] = {}
-        self._loads: dict[K, asyncio.Task[V]] = {}
+        self._loads: dict[K, Load[V]] = {}
 
     async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
         """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
@@ -59,7 +67,9 @@ class AsyncCache(Generic[K, V]):
         if entry and self._monotonic() - entry.loaded_at <= max_age and entry.loaded_at >= since:
             return entry.value
         async with asyncio.timeout(timeout):
-            return await asyncio.shield(self._loads.get(key) or self._start(key))
+            while (load := self._loads.get(key)) and load.began < since:
+                await asyncio.wait({load.task})  # it may give what was true before `since`
+            return await asyncio.shield((load or self._start(key)).task)
 
     def get_stored(self, key: K, *, max_age: float = math.inf) -> V | None:
         """Return the stored value without loading, or None if it is older than `max_age`."""
@@ -73,14 +83,13 @@ class AsyncCache(Generic[K, V]):
 
     async def close(self) -> None:
         """Cancel all loads."""
-        await cancel_and_wait(*self._loads.values())
+        await cancel_and_wait(*(load.task for load in self._loads.values()))
 
-    def _start(self, key: K) -> asyncio.Task[V]:
-        began = self._monotonic()
-        task = asyncio.create_task(self._load(key))
-        self._loads[key] = task
-        task.add_done_callback(lambda done: self._store(key, done, began))
-        return task
+    def _start(self, key: K) -> Load[V]:
+        load = Load(asyncio.create_task(self._load(key)), self._monotonic())
+        self._loads[key] = load
+        load.task.add_done_callback(lambda done: self._store(key, done, load.began))
+        return load
 
     def _store(self, key: K, task: asyncio.Task[V], began: float) -> None:
         self._loads.pop(key, None)

@@ -188,8 +188,9 @@ class RateLimitReserved(CancellationError):
 class RightsNotChecked(CancellationError):
     """{why} So it could not be checked who may do this, and nothing was done."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, retry_after: float = 0.0) -> None:
         self.why = why
+        self.retry_after = retry_after  # seconds that Slack asked to wait
         super().__init__()
 
 

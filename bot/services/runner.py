@@ -149,13 +149,13 @@ class Run:
 
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:
         """Wait for the next check of rights; report a lasting failure once."""
-        now = self._monotonic()
+        now, pause = self._monotonic(), max(next(self._check_backoff), error.retry_after)
         if self._report_check_at is None:
             self._report_check_at = now + CHECK_REPORT_DELAY
-        elif self._report_check_at <= now:
+        if self._report_check_at < now + pause:  # the next check is too late for it
             self._report_check_at = math.inf
             await self._store.record_check_failed(self.request, str(error))
-        await self._sleep(next(self._check_backoff))
+        await self._sleep(pause)
         self._deadline = self._monotonic() + self._run_timeout  # Atlas is not to blame
 
     async def _wait_before_read(self) -> None:

@@ -182,7 +182,9 @@ class Directory:
                 asyncio.gather(*(self._current_members(group, since) for group in groups)),
             )
         except CALL_ERRORS as error:
-            raise RightsNotChecked(_directory_error(error).why) from error
+            limit = translate_error(error)
+            seconds = limit.seconds if isinstance(limit, RateLimited) else 0.0
+            raise RightsNotChecked(_directory_error(error).why, seconds) from error
         in_groups = dict(zip(groups, members, strict=True))
         found = dict(zip(users, accounts, strict=True))
         return {

@@ -24,6 +24,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
 from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts
+from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork
@@ -231,7 +232,12 @@ class RequestStore(Store):
             return None  # decided or expired concurrently
 
     async def prune(self, before: datetime, limit: int = 100) -> int:
-        """Delete requests that ended before then, and return how many; their events stay."""
+        """Delete requests that ended before then, and return how many; their events stay.
+
+        Old announcements are deleted from the outbox, too.
+        """
+        old_announcements = outbox_queries.prune_announcements(before)
+        await self._write(lambda uow: uow.execute(old_announcements))
 
         def work(uow: UnitOfWork) -> int:
             ended = uow.get_all(request_queries.lock_prunable(before, limit))

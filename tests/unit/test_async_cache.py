@@ -60,6 +60,19 @@ async def test_value_loaded_before_since_is_loaded_again() -> None:
     assert await loader.get(since=1001.0) == 2
 
 
+async def test_running_load_that_began_before_since_is_not_shared() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    early = asyncio.create_task(loader.get())
+    await asyncio.sleep(0)
+    loader.seconds += 1
+    late = asyncio.create_task(loader.get(since=1001.0))
+    await asyncio.sleep(0)
+    loader.gate.set()
+
+    assert (await early, await late) == (1, 2)
+
+
 async def test_age_counts_from_the_begin_of_the_load() -> None:
     loader = Loader()
     loader.gate.clear()

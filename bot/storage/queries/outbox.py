@@ -6,11 +6,13 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    Delete,
     Integer,
     Select,
     Update,
     and_,
     bindparam,
+    delete,
     exists,
     insert,
     literal_column,
@@ -130,6 +132,12 @@ def release_claims(owner: str, held: Iterable[int]) -> Update:
         .where(posts.c.state == DUE, posts.c.lease_owner == owner, posts.c.id.not_in(list(held)))
         .values(lease_owner=None, lease_until=None)
     )
+
+
+def prune_announcements(before: datetime) -> Delete:
+    """Delete delivered and dropped posts about watched jobs, which keep the place themselves."""
+    old = (posts.c.watched_job.is_not(None), posts.c.state != "due", posts.c.at < before)
+    return delete(posts).where(*old)
 
 
 def update_post(post_id: int, values: dict[str, Any]) -> Update:

@@ -47,7 +47,7 @@ ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdraw
 #: How a click on a card that has ended begins its answer.
 SAID_AFTER = {
     "cancelled": "This request was carried out: Atlas confirms that the job is cancelled",
-    "over": "This request ended, because the job had ended already",
+    "over": "This request ended, because the job was over",
     "refused": "This request ended, because Atlas refused",
     "changed": "This request ended, because the job was not the one that had been shown",
     "failed": "This request could not be settled",

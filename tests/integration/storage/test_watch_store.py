@@ -334,6 +334,21 @@ async def test_delivered_announcement_is_not_due_again(
     assert await claim(outbox) is None
 
 
+async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(
+    mine: WatchStore, outbox: OutboxStore, ledger: RequestStore, database: Database, clock: Clock
+) -> None:
+    job = a_download()
+    await start_watch(mine, job)
+    await deliver(outbox, await claimed(outbox))
+    clock.forward(1)
+
+    await ledger.prune(clock.now)
+
+    assert await database.read(lambda db: db.execute(select(posts)).all()) == []
+    await announced(mine, a_download(id=job.id, expired=True))
+    assert (await claimed(outbox)).job.message == HERE
+
+
 async def test_change_is_delivered_to_the_place_of_the_announcement(
     mine: WatchStore, outbox: OutboxStore
 ) -> None:

@@ -810,6 +810,17 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
     assert report == f"check failed for {store.request.id}: {away}"
 
 
+async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it(clock: FakeClock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
+    store = FakeLeaseStore(a_request())
+    limited = RightsNotChecked("Slack allows no more calls.", retry_after=30.0)
+
+    await run_with(ScriptedSlack([limited, Kind.MEMBER]), atlas, store, Policy())
+
+    assert clock.sleeps[0] == 30.0
+    assert store.written[0].startswith("check failed")
+
+
 async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(
         clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
