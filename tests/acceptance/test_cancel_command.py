@@ -68,7 +68,7 @@ async def start(environ: dict[str, str], *arguments: str) -> asyncio.subprocess.
 
 async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
     async with asyncio.timeout(20):
-        while job not in atlas.world.cancellations:  # noqa: ASYNC110 - the fake tells nobody
+        while job not in atlas.world.cancellations:  # noqa: ASYNC110 - the fake publishes no event
             await asyncio.sleep(0.02)
 
 

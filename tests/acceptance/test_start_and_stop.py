@@ -38,7 +38,7 @@ async def look(port: int, path: str) -> tuple[int, Any]:
 async def until_it_listens(bot: Bot, seconds: float = 10.0) -> None:
     """Wait until the HTTP side is there."""
     until = time.monotonic() + seconds
-    while bot.port == 0 and time.monotonic() < until:  # noqa: ASYNC110 - a start tells nobody how far it is
+    while bot.port == 0 and time.monotonic() < until:  # noqa: ASYNC110 - a start has no event
         await asyncio.sleep(0.01)
 
 

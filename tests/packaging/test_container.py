@@ -177,7 +177,7 @@ def test_image_has_no_build_or_install_tools(machine: Machine) -> None:
 def in_the_image(
     machine: Machine, of_slack: FakeSlackServer, of_atlas: FakeAtlasServer
 ) -> dict[str, str]:
-    """Return the variables that the image sets, and those that whoever runs it must set."""
+    """Return the variables that the image sets, and those that its user must set."""
     of_image = {n: machine.mapped(v) for n, v in FINAL.environment().items()}
     return of_image | {
         "PATH": of_image["PATH"].replace("$PATH", os.environ["PATH"]),

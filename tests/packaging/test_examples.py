@@ -57,7 +57,7 @@ def test_compose_rejects_the_example_without_a_password(tmp_path: Path) -> None:
 
 # Kubernetes
 
-#: The oldest version that is still cared for by somebody, and the newest with a schema here.
+#: The oldest maintained version, and the newest with a schema here.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 
 

@@ -1,4 +1,4 @@
-"""An Atlas in memory for looking around: clusters, jobs, faults, and how many calls there are."""
+"""An Atlas in memory for searches: clusters, jobs, faults, and the calls."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class FakeAtlas(AtlasClient):
         return f"https://cloud.example/redirect/{project_id}"
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
-        raise AssertionError("nobody who looks around may cancel")
+        raise AssertionError("a search must not cancel")
 
     async def _called(self, cluster: str) -> None:
         self.calls.append(cluster)

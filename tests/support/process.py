@@ -39,7 +39,7 @@ POLL_INTERVAL = 0.05
 def surroundings() -> dict[str, str]:
     """Return the variables that any program needs, and none that could affect the bot.
 
-    With `python -P` the bot is the one that is installed, whatever the working directory.
+    With `python -P` the installed bot is used in any working directory.
     """
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ} | {

@@ -1,4 +1,4 @@
-"""What must not be in the tree: hosts of package indexes, and paths of somebody's machine."""
+"""The tree has no hosts of package indexes and no machine paths."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_the_bot_that_tests_start_is_the_installed_one() -> None:
 
 
 def test_every_test_that_starts_the_bot_leaves_the_working_directory_out_of_its_path() -> None:
-    """Without -P a test that runs in the sources would start these, whatever is installed."""
+    """Without -P, tests in the source tree would use it instead of the installed package."""
     starts = re.compile(r'sys\.executable, ((?:"-\w", )+)"bot\b')
     found = [
         (path.name, flags)

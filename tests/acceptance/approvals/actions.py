@@ -223,7 +223,7 @@ async def deny(env: BotEnvironment, who: str, card: Json, reason: str = "still n
 
 
 async def click_while_deactivated(env: BotEnvironment, who: str, card: Json, action: str) -> Answer:
-    """Deliver the click of somebody whose account is switched off in that very moment."""
+    """Deliver a click of a person whose account is deactivated at that moment."""
     person = env.slack.workspace.user(who)
     before = _seen(env, who, card)
     person.deleted = False

@@ -234,7 +234,7 @@ async def test_request_without_enough_approvers_is_rejected(
 
 
 async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:
-    """One project needs Ada in the audit channel; the other lets whoever asks act alone."""
+    """One project needs Ada in the audit channel; the other needs no approval."""
 
     def two(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         with_audit(slack, atlas)

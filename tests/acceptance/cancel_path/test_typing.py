@@ -1,4 +1,4 @@
-"""Whatever is typed gets an answer: a dialog, or a private sentence with an example."""
+"""Every command gets an answer: a dialog, or a private sentence with an example."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def left(env: BotEnvironment) -> float:
 async def view_with(
     env: BotEnvironment, word: str, who: str = "rina", seconds: float = 10.0
 ) -> Json:
-    """Wait until the dialog on somebody's screen says `word`."""
+    """Wait until a person's dialog contains `word`."""
 
     def shown() -> Json | None:
         view = env.slack.state.view_of(who)

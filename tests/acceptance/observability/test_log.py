@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.environment import BotEnvironment, Json
 
-#: What is done for each request, whatever comes of it.
+#: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
 
 #: Looks for a line, and seconds between them.

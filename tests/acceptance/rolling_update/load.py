@@ -79,7 +79,7 @@ class CommandLoad:
             workspace.add(person, channel)
 
     async def ask_until(self, enough: asyncio.Event) -> None:
-        """Send somebody on an errand at a steady rate; at the end wait for those on the way."""
+        """Start commands at a steady rate; at the end wait for the open ones."""
         for number in count():
             if enough.is_set():
                 break
@@ -153,7 +153,7 @@ class CommandLoad:
         return [state for state in told if state and state not in OPEN]
 
     def troubles(self) -> dict[str, int]:
-        """Count what went wrong, by what it was: empty when nobody has anything to complain of."""
+        """Count the failures by kind; empty without any."""
         told = [session.trouble or self._loss(session) for session in self.sessions]
         return dict(Counter(filter(None, told)))
 

@@ -1,4 +1,4 @@
-"""Two replicas rolled one after the other under load: nobody is unanswered, and nothing is lost."""
+"""Two replicas restarted in turn under load: every command is answered, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ def without_its_scope(env: DoctorEnvironment) -> None:
 
 
 #: What is refused at the start with exit code 1, since a service that must be there says no.
-#: `{taken}` is a port that another program has, `{free}` one that nobody has.
+#: `{taken}` is a port that another program has, `{free}` a free one.
 SERVICES: list[Broken] = [
     Broken(
         setting="SLACK_BOT_TOKEN", how="of no app", changes={"SLACK_BOT_TOKEN": "xoxb-other"},

@@ -252,7 +252,7 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
 async def test_risky_setting_is_logged_as_a_warning(
     env: DoctorEnvironment,
 ) -> None:
-    """A store that takes JSON takes each line, and no line says what nobody need look at."""
+    """Each line is JSON, without superfluous lines."""
     risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
     with BotProcess(env.environ(risky)) as bot:
         await bot.ready()

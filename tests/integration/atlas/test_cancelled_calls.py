@@ -1,4 +1,4 @@
-"""Calls that nobody waits for any more: their connections are used again."""
+"""The connections of cancelled calls are reused."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-#: Seconds in which somebody talks to what was accepted.
+#: Seconds until an accepted connection must be used.
 ACCEPTED = 0.02
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -100,7 +100,7 @@ async def listening(talk: Talk) -> AsyncIterator[str]:
 
 @dataclass
 class TokenServer:
-    """Gives tokens of `lasts` seconds, and answers jobs to whoever shows the last one."""
+    """Gives tokens of `lasts` seconds, and answers jobs to calls with the newest one."""
 
     lasts: int = 3600
     secret: str = "Basic bWRiX3NhX2lkXzEyMzptZGJfc2Ffc2tfczNjcjN0"

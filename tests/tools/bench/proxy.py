@@ -126,7 +126,7 @@ async def _carry(
 
 async def _serve(port: int, round_trip: float) -> None:
     async with slowed(port, round_trip) as here:
-        print(here, flush=True)  # noqa: T201 - how whoever started us learns where we are
+        print(here, flush=True)  # noqa: T201 - the starting process reads the port
         await asyncio.to_thread(sys.stdin.read)
 
 

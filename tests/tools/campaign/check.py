@@ -1,4 +1,4 @@
-"""What must hold of each request after the storm, as Slack and Atlas show it."""
+"""Rules for each request after a campaign, by the state of Slack and Atlas."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _of_thread(scenario: Scenario, thread: Thread) -> Iterator[Found]:
 
 def _of_truth(observations: Observations, scenario: Scenario, state: str) -> Iterator[Found]:
     effects = observations.effects(scenario)
-    # Where Atlas did not show that somebody else had cancelled the job, the bot rightly asks it to,
+    # If Atlas returned an outdated job that was cancelled elsewhere, the bot may send a DELETE,
     # and then reads that the job is cancelled.
     hidden = scenario.elsewhere and was_hidden(observations.calls[scenario.job.id])
     ends = PLOTS[scenario.plot].ends | (CANCELLED if hidden else frozenset())

@@ -1,4 +1,4 @@
-"""What must hold of each DELETE: it was approved, and sent by nobody who could know better."""
+"""Rules for each DELETE: it was approved, and not sent after the job was known to be cancelled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: What stands still, in the middle of looking and sending: a bot, or the database that it asks.
 STANDSTILLS = ("bot: paused", "database:")
 
-#: Seconds in which whoever stood still has sent what it was about to send.
+#: Seconds until a resumed bot has sent what it was about to send.
 GRACE = 5.0
 
 #: Faults of Atlas after which a bot that looks sees a job that is still there.

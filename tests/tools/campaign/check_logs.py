@@ -1,4 +1,4 @@
-"""What must not stand in the bots' logs, nor a secret anywhere else."""
+"""Rules for the bots' logs, and for secrets anywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.tools.campaign.observations import Observations
 
-#: Marks of an error that nobody expected; errors that the bot logs by itself are its log's level.
+#: Marks of an unexpected error; expected errors are log lines with a level.
 TRACES = (
     "Traceback (most recent call last)",
     "was never retrieved",
@@ -26,7 +26,7 @@ TRACES = (
 )
 
 #: What asyncpg leaves behind when a server dies while a connection is being opened: one line, of
-#: a future that nobody can reach.
+#: an unreferenced future.
 DRIVERS_OWN = "unexpected connection_lost() call"
 
 
@@ -36,7 +36,7 @@ def of_logs(observations: Observations) -> Iterator[tuple[Rule, str]]:
 
 
 def traces_in(logs: Iterable[Path]) -> Iterator[str]:
-    """Find the errors that nobody expected, each line once."""
+    """Return the unexpected errors, each line once."""
     for path in logs:
         for line in path.read_text(errors="replace").splitlines():
             if any(trace in line for trace in TRACES) and DRIVERS_OWN not in line:

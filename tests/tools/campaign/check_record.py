@@ -1,4 +1,4 @@
-"""What must hold of the record: whole, and of one mind with what Slack shows and Atlas saw."""
+"""Rules for the audit log: complete, and consistent with Slack and Atlas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.people import Scenario
     from tests.tools.campaign.worlds import Thread
 
-#: Events that are somebody's yes, where somebody is named.
+#: Events of an approval by a person.
 YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
 
 Found = tuple[Rule, str]
@@ -59,7 +59,7 @@ def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]
 def _of_approvals(
     observations: Observations, scenario: Scenario, chain: Sequence[Recorded]
 ) -> Iterator[Found]:
-    """Whoever approved before the first DELETE, by the record: enough people, who did click."""
+    """Check the approvals before the first DELETE in the audit log: enough people, who clicked."""
     needed, _ = RULES[scenario.project]
     events = [event.event for event in chain]
     if EventName.CANCEL_SENT not in events:
@@ -72,5 +72,5 @@ def _of_approvals(
     if yes - clicked:
         yield (
             Rule.APPROVED,
-            f"job {scenario.job.id}: a yes on record of somebody who clicked nothing",
+            f"job {scenario.job.id}: an approval in the audit log without a click",
         )

@@ -1,4 +1,4 @@
-"""The environment of a campaign: fake servers behind proxies, bots as processes, a ledger."""
+"""The environment of a campaign: fake servers behind proxies, bots as processes, a database."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class CampaignEnvironment:
         (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
 
     def keep_evidence(self, observations: Observations, found: Sequence[Violation]) -> None:
-        """Keep what somebody needs to see what happened."""
+        """Write the evidence of violations."""
         self.keep("violations.json", [str(each) for each in found])
         self.keep("faults.json", [asdict(fault) for fault in observations.faults])
         self.keep("lives.json", [asdict(life) for life in observations.lives])

@@ -29,7 +29,7 @@ def faketime(clock: Path) -> dict[str, str]:
 
 
 def set_clock(clock: Path, seconds: float) -> None:
-    """Let whoever goes by the file be so far off, from now on; never half written."""
+    """Set the offset for processes that use the file, in one atomic write."""
     draft = clock.with_suffix(".draft")
     draft.write_text(f"{seconds:+g}\n")
     draft.rename(clock)

@@ -1,4 +1,4 @@
-"""What went wrong in fact: what was done to bots and services, and which calls met a fault."""
+"""Counts the injected faults and the calls that they hit."""
 
 from __future__ import annotations
 

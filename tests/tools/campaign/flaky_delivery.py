@@ -66,7 +66,7 @@ class FlakyDelivery(Delivery):
         return await self._insist(kind, payload)
 
     async def _twice(self, kind: str, payload: Json) -> Ack:
-        """Another copy comes at once or later, whatever becomes of this one."""
+        """Deliver another copy at once or later."""
         self.counts.twice += 1
         copy = asyncio.create_task(self._copy(kind, payload))
         self._copies.add(copy)

@@ -1,4 +1,4 @@
-"""An Atlas that answers whatever hypothesis thinks of, byte by byte, and what must come of it."""
+"""An Atlas with generated answers, and the checks of the client's results."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ CALLS = ("job", "jobs", "clusters", "project", "cancel")
 
 
 async def call(atlas: OddAtlas, given: list[Answer], which: str, *, envelope: bool) -> object:
-    """Let the client make one call, and check whatever comes of it; raises `Found`."""
+    """Let the client make one call, and check its result; raises `Found`."""
     atlas.answers, atlas.asked = given, 0
     began = time.monotonic()
     key = DigestKey("public", SecretStr("private"))

@@ -32,7 +32,7 @@ Json = dict[str, Any]
 #: Seconds that Slack waits for an ack, and that a person waits for a word of the bot.
 SLACK_WAITS = 3.0
 
-#: What the log says of an envelope that nobody can read.
+#: The log line of an unreadable envelope.
 REFUSED = "refused an envelope"
 
 #: What shows that a person was answered, beside the ack itself.
@@ -80,7 +80,7 @@ class Target:
     slowest: float = 0.0
 
     async def throw(self, kind: str, payload: Json, *, answered: bool = False) -> Ack:
-        """Deliver a payload; raises `Found` for whatever it should not cause.
+        """Deliver a payload; raises `Found` for unexpected effects.
 
         Args:
             kind: `slash_commands`, `interactive` or `events_api`.
@@ -100,7 +100,7 @@ class Target:
                 raise Found(f"Slack would not show this: {faults[0]}\n\nafter {payload!r}")
             passed = ack.status == HTTPStatus.OK and refused == self.listener.refused
             if answered and passed and not ack.body and not seen:
-                raise Found(f"nobody was answered: {payload!r}")
+                raise Found(f"no answer to: {payload!r}")
         finally:
             unsubscribe()
         return ack
@@ -134,12 +134,12 @@ class Target:
         self.check(thrown)
 
     def check(self, thrown: object) -> None:
-        """Raise `Found` for a line in the log, or a cancel that nobody approved."""
+        """Raise `Found` for a line in the log, or an unapproved cancellation."""
         if heard := self.listener.heard[:]:
             self.listener.heard.clear()
             raise Found(f"logged: {heard[0]}\n\nafter {thrown!r}")
         if deletes := self.env.atlas.deletes():
-            raise Found(f"{len(deletes)} cancelled, which nobody approved, after {thrown!r}")
+            raise Found(f"{len(deletes)} cancelled without approval after {thrown!r}")
 
 
 def _answers(item: ChangeEvent) -> list[str]:
@@ -167,7 +167,7 @@ async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
 
 
 async def _furnish(target: Target) -> None:
-    """Ask for one job, and leave each kind of dialog open on somebody's screen."""
+    """Submit a request for one job, and leave each kind of dialog open."""
     env = target.env
     await env.submit_request(RUNNING)
     await env.slack.until(lambda: env.card(RUNNING[1]))
@@ -301,10 +301,10 @@ MAKERS: dict[str, Maker] = {
     "home": ("events_api", _home),
 }
 
-#: After these somebody waits for an answer.
+#: Payloads that must get an answer.
 SPOKEN_TO = MAKERS.keys() - {"close", "home"}
 
-#: Where a payload says who waits for the answer, and where: without these nobody can be told.
+#: Fields with the person and channel of the answer; without them no answer is possible.
 ADDRESS = (
     *("user", "user_id", "channel_id", "channel", "response_url", "trigger_id", "container"),
     *("team", "team_id", "enterprise_id", "type", "command"),

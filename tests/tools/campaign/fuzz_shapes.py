@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Step = str | int
     Path = tuple[Step, ...]
 
-#: Text that has broken somebody's program before: directions, zero widths, halves of things.
+#: Text that is known to break programs: directions, zero widths, truncated sequences.
 ODD_TEXTS = (
     "",
     " ",

@@ -128,7 +128,7 @@ def metadata(data: bytes) -> None:
 
 
 def message(data: bytes) -> None:
-    """A message of which somebody uses the shortcut."""
+    """A message on which the shortcut is used."""
     text = data.decode(errors="replace")
     route_message({"text": text}, "C1", NOBODY)
     found = parse_body(data)

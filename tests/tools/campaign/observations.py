@@ -1,4 +1,4 @@
-"""Everything that there is to look at after a storm."""
+"""The observations of a campaign."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ Json = dict[str, Any]
 APPROVE, DENY = "cancel_restore_approve", "cancel_restore_deny"
 WITHDRAW, RETRY = "cancel_restore_withdraw", "cancel_restore_retry"
 
-#: Seconds that somebody waits for a dialog before typing the command again.
+#: Seconds until a person sends the command again without a dialog.
 DIALOG = 8.0
 
-#: Seconds for which somebody tries; after that they would look in Atlas.
+#: Seconds until a person gives up.
 SCENARIO_TIMEOUT = 240.0
 
 
@@ -51,7 +51,7 @@ PLOTS: Mapping[str, ScenarioKind] = {
     "approved by two": ScenarioKind("trio", CANCELLED, 12),
     "denied": ScenarioKind("pair", frozenset({"denied"}), 7),
     "withdrawn": ScenarioKind("trio", frozenset({"withdrawn"}), 6),
-    "nobody approves": ScenarioKind("brief", frozenset({"expired"}), 5),
+    "no approval": ScenarioKind("brief", frozenset({"expired"}), 5),
     "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
     "everybody at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
     "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
@@ -67,7 +67,7 @@ class Scenario:
         told_off: what the dialog said instead, the last time.
         yes: who clicked Approve, with the moment of the first click (wall clock).
         submitted_at: when a submission was sent first (wall clock).
-        elsewhere: whether somebody cancelled the job in Atlas.
+        elsewhere: whether the job was cancelled in Atlas.
         seconds: from the first command to the acknowledged submission.
     """
 
@@ -112,14 +112,14 @@ class People:
             "approved by two": self._approve,
             "denied": self._deny,
             "withdrawn": self._withdraw,
-            "nobody approves": self._no_more,
+            "no approval": self._no_more,
             "one approval of two": self._approve_once,
             "everybody at once": self._all_at_once,
             "cancelled elsewhere": self._cancel_elsewhere,
         }
 
     async def play(self, scenario: Scenario) -> None:
-        """Play a scenario until people have no more to do; whatever fails, they try again."""
+        """Run a scenario until it is done; failed actions are retried."""
         try:
             async with asyncio.timeout(SCENARIO_TIMEOUT):
                 await self._play(scenario)
@@ -185,7 +185,7 @@ class People:
         return False
 
     async def _no_more(self, scenario: Scenario) -> None:
-        """Nobody has more to do."""
+        """No further action."""
 
     async def _approve(self, scenario: Scenario) -> None:
         needed = 2 if scenario.project == "trio" else 1

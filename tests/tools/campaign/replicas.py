@@ -1,4 +1,4 @@
-"""Bots as real processes that are kept alive: whichever dies is started again."""
+"""Bots as processes that are restarted when they exit."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Replica:
             await self._until_ended(self.bot)
 
     def send(self, what: signal.Signals) -> bool:
-        """Send a signal; False when nobody is there."""
+        """Send a signal; False without a process."""
         if self.bot is None or self.bot.code is not None:
             return False
         os.kill(self.bot.pid, what)

@@ -53,7 +53,7 @@ PLAN = Plan(
 #: Seconds after its end for which a request stays in the fake servers: edits may still come.
 REMEMBERED = 20.0
 
-#: Seconds in which everything has ended once nobody asks any more.
+#: Seconds until all requests must have an outcome after the load.
 SETTLE = 60.0
 
 PENDING = re.compile(r"^cancel_restore_pending_requests (\S+)$", re.MULTILINE)
@@ -128,7 +128,7 @@ class Load:
         self._ended: deque[tuple[float, Scenario]] = deque()
 
     async def keep_up(self, rate: float, seconds: float) -> None:
-        """Let a load ask at once, then somebody `rate` times a second, answered before or not."""
+        """Start the initial requests, then `rate` requests a second, independent of answers."""
         async with asyncio.TaskGroup() as crowd:
             for _ in range(INITIAL_REQUESTS):
                 crowd.create_task(self._ask(self._free.popleft()))

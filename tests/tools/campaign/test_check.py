@@ -1,4 +1,4 @@
-"""A campaign finds what is wrong: each rule is broken once, by hand."""
+"""Each rule of a campaign finds its violation."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_each_rule_finds_its_violation(broken: Callable[[Aftermath], None], viol
 
 
 def sent_again_after(after: Aftermath) -> None:
-    """Somebody sent a DELETE 12 s after the one that took effect at 12:01, and it is on record."""
+    """Add a DELETE 12 s after the one that took effect at 12:01, with its audit event."""
     after.delete(72, effect=False)
     after.forget_event(EventName.CANCELLED)
     after.record((EventName.TAKEN_OVER, None), *COURSE[-3:])
@@ -337,7 +337,7 @@ def test_duplicate_post_is_allowed_only_without_deduplication_in_slack() -> None
 
 @pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])
 def test_early_expiry_is_a_violation(submitted_at: float, *, early: bool) -> None:
-    after = Aftermath(plot="nobody approves")
+    after = Aftermath(plot="no approval")
     after.scenario.submitted_at = submitted_at
     after.post("expired", thread=after.post("expired"), ts="11.0")
     after.record(COURSE[0], (EventName.EXPIRED, None))
@@ -346,7 +346,7 @@ def test_early_expiry_is_a_violation(submitted_at: float, *, early: bool) -> Non
 
 
 def test_delay_of_an_expiry_counts_from_the_audit_log() -> None:
-    after = Aftermath(plot="nobody approves")
+    after = Aftermath(plot="no approval")
     after.scenario.submitted_at = at(-60)
     after.post("expired", thread=after.post("expired"), ts=f"{at(BRIEF + 3)}")
     after.record(COURSE[0], (EventName.EXPIRED, None))

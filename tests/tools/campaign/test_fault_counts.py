@@ -1,4 +1,4 @@
-"""The table of what went wrong counts what befell somebody, and not what only might have."""
+"""The table of faults counts faults that hit a call, not pending ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wire that breaks on demand does each harm once, as it says, and is whole again after it."""
+"""The faulty proxy injects each fault once and then works again."""
 
 from __future__ import annotations
 

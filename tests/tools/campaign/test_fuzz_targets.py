@@ -1,4 +1,4 @@
-"""Every parser bears its own examples and random bytes; atheris tries it for longer."""
+"""Every parser accepts its examples and random bytes without an exception."""
 
 from __future__ import annotations
 

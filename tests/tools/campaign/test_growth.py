@@ -1,4 +1,4 @@
-"""A steady load finds bots that grow; what they used while warming up counts for nothing."""
+"""The growth table finds growth after the warm-up."""
 
 from __future__ import annotations
 

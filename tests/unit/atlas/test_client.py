@@ -700,7 +700,7 @@ async def test_private_key_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureF
     assert KEY.private_key.get_secret_value() not in shown
 
 
-# Whoever counts is records
+# Call records
 
 
 async def test_each_exchange_is_observed_with_challenges_and_failures() -> None:

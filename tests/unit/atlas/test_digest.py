@@ -1,4 +1,4 @@
-"""Digest: one handshake, then the nonce with a rising count, whatever the server does."""
+"""Digest: one handshake, then the nonce with a rising count, with any server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service account's token: fetched once, renewed in time and after a 401, records to nobody."""
+"""A service account's token: fetched once, renewed in time and after a 401, never exposed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
 
 @dataclass
 class TokenAtlas:
-    """Gives tokens to whoever knows the secret, and answers whoever has a live one."""
+    """Issues tokens for the secret, and answers calls with a valid token."""
 
     lasts: int = 3600
     token_answer: httpx.Response | Exception | None = None

@@ -143,7 +143,7 @@ def test_backoff_after_429_follows_retry_after_and_grows() -> None:
 
 
 class SteppedClock(FakeClock):
-    """A clock that stops the test at its end, and lets others run while somebody sleeps."""
+    """A clock that stops the test at its end, and lets other tasks run during a sleep."""
 
     end: float = 0.0
 

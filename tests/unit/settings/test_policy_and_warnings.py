@@ -1,4 +1,4 @@
-"""Policies under which nobody could ever get an approval, and settings that are risky."""
+"""Policies that make approvals impossible, and risky settings."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_plain_http_is_risky_but_for_this_machine(
     [
         ("8f742231b10e8888abcd99e0f3aa85a5", {"SLACK_APP_TOKEN": ""}, False),
         ("8f742231b10e8888", {"SLACK_APP_TOKEN": ""}, True),
-        ("8f742231b10e8888", {}, False),  # nobody reads it in Socket Mode
+        ("8f742231b10e8888", {}, False),  # unused in Socket Mode
     ],
 )
 def test_unusual_signing_secret_is_warned_about_in_http_mode(

@@ -1,4 +1,4 @@
-"""Spans: one trace a request, by the request's own id, and nothing that is nobody's business."""
+"""Spans: one trace per request, with the request's id, without confidential text."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_atlas_call_outside_of_a_trace_has_no_span(traced: Traced) -> None
 
 
 class Hanging(SpanExporter):
-    """Whoever collects, and does not answer."""
+    """A collector that does not answer."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()

@@ -164,7 +164,7 @@ async def test_request_that_is_answered_keeps_its_connection() -> None:
 
 
 async def test_health_is_answered_while_300_connections_stand_half_open() -> None:
-    """With 256 file descriptors; a server without limits answers nobody, and fills its log."""
+    """With 256 file descriptors; a server without limits answers no call and fills its log."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SERVER, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
