@@ -192,7 +192,7 @@ def test_quick_figures_do_not_replace_those_of_a_page(
         main(["atlas", "--quick", "--markdown", str(tmp_path / "page.md")])
 
     assert ended.value.code == 2
-    assert "none for a page" in capsys.readouterr().err
+    assert "only tests that all benchmarks run" in capsys.readouterr().err
 
 
 async def test_help_names_every_benchmark() -> None:
