@@ -1,4 +1,4 @@
-"""The watch: what it announces, when it reads which cluster, and when it pauses."""
+"""The watch: what it announces, which cluster it reads, and when it pauses."""
 
 from __future__ import annotations
 
@@ -27,14 +27,7 @@ from bot.atlas import (
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.watched_job import JobChange, compare
 from bot.services.projects import BUCKET_SIZE, RateLimitBudget
-from bot.services.watch import (
-    MAX_CONCURRENT_READS,
-    MAX_RATE_LIMIT_BACKOFF,
-    PollSchedule,
-    Watcher,
-    rate_limit_backoff,
-    retry_interval,
-)
+from bot.services.watch import MAX_CONCURRENT_READS, Watcher
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -48,98 +41,6 @@ if TYPE_CHECKING:
 
 def job(number: int) -> RestoreJob:
     return a_job(id=f"{number:024x}")
-
-
-# When it looks
-
-
-def test_reads_are_spread_evenly_over_the_interval() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("abcd", 0)
-
-    assert [schedule.pop_due(now) for now in (0, 14, 15, 30, 44, 45)] == [
-        "a",
-        None,
-        "b",
-        "c",
-        None,
-        "d",
-    ]
-
-
-def test_unchanged_clusters_keep_their_times() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
-    schedule.set_clusters("ba", 25)
-
-    assert schedule.next_due == 0
-    assert (schedule.pop_due(25), schedule.next_due) == ("a", 30)
-
-
-def test_new_cluster_is_read_before_known_ones() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
-    for now in (0, 30):
-        schedule.reschedule(str(schedule.pop_due(now)), now)
-    schedule.set_clusters("abz", 40)
-
-    assert [schedule.pop_due(now) for now in (40, 60, 80)] == ["z", "a", "b"]
-
-
-def test_cluster_in_flight_keeps_its_time_when_others_change() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
-    assert schedule.pop_due(0) == "a"
-    schedule.set_clusters("abz", 1)
-    schedule.reschedule("a", 2)
-
-    assert [schedule.pop_due(100), schedule.pop_due(100), schedule.pop_due(100)] == ["z", "b", "a"]
-
-
-def test_removed_cluster_is_not_rescheduled() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("a", 0)
-    schedule.pop_due(0)
-    schedule.set_clusters("", 1)
-    schedule.reschedule("a", 2)
-
-    assert schedule.pop_due(1000) is None
-
-
-@pytest.mark.parametrize(
-    ("ended", "retry_in", "due"),
-    [(0, None, 60), (59, None, 60), (60, None, 120), (200, None, 240), (7, 5.0, 12), (7, 0.0, 7)],
-)
-def test_late_read_keeps_the_pace_and_skips_missed_ones(
-    ended: float, retry_in: float | None, due: float
-) -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("a", 0)
-    schedule.pop_due(0)
-    schedule.reschedule("a", ended, retry_in)
-
-    assert schedule.next_due == due
-
-
-@pytest.mark.parametrize(
-    ("interval", "pauses"), [(1, [1, 2, 4, 8, 15, 15]), (60, [60, 60]), (3600, [60, 60])]
-)
-def test_failed_cluster_is_retried_within_a_minute(interval: float, pauses: list[float]) -> None:
-    assert [retry_interval(interval, n + 1) for n in range(len(pauses))] == pauses
-
-
-def test_backoff_after_429_follows_retry_after_and_grows() -> None:
-    assert rate_limit_backoff(1, 7, 0) == 7
-    assert [rate_limit_backoff(n, None, 0) for n in (1, 2, 3)] == [10, 20, 40]
-    assert [
-        rate_limit_backoff(2, 7, 0),
-        rate_limit_backoff(2, 55, 0),
-        rate_limit_backoff(99, 1, 0),
-    ] == [20, 55, MAX_RATE_LIMIT_BACKOFF]
-    assert rate_limit_backoff(1, 10, 1) == 11
-
-
-# The loop
 
 
 class SteppedClock(FakeClock):
