@@ -181,7 +181,7 @@ class Bot:
             receiver = SocketModeReceiver(
                 token.get_secret_value(), connector, validate=envelope_problem
             )
-            self.metrics.track_connections(lambda: receiver.live)
+            self.metrics.slack_connections.set_function(lambda: receiver.live)
             return receiver
         return HttpReceiver(client, payload_of)
 
@@ -215,7 +215,7 @@ class Bot:
     def _start_reloader(self, services: CoreServices) -> None:
         reloader = Reloader(
             self.settings, services.projects, self._load, self.reload_requested,
-            on_result=self.metrics.set_settings_valid,
+            on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
             interval=self._timings.projects_file_interval,
         )  # fmt: skip
         self._start_loop(reloader.run(), "reload")
@@ -248,7 +248,7 @@ class Bot:
             client,
             self.owner,
             messages,
-            on_drop=self.metrics.count_dropped_post,
+            on_drop=self.metrics.dropped_posts.inc,
             tracer=self._tracing.trace,
             timings=self._timings,
         )
@@ -261,6 +261,7 @@ class Bot:
         """Watch the projects that have a watch channel."""
         labels = {project.id: project.label for project in self.settings.projects}
         for project_id in (p.id for p in services.projects.all if p.watch_channel):
+            read_at = self.metrics.watch_success.labels(project=labels[project_id])
             watcher = Watcher(
                 project_id,
                 services.atlas[project_id],
@@ -269,7 +270,7 @@ class Bot:
                 interval=self.settings.watch_interval.total_seconds(),
                 timings=self._timings,
                 on_change=self._notify_outbox,
-                on_read=self.metrics.track_watch(labels[project_id]),
+                on_read=read_at.set_to_current_time,
             )
             self._start_loop(watcher.run(), f"watch {project_id}")
 
@@ -294,7 +295,7 @@ class Bot:
             directory=directory,
             background=self._background,
             links=links,
-            on_ack=self.metrics.observe_ack,
+            on_ack=self.metrics.ack_seconds.observe,
             tracer=self._tracing.trace,
         )
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)

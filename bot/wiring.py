@@ -119,7 +119,7 @@ def build_core_services(
     )
 
     def on_state_entered(state: State) -> None:
-        metrics.count_state(state.value)
+        metrics.requests.labels(state=state.value).inc()
 
     clock = DatabaseClock(database)
     requests = RequestStore(database, clock, on_state_entered)
@@ -129,7 +129,7 @@ def build_core_services(
         owner,
         lease=timings.request_lease,
         on_state_entered=on_state_entered,
-        on_cancelled_before_link=metrics.count_cancelled_before_link,
+        on_cancelled_before_link=metrics.cancelled_before_link.inc,
     )
     rights = RightsCheck(projects, resolve)
     runner = Runner(
@@ -202,7 +202,7 @@ def build_atlas_client(
         version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         observe=observe,
-        on_login_refused=metrics.count_login_refused,
+        on_login_refused=metrics.login_refused.inc,
     )
 
 
@@ -220,7 +220,7 @@ def start_webhook(
     client = WebhookClient(hook.url, hook.secret, timeout=timings.webhook_try_timeout)
     store = WebhookStore(services.database, services.clock, owner)
     worker = WebhookWorker(store, client, clock=services.clock, timings=timings)
-    metrics.track_webhook_lag(worker.lag)
+    metrics.webhook_lag.set_function(worker.lag)
     task = asyncio.create_task(worker.run(), name="audit webhook")
     return lambda seconds: worker.stop(task, seconds)
 

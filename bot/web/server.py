@@ -1,9 +1,4 @@
-"""Starts, drains and stops the HTTP server, and answers its health checks.
-
-WebError
-├── PortTaken      another program listens on the port
-└── CannotListen   the address does not belong to this machine, or may not be used
-"""
+"""Starts, drains and stops the HTTP server, and answers its health checks."""
 
 import asyncio
 import errno
@@ -18,23 +13,11 @@ from bot.web.connections import MAX_BACKLOG, ConnectionLimiter, connection_facto
 
 
 class WebError(Exception):
-    """The HTTP server could not start."""
+    """The HTTP server could not start; the text is a sentence with the fix."""
 
 
 class PortTaken(WebError):
     """Another program already listens on the port."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(
-            f"Port {port} of {host} is taken by another program: stop it, or set PORT to another."
-        )
-
-
-class CannotListen(WebError):
-    """The address does not belong to this machine, or may not be used."""
-
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(f"Cannot listen on {host}, port {port} ({why}): check HOST and PORT.")
 
 
 class ShutdownState:
@@ -70,11 +53,8 @@ class WebServer:
     """Serves one aiohttp application.
 
     Args:
-        host: a name or an address of this machine.
         port: 0 selects a free port.
-        app: the application.
         grace: seconds for requests in flight to finish when the server stops.
-        limiter: limits the connections.
     """
 
     def __init__(
@@ -99,12 +79,7 @@ class WebServer:
         return self._port
 
     async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            PortTaken: another program listens on the port.
-            CannotListen: the address cannot be used.
-        """
+        """Listen; raises `PortTaken`, or another `WebError` if the address cannot be used."""
         await self._runner.setup()
         if (server := self._runner.server) is None:
             raise AssertionError("`setup` creates the server")
@@ -117,10 +92,17 @@ class WebServer:
             )
         except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise PortTaken(self._host, self._port) from error
-            raise CannotListen(self._host, self._port, _reason(error)) from error
+            raise self._explained(error) from error
         self._port = int(self._listener.sockets[0].getsockname()[1])
+
+    def _explained(self, error: OSError | UnicodeError) -> WebError:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            return PortTaken(
+                f"Port {self._port} of {self._host} is taken by another program: "
+                "stop it, or set PORT to another."
+            )
+        where = f"{self._host}, port {self._port}"
+        return WebError(f"Cannot listen on {where} ({_reason(error)}): check HOST and PORT.")
 
     async def stop(self) -> None:
         """Stop listening, wait for requests in flight, and close."""
@@ -170,7 +152,7 @@ def add_health(
     app.router.add_get("/readyz", readyz)
 
 
-async def run_checks(checks: Mapping[str, Check], timeout: float) -> dict[str, str]:
+async def run_checks(checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT) -> dict[str, str]:
     """Run all checks concurrently; return the sentences of those that failed."""
     results = await asyncio.gather(*(_run(name, c, timeout) for name, c in checks.items()))
     return {name: why for name, why in zip(checks, results, strict=True) if why is not None}

@@ -93,7 +93,7 @@ async def test_raising_check_fails_without_details(serve: Serve) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
     app = app_with({"slack": succeeding})
-    add_metrics(app, Metrics())
+    add_metrics(app, Metrics(), {})
     client = await serve(app)
     async with client.head(path) as head, client.post(path) as post:
         statuses = head.status, post.status
@@ -103,7 +103,7 @@ async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
 
 async def test_metrics_are_prometheus_text(serve: Serve) -> None:
     app = web.Application()
-    add_metrics(app, Metrics())
+    add_metrics(app, Metrics(), {})
     client = await serve(app)
     async with client.get("/metrics") as answer:
         kind, text = answer.headers["Content-Type"], await answer.text()

@@ -39,8 +39,8 @@ def test_states_match_the_lifecycle() -> None:
 
 def test_entered_state_is_counted() -> None:
     metrics = Metrics()
-    metrics.count_state("cancelled")
-    metrics.count_state("cancelled")
+    metrics.requests.labels(state="cancelled").inc()
+    metrics.requests.labels(state="cancelled").inc()
 
     assert samples(metrics)["cancel_restore_requests_totalstate=cancelled"] == 2
 
@@ -59,8 +59,8 @@ def test_atlas_call_is_counted_by_method_and_status_and_timed() -> None:
 
 def test_ack_buckets_end_at_three_seconds() -> None:
     metrics = Metrics()
-    metrics.observe_ack(0.02)
-    metrics.observe_ack(4)
+    metrics.ack_seconds.observe(0.02)
+    metrics.ack_seconds.observe(4)
     shown = samples(metrics)
 
     assert shown["cancel_restore_ack_seconds_bucketle=0.025"] == 1
@@ -79,7 +79,7 @@ def test_pending_requests_are_a_gauge() -> None:
 def test_dropped_posts_are_counted_from_zero() -> None:
     metrics = Metrics()
     assert samples(metrics)["cancel_restore_dropped_posts_total"] == 0
-    metrics.count_dropped_post()
+    metrics.dropped_posts.inc()
 
     assert samples(metrics)["cancel_restore_dropped_posts_total"] == 1
 
@@ -87,21 +87,21 @@ def test_dropped_posts_are_counted_from_zero() -> None:
 def test_connections_are_counted_at_each_scrape() -> None:
     metrics, live = Metrics(), [2, 1]
     assert samples(metrics)["cancel_restore_slack_connections"] == 0
-    metrics.track_connections(live.pop)
+    metrics.slack_connections.set_function(live.pop)
 
     assert [samples(metrics)["cancel_restore_slack_connections"] for _ in range(2)] == [1, 2]
 
 
 def test_two_bots_in_one_process_have_separate_metrics() -> None:
     first, second = Metrics(), Metrics()
-    first.count_state("failed")
+    first.requests.labels(state="failed").inc()
 
     assert samples(second)["cancel_restore_requests_totalstate=failed"] == 0
 
 
 def test_watch_that_never_read_its_project_is_at_zero() -> None:
     metrics = Metrics()
-    read = metrics.track_watch("shop")
+    read = metrics.watch_success.labels(project="shop").set_to_current_time
     name = "cancel_restore_watch_last_success_timestamp_secondsproject=shop"
     before = samples(metrics)[name]
     read()

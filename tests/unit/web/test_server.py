@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
-from bot.web.server import CannotListen, PortTaken, ShutdownState, WebServer
+from bot.web.server import PortTaken, ShutdownState, WebError, WebServer
 
 if TYPE_CHECKING:
     from tests.unit.web.conftest import Serve
@@ -43,7 +43,7 @@ async def test_taken_port_is_reported_in_a_sentence() -> None:
 
 async def test_address_of_another_machine_is_reported_in_a_sentence() -> None:
     server = WebServer("192.0.2.1", 0, web.Application())
-    with pytest.raises(CannotListen) as caught:
+    with pytest.raises(WebError) as caught:
         await server.start()
 
     assert str(caught.value) == (
@@ -54,7 +54,7 @@ async def test_address_of_another_machine_is_reported_in_a_sentence() -> None:
 
 async def test_invalid_host_name_is_reported_in_a_sentence() -> None:
     server = WebServer("a..b", 0, web.Application())
-    with pytest.raises(CannotListen) as caught:
+    with pytest.raises(WebError) as caught:
         await server.start()
 
     assert str(caught.value) == (
