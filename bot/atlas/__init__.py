@@ -14,93 +14,45 @@
 Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
-from bot.atlas.activity import RESTORE_REQUESTED, ActivityEvent
-from bot.atlas.client import AtlasClient
-from bot.atlas.digest import DigestKey
-from bot.atlas.errors import (
-    AtlasError,
-    AtlasRejected,
-    AtlasUnavailable,
-    ChallengeNotUnderstood,
-    ClusterNotFound,
-    ConnectionBroken,
-    JobNotFound,
-    KeyRefused,
-    Maintenance,
-    NoConnection,
-    NotCancellable,
-    NotOnAccessList,
-    OtherRefusal,
-    ProjectNotFound,
-    RateLimited,
-    RoleMissing,
-    TimedOut,
-    Unavailable,
-    UnreadableAnswer,
-    VersionGone,
-    WrongClusterKind,
-)
-from bot.atlas.http import Credentials
-from bot.atlas.models import (
-    LINK_LIFETIME,
-    CancelAccepted,
-    Cluster,
-    DeliveryType,
-    InvalidName,
-    JobRef,
-    JobState,
-    Project,
-    ReadItems,
-    RestoreJob,
-    created_at,
-    is_cluster_name,
-    is_object_id,
-)
-from bot.atlas.oauth import ServiceAccount
-from bot.atlas.protocol import ApiVersion
-from bot.atlas.transport import CallRecord
-
-__all__ = [
-    "LINK_LIFETIME",
-    "RESTORE_REQUESTED",
-    "ActivityEvent",
-    "ApiVersion",
-    "AtlasClient",
-    "AtlasError",
-    "AtlasRejected",
-    "AtlasUnavailable",
-    "CallRecord",
-    "CancelAccepted",
-    "ChallengeNotUnderstood",
-    "Cluster",
-    "ClusterNotFound",
-    "ConnectionBroken",
-    "Credentials",
-    "DeliveryType",
-    "DigestKey",
-    "InvalidName",
-    "JobNotFound",
-    "JobRef",
-    "JobState",
-    "KeyRefused",
-    "Maintenance",
-    "NoConnection",
-    "NotCancellable",
-    "NotOnAccessList",
-    "OtherRefusal",
-    "Project",
-    "ProjectNotFound",
-    "RateLimited",
-    "ReadItems",
-    "RestoreJob",
-    "RoleMissing",
-    "ServiceAccount",
-    "TimedOut",
-    "Unavailable",
-    "UnreadableAnswer",
-    "VersionGone",
-    "WrongClusterKind",
-    "created_at",
-    "is_cluster_name",
-    "is_object_id",
-]
+from bot.atlas.activity import RESTORE_REQUESTED as RESTORE_REQUESTED
+from bot.atlas.activity import ActivityEvent as ActivityEvent
+from bot.atlas.client import AtlasClient as AtlasClient
+from bot.atlas.digest import DigestKey as DigestKey
+from bot.atlas.errors import AtlasError as AtlasError
+from bot.atlas.errors import AtlasRejected as AtlasRejected
+from bot.atlas.errors import AtlasUnavailable as AtlasUnavailable
+from bot.atlas.errors import ChallengeNotUnderstood as ChallengeNotUnderstood
+from bot.atlas.errors import ClusterNotFound as ClusterNotFound
+from bot.atlas.errors import ConnectionBroken as ConnectionBroken
+from bot.atlas.errors import JobNotFound as JobNotFound
+from bot.atlas.errors import KeyRefused as KeyRefused
+from bot.atlas.errors import Maintenance as Maintenance
+from bot.atlas.errors import NoConnection as NoConnection
+from bot.atlas.errors import NotCancellable as NotCancellable
+from bot.atlas.errors import NotOnAccessList as NotOnAccessList
+from bot.atlas.errors import OtherRefusal as OtherRefusal
+from bot.atlas.errors import ProjectNotFound as ProjectNotFound
+from bot.atlas.errors import RateLimited as RateLimited
+from bot.atlas.errors import RoleMissing as RoleMissing
+from bot.atlas.errors import TimedOut as TimedOut
+from bot.atlas.errors import Unavailable as Unavailable
+from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
+from bot.atlas.errors import VersionGone as VersionGone
+from bot.atlas.errors import WrongClusterKind as WrongClusterKind
+from bot.atlas.http import Credentials as Credentials
+from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
+from bot.atlas.models import CancelAccepted as CancelAccepted
+from bot.atlas.models import Cluster as Cluster
+from bot.atlas.models import DeliveryType as DeliveryType
+from bot.atlas.models import InvalidName as InvalidName
+from bot.atlas.models import JobRef as JobRef
+from bot.atlas.models import JobState as JobState
+from bot.atlas.models import Project as Project
+from bot.atlas.models import ReadItems as ReadItems
+from bot.atlas.models import RestoreJob as RestoreJob
+from bot.atlas.models import created_at as created_at
+from bot.atlas.models import is_cluster_name as is_cluster_name
+from bot.atlas.models import is_object_id as is_object_id
+from bot.atlas.oauth import ServiceAccount as ServiceAccount
+from bot.atlas.protocol import ApiVersion as ApiVersion
+from bot.atlas.transport import CallRecord as CallRecord

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from types import TracebackType
+from operator import attrgetter
 from typing import Self, TypeVar
 
 import httpx
@@ -27,9 +27,8 @@ from bot.atlas.models import (
     RestoreJob,
     is_object_id,
 )
-from bot.atlas.oauth import ServiceAccount
+from bot.atlas.oauth import ServiceAccount, ServiceAccountDetails, expiry_of
 from bot.atlas.protocol import ApiCall
-from bot.atlas.service_account import ServiceAccountDetails, expiry_of
 from bot.atlas.transport import CallRecord
 from bot.timings import backoff
 
@@ -107,12 +106,7 @@ class AtlasClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -120,12 +114,7 @@ class AtlasClient:
         await self._http.aclose()
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-        """Read one job.
-
-        Raises:
-            AtlasRejected: Atlas refused.
-            AtlasUnavailable: there was no readable response within `timeout` seconds.
-        """
+        """Read one job within `timeout` seconds; raises as `restore_jobs` does."""
         call = protocol.get_job(ref)
 
         def parse(payload: object) -> RestoreJob:
@@ -141,12 +130,8 @@ class AtlasClient:
     ) -> ReadItems[RestoreJob]:
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
-        An item that cannot be read is left out and counted.
-
-        Args:
-            project_id: 24 hex digits.
-            cluster_name: the cluster.
-            max_attempts: of each page; 1 for a caller that polls.
+        An item that cannot be read is left out and counted. Each page is read in at most
+        `max_attempts`; 1 is for callers that poll.
 
         Raises:
             InvalidName: before anything is sent.
@@ -154,26 +139,20 @@ class AtlasClient:
             AtlasUnavailable: there was no readable response in time.
         """
         call = protocol.list_jobs(project_id, cluster_name)
-        jobs = await self._read_all(RestoreJob, call, max_attempts)
-        # A job created between two pages moves another one to the next page, which repeats it.
-        return ReadItems({job.id: job for job in jobs}.values(), jobs.unread)
+        return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
-        clusters = await self._read_all(Cluster, protocol.list_clusters(project_id))
-        return ReadItems({each.name: each for each in clusters}.values(), clusters.unread)
+        call = protocol.list_clusters(project_id)
+        return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:
         """Read all projects that the credentials can access; raises as `restore_jobs` does."""
-        projects = await self._read_all(Project, protocol.list_projects())
-        return ReadItems({each.id: each for each in projects}.values(), projects.unread)
+        return await self._read_all(Project, protocol.list_projects(), attrgetter("id"))
 
     async def project(self, project_id: str) -> Project:
         """Read one project; raises as `restore_jobs` does."""
-        call = protocol.get_project(project_id)
-        return await self._read(
-            call, lambda payload: self._parse(Project, call, payload), self._deadline()
-        )
+        return await self._read_one(Project, protocol.get_project(project_id))
 
     async def secret_expiry(self, project_id: str, account: ServiceAccount) -> datetime | None:
         """Read when the secret of a service account expires; raises as `restore_jobs` does.
@@ -181,9 +160,7 @@ class AtlasClient:
         None if Atlas does not say.
         """
         call = protocol.get_service_account(project_id, account.client_id)
-        details = await self._read(
-            call, partial(self._parse, ServiceAccountDetails, call), self._deadline()
-        )
+        details = await self._read_one(ServiceAccountDetails, call)
         return expiry_of(account.client_secret.get_secret_value(), details.secrets)
 
     async def events(
@@ -198,10 +175,9 @@ class AtlasClient:
         events: dict[str, ActivityEvent] = {}
         for number in range(1, MAX_EVENT_PAGES + 1):
             page = replace(call, page=number)
-            parse = partial(self._page_of, page)
-            results, has_next = await self._read(page, parse, deadline, max_attempts=1)
-            events |= {event.id: event for event in map(parse_event, results) if event}
-            if len(results) < protocol.ITEMS_PER_PAGE and not has_next:
+            items, has_next = await self._read_page(page, parse_event, deadline, max_attempts=1)
+            events |= {event.id: event for event in items if event}
+            if len(items) < protocol.ITEMS_PER_PAGE and not has_next:
                 break
         return [event for event in events.values() if event.event_type_name in event_types]
 
@@ -210,10 +186,7 @@ class AtlasClient:
     ) -> str:
         """Return the address of these events in Atlas's web interface; raises as `project` does."""
         call = protocol.get_activity_feed(project_id, event_types, since, until)
-        found = await self._read(
-            call, lambda payload: self._parse(ActivityFeedLink, call, payload), self._deadline(), 1
-        )
-        return found.link
+        return (await self._read_one(ActivityFeedLink, call, max_attempts=1)).link
 
     async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
         """Send exactly one DELETE, without retries.
@@ -260,32 +233,47 @@ class AtlasClient:
                     raise
             await self._sleep(pause)
 
-    async def _read_all(
+    async def _read_one(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
+    ) -> _M:
+        parse = partial(self._parse, model, call)
+        return await self._read(call, parse, self._deadline(), max_attempts)
+
+    async def _read_all(
+        self,
+        model: type[_M],
+        call: ApiCall,
+        key: Callable[[_M], str],
+        max_attempts: int = MAX_ATTEMPTS,
     ) -> ReadItems[_M]:
-        """Read all pages of a list."""
+        """Read all pages of a list, whose items differ in `key`."""
         deadline = self._deadline()
-        items: list[_M | str] = []
+        # By key: an item created between two pages moves another one to the next page, which
+        # repeats it.
+        found: dict[str, _M] = {}
+        unread: list[str] = []
+        parse = partial(self._parse_item, model, call)
         for number in range(1, MAX_PAGES + 1):
             page = replace(call, page=number)
-
-            def parse(payload: object, page: ApiCall = page) -> tuple[list[_M | str], bool]:
-                results, has_next = self._page_of(page, payload)
-                return [self._parse_item(model, page, item) for item in results], has_next
-
-            more, has_next = await self._read(page, parse, deadline, max_attempts)
-            items += more
+            items, has_next = await self._read_page(page, parse, deadline, max_attempts)
+            found |= {key(item): item for item in items if not isinstance(item, str)}
+            unread += [item for item in items if isinstance(item, str)]
             if not has_next:
-                read = (item for item in items if not isinstance(item, str))
-                return ReadItems(read, (item for item in items if isinstance(item, str)))
+                return ReadItems(found.values(), unread)
         raise self._unreadable(call, "the list has no end")
 
-    def _page_of(self, call: ApiCall, payload: object) -> tuple[list[object], bool]:
-        """Return the items of a page, and whether it links to a next one."""
-        results = payload.get("results") if isinstance(payload, Mapping) else None
-        if not isinstance(payload, Mapping) or not isinstance(results, list):
-            raise self._unreadable(call, "it is not a page of a list")
-        return results, protocol.has_next(payload)
+    async def _read_page(
+        self, call: ApiCall, parse: Callable[[object], _T], deadline: float, max_attempts: int
+    ) -> tuple[list[_T], bool]:
+        """Return the parsed items of a page, and whether it links to a next one."""
+
+        def parse_page(payload: object) -> tuple[list[_T], bool]:
+            results = payload.get("results") if isinstance(payload, Mapping) else None
+            if not isinstance(payload, Mapping) or not isinstance(results, list):
+                raise self._unreadable(call, "it is not a page of a list")
+            return [parse(item) for item in results], protocol.has_next(payload)
+
+        return await self._read(call, parse_page, deadline, max_attempts)
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
         """Return the item, or the id of an object that cannot be read."""

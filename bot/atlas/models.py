@@ -130,18 +130,6 @@ _SENTENCES = {
 }
 
 
-def _false_for_null(value: object) -> object:
-    return False if value is None else value
-
-
-def _empty_for_null(value: object) -> object:
-    return "" if value is None else value
-
-
-def _null_for_empty(value: object) -> object:
-    return None if value == "" else value
-
-
 def _without_punctuation(text: str) -> str:
     """Keep the characters of ids and names, so that no text of a job can be a link."""
     return _PUNCTUATION.sub("", text)[:_MAX_LENGTH]
@@ -154,11 +142,13 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-_Flag = Annotated[bool, BeforeValidator(_false_for_null)]
+_Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
 _Name = Annotated[str, AfterValidator(_without_punctuation)]
-_Text = Annotated[_Name, BeforeValidator(_empty_for_null)]
+_Text = Annotated[_Name, BeforeValidator(lambda value: "" if value is None else value)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
-_MaybeMoment = Annotated[_Moment | None, BeforeValidator(_null_for_empty)]
+_MaybeMoment = Annotated[
+    _Moment | None, BeforeValidator(lambda value: None if value == "" else value)
+]
 _Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
 # Left to right: a plain string would otherwise win over the enumeration.
 _Word = Annotated[_Name, Field(max_length=_MAX_LENGTH)]
@@ -185,11 +175,9 @@ class RestoreJob(AtlasModel):
         id: 24 hex digits, lower case.
         delivery_type: a `DeliveryType`, or the text of a type that is not known here.
         snapshot_id: 24 hex digits, or empty.
-        snapshot_time: when the snapshot was taken.
         finished_at: set for a finished automated job, not for a live download.
         expires_at: when the download link expires; set once the link exists.
         target_cluster_name: the target of an automated or point-in-time restore.
-        target_project_id: the project of that cluster.
         link_is_live: whether there is a download link. Parsing drops the link itself.
         shards: the number of parts of a sharded download; 0 for a replica set.
     """
@@ -280,8 +268,6 @@ class Cluster(AtlasModel):
     """A cluster; its name is unique in the project."""
 
     name: Annotated[str, AfterValidator(cluster_name)]
-    cluster_type: str | None = None  #: `REPLICASET`, `SHARDED`, `GEOSHARDED`
-    state_name: str | None = None  #: `IDLE`, `UPDATING`, and so on
     paused: _Flag = False
 
 

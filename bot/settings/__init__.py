@@ -1,27 +1,13 @@
 """Environment, `.env` and projects file, read once into one typed, frozen `Settings`."""
 
-from bot.settings.load import SettingsError, load_database_url, load_settings
-from bot.settings.model import (
-    AtlasSettings,
-    AuditWebhookSettings,
-    LogFormat,
-    ProjectSettings,
-    Settings,
-    SlackSettings,
-    TracingSettings,
-)
-from bot.settings.warnings import warnings
-
-__all__ = [
-    "AtlasSettings",
-    "AuditWebhookSettings",
-    "LogFormat",
-    "ProjectSettings",
-    "Settings",
-    "SettingsError",
-    "SlackSettings",
-    "TracingSettings",
-    "load_database_url",
-    "load_settings",
-    "warnings",
-]
+from bot.settings.load import SettingsError as SettingsError
+from bot.settings.load import load_database_url as load_database_url
+from bot.settings.load import load_settings as load_settings
+from bot.settings.model import AtlasSettings as AtlasSettings
+from bot.settings.model import AuditWebhookSettings as AuditWebhookSettings
+from bot.settings.model import LogFormat as LogFormat
+from bot.settings.model import ProjectSettings as ProjectSettings
+from bot.settings.model import Settings as Settings
+from bot.settings.model import SlackSettings as SlackSettings
+from bot.settings.model import TracingSettings as TracingSettings
+from bot.settings.warnings import warnings as warnings

@@ -224,7 +224,7 @@ def test_cluster_is_parsed_from_a_full_response() -> None:
         {"name": "prod-eu", "clusterType": "SHARDED", "paused": None, "replicationSpecs": [{}]}
     )
 
-    assert cluster == Cluster(name="prod-eu", cluster_type="SHARDED")
+    assert cluster == Cluster(name="prod-eu")
 
 
 def test_ids_are_converted_to_lower_case() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, KeyRefused, ServiceAccount
-from bot.atlas.service_account import AccountSecret, expiry_of
+from bot.atlas.oauth import AccountSecret, expiry_of
 from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
