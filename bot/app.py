@@ -21,6 +21,7 @@ from bot.services.watch import Watcher
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Identity, Links, build_client, new_session
+from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
@@ -105,6 +106,7 @@ class Bot:
             StartError: with all errors: the database cannot be opened, the port cannot be used,
                 Slack refuses a token.
         """
+        set_deployment(self.settings.command, self.settings.label)
         client = self._open_slack_client()
         authentication = self._authenticate(client)
         services = self._open_services()

@@ -170,11 +170,11 @@ class AlreadyReviewed(StateConflict):
 
 
 class RequestExpired(StateConflict):
-    """The time for this request has run out. Ask again with /cancel-restore."""
+    """The time for this request has run out. Ask for the cancellation again."""
 
 
 class RequestNotFound(CancellationError):
-    """This request is not in the ledger. Ask again with /cancel-restore."""
+    """This request is not in the ledger. Ask for the cancellation again."""
 
 
 class UnknownProject(CancellationError):

@@ -26,6 +26,7 @@ from bot.cli.shown_job import ShownJob
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
+from bot.slack.deployment import command
 from bot.slack.dialog.views import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
@@ -224,7 +225,8 @@ class CancelCommand:
     def _awaiting(self, request: Request) -> int:
         where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
         missing = f"Request {request.id} waits for {request.approvals_missing} approval(s)"
-        self.progress.note(f"{missing}: {where.format(request=request.id)}.", request)
+        where = where.format(approve=command(f"approve {request.id}"))
+        self.progress.note(f"{missing}: {where}.", request)
         return WAITS_FOR_APPROVAL
 
     async def _outcome(self, request: Request) -> int:
@@ -247,7 +249,7 @@ class CancelCommand:
 
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
-    "approver types /cancel-restore approve {request} in Slack"
+    "approver types {approve} in Slack"
 )
 NO_BOT = (
     "Request {request} was approved in Slack, and no running bot carries it out. The command line "

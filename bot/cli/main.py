@@ -21,6 +21,7 @@ from bot.doctor.run import run_checks, settings_results
 from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
+from bot.settings.parsers import slash_command
 from bot.settings.projects_file import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
@@ -195,12 +196,17 @@ def manifest_command(
     http: Annotated[
         str | None, typer.Option(help="Where Slack reaches the bot, as https://bot.example.com.")
     ] = None,
+    command: Annotated[
+        str, typer.Option(help="The slash command: BOT_COMMAND.")
+    ] = "/cancel-restore",
 ) -> None:
     """Print the Slack app's manifest: for Socket Mode, or for HTTP at an address."""
     try:
-        typer.echo(manifest(http), nl=False)
+        typer.echo(manifest(http, slash_command(command)), nl=False)
     except AddressError as error:
         fail(str(error), WRONG_USAGE)
+    except ValueError as error:
+        fail(f"--command {error}.", WRONG_USAGE)
 
 
 @app.command("schema", short_help="Print the JSON Schema of the projects file.")

@@ -14,6 +14,7 @@ from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
+from bot.slack.deployment import set_deployment
 from bot.storage.database import Database
 from bot.timings import DEFAULT_TIMINGS
 from bot.tracing import Tracing
@@ -32,6 +33,7 @@ def load_atlas_settings() -> Settings:
         fail(str(error), WRONG_USAGE)
     configure_logging("CRITICAL")  # the command says what happens
     redact(settings.secrets)
+    set_deployment(settings.command, settings.label)
     return settings
 
 

@@ -19,7 +19,7 @@ from bot.settings import ProjectSettings, Settings
 from bot.slack.client import Identity, build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
-from bot.slack.manifest import SCOPES
+from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
 #: Slack limits calls by the minute.
 MAX_CONCURRENT_CALLS = 5
@@ -126,17 +126,17 @@ async def _app_of(client: AsyncWebClient, bot: str) -> str:
     return str((answer.get("bot") or {}).get("app_id") or "")
 
 
-def check_scopes(scopes: frozenset[str] | None, *, groups: bool) -> list[CheckResult]:
-    """Compare the granted scopes; `groups` is whether the settings name user groups."""
+def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[CheckResult]:
+    """Compare the granted scopes; `used` are the optional scopes that the settings need."""
     if scopes is None:
         return [SCOPE.unchecked("Slack's response does not contain the scopes of the token")]
-    optional = {"chat:write.public"} if groups else {"chat:write.public", "usergroups:read"}
     found = []
     for scope, why in SCOPES.items():
         if scope not in scopes:
             subject = Subject(SCOPE.check, f"scope {scope}")
-            report = subject.warning if scope in optional else subject.problem
-            found.append(report(f"it is missing; its purpose: {why}", GRANT))
+            report = subject.warning if scope in OPTIONAL_SCOPES.keys() - used else subject.problem
+            effect = f". Without it, {each}" if (each := OPTIONAL_SCOPES.get(scope)) else ""
+            found.append(report(f"it is missing; its purpose: {why}{effect}", GRANT))
     if more := sorted(scopes - SCOPES.keys()):
         hint = "Remove the others; `cancel-restore manifest` has the list of scopes."
         found.append(SCOPE.warning(f"it has more than the bot needs: {', '.join(more)}", hint))
@@ -213,7 +213,11 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
 def _scopes(settings: Settings, bot: BotInfo | None) -> list[CheckResult]:
     if bot is None:
         return [SCOPE.unchecked(LOCKED)]
-    return check_scopes(bot.scopes, groups=bool(people.groups(settings)))
+    needed = {
+        "usergroups:read": people.groups(settings),
+        "groups:read": with_approvals(settings),
+    }
+    return check_scopes(bot.scopes, frozenset(scope for scope, by in needed.items() if by))
 
 
 async def _check_ids(

@@ -265,6 +265,17 @@ class Settings(DatabaseSettings):
         default=timedelta(seconds=60),
         alias="BOT_WATCH_INTERVAL",
     )
+    command: Annotated[str, Parser(parsers.slash_command)] = setting(
+        "the slash command of this deployment, where a workspace has several bots; "
+        "`cancel-restore manifest --command` writes it",
+        default="/cancel-restore",
+        alias="BOT_COMMAND",
+    )
+    label: Annotated[str | None, Parser(parsers.label)] = setting(
+        "a word on every card, announcement and Home tab, such as `EU production`",
+        alias="BOT_LABEL",
+        shown="none",
+    )
     projects_file: Annotated[str | None, Parser(parsers.text)] = setting(
         "several projects, in TOML (below)", alias="BOT_PROJECTS_FILE", shown="none"
     )

@@ -42,6 +42,8 @@ _GROUP = re.compile(r"S[A-Z0-9]+")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
 _ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PROJECT_NAME = re.compile(r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}")
+_COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")
+_LABEL = re.compile(r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _OTHER_SEPARATOR = re.compile(r"[\s;]")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -84,6 +86,12 @@ project_name = matching(
     _PROJECT_NAME,
     "must be one word of up to 64 characters, without spaces and slashes, that is not an id",
 )
+#: As Slack takes them in a manifest.
+slash_command = matching(
+    _COMMAND,
+    "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
+)
+label = matching(_LABEL, "must be one line of up to 40 characters, such as EU production")
 
 
 def secret(value: object) -> SecretStr:

@@ -9,6 +9,7 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
+from bot.slack.deployment import labelled
 
 #: The first line, by the state of the job.
 HEADLINES: Mapping[WatchedState, str] = {
@@ -63,7 +64,7 @@ def fallback(job: WatchedJob, project_name: str) -> str:
     ref = job.ref
     which = f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)}"
     line = f"{headline(job)} - {which} in {mrkdwn.one_line(project_name)}"
-    return blockkit.cut(line, blockkit.FALLBACK)
+    return blockkit.cut(labelled(line), blockkit.FALLBACK)
 
 
 def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:

@@ -21,11 +21,12 @@ from bot.slack.client import Identity, Links, without_token
 from bot.slack.command import handlers as command_handlers
 from bot.slack.command.views import private
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
+from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.directory import Directory
-from bot.slack.errors import UNKNOWN_BUTTON, UNKNOWN_SHORTCUT, internal_error_text
+from bot.slack.errors import internal_error_text, other_version
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
 from bot.slack.placement import Channels
@@ -152,16 +153,16 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
 
     async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
         name = mrkdwn.escape(str(body["command"])[:100])
-        await ack(**private(f"{name} is not known here. Please type `/cancel-restore help`."))
+        await ack(**private(f"{name} is not known here. Please type {command_code('help')}."))
 
     async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        deps.reply(body, UNKNOWN_SHORTCUT)
+        deps.reply(body, other_version("shortcut"))
 
     async def button(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         if body["actions"][0].get("action_id") not in LINK_BUTTONS:
-            deps.reply(body, UNKNOWN_BUTTON)
+            deps.reply(body, other_version("button"))
 
     async def options(ack: AsyncAck) -> None:
         await ack(options=[])

@@ -34,6 +34,7 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import Request
 from bot.slack import mrkdwn
 from bot.slack.client import Links, code_of
+from bot.slack.deployment import command_code
 
 #: The exceptions of the Web API clients; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -179,9 +180,9 @@ def _retry_after(error: SlackApiError) -> float:
         return DEFAULT_RETRY_AFTER
 
 
-UNKNOWN_BUTTON = "This button is of another version of the bot. Please type `/cancel-restore`."
-UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type `/cancel-restore`."
-UNKNOWN_SHORTCUT = "This shortcut is of another version of the bot. Please type `/cancel-restore`."
+def other_version(part: str) -> str:
+    """Return the sentence for a button, dialog or shortcut that this version does not know."""
+    return f"This {part} is of another version of the bot. Please type {command_code()}."
 
 
 def internal_error_text(reference: str) -> str:

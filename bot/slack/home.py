@@ -19,8 +19,8 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
-from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
+from bot.slack.deployment import command_code, labelled
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
 from bot.slack.history import Viewer, history_sections, viewer_of
 from bot.slack.lists import NO_FACTS, facts_of, job_entry, unavailable_blocks
@@ -163,7 +163,9 @@ class HomeTab:
 
 def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
     """Build the tab from its three parts."""
+    label = labelled("")
     blocks = [
+        *([blockkit.context(f"*{label.strip()}*")] if label else []),
         _header("What can be cancelled now"),
         *jobs,
         blockkit.actions(blockkit.button("Refresh", ids.REFRESH, "home")),
@@ -194,7 +196,7 @@ def job_blocks(
             "Nothing, as far as can be seen." if listing.unavailable else "Nothing."
         )
     if more > 0:
-        shown.append(blockkit.context(f"And {more} more: {command('list')} shows all."))
+        shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     return [
         *shown,
         *unavailable_blocks(listing.unavailable),

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-COMMAND: Final = "/cancel-restore"
-
 #: Callback ids of the views.
 DIALOG: Final = "cancel_restore"
 DENY_DIALOG: Final = "cancel_restore_deny_reason"

@@ -9,6 +9,7 @@ from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.deployment import labelled
 
 _KINDS = {
     StarterKind.USER: "{name}",
@@ -46,7 +47,8 @@ OWN_KEY = ":rotating_light: the bot's own key {name}: somebody uses the key past
 
 def headline(text: str, ref: JobRef, project_name: str) -> str:
     """Name the cluster in the first line of a message."""
-    return f"*{text}*: {mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name) or '-'}"
+    where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name) or '-'}"
+    return labelled(f"*{text}*: {where}")
 
 
 def started_line(ref: JobRef, facts: JobFacts | None) -> str:

@@ -16,9 +16,9 @@ from bot.services.search_results import CancellableJob, Listing, Unavailable
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.command.grammar import job_value
-from bot.slack.command.views import command
 from bot.slack.dependencies import Dependencies
-from bot.slack.errors import UNKNOWN_BUTTON, DirectoryError, sentence_for
+from bot.slack.deployment import command_code
+from bot.slack.errors import DirectoryError, other_version, sentence_for
 from bot.slack.history import history, viewer_of
 from bot.slack.payloads import Actor, actor_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
@@ -51,7 +51,7 @@ def _show_page(deps: Dependencies, body: Mapping[str, Any]) -> None:
     if re.fullmatch(r"\d{1,6}", start, re.ASCII):
         work = Lists(deps).show_jobs(cluster or None, actor, reply_to, int(start))
     else:
-        work = deps.replies.send_text(reply_to, UNKNOWN_BUTTON)
+        work = deps.replies.send_text(reply_to, other_version("button"))
     deps.start(work, "list", reply_to)
 
 
@@ -201,4 +201,4 @@ def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
     """Say that no project has this cluster, and suggest similar names (mrkdwn)."""
     names = [mrkdwn.code(name) for name in similar]
     meant = f" Did you mean {mrkdwn.join(names)}?" if names else ""
-    return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command('list')} shows all."
+    return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command_code('list')} shows all."

@@ -18,6 +18,13 @@ SCOPES: Final[Mapping[str, str]] = {
     "groups:read": "whether the bot can post to a private channel",
 }
 
+#: The scopes that an installation may leave out, each with what does not work then.
+OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
+    "chat:write.public": "the card of a channel without the bot goes to a direct message",
+    "usergroups:read": "people of user groups in the settings have no rights",
+    "groups:read": "in private channels, requests that need approval are refused",
+}
+
 #: The path of Slack's payloads in HTTP mode.
 PATH: Final = "/slack/events"
 
@@ -51,7 +58,7 @@ display_information:
   name: Cancel Restore
   description: Cancels MongoDB Atlas backup restore jobs, safely and on the record.
   long_description: >-
-    Type /cancel-restore to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
+    Type {{command}} to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
     and to cancel a download restore that should not happen. Where the policy requires it, other
     people approve first, by button. The bot reports "cancelled" only after Atlas confirms it, and
     keeps the record of who asked, who approved, when and why.
@@ -66,7 +73,7 @@ features:
     display_name: Cancel Restore
     always_online: true
   slash_commands:
-    - command: /cancel-restore
+    - command: {{command}}
       description: Cancel a MongoDB Atlas backup restore job
       usage_hint: "[CLUSTER] [JOB_ID] | list | history | help"
       should_escape: false
@@ -79,7 +86,9 @@ features:
 oauth_config:
   scopes:
     bot:
-{{scopes}}settings:
+{{scopes}}    # These may be left out at the installation; above each, what does not work then.
+    bot_optional:
+{{optional}}settings:
   event_subscriptions:
     # HTTP: request_url: https://YOUR-HOST/slack/events
     bot_events:
@@ -99,23 +108,28 @@ class AddressError(ValueError):
     """Slack does not accept this URL; the message says what to do."""
 
 
-def manifest(address: str | None = None) -> str:
+def manifest(address: str | None = None, command: str = "/cancel-restore") -> str:
     """Return the manifest as YAML with comments.
 
     Args:
         address: the URL of the bot in HTTP mode, with or without the path of the events;
             None for Socket Mode.
+        command: the slash command, which is BOT_COMMAND.
 
     Raises:
         AddressError: Slack does not accept the URL.
     """
-    scopes = "".join(f"      # {why}\n      - {scope}\n" for scope, why in SCOPES.items())
-    text = _MANIFEST.replace("{{scopes}}", scopes)
+    text = _MANIFEST.replace("{{scopes}}", _commented(SCOPES)).replace("{{command}}", command)
+    text = text.replace("{{optional}}", _commented(OPTIONAL_SCOPES))
     if address is None:
         return text.replace("{{mode}}", _FOR_SOCKET_MODE)
     text = text.replace("# HTTP: ", "").replace(_PLACEHOLDER, events_address(address))
     text = text.replace("socket_mode_enabled: true", "socket_mode_enabled: false")
     return text.replace("{{mode}}", _FOR_HTTP)
+
+
+def _commented(scopes: Mapping[str, str]) -> str:
+    return "".join(f"      # {why}\n      - {scope}\n" for scope, why in scopes.items())
 
 
 def events_address(address: str) -> str:

@@ -202,4 +202,6 @@ def _unknown(error: BaseException) -> ChannelInfo:
     code = translate_error(error).code
     if code in ABSENT:
         return ChannelInfo(can_post=False, why="it is not in this channel")
+    if code == "missing_scope":
+        return ChannelInfo(why="it lacks the scope channels:read (private: groups:read)")
     return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")

@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack import blockkit, ids
 from bot.slack.blockkit import Block
+from bot.slack.deployment import command
 from bot.slack.errors import SlackRejected, translate_error
 
 T = TypeVar("T")
@@ -75,4 +76,4 @@ def _commands(block: Block) -> Iterator[str]:
     for button in (*block.get("elements", []), block.get("accessory", {})):
         if rest := COMMANDS.get(button.get("action_id", "")):
             label = button["text"]["text"]
-            yield f"{label}: `{ids.COMMAND} {rest.format(button['value'])}`"
+            yield f"{label}: `{command(rest.format(button['value']))}`"

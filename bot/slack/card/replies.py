@@ -12,6 +12,7 @@ from bot.cancellation.posts import RequestPost
 from bot.slack import blockkit, job_facts, mrkdwn
 from bot.slack.card.views import metadata, people
 from bot.slack.client import Links
+from bot.slack.deployment import command_code, labelled
 
 Render = Callable[[RequestPost], str]
 
@@ -34,7 +35,9 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     """Build the direct message to an approver about a request that needed no approval."""
     reason = mrkdwn.quote(post.request.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
-    return _content(f"{_acted_alone(post)}\n{reason}\nRead {card}, and click *Reviewed* there.")
+    return _content(
+        f"{labelled(_acted_alone(post))}\n{reason}\nRead {card}, and click *Reviewed* there."
+    )
 
 
 def _content(text: str) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _outcome(headline: str, advice: str = "", *, ran: bool = False) -> Render:
     def render(post: RequestPost) -> str:
         approved = mrkdwn.approved_by(post.request)
         who = f" Approved {'by' if ran else 'before by'} {approved}." if approved else ""
-        end = f"\n{advice}" if advice else ""
+        end = f"\n{advice.format(command=command_code())}" if advice else ""
         by = f" by {mrkdwn.person(post.actor)}" if post.actor else ""
         text = headline.format(to=_requester(post.request), job=mrkdwn.summary(post.request), by=by)
         return f"{text}{who}{_sentence(post)}{end}"
@@ -175,7 +178,7 @@ LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
 )
 
-ASK_AGAIN = "To ask again, type `/cancel-restore`."
+ASK_AGAIN = "To ask again, type {command}."
 
 RENDERERS: Mapping[EventName, Render] = {
     EventName.ACTED_ALONE: _acted_alone,

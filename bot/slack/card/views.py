@@ -9,6 +9,7 @@ from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
+from bot.slack.deployment import labelled
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
@@ -40,7 +41,7 @@ def fallback(request: Request) -> str:
     state = mrkdwn.STATE_LABELS[request.state]
     asked = f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}"
     asked += " without approval" if request.acted_alone else ""
-    return blockkit.cut(f"{state} - {asked}", blockkit.FALLBACK)
+    return blockkit.cut(labelled(f"{state} - {asked}"), blockkit.FALLBACK)
 
 
 def blocks(
@@ -196,7 +197,7 @@ def _retry(request: Request) -> Block:
 def second_copy(request: Request, links: Links) -> dict[str, Any]:
     """Build what replaces the second copy of a card: a link to the first."""
     card = mrkdwn.link(links.card_of(request), "the other one")
-    text = f"This card was posted twice. The record of the request is {card}."
+    text = labelled(f"This card was posted twice. The record of the request is {card}.")
     return {
         "text": text,
         "blocks": [blockkit.section(text)],

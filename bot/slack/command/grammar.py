@@ -11,6 +11,7 @@ from typing import TypeAlias
 from bot.atlas import JobRef, is_cluster_name, is_object_id
 from bot.cancellation.request_context import is_request_id
 from bot.slack.command.atlas_url import UrlParts, parse_url
+from bot.slack.deployment import command
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
 EXAMPLE_REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
@@ -93,7 +94,7 @@ DECISIONS = ("approve", "deny", "withdraw")
 KEYWORDS = ("help", "list", "history", *DECISIONS)
 
 #: Verbs that people type before a job; the command itself is the verb.
-VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete", "/cancel-restore"})
+VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete"})
 
 #: Typographic characters that phones and web pages substitute, and the plain ones.
 _PLAIN = str.maketrans(
@@ -240,7 +241,7 @@ def _job_of(before: Sequence[str], job_id: str) -> Command:
 
 def _superfluous_verb(words: Sequence[str]) -> InvalidCommand | None:
     verb, *rest = words
-    if verb.lower() not in VERBS:
+    if verb.lower() not in VERBS | {command()}:
         return None
     return InvalidCommand(f"Leave “{verb}” out: the command implies it.", suggestion=" ".join(rest))
 

@@ -1,4 +1,4 @@
-"""Handles /cancel-restore, and the message shortcut, which finds the job that a message names."""
+"""Handles the slash command, and the message shortcut, which finds the job that a message names."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,23 +7,18 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import is_cluster_name, is_object_id
 from bot.services.projects import Projects
-from bot.slack import ids
+from bot.slack import deployment, ids
 from bot.slack.command.atlas_url import parse_url
 from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
 from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
+from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.payloads import channel_of
 from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import Route, dispatch, log_route, route
 
 TYPED = "command typed"
-
-
-NO_JOB_IN_MESSAGE = (
-    "This message names no restore job of Atlas: it contains no link to one, and no id "
-    "(24 characters 0-9 or a-f). `/cancel-restore list` shows what can be cancelled now."
-)
 
 #: Keys of messages, blocks and attachments that hold text.
 TEXT_KEYS = ("text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url")
@@ -58,7 +53,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         to = route_message(body.get("message") or {}, channel, deps.service.projects)
         dispatch(deps, to, body, "shortcut used")
 
-    app.command(ids.COMMAND)(cancel_restore)
+    app.command(deployment.command())(cancel_restore)
     app.shortcut(ids.SHORTCUT)(cancel_this)
 
 
@@ -76,9 +71,16 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
             if isinstance(command, (OpenJob, FindJob, OpenPicker)):
                 return route(command, channel, projects)
     if not job_ids:
-        return NO_JOB_IN_MESSAGE
+        return no_job_in_message()
     hints = tuple(dict.fromkeys(_cluster_names(words)))[:MAX_HINTS]
     return SearchQuery(job_id=job_ids[0], projects=projects.all, hints=hints, asked_in=channel)
+
+
+def no_job_in_message() -> str:
+    return (
+        "This message names no restore job of Atlas: it contains no link to one, and no id "
+        f"(24 characters 0-9 or a-f). {command_code('list')} shows what can be cancelled now."
+    )
 
 
 def _cluster_names(words: Sequence[str]) -> Iterator[str]:

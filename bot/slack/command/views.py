@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, mrkdwn
 from bot.slack.command.grammar import EXAMPLE, InvalidCommand
+from bot.slack.deployment import command, command_code
 
 #: The forms of the command, as the help shows them.
 FORMS: Mapping[str, str] = {
@@ -35,8 +36,8 @@ def help_text(projects: Iterable[str]) -> str:
     names = [*projects]
     lines = [
         "*Cancel a restore job of MongoDB Atlas* before the backup is downloaded.",
-        *(f"• `{f'{ids.COMMAND} {form}'.strip()}` {does}" for form, does in FORMS.items()),
-        f"For example: {command(EXAMPLE)}",
+        *(f"• `{command(form)}` {does}" for form, does in FORMS.items()),
+        f"For example: {command_code(EXAMPLE)}",
         *([f"Projects: {mrkdwn.join(_first(names))}"] if names else []),
     ]
     return "\n".join(lines)
@@ -49,7 +50,7 @@ def invalid(answer: InvalidCommand) -> str:
 
 def with_example(problem: str, suggestion: str | None = None) -> str:
     """Add a suggestion and an example to a problem, which is trusted mrkdwn."""
-    meant = f" Did you mean {command(suggestion)}?" if suggestion else ""
+    meant = f" Did you mean {command_code(suggestion)}?" if suggestion else ""
     return f"{problem}{meant}\n{_for_example(EXAMPLE)}"
 
 
@@ -62,12 +63,8 @@ def unknown_project(given: str, projects: Iterable[str]) -> str:
     return f"{problem}\n{_for_example(example)}"
 
 
-def command(rest: str) -> str:
-    return mrkdwn.code(f"{ids.COMMAND} {rest}")
-
-
 def _for_example(rest: str) -> str:
-    return f"For example: {command(rest)}, and {command('help')} tells more."
+    return f"For example: {command_code(rest)}, and {command_code('help')} tells more."
 
 
 def _first(projects: Iterable[str], limit: int = 20) -> list[str]:

@@ -42,8 +42,8 @@ from bot.slack.dialog.metadata import (
 from bot.slack.directory import require_policy
 from bot.slack.errors import (
     CALL_ERRORS,
-    UNKNOWN_BUTTON,
     DirectoryError,
+    other_version,
     sentence_for,
     translate_error,
 )
@@ -57,8 +57,6 @@ from bot.slack.routing import dispatch, route
 Response = dict[str, Any]
 
 log = structlog.get_logger(__name__)
-
-UNKNOWN_DIALOG = "This dialog is of another version of the bot. Please type the command again."
 
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
@@ -75,7 +73,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         await ack()
         job = parse_job_value(str(body["actions"][0].get("value") or ""))
         channel = channel_of(body) or reply_target_of(body).user
-        to = route(job, channel, deps.service.projects) if job else UNKNOWN_BUTTON
+        to = route(job, channel, deps.service.projects) if job else other_version("button")
         dispatch(deps, to, body, "button clicked")
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -91,7 +89,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         await ack(**await Submissions(deps).deny(body["view"], actor))
 
     async def unknown(ack: AsyncAck) -> None:
-        await ack(**update_with(dialog_views.refused(UNKNOWN_DIALOG)))
+        await ack(**update_with(dialog_views.refused(other_version("dialog"))))
 
     app.action(ids.OPEN)(open_job)
     app.action(ids.TRY_AGAIN)(try_again)

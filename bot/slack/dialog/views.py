@@ -12,7 +12,7 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
-from bot.slack.command.views import command
+from bot.slack.deployment import command_code
 from bot.slack.dialog.metadata import (
     DialogState,
     JobTarget,
@@ -124,7 +124,7 @@ def refused(text: str) -> View:
 
 def plain(view: View, why: str) -> View | None:
     """Show `why` Slack refused a view (mrkdwn), and its text; None for a progress view."""
-    text = as_text(view["blocks"]) or f"{command('list')} shows what can be cancelled."
+    text = as_text(view["blocks"]) or f"{command_code('list')} shows what can be cancelled."
     if HOURGLASS in text:
         return None
     return _view([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])

@@ -21,7 +21,7 @@ from bot.slack.dialog.metadata import (
     selected_value,
     with_selection,
 )
-from bot.slack.errors import UNKNOWN_DIALOG, DirectoryError
+from bot.slack.errors import DirectoryError, other_version
 from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.flow import Pickers
@@ -60,7 +60,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 def _select(deps: Dependencies, body: Mapping[str, Any]) -> None:
     state = read_picker(body.get("view") or {})
     if state is None:
-        deps.reply(body, UNKNOWN_DIALOG)
+        deps.reply(body, other_version("dialog"))
         return
     action = body["actions"][0]
     option = action.get("selected_option") or {}

@@ -102,6 +102,17 @@ def key(name: str, *ways: tuple[str, str, str], head: str = SHOP, **more: str) -
 #: What is refused with exit code 2 before anything is reached.
 SETTINGS: list[Broken] = [
     *variable(
+        "BOT_COMMAND",
+        ("without the slash", "cancel-eu", "must be a slash and up to 31 of a-z"),
+        ("in capitals", "/Cancel-EU", "must be a slash and up to 31 of a-z"),
+        ("two words", "/cancel eu", "must be a slash and up to 31 of a-z"),
+    ),
+    *variable(
+        "BOT_LABEL",
+        ("of two lines", "EU\nproduction", "must be one line of up to 40 characters"),
+        ("a sentence", "x" * 41, "must be one line of up to 40 characters"),
+    ),
+    *variable(
         "SLACK_BOT_TOKEN",
         ("missing", None, "give the Bot User OAuth Token (xoxb-…)"),
         ("empty", " ", "give the Bot User OAuth Token (xoxb-…)"),

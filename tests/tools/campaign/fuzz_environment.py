@@ -199,7 +199,7 @@ Maker = tuple[str, "Callable[[Target], Json]"]
 def command(target: Target, text: str) -> Json:
     slack = target.env.slack
     person, channel = slack.workspace.user("rina"), slack.workspace.channel("ops")
-    return slack.payloads.command(person, channel, ids.COMMAND, text)
+    return slack.payloads.command(person, channel, "/cancel-restore", text)
 
 
 def _card_click(action_id: str, who: str) -> Callable[[Target], Json]:

@@ -105,6 +105,21 @@ def test_url_that_slack_rejects_is_wrong_usage(given: str) -> None:
     assert "https://bot.example.com" in err
 
 
+def test_given_command_is_declared_and_named() -> None:
+    _, out, _ = run("--command", "/cancel-eu")
+
+    assert yaml.safe_load(out)["features"]["slash_commands"][0]["command"] == "/cancel-eu"
+    assert "/cancel-restore" not in out
+
+
+@pytest.mark.parametrize("given", ["cancel-eu", "/Cancel", "/cancel eu", "/", "/x\nurl: y"])
+def test_command_that_slack_rejects_is_wrong_usage(given: str) -> None:
+    code, out, err = run("--command", given)
+
+    assert (code, out) == (2, "")
+    assert err.startswith("--command must be a slash")
+
+
 def test_scopes_equal_those_of_the_file_and_have_reasons() -> None:
     lines = [line.strip() for line in Path("manifest.yml").read_text(encoding="utf-8").splitlines()]
 

@@ -6,10 +6,13 @@ import pytest
 
 from bot.doctor.results import CheckResult, Level
 from bot.doctor.slack import authenticate, check_app_token, check_scopes
-from bot.slack.manifest import SCOPES
+from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 from tests.unit.slack.fake_slack import FakeSlack
 
 ALL = frozenset(SCOPES)
+
+#: The optional scopes that the settings of a test need.
+USED = frozenset({"usergroups:read", "groups:read"})
 
 
 def levels(results: list[CheckResult]) -> dict[str, Level]:
@@ -17,33 +20,37 @@ def levels(results: list[CheckResult]) -> dict[str, Level]:
 
 
 def test_exact_scopes_are_ok() -> None:
-    assert [found.level for found in check_scopes(ALL, groups=True)] == [Level.OK]
+    assert [found.level for found in check_scopes(ALL, USED)] == [Level.OK]
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES))
 def test_missing_scope_is_reported_with_its_purpose(scope: str) -> None:
-    (found,) = check_scopes(ALL - {scope}, groups=True)
+    (found,) = check_scopes(ALL - {scope}, USED)
 
     assert found.level is (Level.WARNING if scope == "chat:write.public" else Level.PROBLEM)
     assert found.subject == f"scope {scope}"
     assert SCOPES[scope] in found.message
 
 
-def test_usergroups_scope_is_optional_without_groups_in_the_settings() -> None:
-    found = check_scopes(ALL - {"usergroups:read"}, groups=False)
+@pytest.mark.parametrize("scope", sorted(OPTIONAL_SCOPES))
+def test_optional_scope_that_the_settings_do_not_need_is_a_warning_with_its_effect(
+    scope: str,
+) -> None:
+    found = check_scopes(ALL - {scope}, frozenset())
 
-    assert levels(found) == {"scope usergroups:read": Level.WARNING}
+    assert levels(found) == {f"scope {scope}": Level.WARNING}
+    assert OPTIONAL_SCOPES[scope] in found[0].message
 
 
 def test_unneeded_scopes_are_a_warning() -> None:
-    (found,) = check_scopes(ALL | {"files:read", "channels:history"}, groups=True)
+    (found,) = check_scopes(ALL | {"files:read", "channels:history"}, USED)
 
     assert found.level is Level.WARNING
     assert "channels:history, files:read" in found.message
 
 
 def test_missing_scope_header_leaves_scopes_unchecked() -> None:
-    assert [found.level for found in check_scopes(None, groups=True)] == [Level.UNCHECKED]
+    assert [found.level for found in check_scopes(None, USED)] == [Level.UNCHECKED]
 
 
 def identified(**answer: object) -> FakeSlack:

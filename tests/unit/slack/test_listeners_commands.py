@@ -83,7 +83,7 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("prod_eu " + JOB_ID, f"Did you mean `{ids.COMMAND} prod-eu {JOB_ID}`"),
+        ("prod_eu " + JOB_ID, f"Did you mean `/cancel-restore prod-eu {JOB_ID}`"),
         ("<!a<b>&c " + JOB_ID, "not a cluster's name"),
         ("x" * 3001, "3001 characters"),
     ],
@@ -96,7 +96,7 @@ async def test_other_text_is_answered_in_private_with_an_example(
 
     assert answer.body["response_type"] == "ephemeral"
     assert said in answer.text
-    assert ids.COMMAND in answer.text
+    assert "/cancel-restore" in answer.text
     assert "<" not in answer.text
     assert bolt.slack.calls == []
 
@@ -110,7 +110,7 @@ async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_nam
     other.atlas[PROJECT_ID].jobs["lost"] = []
     await other.send(payloads.command("lost"))
 
-    assert f"Did you mean `{ids.COMMAND} help`" in bolt.private[0]
+    assert "Did you mean `/cancel-restore help`" in bolt.private[0]
     assert bolt.shown == []
     assert "No restore job of `lost` can be cancelled now." in words(other.shown[-1])
 

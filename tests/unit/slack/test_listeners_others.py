@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.slack import ids
-from bot.slack.errors import UNKNOWN_BUTTON, UNKNOWN_DIALOG, UNKNOWN_SHORTCUT
+from bot.slack.errors import other_version
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
 
@@ -54,7 +54,7 @@ async def test_pick_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
     pick["actions"][0] |= {"block_id": ids.CLUSTER, "type": "external_select"}
     await bolt.send(pick)
 
-    assert bolt.private == [UNKNOWN_DIALOG]
+    assert bolt.private == [other_version("dialog")]
 
 
 async def test_try_again_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
@@ -68,7 +68,7 @@ async def test_try_again_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> N
 async def test_more_button_with_an_invalid_start_is_answered(bolt: BoltHarness, start: str) -> None:
     await bolt.send(payloads.click(ids.MORE, start))
 
-    assert bolt.private == [UNKNOWN_BUTTON]
+    assert bolt.private == [other_version("button")]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_unknown_shortcut_is_answered(bolt: BoltHarness) -> None:
     shortcut = {"type": "shortcut", "user": USER, "callback_id": "other", "trigger_id": "1.2.3"}
     await bolt.send(shortcut)
 
-    assert bolt.slack.called("chat.postMessage")[0]["text"] == UNKNOWN_SHORTCUT
+    assert bolt.slack.called("chat.postMessage")[0]["text"] == other_version("shortcut")
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def test_home_tab_and_messages_tab_are_enabled() -> None:
 
 
 def test_scopes_are_exactly_these() -> None:
-    assert part("oauth_config.scopes") == {"bot": SCOPES}
+    optional = ["chat:write.public", "usergroups:read", "groups:read"]
+
+    assert part("oauth_config.scopes") == {"bot": SCOPES, "bot_optional": optional}
 
 
 @pytest.mark.parametrize("scope", SCOPES)

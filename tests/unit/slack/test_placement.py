@@ -170,6 +170,13 @@ async def test_failed_lookup_is_unknown_and_not_an_error(
     assert place.why
 
 
+async def test_missing_scope_is_named() -> None:
+    slack = FakeSlack()
+    slack.says("conversations.info", "missing_scope")
+
+    assert "groups:read" in (await Channels(slack, IDENTITY).info("C0OPS")).why
+
+
 async def test_concurrent_lookups_share_one_call() -> None:
     slack, now = FakeSlack(), [0.0]
     channels = Channels(slack, IDENTITY, clock=lambda: now[0])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.slack.command.handlers import NO_JOB_IN_MESSAGE, route_message
+from bot.slack.command.handlers import no_job_in_message, route_message
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
 from tests.support.domain import JOB_ID, PROJECT_ID
@@ -70,7 +70,7 @@ def test_id_without_url_routes_to_a_search_with_all_words_as_hints() -> None:
 
 
 def test_project_id_is_not_taken_for_a_job_id() -> None:
-    assert read({"text": f"project {PROJECT_ID}"}) == NO_JOB_IN_MESSAGE
+    assert read({"text": f"project {PROJECT_ID}"}) == no_job_in_message()
 
 
 def test_url_without_a_job_is_ignored() -> None:
