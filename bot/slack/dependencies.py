@@ -1,4 +1,4 @@
-"""The collaborators that the listeners of all features share."""
+"""The collaborators that the listeners of all features share, and what they read of a payload."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.services.service import CancellationService
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
+from bot.slack.payloads import Actor, actor_of
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply, ReplyTarget, reply_target_of
 from bot.tasks import BackgroundTasks, run_until_deadline
@@ -18,6 +19,24 @@ T = TypeVar("T")
 
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """What a person did: typed a command, clicked, or submitted a dialog.
+
+    Attributes:
+        trigger_id: opens one dialog; empty where the payload has none.
+    """
+
+    actor: Actor
+    reply_to: ReplyTarget
+    trigger_id: str
+
+    @property
+    def channel(self) -> str:
+        """The channel of the payload, or the user's id where it has none."""
+        return self.reply_to.channel or self.reply_to.user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +61,14 @@ class Dependencies:
     ack_timeout: float = ACK_TIMEOUT
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     picker_updates: dict[str, object] = field(default_factory=dict)
+
+    def interaction(self, body: Mapping[str, Any]) -> Interaction:
+        """Read a payload with a user."""
+        return Interaction(
+            actor=actor_of(body, self.identity),
+            reply_to=reply_target_of(body),
+            trigger_id=str(body.get("trigger_id") or ""),
+        )
 
     async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work before the ack; after the timeout it continues in the background."""

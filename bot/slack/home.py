@@ -1,18 +1,20 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, NotAllowed
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import Person
+from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import Listing
 from bot.slack import blockkit, ids, job_facts, mrkdwn
@@ -22,8 +24,15 @@ from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code, labelled
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
-from bot.slack.history import Viewer, history_sections, viewer_of
-from bot.slack.lists import NO_FACTS, facts_of, job_entry, unavailable_blocks
+from bot.slack.lists import (
+    NO_REQUESTS,
+    Viewer,
+    facts_of,
+    history_sections,
+    job_entry,
+    unavailable_blocks,
+    viewer_of,
+)
 from bot.slack.payloads import Actor, actor_of
 from bot.storage.audit_log import PastRequest
 
@@ -39,6 +48,9 @@ MAX_JOBS = 20
 MAX_WAITING = 10
 MAX_PAST = 5
 
+#: A rule of the policy for approvers: the refusal, or None.
+Refusal: TypeAlias = Callable[[Policy, Request, Person], NotAllowed | None]
+
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -47,8 +59,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         user = event.get("user")
         if event.get("tab", HOME) == HOME and isinstance(user, str) and user:
             actor = actor_of(with_event_user(body), deps.identity)
-            published = bool(event.get("view"))
-            deps.background.start(HomeTab(deps).publish(actor, published=published), "home")
+            work = HomeTab(deps, actor).publish(published=bool(event.get("view")))
+            deps.background.start(work, "home")
 
     async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -60,8 +72,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
 def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
     """Publish the tab again in the background, after a click in it."""
-    actor = actor_of(body, deps.identity)
-    deps.background.start(HomeTab(deps).publish(actor, published=True), "home")
+    tab = HomeTab(deps, actor_of(body, deps.identity))
+    deps.background.start(tab.publish(published=True), "home")
 
 
 def with_event_user(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,92 +85,87 @@ def with_event_user(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class HomeTab:
-    """The Home tab."""
+    """The Home tab of one person."""
 
-    def __init__(
-        self, deps: Dependencies, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, deps: Dependencies, actor: Actor) -> None:
         self._deps = deps
-        self._now = now
+        self._actor = actor
 
-    async def publish(self, actor: Actor, *, published: bool) -> None:
+    async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
+        directory, candidates = self._deps.directory, self._deps.service.projects.all
         # The tab has no channel: the rules of a direct message apply.
+        channel = self._actor.id
+        projects: Sequence[Project] = ()
+        refusal: list[Block] | None = None
         try:
-            projects = await self._deps.directory.allowed_projects(
-                actor, actor.id, self._deps.service.projects.all
-            )
-            refusal = None
+            projects = await directory.allowed_projects(self._actor, channel, candidates)
         except (CancellationError, DirectoryError) as error:
-            projects, refusal = [], message_blocks(f":no_entry: {sentence_for(error)}")
-        viewer = await viewer_of(
-            self._deps.directory, actor, actor.id, self._deps.service.projects.all
-        )
+            refusal = message_blocks(f":no_entry: {sentence_for(error)}")
+        viewer = await viewer_of(directory, self._actor, channel, candidates)
         waiting, unreviewed, past = await asyncio.gather(
-            self._waiting(actor, viewer),
-            self._unreviewed(actor, viewer),
-            self._past(projects, viewer, refusal),
+            _or_warning(self._waiting(viewer)),
+            _or_warning(self._unreviewed(viewer)),
+            _or_warning(self._past(projects, viewer)),
         )
-        waiting += unreviewed
+        waiting, past = waiting + unreviewed, refusal or past
         if refusal is None and not published:
-            await self._publish(actor, home_view(LOADING, waiting, past))
-        jobs = refusal or await self._jobs(projects)
-        await self._publish(actor, home_view(jobs, waiting, past))
+            await self._publish(home_view(LOADING, waiting, past))
+        await self._publish(home_view(refusal or await self._jobs(projects), waiting, past))
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
         facts = await facts_of(self._deps, listing.jobs[:MAX_JOBS])
-        return job_blocks(listing, self._now(), facts)
+        return job_blocks(listing, datetime.now(UTC), facts)
 
-    async def _past(
-        self, projects: Sequence[Project], viewer: Viewer, refusal: list[Block] | None
-    ) -> list[Block]:
-        if refusal:
-            return refusal
+    async def _past(self, projects: Sequence[Project], viewer: Viewer) -> list[Block]:
+        if not projects:
+            return []  # the refusal is shown
         names = {project.id: project.name for project in projects}
-        try:
-            past = await self._deps.service.history.recent(MAX_PAST, names)
-        except CancellationError as error:
-            return message_blocks(f":warning: {sentence_for(error)}")
+        past = await self._deps.service.history.recent(MAX_PAST, names)
         return past_blocks(map(viewer.readable, past), names, self._deps.links)
 
-    async def _waiting(self, actor: Actor, viewer: Viewer) -> list[Block]:
-        try:
-            waiting = await self._deps.service.history.awaiting()
-            own = [request for request in waiting if await self._may_decide(actor, request)]
-            facts = await self._deps.service.facts.known([request.ref for request in own])
-        except (CancellationError, DirectoryError) as error:
-            return message_blocks(f":warning: {sentence_for(error)}")
+    async def _waiting(self, viewer: Viewer) -> list[Block]:
+        own = [
+            request
+            for request in await self._deps.service.history.awaiting()
+            if self._actor.id not in request.approved_by
+            and await self._may(request, _decision_refusal)
+        ]
+        facts = await self._deps.service.facts.known([request.ref for request in own])
         return waiting_blocks(own, viewer, self._deps.links, facts)
 
-    async def _unreviewed(self, actor: Actor, viewer: Viewer) -> list[Block]:
-        try:
-            unreviewed = await self._deps.service.history.unreviewed()
-            own = [request for request in unreviewed if await self._may_review(actor, request)]
-        except (CancellationError, DirectoryError) as error:
-            return message_blocks(f":warning: {sentence_for(error)}")
+    async def _unreviewed(self, viewer: Viewer) -> list[Block]:
+        unreviewed = await self._deps.service.history.unreviewed()
+        own = [request for request in unreviewed if await self._may(request, rules.may_review)]
         return unreviewed_blocks(own, viewer, self._deps.links)
 
-    async def _may_review(self, actor: Actor, request: Request) -> bool:
-        if (policy := self._deps.service.policy_of(request.ref.project_id)) is None:
-            return False
-        person = await self._deps.directory.person(actor, policy.approvers)
-        return rules.may_review(policy, request, person) is None
-
-    async def _may_decide(self, actor: Actor, request: Request) -> bool:
+    async def _may(self, request: Request, refusal: Refusal) -> bool:
+        """Return whether this person gets no refusal as an approver."""
         policy = self._deps.service.policy_of(request.ref.project_id)
-        if policy is None or actor.id in request.approved_by:
+        if policy is None:
             return False
-        person = await self._deps.directory.person(actor, policy.approvers)
-        return rules.may_decide(policy, request.requester, person) is None
+        person = await self._deps.directory.person(self._actor, policy.approvers)
+        return refusal(policy, request, person) is None
 
-    async def _publish(self, actor: Actor, view: View) -> None:
+    async def _publish(self, view: View) -> None:
         try:
-            await self._deps.client.views_publish(user_id=actor.id, view=view)
+            await self._deps.client.views_publish(user_id=self._actor.id, view=view)
         except CALL_ERRORS as error:
             # The tab is published again when it is opened.
             meaning = translate_error(error)  # its sentence is about channels
             log.warning("home tab not published", error=meaning.code or meaning.sentence)
+
+
+def _decision_refusal(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
+    return rules.may_decide(policy, request.requester, person)
+
+
+async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
+    try:
+        return await part
+    except (CancellationError, DirectoryError) as error:
+        return message_blocks(f":warning: {sentence_for(error)}")
 
 
 def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
@@ -185,16 +192,13 @@ def message_blocks(text: str) -> list[Block]:
 LOADING = message_blocks(":hourglass_flowing_sand: Looking …")
 
 
-def job_blocks(
-    listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts] = NO_FACTS
-) -> list[Block]:
+def job_blocks(listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
     """Show the newest jobs that can be cancelled."""
     shown = [job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
-        shown = message_blocks(
-            "Nothing, as far as can be seen." if listing.unavailable else "Nothing."
-        )
+        seen = ", as far as can be seen" if listing.unavailable else ""
+        shown = message_blocks(f"Nothing{seen}.")
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     return [
@@ -208,18 +212,17 @@ def waiting_blocks(
     requests: Sequence[Request],
     viewer: Viewer,
     links: Links,
-    facts: Mapping[JobRef, JobFacts] = NO_FACTS,
+    facts: Mapping[JobRef, JobFacts],
 ) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
-    if not requests:
-        return message_blocks("Nothing.")
-    shown = [
-        part
-        for each in requests[:MAX_WAITING]
-        for part in _request(each, viewer, links, facts.get(each.ref))
-    ]
-    more = len(requests) - MAX_WAITING
-    return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
+    shown: list[Block] = []
+    for each in requests[:MAX_WAITING]:
+        asks = f"asks to cancel {mrkdwn.summary(each)}, until {mrkdwn.date(each.expires_at)}"
+        about = job_facts.card_lines(each, facts.get(each.ref))
+        text = "\n".join([*about, f"{mrkdwn.person(each.requester)} {asks}"])
+        buttons = blockkit.actions(*card_views.approver_buttons(each))
+        shown += [_with_reason(text, each, viewer, links), buttons]
+    return [*shown, *_more(requests)] or message_blocks("Nothing.")
 
 
 def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
@@ -231,29 +234,19 @@ def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links)
         asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
         text = _with_reason(f"{mrkdwn.person(each.requester)} {asked}", each, viewer, links)
         shown += [text, blockkit.actions(card_views.review_button(each))]
+    return [*shown, *_more(requests)]
+
+
+def _more(requests: Sequence[Request]) -> list[Block]:
     more = len(requests) - MAX_WAITING
-    return [*shown, blockkit.context(f"And {more} more.")] if more > 0 else shown
+    return [blockkit.context(f"And {more} more.")] if more > 0 else []
 
 
 def past_blocks(
     requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
     """Show the last requests."""
-    return history_sections(requests, projects, links) or message_blocks(
-        "There are no requests yet."
-    )
-
-
-def _request(request: Request, viewer: Viewer, links: Links, facts: JobFacts | None) -> list[Block]:
-    text = (
-        f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}, "
-        f"until {mrkdwn.date(request.expires_at)}"
-    )
-    text = "\n".join([*job_facts.card_lines(request, facts), text])
-    return [
-        _with_reason(text, request, viewer, links),
-        blockkit.actions(*card_views.approver_buttons(request)),
-    ]
+    return history_sections(requests, projects, links) or message_blocks(NO_REQUESTS)
 
 
 def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:

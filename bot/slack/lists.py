@@ -1,8 +1,11 @@
 """Sends the private lists: cancellable jobs, page by page, and the last requests."""
 
+import asyncio
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -10,18 +13,21 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import JobFingerprint
+from bot.cancellation.lifecycle import JobFingerprint, Request
+from bot.cancellation.people import Person
+from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, Listing, Unavailable
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
+from bot.slack.directory import Directory
 from bot.slack.errors import DirectoryError, other_version, sentence_for
-from bot.slack.history import history, viewer_of
-from bot.slack.payloads import Actor, actor_of
-from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.slack.payloads import Actor
+from bot.storage.audit_log import PastRequest
 
 #: Seconds for reading the names of clusters for a suggestion.
 SUGGESTION_TIMEOUT = 2.0
@@ -33,7 +39,7 @@ PAGE_SIZE = 20
 MAX_CLUSTERS = 30
 MAX_REASONS = 8
 
-NO_FACTS: Mapping[JobRef, JobFacts] = {}
+NO_REQUESTS = "There are no requests yet."
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -46,71 +52,111 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
 def _show_page(deps: Dependencies, body: Mapping[str, Any]) -> None:
     """Show the next page: the button's value is its start, and the cluster if any."""
-    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
     start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
-    if re.fullmatch(r"\d{1,6}", start, re.ASCII):
-        work = Lists(deps).show_jobs(cluster or None, actor, reply_to, int(start))
-    else:
-        work = deps.replies.send_text(reply_to, other_version("button"))
-    deps.start(work, "list", reply_to)
+    if not re.fullmatch(r"\d{1,6}", start, re.ASCII):
+        deps.reply(body, other_version("button"))
+        return
+    by = deps.interaction(body)
+    deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by.reply_to)
 
 
-class Lists:
-    """The private lists."""
-
-    def __init__(self, deps: Dependencies) -> None:
-        self._deps = deps
-
-    async def show_jobs(
-        self, cluster: str | None, actor: Actor, reply_to: ReplyTarget, start: int = 0
-    ) -> None:
-        """Show the jobs that can be cancelled, beginning with number `start`."""
-        try:
-            projects = await self._allowed(actor, reply_to)
-        except (CancellationError, DirectoryError) as error:
-            await self._deps.replies.send_text(reply_to, sentence_for(error))
+async def show_jobs(
+    deps: Dependencies, by: Interaction, cluster: str | None, start: int = 0
+) -> None:
+    """Send the jobs that can be cancelled, beginning with number `start`."""
+    try:
+        projects = await _allowed(deps, by)
+    except (CancellationError, DirectoryError) as error:
+        await deps.replies.send_text(by.reply_to, sentence_for(error))
+        return
+    listing = await deps.service.finder.listing(projects, cluster=cluster)
+    if cluster and not listing.jobs and not listing.unavailable:
+        names = await _cluster_names(deps, projects)
+        if cluster not in names:
+            similar = difflib.get_close_matches(cluster, names)
+            await deps.replies.send_text(by.reply_to, no_such_cluster(cluster, similar))
             return
-        listing = await self._deps.service.finder.listing(projects, cluster=cluster)
-        if cluster and not listing.jobs and not listing.unavailable:
-            names = await self._cluster_names(projects)
-            if cluster not in names:
-                similar = difflib.get_close_matches(cluster, names)
-                text = no_such_cluster(cluster, similar)
-                await self._deps.replies.send_text(reply_to, text)
-                return
-        facts = await facts_of(self._deps, listing.jobs[start : start + PAGE_SIZE])
-        await self._deps.replies.send(reply_to, job_list(listing, cluster, start, facts))
+    facts = await facts_of(deps, listing.jobs[start : start + PAGE_SIZE])
+    await deps.replies.send(by.reply_to, job_list(listing, cluster, start, facts))
 
-    async def show_history(self, count: int, actor: Actor, reply_to: ReplyTarget) -> None:
-        """Show the last requests."""
+
+async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
+    """Send the last requests."""
+    try:
+        projects = await _allowed(deps, by)
+        names = {project.id: project.name for project in projects}
+        past = await deps.service.history.recent(count, names)
+        viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
+    except (CancellationError, DirectoryError) as error:
+        await deps.replies.send_text(by.reply_to, sentence_for(error))
+    else:
+        readable = [viewer.readable(each) for each in past]
+        await deps.replies.send(by.reply_to, request_list(readable, names, deps.links))
+
+
+async def _allowed(deps: Dependencies, by: Interaction) -> list[Project]:
+    candidates = deps.service.projects.all
+    return await deps.directory.allowed_projects(by.actor, by.channel, candidates)
+
+
+async def _cluster_names(deps: Dependencies, projects: Sequence[Project]) -> list[str]:
+    names: list[str] = []
+    for project in projects:
+        with suppress(AtlasError):  # the names only serve a suggestion
+            names += await deps.service.finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
+    return names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """The person to whom requests are shown, and where.
+
+    Attributes:
+        ids: the person's user ids.
+        channel: the channel of the list; the user's id for the Home tab.
+        approves: the ids of the projects whose settings name the person as an approver.
+    """
+
+    ids: frozenset[str]
+    channel: str
+    approves: frozenset[str] = frozenset()
+
+    def may_read(self, project_id: str, asked_in: str, people: Collection[str]) -> bool:
+        """Whether a request's reason and thread are shown; `people` asked or decided."""
+        concerned = project_id in self.approves or not self.ids.isdisjoint(people)
+        return concerned or asked_in == self.channel
+
+    def may_read_waiting(self, request: Request) -> bool:
+        """Whether the reason and the thread of a waiting request are shown."""
+        people = {request.requester, *request.approved_by}
+        return self.may_read(request.ref.project_id, request.asked_in, people)
+
+    def readable(self, past: PastRequest) -> PastRequest:
+        """Return the request without reason and thread, unless they are shown."""
+        if self.may_read(past.project_id, past.asked_in, past.deciders):
+            return past
+        return replace(past, reason="", card=None)
+
+
+async def viewer_of(
+    directory: Directory, actor: Actor, channel: str, projects: Iterable[Project]
+) -> Viewer:
+    """Find out in which projects the actor is a named approver; without an answer in none."""
+
+    async def look_up(policy: Policy) -> Person | None:
         try:
-            projects = await self._allowed(actor, reply_to)
-            names = {project.id: project.name for project in projects}
-            past = await self._deps.service.history.recent(count, names)
-            channel = reply_to.channel or reply_to.user
-            viewer = await viewer_of(self._deps.directory, actor, channel, projects)
-        except (CancellationError, DirectoryError) as error:
-            await self._deps.replies.send_text(reply_to, sentence_for(error))
-        else:
-            readable = [viewer.readable(each) for each in past]
-            await self._deps.replies.send(reply_to, history(readable, names, self._deps.links))
+            return await directory.person(actor, policy.approvers)
+        except DirectoryError:
+            return None
 
-    async def _allowed(self, actor: Actor, reply_to: ReplyTarget) -> list[Project]:
-        channel = reply_to.channel or reply_to.user
-        return await self._deps.directory.allowed_projects(
-            actor, channel, self._deps.service.projects.all
-        )
-
-    async def _cluster_names(self, projects: Sequence[Project]) -> list[str]:
-        names: list[str] = []
-        for project in projects:
-            try:
-                names += await self._deps.service.finder.clusters(
-                    project.id, timeout=SUGGESTION_TIMEOUT
-                )
-            except AtlasError:
-                continue  # the names only serve a suggestion
-        return names
+    named = [project for project in projects if project.policy.approvers_named]
+    found = await asyncio.gather(*(look_up(project.policy) for project in named))
+    people = [(each, person) for each, person in zip(named, found, strict=True) if person]
+    return Viewer(
+        ids=frozenset({actor.id}).union(*(person.ids for _, person in people)),
+        channel=channel,
+        approves=frozenset(each.id for each, p in people if is_named_approver(each.policy, p)),
+    )
 
 
 async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, JobFacts]:
@@ -122,10 +168,7 @@ async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mappin
 
 
 def job_list(
-    listing: Listing,
-    cluster: str | None,
-    start: int = 0,
-    facts: Mapping[JobRef, JobFacts] = NO_FACTS,
+    listing: Listing, cluster: str | None, start: int, facts: Mapping[JobRef, JobFacts]
 ) -> dict[str, Any]:
     """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
     page = listing.jobs[start : start + PAGE_SIZE]
@@ -202,3 +245,49 @@ def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
     names = [mrkdwn.code(name) for name in similar]
     meant = f" Did you mean {mrkdwn.join(names)}?" if names else ""
     return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command_code('list')} shows all."
+
+
+def request_list(
+    past: Sequence[PastRequest], projects: Mapping[str, str], links: Links
+) -> dict[str, Any]:
+    """Build the list of the last requests, newest first; `projects` are names by id."""
+    last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
+    headline = f"*{last}*" if past else NO_REQUESTS
+    blocks = [blockkit.section(headline), *history_sections(past, projects, links)]
+    return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
+
+
+def history_sections(
+    past: Iterable[PastRequest],
+    projects: Mapping[str, str],
+    links: Links,
+) -> list[Block]:
+    """Put as many requests into each block as fit; a message has at most 50 blocks."""
+    texts = [""]
+    for each in past:
+        text = _past_request(each, projects, links)
+        if len(texts[-1]) + len(text) + 2 > blockkit.TEXT:
+            texts.append("")
+        texts[-1] = f"{texts[-1]}\n\n{text}".strip()
+    return [blockkit.section(part) for part in texts if part]
+
+
+def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
+    """Say who requested which cancellation, and its state."""
+    project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
+    by = f" by {mrkdwn.person(past.by)}" if past.by else ""
+    alone = f" · {_review(past.reviewed_by)}" if past.acted_alone else ""
+    card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
+    reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
+    lead = job_facts.lead(past.lead)
+    return (
+        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)})"
+        f"{lead}{alone}{card}\n"
+        f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
+        f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
+    )
+
+
+def _review(reviewed_by: str | None) -> str:
+    review = f"reviewed by {mrkdwn.person(reviewed_by)}" if reviewed_by else "*not reviewed yet*"
+    return f":rotating_light: without approval, {review}"

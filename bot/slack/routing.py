@@ -1,6 +1,6 @@
 """Routes commands, job buttons and message shortcuts to a dialog, a list or a text."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,14 +15,12 @@ from bot.slack.card.decisions import Decisions
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import Decide, ShowHistory, ShowList
-from bot.slack.dependencies import Dependencies
-from bot.slack.dialog.flow import Dialogs, Searches, SearchQuery
+from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import sentence_for
-from bot.slack.lists import Lists
-from bot.slack.payloads import Actor, actor_of
-from bot.slack.picker.flow import PickerQuery, Pickers
-from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.slack.lists import show_history, show_jobs
+from bot.slack.picker.flow import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
 
@@ -34,14 +32,13 @@ class ProjectText:
     build: Callable[[Sequence[str]], str]
 
 
+#: The names of routes in the log.
+ROUTES = {PickerQuery: "picker", ShowList: "list", ShowHistory: "history"}
+
 #: A string is the text of a private reply (trusted mrkdwn).
 Route: TypeAlias = (
     JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | Decide | ProjectText | str
 )
-
-
-#: The names of routes in the log.
-ROUTES = {PickerQuery: "picker", ShowList: "list", ShowHistory: "history"}
 
 
 def route(command: grammar.Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -100,16 +97,15 @@ def _unknown_project(name: str) -> ProjectText:
     return ProjectText(partial(command_views.unknown_project, name))
 
 
-def dispatch(deps: Dependencies, to: Route, body: Mapping[str, Any], event: str) -> None:
+def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
     """Start the work of a route in the background, after the ack; `event` is for the log."""
-    log_route(event, to, body)
-    deps.start(_work(deps, to, body), f"dispatch {log_fields(to)['route']}", reply_target_of(body))
+    log_route(event, to, by)
+    deps.start(_work(deps, to, by), f"dispatch {log_fields(to)['route']}", by.reply_to)
 
 
-def log_route(event: str, to: Route, body: Mapping[str, Any]) -> None:
+def log_route(event: str, to: Route, by: Interaction) -> None:
     """Log what a person did and its route; never the typed text."""
-    reply_to = reply_target_of(body)
-    log.info(event, actor=reply_to.user, channel=reply_to.channel, **log_fields(to))
+    log.info(event, actor=by.reply_to.user, channel=by.reply_to.channel, **log_fields(to))
 
 
 def log_fields(to: Route) -> dict[str, str]:
@@ -127,31 +123,27 @@ def log_fields(to: Route) -> dict[str, str]:
             return {"route": "text"}
 
 
-def _work(deps: Dependencies, to: Route, body: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
-    reply_to, actor = reply_target_of(body), actor_of(body, deps.identity)
-    trigger = str(body.get("trigger_id") or "")
+def _work(deps: Dependencies, to: Route, by: Interaction) -> Coroutine[Any, Any, None]:
     match to:
         case JobTarget():
-            return Dialogs(deps).open(to, actor, trigger, reply_to)
+            return open_job(deps, to, by)
         case SearchQuery():
-            return Searches(deps).open(to, actor, trigger, reply_to)
+            return open_search(deps, to, by)
         case PickerQuery():
-            return Pickers(deps).open(to, actor, trigger, reply_to)
+            return Picker(deps, by).open(to)
         case ShowList(cluster):
-            return Lists(deps).show_jobs(cluster, actor, reply_to)
+            return show_jobs(deps, by, cluster)
         case ShowHistory(count):
-            return Lists(deps).show_history(count, actor, reply_to)
+            return show_history(deps, by, count)
         case Decide() | ProjectText() | str():
-            return _answer(deps, to, actor, reply_to)
+            return _answer(deps, to, by)
 
 
-async def _answer(
-    deps: Dependencies, to: Decide | ProjectText | str, actor: Actor, reply_to: ReplyTarget
-) -> None:
+async def _answer(deps: Dependencies, to: Decide | ProjectText | str, by: Interaction) -> None:
     """Send a private reply; Slack says which projects the person may see."""
     if isinstance(to, Decide):
-        to = await Decisions(deps).answer(to, actor)
+        to = await Decisions(deps).answer(to, by.actor)
     elif isinstance(to, ProjectText):
-        projects = await deps.directory.visible_projects(actor, deps.service.projects.all)
+        projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
         to = to.build([project.name for project in projects])
-    await deps.replies.send_text(reply_to, to)
+    await deps.replies.send_text(by.reply_to, to)

@@ -14,11 +14,7 @@ from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery
-from bot.slack.payloads import channel_of
-from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import Route, dispatch, log_route, route
-
-TYPED = "command typed"
 
 #: Keys of messages, blocks and attachments that hold text.
 TEXT_KEYS = ("text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url")
@@ -37,21 +33,20 @@ MAX_HINTS = 400
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
-        typed = str(body.get("text") or "")
-        channel = channel_of(body) or reply_target_of(body).user
-        to = route(parse(typed), channel, deps.service.projects, typed)
+        typed, by = str(body.get("text") or ""), deps.interaction(body)
+        to = route(parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
-            log_route(TYPED, to, body)
+            log_route("command typed", to, by)
             await ack(**private(to))
         else:
             await ack()
-            dispatch(deps, to, body, TYPED)
+            dispatch(deps, to, by, "command typed")
 
     async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        channel = channel_of(body) or reply_target_of(body).user
-        to = route_message(body.get("message") or {}, channel, deps.service.projects)
-        dispatch(deps, to, body, "shortcut used")
+        by = deps.interaction(body)
+        to = route_message(body.get("message") or {}, by.channel, deps.service.projects)
+        dispatch(deps, to, by, "shortcut used")
 
     app.command(deployment.command())(cancel_restore)
     app.shortcut(ids.SHORTCUT)(cancel_this)

@@ -30,7 +30,7 @@ from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialogs
+from bot.slack.dialog.flow import reload_job
 from bot.slack.dialog.metadata import (
     DialogState,
     UnreadableDialog,
@@ -47,10 +47,9 @@ from bot.slack.errors import (
     sentence_for,
     translate_error,
 )
-from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, channel_of, decode_metadata, input_of
+from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
 from bot.slack.picker.handlers import update_picker
 from bot.slack.placement import is_direct
-from bot.slack.private_reply import reply_target_of
 from bot.slack.routing import dispatch, route
 
 #: Keyword arguments of Bolt's `ack`.
@@ -72,9 +71,9 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         job = parse_job_value(str(body["actions"][0].get("value") or ""))
-        channel = channel_of(body) or reply_target_of(body).user
-        to = route(job, channel, deps.service.projects) if job else other_version("button")
-        dispatch(deps, to, body, "button clicked")
+        by = deps.interaction(body)
+        to = route(job, by.channel, deps.service.projects) if job else other_version("button")
+        dispatch(deps, to, by, "button clicked")
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -104,14 +103,13 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
     if picker := read_picker(view):
         update_picker(deps, picker, ids.JOB, body)
         return
-    reply_to = reply_target_of(body)
     try:
         job = read_target(view)
     except UnreadableDialog as error:
         deps.reply(body, str(error))
-        return
-    reloading = Dialogs(deps).reload(job, actor_of(body, deps.identity), str(view["id"]), reply_to)
-    deps.start(reloading, "reload", reply_to)
+    else:
+        by = deps.interaction(body)
+        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by.reply_to)
 
 
 class Submissions:

@@ -2,7 +2,7 @@
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -13,17 +13,13 @@ from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import View
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialogs
+from bot.slack.dialog.flow import Dialog, job_view
 from bot.slack.dialog.metadata import JobTarget, PickerState
 from bot.slack.errors import DirectoryError, sentence_for
-from bot.slack.payloads import Actor
 from bot.slack.picker import views as picker_views
-from bot.slack.private_reply import ReplyTarget
 from bot.tasks import cancel_and_wait
-
-Update = Callable[[View], Awaitable[None]]
 
 #: Seconds for reading clusters for a suggestion, or before a trigger is used.
 SUGGESTION_TIMEOUT = 1.5
@@ -64,103 +60,93 @@ class PickerContent:
     note: str = ""
 
 
-class Pickers:
-    """The dialog in which a person selects a job."""
+class Picker:
+    """The dialog in which a person selects a job, for one interaction."""
 
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, by: Interaction, view_id: str = "") -> None:
         self._deps = deps
-        self._dialogs = Dialogs(deps)
+        self._by = by
+        self._dialog = Dialog(deps, by, view_id)
         self._latest_update = deps.picker_updates
 
-    async def open(
-        self, query: PickerQuery, actor: Actor, trigger_id: str, reply_to: ReplyTarget
-    ) -> None:
+    async def open(self, query: PickerQuery) -> None:
         """Open the dialog, then show what this person may select."""
         keyword = closest_keyword(query.word) if query.word else None
-        if query.word and keyword and (why := await self._why_no_cluster(query, actor)):
+        if query.word and keyword and (why := await self._why_no_cluster(query, query.word)):
             answer = command_views.with_example(why, keyword)
-            await self._deps.replies.send_text(reply_to, answer)
+            await self._deps.replies.send_text(self._by.reply_to, answer)
             return
-        loading = self._dialogs.open_view(picker_views.loading(), trigger_id, reply_to)
-        opening = asyncio.create_task(loading)
-        reading = asyncio.create_task(self._initial_content(query, actor))
-        if view_id := await opening:
-            await self._show_initial(reading, actor, view_id, reply_to)
-        else:
+        reading = asyncio.create_task(self._initial_content(query))
+        try:
+            if await self._dialog.open(picker_views.loading()):
+                await self._show_initial(reading)
+        finally:
             await cancel_and_wait(reading)
 
-    async def select(
-        self, state: PickerState, last: str, actor: Actor, view_id: str, reply_to: ReplyTarget
-    ) -> None:
+    async def select(self, state: PickerState, last: str) -> None:
         """Update the dialog after a selection; a later selection supersedes this update.
 
         `last` is the last picker whose selection is still valid.
         """
-        with self._superseding(view_id, reply_to) as update:
+        with self._superseding():
             try:
-                projects = await self._allowed(state, actor)
+                projects = await self._allowed(state.asked_in, self._deps.service.projects.all)
             except (CancellationError, DirectoryError) as error:
-                await update(dialog_views.refused(sentence_for(error)))
+                await self._update(dialog_views.refused(sentence_for(error)))
                 return
             # This also removes the pickers after `last`, with their selections.
             content = PickerContent(state, projects)
-            await update(self._loading_view(content, last))
-            await self._show(content, actor, update, show_loading=state.ref is None)
+            await self._update(self._loading_view(content, last))
+            await self._show(content, show_loading=state.ref is None)
 
-    @contextmanager
-    def _superseding(self, view_id: str, reply_to: ReplyTarget) -> Iterator[Update]:
-        """Supersede earlier updates of a dialog: their views are dropped."""
-        token = self._latest_update[view_id] = object()
-
-        async def update(view: View) -> None:
-            if self._latest_update.get(view_id) is token:
-                await self._dialogs.update(view_id, view, reply_to)
-
-        try:
-            yield update
-        finally:
-            if self._latest_update.get(view_id) is token:
-                del self._latest_update[view_id]
-
-    async def _show_initial(
-        self,
-        reading: asyncio.Task[PickerContent],
-        actor: Actor,
-        view_id: str,
-        reply_to: ReplyTarget,
-    ) -> None:
-        with self._superseding(view_id, reply_to) as update:
+    async def _show_initial(self, reading: asyncio.Task[PickerContent]) -> None:
+        with self._superseding():
             try:
                 content = await reading
             except (CancellationError, DirectoryError) as error:
-                await update(dialog_views.refused(sentence_for(error)))
+                await self._update(dialog_views.refused(sentence_for(error)))
             else:
                 # A typed cluster is shown as selected only once it is known to exist.
-                unselected = content.state.cluster is None
-                await self._show(content, actor, update, show_loading=unselected)
+                await self._show(content, show_loading=content.state.cluster is None)
 
-    async def _show(
-        self, content: PickerContent, actor: Actor, update: Update, *, show_loading: bool
-    ) -> None:
+    @contextmanager
+    def _superseding(self) -> Iterator[None]:
+        """Supersede earlier updates of the dialog: their views are dropped."""
+        self._latest_update[self._dialog.view_id] = self
+        try:
+            yield
+        finally:
+            if self._is_latest():
+                del self._latest_update[self._dialog.view_id]
+
+    def _is_latest(self) -> bool:
+        return self._latest_update.get(self._dialog.view_id) is self
+
+    async def _update(self, view: View) -> None:
+        if self._is_latest():
+            await self._dialog.update(view)
+
+    async def _show(self, content: PickerContent, *, show_loading: bool) -> None:
         """Show the content; before it a loading view, if Atlas is slow and `show_loading`."""
-        building = asyncio.create_task(self._view(content, actor))
+        building = asyncio.create_task(self._view(content))
         try:
             done, _ = await asyncio.wait({building}, timeout=LOADING_DELAY)
             if show_loading and not done:
-                await update(self._loading_view(content, ids.JOB))
-            await update(await building)
+                await self._update(self._loading_view(content, ids.JOB))
+            await self._update(await building)
         finally:
             building.cancel()
 
-    async def _initial_content(self, query: PickerQuery, actor: Actor) -> PickerContent:
-        return await self._resolve_word(query, await self._candidates(query, actor))
+    async def _allowed(self, asked_in: str, candidates: Sequence[Project]) -> list[Project]:
+        return await self._deps.directory.allowed_projects(self._by.actor, asked_in, candidates)
 
-    async def _candidates(self, query: PickerQuery, actor: Actor) -> Sequence[Project]:
+    async def _candidates(self, query: PickerQuery) -> list[Project]:
         candidates = [query.project] if query.project else self._deps.service.projects.all
-        return await self._deps.directory.allowed_projects(actor, query.asked_in, candidates)
+        return await self._allowed(query.asked_in, candidates)
 
-    async def _resolve_word(self, query: PickerQuery, projects: Sequence[Project]) -> PickerContent:
+    async def _initial_content(self, query: PickerQuery) -> PickerContent:
         """Find out whether the typed word names a project or a cluster, and select it."""
+        projects = await self._candidates(query)
         only = projects[0] if len(projects) == 1 else None
         state = PickerState(project_id=only.id if only else None, asked_in=query.asked_in)
         if not query.word:
@@ -168,7 +154,7 @@ class Pickers:
         named = self._deps.service.projects.find(query.word)
         is_cluster = only is not None and named is not only
         owners = [] if is_cluster else await self._with_cluster(projects, query.word)
-        if named in projects and named and not owners:
+        if named is not None and named in projects and not owners:
             return PickerContent(replace(state, project_id=named.id), projects)
         if only or len(owners) == 1:
             project = only or owners[0]
@@ -176,14 +162,13 @@ class Pickers:
             return PickerContent(state, projects)
         return PickerContent(state, projects, _ambiguous_cluster(query.word, owners))
 
-    async def _why_no_cluster(self, query: PickerQuery, actor: Actor) -> str:
+    async def _why_no_cluster(self, query: PickerQuery, word: str) -> str:
         """Check, while the trigger is valid, whether a word like a keyword is a cluster's name.
 
         Returns why the word is not used as one, or an empty string.
         """
-        word = query.word or ""
         try:
-            projects = await self._candidates(query, actor)
+            projects = await self._candidates(query)
         except (CancellationError, DirectoryError) as error:
             return sentence_for(error)
         known = await self._with_cluster(projects, word)
@@ -210,18 +195,13 @@ class Pickers:
         policy = self._deps.service.policy_of(state.project_id or "")
         return picker_views.view(state, content.projects, policy, note, last=last)
 
-    async def _allowed(self, state: PickerState, actor: Actor) -> list[Project]:
-        return await self._deps.directory.allowed_projects(
-            actor, state.asked_in, self._deps.service.projects.all
-        )
-
-    async def _view(self, content: PickerContent, actor: Actor) -> View:
+    async def _view(self, content: PickerContent) -> View:
         state, projects = content.state, content.projects
         project = next((each for each in projects if each.id == state.project_id), None)
         policy = project.policy if project else None
         if project and state.ref:
             job = JobTarget(ref=state.ref, asked_in=state.asked_in)
-            details = await self._dialogs.job_view(job, actor)
+            details = await job_view(self._deps, job, self._by.actor)
             return picker_views.with_details(details, state, projects, policy)
         if project is None:
             note = " ".join(filter(None, [content.note, "Choose a project first."]))
@@ -229,7 +209,7 @@ class Pickers:
         try:
             note = content.note or await self._note(state, project)
         except (ClusterNotFound, WrongClusterKind) as error:
-            note = await self._no_cluster(state, project, error)
+            note = await self._no_cluster(state.cluster or "", project, error)
             state = replace(state, cluster=None)
         except (AtlasError, CancellationError) as error:
             note = f":warning: {mrkdwn.escape(str(error))}"
@@ -239,17 +219,14 @@ class Pickers:
         """Count what can be selected next; reading it fills the cache for the options."""
         if state.cluster is None:
             clusters = await self._clusters(project, NOTE_TIMEOUT)
-            count = f"{len(clusters)} clusters" if len(clusters) != 1 else "1 cluster"
-            note = f"{mrkdwn.one_line(project.name)} has {count}. Choose one."
-            return f"{note}{_unread(clusters.unread_text('cluster'))}"
+            note = f"{mrkdwn.one_line(project.name)} has {_count(len(clusters), 'cluster')}."
+            return f"{note} Choose one.{_unread(clusters.unread_text('cluster'))}"
         jobs = await self._deps.service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
-        counts = {0: "No restore job", 1: "1 restore job"}
-        count = counts.get(len(jobs), f"{len(jobs)} restore jobs")
+        count = _count(len(jobs), "restore job") if jobs else "No restore job"
         note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
         return f"{note}{_unread(jobs.unread_text('job'))}"
 
-    async def _no_cluster(self, state: PickerState, project: Project, error: AtlasError) -> str:
-        name = state.cluster or ""
+    async def _no_cluster(self, name: str, project: Project, error: AtlasError) -> str:
         problem = f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}"
         try:
             clusters = await self._clusters(project, SUGGESTION_TIMEOUT)
@@ -257,6 +234,10 @@ class Pickers:
             return problem
         similar = [mrkdwn.code(each) for each in difflib.get_close_matches(name, clusters)]
         return f"{problem} Did you mean {mrkdwn.join(similar)}?" if similar else problem
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _unread(text: str) -> str:

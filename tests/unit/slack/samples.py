@@ -20,7 +20,7 @@ from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
-from bot.slack import history, home, lists, mrkdwn
+from bot.slack import home, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
@@ -41,7 +41,7 @@ APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
 STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
 
 #: May read every reason.
-VIEWER = history.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=frozenset({PROJECT_ID}))
+VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=frozenset({PROJECT_ID}))
 
 #: As long as Atlas and Slack let anything be.
 LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
@@ -379,12 +379,12 @@ def finding() -> dict[str, dict[str, Any]]:
         ),
         "home_empty": home.home_view(
             home.LOADING,
-            home.waiting_blocks([], VIEWER, LINKS),
+            home.waiting_blocks([], VIEWER, LINKS, {}),
             home.past_blocks([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: FACTS}),
-        "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu"),
-        "history": history.history(past, names, LINKS),
+        "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu", 0, {}),
+        "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
         "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),

@@ -9,7 +9,7 @@ import pytest
 from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.blocks import problems
 from bot.sandbox.slack.view_rules import checked_view
-from bot.slack import history, home, lists
+from bot.slack import home, lists
 from tests.support.clock import NOON
 from tests.support.domain import PROJECT_ID
 from tests.unit.slack import samples
@@ -27,7 +27,7 @@ def test_longest_view_is_valid_for_slack(name: str) -> None:
 
 @pytest.mark.parametrize("start", [0, 20, 80])
 def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
-    message = lists.job_list(FULL, LONG, start)
+    message = lists.job_list(FULL, LONG, start, {})
 
     assert problems(message["blocks"], "message") == []
     assert len(message["text"]) < 4000
@@ -35,7 +35,7 @@ def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
 
 def test_longest_history_is_valid_for_slack() -> None:
     past = [samples.past_of(samples.longest(state)) for state in State] * 5
-    message = history.history(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = lists.request_list(past, {PROJECT_ID: NASTY * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
@@ -44,8 +44,8 @@ def test_longest_home_tab_is_valid_for_slack() -> None:
     requests = [samples.longest(State.AWAITING)] * 40
     past = [samples.past_of(request) for request in requests[:5]]
     view = home.home_view(
-        home.job_blocks(FULL, NOON),
-        home.waiting_blocks(requests, VIEWER, LINKS),
+        home.job_blocks(FULL, NOON, {}),
+        home.waiting_blocks(requests, VIEWER, LINKS, {}),
         home.past_blocks(past, {}, LINKS),
     )
 

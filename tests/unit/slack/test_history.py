@@ -8,9 +8,9 @@ from bot.cancellation.lifecycle import Approval, Card, State
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
-from bot.slack import history, home
+from bot.slack import home, lists
 from bot.slack.directory import Directory
-from bot.slack.history import Viewer, viewer_of
+from bot.slack.lists import Viewer, viewer_of
 from bot.slack.payloads import Actor
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request
@@ -32,7 +32,8 @@ REQUEST = a_request(
 def shown_to(viewer: Viewer) -> str:
     """Return what this viewer sees of the request in `history` and in Home."""
     past = viewer.readable(samples.past_of(REQUEST))
-    return f"{history.history([past], {}, LINKS)} {home.waiting_blocks([REQUEST], viewer, LINKS)}"
+    waiting = home.waiting_blocks([REQUEST], viewer, LINKS, {})
+    return f"{lists.request_list([past], {}, LINKS)} {waiting}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from bot.cancellation.lifecycle import State
 from bot.services.search_results import Unavailable
-from bot.slack import history, lists
+from bot.slack import lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.long_samples import FULL, unseen
@@ -18,7 +18,7 @@ from tests.unit.slack.long_samples import FULL, unseen
 def test_history_headline_counts_the_requests(many: int, says: str) -> None:
     past = [samples.past_of(samples.longest(State.CANCELLED))] * many
 
-    assert history.history(past, {}, LINKS)["text"] == says
+    assert lists.request_list(past, {}, LINKS)["text"] == says
 
 
 def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
