@@ -17,10 +17,10 @@ from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
 from bot.doctor.report import is_ok, write_json, write_lines
 from bot.doctor.results import CheckResult
-from bot.doctor.run import run_checks, settings_results
+from bot.doctor.run import NO_SLACK, run_checks, settings_results
 from bot.log_config import configure_logging
 from bot.redaction import redact
-from bot.settings import Settings, SettingsError, load_settings, warnings
+from bot.settings import Settings, SettingsError, SlackSettings, load_settings, warnings
 from bot.settings.parsers import slash_command
 from bot.settings.projects_file import json_schema
 from bot.slack.manifest import AddressError, manifest
@@ -155,7 +155,8 @@ def doctor(
 ) -> None:
     r"""Check everything that the bot needs against the real services; nothing is changed.
 
-    With the settings of Atlas alone, everything but Slack is checked, and the exit code is 2.
+    Without any setting of Slack the rest is checked, and a warning says that Slack is not set up.
+    Exit codes: 0 no problem, 1 a problem, 2 wrong or missing settings.
 
     \b
     Examples:
@@ -163,32 +164,39 @@ def doctor(
     cancel-restore doctor --json
     """
     try:
-        report(load_settings(), (), as_json=as_json)
+        is_well = report(load_settings(), (), as_json=as_json)
     except SettingsError as error:
-        report_without_slack(error, as_json=as_json)
-        fail(str(error), WRONG_USAGE)
+        is_well = report_without_slack(error, as_json=as_json)
+    if not is_well:
+        raise typer.Exit(FAILED)
 
 
-def report_without_slack(error: SettingsError, *, as_json: bool) -> None:
-    """Check the rest where nothing but Slack's settings is missing."""
+def report_without_slack(error: SettingsError, *, as_json: bool) -> bool:
+    """Check the rest where nothing but Slack's settings is missing; other errors end the command.
+
+    Returns whether there is no problem.
+    """
     found = settings_results(error.problems)
     try:
         settings = load_settings(needs_slack=False)
     except SettingsError:
         if as_json:
             write_json(found, sys.stdout)
-    else:
-        report(settings, found, as_json=as_json)
+        fail(str(error), WRONG_USAGE)
+    begun = settings.slack != SlackSettings(api_url=settings.slack.api_url)
+    is_well = report(settings, found if begun else [NO_SLACK], as_json=as_json)
+    if begun:
+        fail(str(error), WRONG_USAGE)
+    return is_well
 
 
-def report(settings: Settings, found: Sequence[CheckResult], *, as_json: bool) -> None:
+def report(settings: Settings, found: Sequence[CheckResult], *, as_json: bool) -> bool:
     """Run the checks and write their results after those `found` already."""
     configure_logging("CRITICAL")  # the report has the errors
     redact(settings.secrets)
     results = [*found, *asyncio.run(run_checks(settings, with_slack=not found))]
     (write_json if as_json else write_lines)(results, sys.stdout)
-    if not (found or is_ok(results)):
-        raise typer.Exit(FAILED)
+    return is_ok(results)
 
 
 @app.command("manifest", short_help="Print the Slack app's manifest.")

@@ -27,6 +27,16 @@ SETTINGS = Subject("settings", "settings")
 #: The checks of Atlas that concern each project alike.
 COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version", "clock"})
 
+#: The result in place of the checks of Slack, where no setting of Slack is given.
+NO_SLACK = replace(
+    Subject("slack", "Slack").warning(
+        "it is not set up yet; list, show and cancel on the command line do not need it",
+        "For serve: create the app from the output of `cancel-restore manifest`, then set "
+        "SLACK_BOT_TOKEN and SLACK_APP_TOKEN.",
+    ),
+    group="Slack",
+)
+
 
 def wall_clock() -> datetime:
     return datetime.now(UTC)

@@ -78,6 +78,24 @@ async def test_service_account_and_http_mode_have_no_problems(env: DoctorEnviron
     assert the(findings, "atlas_restore_jobs").level is Level.OK
 
 
+async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_says_so(
+    env: DoctorEnvironment,
+) -> None:
+    alone = {n: v for n, v in env.environ().items() if not n.startswith("SLACK_")}
+    ran = await run_command("doctor", **alone)
+    half = await run_command("doctor", SLACK_APP_TOKEN=env.slack.app_token, **alone)
+    refused = await run_command("doctor", **alone | {"MONGODB_ATLAS_PRIVATE_API_KEY": "wrong"})
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "warning   Slack: it is not set up yet" in ran.out
+    assert "ok        MONGODB_ATLAS_BASE_URL: " in ran.out
+    assert f"Project {PROJECT_ID}" in ran.out.splitlines()
+    assert half.code == 2
+    assert "SLACK_BOT_TOKEN is not set" in half.err
+    assert refused.code == 1
+    assert env.slack.calls == []
+
+
 async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
     before = env.atlas.world.jobs()
     await env.examine()
@@ -321,18 +339,6 @@ async def test_invalid_settings_exit_with_2(env: DoctorEnvironment) -> None:
     for name in ("BOT_APPROVALS", "SLACK_BOT_TOKEN"):
         assert name in lines.err
         assert any(name in sentence for sentence in said)
-
-
-async def test_settings_of_atlas_alone_check_the_rest_and_exit_with_2(
-    env: DoctorEnvironment,
-) -> None:
-    environ = {name: value for name, value in env.environ().items() if "SLACK" not in name}
-    ran = await run_command("doctor", **environ)
-
-    assert ran.code == 2
-    assert "SLACK_BOT_TOKEN is not set" in ran.err
-    assert "ok        MONGODB_ATLAS_BASE_URL: " in ran.out
-    assert f"Project {PROJECT_ID}" in ran.out.splitlines()
 
 
 async def test_port_in_use_is_a_warning(env: DoctorEnvironment) -> None:

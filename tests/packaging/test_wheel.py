@@ -58,6 +58,6 @@ def test_demo_script_runs_from_the_wheel(installed: Path, away: dict[str, str]) 
         timeout=60,
         check=False,
     )
-    last = "Atlas says that the job is cancelled; DELETEs sent: 1."
+    last = "In Atlas the job is cancelled; DELETEs sent: 1."
 
     assert (done.returncode, done.stderr, done.stdout.splitlines()[-1:]) == (0, "", [last])
