@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ import typer
 from bot.cancellation.errors import LedgerError, RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
 from bot.cli import FAILED, WRONG_USAGE, fail
-from bot.cli.output import printable, write_table
+from bot.cli.output import printable, write_json, write_table
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog
@@ -31,13 +31,21 @@ DETAILS = (
     *("status", "code", "sentence", "error", "because"),
 )
 
+#: The columns of `--follow` in CSV, which cannot know the fields of later events.
+FOLLOWED_COLUMNS = (*COLUMNS, "number", "hash", *DETAILS, "more")
+
 #: Seconds between two reads of `--follow`.
 FOLLOW_INTERVAL = 1.0
+
+DATABASE_AWAY = "The database does not answer: waiting. No event is missed."
 
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 T = TypeVar("T")
+
+Events = Callable[[], AsyncIterator[Recorded]]
+FieldsWriter = Callable[[Mapping[str, Any]], object]
 
 app = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
 
@@ -174,81 +182,75 @@ async def until_stopped(work: Coroutine[Any, Any, int]) -> int:
 async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
     """Write new events for ever; the database may be away for a time."""
     configure_logging("CRITICAL")  # the sentences below say it
-    write_event = event_writer(how, out)
+    write_fields = fields_writer(how, out)
     is_away = False
     while True:
+        was_away, is_away = is_away, False
         try:
             async for event in tail.poll():
-                write_event(event)
-            if is_away:
-                typer.echo("The database answers again.", err=True)
-            is_away = False
+                write_fields(readable_fields(event)[0])
         except LedgerError:
-            if not is_away:
-                typer.echo("The database does not answer: waiting. No event is missed.", err=True)
             is_away = True
+        if is_away != was_away:
+            typer.echo(DATABASE_AWAY if is_away else "The database answers again.", err=True)
         out.flush()
         await asyncio.sleep(FOLLOW_INTERVAL)
 
 
-Events = Callable[[], AsyncIterator[Recorded]]
-
-
 async def write(events: Events, how: Format, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
-    writers = {Format.JSONL: _write_jsonl, Format.CSV: _write_csv, Format.TABLE: _write_table}
-    return await writers[how](events, out)
-
-
-def event_writer(how: Format, out: TextIO) -> Callable[[Recorded], object]:
-    """Return a function that writes one event; CSV has fixed columns, a table has no frame."""
-    if how is Format.JSONL:
-        return lambda event: _write_json_line(event, out)
     if how is Format.TABLE:
-        return lambda event: out.write(
-            printable("  ".join(_cells(readable_fields(event)[0]))) + "\n"
-        )
-    names = (*COLUMNS, "number", "hash", *DETAILS)
-    writer = csv.DictWriter(out, (*names, "more"), restval="")
-    writer.writeheader()
-
-    def write_row(event: Recorded) -> None:
-        fields = readable_fields(event)[0]
-        more = {name: value for name, value in fields.items() if name not in names}
-        row = {name: value for name, value in fields.items() if name in names} | {"more": more}
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-
-    return write_row
+        return await _write_table(events, out)
+    columns = await _column_names(events) if how is Format.CSV else ()
+    return await _write_each(events, fields_writer(how, out, columns))
 
 
-async def _write_jsonl(events: Events, out: TextIO) -> int:
-    damaged = 0
-    async for event in events():
-        damaged += _write_json_line(event, out)
+async def _write_table(events: Events, out: TextIO) -> int:
+    rows: list[list[str]] = []
+    damaged = await _write_each(events, lambda fields: rows.append(_cells(fields)))
+    if rows:
+        write_table(("When (UTC)", "Event", "Request", "Who", "Details"), rows, out)
+    else:
+        out.write("No event of the record matches.\n")
     return damaged
 
 
-def _write_json_line(event: Recorded, out: TextIO) -> bool:
-    """Write an event as a line, and return whether it is damaged."""
-    ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
-    fields, is_damaged = readable_fields(event)
-    out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
-    return is_damaged
-
-
-async def _write_csv(events: Events, out: TextIO) -> int:
-    """Write a column for each field that any of the events has."""
-    names = dict.fromkeys((*COLUMNS, "number", "hash"))
-    async for event in events():
-        names |= dict.fromkeys(readable_fields(event)[0])
-    writer = csv.DictWriter(out, list(names), restval="", extrasaction="ignore")
-    writer.writeheader()
+async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
     damaged = 0
     async for event in events():
         fields, is_damaged = readable_fields(event)
-        writer.writerow({name: _cell(value) for name, value in fields.items()})
+        write_fields(fields)
         damaged += is_damaged
     return damaged
+
+
+async def _column_names(events: Events) -> Sequence[str]:
+    """Return a column for each field that any of the events has."""
+    names = dict.fromkeys((*COLUMNS, "number", "hash"))
+    async for event in events():
+        names |= dict.fromkeys(readable_fields(event)[0])
+    return tuple(names)
+
+
+def fields_writer(
+    how: Format, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
+) -> FieldsWriter:
+    """Return a function that writes the fields of one event; a table has no frame.
+
+    In CSV, the column `more`, if it is one, has the fields without a column.
+    """
+    if how is Format.JSONL:
+        return lambda fields: write_json(fields, out)
+    if how is Format.TABLE:
+        return lambda fields: out.write(printable("  ".join(_cells(fields))) + "\n")
+    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+
+    def write_row(fields: Mapping[str, Any]) -> None:
+        more = {name: value for name, value in fields.items() if name not in columns}
+        writer.writerow({name: _cell(value) for name, value in {**fields, "more": more}.items()})
+
+    return write_row
 
 
 def _cell(value: object) -> object:
@@ -266,17 +268,3 @@ def _cells(fields: Mapping[str, Any]) -> list[str]:
     details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
     cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
     return [str(each) for each in cells]
-
-
-async def _write_table(events: Events, out: TextIO) -> int:
-    rows = []
-    damaged = 0
-    async for event in events():
-        fields, is_damaged = readable_fields(event)
-        damaged += is_damaged
-        rows.append(_cells(fields))
-    if rows:
-        write_table(("When (UTC)", "Event", "Request", "Who", "Details"), rows, out)
-    else:
-        out.write("No event of the record matches.\n")
-    return damaged

@@ -46,18 +46,23 @@ CANCELLED_ALREADY = "The job is cancelled already: nothing was sent."
 GO_ON = "Call the same command again: it goes on with this request, or says who does."
 
 
+ReasonOption = Annotated[str, typer.Option(help="Why; it is shown and recorded.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")]
+AloneOption = Annotated[
+    bool,
+    typer.Option(
+        "--without-approval",
+        help="Do not wait for approvals; a reason is required, and an approver reviews it.",
+    ),
+]
+
+
 def cancel_job(
     target: TargetArgument,
-    reason: Annotated[str, typer.Option(help="Why; it is shown and recorded.")] = "",
+    reason: ReasonOption = "",
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
-    alone: Annotated[
-        bool,
-        typer.Option(
-            "--without-approval",
-            help="Do not wait for approvals; a reason is required, and an approver reviews it.",
-        ),
-    ] = False,
+    yes: YesOption = False,
+    alone: AloneOption = False,
     how: FormatOption = "",
 ) -> None:
     r"""Cancel a restore job with the checks and the record of Slack; Slack is not needed.
@@ -75,24 +80,29 @@ def cancel_job(
     progress = Progress(format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
-    settings = load_atlas_settings()
-    # Outside of `run`, so that Ctrl-C works while the terminal is read.
+    reason = reason.replace("\0", "")
+    raise typer.Exit(_run(load_atlas_settings(), job, progress, reason, yes=yes, alone=alone))
+
+
+def _run(
+    settings: Settings, target: Target, progress: Progress, reason: str, *, yes: bool, alone: bool
+) -> int:
+    """Run the command and return its exit code; an error ends it with its sentence."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            command = runner.run(_open(stack, settings, job, progress))
+            command = runner.run(_open(stack, settings, target, progress))
             if not yes:
-                command.confirm(alone=alone)
-            code = runner.run(command.cancel(reason.replace("\0", ""), alone=alone))
+                command.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
+            return runner.run(command.cancel(reason, alone=alone))
         except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(GO_ON), err=True)
-            code = INTERRUPTED
+            return INTERRUPTED
         except (AtlasError, CancellationError, StartError) as error:
             again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
             fail(f"{error}{again}")
         finally:
             runner.run(stack.aclose())
-    raise typer.Exit(code)
 
 
 async def _open(
@@ -240,8 +250,7 @@ class CancelCommand:
             except AtlasError as error:
                 self.progress.fail(str(error))
                 return FAILED
-        code = exit_code(request, job)
-        if code:
+        if code := exit_code(request, job):
             sentence = request.outcome.sentence
             self.progress.fail(f"Request {request.id} is {request.state}. {sentence}".strip())
         return code

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -43,7 +43,7 @@ app.command("show", short_help="Show one restore job.")(show_job)
 app.command("cancel", short_help="Cancel a restore job, without Slack.")(cancel_job)
 
 
-def print_version(*, requested: bool) -> None:
+def print_version(requested: bool) -> None:
     if requested:
         typer.echo(version("cancel-restore"))
         raise typer.Exit
@@ -54,11 +54,7 @@ def every_command(
     *,
     _version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            callback=lambda requested: print_version(requested=requested),
-            is_eager=True,
-        ),
+        typer.Option("--version", callback=print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record."""
@@ -80,29 +76,32 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     redact(settings.secrets)
     for warning in warnings(settings):
         log.warning("setting needs attention", why=warning)
+    run_until_stopped(lambda stop: serve(settings, stop, timings))
 
-    async def run() -> None:
-        await serve(settings, stop_signal(), timings)
 
-    run_until_stopped(run())
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
+]
+ApprovalsOption = Annotated[
+    int, typer.Option(min=0, max=5, help="How many other people must approve.")
+]
+FaultOption = Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")]
+ScriptOption = Annotated[
+    bool, typer.Option("--script", help="Run one cancellation, print it, and exit.")
+]
+NoBrowserOption = Annotated[
+    bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
+]
 
 
 @app.command(short_help="Run everything on this machine, with fake servers.")
 def demo(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
-    ] = 8080,
-    approvals: Annotated[
-        int, typer.Option(min=0, max=5, help="How many other people must approve.")
-    ] = 0,
-    fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
+    port: PortOption = 8080,
+    approvals: ApprovalsOption = 0,
+    fault: FaultOption = "",
     *,
-    script: Annotated[
-        bool, typer.Option("--script", help="Run one cancellation, print it, and exit.")
-    ] = False,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
-    ] = False,
+    script: ScriptOption = False,
+    no_browser: NoBrowserOption = False,
 ) -> None:
     """Run everything on this machine, with fake Slack and Atlas servers: no account anywhere."""
     # Loading the demo and the fake servers would add 0.2 s to each start of the bot.
@@ -114,39 +113,38 @@ def demo(
         known = ", ".join(sorted(PRESETS))
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
     configure_logging("WARNING")
-    if script:
-        try:
-            run_until_stopped(play_script(sys.stdout, approvals=approvals, fault=fault))
-        except ScriptFailed as error:
-            fail(str(error))
-        return
+    try:
+        if script:
+            asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
+        else:
+            run_until_stopped(
+                lambda stop: run_demo(
+                    sys.stdout, stop, port=port, approvals=approvals, fault=fault,
+                    browser=not no_browser,
+                )
+            )  # fmt: skip
+    except (ScriptFailed, StartError) as error:
+        fail(str(error))
+
+
+def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` with an event that SIGTERM and SIGINT set.
+
+    An error of the start ends the command with its sentence.
+    """
 
     async def run() -> None:
-        await run_demo(
-            sys.stdout, stop_signal(), port=port, approvals=approvals, fault=fault,
-            browser=not no_browser,
-        )  # fmt: skip
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(stop)
 
-    run_until_stopped(run())
-
-
-def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; an error of the start ends the command with its sentence."""
     try:
-        asyncio.run(work)
+        asyncio.run(run())
     except TracingError as error:
         fail(str(error), WRONG_USAGE)
     except StartError as error:
         fail(str(error))
-
-
-def stop_signal() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 @app.command(short_help="Check what the bot needs; change nothing.")

@@ -41,10 +41,9 @@ def printable(text: str) -> str:
 
 
 def write_json(fields: Mapping[str, Any], out: TextIO) -> None:
-    """Write one JSON object as a line, at once."""
+    """Write one JSON object as a line."""
     ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
     out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
-    out.flush()
 
 
 def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:

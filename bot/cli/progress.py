@@ -81,9 +81,8 @@ class Progress:
         if self._form is Format.JSON:
             facts = {"state": state, "request": request, "at": at, "event": event}
             write_json({**self.fields, **facts, "sentence": sentence}, self._out)
-            return
-        # As Text: what Atlas and people wrote is no markup.
-        self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
+        else:  # as Text: what Atlas and people wrote is no markup
+            self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
         self._out.flush()
 
 
