@@ -82,11 +82,7 @@ class PooledDigestAuth(httpx.Auth):
     """Signs calls with an API key, from a pool of nonces.
 
     A call takes a free nonce, or makes a handshake. A refused nonce leads to one new handshake,
-    never to a second one.
-
-    Args:
-        key: the key pair.
-        is_unauthorized: whether a response is a 401, which an envelope may hide.
+    never to a second one. `is_unauthorized` finds a 401, which an envelope may hide.
     """
 
     def __init__(

@@ -90,13 +90,7 @@ _DETAIL_LENGTH = 300
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """The content of an error response.
-
-    Attributes:
-        detail: Atlas's explanation, from `cleaned`.
-        parameters: the values in that explanation.
-        in_json: whether the body is a JSON object, as Atlas's are.
-    """
+    """The content of an error response; `in_json` as Atlas's are."""
 
     status: int
     code: str | None

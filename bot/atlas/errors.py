@@ -1,25 +1,9 @@
 """The errors of calls to Atlas; the docstring of each leaf is the sentence for people.
 
 AtlasError
-├── AtlasRejected                a definite refusal: a retry changes nothing
-│   ├── KeyRefused
-│   ├── RoleMissing
-│   ├── NotOnAccessList
-│   ├── ProjectNotFound
-│   ├── ClusterNotFound
-│   ├── WrongClusterKind
-│   ├── JobNotFound
-│   ├── NotCancellable
-│   ├── Maintenance
-│   ├── VersionGone
-│   └── OtherRefusal
-└── AtlasUnavailable                not settled, and possibly temporary
-    ├── RateLimited
-    ├── Unavailable
-    ├── UnreadableAnswer
-    ├── ChallengeNotUnderstood
-    ├── TimedOut
-    └── NoConnection            before anything was sent
+├── AtlasRejected           a definite refusal: a retry changes nothing
+└── AtlasUnavailable        not settled, and possibly temporary
+    └── NoConnection        before anything was sent
         └── ConnectionBroken    after something was sent
 """
 

@@ -61,10 +61,7 @@ class Token:
 class ClientCredentialsAuth(httpx.Auth):
     """Signs calls with a service account's token.
 
-    Args:
-        account: the service account.
-        base_url: where the token endpoint is.
-        is_unauthorized: whether a response is a 401, which an envelope may hide.
+    `is_unauthorized` finds a 401, which an envelope may hide.
     """
 
     def __init__(

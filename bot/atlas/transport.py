@@ -30,7 +30,6 @@ class CallRecord:
     """One HTTP exchange, including digest challenges and token calls.
 
     Attributes:
-        method: of the request.
         status: of the response, or None without a response; in envelope mode the enveloped one.
         seconds: from the request to the response's headers, in envelope mode to the end of its
             body, or to the failure.
@@ -52,11 +51,7 @@ class CallRecord:
 
 
 class InstrumentedTransport(httpx.AsyncBaseTransport):
-    """Forwards requests to `inner`, reports each to `observe`, and caps the responses.
-
-    Args:
-        envelope: whether the status is read from the body.
-    """
+    """Forwards requests to `inner`, reports each to `observe`, and caps the responses."""
 
     def __init__(
         self,

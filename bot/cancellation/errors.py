@@ -1,38 +1,10 @@
 """Errors of a request, as a tree; each leaf's docstring is the sentence that people see.
 
 CancellationError
-├── NotAllowed                  the policy refuses it
-│   ├── NotARequester
-│   ├── NotAnApprover
-│   ├── MayNotActAlone
-│   ├── OwnRequest
-│   ├── NotTheRequester
-│   ├── AlreadyApproved
-│   ├── ChannelNotAllowed
-│   ├── ReasonMissing
-│   ├── DenialReasonMissing
-│   ├── NameNotTyped
-│   ├── TooFewApprovers
-│   ├── NotAReviewer
-│   ├── OwnAct
-│   ├── NothingToReview
-│   ├── NotCancellableNow
-│   └── RequesterLostRight
-├── StateConflict               the request changed before
-│   ├── JobAlreadyRequested
-│   ├── AlreadyHandled
-│   ├── AlreadyReviewed
-│   └── RequestExpired
-├── RequestNotFound
-├── UnknownProject
-├── RateLimitReserved
-├── RightsNotChecked            Slack did not answer who has the rights
-└── LedgerError                 the database failed
-    ├── NotRecorded
-    │   ├── Conflict
-    │   └── NotRead
-    ├── MaybeRecorded
-    └── RecordUnreadable
+├── NotAllowed          the policy refuses it
+├── StateConflict       the request changed before
+├── LedgerError         the database failed
+└── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked
 """
 
 import inspect

@@ -15,7 +15,7 @@ class JobFacts:
 
     Attributes:
         phase: the phase of the clock that cards and announcements show.
-        feed_link: the address of the job's events in Atlas's web interface, or None.
+        feed_link: the address of the job's events in Atlas's web interface.
     """
 
     clock: LinkClock
@@ -62,9 +62,8 @@ class JobFacts:
     def audit_detail(self) -> dict[str, Any]:
         """Return the starter and the start, for audit events."""
         starter = self.started_by.starter
-        values: dict[str, Any] = {
+        return {
             "started_at": self.clock.started_at.isoformat(),
             "by": starter.name if starter else None,
             "starter": self.started_by.to_json(),
         }
-        return values

@@ -28,14 +28,11 @@ class LinkPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkClock:
-    """What is known about one job's link.
+    """What is known about one job's link: when it is expected, and since when it is live.
 
     Attributes:
-        started_at: when the job was started.
-        expected_at: when the link is expected to become live.
-        live_since: when it became live, or None.
-        until: when it expires, or None.
-        ended: the state in which the job ended, or None.
+        until: when the link expires.
+        ended: the state in which the job ended.
     """
 
     started_at: datetime

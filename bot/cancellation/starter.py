@@ -119,14 +119,10 @@ def started_by(
     own_key: str,
     other_jobs: Collection[str] = (),
 ) -> StartedBy:
-    """Return who started a job, by the activity feed.
+    """Return who started a job, by the requests of restores in the project's activity feed.
 
-    Args:
-        job_id: the job.
-        events: the requests of restores in the project.
-        age: how long ago the job was started when the feed was read.
-        own_key: the public key or client id of the bot.
-        other_jobs: the ids of all jobs of the project that are known.
+    The job's `age` is that at which the feed was read. `own_key` is the public key or client id of
+    the bot, and `other_jobs` has the ids of all jobs of the project that are known.
     """
     candidates = _candidates(job_id, events)
     if not candidates:

@@ -70,15 +70,10 @@ class JobFactsService:
         patience: float = PATIENCE,
         stored: bool = True,
     ) -> dict[JobRef, JobFacts]:
-        """Return the facts about jobs for a list; nothing is recorded.
+        """Return the facts about jobs for a list; nothing is recorded; raises `LedgerError`.
 
-        Args:
-            jobs: the jobs as they were read.
-            patience: seconds for which the list waits for the activity feed.
-            stored: whether to read the database; otherwise the feed alone is used.
-
-        Raises:
-            LedgerError: the database did not answer.
+        The list waits `patience` seconds for the activity feed. Unless `stored`, the feed alone is
+        used, and not the database.
         """
         listed = [ref for ref, _ in jobs]
         known = (

@@ -21,12 +21,12 @@ from bot.services.search_results import (
     NOT_FOUND_ERRORS,
     CancellableJob,
     ClusterRef,
+    Failures,
     Listing,
     Search,
     Unavailable,
     by_snapshot_time,
     incomplete,
-    record_failure,
     timed_out,
     unavailable_at,
 )
@@ -89,9 +89,7 @@ class JobFinder:
     async def clusters(self, project_id: str, *, timeout: float) -> ReadItems[str]:
         """Return a project's cluster names, sorted; cached ones if Atlas is slow.
 
-        Raises:
-            AtlasError: Atlas refused, or did not answer within `timeout` seconds.
-            UnknownProject: the bot has no key for the project.
+        Raises `AtlasError`, also without an answer in time, or `UnknownProject`.
         """
         return await _get_or_stale(self._clusters, project_id, CLUSTERS_MAX_AGE, timeout)
 
@@ -108,14 +106,10 @@ class JobFinder:
         hints: Sequence[str] = (),
         on_start: OnStart | None = None,
     ) -> Search:
-        """Find the cluster of a job; the first hit ends the search.
+        """Find the cluster of a job, if given only among clusters of that name.
 
-        Args:
-            job_id: 24 hex digits.
-            projects: the projects to search.
-            cluster: search only clusters of this name.
-            hints: words that may be cluster names; those clusters are searched first.
-            on_start: called once with the clusters to search.
+        The first hit ends the search. Clusters named in `hints` are searched first. `on_start` is
+        called once, with the clusters to search.
         """
         if known := self._find_in_cache(job_id, projects, cluster):
             return Search(found=known)
@@ -138,29 +132,27 @@ class JobFinder:
         cluster: str | None = None,
         max_age: float = JOBS_MAX_AGE,
     ) -> Listing:
-        """List the cancellable jobs.
+        """List the cancellable jobs, of clusters named `cluster` if it is given.
 
-        Args:
-            projects: the projects to read.
-            cluster: only clusters of this name.
-            max_age: maximum age of cached jobs, in seconds. Fresher ones are read as long as
-                repeated listings cannot exhaust the rate limit.
+        Cached ones are at most `max_age` seconds old. Fresher ones are read as long as repeated
+        listings cannot exhaust the rate limit.
         """
         clusters, unavailable = await self._list_clusters(projects, cluster)
         age = min(max_age, len(clusters) / REFILL_PER_SECOND)
         age = age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
+        failures = Failures(unavailable)
         jobs: list[CancellableJob] = []
         pending = dict.fromkeys(clusters)
-        failed_projects: dict[str, Exception] = {}
 
         async def read(ref: ClusterRef) -> None:
-            try:
-                found = await self._list_jobs(ref, age, failed_projects)
-            except (AtlasError, CancellationError) as error:
-                record_failure(ref, error, failed_projects, unavailable)
-            else:
-                jobs.extend(CancellableJob(place=ref, job=job) for job in found)
-                unavailable.extend(incomplete(ref.project, ref.cluster, found.unread_text("job")))
+            async with self._slots:
+                if failures.may_read(ref):
+                    with failures.recorded(ref):
+                        key = (ref.project.id, ref.cluster)
+                        found = await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
+                        jobs.extend(CancellableJob(place=ref, job=job) for job in found)
+                        unread = found.unread_text("job")
+                        unavailable.extend(incomplete(ref.project, ref.cluster, unread))
             del pending[ref]
 
         try:
@@ -170,18 +162,6 @@ class JobFinder:
             unavailable += timed_out([*pending], ())
         jobs.sort(key=by_snapshot_time, reverse=True)
         return Listing(jobs=tuple(jobs), unavailable=tuple(unavailable))
-
-    async def _list_jobs(
-        self, ref: ClusterRef, age: float, failed_projects: Mapping[str, Exception]
-    ) -> ReadItems[RestoreJob]:
-        async with self._slots:
-            if error := failed_projects.get(ref.project.id):
-                raise error
-            key = (ref.project.id, ref.cluster)
-            try:
-                return await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
-            except TimeoutError as error:
-                raise TimedOut from error
 
     async def _list_clusters(
         self, projects: Sequence[Project], cluster: str | None
@@ -228,16 +208,16 @@ class JobFinder:
     async def _search_clusters(
         self, job_id: str, search: Search, clusters: Sequence[ClusterRef], hints: Sequence[str]
     ) -> None:
-        failed_projects: dict[str, Exception] = {}
+        failures = Failures(search.unavailable)
 
         async def read(ref: ClusterRef) -> None:
-            try:
-                if await self._has_job(ref, job_id, failed_projects):
-                    search.found = search.found or ref
-                else:
-                    search.searched += 1
-            except (AtlasError, CancellationError) as error:
-                record_failure(ref, error, failed_projects, search.unavailable)
+            async with self._slots:
+                if failures.may_read(ref):
+                    with failures.recorded(ref):
+                        if await self._has_job(ref, job_id):
+                            search.found = search.found or ref
+                        else:
+                            search.searched += 1
             search.pending.remove(ref)
 
         def found() -> bool:
@@ -248,19 +228,14 @@ class JobFinder:
         if not found():
             await _for_each(clusters[len(hinted) :], read, until=found)
 
-    async def _has_job(
-        self, cluster: ClusterRef, job_id: str, failed_projects: Mapping[str, Exception]
-    ) -> bool:
+    async def _has_job(self, cluster: ClusterRef, job_id: str) -> bool:
         project = cluster.project
         ref = JobRef(project_id=project.id, cluster_name=cluster.cluster, job_id=job_id)
-        async with self._slots:
-            if error := failed_projects.get(project.id):
-                raise error
-            try:
-                with self._budget(project.id).call():
-                    await project.atlas.restore_job(ref, timeout=CLUSTER_TIMEOUT)
-            except NOT_FOUND_ERRORS:
-                return False
+        try:
+            with self._budget(project.id).call():
+                await project.atlas.restore_job(ref, timeout=CLUSTER_TIMEOUT)
+        except NOT_FOUND_ERRORS:
+            return False
         return True
 
     async def _read_clusters(self, project_id: str) -> ReadItems[str]:

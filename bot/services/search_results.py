@@ -1,6 +1,7 @@
 """Results of a job search, and how its failures are recorded (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bot.atlas import (
@@ -16,7 +17,7 @@ from bot.atlas import (
     TimedOut,
     WrongClusterKind,
 )
-from bot.cancellation.errors import RateLimitReserved
+from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
@@ -53,13 +54,9 @@ class CancellableJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:
-    """A project or cluster that could not be read.
+    """A project, or a cluster of it, that could not be read, or `in_part` only.
 
-    Attributes:
-        project: its name.
-        cluster: its name, or None for the whole project.
-        reason: a sentence.
-        in_part: whether only a part of it could not be read.
+    The names are for people, and `reason` is a sentence.
     """
 
     project: str
@@ -81,10 +78,8 @@ class Search:
     """The state of a search for one job.
 
     Attributes:
-        found: the cluster of the job.
         pending: the clusters still to search, in that order.
         searched: the number of clusters that do not have the job.
-        unavailable: what could not be read.
     """
 
     found: ClusterRef | None = None
@@ -106,20 +101,34 @@ def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> lis
     return [unavailable_at(project, None, TimedOut()) for project in projects]
 
 
-def record_failure(
-    ref: ClusterRef,
-    error: Exception,
-    failed_projects: dict[str, Exception],
-    unavailable: list[Unavailable],
-) -> None:
-    """Record what could not be read; an error of a whole project is recorded once."""
-    if isinstance(error, NOT_FOUND_ERRORS):
-        return  # a flex cluster, or one that was deleted since the list was read
-    if not _concerns_project(error):
-        unavailable.append(unavailable_at(ref.project, ref.cluster, error))
-    elif ref.project.id not in failed_projects:
-        failed_projects[ref.project.id] = error
-        unavailable.append(unavailable_at(ref.project, None, error))
+class Failures:
+    """Adds to `unavailable` what could not be read.
+
+    An error of a whole project is added once, and no other cluster of it may be read then.
+    """
+
+    def __init__(self, unavailable: list[Unavailable]) -> None:
+        self._unavailable = unavailable
+        self._projects: set[str] = set()
+
+    def may_read(self, ref: ClusterRef) -> bool:
+        return ref.project.id not in self._projects
+
+    @contextmanager
+    def recorded(self, ref: ClusterRef) -> Iterator[None]:
+        """Record the error of a read of the cluster, and suppress it."""
+        try:
+            yield
+        except NOT_FOUND_ERRORS:
+            pass  # a flex cluster, or one that was deleted since the list was read
+        except TimeoutError:
+            self._unavailable.append(unavailable_at(ref.project, ref.cluster, TimedOut()))
+        except (AtlasError, CancellationError) as error:
+            if not _concerns_project(error):
+                self._unavailable.append(unavailable_at(ref.project, ref.cluster, error))
+            elif self.may_read(ref):
+                self._projects.add(ref.project.id)
+                self._unavailable.append(unavailable_at(ref.project, None, error))
 
 
 def _concerns_project(error: Exception) -> bool:

@@ -77,11 +77,9 @@ DEFAULT_VARIABLES = {name: str(f.alias) for name, f in CredentialSettings.model_
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
-    """The variables that hold a credential.
+    """The names of the variables that hold a credential, by part (`public_key`, …).
 
-    Attributes:
-        variables: the names of variables, by part (`public_key`, …).
-        label: returns the name of a part in sentences.
+    `label` returns the name of a part in sentences.
     """
 
     variables: Mapping[str, str]

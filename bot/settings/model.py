@@ -165,7 +165,6 @@ class ProjectSettings(Model):
         name: the name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose
             name is read from Atlas.
         id: 24 lower-case hexadecimal digits.
-        watch_channel: the channel in which its new download restore jobs are announced.
     """
 
     name: str | None

@@ -34,9 +34,7 @@ class Defaults:
 
     Attributes:
         environ: the variables, in which the `…_env` keys of entries are looked up.
-        policy: the policy of the `BOT_` variables.
-        is_policy_valid: False when some of them had errors: such a policy is not checked further.
-        credentials: the credentials of the default variables.
+        is_policy_valid: False when `BOT_` variables had errors: the policy is not checked further.
     """
 
     environ: Mapping[str, str]
@@ -212,10 +210,6 @@ def policy_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
     """Return why no request could be approved under `policy`; an empty list when one could.
 
     Members of user groups are known to Slack only, so a policy that names a group is accepted.
-
-    Args:
-        policy: the policy of one project.
-        label: returns the name of a rule (`approvals`, `approvers`, …) in sentences.
     """
     if policy.approvals == 0 or policy.approvers.everyone or policy.approvers.groups:
         return []

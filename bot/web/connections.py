@@ -50,10 +50,7 @@ def max_connections(descriptors: int) -> int:
 class ConnectionLimiter:
     """The open connections of a server, in the order in which they began to wait for a request.
 
-    Args:
-        limit: how many may be open; by default as the file descriptors allow.
-        head_timeout: seconds for the head of a request.
-        body_timeout: seconds for its body.
+    By default as many may be open as the file descriptors allow.
     """
 
     def __init__(

@@ -203,16 +203,11 @@ log = structlog.stdlib.get_logger(__name__)
 def verify_slack_requests(
     signing_secret: SecretStr, clock: Callable[[], float], *, path: str = PATH
 ) -> Middleware:
-    """Return the middleware.
+    """Return the middleware; requests to other paths than `path` pass.
 
     It answers 405 to methods other than POST, 401 to requests that Slack did not sign within five
     minutes, and 400 to signed requests that are malformed. aiohttp answers 413 to bodies larger
-    than the application's `client_max_size`.
-
-    Args:
-        signing_secret: the app's.
-        clock: seconds since 1970.
-        path: the path that is verified; requests to other paths pass.
+    than the application's `client_max_size`. `clock` returns seconds since 1970.
     """
     key = signing_secret.get_secret_value().encode()
     unsigned = LogThrottle()  # anyone can send them

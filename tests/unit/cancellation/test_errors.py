@@ -19,10 +19,7 @@ def leaves() -> list[type[errors.CancellationError]]:
 
 
 @pytest.mark.parametrize("leaf", leaves())
-def test_every_leaf_is_in_the_tree_and_has_a_sentence(
-    leaf: type[errors.CancellationError],
-) -> None:
-    assert f"── {leaf.__name__}" in (errors.__doc__ or "")
+def test_every_leaf_has_a_sentence(leaf: type[errors.CancellationError]) -> None:
     assert (inspect.getdoc(leaf) or "").endswith(".")
 
 
