@@ -41,7 +41,6 @@ from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
 from bot.atlas.http import Credentials as Credentials
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
-from bot.atlas.models import CancelAccepted as CancelAccepted
 from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType
 from bot.atlas.models import InvalidName as InvalidName

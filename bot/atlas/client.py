@@ -19,7 +19,6 @@ from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp, Credentials, key_id_of
 from bot.atlas.models import (
     AtlasModel,
-    CancelAccepted,
     Cluster,
     JobRef,
     Project,
@@ -188,8 +187,8 @@ class AtlasClient:
         call = protocol.get_activity_feed(project_id, event_types, since, until)
         return (await self._read_one(ActivityFeedLink, call, max_attempts=1)).link
 
-    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
-        """Send exactly one DELETE, without retries.
+    async def cancel_restore_job(self, ref: JobRef) -> int:
+        """Send exactly one DELETE, without retries, and return the status.
 
         Any 2xx is accepted, with any body. Only a read of the job shows whether it is cancelled.
 
@@ -197,8 +196,7 @@ class AtlasClient:
             AtlasRejected: Atlas refused; nothing was changed.
             AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
-        response = await self._http.send(protocol.cancel_job(ref), self._request_timeout)
-        return CancelAccepted(response.status)
+        return (await self._http.send(protocol.cancel_job(ref), self._request_timeout)).status
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)

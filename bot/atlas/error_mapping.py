@@ -25,7 +25,6 @@ from bot.atlas.errors import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.atlas.protocol import Resource
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
 _BY_CODE: dict[str, type[AtlasError]] = {
@@ -68,13 +67,6 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
     HTTPStatus.GONE: VersionGone,
 }
 
-_NOT_FOUND: dict[Resource, type[AtlasError]] = {
-    Resource.JOB: JobNotFound,
-    Resource.JOBS: ClusterNotFound,
-    Resource.CLUSTERS: ProjectNotFound,
-    Resource.PROJECT: ProjectNotFound,
-}
-
 #: OAuth's codes for wrong credentials (RFC 6749, 5.2).
 _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 
@@ -101,11 +93,17 @@ class ErrorBody:
 
 
 def error_for(
-    status: int, headers: Mapping[str, str], payload: object, resource: Resource, call: str
+    status: int,
+    headers: Mapping[str, str],
+    payload: object,
+    call: str,
+    not_found: type[AtlasError] = OtherRefusal,
 ) -> AtlasError:
-    """Return the error for a response other than 2xx."""
+    """Return the error for a response other than 2xx; `not_found` for a 404 without a code."""
     body = _parse(status, headers, payload)
-    return _error(_leaf(body, resource, call.startswith("DELETE ")), body, call)
+    # Temporary failures come first, then the code, then the status.
+    leaf = _temporary(body) or _leaf_of_code(body.code) or _leaf_of_status(body, not_found, call)
+    return _error(leaf, body, call)
 
 
 def token_error_for(
@@ -120,12 +118,6 @@ def token_error_for(
     )
     refused = status == HTTPStatus.UNAUTHORIZED or body.code in _BAD_CLIENT
     return _error(_temporary(body) or (KeyRefused if refused else OtherRefusal), body, call)
-
-
-def _leaf(body: ErrorBody, resource: Resource, is_delete: bool) -> type[AtlasError]:
-    """Choose by temporary failures first, then the code, then the status."""
-    refusal = _leaf_of_code(body.code) or _leaf_of_status(body, resource, is_delete)
-    return _temporary(body) or refusal
 
 
 def _temporary(body: ErrorBody) -> type[AtlasError] | None:
@@ -143,12 +135,12 @@ def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
     return _BY_CODE.get(code) or next(family, None)
 
 
-def _leaf_of_status(body: ErrorBody, resource: Resource, is_delete: bool) -> type[AtlasError]:
+def _leaf_of_status(body: ErrorBody, not_found: type[AtlasError], call: str) -> type[AtlasError]:
     if body.status == HTTPStatus.NOT_FOUND:
-        if resource is Resource.PROJECT and not body.in_json:
+        if not_found is ProjectNotFound and not body.in_json:
             return UnreadableAnswer  # another server: Atlas answers in JSON
-        return _NOT_FOUND.get(resource, OtherRefusal)
-    if is_delete and body.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return not_found
+    if call.startswith("DELETE ") and body.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
     return _BY_STATUS.get(body.status, OtherRefusal)
 

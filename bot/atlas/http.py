@@ -126,7 +126,7 @@ class AtlasHttp:
             response = await self._send_in_task(call, name, min(self._request_timeout, left))
             status, payload = self._parse(response)
             if not httpx.codes.is_success(status):
-                raise error_for(status, response.headers, payload, call.resource, name)
+                raise error_for(status, response.headers, payload, name, call.not_found)
         except KeyRefused:
             self._on_login_refused()
             raise

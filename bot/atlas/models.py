@@ -268,7 +268,6 @@ class Cluster(AtlasModel):
     """A cluster; its name is unique in the project."""
 
     name: Annotated[str, AfterValidator(cluster_name)]
-    paused: _Flag = False
 
 
 class Project(AtlasModel):
@@ -276,13 +275,6 @@ class Project(AtlasModel):
 
     id: _Id
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelAccepted:
-    """Atlas accepted the DELETE. Only a read of the job shows whether it is cancelled."""
-
-    status: int  #: 2xx
 
 
 _M = TypeVar("_M")

@@ -9,6 +9,13 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
 
+from bot.atlas.errors import (
+    AtlasError,
+    ClusterNotFound,
+    JobNotFound,
+    OtherRefusal,
+    ProjectNotFound,
+)
 from bot.atlas.models import JobRef, cluster_name, object_id
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path, no password
@@ -21,32 +28,6 @@ class ApiVersion(StrEnum):
 
     V2 = "v2"  #: versioned by media type
     V1 = "v1.0"  #: deprecated
-
-
-class Resource(StrEnum):
-    """The resource at the end of a path, which a 404 without a code refers to."""
-
-    JOB = "job"
-    JOBS = "jobs"
-    CLUSTERS = "clusters"
-    PROJECT = "project"
-    PROJECTS = "projects"
-    EVENTS = "events"
-    ACTIVITY_FEED = "activity_feed"
-    SERVICE_ACCOUNT = "service_account"
-
-
-#: The version of each resource in v2; restore jobs have only one.
-_RESOURCE_VERSION: Final = {
-    Resource.JOB: "2023-01-01",
-    Resource.JOBS: "2023-01-01",
-    Resource.CLUSTERS: "2024-08-05",
-    Resource.PROJECT: "2023-01-01",
-    Resource.PROJECTS: "2023-01-01",
-    Resource.EVENTS: "2023-01-01",
-    Resource.ACTIVITY_FEED: "2025-03-12",
-    Resource.SERVICE_ACCOUNT: "2024-08-05",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +45,16 @@ class ApiCall:
 
     Attributes:
         path: below the root of the version, each part quoted.
+        not_found: what a 404 without a code means.
+        resource_version: of the resource in v2; restore jobs have only one.
         page: the number of the page of a list, or None.
         parameters: further query parameters; a sequence repeats its name.
     """
 
     method: str
     path: str
-    resource: Resource
+    not_found: type[AtlasError] = OtherRefusal
+    resource_version: str = "2023-01-01"
     page: int | None = None
     parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
@@ -86,7 +70,7 @@ class ApiCall:
         """Return the requested media type."""
         if options.version is ApiVersion.V1:
             return "application/json"
-        return f"application/vnd.atlas.{_RESOURCE_VERSION[self.resource]}+json"
+        return f"application/vnd.atlas.{self.resource_version}+json"
 
     def query(self, options: ApiOptions) -> dict[str, str | Sequence[str]]:
         """Return the query parameters that differ from their defaults."""
@@ -98,39 +82,40 @@ class ApiCall:
 
 
 def get_job(ref: JobRef) -> ApiCall:
-    return ApiCall("GET", _job_path(ref), Resource.JOB)
+    return ApiCall("GET", _job_path(ref), JobNotFound)
 
 
 def cancel_job(ref: JobRef) -> ApiCall:
-    return ApiCall("DELETE", _job_path(ref), Resource.JOB)
+    return ApiCall("DELETE", _job_path(ref), JobNotFound)
 
 
 def list_jobs(project_id: str, cluster: str) -> ApiCall:
-    return ApiCall("GET", _jobs_path(project_id, cluster), Resource.JOBS, page=1)
+    return ApiCall("GET", _jobs_path(project_id, cluster), ClusterNotFound, page=1)
 
 
 def list_clusters(project_id: str) -> ApiCall:
-    return ApiCall("GET", f"{_project_path(project_id)}/clusters", Resource.CLUSTERS, page=1)
+    path = f"{_project_path(project_id)}/clusters"
+    return ApiCall("GET", path, ProjectNotFound, "2024-08-05", page=1)
 
 
 def get_project(project_id: str) -> ApiCall:
-    return ApiCall("GET", _project_path(project_id), Resource.PROJECT)
+    return ApiCall("GET", _project_path(project_id), ProjectNotFound)
 
 
 def get_service_account(project_id: str, client_id: str) -> ApiCall:
     path = f"{_project_path(project_id)}/serviceAccounts/{quote(client_id, safe='')}"
-    return ApiCall("GET", path, Resource.SERVICE_ACCOUNT)
+    return ApiCall("GET", path, resource_version="2024-08-05")
 
 
 def list_projects() -> ApiCall:
-    return ApiCall("GET", "/groups", Resource.PROJECTS, page=1)
+    return ApiCall("GET", "/groups", page=1)
 
 
 def list_events(project_id: str, event_types: Sequence[str], since: datetime) -> ApiCall:
     # Without the count, which Atlas would compute over all events; the pages then have no link.
     query = _event_filter(event_types, since) | {"includeCount": "false"}
     path = f"{_project_path(project_id)}/events"
-    return ApiCall("GET", path, Resource.EVENTS, page=1, parameters=query)
+    return ApiCall("GET", path, page=1, parameters=query)
 
 
 def get_activity_feed(
@@ -138,7 +123,7 @@ def get_activity_feed(
 ) -> ApiCall:
     query = _event_filter(event_types, since) | {"maxDate": _instant(until)}
     path = f"{_project_path(project_id)}/activityFeed"
-    return ApiCall("GET", path, Resource.ACTIVITY_FEED, parameters=query)
+    return ApiCall("GET", path, resource_version="2025-03-12", parameters=query)
 
 
 def _event_filter(event_types: Sequence[str], since: datetime) -> dict[str, str | Sequence[str]]:

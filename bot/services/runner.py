@@ -136,7 +136,7 @@ class Run:
         )
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
-            accepted = await self._atlas.cancel_restore_job(self.request.ref)
+            status = await self._atlas.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._delete_error = error
             self._retry_at = self._monotonic() + (getattr(error, "retry_after", None) or 0.0)
@@ -144,7 +144,7 @@ class Run:
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
         else:
             sent = replace(sent, accepted=True)
-            answer = {"status": accepted.status, "code": None}
+            answer = {"status": status, "code": None}
         self.request = await self._store.record_delete_answer(self.request, sent, answer)
 
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bot.atlas import AtlasClient, CancelAccepted, Cluster, ClusterNotFound, JobNotFound, ReadItems
+from bot.atlas import AtlasClient, Cluster, ClusterNotFound, JobNotFound, ReadItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ class FakeAtlas(AtlasClient):
             raise self.feed_fault
         return f"https://cloud.example/redirect/{project_id}"
 
-    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+    async def cancel_restore_job(self, ref: JobRef) -> int:
         raise AssertionError("a search must not cancel")
 
     async def _called(self, cluster: str) -> None:

@@ -12,7 +12,7 @@ from bot.atlas import DigestKey
 from bot.atlas.digest import Nonce, UnsupportedChallenge, is_stale, select_challenge
 from bot.atlas.error_mapping import error_for, token_error_for
 from bot.atlas.models import Cluster, Project, RestoreJob
-from bot.atlas.protocol import Resource, has_next, parse_body, unwrap_envelope
+from bot.atlas.protocol import has_next, parse_body, unwrap_envelope
 from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.command.grammar import InvalidCommand, parse
@@ -111,7 +111,7 @@ def answer(data: bytes) -> None:
     if isinstance(payload, dict):
         has_next(payload)
     for number in (302, 400, 401, 404, 405, 429, 503):
-        error = error_for(number, {}, payload, Resource.JOB, "DELETE /x")
+        error = error_for(number, {}, payload, "DELETE /x")
         fuzz_atlas.check(error, data)
         fuzz_atlas.check(token_error_for(number, {}, payload, "POST /x"), data)
 

@@ -13,6 +13,7 @@ from bot.atlas import (
     AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
+    JobRef,
     KeyRefused,
     Maintenance,
     NotCancellable,
@@ -25,9 +26,10 @@ from bot.atlas import (
     UnreadableAnswer,
     VersionGone,
     WrongClusterKind,
+    protocol,
 )
 from bot.atlas.error_mapping import error_for
-from bot.atlas.protocol import Resource
+from tests.unit.atlas.strict_server import CLUSTER, JOB, PROJECT
 
 LEAVES = [
     thing
@@ -41,14 +43,14 @@ def of(
     code: str | None = None,
     *,
     method: str = "DELETE",
-    resource: Resource = Resource.JOB,
+    not_found: type[AtlasError] = JobNotFound,
     headers: dict[str, str] | None = None,
     body: dict[str, object] | None = None,
 ) -> AtlasError:
     payload = (
         {"error": status, "reason": "…"} | (body or {}) | ({"errorCode": code} if code else {})
     )
-    return error_for(status, headers or {}, payload, resource, f"{method} /api/atlas/v2/x")
+    return error_for(status, headers or {}, payload, f"{method} /api/atlas/v2/x", not_found)
 
 
 @pytest.mark.parametrize(
@@ -106,31 +108,31 @@ def test_status_and_code_map_to_an_error(
 
 
 @pytest.mark.parametrize(
-    ("resource", "leaf"),
+    ("call", "leaf"),
     [
-        (Resource.JOB, JobNotFound),
-        (Resource.JOBS, ClusterNotFound),
-        (Resource.CLUSTERS, ProjectNotFound),
-        (Resource.PROJECT, ProjectNotFound),
-        (Resource.PROJECTS, OtherRefusal),
+        (protocol.get_job(JobRef(PROJECT, CLUSTER, JOB)), JobNotFound),
+        (protocol.list_jobs(PROJECT, CLUSTER), ClusterNotFound),
+        (protocol.list_clusters(PROJECT), ProjectNotFound),
+        (protocol.get_project(PROJECT), ProjectNotFound),
+        (protocol.list_projects(), OtherRefusal),
     ],
 )
 def test_404_without_a_code_refers_to_the_resource(
-    resource: Resource, leaf: type[AtlasError]
+    call: protocol.ApiCall, leaf: type[AtlasError]
 ) -> None:
-    assert type(of(404, method="GET", resource=resource)) is leaf
+    assert type(of(404, method="GET", not_found=call.not_found)) is leaf
 
 
 @pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
 def test_404_for_a_project_without_json_is_unreadable(payload: object) -> None:
     """Atlas says which project it does not have; a web server in its place does not."""
-    error = error_for(404, {}, payload, Resource.PROJECT, "GET /api/atlas/v2/groups/x")
+    error = error_for(404, {}, payload, "GET /api/atlas/v2/groups/x", ProjectNotFound)
 
     assert type(error) is UnreadableAnswer
 
 
 def test_code_is_read_from_the_header_as_a_fallback() -> None:
-    error = error_for(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, Resource.JOB, "GET /x")
+    error = error_for(404, {"X-Error-Code": "CLUSTER_NOT_FOUND"}, None, "GET /x")
 
     assert (type(error), error.code) == (ClusterNotFound, "CLUSTER_NOT_FOUND")
 
@@ -276,12 +278,12 @@ _json = st.recursive(
     st.integers(min_value=300, max_value=599),
     _json,
     st.dictionaries(st.sampled_from(["Retry-After", "X-Error-Code"]), st.text(max_size=10)),
-    st.sampled_from(Resource),
+    st.sampled_from([JobNotFound, ClusterNotFound, ProjectNotFound, OtherRefusal]),
 )
 def test_any_body_maps_to_an_error(
-    status: int, payload: object, headers: dict[str, str], resource: Resource
+    status: int, payload: object, headers: dict[str, str], not_found: type[AtlasError]
 ) -> None:
-    error = error_for(status, headers, payload, resource, "DELETE /x")
+    error = error_for(status, headers, payload, "DELETE /x", not_found)
 
     assert error.status == status
     assert str(error).endswith(".")

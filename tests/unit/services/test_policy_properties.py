@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.atlas import ActivityEvent, AtlasClient, CancelAccepted, JobRef, RateLimited
+from bot.atlas import ActivityEvent, AtlasClient, JobRef, RateLimited
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import Kind, People, Person
@@ -66,14 +66,14 @@ class OneJob(AtlasClient):
     async def events(self, *_arguments: object) -> list[ActivityEvent]:
         return []
 
-    async def cancel_restore_job(self, ref: JobRef) -> CancelAccepted:
+    async def cancel_restore_job(self, ref: JobRef) -> int:
         assert ref.job_id == JOB_ID
         self.model.delete_is_sent(await self.restore_job(ref))
         if self.limits:
             self.limits = False
             raise RateLimited(retry_after=300.0, status=429)
         self.cancelled = True
-        return CancelAccepted(status=204)
+        return 204
 
 
 @dataclass(slots=True)
