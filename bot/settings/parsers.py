@@ -5,10 +5,10 @@ not quoted, because they may be misplaced secrets; short list items are quoted.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 from sqlalchemy.engine import URL, make_url
@@ -92,6 +92,24 @@ slash_command = matching(
     "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
 )
 label = matching(_LABEL, "must be one line of up to 40 characters, such as EU production")
+
+
+def one_of(
+    values: Collection[str], normalize: Callable[[str], str] = str.lower
+) -> Callable[[object], str]:
+    """Return a parser of a word that is one of `values` once it is normalized."""
+
+    def parse(value: object) -> str:
+        given = normalize(text(value))
+        if given not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return given
+
+    return parse
+
+
+log_level = one_of(LEVELS, str.upper)
+log_format = one_of(("console", "json"))
 
 
 def secret(value: object) -> SecretStr:
@@ -223,19 +241,14 @@ def atlas_id(value: object) -> str:
 
 
 def api_version(value: object) -> ApiVersion:
-    try:
-        return ApiVersion(text(value))
-    except ValueError:
-        raise ValueError(f"must be one of {', '.join(ApiVersion)}") from None
+    return ApiVersion(one_of(list(ApiVersion), str)(value))
 
 
-def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
+def traces_exporter(value: object) -> str | None:
     """Parse the exporter of spans, which needs the extra `otel`."""
-    given = text(value).lower()
+    given = one_of(("otlp", "console", "none"))(value)
     if given == "none":
         return None
-    if given not in {"otlp", "console"}:
-        raise ValueError("must be otlp, console or none")
     try:
         is_installed = all(map(find_spec, OTEL_MODULES))
     except ModuleNotFoundError:  # raised for a missing parent package
@@ -245,7 +258,7 @@ def traces_exporter(value: object) -> Literal["otlp", "console"] | None:
             "needs OpenTelemetry, which is not installed: "
             "install the bot with its extra otel, as in pip install '.[otel]'"
         )
-    return "console" if given == "console" else "otlp"
+    return given
 
 
 def otlp_protocol(value: object) -> str:
@@ -253,20 +266,6 @@ def otlp_protocol(value: object) -> str:
     if given != OTLP_PROTOCOL:
         raise ValueError(f"must be {OTLP_PROTOCOL}, the only one that the extra otel supports")
     return given
-
-
-def log_level(value: object) -> str:
-    given = text(value).upper()
-    if given not in LEVELS:
-        raise ValueError(f"must be one of {', '.join(LEVELS)}")
-    return given
-
-
-def log_format(value: object) -> Literal["console", "json"]:
-    given = text(value).lower()
-    if given not in {"console", "json"}:
-        raise ValueError("must be console or json")
-    return "console" if given == "console" else "json"
 
 
 def database_url(value: object) -> SecretStr:

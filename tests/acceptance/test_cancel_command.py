@@ -79,13 +79,14 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
     env = {**surroundings(), **environ}
     with subprocess.Popen(command, env=env, stdin=its, stdout=its, stderr=its) as process:
         os.close(its)
-        said = b""
+        said, is_asked = b"", False
         with suppress(OSError):  # the end of a terminal's output
             while part := os.read(ours, 4096):
-                said += part
-                if b"to cancel the job" in part and typed:
+                was_asked, said = is_asked, said + part
+                is_asked = b"to cancel the job" in said
+                if is_asked and not was_asked and typed:
                     os.write(ours, typed)
-                elif b"to cancel the job" in part:
+                elif is_asked and not was_asked:
                     process.send_signal(signal.SIGINT)
     os.close(ours)
     return process.returncode, said.decode()

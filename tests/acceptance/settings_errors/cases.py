@@ -251,7 +251,7 @@ SETTINGS: list[Broken] = [
     ),
     *variable("PORT", ("by name", "http", "from 0 to 65535"), ("too high", "70000", "to 65535")),
     *variable("LOG_LEVEL", ("unknown", "LOUD", "must be one of DEBUG, INFO")),
-    *variable("LOG_FORMAT", ("unknown", "xml", "must be console or json")),
+    *variable("LOG_FORMAT", ("unknown", "xml", "must be one of console, json")),
     *variable(
         "BOT_AUDIT_WEBHOOK_URL",
         ("missing, with a secret", None, "needs an address and a secret"),

@@ -273,7 +273,7 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
         ("PORT", "65536", "must be a whole number from 0 to 65535"),
         ("PORT", "http", "must be a whole number from 0 to 65535"),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
-        ("LOG_FORMAT", "xml", "must be console or json"),
+        ("LOG_FORMAT", "xml", "must be one of console, json"),
     ],
 )
 def test_malformed_value_is_reported_with_its_variable(

@@ -71,7 +71,7 @@ def test_values_of_collector_headers_are_secrets_but_not_their_names(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("OTEL_TRACES_EXPORTER", "zipkin", "must be otlp, console or none"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "must be one of otlp, console, none"),
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
