@@ -146,9 +146,8 @@ class Submissions:
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        job = state.target
-        policy = require_policy(self._deps.service, job.ref.project_id)
-        if not_allowed := rules.may_use_channel(policy, job.asked_in):
+        policy = require_policy(self._deps.service, state.ref.project_id)
+        if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
         alone = policy.approvals > 0 and is_ticked(view, ids.ALONE)
         groups = policy.approvers.groups if policy.approvals else ()
@@ -159,9 +158,9 @@ class Submissions:
         submission = Submission(
             key=str(view["id"]),
             person=person,
-            ref=job.ref,
-            project_name=job.project_name,
-            asked_in=job.asked_in,
+            ref=state.ref,
+            project_name=state.project_name,
+            asked_in=state.asked_in,
             channel=state.card_channel,
             shown=state.shown,
             reason=typed_text(view, ids.REASON),
@@ -190,7 +189,7 @@ class Submissions:
         return replace(person, kind=now.kind, groups=person.groups | now.groups)
 
     def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
-        if request.channel == state.target.asked_in:
+        if request.channel == state.asked_in:
             return CLOSE
         self._deps.background.start(self._link_card(request, view_id), "link to the card")
         return update_with(dialog_views.posted_elsewhere(card_location(request)))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from bot.atlas import InvalidName, JobRef
 from bot.cancellation.lifecycle import JobFingerprint
@@ -13,8 +13,7 @@ from bot.slack.blockkit import OPTION_TEXT, OPTION_VALUE, cut
 from bot.slack.command.grammar import job_value, parse_job_value
 from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
-#: Rises when the meaning of a field changes: dialogs opened by an earlier version are refused.
-VERSION = 1
+T = TypeVar("T")
 
 #: Longer project names are cut; the ids identify the project.
 MAX_NAME_LENGTH = 200
@@ -42,7 +41,7 @@ class JobTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DialogState:
+class DialogState(JobTarget):
     """The state of a dialog that shows a job: enough to submit it.
 
     Attributes:
@@ -51,95 +50,46 @@ class DialogState:
         because: why the card goes to another channel than configured, if it does.
     """
 
-    target: JobTarget
     shown: JobFingerprint
     card_channel: str
     because: str | None = None
 
 
-class _Strict(BaseModel):
-    # All texts together must fit into METADATA when they are encoded again.
-    model_config = ConfigDict(strict=True, str_max_length=400)
-
-
-class _Target(_Strict):
-    version: Literal[1]
-    project: str
-    cluster: str
-    job: str
-    name: str
-    asked_in: str
-
-    def to_target(self) -> JobTarget:
-        ref = JobRef(project_id=self.project, cluster_name=self.cluster, job_id=self.job)
-        return JobTarget(ref=ref, project_name=self.name, asked_in=self.asked_in)
-
-
-class _Shown(_Strict):
-    """The fields of `JobFingerprint`."""
-
-    delivery_type: str
-    snapshot_id: str
-    snapshot_time: AwareDatetime | None
-    cancellable: bool
-    target: str | None
-    link_is_live: bool
-    expires_at: AwareDatetime | None
-
-
-class _State(_Target):
-    shown: _Shown
-    card: str
-    because: str | None
+_TARGET = TypeAdapter(JobTarget)
+_STATE = TypeAdapter(DialogState)
 
 
 def encode_target(target: JobTarget) -> str:
-    return encode_metadata(_target_values(target))
+    target = replace(target, project_name=cut(target.project_name, MAX_NAME_LENGTH))
+    return encode_metadata(_TARGET.dump_python(target, mode="json"))
 
 
 def encode_state(state: DialogState) -> str:
-    shown = _Shown.model_construct(**asdict(state.shown)).model_dump(mode="json")
-    because = cut(state.because, MAX_REASON_LENGTH) if state.because else None
-    values = {"shown": shown, "card": state.card_channel, "because": because}
-    return encode_metadata(_target_values(state.target) | values)
+    name, because = cut(state.project_name, MAX_NAME_LENGTH), state.because
+    because = cut(because, MAX_REASON_LENGTH) if because else None
+    state = replace(state, project_name=name, because=because)
+    return encode_metadata(_STATE.dump_python(state, mode="json"))
 
 
 def read_target(view: Mapping[str, Any]) -> JobTarget:
     """Read the job of a view; raises `UnreadableDialog`."""
-    try:
-        return _Target.model_validate_json(_metadata(view)).to_target()
-    except (ValidationError, InvalidName) as error:
-        raise UnreadableDialog from error
+    return _read(_TARGET, view)
 
 
 def read_state(view: Mapping[str, Any]) -> DialogState:
     """Read the state of a view with a job's details; raises `UnreadableDialog`."""
+    state = _read(_STATE, view)
+    times = (state.shown.snapshot_time, state.shown.expires_at)
+    if any(time and time.tzinfo is None for time in times):
+        raise UnreadableDialog
+    return state
+
+
+def _read(adapter: TypeAdapter[T], view: Mapping[str, Any]) -> T:
     try:
-        values = _State.model_validate_json(_metadata(view))
-        target = values.to_target()
-    except (ValidationError, InvalidName) as error:
+        return adapter.validate_json(str(view.get("private_metadata") or ""), strict=True)
+    except ValidationError as error:
         raise UnreadableDialog from error
-    return DialogState(
-        target=target,
-        shown=JobFingerprint(**dict(values.shown)),
-        card_channel=values.card,
-        because=values.because,
-    )
-
-
-def _metadata(view: Mapping[str, Any]) -> str:
-    return str(view.get("private_metadata") or "")
-
-
-def _target_values(target: JobTarget) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "project": target.ref.project_id,
-        "cluster": target.ref.cluster_name,
-        "job": target.ref.job_id,
-        "name": cut(target.project_name, MAX_NAME_LENGTH),
-        "asked_in": target.asked_in,
-    }
 
 
 #: The key that marks the metadata of a picker dialog.
@@ -182,17 +132,7 @@ class PickerState:
 
 def encode_picker(state: PickerState, details: Mapping[str, Any] | None = None) -> str:
     """Encode the metadata; `details` is the metadata of the job's details, if they are shown."""
-    return encode_metadata(
-        {
-            **(details or {}),
-            PICKER_KEY: True,
-            "project": state.project_id,
-            "cluster": state.cluster,
-            "job": state.job_id,
-            "label": state.label,
-            "asked_in": state.asked_in,
-        }
-    )
+    return encode_metadata({**(details or {}), PICKER_KEY: True, **asdict(state)})
 
 
 def read_picker(view: Mapping[str, Any]) -> PickerState | None:
@@ -201,9 +141,9 @@ def read_picker(view: Mapping[str, Any]) -> PickerState | None:
     if not values.get(PICKER_KEY):
         return None
     return PickerState(
-        project_id=_text(values.get("project")),
+        project_id=_text(values.get("project_id")),
         cluster=_text(values.get("cluster")),
-        job_id=_text(values.get("job")),
+        job_id=_text(values.get("job_id")),
         label=_text(values.get("label")),
         asked_in=_text(values.get("asked_in")) or "",
     )
@@ -218,19 +158,16 @@ def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
 def with_selection(state: PickerState, block_id: str, value: str, label: str = "") -> PickerState:
     """Return the state after a selection, which clears the later ones."""
     selected = None if value == MESSAGE_VALUE or len(value) > OPTION_VALUE else value
+    cleared = replace(state, job_id=None, label=None)
     if block_id == ids.PROJECT:
-        return PickerState(project_id=selected, asked_in=state.asked_in)
+        return replace(cleared, project_id=selected, cluster=None)
     if block_id == ids.CLUSTER:
-        return PickerState(project_id=state.project_id, cluster=selected, asked_in=state.asked_in)
-    job = parse_job_value(selected or "")
-    if job is None:
-        return replace(state, job_id=None, label=None)
-    return PickerState(
-        project_id=job.project,
-        cluster=job.cluster,
-        job_id=job.job_id,
-        label=cut(label, OPTION_TEXT) or None,
-        asked_in=state.asked_in,
+        return replace(cleared, cluster=selected)
+    if (job := parse_job_value(selected or "")) is None:
+        return cleared
+    label = cut(label, OPTION_TEXT)
+    return replace(
+        state, project_id=job.project, cluster=job.cluster, job_id=job.job_id, label=label or None
     )
 
 

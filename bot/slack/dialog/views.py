@@ -69,7 +69,9 @@ def details(
     `may_act_alone` adds the checkbox that cancels without approval.
     """
     state = DialogState(
-        target=target,
+        ref=target.ref,
+        asked_in=target.asked_in,
+        project_name=target.project_name,
         shown=JobFingerprint.of(details.job),
         card_channel=placement.channel,
         because=placement.because,

@@ -183,10 +183,11 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
         metadata,
         (
             (
-                b'{"version":1,"project":"5b6212af90dc76637950a2c6","cluster":"a","job":'
-                b'"5b622f9287d9d6039aa3fd87","name":"x","asked_in":"C1","card":"C1","because":null,'
-                b'"shown":{"type":"download","snapshot":"x","taken":"2026-11-25T03:00:00+00:00",'
-                b'"cancellable":true,"target":null,"live":true,"expires":null},"picker":true}'
+                b'{"ref":{"project_id":"5b6212af90dc76637950a2c6","cluster_name":"a","job_id":'
+                b'"5b622f9287d9d6039aa3fd87"},"project_name":"x","asked_in":"C1","card_channel":"C1",'
+                b'"because":null,"shown":{"delivery_type":"download","snapshot_id":"x",'
+                b'"snapshot_time":"2026-11-25T03:00:00+00:00","cancellable":true,"target":null,'
+                b'"link_is_live":true,"expires_at":null},"picker":true}'
             ),
         ),
     ),

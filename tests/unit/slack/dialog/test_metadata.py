@@ -16,6 +16,7 @@ from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.request_context import new_request_id
 from bot.slack.dialog.metadata import (
     DialogState,
+    JobTarget,
     UnreadableDialog,
     encode_state,
     encode_target,
@@ -25,7 +26,19 @@ from bot.slack.dialog.metadata import (
 from tests.support.domain import SHOWN
 from tests.unit.slack.samples import asked, longest_asked
 
-SEEN = DialogState(target=asked(), shown=SHOWN, card_channel="C0OPS", because="no way in")
+
+def state_of(target: JobTarget, because: str) -> DialogState:
+    return DialogState(
+        ref=target.ref,
+        asked_in=target.asked_in,
+        project_name=target.project_name,
+        shown=SHOWN,
+        card_channel="C0OPS",
+        because=because,
+    )
+
+
+SEEN = state_of(asked(), "no way in")
 
 
 def view(metadata: str) -> dict[str, str]:
@@ -60,7 +73,7 @@ def test_target_is_read_from_both_kinds_of_metadata() -> None:
 
 
 def test_longest_names_fit_into_private_metadata() -> None:
-    longest = replace(SEEN, target=longest_asked(), because="x" * 4000)
+    longest = state_of(longest_asked(), "x" * 4000)
     with bound_contextvars(request=new_request_id()):
         written = encode_state(longest)
 
@@ -71,17 +84,15 @@ def test_longest_names_fit_into_private_metadata() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
-        {"version": None},
-        {"job": "not-an-id"},
-        {"cluster": "../x"},
-        {"project": 7},
+        {"ref": None},
+        {"ref": {"project_id": 7, "cluster_name": "prod-eu", "job_id": "0" * 24}},
+        {"ref": {"project_id": "0" * 24, "cluster_name": "../x", "job_id": "0" * 24}},
+        {"ref": {"project_id": "0" * 24, "cluster_name": "prod-eu", "job_id": "not-an-id"}},
         {"shown": {}},
         {"shown": None},
-        {"card": None},
+        {"card_channel": None},
         {"asked_in": None},
-        {"asked_in": "C" * 401},
-        {"name": "x" * 401},
+        {"project_name": 7},
         {"because": 1},
     ],
 )

@@ -36,7 +36,7 @@ def shown(state: PickerState, **selected: str) -> dict[str, Any]:
 
 
 def selected_job() -> PickerState:
-    ref = read_state(samples.views()["details"]).target.ref
+    ref = read_state(samples.views()["details"]).ref
     return PickerState(
         project_id=ref.project_id, cluster=ref.cluster_name, job_id=ref.job_id, asked_in="C0OPS"
     )
