@@ -10,10 +10,10 @@ from bot.cancellation.people import Kind, People
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject
 from bot.settings import ProjectSettings, Settings
-from bot.slack.account import kind_of
 from bot.slack.client import Identity
 from bot.slack.directory import UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
+from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
 INVITE = "Type /invite in the channel, and choose the bot."

@@ -17,10 +17,9 @@ from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
-from bot.slack.account import Account, read_account
 from bot.slack.client import Identity, code_of
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
-from bot.slack.payloads import Actor
+from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
 
@@ -54,6 +53,11 @@ UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 MAX_LOOKUPS = 20
 
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
+
+
+#: A user that is gone has no rights, and a group that is gone has no members.
+GONE_USER = Account(kind=Kind.DEACTIVATED)
+GONE_GROUP: frozenset[str] = frozenset()
 
 
 class Directory:
@@ -178,8 +182,12 @@ class Directory:
         since = self._clock() - max_age
         try:
             accounts, members = await asyncio.gather(
-                asyncio.gather(*(self._current_account(user, since) for user in users)),
-                asyncio.gather(*(self._current_members(group, since) for group in groups)),
+                asyncio.gather(
+                    *(self._current(self._accounts, user, since, GONE_USER) for user in users)
+                ),
+                asyncio.gather(
+                    *(self._current(self._members, group, since, GONE_GROUP) for group in groups)
+                ),
             )
         except CALL_ERRORS as error:
             limit = translate_error(error)
@@ -198,24 +206,13 @@ class Directory:
             for user, account in found.items()
         }
 
-    async def _current_account(self, user: str, since: float) -> Account:
+    async def _current(self, cache: AsyncCache[str, T], key: str, since: float, gone: T) -> T:
+        """Return the answer about a user or group, or `gone` where Slack does not know the id."""
         try:
-            return await self._accounts.get(
-                user, max_age=MAX_AGE, timeout=self._timeout, since=since
-            )
+            return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
         except SlackApiError as error:
-            if code_of(error) in UNKNOWN_USER:
-                return Account(kind=Kind.DEACTIVATED)  # a user that is gone has no rights
-            raise
-
-    async def _current_members(self, group: str, since: float) -> frozenset[str]:
-        try:
-            return await self._members.get(
-                group, max_age=MAX_AGE, timeout=self._timeout, since=since
-            )
-        except SlackApiError as error:
-            if code_of(error) in UNKNOWN_GROUP:
-                return frozenset()  # a group that is gone has no members
+            if code_of(error) in UNKNOWN_USER | UNKNOWN_GROUP:
+                return gone
             raise
 
     async def _outsider(self, actor: Actor, people: People) -> Person:

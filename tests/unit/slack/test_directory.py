@@ -10,11 +10,10 @@ import pytest
 
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
-from bot.slack.account import kind_of
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, Directory
 from bot.slack.errors import DirectoryError
-from bot.slack.payloads import Actor
+from bot.slack.payloads import Actor, kind_of
 from tests.support.clock import FakeClock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
