@@ -7,7 +7,6 @@ View: TypeAlias = dict[str, Any]
 
 #: Slack's limits (docs.slack.dev, reference/block-kit), in characters.
 TEXT = 3000
-FIELD = 2000
 FIELDS = 10
 ALERT = 200
 CONFIRM = 300
@@ -35,13 +34,14 @@ def mrkdwn(text: str) -> Block:
 
 
 def section(text: str, *, block_id: str | None = None) -> Block:
-    return _with_block_id({"type": "section", "text": mrkdwn(text)}, block_id)
+    block = {"type": "section", "text": mrkdwn(text)}
+    return block | ({"block_id": block_id} if block_id else {})
 
 
-def fields(pairs: list[tuple[str, str]], *, block_id: str | None = None) -> Block:
+def fields(pairs: list[tuple[str, str]]) -> Block:
     """Build a section of labelled values."""
     shown = [mrkdwn(f"*{label}*\n{value}") for label, value in pairs[:FIELDS]]
-    return _with_block_id({"type": "section", "fields": shown}, block_id)
+    return {"type": "section", "fields": shown}
 
 
 def context(text: str) -> Block:
@@ -66,15 +66,8 @@ def button(
     confirm: Block | None = None,
 ) -> Block:
     """Build a button; without `style` it is grey."""
-    built = {
-        "type": "button",
-        "text": plain(label),
-        "action_id": action_id,
-        "value": value,
-        "style": style,
-        "confirm": confirm,
-    }
-    return {name: part for name, part in built.items() if part is not None}
+    built = {"type": "button", "text": plain(label), "action_id": action_id, "value": value}
+    return built | ({"style": style} if style else {}) | ({"confirm": confirm} if confirm else {})
 
 
 def confirm(title: str, text: str, label: str, *, style: str = "primary") -> Block:
@@ -133,7 +126,3 @@ def modal(
         "private_metadata": private_metadata,
     }
     return view | ({"submit": plain(submit)} if submit else {})
-
-
-def _with_block_id(block: Block, block_id: str | None) -> Block:
-    return block | ({"block_id": block_id} if block_id else {})

@@ -165,15 +165,6 @@ def job(ref: JobRef, project_name: str) -> str:
     return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"
 
 
-def job_fields(ref: JobRef, project_name: str) -> list[tuple[str, str]]:
-    """List the names of a restore job, with labels."""
-    return [
-        ("Project", one_line(project_name) or "-"),
-        ("Cluster", code(ref.cluster_name)),
-        ("Restore job", code(ref.job_id)),
-    ]
-
-
 def summary(request: Request) -> str:
     """Name the job of a request within a sentence."""
     return job(request.ref, request.project_name)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -137,41 +138,31 @@ def _certain(info: ChannelInfo, where: str, *, named: bool) -> str:
 
 
 class Channels:
-    """Looks up channels with `conversations.info`.
-
-    Args:
-        timeout: seconds to wait for Slack.
-        clock: a monotonic clock, in seconds.
-    """
+    """Looks up channels with `conversations.info`; `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
         client: AsyncWebClient,
         identity: Identity,
-        *,
-        timeout: float = LOOKUP_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._identity = identity
-        self._timeout = timeout
         self._clock = clock
         self._infos = AsyncCache(self._read, clock)
 
-    async def info(self, channel: str, channel_name: str = "") -> ChannelInfo:
+    async def info(self, channel: str) -> ChannelInfo:
         """Return what is known about a channel; without an answer it is unknown, not an error."""
-        if is_direct(channel, channel_name):
+        if is_direct(channel):
             return ChannelInfo(is_direct=True, is_shared=False)
+        look_up = partial(self._infos.get, channel, max_age=MAX_AGE, timeout=LOOKUP_TIMEOUT)
         began = self._clock()
         try:
-            info = await self._infos.get(channel, max_age=MAX_AGE, timeout=self._timeout)
-            if not info.can_post:  # the bot may have been invited since
-                info = await self._infos.get(
-                    channel, max_age=MAX_AGE, timeout=self._timeout, since=began
-                )
+            info = await look_up()
+            # The bot may have been invited since.
+            return info if info.can_post else await look_up(since=began)
         except CALL_ERRORS as error:
             return _unknown(error)
-        return info
 
     async def _read(self, channel: str) -> ChannelInfo:
         answer = await self._client.conversations_info(channel=channel)
@@ -179,9 +170,9 @@ class Channels:
         return read_channel(found, posts_anywhere=self._identity.posts_anywhere)
 
 
-def is_direct(channel: str, channel_name: str = "") -> bool:
-    """Return whether a channel is a direct message, by its id or by the name in commands."""
-    return channel.startswith(("D", "U", "W")) or channel_name == "directmessage"
+def is_direct(channel: str) -> bool:
+    """Return whether a channel is a direct message, by its id."""
+    return channel.startswith(("D", "U", "W"))
 
 
 def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) -> ChannelInfo:

@@ -1,5 +1,6 @@
 """HTTP mode: Slack posts its payloads to the bot."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,24 +19,17 @@ AUTH_TEST_INTERVAL = 30.0
 class HttpReceiver:
     """Receives signed HTTP requests; a middleware has verified the signature before.
 
-    Args:
-        client: the Web API, to check that the token works.
-        payload_of: returns the payload of a verified request.
-        clock: a monotonic clock, in seconds.
+    `client` checks that the token works; `payload_of` returns the payload of a verified request.
     """
 
     def __init__(
-        self,
-        client: AsyncWebClient,
-        payload_of: Callable[[web.Request], dict[str, Any]],
-        clock: Callable[[], float] = time.monotonic,
+        self, client: AsyncWebClient, payload_of: Callable[[web.Request], dict[str, Any]]
     ) -> None:
         self._client = client
         self._payload_of = payload_of
-        self._clock = clock
         self._app: App | None = None
         self._in_flight = InFlight()
-        self._tested_at: float | None = None
+        self._tested_at = -math.inf
 
     def add_route(self, site: web.Application, path: str) -> None:
         """Serve Slack's payloads at `path`."""
@@ -47,22 +41,19 @@ class HttpReceiver:
     async def problem(self) -> str | None:
         if self._app is None:
             return NOT_RUNNING
-        if self._tested_at is not None and self._clock() - self._tested_at < AUTH_TEST_INTERVAL:
+        if time.monotonic() - self._tested_at < AUTH_TEST_INTERVAL:
             return None
-        return await self._test_token()
+        self._tested_at = -math.inf
+        try:
+            await self._client.auth_test()
+        except CALL_ERRORS as error:
+            return translate_error(error).sentence
+        self._tested_at = time.monotonic()
+        return None
 
     async def stop(self, seconds: float) -> None:
         self._app = None
         await self._in_flight.wait_until_idle(seconds)
-
-    async def _test_token(self) -> str | None:
-        try:
-            await self._client.auth_test()
-        except CALL_ERRORS as error:
-            self._tested_at = None
-            return translate_error(error).sentence
-        self._tested_at = self._clock()
-        return None
 
     async def _handle(self, request: web.Request) -> web.Response:
         if self._app is None:
