@@ -26,7 +26,7 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
-from bot.slack.receivers.base import TokenStatus
+from bot.slack.token_status import TokenStatus
 from bot.startup_checks import (
     StartError,
     authenticate_slack,

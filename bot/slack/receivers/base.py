@@ -1,16 +1,12 @@
-"""Shared by both receivers: the interface, Bolt's requests, answers in flight, the bot token."""
+"""Shared by both receivers: the interface, Bolt's requests, and answers in flight."""
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
-from slack_sdk.web.async_client import AsyncWebClient
-
-from bot.slack.errors import CALL_ERRORS, InvalidToken
 
 #: The problem that readiness reports before `start` and after `stop`.
 NOT_RUNNING = "The bot is starting, or stopping."
@@ -20,14 +16,6 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, 
 
 #: The headers that Bolt may see. Slack's signature covers no header, so all others are dropped.
 RETRY_HEADERS = ("X-Slack-Retry-Num", "X-Slack-Retry-Reason")
-
-#: The codes by which Slack refuses a token for every call.
-TOKEN_CODES = frozenset(
-    {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-)
-
-#: Seconds between two tests of a token that Slack refused.
-TOKEN_RETEST_INTERVAL = 10.0
 
 
 class App(Protocol):
@@ -77,31 +65,6 @@ class InFlight:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
-
-
-class TokenStatus:
-    """Whether Slack accepts the bot token, from the last answer to any client that shares it.
-
-    Attributes:
-        refused_with: Slack's error code while it refuses the token, or None.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._tested_at = clock()
-        self.refused_with: str | None = None
-
-    def record(self, code: str | None) -> None:
-        """Take the error code of an answer, or None for one without an error."""
-        if code is None or code in TOKEN_CODES:
-            self._tested_at, self.refused_with = self._clock(), code
-
-    async def problem(self, client: AsyncWebClient) -> str | None:
-        """Return why nothing can be posted; tests a refused token again, by `client`."""
-        if self.refused_with and self._clock() - self._tested_at >= TOKEN_RETEST_INTERVAL:
-            with suppress(*CALL_ERRORS):  # the client records the answer
-                await client.auth_test()
-        return InvalidToken(self.refused_with).sentence if self.refused_with else None
 
 
 class UnreadablePayload(ValueError):

@@ -16,7 +16,7 @@ from bot.slack.client import (
     new_session,
 )
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
-from bot.slack.receivers.base import TOKEN_RETEST_INTERVAL, TokenStatus
+from bot.slack.token_status import TOKEN_RETEST_INTERVAL, TokenStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,0 +1,42 @@
+"""Whether Slack accepts the bot token, for readiness."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack.errors import CALL_ERRORS, InvalidToken
+
+#: The codes by which Slack refuses a token for every call.
+TOKEN_CODES = frozenset(
+    {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
+)
+
+#: Seconds between two tests of a token that Slack refused.
+TOKEN_RETEST_INTERVAL = 10.0
+
+
+class TokenStatus:
+    """Whether Slack accepts the bot token, from the last answer to any client that shares it.
+
+    Attributes:
+        refused_with: Slack's error code while it refuses the token, or None.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tested_at = clock()
+        self.refused_with: str | None = None
+
+    def record(self, code: str | None) -> None:
+        """Take the error code of an answer, or None for one without an error."""
+        if code is None or code in TOKEN_CODES:
+            self._tested_at, self.refused_with = self._clock(), code
+
+    async def problem(self, client: AsyncWebClient) -> str | None:
+        """Return why nothing can be posted; tests a refused token again, by `client`."""
+        if self.refused_with and self._clock() - self._tested_at >= TOKEN_RETEST_INTERVAL:
+            with suppress(*CALL_ERRORS):  # the client records the answer
+                await client.auth_test()
+        return InvalidToken(self.refused_with).sentence if self.refused_with else None
