@@ -30,12 +30,9 @@ def _one_line(value: object) -> str:
     return " ".join("".join(c for c in text if c.isprintable()).split())[:_MAX_NAME]
 
 
-def _mapping_or_none(value: object) -> object:
-    return value if isinstance(value, Mapping) else None
-
-
 _Name = Annotated[str, BeforeValidator(_one_line)]
 _Id = Annotated[str, AfterValidator(lambda text: object_id(text, "event id"))]
+_MappingOrNone = BeforeValidator(lambda value: value if isinstance(value, Mapping) else None)
 
 
 class DelegatePrincipal(AtlasModel):
@@ -64,9 +61,7 @@ class ActivityEvent(AtlasModel):
     public_key: _Name = ""
     api_key_id: _Name = ""
     client_id: _Name = ""
-    delegate_principal: Annotated[DelegatePrincipal | None, BeforeValidator(_mapping_or_none)] = (
-        None
-    )
+    delegate_principal: Annotated[DelegatePrincipal | None, _MappingOrNone] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -82,14 +82,11 @@ class PooledDigestAuth(httpx.Auth):
     """Signs calls with an API key, from a pool of nonces.
 
     A call takes a free nonce, or makes a handshake. A refused nonce leads to one new handshake,
-    never to a second one. `is_unauthorized` finds a 401, which an envelope may hide.
+    never to a second one.
     """
 
-    def __init__(
-        self, key: DigestKey, is_unauthorized: Callable[[httpx.Response], Awaitable[bool]]
-    ) -> None:
+    def __init__(self, key: DigestKey) -> None:
         self._key = key
-        self._is_unauthorized = is_unauthorized
         # Ordered by last use. Calls that get the same challenge share its nonce, one at a time.
         self._nonces: dict[str, Nonce] = {}
 
@@ -107,7 +104,7 @@ class PooledDigestAuth(httpx.Auth):
                 if nonce:
                     nonce.sign(request)
                 response = yield request
-                if not await self._is_unauthorized(response):
+                if response.status_code != httpx.codes.UNAUTHORIZED:
                     self._accept(nonce)
                     return
             nonce = self._next_nonce(response, nonce, attempt)

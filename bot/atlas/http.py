@@ -22,7 +22,7 @@ from bot.atlas.errors import (
     UnreadableAnswer,
 )
 from bot.atlas.oauth import ClientCredentialsAuth, ServiceAccount
-from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body, unwrap_envelope
+from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body
 from bot.atlas.transport import (
     MAX_CONNECTIONS,
     CallRecord,
@@ -102,8 +102,8 @@ class AtlasHttp:
 
     def _auth(self, credentials: Credentials, monotonic: Callable[[], float]) -> httpx.Auth:
         if isinstance(credentials, DigestKey):
-            return PooledDigestAuth(credentials, self._is_unauthorized)
-        return ClientCredentialsAuth(credentials, self._base_url, self._is_unauthorized, monotonic)
+            return PooledDigestAuth(credentials)
+        return ClientCredentialsAuth(credentials, self._base_url, monotonic)
 
     async def aclose(self) -> None:
         for task in self._tasks:
@@ -124,13 +124,15 @@ class AtlasHttp:
         left = await self._acquire_connection(name, timeout)
         try:
             response = await self._send_in_task(call, name, min(self._request_timeout, left))
-            status, payload = self._parse(response)
-            if not httpx.codes.is_success(status):
+            status = response.status_code
+            if not response.is_success:
+                payload = parse_body(response.content)
                 raise error_for(status, response.headers, payload, name, call.not_found)
         except KeyRefused:
             self._on_login_refused()
             raise
-        return ApiResponse(status, payload)
+        is_ignored = call.method == "DELETE"  # its body may be anything
+        return ApiResponse(status, None if is_ignored else parse_body(response.content))
 
     async def _acquire_connection(self, name: str, timeout: float) -> float:
         """Wait for a free connection and take it; return the seconds left."""
@@ -165,6 +167,8 @@ class AtlasHttp:
             task.exception()  # marks it as retrieved: a caller that was cancelled does not
 
     async def _send(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
+        seconds = max(timeout, 0.0)
+        connect = seconds * CONNECT_SHARE
         try:
             with anyio.fail_after(timeout):
                 return await self._client.request(
@@ -172,7 +176,7 @@ class AtlasHttp:
                     self._base_url + call.path_for(self._options),
                     params=call.query(self._options),
                     headers={"Accept": call.accept(self._options)},
-                    timeout=_timeouts(max(timeout, 0.0)),
+                    timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:
             unavailable = _unavailable(error, name)
@@ -180,31 +184,12 @@ class AtlasHttp:
         # request with its headers, and may quote the response.
         raise unavailable
 
-    def _parse(self, response: httpx.Response) -> tuple[int, object]:
-        """Return status and payload. The body of a successful DELETE is ignored."""
-        status = response.status_code
-        if self._options.envelope:
-            return unwrap_envelope(status, parse_body(response.content))
-        ignored = response.is_success and response.request.method == "DELETE"
-        return status, None if ignored else parse_body(response.content)
-
-    async def _is_unauthorized(self, response: httpx.Response) -> bool:
-        """Whether the response is a 401, which an envelope may hide in a 200."""
-        status = response.status_code
-        if self._options.envelope and status != httpx.codes.UNAUTHORIZED:
-            status, _ = unwrap_envelope(status, parse_body(await response.aread()))
-        return status == httpx.codes.UNAUTHORIZED
-
 
 async def _run_in(scope: anyio.CancelScope, work: Awaitable[_T]) -> _T:
     """Await `work`; when `scope` is cancelled, end as a cancelled task."""
     with scope:
         return await work
     raise asyncio.CancelledError
-
-
-def _timeouts(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(seconds, connect=seconds * CONNECT_SHARE, pool=seconds * CONNECT_SHARE)
 
 
 _BEFORE_SENDING = (

@@ -130,11 +130,6 @@ _SENTENCES = {
 }
 
 
-def _without_punctuation(text: str) -> str:
-    """Keep the characters of ids and names, so that no text of a job can be a link."""
-    return _PUNCTUATION.sub("", text)[:_MAX_LENGTH]
-
-
 def _aware(moment: datetime) -> datetime:
     """Return the time with a zone; raises `ValueError` if another zone could not represent it."""
     if not FIRST_YEAR < moment.year < LAST_YEAR:
@@ -143,7 +138,8 @@ def _aware(moment: datetime) -> datetime:
 
 
 _Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
-_Name = Annotated[str, AfterValidator(_without_punctuation)]
+# Without punctuation, so that no text of a job can be a link.
+_Name = Annotated[str, AfterValidator(lambda text: _PUNCTUATION.sub("", text)[:_MAX_LENGTH])]
 _Text = Annotated[_Name, BeforeValidator(lambda value: "" if value is None else value)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[

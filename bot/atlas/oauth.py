@@ -2,9 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import httpx
@@ -51,29 +51,21 @@ class _Grant(BaseModel):
 class Token:
     """A bearer token and when to renew it, in monotonic seconds."""
 
-    value: str
+    value: str = field(repr=False)
     renew_at: float
-
-    def __repr__(self) -> str:
-        return f"Token(renew_at={self.renew_at})"
 
 
 class ClientCredentialsAuth(httpx.Auth):
-    """Signs calls with a service account's token.
-
-    `is_unauthorized` finds a 401, which an envelope may hide.
-    """
+    """Signs calls with a service account's token."""
 
     def __init__(
         self,
         account: ServiceAccount,
         base_url: str,
-        is_unauthorized: Callable[[httpx.Response], Awaitable[bool]],
         monotonic: Callable[[], float],
     ) -> None:
         self._account = account
         self._url = base_url + TOKEN_PATH
-        self._is_unauthorized = is_unauthorized
         self._monotonic = monotonic
         self._token: Token | None = None
         self._renewal = asyncio.Lock()
@@ -96,7 +88,8 @@ class ClientCredentialsAuth(httpx.Auth):
                     token = self._token = read_token(response, self._monotonic())
             request.headers["Authorization"] = f"Bearer {token.value}"
             response = yield request
-            if not await self._is_unauthorized(response) or not self._discard(token, attempt):
+            is_refused = response.status_code == httpx.codes.UNAUTHORIZED
+            if not (is_refused and self._discard(token, attempt)):
                 return
 
     def _valid_token(self) -> Token | None:

@@ -1,6 +1,7 @@
 """The HTTP transport: connections, the environment's proxy, call records, a cap on responses."""
 
 import ipaddress
+import json
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class CallRecord:
 
 
 class InstrumentedTransport(httpx.AsyncBaseTransport):
-    """Forwards requests to `inner`, reports each to `observe`, and caps the responses."""
+    """Forwards requests to `inner`, opens envelopes, reports calls to `observe`, caps responses."""
 
     def __init__(
         self,
@@ -69,34 +70,36 @@ class InstrumentedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         began = self._monotonic()
         response: httpx.Response | None = None
-        status: int | None = None
         try:
             received = await self._inner.handle_async_request(request)
-            response = CappedResponse(
+            capped = CappedResponse(
                 received.status_code,
                 headers=received.headers,
                 stream=received.stream,
                 extensions=received.extensions,
             )
-            status = await self._status_of(response)
+            response = await open_envelope(capped) if self._envelope else capped
         finally:
             # Failed and cancelled calls are recorded too: they count against the rate limit.
             if self._observe is not None:
-                self._observe(_record(request, response, status, self._monotonic() - began))
+                self._observe(_record(request, response, self._monotonic() - began))
         return response
-
-    async def _status_of(self, response: httpx.Response) -> int:
-        if not self._envelope:
-            return response.status_code
-        try:
-            body = await response.aread()
-        except BaseException:
-            await response.aclose()  # httpx closes only the responses that it gets
-            raise
-        return unwrap_envelope(response.status_code, parse_body(body))[0]
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def open_envelope(response: httpx.Response) -> httpx.Response:
+    """Return the response that is in the envelope, if there is one."""
+    try:
+        body = await response.aread()
+    finally:
+        await response.aclose()  # httpx closes only the responses that it gets
+    status, payload = unwrap_envelope(response.status_code, parse_body(body))
+    headers = response.headers.copy()
+    for name in ("Content-Encoding", "Content-Length", "Transfer-Encoding"):
+        headers.pop(name, None)
+    return httpx.Response(status, headers=headers, content=json.dumps(payload).encode())
 
 
 class CappedResponse(httpx.Response):
@@ -115,20 +118,19 @@ class CappedResponse(httpx.Response):
             yield chunk
 
 
-def _record(
-    request: httpx.Request, response: httpx.Response | None, status: int | None, seconds: float
-) -> CallRecord:
-    if response is None or status is None:
+def _record(request: httpx.Request, response: httpx.Response | None, seconds: float) -> CallRecord:
+    if response is None:
         return CallRecord(request.method, None, seconds, path=request.url.path)
+    status, headers = response.status_code, response.headers
     return CallRecord(
         request.method,
         status,
         seconds,
-        challenge=status == httpx.codes.UNAUTHORIZED and "WWW-Authenticate" in response.headers,
-        rate_limit_remaining=_parse_count(response.headers.get("RateLimit-Remaining", "")),
-        rate_limit=_parse_count(response.headers.get("RateLimit-Limit", "")),
+        challenge=status == httpx.codes.UNAUTHORIZED and "WWW-Authenticate" in headers,
+        rate_limit_remaining=_parse_count(headers.get("RateLimit-Remaining", "")),
+        rate_limit=_parse_count(headers.get("RateLimit-Limit", "")),
         path=request.url.path,
-        date=_parse_date(response.headers.get("Date", "")),
+        date=_parse_date(headers.get("Date", "")),
     )
 
 

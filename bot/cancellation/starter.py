@@ -5,7 +5,7 @@ job's id and its event within two seconds, mostly in one process, with ids that 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -83,20 +83,14 @@ class StartedBy:
         return self != other and (_rank(self) >= _rank(other))
 
     def to_json(self) -> dict[str, Any]:
-        starter = self.starter
-        values: dict[str, Any] = {"knowledge": str(self.knowledge)}
-        if starter is None:
-            return values
-        fields = {name: getattr(starter, name) for name in starter.__slots__}
-        return values | fields | {"kind": str(starter.kind), "others": list(starter.others)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StartedBy":
         """Convert back from `to_json`."""
-        knowledge = Knowledge(values["knowledge"])
-        if knowledge is not Knowledge.KNOWN:
+        knowledge, fields = Knowledge(values["knowledge"]), values["starter"]
+        if not fields:
             return cls(knowledge)
-        fields = {name: values[name] for name in Starter.__slots__}
         kind, others = StarterKind(fields["kind"]), tuple(fields["others"])
         return cls(knowledge, Starter(**fields | {"kind": kind, "others": others}))
 

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def load_settings(
             if settings.projects_file and atlas.project_id
             else (),
             "env_file_risk": env_file_risk(folder / ".env", os.geteuid()),
-            "unknown": tuple(map(with_nearest, filter(is_unknown, sorted(given)))),
+            "unknown": tuple(unknown_variables(given)),
         }
     )
 
@@ -209,12 +209,9 @@ def read_projects(
     return read_projects_file(folder / settings.projects_file, defaults, problems)
 
 
-def is_unknown(name: str) -> bool:
-    """Return whether a variable is unknown but has the prefix of the bot's."""
-    return name.startswith("BOT_") and name not in KNOWN_VARIABLES
-
-
-def with_nearest(name: str) -> str:
-    """Add the most similar known variable."""
-    nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)
-    return f"{name} (did you mean {nearest[0]}?)" if nearest else name
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Return the unknown ones with the prefix of the bot's, with the most similar known one."""
+    for name in sorted(names):
+        if name.startswith("BOT_") and name not in KNOWN_VARIABLES:
+            nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)
+            yield f"{name} (did you mean {nearest[0]}?)" if nearest else name

@@ -245,7 +245,7 @@ async def test_cancelled_call_releases_its_nonce() -> None:
 
 
 async def test_pool_of_nonces_is_bounded() -> None:
-    login = PooledDigestAuth(KEY, _is_401)
+    login = PooledDigestAuth(KEY)
     atlas = StrictAtlas(uses=1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(atlas), auth=login) as http:
         for _ in range(MAX_NONCES + 20):
@@ -290,10 +290,6 @@ async def test_cookie_of_the_challenge_is_sent_back() -> None:
         await client_.restore_job(REF)
 
     assert cookies == [None, "server=7"]
-
-
-async def _is_401(response: httpx.Response) -> bool:
-    return response.status_code == 401
 
 
 async def _read_cancel_read(client_: AtlasClient) -> None:
