@@ -1,0 +1,111 @@
+"""The workflows and the release: pinned actions, least permissions, one version everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+VERSION = PROJECT["version"]
+
+
+def jobs(name: str) -> dict[str, Any]:
+    read = yaml.safe_load(Path(f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = read["jobs"]
+    return found
+
+
+def step(name: str) -> dict[str, Any]:
+    (found,) = (each for each in jobs("release")["release"]["steps"] if each.get("name") == name)
+    return dict(found)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=str)
+def test_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
+    used = re.findall(r"uses: (?!\./)(\S+)(.*)", path.read_text(encoding="utf-8"))
+
+    assert used
+    assert [
+        action
+        for action, comment in used
+        if not re.fullmatch(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", f"{action}{comment}")
+    ] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=str)
+def test_workflow_may_only_read_unless_a_job_says_more(path: Path) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}
+
+
+def test_ci_runs_the_script_that_people_run() -> None:
+    assert {"run": "bash .ci/run"} in jobs("ci")["everything"]["steps"]
+
+
+def test_release_waits_for_ci() -> None:
+    assert jobs("release")["ci"]["uses"] == "./.github/workflows/ci.yml"
+    assert jobs("release")["release"]["needs"] == "ci"
+
+
+def run_script(script: str, folder: Path, **environ: str) -> int:
+    """Run a step's script as GitHub does; return its exit code."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["/bin/bash", "-e", "-o", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=folder, env={"PATH": path, **environ}, check=False)
+    return done.returncode
+
+
+@pytest.mark.parametrize(("tag", "code"), [(f"v{VERSION}", 0), ("v0.0.1", 1), (VERSION, 1)])
+def test_release_refuses_a_tag_that_is_not_the_version(tag: str, code: int, tmp_path: Path) -> None:
+    check = step("The tag is the version, and the changelog has it")["run"]
+    output = tmp_path / "output"
+
+    assert run_script(check, Path(), GITHUB_REF_NAME=tag, GITHUB_OUTPUT=str(output)) == code
+    assert output.exists() is (code == 0)
+
+
+def test_notes_of_the_release_are_its_part_of_the_changelog(tmp_path: Path) -> None:
+    (awk,) = (line for line in step("Release")["run"].splitlines() if line.startswith("awk"))
+    text = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    older = "## 0.0.1 - 2020-01-01\n\n- Older.\n"
+    (tmp_path / "CHANGELOG.md").write_text(f"{text}\n{older}", encoding="utf-8")
+    code = run_script(awk, tmp_path, VERSION=VERSION)
+    notes = (tmp_path / "notes.md").read_text(encoding="utf-8")
+
+    assert code == 0
+    assert notes.strip() == text.partition(f"## {VERSION} - ")[2].partition("\n")[2].strip()
+
+
+def test_sbom_and_provenance_cover_what_is_attached() -> None:
+    steps = jobs("release")["release"]["steps"]
+    uses = [each for each in steps if "attest" in each.get("uses", "")]
+
+    assert uses[0]["with"] == {"subject-path": "dist/*"}
+    assert step("SBOM of the image")["with"]["format"] == "cyclonedx-json"
+    assert uses[1]["with"]["sbom-path"] == step("SBOM of the image")["with"]["output-file"]
+
+
+def test_pythons_of_ci_are_those_that_the_package_names() -> None:
+    named = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
+    debian = {"3.13"}
+
+    assert named == {*jobs("ci")["unit"]["strategy"]["matrix"]["python"], *debian}
+
+
+def test_dependabot_updates_pins_images_and_actions() -> None:
+    read = yaml.safe_load(Path(".github/dependabot.yml").read_text(encoding="utf-8"))
+
+    assert {each["package-ecosystem"] for each in read["updates"]} == {
+        "pip",
+        "docker",
+        "docker-compose",
+        "github-actions",
+    }
