@@ -43,24 +43,18 @@ class DelegatePrincipal(AtlasModel):
 
 
 class ActivityEvent(AtlasModel):
-    """An event of the activity feed; missing and unreadable fields of the actor are empty.
+    """An event of the activity feed; missing and unreadable fields of the actor are empty."""
 
-    Attributes:
-        id: 24 hex digits, lower case.
-        created: in whole seconds.
-        is_global_admin: whether an employee of MongoDB acted.
-        client_id: the service account that acted.
-    """
-
-    id: _Id
-    created: AwareDatetime
+    id: _Id  #: 24 hex digits, lower case
+    created: AwareDatetime  #: in whole seconds
     event_type_name: _Name
+    #: Whether an employee of MongoDB acted.
     is_global_admin: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
     username: _Name = ""
     user_id: _Name = ""
     public_key: _Name = ""
     api_key_id: _Name = ""
-    client_id: _Name = ""
+    client_id: _Name = ""  #: of the service account that acted
     delegate_principal: Annotated[DelegatePrincipal | None, _MappingOrNone] = None
 
     @model_validator(mode="before")

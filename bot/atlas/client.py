@@ -62,8 +62,7 @@ class AtlasClient:
         observe: called with each HTTP exchange, including digest challenges and failures.
         on_login_refused: called when Atlas refuses the key or the service account.
 
-    Raises:
-        ValueError: `base_url` is not a valid address.
+    Raises `ValueError` if `base_url` is not a valid address.
     """
 
     def __init__(
@@ -210,9 +209,7 @@ class AtlasClient:
     ) -> _T:
         """Send a read until it succeeds; stop when the next pause would pass the deadline.
 
-        Raises:
-            AtlasRejected: at once.
-            AtlasUnavailable: from the last attempt.
+        Raises `AtlasRejected` at once, and `AtlasUnavailable` from the last attempt.
         """
         attempt = 0
         while True:

@@ -24,11 +24,7 @@ _SENDABLE = re.compile(r"[ !#-\[\]-~]*")
 
 @dataclass(frozen=True, slots=True)
 class DigestKey:
-    """An API key pair, used with HTTP Digest.
-
-    Raises:
-        ValueError: a part is empty, or has a character that keys of Atlas do not have.
-    """
+    """An API key pair, used with HTTP Digest; raises `ValueError` as `check_visible` does."""
 
     public_key: str
     private_key: SecretStr
@@ -47,19 +43,15 @@ class Nonce:
 
     `httpx.DigestAuth` computes the header. It gets one challenge, which it keeps: after a
     challenge that it cannot answer it would fail each later call.
-
-    Attributes:
-        challenge: the server's challenge, from `select_challenge`.
-        lock: held by the call that uses the nonce, so that counts reach the server in order.
-        valid: whether the server accepted the last use.
-        cookies: those of the challenge. A server may bind the nonce to its session, and a load
-            balancer needs them to find the server that knows the nonce.
     """
 
     def __init__(self, key: DigestKey, challenge: str) -> None:
-        self.challenge = challenge
+        self.challenge = challenge  #: from `select_challenge`
+        #: Held by the call that uses the nonce, so that counts reach the server in order.
         self.lock = asyncio.Lock()
-        self.valid = False
+        self.valid = False  #: whether the server accepted the last use
+        #: Those of the challenge. A server may bind the nonce to its session, and a load balancer
+        #: needs them to find the server that knows the nonce.
         self.cookies = httpx.Cookies()
         self._digest = httpx.DigestAuth(key.public_key, key.private_key.get_secret_value())
         self._challenged = False
@@ -95,8 +87,7 @@ class PooledDigestAuth(httpx.Auth):
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request and answer one challenge; httpx calls this for each request.
 
-        Raises:
-            UnsupportedChallenge: the server does not ask for a digest of this key.
+        Raises `UnsupportedChallenge` if the server does not ask for a digest of this key.
         """
         nonce = self._free_nonce()
         for attempt in (1, 2):
@@ -154,10 +145,8 @@ class PooledDigestAuth(httpx.Auth):
 def select_challenge(headers: Iterable[str]) -> str:
     """Return the first digest challenge that can be answered, written in httpx's plain form.
 
-    The server's order is its preference (RFC 7616, 3.7).
-
-    Raises:
-        UnsupportedChallenge: no challenge can be answered.
+    The server's order is its preference (RFC 7616, 3.7). Raises `UnsupportedChallenge` if no
+    challenge can be answered.
     """
     reasons = []
     for scheme, parameters in parse_challenges(headers):

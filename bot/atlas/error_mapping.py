@@ -6,65 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from bot.atlas.errors import (
-    AtlasError,
-    AtlasUnavailable,
-    ClusterNotFound,
-    Facts,
-    JobNotFound,
-    KeyRefused,
-    Maintenance,
-    NotCancellable,
-    NotOnAccessList,
-    OtherRefusal,
-    ProjectNotFound,
-    RateLimited,
-    RoleMissing,
-    Unavailable,
-    UnreadableAnswer,
-    VersionGone,
-    WrongClusterKind,
-)
+from bot.atlas import errors
+from bot.atlas.errors import AtlasError, AtlasUnavailable, Facts, OtherRefusal
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
 _BY_CODE: dict[str, type[AtlasError]] = {
-    "USER_UNAUTHORIZED": RoleMissing,
-    "NOT_IN_GROUP": RoleMissing,
-    "USER_CANNOT_ACCESS_GROUP": RoleMissing,
-    "USER_CANNOT_ACCESS_ORG": RoleMissing,
-    "ACCESS_FORBIDDEN": RoleMissing,
-    "GROUP_NOT_FOUND": ProjectNotFound,
-    "INVALID_GROUP_ID": ProjectNotFound,
-    "CLUSTER_NOT_FOUND": ClusterNotFound,
-    "INVALID_CLUSTER_NAME": ClusterNotFound,
-    "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API": WrongClusterKind,
-    "INCORRECT_BACKUP_API_ENDPOINT": WrongClusterKind,
-    "RESTORE_JOB_NOT_FOUND": JobNotFound,
-    "INVALID_JOB_ID": JobNotFound,
-    "CANNOT_CANCEL_AUTOMATED_RESTORE": NotCancellable,
-    "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED": NotCancellable,
-    "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES": Maintenance,
-    "VERSION_GONE": VersionGone,
-    "INVALID_VERSION_DATE": VersionGone,
-    "RATE_LIMITED": RateLimited,
-    "RATE_LIMITED_TOKEN_BUCKET": RateLimited,
+    "USER_UNAUTHORIZED": errors.RoleMissing,
+    "NOT_IN_GROUP": errors.RoleMissing,
+    "USER_CANNOT_ACCESS_GROUP": errors.RoleMissing,
+    "USER_CANNOT_ACCESS_ORG": errors.RoleMissing,
+    "ACCESS_FORBIDDEN": errors.RoleMissing,
+    "GROUP_NOT_FOUND": errors.ProjectNotFound,
+    "INVALID_GROUP_ID": errors.ProjectNotFound,
+    "CLUSTER_NOT_FOUND": errors.ClusterNotFound,
+    "INVALID_CLUSTER_NAME": errors.ClusterNotFound,
+    "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API": errors.WrongClusterKind,
+    "INCORRECT_BACKUP_API_ENDPOINT": errors.WrongClusterKind,
+    "RESTORE_JOB_NOT_FOUND": errors.JobNotFound,
+    "INVALID_JOB_ID": errors.JobNotFound,
+    "CANNOT_CANCEL_AUTOMATED_RESTORE": errors.NotCancellable,
+    "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED": errors.NotCancellable,
+    "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES": errors.Maintenance,
+    "VERSION_GONE": errors.VersionGone,
+    "INVALID_VERSION_DATE": errors.VersionGone,
+    "RATE_LIMITED": errors.RateLimited,
+    "RATE_LIMITED_TOKEN_BUCKET": errors.RateLimited,
 }
 
 #: By a part of the code, where the documentation spells it in several ways.
 _BY_PART: tuple[tuple[str, type[AtlasError]], ...] = (
-    ("ACCESS_LIST", NotOnAccessList),
-    ("WHITELIST", NotOnAccessList),  # its former name
-    ("SERVERLESS", WrongClusterKind),
-    ("WRITES_NOT_ALLOWED", Maintenance),
-    ("CANNOT_CANCEL", NotCancellable),
+    ("ACCESS_LIST", errors.NotOnAccessList),
+    ("WHITELIST", errors.NotOnAccessList),  # its former name
+    ("SERVERLESS", errors.WrongClusterKind),
+    ("WRITES_NOT_ALLOWED", errors.Maintenance),
+    ("CANNOT_CANCEL", errors.NotCancellable),
 )
 
 #: By status, without a known code.
 _BY_STATUS: dict[int, type[AtlasError]] = {
-    HTTPStatus.UNAUTHORIZED: KeyRefused,
-    HTTPStatus.FORBIDDEN: RoleMissing,
-    HTTPStatus.NOT_ACCEPTABLE: VersionGone,
-    HTTPStatus.GONE: VersionGone,
+    HTTPStatus.UNAUTHORIZED: errors.KeyRefused,
+    HTTPStatus.FORBIDDEN: errors.RoleMissing,
+    HTTPStatus.NOT_ACCEPTABLE: errors.VersionGone,
+    HTTPStatus.GONE: errors.VersionGone,
 }
 
 #: OAuth's codes for wrong credentials (RFC 6749, 5.2).
@@ -117,15 +100,15 @@ def token_error_for(
         detail=cleaned(fields.get("error_description")),
     )
     refused = status == HTTPStatus.UNAUTHORIZED or body.code in _BAD_CLIENT
-    return _error(_temporary(body) or (KeyRefused if refused else OtherRefusal), body, call)
+    return _error(_temporary(body) or (errors.KeyRefused if refused else OtherRefusal), body, call)
 
 
 def _temporary(body: ErrorBody) -> type[AtlasError] | None:
     if body.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited
+        return errors.RateLimited
     if body.status >= HTTPStatus.INTERNAL_SERVER_ERROR or body.status in _TEMPORARY:
-        return Unavailable
-    return UnreadableAnswer if body.status < HTTPStatus.BAD_REQUEST else None
+        return errors.Unavailable
+    return errors.UnreadableAnswer if body.status < HTTPStatus.BAD_REQUEST else None
 
 
 def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
@@ -137,19 +120,19 @@ def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
 
 def _leaf_of_status(body: ErrorBody, not_found: type[AtlasError], call: str) -> type[AtlasError]:
     if body.status == HTTPStatus.NOT_FOUND:
-        if not_found is ProjectNotFound and not body.in_json:
-            return UnreadableAnswer  # another server: Atlas answers in JSON
+        if not_found is errors.ProjectNotFound and not body.in_json:
+            return errors.UnreadableAnswer  # another server: Atlas answers in JSON
         return not_found
     if call.startswith("DELETE ") and body.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return NotCancellable
+        return errors.NotCancellable
     return _BY_STATUS.get(body.status, OtherRefusal)
 
 
 def _error(leaf: type[AtlasError], body: ErrorBody, call: str) -> AtlasError:
     facts = Facts(status=body.status, code=body.code, detail=body.detail, call=call)
-    if issubclass(leaf, RateLimited):
+    if issubclass(leaf, errors.RateLimited):
         return leaf(retry_after=body.retry_after, **facts)
-    if issubclass(leaf, NotOnAccessList):
+    if issubclass(leaf, errors.NotOnAccessList):
         return leaf(address=_address(body), **facts)
     if issubclass(leaf, AtlasUnavailable):
         is_delete = call.startswith("DELETE ")

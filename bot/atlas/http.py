@@ -114,11 +114,8 @@ class AtlasHttp:
     async def send(self, call: ApiCall, timeout: float) -> ApiResponse:
         """Send `call`, with a handshake if needed, within `timeout` seconds.
 
-        The limit of one call, `request_timeout`, begins once a connection is free.
-
-        Raises:
-            AtlasRejected: Atlas refused the call.
-            AtlasUnavailable: any other failure.
+        The limit of one call, `request_timeout`, begins once a connection is free. Raises
+        `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
         """
         name = call.name(self._options)
         left = await self._acquire_connection(name, timeout)

@@ -73,12 +73,9 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """Identifies a restore job: project, cluster, id.
+    """Identifies a restore job: project, cluster, id; raises `InvalidName`.
 
     Ids are converted to lower case, as in Atlas.
-
-    Raises:
-        InvalidName: a part has an invalid form.
     """
 
     project_id: str
@@ -165,32 +162,21 @@ class AtlasModel(BaseModel):
 
 
 class RestoreJob(AtlasModel):
-    """A cloud-backup restore job of a dedicated cluster.
+    """A cloud-backup restore job of a dedicated cluster."""
 
-    Attributes:
-        id: 24 hex digits, lower case.
-        delivery_type: a `DeliveryType`, or the text of a type that is not known here.
-        snapshot_id: 24 hex digits, or empty.
-        finished_at: set for a finished automated job, not for a live download.
-        expires_at: when the download link expires; set once the link exists.
-        target_cluster_name: the target of an automated or point-in-time restore.
-        link_is_live: whether there is a download link. Parsing drops the link itself.
-        shards: the number of parts of a sharded download; 0 for a replica set.
-    """
-
-    id: _Id
-    delivery_type: _Delivery
-    snapshot_id: _Text = ""
+    id: _Id  #: 24 hex digits, lower case
+    delivery_type: _Delivery  #: the text of a type that is not known here
+    snapshot_id: _Text = ""  #: 24 hex digits, or empty
     snapshot_time: _MaybeMoment = Field(default=None, alias="timestamp")
     cancelled: _Flag = False
     expired: _Flag = False
     failed: _Flag = False
-    finished_at: _MaybeMoment = None
-    expires_at: _MaybeMoment = None
-    target_cluster_name: _Name | None = None
+    finished_at: _MaybeMoment = None  #: of an automated job, not of a live download
+    expires_at: _MaybeMoment = None  #: when the link expires; set once it exists
+    target_cluster_name: _Name | None = None  #: of an automated or point-in-time restore
     target_project_id: _Name | None = Field(default=None, alias="targetGroupId")
-    link_is_live: bool = False
-    shards: int = 0
+    link_is_live: bool = False  #: whether there is a link; parsing drops the link itself
+    shards: int = 0  #: the parts of a sharded download; 0 for a replica set
 
     @model_validator(mode="before")
     @classmethod
@@ -277,20 +263,13 @@ _M = TypeVar("_M")
 
 
 class ReadItems(list[_M]):
-    """The items of a list of Atlas that could be read.
-
-    Attributes:
-        unread: the id of each item that could not be read; empty where it has none.
-    """
+    """The items of a list that could be read; `unread` has the ids of the others, or empty ones."""
 
     def __init__(self, items: Iterable[_M] = (), unread: Iterable[str] = ()) -> None:
         super().__init__(items)
         self.unread = tuple(unread)
 
     def unread_text(self, what: str) -> str:
-        """Say how many items could not be read, as a clause; empty if there are none.
-
-        `what` is the singular: `job`, `cluster`.
-        """
+        """Say how many items could not be read, as a clause or empty; `what` is the singular."""
         count = len(self.unread)
         return f"{count} {what}{'s' * (count > 1)} could not be read" if count else ""

@@ -26,11 +26,7 @@ _CALL = f"POST {TOKEN_PATH}"
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """A service account, used with OAuth 2 client credentials.
-
-    Raises:
-        ValueError: a part is empty, or has a character that service accounts do not have.
-    """
+    """A service account, used with OAuth 2; raises `ValueError` as `check_visible` does."""
 
     client_id: str
     client_secret: SecretStr
@@ -59,10 +55,7 @@ class ClientCredentialsAuth(httpx.Auth):
     """Signs calls with a service account's token."""
 
     def __init__(
-        self,
-        account: ServiceAccount,
-        base_url: str,
-        monotonic: Callable[[], float],
+        self, account: ServiceAccount, base_url: str, monotonic: Callable[[], float]
     ) -> None:
         self._account = account
         self._url = base_url + TOKEN_PATH
@@ -76,8 +69,7 @@ class ClientCredentialsAuth(httpx.Auth):
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request, and renew a refused token once; httpx calls this for each request.
 
-        Raises:
-            AtlasError: there was no token.
+        Raises `AtlasError` if there was no token.
         """
         for attempt in (1, 2):
             async with self._renewal:
@@ -125,8 +117,7 @@ class ClientCredentialsAuth(httpx.Auth):
 def read_token(response: httpx.Response, now: float) -> Token:
     """Return the token from the token endpoint's response, which arrived at `now`.
 
-    Raises:
-        AtlasError: it is a refusal, or cannot be read; the error does not quote the token.
+    Raises `AtlasError`, which does not quote the token, if it is a refusal or cannot be read.
     """
     status, payload = response.status_code, parse_body(response.content)
     if not response.is_success:
@@ -139,13 +130,9 @@ def read_token(response: httpx.Response, now: float) -> Token:
 
 
 class AccountSecret(AtlasModel):
-    """One of at most two secrets of a service account.
+    """One of at most two secrets of a service account."""
 
-    Attributes:
-        masked: the secret with all but its last characters replaced by asterisks, or empty.
-        expires_at: when Atlas stops accepting it.
-    """
-
+    #: The secret with all but its last characters replaced by asterisks, or empty.
     masked: str = Field(default="", alias="maskedSecretValue")
     expires_at: AwareDatetime | None = None
     last_used_at: AwareDatetime | None = None

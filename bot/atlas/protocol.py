@@ -9,13 +9,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
 
-from bot.atlas.errors import (
-    AtlasError,
-    ClusterNotFound,
-    JobNotFound,
-    OtherRefusal,
-    ProjectNotFound,
-)
+from bot.atlas.errors import AtlasError, ClusterNotFound, JobNotFound, OtherRefusal, ProjectNotFound
 from bot.atlas.models import JobRef, cluster_name, object_id
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path, no password
@@ -41,29 +35,20 @@ class ApiOptions:
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call, without host and options.
-
-    Attributes:
-        path: below the root of the version, each part quoted.
-        not_found: what a 404 without a code means.
-        resource_version: of the resource in v2; restore jobs have only one.
-        page: the number of the page of a list, or None.
-        parameters: further query parameters; a sequence repeats its name.
-    """
+    """One call, without host and options."""
 
     method: str
-    path: str
-    not_found: type[AtlasError] = OtherRefusal
-    resource_version: str = "2023-01-01"
-    page: int | None = None
+    path: str  #: below the root of the version, each part quoted
+    not_found: type[AtlasError] = OtherRefusal  #: what a 404 without a code means
+    resource_version: str = "2023-01-01"  #: in v2; restore jobs have only one
+    page: int | None = None  #: the number of the page of a list
+    #: Further query parameters; a sequence repeats its name.
     parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
     def name(self, options: ApiOptions) -> str:
-        """Return method and path, for errors."""
         return f"{self.method} {self.path_for(options)}"
 
     def path_for(self, options: ApiOptions) -> str:
-        """Return the full path."""
         return f"/api/atlas/{options.version}{self.path}"
 
     def accept(self, options: ApiOptions) -> str:

@@ -28,27 +28,18 @@ class ResponseTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One HTTP exchange, including digest challenges and token calls.
-
-    Attributes:
-        status: of the response, or None without a response; in envelope mode the enveloped one.
-        seconds: from the request to the response's headers, in envelope mode to the end of its
-            body, or to the failure.
-        challenge: whether the response is a 401 that asks for a login.
-        rate_limit_remaining: calls left in Atlas's token bucket, if given.
-        rate_limit: the size of that bucket, if given.
-        path: of the request; each family of paths has its own bucket.
-        date: Atlas's time of the response, if given.
-    """
+    """One HTTP exchange, including digest challenges and token calls."""
 
     method: str
-    status: int | None
+    status: int | None  #: None without a response; in envelope mode the enveloped one
+    #: From the request to the response's headers, in envelope mode to the end of its body, or to
+    #: the failure.
     seconds: float
-    challenge: bool = False
-    rate_limit_remaining: int | None = None
-    rate_limit: int | None = field(default=None, compare=False)
-    path: str = field(default="", compare=False)
-    date: datetime | None = field(default=None, compare=False)
+    challenge: bool = False  #: whether the response is a 401 that asks for a login
+    rate_limit_remaining: int | None = None  #: calls left in Atlas's token bucket, if given
+    rate_limit: int | None = field(default=None, compare=False)  #: the size of that bucket
+    path: str = field(default="", compare=False)  #: each family of paths has its own bucket
+    date: datetime | None = field(default=None, compare=False)  #: Atlas's time, if given
 
 
 class InstrumentedTransport(httpx.AsyncBaseTransport):
@@ -149,8 +140,7 @@ def _parse_count(text: str) -> int | None:
 def check_base_url(base_url: str) -> str:
     """Return the URL without a trailing slash.
 
-    Raises:
-        ValueError: it is not an http or https URL, or has a user, a query or a fragment.
+    Raises `ValueError` if it is no http or https URL, or has a user, a query or a fragment.
     """
     try:
         url = httpx.URL(base_url)

@@ -26,11 +26,7 @@ class CancellationError(Exception):
 
 
 class NotAllowed(CancellationError):
-    """The policy does not allow this.
-
-    Attributes:
-        ask: the people who may do it, so that the message can name them.
-    """
+    """The policy does not allow this; the message can name whom to `ask`, who may do it."""
 
     def __init__(self, ask: People | None = None) -> None:
         self.ask = ask
@@ -118,11 +114,7 @@ class RequesterLostRight(NotAllowed):
 
 
 class StateConflict(CancellationError):
-    """The request changed before.
-
-    Attributes:
-        request: the request as it is now, so that the message can say who decided.
-    """
+    """The request changed before; `request` is as it is now, and says who decided."""
 
     def __init__(self, request: Request) -> None:
         self.request = request

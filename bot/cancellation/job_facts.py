@@ -11,17 +11,12 @@ from bot.cancellation.starter import NOT_READ, StartedBy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """A job's starter and the clock of its link.
-
-    Attributes:
-        phase: the phase of the clock that cards and announcements show.
-        feed_link: the address of the job's events in Atlas's web interface.
-    """
+    """A job's starter and the clock of its link."""
 
     clock: LinkClock
-    phase: LinkPhase = LinkPhase.EXPECTED
+    phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
-    feed_link: str | None = None
+    feed_link: str | None = None  #: the job's events in Atlas's web interface
 
     @classmethod
     def new(cls, ref: JobRef, wait: timedelta, now: datetime) -> "JobFacts":

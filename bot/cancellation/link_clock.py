@@ -28,18 +28,13 @@ class LinkPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkClock:
-    """What is known about one job's link: when it is expected, and since when it is live.
-
-    Attributes:
-        until: when the link expires.
-        ended: the state in which the job ended.
-    """
+    """What is known about one job's link: when it is expected, and since when it is live."""
 
     started_at: datetime
     expected_at: datetime
     live_since: datetime | None = None
-    until: datetime | None = None
-    ended: JobState | None = None
+    until: datetime | None = None  #: when the link expires
+    ended: JobState | None = None  #: the state in which the job ended
 
     def phase(self, now: datetime) -> LinkPhase:
         """Return the phase at a time."""

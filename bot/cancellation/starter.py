@@ -41,20 +41,13 @@ class StarterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """Who started a job.
-
-    Attributes:
-        name: a user name, a public key, a client id, or an application; it may be empty.
-        own_key: whether it is the key that the bot uses.
-        certain: whether no other event fits the job, and the event fits no other job.
-        others: the names of further candidates.
-    """
+    """Who started a job."""
 
     kind: StarterKind
-    name: str = ""
-    own_key: bool = False
-    certain: bool = True
-    others: tuple[str, ...] = ()
+    name: str = ""  #: a user name, a public key, a client id, or an application
+    own_key: bool = False  #: whether it is the key that the bot uses
+    certain: bool = True  #: whether no other event fits the job, and the event fits no other job
+    others: tuple[str, ...] = ()  #: the names of further candidates
 
 
 class Knowledge(StrEnum):

@@ -128,17 +128,12 @@ async def _open(
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
-    """One call of the command.
-
-    Attributes:
-        shown: the job as Atlas has it, and the open request of an earlier call or person.
-        channel: the channel of the card; empty where no setting names one.
-    """
+    """One call of the command."""
 
     services: CoreServices
     project: Project
-    shown: ShownJob
-    channel: str
+    shown: ShownJob  #: with the open request of an earlier call or person
+    channel: str  #: of the card; empty where no setting names one
     progress: Progress
 
     def confirm(self, *, alone: bool) -> None:

@@ -53,8 +53,7 @@ def print_version(requested: bool) -> None:
 def every_command(
     *,
     _version: Annotated[
-        bool,
-        typer.Option("--version", callback=print_version, is_eager=True),
+        bool, typer.Option("--version", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record."""

@@ -26,11 +26,7 @@ STEPS: Mapping[str, str] = {
 
 
 class Progress:
-    """The output of one command.
-
-    Attributes:
-        fields: the fields of the job, for JSON lines.
-    """
+    """The output of one command."""
 
     def __init__(self, form: Format, out: TextIO) -> None:
         self._form = form
@@ -39,7 +35,7 @@ class Progress:
         self._shown = 0
         self._state = State.AWAITING
         self._request: str | None = None
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}  #: of the job, for JSON lines
 
     def waiting(self) -> AbstractContextManager[object]:
         """Show a spinner on a terminal."""

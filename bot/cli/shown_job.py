@@ -83,9 +83,7 @@ class ShownJob:
 
 
 async def shown_jobs(
-    services: CoreServices,
-    settings: Settings,
-    found: Sequence[tuple[Project, JobRef, RestoreJob]],
+    services: CoreServices, settings: Settings, found: Sequence[tuple[Project, JobRef, RestoreJob]]
 ) -> list[ShownJob]:
     """Add what the database and the activity feed know; a missing database is not created."""
     has_database = not missing_file(settings.database_url.get_secret_value())

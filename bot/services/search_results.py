@@ -75,16 +75,11 @@ class Listing:
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """The state of a search for one job.
-
-    Attributes:
-        pending: the clusters still to search, in that order.
-        searched: the number of clusters that do not have the job.
-    """
+    """The state of a search for one job."""
 
     found: ClusterRef | None = None
-    pending: list[ClusterRef] = field(default_factory=list)
-    searched: int = 0
+    pending: list[ClusterRef] = field(default_factory=list)  #: in the order of the search
+    searched: int = 0  #: clusters that do not have the job
     unavailable: list[Unavailable] = field(default_factory=list)
 
 

@@ -27,10 +27,7 @@ ACCOUNT_SECRET = (
     re.compile(r"mdb_sa_sk_"),
     "is a service account's secret: give its id, mdb_sa_id_…",
 )
-ACCOUNT_ID = (
-    re.compile(r"mdb_sa_id_"),
-    "is a service account's id: give its secret, mdb_sa_sk_…",
-)
+ACCOUNT_ID = (re.compile(r"mdb_sa_id_"), "is a service account's id: give its secret, mdb_sa_sk_…")
 
 
 def _part(*misplaced: tuple[re.Pattern[str], str]) -> Callable[[object], SecretStr]:
@@ -57,9 +54,7 @@ class CredentialSettings(Model):
         )
     )
     private_key: Annotated[SecretStr | None, PlainValidator(_part(OF_AN_ACCOUNT))] = setting(
-        "its private part",
-        alias="MONGODB_ATLAS_PRIVATE_API_KEY",
-        shown="with the public part",
+        "its private part", alias="MONGODB_ATLAS_PRIVATE_API_KEY", shown="with the public part"
     )
     client_id: Annotated[SecretStr | None, PlainValidator(_part(ACCOUNT_SECRET))] = setting(
         "a service account instead of a key",

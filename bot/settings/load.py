@@ -52,11 +52,7 @@ _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
 
 class SettingsError(Exception):
-    """The settings have problems; each is a sentence that names the variable and the fix.
-
-    Attributes:
-        problems: the sentences, at least one.
-    """
+    """The settings have `problems`; each is a sentence that names the variable and the fix."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
@@ -72,10 +68,8 @@ def load_settings(
     """Read the settings from `environ` (by default `os.environ`) and `.env`.
 
     `.env` and a relative `BOT_PROJECTS_FILE` are in `folder`, by default the working directory.
-    Without `needs_slack`, Slack's variables may be missing.
-
-    Raises:
-        SettingsError: with every problem that was found.
+    Without `needs_slack`, Slack's variables may be missing. Raises `SettingsError` with every
+    problem that was found.
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
@@ -105,11 +99,7 @@ def load_settings(
 
 
 def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
-    """Read `DATABASE_URL` alone; other variables are not checked.
-
-    Raises:
-        SettingsError: it is not the URL of a supported database.
-    """
+    """Read `DATABASE_URL` alone; other variables are not checked. Raises `SettingsError`."""
     problems: list[str] = []
     given = read_environment(environ, folder or Path.cwd(), {"DATABASE_URL"}, problems)
     settings = read(DatabaseSettings, given, problems)

@@ -64,8 +64,7 @@ class SlackSettings(Model):
         "Bot User OAuth Token, `xoxb-…`", default=SecretStr(""), shown="required"
     )
     app_token: Annotated[SecretStr | None, Parser(APP_TOKEN)] = setting(
-        "App-Level Token, `xapp-…`; with it the bot uses Socket Mode",
-        shown="one of these two",
+        "App-Level Token, `xapp-…`; with it the bot uses Socket Mode", shown="one of these two"
     )
     signing_secret: Annotated[SecretStr | None, Parser(parsers.signing_secret)] = setting(
         "for HTTP mode, used when there is no app token", shown="one of these two"
@@ -81,8 +80,7 @@ class AtlasSettings(Model):
     model_config = ConfigDict(alias_generator=lambda name: f"MONGODB_ATLAS_{name.upper()}")
 
     project_id: Annotated[str | None, Parser(parsers.atlas_id)] = setting(
-        "the project (group) id, 24 hexadecimal digits",
-        shown="required without a projects file",
+        "the project (group) id, 24 hexadecimal digits", shown="required without a projects file"
     )
     base_url: Annotated[str, Parser(addresses.atlas_url)] = setting(
         "host of the API, for Atlas for Government and gateways",
@@ -159,16 +157,12 @@ class DefaultPolicy(PolicySettings):
 
 
 class ProjectSettings(Model):
-    """One Atlas project.
+    """One Atlas project."""
 
-    Attributes:
-        name: the name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose
-            name is read from Atlas.
-        id: 24 lower-case hexadecimal digits.
-    """
-
+    #: The name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose name is
+    #: read from Atlas.
     name: str | None
-    id: str
+    id: str  #: 24 lower-case hexadecimal digits
     credentials: InstanceOf[DigestKey] | InstanceOf[ServiceAccount]
     policy: InstanceOf[Policy]
     watch_channel: str | None = None
@@ -195,11 +189,7 @@ class AuditWebhookSettings(Model):
 
 
 class TracingSettings(Model):
-    """Export of spans.
-
-    Attributes:
-        variables: every `OTEL_…` variable, for the SDK that reads them; headers are secret.
-    """
+    """Export of spans."""
 
     exporter: Annotated[SpanExporter | None, Parser(parsers.traces_exporter)] = setting(
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
@@ -216,6 +206,7 @@ class TracingSettings(Model):
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         shown="`http://localhost:4318`",
     )
+    #: Every `OTEL_…` variable, for the SDK that reads them; headers are secret.
     variables: Mapping[str, SecretStr] = {}
 
     @property
@@ -240,23 +231,17 @@ class DatabaseSettings(Model):
 
 
 class Settings(DatabaseSettings):
-    """All settings.
-
-    Attributes:
-        port: 0 takes a free port.
-        log_format: None means `console` on a terminal and `json` elsewhere.
-        unused: variables that another one replaces.
-        env_file_risk: who else may read or write `.env`, and the command that ends it.
-        unknown: unknown variables that begin with `BOT_`, with the most similar known one.
-    """
+    """All settings."""
 
     slack: SlackSettings = SlackSettings()
     atlas: AtlasSettings = AtlasSettings()
     projects: tuple[ProjectSettings, ...] = ()
     tracing: TracingSettings | None = None
     audit_webhook: AuditWebhookSettings | None = None
-    unused: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()  #: variables that another one replaces
+    #: Who else may read or write `.env`, and the command that ends it.
     env_file_risk: str | None = None
+    #: Unknown variables that begin with `BOT_`, with the most similar known one.
     unknown: tuple[str, ...] = ()
 
     watch_interval: Seconds = setting(
@@ -283,6 +268,7 @@ class Settings(DatabaseSettings):
         default="127.0.0.1",
         alias="HOST",
     )
+    #: 0 takes a free port.
     port: Annotated[int, Parser(parsers.whole(0, parsers.MAX_PORT))] = setting(
         "its port", default=3000, alias="PORT"
     )

@@ -88,8 +88,7 @@ project_name = matching(
 )
 #: As Slack takes them in a manifest.
 slash_command = matching(
-    _COMMAND,
-    "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
+    _COMMAND, "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu"
 )
 label = matching(_LABEL, "must be one line of up to 40 characters, such as EU production")
 

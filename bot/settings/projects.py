@@ -30,16 +30,11 @@ NO_CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """The settings of projects that have no others.
+    """The settings of projects that have no others."""
 
-    Attributes:
-        environ: the variables, in which the `…_env` keys of entries are looked up.
-        is_policy_valid: False when `BOT_` variables had errors: the policy is not checked further.
-    """
-
-    environ: Mapping[str, str]
+    environ: Mapping[str, str]  #: in which the `…_env` keys of entries are looked up
     policy: PolicySettings
-    is_policy_valid: bool
+    is_policy_valid: bool  #: after errors in `BOT_` variables, the policy is not checked further
     credentials: Credentials | None
 
     @property
