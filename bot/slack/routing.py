@@ -47,12 +47,8 @@ def route(command: grammar.Command, channel: str, projects: Projects, typed: str
     The text itself, `typed`, may be a project's name that the grammar rejects.
     """
     match command:
-        case grammar.OpenJob():
-            return _route_job(command, channel, projects)
-        case grammar.FindJob(job_id):
-            return SearchQuery(job_id=job_id, projects=projects.all, asked_in=channel)
-        case grammar.OpenPicker():
-            return _route_picker(command, channel, projects)
+        case grammar.OpenDialog():
+            return _route_dialog(command, channel, projects)
         case ShowList() | ShowHistory() | Decide():
             return command
         case grammar.Help():
@@ -61,19 +57,17 @@ def route(command: grammar.Command, channel: str, projects: Projects, typed: str
             return _route_project(typed, channel, projects) or command_views.invalid(command)
 
 
-def _route_job(command: grammar.OpenJob, channel: str, projects: Projects) -> Route:
+def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
+    cluster, job_id = command.cluster, command.job_id
     if project is None and command.project:
-        return _unknown_project(command.project)
-    if project is None:
-        return SearchQuery(
-            job_id=command.job_id,
-            projects=projects.all,
-            cluster=command.cluster,
-            asked_in=channel,
-        )
+        return ProjectText(partial(command_views.unknown_project, command.project))
+    if job_id is None:
+        return PickerQuery(project=project, word=cluster, asked_in=channel)
+    if project is None or cluster is None:
+        return SearchQuery(job_id=job_id, projects=projects.all, cluster=cluster, asked_in=channel)
     try:
-        ref = JobRef(project_id=project.id, cluster_name=command.cluster, job_id=command.job_id)
+        ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
         return command_views.with_example(mrkdwn.escape(str(error)))
     if refusal := may_use_channel(project.policy, channel):
@@ -81,20 +75,9 @@ def _route_job(command: grammar.OpenJob, channel: str, projects: Projects) -> Ro
     return JobTarget(ref=ref, asked_in=channel)
 
 
-def _route_picker(command: grammar.OpenPicker, channel: str, projects: Projects) -> Route:
-    project = projects.find(command.project) if command.project else projects.only
-    if project is None and command.project:
-        return _unknown_project(command.project)
-    return PickerQuery(project=project, word=command.cluster, asked_in=channel)
-
-
 def _route_project(typed: str, channel: str, projects: Projects) -> PickerQuery | None:
     project = projects.find(grammar.normalise(typed)) if typed else None
     return PickerQuery(project=project, asked_in=channel) if project else None
-
-
-def _unknown_project(name: str) -> ProjectText:
-    return ProjectText(partial(command_views.unknown_project, name))
 
 
 def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:

@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from bot.atlas import JobRef, is_cluster_name, is_object_id
 from bot.cancellation.request_context import is_request_id
-from bot.slack.command.atlas_url import UrlParts, parse_url
 from bot.slack.deployment import command
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
@@ -22,27 +22,15 @@ MAX_HISTORY = 50
 
 
 @dataclass(frozen=True, slots=True)
-class OpenJob:
-    """Open the dialog of one job; the project is optional if the bot knows only one."""
+class OpenDialog:
+    """Open the dialog of a job; without its id the pickers, and without its cluster a search.
 
-    project: str | None
-    cluster: str
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPicker:
-    """Open the picker dialog."""
+    The project is optional if the bot knows only one.
+    """
 
     project: str | None = None
     cluster: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FindJob:
-    """Find the cluster of a job, then open its dialog."""
-
-    job_id: str
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +74,7 @@ class InvalidCommand:
     suggestion: str | None = None
 
 
-Command: TypeAlias = (
-    OpenJob | OpenPicker | FindJob | ShowList | ShowHistory | Decide | Help | InvalidCommand
-)
+Command: TypeAlias = OpenDialog | ShowList | ShowHistory | Decide | Help | InvalidCommand
 
 DECISIONS = ("approve", "deny", "withdraw")
 KEYWORDS = ("help", "list", "history", *DECISIONS)
@@ -104,6 +90,10 @@ _QUOTES = "'\""
 _LINK = re.compile(r"<((?:https?|slack)://[^|>\s]+)(?:\|[^>]*)?>")
 _MENTION = re.compile(r"<[@#!][^|>]*\|([^>]*)>")
 _BARE_MENTION = re.compile(r"<[@#!]([^|>]*)>")
+#: Path segments between `clusters` and the cluster's name in Atlas's web interface.
+_PAGES = frozenset(
+    {"detail", "backup", "edit", "restore", "snapshots", "metrics", "overview", "connect"}
+)
 _ALMOST_OBJECT_ID = re.compile(r"(?=.*\d)[0-9a-fA-F]{16,40}")
 
 
@@ -113,7 +103,7 @@ def parse(text: str) -> Command:
         return InvalidCommand(f"That is {len(text)} characters long, more than any command.")
     words = normalise(text).split()
     if not words:
-        return OpenPicker()
+        return OpenDialog()
     if url := next(filter(None, map(parse_url, words)), None):
         return _from_url(url, words)
     return _from_keyword(words) or _from_names(words)
@@ -127,10 +117,12 @@ def job_value(ref: JobRef) -> str:
     return f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
 
 
-def parse_job_value(value: str) -> OpenJob | None:
+def parse_job_value(value: str) -> OpenDialog | None:
     """Decode what `job_value` encoded; None for any other text."""
     command = parse(value)
-    return command if isinstance(command, OpenJob) else None
+    if isinstance(command, OpenDialog) and command.cluster and command.job_id:
+        return command
+    return None
 
 
 def normalise(text: str) -> str:
@@ -151,17 +143,45 @@ def _printable(character: str) -> str:
     return " " if category[0] in "CZ" else character
 
 
-def _from_url(url: UrlParts, words: Sequence[str]) -> Command:
-    loose = [word.lower() for word in words if is_object_id(word.lower())]
-    job_id = url.job_id or next(iter(loose), None)
+def parse_url(word: str) -> OpenDialog | None:
+    """Parse a URL of Atlas's web interface or API, on any host; None if `word` is not a URL.
+
+    The cluster's name is not validated.
+    """
+    if not re.match(r"https?://", word, re.IGNORECASE):
+        return None
+    try:
+        url = urlsplit(word)
+    except ValueError:  # for example an unclosed bracket
+        return OpenDialog()
+    parts = [unquote(part).lstrip("#") for part in f"{url.path}/{url.fragment}".split("/") if part]
+    names = (part for part in _after(parts, "clusters") if part.lower() not in _PAGES)
+    return OpenDialog(
+        project=_id_after(parts, "groups") or _id_after(parts, "v2"),
+        cluster=next(names, None),
+        job_id=_id_after(parts, "restoreJobs") or _id_after(parts, "restores"),
+    )
+
+
+def _after(parts: Sequence[str], word: str) -> Sequence[str]:
+    lowered = [part.lower() for part in parts]
+    return parts[lowered.index(word.lower()) + 1 :] if word.lower() in lowered else ()
+
+
+def _id_after(parts: Sequence[str], word: str) -> str | None:
+    following = next(iter(_after(parts, word)), "").lower()
+    return following if is_object_id(following) else None
+
+
+def _from_url(url: OpenDialog, words: Sequence[str]) -> Command:
+    loose = (word.lower() for word in words if is_object_id(word.lower()))
+    job_id = url.job_id or next(loose, None)
     if url.cluster and not is_cluster_name(url.cluster):
         return _not_a_cluster(url.cluster)
-    if url.cluster and job_id:
-        return OpenJob(url.project, url.cluster, job_id)
-    if job_id:
-        return FindJob(job_id)
+    if job_id and not url.cluster:
+        return OpenDialog(job_id=job_id)
     if url.cluster or url.project:
-        return OpenPicker(url.project, url.cluster)
+        return replace(url, job_id=job_id)
     return InvalidCommand("That link names no project, cluster or restore job of Atlas.")
 
 
@@ -198,13 +218,9 @@ def _list(cluster: str | None = None) -> Command:
 
 
 def _history(count: str = str(DEFAULT_HISTORY)) -> Command:
-    if (
-        count.isascii()
-        and count.isdigit()
-        and len(count) <= len(str(MAX_LENGTH))
-        and int(count) > 0
-    ):
-        return ShowHistory(min(int(count), MAX_HISTORY))
+    number = int(count) if re.fullmatch("[0-9]{1,4}", count) else 0
+    if number:
+        return ShowHistory(min(number, MAX_HISTORY))
     why = f"“{_shorten(count)}” is not a number of requests from 1 to {MAX_HISTORY}."
     return InvalidCommand(why, suggestion=f"history {DEFAULT_HISTORY}")
 
@@ -221,22 +237,16 @@ def _from_names(words: Sequence[str]) -> Command:
         return _not_a_job_id(almost_id)
     if before:
         return _not_a_command(words)
-    return (
-        OpenPicker(*_split_project(words))
-        if is_cluster_name(_split_project(words)[1])
-        else _not_a_cluster(last)
-    )
+    project, cluster = _split_project(words)
+    return OpenDialog(project, cluster) if is_cluster_name(cluster) else _not_a_cluster(last)
 
 
 def _job_of(before: Sequence[str], job_id: str) -> Command:
     if not before:
-        return FindJob(job_id)
+        return OpenDialog(job_id=job_id)
     project, cluster = _split_project(before)
-    return (
-        OpenJob(project, cluster, job_id)
-        if is_cluster_name(cluster)
-        else _suggest_hyphens(cluster, job_id)
-    )
+    valid = is_cluster_name(cluster)
+    return OpenDialog(project, cluster, job_id) if valid else _suggest_hyphens(cluster, job_id)
 
 
 def _superfluous_verb(words: Sequence[str]) -> InvalidCommand | None:

@@ -8,8 +8,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.atlas import is_cluster_name, is_object_id
 from bot.services.projects import Projects
 from bot.slack import deployment, ids
-from bot.slack.command.atlas_url import parse_url
-from bot.slack.command.grammar import FindJob, OpenJob, OpenPicker, normalise, parse
+from bot.slack.command.grammar import OpenDialog, normalise, parse, parse_url
 from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
@@ -63,7 +62,7 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
     for word in words:
         if url := parse_url(word):
             command = parse(" ".join([word, *job_ids[:1]]) if url.cluster else word)
-            if isinstance(command, (OpenJob, FindJob, OpenPicker)):
+            if isinstance(command, OpenDialog):
                 return route(command, channel, projects)
     if not job_ids:
         return no_job_in_message()

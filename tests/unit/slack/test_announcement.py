@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.slack.command.grammar import OpenJob, parse
+from bot.slack.command.grammar import OpenDialog, parse
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.unit.slack.samples import announcements
 
@@ -31,7 +31,7 @@ def test_value_of_the_button_is_the_argument_of_the_command() -> None:
         "cancel_restore_open",
         "Cancel this job",
     )
-    assert parse(button["value"]) == OpenJob(PROJECT_ID, "prod-eu", JOB_ID)
+    assert parse(button["value"]) == OpenDialog(PROJECT_ID, "prod-eu", JOB_ID)
 
 
 def test_only_the_announcement_of_a_cancelled_job_says_cancelled() -> None:

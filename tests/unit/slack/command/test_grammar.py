@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from bot.slack.command.grammar import (
     Command,
     Decide,
-    FindJob,
     Help,
     InvalidCommand,
-    OpenJob,
-    OpenPicker,
+    OpenDialog,
     ShowHistory,
     ShowList,
     closest_keyword,
@@ -23,28 +21,28 @@ from bot.slack.command.grammar import (
 REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
 JOB = "5b622f9287d9d6039aa3fd87"
 PROJECT = "5b6212af90dc76637950a2c6"
-EU = OpenJob(None, "prod-eu", JOB)
+EU = OpenDialog(None, "prod-eu", JOB)
 PATH = f"groups/{PROJECT}/clusters/prod-eu/backup/restoreJobs/{JOB}"
-WHOLE = OpenJob(PROJECT, "prod-eu", JOB)
+WHOLE = OpenDialog(PROJECT, "prod-eu", JOB)
 
 
 @pytest.mark.parametrize(
     ("typed", "meaning"),
     [
-        ("", OpenPicker()),
-        ("   ", OpenPicker()),
+        ("", OpenDialog()),
+        ("   ", OpenDialog()),
         (f"prod-eu {JOB}", EU),
         (f"  prod-eu   {JOB}  ", EU),
         (f"prod-eu {JOB.upper()}", EU),
-        (f"shop prod-eu {JOB}", OpenJob("shop", "prod-eu", JOB)),
-        (f"shop/prod-eu {JOB}", OpenJob("shop", "prod-eu", JOB)),
+        (f"shop prod-eu {JOB}", OpenDialog("shop", "prod-eu", JOB)),
+        (f"shop/prod-eu {JOB}", OpenDialog("shop", "prod-eu", JOB)),
         (f"{PROJECT} prod-eu {JOB}", WHOLE),
         (f"{PROJECT}/prod-eu {JOB}", WHOLE),
-        (f"Shop Prod prod-eu {JOB}", OpenJob("Shop Prod", "prod-eu", JOB)),
-        (f'"Shop Prod"/prod-eu {JOB}', OpenJob("Shop Prod", "prod-eu", JOB)),
-        (JOB, FindJob(JOB)),
-        ("prod-eu", OpenPicker(None, "prod-eu")),
-        ("shop/prod-eu", OpenPicker("shop", "prod-eu")),
+        (f"Shop Prod prod-eu {JOB}", OpenDialog("Shop Prod", "prod-eu", JOB)),
+        (f'"Shop Prod"/prod-eu {JOB}', OpenDialog("Shop Prod", "prod-eu", JOB)),
+        (JOB, OpenDialog(job_id=JOB)),
+        ("prod-eu", OpenDialog(None, "prod-eu")),
+        ("shop/prod-eu", OpenDialog("shop", "prod-eu")),
         ("list", ShowList()),
         ("List prod-eu", ShowList("prod-eu")),
         ("history", ShowHistory(10)),
@@ -79,10 +77,10 @@ def test_form_is_parsed_into_its_command(typed: str, meaning: Command) -> None:
         (f"https://cloud.mongodb.com/v2/{PROJECT}#clusters/backup/prod-eu {JOB}", WHOLE),
         (
             f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters/detail/prod-eu",
-            OpenPicker(PROJECT, "prod-eu"),
+            OpenDialog(PROJECT, "prod-eu"),
         ),
-        (f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters", OpenPicker(PROJECT)),
-        (f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT}/clusters", OpenPicker(PROJECT)),
+        (f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters", OpenDialog(PROJECT)),
+        (f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT}/clusters", OpenDialog(PROJECT)),
         (
             "https://example.com/",
             InvalidCommand("That link names no project, cluster or restore job of Atlas."),
@@ -179,7 +177,7 @@ def test_parse_never_raises(typed: str) -> None:
 def test_parsed_job_has_valid_names(typed: str) -> None:
     answer = parse(typed)
 
-    if isinstance(answer, OpenJob):
+    if isinstance(answer, OpenDialog) and answer.cluster and answer.job_id:
         assert len(answer.job_id) == 24
         assert set(answer.job_id) <= set("0123456789abcdef")
         assert "/" not in answer.cluster
