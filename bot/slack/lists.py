@@ -209,11 +209,9 @@ def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:
 
 
 def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> str:
-    names = [mrkdwn.code(cluster) for cluster in clusters[:MAX_CLUSTERS]]
-    if len(clusters) > MAX_CLUSTERS:
-        names.append(f"{len(clusters) - MAX_CLUSTERS} more")
+    names = mrkdwn.join(map(mrkdwn.code, clusters), MAX_CLUSTERS)
     project = mrkdwn.one_line(project)
-    where = f"{mrkdwn.join(names)} in {project}" if names else project
+    where = f"{names} in {project}" if names else project
     why = mrkdwn.escape(why, 300)
     return f":warning: {where}: {why}" if in_part else f":warning: Not seen: {where}. {why}"
 
@@ -224,9 +222,9 @@ def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> 
     if not total:
         seen = " in what could be seen" if listing.unavailable else ""
         return f"No restore job{where} can be cancelled now{seen}."
-    jobs = "restore job" if total == 1 else "restore jobs"
+    jobs = mrkdwn.count(total, "restore job")
     pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""
-    return f"*{total} {jobs}{where} can be cancelled now{pages}*"
+    return f"*{jobs}{where} can be cancelled now{pages}*"
 
 
 def _more(listing: Listing, cluster: str | None, start: int) -> list[Block]:
@@ -242,8 +240,7 @@ def _more(listing: Listing, cluster: str | None, start: int) -> list[Block]:
 
 def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
     """Say that no project has this cluster, and suggest similar names (mrkdwn)."""
-    names = [mrkdwn.code(name) for name in similar]
-    meant = f" Did you mean {mrkdwn.join(names)}?" if names else ""
+    meant = mrkdwn.did_you_mean(similar)
     return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command_code('list')} shows all."
 
 

@@ -14,6 +14,9 @@ INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]"
 )
 
+#: Groups and users of the settings that one sentence names.
+MAX_PEOPLE = 30
+
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 #: The label of each state; only one of them says "cancelled".
@@ -117,19 +120,32 @@ def group(group_id: str) -> str:
     return f"<!subteam^{group_id}>"
 
 
-def people(who: People, limit: int = 30) -> str:
+def people(who: People) -> str:
     """Format a set of people as the settings name it."""
     if who.everyone:
         return "every full member of this workspace"
     named = [*map(group, sorted(who.groups)), *map(person, sorted(who.users))]
-    shown = named if len(named) <= limit else [*named[:limit], f"{len(named) - limit} more"]
-    return join(shown) or "nobody"
+    return join(named, MAX_PEOPLE) or "nobody"
 
 
-def join(items: Iterable[str]) -> str:
-    """Join items as in a sentence: `a, b and c`."""
-    *first, last = [*items] or [""]
+def join(items: Iterable[str], limit: int | None = None, rest: str = "more") -> str:
+    """Join items as in a sentence: `a, b and c`, or `a, b and 7 more` after `limit` of them."""
+    names = [*items]
+    if limit and len(names) > limit:
+        names[limit:] = [f"{len(names) - limit} {rest}"]
+    *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    """Ask about similar names, as a sentence to append; empty without names."""
+    meant = join(map(code, names))
+    return f" Did you mean {meant}?" if meant else ""
+
+
+def count(number: int, what: str) -> str:
+    """Count things: `1 cluster`, `2 clusters`."""
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def link(url: str | None, label: str) -> str:
@@ -159,10 +175,19 @@ def atlas_answer(status: object, error_code: object) -> str:
     return f"\nAtlas answered {', '.join(parts)}." if parts else ""
 
 
+def job_name(ref: JobRef) -> str:
+    """Name a restore job within a sentence, without its project."""
+    return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)}"
+
+
 def job(ref: JobRef, project_name: str) -> str:
     """Name a restore job within a sentence."""
-    project = one_line(project_name)
-    return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)} in {project}"
+    return f"{job_name(ref)} in {one_line(project_name)}"
+
+
+def capitalised(text: str) -> str:
+    """Return a clause as the start of a sentence."""
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def summary(request: Request) -> str:

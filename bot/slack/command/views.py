@@ -1,11 +1,14 @@
 """Builds the private answers to commands: the help, and the explanation of invalid ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.slack import blockkit, mrkdwn
 from bot.slack.command.grammar import EXAMPLE, InvalidCommand
 from bot.slack.deployment import command, command_code
+
+#: Projects that one sentence names.
+MAX_PROJECTS = 20
 
 #: The forms of the command, as the help shows them.
 FORMS: Mapping[str, str] = {
@@ -31,14 +34,13 @@ def private(text: str) -> dict[str, Any]:
     return {"response_type": "ephemeral", "text": text, "blocks": [blockkit.section(text)]}
 
 
-def help_text(projects: Iterable[str]) -> str:
+def help_text(names: Sequence[str]) -> str:
     """Explain the forms of the command, with an example and the reader's projects."""
-    names = [*projects]
     lines = [
         "*Cancel a restore job of MongoDB Atlas* before the backup is downloaded.",
         *(f"• `{command(form)}` {does}" for form, does in FORMS.items()),
         f"For example: {command_code(EXAMPLE)}",
-        *([f"Projects: {mrkdwn.join(_first(names))}"] if names else []),
+        *([f"Projects: {_codes(names)}"] if names else []),
     ]
     return "\n".join(lines)
 
@@ -54,10 +56,9 @@ def with_example(problem: str, suggestion: str | None = None) -> str:
     return f"{problem}{meant}\n{_for_example(EXAMPLE)}"
 
 
-def unknown_project(given: str, projects: Iterable[str]) -> str:
+def unknown_project(given: str, names: Sequence[str]) -> str:
     """Say that the bot does not know a project, and which ones the reader may use."""
-    names = [*projects]
-    known = f"; you may use {mrkdwn.join(_first(names))}" if names else ""
+    known = f"; you may use {_codes(names)}" if names else ""
     problem = f"The bot does not know a project {mrkdwn.code(given)}{known}."
     example = f"{next(iter(names), 'PROJECT')}/{EXAMPLE}"
     return f"{problem}\n{_for_example(example)}"
@@ -67,6 +68,5 @@ def _for_example(rest: str) -> str:
     return f"For example: {command_code(rest)}, and {command_code('help')} tells more."
 
 
-def _first(projects: Iterable[str], limit: int = 20) -> list[str]:
-    names = [mrkdwn.code(name) for name in projects]
-    return names if len(names) <= limit else [*names[:limit], f"{len(names) - limit} more"]
+def _codes(projects: Iterable[str]) -> str:
+    return mrkdwn.join(map(mrkdwn.code, projects), MAX_PROJECTS)

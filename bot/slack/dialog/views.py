@@ -1,7 +1,7 @@
 """Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request
@@ -47,9 +47,9 @@ NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call
 
 
 def loading(target: JobTarget) -> View:
-    """Show which job is being read."""
-    return _view(
-        [blockkit.section(f"{HOURGLASS} Looking up {_unchecked_name(target)} …")],
+    """Show which job is being read, without its project: rights are not known yet."""
+    return modal(
+        [blockkit.section(f"{HOURGLASS} Looking up {mrkdwn.job_name(target.ref)} …")],
         close=KEEP,
         private_metadata=encode_target(target),
     )
@@ -84,14 +84,14 @@ def details(
         *_notes(policy, placement),
         *_details(details, target, links),
     ]
-    return _view(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
+    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
 
 
 def not_cancellable(details: JobDetails, target: JobTarget, links: Links) -> View:
     """Show the details of a job, and why it cannot be cancelled."""
     why = blockkit.alert(why_not_cancellable(details.job), "info")
     blocks = [_job(details, target), why, *_details(details, target, links)]
-    return _view(blocks, private_metadata=encode_target(target))
+    return modal(blocks, private_metadata=encode_target(target))
 
 
 def taken(request: Request, target: JobTarget, links: Links) -> View:
@@ -101,7 +101,8 @@ def taken(request: Request, target: JobTarget, links: Links) -> View:
         f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
         f"{see_card(request, links)}"
     )
-    return _view([blockkit.section(f"{_heading(target)}\n{text}", block_id=ids.JOB)])
+    name = mrkdwn.capitalised(mrkdwn.job(target.ref, target.project_name))
+    return modal([blockkit.section(f"{name}\n{text}", block_id=ids.JOB)])
 
 
 def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
@@ -111,17 +112,17 @@ def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
     """
     again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
     blocks = [
-        blockkit.section(f"R{_unchecked_name(target)[1:]}", block_id=ids.JOB),
+        blockkit.section(mrkdwn.capitalised(mrkdwn.job_name(target.ref)), block_id=ids.JOB),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
         blockkit.context("Nothing was done."),
         blockkit.actions(again),
     ]
-    return _view(blocks, private_metadata=encode_target(target))
+    return modal(blocks, private_metadata=encode_target(target))
 
 
 def refused(text: str) -> View:
     """Show why this person cannot continue; `text` is trusted mrkdwn."""
-    return _view([blockkit.section(f":no_entry: {text}"), blockkit.context("Nothing was done.")])
+    return modal([blockkit.section(f":no_entry: {text}"), blockkit.context("Nothing was done.")])
 
 
 def plain(view: View, why: str) -> View | None:
@@ -129,7 +130,7 @@ def plain(view: View, why: str) -> View | None:
     text = as_text(view["blocks"]) or f"{command_code('list')} shows what can be cancelled."
     if HOURGLASS in text:
         return None
-    return _view([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])
+    return modal([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])
 
 
 def open_button(view: View) -> list[Block]:
@@ -143,12 +144,12 @@ def open_button(view: View) -> list[Block]:
 
 def posted_elsewhere(text: str) -> View:
     """Confirm a submission whose card is in another channel; `text` is trusted mrkdwn."""
-    return _view([blockkit.section(f":white_check_mark: The request is recorded. {text}")])
+    return modal([blockkit.section(f":white_check_mark: The request is recorded. {text}")])
 
 
 def internal_error(reference: str) -> View:
     """Show the reference of an unexpected error."""
-    return _view([blockkit.section(f":warning: {internal_error_text(reference)}")])
+    return modal([blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
 def deny_reason(request_id: str) -> View:
@@ -183,16 +184,20 @@ def searching(job_id: str, cluster: str | None) -> View:
 def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
     """Show how many clusters are searched."""
     counts = Counter(each.project.name for each in clusters)
-    names = [f"{_clusters(n)} of {mrkdwn.one_line(name)}" for name, n in counts.most_common()]
-    return _search_progress(job_id, mrkdwn.join(_first_projects(names)))
+    parts = (
+        f"{mrkdwn.count(number, 'cluster')} of {mrkdwn.one_line(name)}"
+        for name, number in counts.most_common()
+    )
+    return _search_progress(job_id, mrkdwn.join(parts, MAX_PROJECTS, "more projects"))
 
 
 def not_found(
     job_id: str, searched: Iterable[ClusterRef], result: Search, cluster: str | None
 ) -> View:
     """Show that a job was not found, and what could not be searched."""
-    where = f"in {mrkdwn.code(cluster)}" if cluster else f"in {_clusters(result.searched)}"
-    projects = _projects(sorted({each.project.name for each in searched}))
+    where = f"in {mrkdwn.code(cluster) if cluster else mrkdwn.count(result.searched, 'cluster')}"
+    names = sorted({each.project.name for each in searched})
+    projects = mrkdwn.join(map(mrkdwn.one_line, names), MAX_PROJECTS, "more projects")
     text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
     blocks = [
@@ -200,39 +205,26 @@ def not_found(
         *unavailable_blocks(result.unavailable),
         blockkit.context(note),
     ]
-    return _view(blocks)
+    return modal(blocks)
 
 
 def _search_progress(job_id: str, where: str) -> View:
     text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
-    return _view([_search_section(text)], close=KEEP)
+    return modal([_search_section(text)], close=KEEP)
 
 
 def _search_section(text: str) -> Block:
     return blockkit.section(blockkit.cut(text, blockkit.TEXT), block_id=ids.JOB)
 
 
-def _clusters(count: int) -> str:
-    return "1 cluster" if count == 1 else f"{count} clusters"
-
-
-def _projects(names: Sequence[str]) -> str:
-    return mrkdwn.join(_first_projects([mrkdwn.one_line(name) for name in names]))
-
-
-def _first_projects(names: Sequence[str]) -> list[str]:
-    if len(names) <= MAX_PROJECTS:
-        return [*names]
-    return [*names[:MAX_PROJECTS], f"{len(names) - MAX_PROJECTS} more projects"]
-
-
-def _view(
+def modal(
     blocks: list[Block],
     *,
     close: str = CLOSE,
     submit: str | None = None,
     private_metadata: str = "",
 ) -> View:
+    """Build a view of the dialog; without `submit` it has no submit button."""
     return blockkit.modal(
         blocks,
         callback_id=ids.DIALOG,
@@ -241,20 +233,6 @@ def _view(
         submit=submit,
         private_metadata=private_metadata,
     )
-
-
-def _name(target: JobTarget) -> str:
-    return mrkdwn.job(target.ref, target.project_name)
-
-
-def _unchecked_name(target: JobTarget) -> str:
-    """Name a job without its project, for people whose rights are not known yet."""
-    return f"restore job {mrkdwn.code(target.ref.job_id)} of {mrkdwn.code(target.ref.cluster_name)}"
-
-
-def _heading(target: JobTarget) -> str:
-    name = _name(target)
-    return f"{name[0].upper()}{name[1:]}"
 
 
 def _job(details: JobDetails, target: JobTarget) -> Block:

@@ -219,10 +219,10 @@ class Picker:
         """Count what can be selected next; reading it fills the cache for the options."""
         if state.cluster is None:
             clusters = await self._clusters(project, NOTE_TIMEOUT)
-            note = f"{mrkdwn.one_line(project.name)} has {_count(len(clusters), 'cluster')}."
+            note = f"{mrkdwn.one_line(project.name)} has {mrkdwn.count(len(clusters), 'cluster')}."
             return f"{note} Choose one.{_unread(clusters.unread_text('cluster'))}"
         jobs = await self._deps.service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
-        count = _count(len(jobs), "restore job") if jobs else "No restore job"
+        count = mrkdwn.count(len(jobs), "restore job") if jobs else "No restore job"
         note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
         return f"{note}{_unread(jobs.unread_text('job'))}"
 
@@ -232,12 +232,7 @@ class Picker:
             clusters = await self._clusters(project, SUGGESTION_TIMEOUT)
         except (AtlasError, CancellationError):
             return problem
-        similar = [mrkdwn.code(each) for each in difflib.get_close_matches(name, clusters)]
-        return f"{problem} Did you mean {mrkdwn.join(similar)}?" if similar else problem
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+        return f"{problem}{mrkdwn.did_you_mean(difflib.get_close_matches(name, clusters))}"
 
 
 def _unread(text: str) -> str:

@@ -4,7 +4,6 @@ import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.policy import Policy
@@ -13,7 +12,7 @@ from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.command.grammar import job_value
 from bot.slack.dialog.metadata import MESSAGE_VALUE, PickerState, encode_picker
-from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, TITLE, reason_input
+from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, modal, reason_input
 from bot.slack.payloads import decode_metadata
 
 #: Slack's limit of options in a list.
@@ -37,7 +36,7 @@ def view(
         blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS),
         reason_input(policy),
     ]
-    return _view(blocks, encode_picker(state))
+    return _with_submit(blocks, encode_picker(state))
 
 
 def with_details(
@@ -48,25 +47,18 @@ def with_details(
     if not any(block.get("block_id") == ids.REASON for block in blocks):
         blocks.append(reason_input(policy))  # keeps the text that was typed
     metadata = encode_picker(state, decode_metadata(details) if "submit" in details else None)
-    return _view([*pickers(state, projects), *blocks], metadata)
+    return _with_submit([*pickers(state, projects), *blocks], metadata)
 
 
 def loading() -> View:
     """Show that the projects are being looked up."""
     section = blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")
-    return blockkit.modal([section], callback_id=ids.DIALOG, title=TITLE, close=KEEP)
+    return modal([section], close=KEEP)
 
 
-def _view(blocks: list[Block], metadata: str) -> View:
-    return blockkit.modal(
-        blocks,
-        callback_id=ids.DIALOG,
-        title=TITLE,
-        close=KEEP,
-        # Slack requires it for inputs; a submission is accepted only with a job's details.
-        submit=SUBMIT,
-        private_metadata=metadata,
-    )
+def _with_submit(blocks: list[Block], metadata: str) -> View:
+    # Slack requires the button for inputs; a submission is accepted only with a job's details.
+    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=metadata)
 
 
 def _rename_job_block(block: Block) -> Block:
@@ -99,45 +91,37 @@ def _job(state: PickerState) -> Block:
 def _project(state: PickerState, projects: Sequence[Project]) -> Block:
     options = [option(project.name, project.id) for project in projects]
     groups = [options[at : at + MAX_OPTIONS] for at in range(0, len(options), MAX_OPTIONS)]
-    element: dict[str, Any] = {"type": "static_select", "placeholder": blockkit.plain("Choose one")}
-    if len(groups) == 1:
-        element["options"] = options
-    else:
-        element["option_groups"] = [
-            {"label": blockkit.plain(f"{number}"), "options": group}
-            for number, group in enumerate(groups, start=1)
-        ]
+    element: Block = {"type": "static_select", "options": options}
+    if len(groups) > 1:
+        numbered = enumerate(groups, start=1)
+        parts = [{"label": blockkit.plain(f"{n}"), "options": group} for n, group in numbered]
+        element = {"type": "static_select", "option_groups": parts}
     selected = next((each for each in options if each["value"] == state.project_id), None)
-    return _input(ids.PROJECT, "Project", element, selected)
+    return _input(ids.PROJECT, "Project", "Choose one", element, selected)
 
 
 def _external(block_id: str, label: str, placeholder: str, selected: Block | None) -> Block:
-    element = {
-        "type": "external_select",
-        "placeholder": blockkit.plain(placeholder),
-        "min_query_length": 0,
-    }
-    return _input(block_id, label, element, selected)
+    element = {"type": "external_select", "min_query_length": 0}
+    return _input(block_id, label, placeholder, element, selected)
 
 
-def _input(block_id: str, label: str, element: dict[str, Any], selected: Block | None) -> Block:
+def _input(
+    block_id: str, label: str, placeholder: str, element: Block, selected: Block | None
+) -> Block:
+    shown = {"action_id": block_id, "placeholder": blockkit.plain(placeholder)}
     initial = {"initial_option": selected} if selected else {}
     return {
         "type": "input",
         "block_id": block_id,
         "label": blockkit.plain(label),
         "dispatch_action": True,  # Slack sends each selection at once
-        "element": {**element, "action_id": block_id, **initial},
+        "element": element | shown | initial,
     }
 
 
 def option(label: str, value: str, description: str = "") -> Block:
-    built: Block = {
-        "text": blockkit.plain(
-            blockkit.cut(mrkdwn.strip_invisible(label), blockkit.OPTION_TEXT) or "-"
-        ),
-        "value": value,
-    }
+    label = blockkit.cut(mrkdwn.strip_invisible(label), blockkit.OPTION_TEXT) or "-"
+    built: Block = {"text": blockkit.plain(label), "value": value}
     if description:
         built["description"] = blockkit.plain(blockkit.cut(description, blockkit.OPTION_TEXT))
     return built
@@ -146,11 +130,6 @@ def option(label: str, value: str, description: str = "") -> Block:
 def message_option(text: str) -> list[Block]:
     """Build an option that is only a message; selecting it clears the picker."""
     return [option(text, MESSAGE_VALUE)]
-
-
-def cluster_options(clusters: Sequence[str], typed: str) -> list[Block]:
-    """Return the clusters that match what was typed, those that start with it first."""
-    return _limited([option(name, name) for name in matching(clusters, typed)])
 
 
 def job_options(
@@ -162,12 +141,13 @@ def job_options(
     return _limited([each for each in options if _has_all(json.dumps(each).casefold(), words)])
 
 
-def matching(clusters: Iterable[str], typed: str) -> list[str]:
-    """Return the names that contain every word of `typed` (pure)."""
+def cluster_options(clusters: Iterable[str], typed: str) -> list[Block]:
+    """Return the clusters that match what was typed, those that start with it first."""
     words = _normalise(typed).split()
     names = [name for name in clusters if _has_all(name.casefold(), words)]
     first = words[0] if words else ""
-    return sorted(names, key=lambda name: not name.casefold().startswith(first))
+    names.sort(key=lambda name: not name.casefold().startswith(first))
+    return _limited([option(name, name) for name in names])
 
 
 def _has_all(text: str, words: Iterable[str]) -> bool:

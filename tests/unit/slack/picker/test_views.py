@@ -64,4 +64,6 @@ def test_implausible_start_time_is_none() -> None:
 
 
 def test_clusters_that_start_with_the_typed_text_come_first() -> None:
-    assert picker_views.matching(["a-prod", "prod-a", "x"], "PROD") == ["prod-a", "a-prod"]
+    options = picker_views.cluster_options(["a-prod", "prod-a", "x"], "PROD")
+
+    assert [option["value"] for option in options] == ["prod-a", "a-prod"]
