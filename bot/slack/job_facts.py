@@ -85,7 +85,7 @@ def link_text(clock: LinkClock, phase: LinkPhase) -> str:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
-            return f":hourglass: overdue: it was expected {expected}"
+            return f":hourglass_flowing_sand: overdue: it was expected {expected}"
         case LinkPhase.LIVE:
             return f":warning: {_live(clock)}: it may have been used"
         case LinkPhase.ENDED:

@@ -25,6 +25,7 @@ export const EMOJI = {
   no_entry: [fill(RED, DISC), line(WHITE, "M6 10h8", 3)],
   no_entry_sign: [line(RED, "M10 2.500a7.500 7.500 0 1 0 0 15 7.500 7.500 0 0 0 0-15zM5 5l10 10", 2.4)],
   repeat: [fill(BLUE, SQUARE), line(WHITE, "M5.500 9V7.500h8M11.500 5.500l2 2-2 2M14.500 11v1.500h-8M8.500 14.500l-2-2 2-2", 1.7)],
+  rotating_light: [fill(RED, "M5.500 15V10.500a4.500 4.500 0 0 1 9 0V15z"), fill(GREY, "M4 15.500h12V18H4z"), line(RED, "M10 1.500v2M3 5l1.500 1.500M17 5l-1.500 1.500", 1.8)],
   warning: [fill(AMBER, "M10 2l8.500 15.500h-17z"), line("#3c2b00", "M10 8v4.500M10 15v.1", 2)],
   white_check_mark: [fill(GREEN, SQUARE), line(WHITE, CHECK, 2.6)],
   x: [line(RED, "M4 4l12 12M16 4L4 16", 3.4)],

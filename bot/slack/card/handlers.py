@@ -107,8 +107,7 @@ class CardActions:
             log.info("click refused", actor=click.actor.id, why=type(error).__name__)
             self._deps.start(self._report_refusal(click, error), "click", click.reply_to)
         else:
-            if request.card and click.message != request.card.ts:
-                self._deps.start(self._update_clicked(click, request), "click", click.reply_to)
+            self._deps.start(self._update_clicked(click, request), "click", click.reply_to)
 
     def ask_reason(self, click: Click) -> None:
         """Open the dialog for the reason of a denial, in the background."""
@@ -152,17 +151,11 @@ class CardActions:
             await self._update_clicked(click, error.request)
 
     async def _update_clicked(self, click: Click, request: Request) -> None:
-        """Update the clicked message if the outbox does not: an ended card, or a second copy."""
-        if not click.message or not click.reply_to.channel or not request.card:
+        """Update a clicked second copy of a card; the outbox updates the card itself."""
+        card = request.card
+        if not click.message or not click.reply_to.channel or not card or click.message == card.ts:
             return
-        if click.message != request.card.ts:
-            message = card_views.second_copy(request, self._deps.links)
-        elif request.state.ended:
-            policy = self._deps.service.policy_of(request.ref.project_id)
-            approvers = policy.approvers if policy else None
-            message = card_views.message(request, approvers, self._deps.links)
-        else:
-            return  # the outbox updates it; an update from here could arrive late
+        message = card_views.second_copy(request, self._deps.links)
         try:
             await self._deps.client.chat_update(
                 channel=click.reply_to.channel, ts=click.message, **message

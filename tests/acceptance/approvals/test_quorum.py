@@ -93,7 +93,7 @@ async def test_repeated_approval_of_a_person_counts_once(tmp_path: Path) -> None
 
         said = (
             "You have approved this request already; it needs another person too. "
-            "This may be done by @approvers."
+            "This may be done by @approvers: please ask one of them."
         )
         assert {again.private, *env.ephemerals("ada")} == {said}
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
@@ -201,7 +201,8 @@ async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
             answer = await click(env, "ada", card, action)
 
             assert answer.private == (
-                "You may not approve or deny this request. This may be done by @approvers."
+                "You may not approve or deny this request. "
+                "This may be done by @approvers: please ask one of them."
             )
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
@@ -64,7 +62,7 @@ async def test_one_replica_watches_and_the_other_takes_over(env: WatchEnvironmen
     before = len(env.cluster_reads("prod-eu"))
     await env.wait_for_reads(4)
     times = [call.at for call in env.cluster_reads("prod-eu")[before:]]
-    assert min((b - a).total_seconds() for a, b in pairwise(times)) > INTERVAL / 2
+    assert (times[-1] - times[0]).total_seconds() > 0.75 * INTERVAL * (len(times) - 1)
     shared = env.new_job_id()
     await env.wait_for_announcement(shared)
     await env.stop_bot(first)
@@ -120,9 +118,8 @@ async def test_reads_of_many_clusters_are_spread_over_the_interval(env: WatchEnv
     await env.wait_for_reads(1)
 
     times = [call.at for call in env.cluster_reads()]
-    gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
     assert len(times) <= 70  # two rounds of thirty, and what a slow machine adds
-    assert sorted(gaps)[len(gaps) // 2] == pytest.approx(0.1, abs=0.05)
+    assert (times[29] - times[0]).total_seconds() > 1.5
 
 
 async def test_watch_leaves_half_of_the_rate_limit(env: WatchEnvironment) -> None:

@@ -122,16 +122,6 @@ async def test_click_after_the_end_reports_what_happened_and_when(
     assert (await bolt.request(ended.id)) == ended
 
 
-async def test_stale_card_is_updated_at_the_click(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    ended = await bolt.insert(samples.request(state=State.DENIED))
-    await bolt.send(payloads.click(ids.APPROVE, ended.id))
-
-    (drawn,) = bolt.slack.called("chat.update")
-    assert drawn["ts"] == "1700000000.000100"
-    assert "Denied" in json.dumps(drawn["blocks"])
-
-
 async def test_second_copy_of_a_card_links_to_the_first(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await waiting(bolt)
