@@ -46,7 +46,7 @@ from bot.wiring import (
     CoreServices,
     build_core_services,
     build_web_app,
-    secret_expiry_loops,
+    key_access_loops,
     start_webhook,
 )
 
@@ -235,15 +235,19 @@ class Bot:
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
         self._start_loop(load_project_names(services), "projects")
-        for following in secret_expiry_loops(self.settings, services, self.metrics):
-            self._start_loop(following, "secret expiry")
+        for following in key_access_loops(self.settings, services, self.metrics):
+            self._start_loop(following, "key access")
         self._start_loop(services.facts.run(), "job facts")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
         messages = MessageBuilder(
-            links, services.cancellation.policy_of, services.watch_channel_of, services.name_of
+            links,
+            services.cancellation.policy_of,
+            services.watch_channel_of,
+            services.name_of,
+            services.why_read_only,
         )
         self._outbox = outbox = Outbox(
             services.outbox,

@@ -9,15 +9,15 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.atlas import AtlasClient, CallRecord, ServiceAccount
+from bot.atlas import AtlasClient, CallRecord, KeyAccess
 from bot.cancellation.lifecycle import State
 from bot.services import activity_feed
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.key_access import follow_key_access
 from bot.services.projects import Project, Projects, RateLimitBudget
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
-from bot.services.secret_expiry import follow_secret_expiry
 from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
@@ -69,6 +69,11 @@ class CoreServices:
         """Return the display name of a project, or its id while the name is not known."""
         project = self.projects.find(project_id)
         return project.name if project else project_id
+
+    def why_read_only(self, project_id: str) -> str:
+        """Return why the bot does not cancel in a project, or an empty text."""
+        project = self.projects.find(project_id)
+        return str((project and project.why_read_only) or "")
 
 
 def build_core_services(
@@ -225,14 +230,19 @@ def start_webhook(
     return lambda seconds: worker.stop(task, seconds)
 
 
-def secret_expiry_loops(
+def key_access_loops(
     settings: Settings, services: CoreServices, metrics: Metrics
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Build the loop of each service account, which reads when its secret expires."""
-    for project in settings.projects:
-        if isinstance(account := project.credentials, ServiceAccount):
-            on_read = partial(metrics.set_secret_expiry, project.label)
-            yield follow_secret_expiry(services.atlas[project.id], project.id, account, on_read)
+    """Build the loop of each project, which reads what its key may do."""
+
+    def on_read(project: ProjectSettings, access: KeyAccess) -> None:
+        if access.secret_expires_at:
+            metrics.set_secret_expiry(project.label, access.secret_expires_at)
+        services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
+
+    for p in settings.projects:
+        atlas = services.atlas[p.id]
+        yield follow_key_access(atlas, p.id, p.credentials, partial(on_read, p))
 
 
 def build_web_app(

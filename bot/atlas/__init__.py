@@ -40,6 +40,7 @@ from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
 from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
 from bot.atlas.http import Credentials as Credentials
+from bot.atlas.key_access import KeyAccess as KeyAccess
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
 from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType

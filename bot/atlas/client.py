@@ -15,8 +15,15 @@ from pydantic import ValidationError
 
 from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
+from bot.atlas.digest import DigestKey
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp, Credentials, key_id_of
+from bot.atlas.key_access import (
+    AccessListEntry,
+    KeyAccess,
+    ServiceAccountDetails,
+    SystemStatus,
+)
 from bot.atlas.models import (
     AtlasModel,
     Cluster,
@@ -26,7 +33,7 @@ from bot.atlas.models import (
     RestoreJob,
     is_object_id,
 )
-from bot.atlas.oauth import ServiceAccount, ServiceAccountDetails, expiry_of
+from bot.atlas.oauth import ServiceAccount
 from bot.atlas.protocol import ApiCall
 from bot.atlas.transport import CallRecord
 from bot.timings import backoff
@@ -152,14 +159,23 @@ class AtlasClient:
         """Read one project; raises as `restore_jobs` does."""
         return await self._read_one(Project, protocol.get_project(project_id))
 
-    async def secret_expiry(self, project_id: str, account: ServiceAccount) -> datetime | None:
-        """Read when the secret of a service account expires; raises as `restore_jobs` does.
+    async def key_access(self, project_id: str, credentials: Credentials) -> KeyAccess:
+        """Read what these credentials, the client's own, may do; raises as `restore_jobs` does.
 
-        None if Atlas does not say.
+        The access list of a service account is not read.
         """
-        call = protocol.get_service_account(project_id, account.client_id)
-        details = await self._read_one(ServiceAccountDetails, call)
-        return expiry_of(account.client_secret.get_secret_value(), details.secrets)
+        if isinstance(credentials, DigestKey):
+            root = await self._read_one(SystemStatus, protocol.get_root())
+            return root.access_in(project_id)
+        call = protocol.get_service_account(project_id, credentials.client_id)
+        account = await self._read_one(ServiceAccountDetails, call)
+        return account.access_with(credentials.client_secret.get_secret_value())
+
+    async def account_addresses(self, project_id: str, account: ServiceAccount) -> tuple[str, ...]:
+        """Read the access list of a service account; raises as `restore_jobs` does."""
+        call = protocol.list_account_addresses(project_id, account.client_id)
+        entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
+        return tuple(entry.address for entry in entries)
 
     async def events(
         self, project_id: str, event_types: Sequence[str], since: datetime

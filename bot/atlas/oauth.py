@@ -1,18 +1,16 @@
-"""Service accounts: OAuth 2 tokens, renewed before they expire, and the expiry of the secret."""
+"""Service accounts: OAuth 2 tokens, renewed before they expire."""
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from bot.atlas.error_mapping import token_error_for
 from bot.atlas.errors import UnreadableAnswer
-from bot.atlas.models import AtlasModel
 from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
 
 #: Seconds before its expiry at which a token is renewed; at most a tenth of its life.
@@ -127,32 +125,3 @@ def read_token(response: httpx.Response, now: float) -> Token:
         margin = min(RENEWAL_MARGIN, grant.expires_in / 10)
         return Token(grant.access_token, now + grant.expires_in - margin)
     raise UnreadableAnswer(status=status, call=_CALL, detail="no token in it")
-
-
-class AccountSecret(AtlasModel):
-    """One of at most two secrets of a service account."""
-
-    #: The secret with all but its last characters replaced by asterisks, or empty.
-    masked: str = Field(default="", alias="maskedSecretValue")
-    expires_at: AwareDatetime | None = None
-    last_used_at: AwareDatetime | None = None
-
-
-class ServiceAccountDetails(AtlasModel):
-    """A service account, without what the bot does not need."""
-
-    secrets: tuple[AccountSecret, ...] = ()
-
-
-def expiry_of(secret: str, secrets: Sequence[AccountSecret]) -> datetime | None:
-    """Return when `secret` expires: of those that end like it, the one that was used last.
-
-    Without a match all of them count, because the form of a masked secret is not documented.
-    """
-    ends = {each: each.masked.rpartition("*")[2] for each in secrets}
-    alike = [each for each, end in ends.items() if end and secret.endswith(end)]
-    return max(alike or secrets, key=_use, default=AccountSecret()).expires_at
-
-
-def _use(secret: AccountSecret) -> float:
-    return secret.last_used_at.timestamp() if secret.last_used_at else 0.0

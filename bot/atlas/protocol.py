@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -87,9 +87,19 @@ def get_project(project_id: str) -> ApiCall:
     return ApiCall("GET", _project_path(project_id), ProjectNotFound)
 
 
+def get_root() -> ApiCall:
+    """The root resource, which describes the API key that asks."""
+    return ApiCall("GET", "")
+
+
 def get_service_account(project_id: str, client_id: str) -> ApiCall:
     path = f"{_project_path(project_id)}/serviceAccounts/{quote(client_id, safe='')}"
     return ApiCall("GET", path, resource_version="2024-08-05")
+
+
+def list_account_addresses(project_id: str, client_id: str) -> ApiCall:
+    account = get_service_account(project_id, client_id)
+    return replace(account, path=f"{account.path}/accessList", page=1)
 
 
 def list_projects() -> ApiCall:

@@ -33,6 +33,14 @@ class NotAllowed(CancellationError):
         super().__init__()
 
 
+class ReadOnly(NotAllowed):
+    """The bot only watches this project (BOT_READ_ONLY) and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."""  # noqa: E501 - one sentence, shown as it stands
+
+
+class KeyMayNotCancel(NotAllowed):
+    """The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, or ask an admin to give the key the role GROUP_BACKUP_RECOVERY_OPERATOR."""  # noqa: E501 - one sentence, shown as it stands
+
+
 class NotARequester(NotAllowed):
     """You may not ask for a restore job to be cancelled."""
 

@@ -19,6 +19,7 @@ from bot.cancellation.errors import (
     NotTheRequester,
     OwnAct,
     OwnRequest,
+    ReadOnly,
     ReasonMissing,
     RequesterLostRight,
     TooFewApprovers,
@@ -56,6 +57,7 @@ class Policy:
         require_reason: whether a reason must be given.
         confirm_by_typing: whether the cluster's name must be typed.
         break_glass: who may cancel without approval where approvals are required.
+        read_only: whether the bot only watches, and no DELETE may be sent.
     """
 
     requesters: People = EVERYONE
@@ -69,11 +71,17 @@ class Policy:
     require_reason: bool = False
     confirm_by_typing: bool = False
     break_glass: People = NO_ONE
+    read_only: bool = False
 
     @property
     def groups(self) -> frozenset[str]:
         """Every user group whose members the rules must know."""
         return self.requesters.groups | self.approvers.groups | self.break_glass.groups
+
+
+def may_cancel(policy: Policy) -> NotAllowed | None:
+    """Return why nothing may be cancelled under this policy, or None."""
+    return ReadOnly() if policy.read_only else None
 
 
 def may_request(policy: Policy, person: Person) -> NotAllowed | None:
@@ -219,13 +227,13 @@ class Judgement:
     """What the current policy says about a request and its stored approvals.
 
     Attributes:
-        refusal: why the requester may not request this any more, or None.
+        refusal: why nothing may be cancelled, or the requester may not request it, or None.
         voided: the user ids of approvers who may not approve it any more.
         approvals_needed: the number when it was asked or the current one, whichever is higher.
         approvals_missing: how many are missing without the voided ones.
     """
 
-    refusal: RequesterLostRight | None
+    refusal: NotAllowed | None
     voided: frozenset[str]
     approvals_needed: int
     approvals_missing: int
@@ -250,7 +258,7 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
     alone = request.runs_alone and not (lost or may_act_alone(policy, requester))
     needed = 0 if alone else approvals_needed(policy, request)
     return Judgement(
-        refusal=RequesterLostRight(ask=policy.requesters) if lost else None,
+        refusal=may_cancel(policy) or (RequesterLostRight(ask=policy.requesters) if lost else None),
         voided=frozenset(voided),
         approvals_needed=needed,
         approvals_missing=max(0, needed - len(request.approved_by - voided)),

@@ -17,6 +17,7 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.policy import may_cancel
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
 from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import format_of, write_fields
@@ -112,6 +113,8 @@ async def _open(
     services = await stack.enter_async_context(open_services(settings))
     await services.clock.set()
     project, ref = await jobs.find_job(services, target)
+    if refusal := may_cancel(project.policy):
+        fail(str(refusal), WRONG_USAGE)
     details = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
     shown = ShownJob(
         project=project.name,

@@ -1,7 +1,7 @@
 """Checks Atlas for one project with reads only: credentials, project, clusters, restore jobs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.atlas import (
@@ -11,6 +11,7 @@ from bot.atlas import (
     CallRecord,
     Cluster,
     DigestKey,
+    KeyAccess,
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
@@ -20,6 +21,12 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.doctor.results import CheckResult, Subject, compare_clock
+from bot.doctor.roles import (
+    check_access_list,
+    check_cancel_role,
+    check_roles,
+    role_to_read_jobs,
+)
 from bot.settings import ProjectSettings, Settings
 
 #: Seconds for each read, including its retries.
@@ -73,9 +80,10 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
             "atlas_project", f"{name}, id" if project.name else "MONGODB_ATLAS_PROJECT_ID"
         ),
         "secret": Subject("atlas_secret", f"secret of the service account for {name}"),
+        "roles": Subject("atlas_roles", f"roles of the key for {name}"),
+        "cancel": Subject("atlas_cancel_role", f"role to cancel in {name}"),
         "clusters": Subject("atlas_clusters", f"clusters of {name}"),
         "jobs": Subject("atlas_restore_jobs", f"restore jobs of {name}"),
-        "cancel": Subject("atlas_cancel_role", f"role to cancel in {name}"),
         "feed": Subject("atlas_activity_feed", f"activity feed of {name}"),
         "rate_limit": Subject("atlas_rate_limit", f"rate limit of {name}"),
     }
@@ -107,20 +115,14 @@ ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
     (VersionGone, "version", "Set it to v2, or update this program."),
     (NotOnAccessList, "access_list", "In Atlas, edit the key: API Access List, Add Entry."),
     (ProjectNotFound, "project", "Atlas shows the id in Project Settings."),
-    (RoleMissing, "project", "The key also needs the role Project Read Only to read the project."),
+    (RoleMissing, "project", "The key also needs the role GROUP_READ_ONLY to read the project."),
     (AtlasError, "reach", "Check the address and the network, and https://status.mongodb.com."),
 )
-ROLE_TO_CANCEL = (
-    "only a cancellation can test it",
-    "Verify that the key has the project role Project Backup Recovery Operator.",
-)
-READ_JOBS = "Reading restore jobs needs the project role Project Backup Manager."
-READ_FEED = (
-    "Without it the bot cannot say who started a job. The project role Project Read Only allows it."
-)
+NOT_NAMED = "Atlas does not say it"
+READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
 #: How far back the check reads the activity feed.
 FEED_SPAN = timedelta(hours=1)
-READ_CLUSTERS = "Reading clusters needs the project role Project Read Only."
+READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
 RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
@@ -154,17 +156,50 @@ class ProjectChecks:
         self._atlas = atlas
         self._observer = observer
         self._subjects = subjects_of(project)
+        self._access = KeyAccess()
+        self._unread = NOT_NAMED
 
     async def run(self) -> list[CheckResult]:
         try:
             found = await self._atlas.project(self._project.id)
         except AtlasError as error:
             return self._access_failure(error)
+        await self._read_access()
+        ok = {name: self._subjects[name].ok(message) for name, message in ACCESS_STEPS.items()}
+        ok["access_list"] = check_access_list(
+            self._subjects["access_list"], self._access.addresses, self._unread
+        )
         return [
-            *(self._subjects[name].ok(message) for name, message in ACCESS_STEPS.items()),
+            *ok.values(),
             self._subjects["project"].ok(f"it is {found.name}"),
-            *await self._secret(),
+            *self._rights(),
             *await self._clusters(),
+        ]
+
+    async def _read_access(self) -> None:
+        """Read what Atlas says about the credentials themselves."""
+        credentials = self._project.credentials
+        try:
+            self._access = await self._atlas.key_access(self._project.id, credentials)
+            if not isinstance(credentials, DigestKey):
+                addresses = await self._atlas.account_addresses(self._project.id, credentials)
+                self._access = replace(self._access, addresses=addresses)
+        except AtlasError as error:
+            self._unread = describe(error)
+
+    def _rights(self) -> list[CheckResult]:
+        """Check the secret's end and the roles."""
+        subjects, access, unread = self._subjects, self._access, self._unread
+        return [
+            *(
+                check_expiry(subject, access.secret_expires_at, self._observer.now(), unread)
+                for name, subject in subjects.items()
+                if name == "secret"
+            ),
+            check_roles(subjects["roles"], access, unread),
+            check_cancel_role(
+                subjects["cancel"], access, unread, read_only=self._project.policy.read_only
+            ),
         ]
 
     def _access_failure(self, error: AtlasError) -> list[CheckResult]:
@@ -177,16 +212,6 @@ class ProjectChecks:
             *(self._subjects[name].ok(message) for name, message in passed),
             *self._problem(stage, error, hint),
         ]
-
-    async def _secret(self) -> list[CheckResult]:
-        account = self._project.credentials
-        if isinstance(account, DigestKey):
-            return []
-        try:
-            expires_at = await self._atlas.secret_expiry(self._project.id, account)
-        except AtlasError as error:
-            return [self._subjects["secret"].unchecked(describe(error), READ_EXPIRY)]
-        return [check_expiry(self._subjects["secret"], expires_at, self._observer.now())]
 
     async def _clusters(self) -> list[CheckResult]:
         try:
@@ -202,18 +227,17 @@ class ProjectChecks:
         return [found, *await self._jobs(clusters)]
 
     async def _jobs(self, clusters: list[Cluster]) -> list[CheckResult]:
-        cancel = self._subjects["cancel"].unchecked(*ROLE_TO_CANCEL)
         rate_limit = self._subjects["rate_limit"]
         try:
             found = await self._read_jobs(clusters)
         except RateLimited as error:
             jobs = self._subjects["jobs"].unchecked("Atlas limits the calls, see below")
             feed = self._subjects["feed"].unchecked("Atlas limits the calls, see below")
-            return [jobs, cancel, feed, rate_limit.problem(describe(error), WAIT)]
+            return [jobs, feed, rate_limit.problem(describe(error), WAIT)]
         except AtlasError as error:
-            return self._problem("jobs", error, READ_JOBS)
+            return self._problem("jobs", error, role_to_read_jobs(self._access))
         limit = check_rate_limit(rate_limit, self._observer.backups)
-        return [found, cancel, await self._feed(), limit]
+        return [found, await self._feed(), limit]
 
     async def _feed(self) -> CheckResult:
         """Read the activity feed, which the bot can do without."""
@@ -254,10 +278,12 @@ def complete(subject: Subject, message: str, unread: str) -> CheckResult:
     return subject.warning(f"{message}, but {unread}", UNREAD)
 
 
-def check_expiry(subject: Subject, expires_at: datetime | None, now: datetime) -> CheckResult:
+def check_expiry(
+    subject: Subject, expires_at: datetime | None, now: datetime, unread: str
+) -> CheckResult:
     """Check how long the secret of a service account is still accepted."""
     if expires_at is None:
-        return subject.unchecked("Atlas does not say when it expires", READ_EXPIRY)
+        return subject.unchecked(unread, READ_EXPIRY)
     left = (expires_at - now).days
     message = f"it expires {expires_at:%Y-%m-%d}, in {left} day{'s' * (left != 1)}"
     if left < MIN_SECRET_DAYS:

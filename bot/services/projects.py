@@ -6,19 +6,30 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.atlas import AtlasClient
-from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.policy import Policy
+from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, RateLimitReserved
+from bot.cancellation.policy import Policy, may_cancel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One Atlas project: its name, its policy, the client with its key, where it is announced."""
+    """One Atlas project: its name, its policy, the client with its key, where it is announced.
+
+    Attributes:
+        key_may_cancel: whether the key has a role that may cancel; None while that is not known.
+    """
 
     id: str
     name: str
     policy: Policy
     atlas: AtlasClient = field(repr=False)
     watch_channel: str | None = None
+    key_may_cancel: bool | None = None
+
+    @property
+    def why_read_only(self) -> NotAllowed | None:
+        """Return why no cancellation is offered here, or None; only the policy forbids one."""
+        lacks_role = self.key_may_cancel is False
+        return may_cancel(self.policy) or (KeyMayNotCancel() if lacks_role else None)
 
 
 class Projects:

@@ -245,7 +245,8 @@ def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
     """Return why the policy refuses a submission: the person, the job or the input (pure)."""
     person, alone = submission.person, acts_alone(policy, submission)
     return (
-        rules.may_request(policy, person)
+        rules.may_cancel(policy)
+        or rules.may_request(policy, person)
         or (None if submission.shown.cancellable else NotCancellableNow())
         or (rules.may_act_alone(policy, person) if alone else None)
         or rules.check_reason(policy, submission.reason, alone=alone)

@@ -124,6 +124,10 @@ class PolicySettings(Model):
         default=NO_ONE,
         shown="no one",
     )
+    read_only: Flag = setting(
+        "only watch: announce and explain, and never cancel ([atlas](atlas.md#watch-only))",
+        default=False,
+    )
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"
     )
@@ -144,6 +148,7 @@ class PolicySettings(Model):
             require_reason=is_required,
             confirm_by_typing=self.confirm_by_typing,
             break_glass=self.break_glass,
+            read_only=self.read_only,
         )
 
 

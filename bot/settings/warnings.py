@@ -45,6 +45,9 @@ def _signing_secret_warnings(slack: SlackSettings) -> list[str]:
 
 def _risks(project: ProjectSettings) -> list[str]:
     policy = project.policy
+    if policy.read_only:
+        needs_channel = "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
+        return [] if project.watch_channel else [needs_channel]
     risks = {
         "no approvals are needed: each requester cancels alone (BOT_APPROVALS).": (
             policy.approvals == 0

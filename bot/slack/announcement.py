@@ -39,11 +39,16 @@ def headline(job: WatchedJob) -> str:
     return HEADLINES[job.state]
 
 
-def message(job: WatchedJob, project_name: str, links: Links) -> dict[str, Any]:
-    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update."""
+def message(
+    job: WatchedJob, project_name: str, links: Links, why_read_only: str = ""
+) -> dict[str, Any]:
+    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
+
+    `why_read_only` (plain text) takes the place of the button where the bot does not cancel.
+    """
     return {
         "text": fallback(job, project_name),
-        "blocks": blocks(job, project_name, links),
+        "blocks": blocks(job, project_name, links, why_read_only),
         "metadata": metadata(job),
     }
 
@@ -67,7 +72,9 @@ def fallback(job: WatchedJob, project_name: str) -> str:
     return blockkit.cut(labelled(line), blockkit.FALLBACK)
 
 
-def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
+def blocks(
+    job: WatchedJob, project_name: str, links: Links, why_read_only: str = ""
+) -> list[Block]:
     """Build the announcement: what decides comes first, the ids last."""
     first_line = job_facts.headline(headline(job), job.ref, project_name)
     lines = [first_line, job_facts.started_line(job.ref, job.facts)]
@@ -75,7 +82,10 @@ def blocks(job: WatchedJob, project_name: str, links: Links) -> list[Block]:
         lines.append(job_facts.link_line(job.facts.clock, job.facts.phase))
     parts = [blockkit.section("\n".join(lines))]
     if not job.state.is_over:
-        parts.append(blockkit.actions(_cancel(job), *job_facts.feed_buttons(job.facts)))
+        if why_read_only:
+            parts.append(blockkit.section(mrkdwn.escape(why_read_only)))
+        if buttons := [*_cancel(job, why_read_only), *job_facts.feed_buttons(job.facts)]:
+            parts.append(blockkit.actions(*buttons))
     elif job.request:
         parts.append(blockkit.section(_request_line(job.request, links)))
     return [
@@ -95,8 +105,10 @@ def _details(job: WatchedJob) -> list[tuple[str, str]]:
     ]
 
 
-def _cancel(job: WatchedJob) -> Block:
-    return blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")
+def _cancel(job: WatchedJob, why_read_only: str) -> list[Block]:
+    if why_read_only:
+        return []
+    return [blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")]
 
 
 def _request_line(request: Request, links: Links) -> str:

@@ -188,7 +188,8 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
         f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
         f"Snapshot {mrkdwn.snapshot_time(shown)}, restore job {mrkdwn.code(found.job.id)}"
     )
-    button = blockkit.button("Cancel this job", ids.OPEN, job_value(found.ref))
+    label = "Show this job" if found.place.project.why_read_only else "Cancel this job"
+    button = blockkit.button(label, ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}
 
 

@@ -56,6 +56,8 @@ class DoctorEnvironment:
 async def opened(folder: Path) -> AsyncIterator[DoctorEnvironment]:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         slack.workspace.app.scopes.add("chat:write.public")
+        for credential in (*atlas.world.keys.values(), *atlas.world.service_accounts.values()):
+            credential.access_list = ["127.0.0.1/32"]
         yield DoctorEnvironment(slack=slack, atlas=atlas, folder=folder)
 
 

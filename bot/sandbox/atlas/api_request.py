@@ -87,6 +87,7 @@ _CLUSTER = "/groups/{group}/clusters/{cluster}"
 _FLEX_CLUSTER = "/groups/{group}/flexClusters/{cluster}"
 
 RESOURCES = (
+    Resource(name="root", template="", rate="root", java="ApiRootResource::getRoot"),
     Resource(
         name="projects",
         template="/groups",
@@ -142,6 +143,14 @@ RESOURCES = (
         in_v1=False,
     ),
     Resource(
+        name="account_addresses",
+        template=f"{_GROUP}/serviceAccounts/{{client}}/accessList",
+        versions=("2024-08-05",),
+        rate="groups",
+        java="ApiGroupServiceAccountsResource::getAccessList",
+        in_v1=False,
+    ),
+    Resource(
         name="flex_clusters",
         template=f"{_GROUP}/flexClusters",
         versions=_FLEX,
@@ -179,7 +188,7 @@ RESOURCES = (
 def find(request: ApiRequest) -> tuple[Resource, dict[str, str]] | None:
     """Return the resource of a path with its values, or None for an unknown path."""
     root = ROOTS[request.api]
-    if not request.path.startswith(f"{root}/"):
+    if not f"{request.path}/".startswith(f"{root}/"):
         return None
     for resource in RESOURCES:
         values = match(resource.template, request.path.removeprefix(root))

@@ -8,13 +8,14 @@ from ipaddress import ip_address, ip_network
 
 
 class Role(StrEnum):
-    """The relevant project roles, by their names in Atlas."""
+    """The relevant project roles, by their names in the API."""
 
-    OWNER = "Project Owner"
-    READ_ONLY = "Project Read Only"
-    BACKUP_MANAGER = "Project Backup Manager"
-    EXPORT_OPERATOR = "Project Backup Export Operator"
-    RECOVERY_OPERATOR = "Project Backup Recovery Operator"
+    OWNER = "GROUP_OWNER"
+    READ_ONLY = "GROUP_READ_ONLY"
+    BACKUP_CREATOR = "GROUP_BACKUP_CREATOR"
+    BACKUP_MANAGER = "GROUP_BACKUP_MANAGER"
+    EXPORT_OPERATOR = "GROUP_BACKUP_EXPORT_OPERATOR"
+    RECOVERY_OPERATOR = "GROUP_BACKUP_RECOVERY_OPERATOR"
 
 
 #: Roles that may cancel, and roles that may read restore jobs. For a Backup Manager it is

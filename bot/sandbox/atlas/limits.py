@@ -24,6 +24,7 @@ RATES = {
     "groups": Rate(1200, 500, 60),
     "clusters": Rate(10_000, 5_000, 60),
     "flex": Rate(1200, 500, 60),
+    "root": Rate(300, 100, 60),
     "events": Rate(300, 100, 60),
     "activity_feed": Rate(1200, 500, 60),
 }

@@ -87,6 +87,28 @@ def response(name: str, context: RequestContext) -> ApiResponse:
     return READERS[name](context)
 
 
+def root(context: RequestContext) -> ApiResponse:
+    """Return the service's status, with the API key that asks; null for a service account."""
+    document: dict[str, object] = {"appName": "MongoDB Atlas", "build": "sandbox", "apiKey": None}
+    who = context.who
+    if who.identifier in context.world.keys:
+        document["apiKey"] = {
+            "id": "65f0a1c2d3e4f5a6b7c8d9e1",
+            "publicKey": who.identifier,
+            "roles": [
+                {"groupId": group, "roleName": role.value}
+                for group, roles in who.roles.items()
+                for role in sorted(roles)
+            ],
+            "accessList": _entries(who),
+        }
+    return context.one(document)
+
+
+def _entries(who: Credential) -> list[dict[str, object]]:
+    return [{"cidrBlock": network} for network in who.access_list or ()]
+
+
 def projects(context: RequestContext) -> ApiResponse:
     mine = [p for p in context.world.projects.values() if context.who.roles_in(p.id)]
     return context.many([context.renderer.project(project) for project in mine])
@@ -167,16 +189,28 @@ def activity_feed(context: RequestContext) -> ApiResponse:
 
 def service_account(context: RequestContext) -> ApiResponse:
     """Return a service account; a secret is masked except for its end."""
-    account = context.world.service_accounts.get(context.values["client"])
-    if account is None:
-        raise AtlasError("RESOURCE_NOT_FOUND", {"path": context.request.path})
+    account = _account(context)
     secret = {
         "id": "65f0a1c2d3e4f5a6b7c8d9e0",
         "createdAt": "2024-01-01T00:00:00Z",
         "expiresAt": account.expires_at,
         "maskedSecretValue": f"mdb_sa_sk_***{account.secret[-4:]}",
     }
-    return context.one({"clientId": account.identifier, "name": "bot", "secrets": [secret]})
+    roles = sorted(role.value for role in account.roles_in(context.project.id))
+    document = {"clientId": account.identifier, "name": "bot", "roles": roles}
+    return context.one({**document, "secrets": [secret]})
+
+
+def account_addresses(context: RequestContext) -> ApiResponse:
+    """Return the access list of a service account."""
+    return context.many(_entries(_account(context)))
+
+
+def _account(context: RequestContext) -> Credential:
+    account = context.world.service_accounts.get(context.values["client"])
+    if account is None:
+        raise AtlasError("RESOURCE_NOT_FOUND", {"path": context.request.path})
+    return account
 
 
 def flex_clusters(context: RequestContext) -> ApiResponse:
@@ -199,6 +233,7 @@ def flex_job(context: RequestContext) -> ApiResponse:
 
 
 READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
+    "root": root,
     "projects": projects,
     "project": project,
     "clusters": clusters,
@@ -208,6 +243,7 @@ READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "events": events,
     "activity_feed": activity_feed,
     "service_account": service_account,
+    "account_addresses": account_addresses,
     "flex_clusters": flex_clusters,
     "flex_cluster": flex_cluster,
     "flex_jobs": flex_jobs,

@@ -249,7 +249,10 @@ class JobReader:
         policy = await self._allowed_policy()
         looking_up = self._deps.service.look_up(self._job.ref, timeout=ATLAS_TIMEOUT)
         reading = asyncio.create_task(looking_up)
+        project = self._deps.service.projects.find(self._job.ref.project_id)
         try:
+            if project and (why := project.why_read_only):
+                return self._read_only(await reading, why.sentence)
             placement, members, may_act_alone = await asyncio.gather(
                 self._placement(policy), self._approvers(policy), self._may_act_alone(policy)
             )
@@ -296,10 +299,21 @@ class JobReader:
             return False
         return rules.may_act_alone(policy, person) is None
 
+    def _read_only(self, details: JobDetails, why: str) -> View:
+        job = replace(self._job, project_name=details.project_name)
+        explained = dialog_views.not_cancellable(details, job, self._deps.links, why)
+        return self._without_submit(details, job) or explained
+
     def _details(
         self, details: JobDetails, policy: Policy, placement: Placement, *, may_act_alone: bool
     ) -> View:
         job, links = replace(self._job, project_name=details.project_name), self._deps.links
+        return self._without_submit(details, job) or dialog_views.details(
+            details, job, policy, placement, links, may_act_alone=may_act_alone
+        )
+
+    def _without_submit(self, details: JobDetails, job: JobTarget) -> View | None:
+        """Build the view of a job that is requested already, or cannot be cancelled."""
         taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
         log.info(
             "job looked up",
@@ -309,9 +323,8 @@ class JobReader:
             **taken_by,
         )
         if details.open_request:
-            return dialog_views.taken(details.open_request, job, links)
+            return dialog_views.taken(details.open_request, job, self._deps.links)
         if not details.job.can_be_cancelled:
-            return dialog_views.not_cancellable(details, job, links)
-        return dialog_views.details(
-            details, job, policy, placement, links, may_act_alone=may_act_alone
-        )
+            why = dialog_views.why_not_cancellable(details.job)
+            return dialog_views.not_cancellable(details, job, self._deps.links, why)
+        return None

@@ -49,6 +49,7 @@ from bot.slack.errors import (
 )
 from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
 from bot.slack.picker.handlers import update_picker
+from bot.slack.picker.views import DONE
 from bot.slack.placement import is_direct
 from bot.slack.routing import dispatch, route
 
@@ -120,6 +121,8 @@ class Submissions:
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
         """Record a request, and answer the dialog."""
+        if (view.get("submit") or {}).get("text") == DONE:
+            return CLOSE
         if problem := submit_problem(view):
             log.info("submission refused", actor=actor.id, why="no job selected and shown")
             return {"response_action": "errors", "errors": dict([problem])}

@@ -87,10 +87,10 @@ def details(
     return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
 
 
-def not_cancellable(details: JobDetails, target: JobTarget, links: Links) -> View:
-    """Show the details of a job, and why it cannot be cancelled."""
-    why = blockkit.alert(why_not_cancellable(details.job), "info")
-    blocks = [_job(details, target), why, *_details(details, target, links)]
+def not_cancellable(details: JobDetails, target: JobTarget, links: Links, why: str) -> View:
+    """Show the details of a job, and why it cannot be cancelled here (plain text)."""
+    alert = blockkit.alert(why, "info")
+    blocks = [_job(details, target), alert, *_details(details, target, links)]
     return modal(blocks, private_metadata=encode_target(target))
 
 

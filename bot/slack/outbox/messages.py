@@ -39,6 +39,7 @@ class MessageBuilder:
         policy_of: returns a project's policy, for the approvers on its cards.
         watch_channel_of: returns the channel for a project's announcements, or None.
         project_name_of: returns a project's display name.
+        why_read_only: returns why the bot does not cancel in a project, or an empty text.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class MessageBuilder:
         policy_of: Callable[[str], Policy | None],
         watch_channel_of: Callable[[str], str | None],
         project_name_of: Callable[[str], str],
+        why_read_only: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._links = links
         self._policy_of = policy_of
         self._watch_channel_of = watch_channel_of
         self._project_name_of = project_name_of
+        self._why_read_only = why_read_only
 
     def build(self, post: Post) -> Message:
         """Build the message; raises `Undeliverable`."""
@@ -99,5 +102,6 @@ class MessageBuilder:
         if not channel:
             raise Undeliverable("the project has no watch channel any more")
         name = self._project_name_of(job.ref.project_id)
-        content = announcement.message(job, name, self._links)
+        why = self._why_read_only(job.ref.project_id)
+        content = announcement.message(job, name, self._links, why)
         return Message(channel=channel, content=content, ts=place.ts if place else None)

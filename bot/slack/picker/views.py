@@ -15,6 +15,9 @@ from bot.slack.dialog.metadata import MESSAGE_VALUE, PickerState, encode_picker
 from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, modal, reason_input
 from bot.slack.payloads import decode_metadata
 
+#: Closes the picker of a project in which the bot does not cancel.
+DONE = "Done"
+
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100
 
@@ -34,9 +37,10 @@ def view(
     blocks = [
         *pickers(state, projects, last=last),
         blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS),
-        reason_input(policy),
     ]
-    return _with_submit(blocks, encode_picker(state))
+    if is_read_only(state, projects):
+        return _with_submit(blocks, encode_picker(state), DONE)
+    return _with_submit([*blocks, reason_input(policy)], encode_picker(state))
 
 
 def with_details(
@@ -44,6 +48,8 @@ def with_details(
 ) -> View:
     """Add the pickers to a job's dialog, so that another job can be selected."""
     blocks = [_rename_job_block(block) for block in details["blocks"]]
+    if is_read_only(state, projects):
+        return _with_submit([*pickers(state, projects), *blocks], encode_picker(state), DONE)
     if not any(block.get("block_id") == ids.REASON for block in blocks):
         blocks.append(reason_input(policy))  # keeps the text that was typed
     metadata = encode_picker(state, decode_metadata(details) if "submit" in details else None)
@@ -56,9 +62,15 @@ def loading() -> View:
     return modal([section], close=KEEP)
 
 
-def _with_submit(blocks: list[Block], metadata: str) -> View:
+def is_read_only(state: PickerState, projects: Sequence[Project]) -> bool:
+    """Whether the bot cancels neither in the selected project nor, without one, in any."""
+    selected = [each for each in projects if each.id == state.project_id] or projects
+    return all(each.why_read_only for each in selected)
+
+
+def _with_submit(blocks: list[Block], metadata: str, submit: str = SUBMIT) -> View:
     # Slack requires the button for inputs; a submission is accepted only with a job's details.
-    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=metadata)
+    return modal(blocks, close=KEEP, submit=submit, private_metadata=metadata)
 
 
 def _rename_job_block(block: Block) -> Block:

@@ -227,6 +227,7 @@ SETTINGS: list[Broken] = [
     *variable("BOT_AUDIT_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
     *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
     *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
+    *variable("BOT_READ_ONLY", ("no flag", "shadow", FLAG)),
     *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
     *variable(
         "BOT_WATCH_CHANNEL",
@@ -328,6 +329,7 @@ SETTINGS: list[Broken] = [
     *key("audit_channel", ("by name", 'audit_channel = "#ops"', ONE_CHANNEL)),
     *key("require_reason", ("no flag", "require_reason = 3", FLAG)),
     *key("confirm_by_typing", ("no flag", "confirm_by_typing = 3", FLAG)),
+    *key("read_only", ("no flag", 'read_only = "shadow"', FLAG)),
     *key("break_glass", ("everyone", 'break_glass = ["*"]', NAMED)),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]

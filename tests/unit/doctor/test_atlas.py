@@ -42,12 +42,12 @@ def test_unreadable_items_are_a_warning() -> None:
     [
         (NOON + timedelta(days=29, hours=1), Level.OK, "it expires 2026-12-24, in 29 days"),
         (NOON + timedelta(days=1), Level.WARNING, "it expires 2026-11-26, in 1 day"),
-        (None, Level.UNCHECKED, "Atlas does not say when it expires"),
+        (None, Level.UNCHECKED, "Atlas does not say it"),
     ],
 )
 def test_secret_that_expires_within_a_fortnight_is_a_warning(
     expires_at: datetime | None, level: Level, says: str
 ) -> None:
-    found = check_expiry(SUBJECT, expires_at, NOON)
+    found = check_expiry(SUBJECT, expires_at, NOON, "Atlas does not say it")
 
     assert (found.level, found.message) == (level, says)

@@ -19,7 +19,7 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
-from bot.cancellation.errors import AlreadyHandled, NotRecorded, RightsNotChecked
+from bot.cancellation.errors import AlreadyHandled, NotRecorded, ReadOnly, RightsNotChecked
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Judgement, Policy
@@ -858,3 +858,15 @@ async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
     assert store.judgement
     assert store.judgement.approvals_needed == 1
+
+
+async def test_read_only_project_sends_no_delete_for_an_approved_request(clock: FakeClock) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE])
+    store = FakeLeaseStore(a_request())
+
+    state, outcome = await run_with(
+        ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(read_only=True)
+    )
+
+    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
+    assert outcome.sentence == f"{NOTHING_DONE} {ReadOnly()}"

@@ -12,6 +12,7 @@ from bot.cancellation.errors import (
     NotARequester,
     OwnAct,
     OwnRequest,
+    ReadOnly,
     ReasonMissing,
     RequesterLostRight,
     TooFewApprovers,
@@ -199,6 +200,17 @@ async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
 
     with pytest.raises(refusal):
         await service.service.submit(submission(RINA.id, **changes))
+
+    assert await service.requests() == []
+    await service.close()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_submission_to_a_read_only_project_is_refused(tmp_path: Path, *, alone: bool) -> None:
+    service = ServiceOnSqlite(tmp_path, replace(GLASS, read_only=True))
+
+    with pytest.raises(ReadOnly):
+        await service.service.submit(submission(RINA.id, alone=alone))
 
     assert await service.requests() == []
     await service.close()

@@ -195,6 +195,19 @@ def test_watch_channel_without_working_buttons_is_warned_about(
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
 
 
+@pytest.mark.parametrize(("channel", "warned"), [("C9", False), (None, True)])
+def test_read_only_project_is_warned_about_without_a_watch_channel_only(
+    careful: Settings, channel: str | None, *, warned: bool
+) -> None:
+    (project,) = careful.projects
+    policy = Policy(requesters=EVERYONE, read_only=True)
+    watched = project.model_copy(update={"policy": policy, "watch_channel": channel})
+
+    told = warnings(careful.model_copy(update={"projects": (watched,)}))
+
+    assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in told] == [True] * warned
+
+
 @pytest.mark.parametrize(
     ("url", "risky"),
     [

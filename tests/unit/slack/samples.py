@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef
+from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
@@ -157,6 +158,12 @@ OVER = {"cancelled": True, "finishedAt": "2026-11-25T11:00:00Z"}
 SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 
 
+def not_cancellable(**changes: Any) -> dict[str, Any]:
+    details = sight(**changes)
+    why = dialog_views.why_not_cancellable(details.job)
+    return dialog_views.not_cancellable(details, asked(), LINKS, why)
+
+
 def views() -> dict[str, dict[str, Any]]:
     taken = waiting()
     return {
@@ -170,10 +177,11 @@ def views() -> dict[str, dict[str, Any]]:
         "details_longest": dialog_views.details(
             sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
         ),
-        "not_cancellable_type": dialog_views.not_cancellable(sight(**AUTOMATED), asked(), LINKS),
-        "not_cancellable_over": dialog_views.not_cancellable(sight(**OVER), asked(), LINKS),
-        "not_cancellable_new": dialog_views.not_cancellable(
-            sight(deliveryType="o" * 64), asked(), LINKS
+        "not_cancellable_type": not_cancellable(**AUTOMATED),
+        "not_cancellable_over": not_cancellable(**OVER),
+        "not_cancellable_new": not_cancellable(deliveryType="o" * 64),
+        "not_cancellable_here": dialog_views.not_cancellable(
+            sight(), asked(), LINKS, str(KeyMayNotCancel())
         ),
         "taken": dialog_views.taken(taken, asked(), LINKS),
         "error": dialog_views.error("Atlas did not answer.", asked()),
@@ -280,6 +288,9 @@ def announcements() -> dict[str, dict[str, Any]]:
     }
     by_us = watched_job(state=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
     built["announcement_ours"] = announcement_views.message(by_us, "shop-prod", LINKS)
+    built["announcement_read_only"] = announcement_views.message(
+        watched_job(), "shop-prod", LINKS, str(ReadOnly())
+    )
     nasty = watched_job(state=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED))
     built["announcement_longest"] = announcement_views.message(nasty, LONG_NAME, LINKS)
     return built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.slack import ids
 from bot.slack.command.grammar import OpenDialog, parse
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.unit.slack.samples import announcements
@@ -10,11 +11,7 @@ MESSAGES = announcements()
 
 
 def test_button_is_shown_only_while_the_job_can_be_cancelled() -> None:
-    with_button = {
-        name
-        for name, message in MESSAGES.items()
-        if any(block["type"] == "actions" for block in message["blocks"])
-    }
+    with_button = {name for name, message in MESSAGES.items() if ids.OPEN in str(message["blocks"])}
 
     assert with_button == {"announcement_in_progress", "announcement_link_live"}
 

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from bot.cancellation.policy import Policy
+from bot.services.projects import Project
+from bot.slack import ids
+from bot.slack.dialog.metadata import PickerState
 from bot.slack.picker import views as picker_views
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, a_job
+from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.long_samples import LONG, REF
 
 
@@ -67,3 +72,31 @@ def test_clusters_that_start_with_the_typed_text_come_first() -> None:
     options = picker_views.cluster_options(["a-prod", "prod-a", "x"], "PROD")
 
     assert [option["value"] for option in options] == ["prod-a", "a-prod"]
+
+
+def a_project(number: int, *, read_only: bool) -> Project:
+    policy = Policy(read_only=read_only)
+    return Project(id=f"{number:024x}", name=f"p{number}", policy=policy, atlas=FakeAtlas({}))
+
+
+@pytest.mark.parametrize(
+    ("read_only", "selected", "submit", "asks_reason"),
+    [
+        ((True,), 0, "Done", False),
+        ((True, False), 0, "Done", False),
+        ((True, False), 1, "Cancel the job", True),
+        ((True, False), None, "Cancel the job", True),
+        ((True, True), None, "Done", False),
+    ],
+)
+def test_picker_of_a_read_only_project_is_only_closed(
+    read_only: tuple[bool, ...], selected: int | None, submit: str, *, asks_reason: bool
+) -> None:
+    projects = [a_project(n, read_only=each) for n, each in enumerate(read_only)]
+    chosen = None if selected is None else projects[selected].id
+    state = PickerState(project_id=chosen, asked_in="C1")
+
+    view = picker_views.view(state, projects, Policy(), "Choose one.")
+
+    assert view["submit"]["text"] == submit
+    assert (ids.REASON in str(view["blocks"])) is asks_reason

@@ -1,0 +1,67 @@
+"""The shadow mode: the bot announces and explains, offers no cancellation, and sends no DELETE."""
+
+from __future__ import annotations
+
+from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY
+from bot.sandbox.atlas.credentials import Role
+from tests.acceptance.environment import environment, wait_until
+from tests.acceptance.watch.environment import WatchEnvironment, buttons
+from tests.support.process import run_command
+
+ROOT = "/api/atlas/v2"
+ONLY_WATCHES = "The bot only watches this project (BOT_READ_ONLY)"
+
+
+async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvironment) -> None:
+    await env.start_bot(BOT_READ_ONLY="true")
+    job_id = env.new_job_id()
+    announced = await env.wait_for_announcement(job_id)
+    view = await env.open_dialog(("prod-eu", job_id))
+    await env.send_command("rina", "list prod-eu")
+    (listed,) = await env.wait_for_ephemerals("rina")
+
+    assert ONLY_WATCHES in env.slack.state.text_of(announced)
+    assert "Open in Atlas" in env.slack.state.text_of(announced)
+    assert "Cancel this job" not in buttons(announced)
+    assert ONLY_WATCHES in str(view["blocks"])
+    assert not view.get("submit")
+    assert job_id in listed
+    assert env.atlas.recorder.deletes(job_id) == []
+
+
+async def test_dialog_of_before_is_refused_once_the_bot_only_watches(env: WatchEnvironment) -> None:
+    bot = await env.start_bot()
+    job = env.new_job()
+    view = await env.open_dialog(job)
+    await env.stop_bot(bot)
+    await env.start_bot(BOT_READ_ONLY="true")
+    ack = await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
+
+    assert ONLY_WATCHES in str(ack)
+    assert env.card(job[1]) is None
+    assert env.atlas.recorder.deletes(job[1]) == []
+
+
+async def test_key_without_a_role_to_cancel_gets_a_dialog_without_submit(
+    env: WatchEnvironment,
+) -> None:
+    key = env.atlas.world.keys[PUBLIC_KEY]
+    key.roles[PROJECT_ID] = {Role.READ_ONLY}
+    await env.start_bot(BOT_WATCH_CHANNEL="")
+    await wait_until(lambda: any(c.path == ROOT and c.status == 200 for c in env.atlas.calls))
+    # The fake Atlas shows jobs only to roles that may cancel them; the bot has read the other one.
+    key.roles[PROJECT_ID] = {Role.RECOVERY_OPERATOR}
+    view = await env.open_dialog(env.new_job())
+
+    assert "no role that may cancel" in str(view["blocks"])
+    assert not view.get("submit")
+
+
+async def test_command_line_refuses_to_cancel_in_a_read_only_project(env: WatchEnvironment) -> None:
+    cluster, job_id = env.new_job()
+    environ = environment(env.slack, env.atlas, env.folder) | {"BOT_READ_ONLY": "true"}
+    ran = await run_command("cancel", cluster, job_id, "--reason", "test", "--yes", **environ)
+
+    assert ran.code == 2
+    assert ran.err.startswith(ONLY_WATCHES)
+    assert env.atlas.recorder.deletes(job_id) == []

@@ -1,0 +1,151 @@
+"""What Atlas says about the bot's own key: its roles, its access list, the end of its secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import AtlasClient, DigestKey, KeyAccess, KeyRefused, ServiceAccount
+from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES, AccountSecret, SystemStatus, expiry_of
+from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
+
+ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
+
+
+def secret(day: int, masked: str = "", used: int | None = None) -> dict[str, Any]:
+    last = f"2026-11-{used:02}T00:00:00Z" if used else None
+    return {
+        "maskedSecretValue": masked,
+        "expiresAt": f"2026-12-{day:02}T00:00:00Z",
+        "lastUsedAt": last,
+    }
+
+
+@pytest.mark.parametrize(
+    ("secrets", "day"),
+    [
+        ([secret(5, "mdb_sa_sk_***r3t"), secret(9, "mdb_sa_sk_***old", used=20)], 5),
+        ([secret(5, "***r3t", used=3), secret(9, "***r3t", used=4)], 9),
+        ([secret(5, "***", used=8), secret(9, "", used=4)], 5),
+        ([], None),
+    ],
+    ids=["its end", "two alike", "no end shown", "none"],
+)
+def test_own_secret_is_found_by_its_end_then_by_its_use(
+    secrets: list[dict[str, Any]], day: int | None
+) -> None:
+    found = expiry_of("mdb_sa_sk_s3cr3t", [AccountSecret.model_validate(each) for each in secrets])
+
+    assert found == (datetime(2026, 12, day, tzinfo=UTC) if day else None)
+
+
+async def test_roles_and_expiry_are_read_from_the_project_of_the_account() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/oauth/token":
+            return httpx.Response(200, json={"access_token": "t0k3n", "expires_in": 3600})
+        asked.append(f"{request.url.path} {request.headers['Accept']}")
+        if request.url.path.endswith("/accessList"):
+            return httpx.Response(200, json={"results": [{"ipAddress": "203.0.113.7"}]})
+        return httpx.Response(
+            200, json={"roles": ["GROUP_OWNER", {"odd": 1}], "secrets": [secret(5, "***r3t")]}
+        )
+
+    async with AtlasClient(ACCOUNT, transport=httpx.MockTransport(answer)) as atlas:
+        found = await atlas.key_access(PROJECT, ACCOUNT)
+        addresses = await atlas.account_addresses(PROJECT, ACCOUNT)
+
+    assert found == KeyAccess(
+        roles=frozenset({"GROUP_OWNER"}), secret_expires_at=datetime(2026, 12, 5, tzinfo=UTC)
+    )
+    assert addresses == ("203.0.113.7",)
+    path = f"/api/atlas/v2/groups/{PROJECT}/serviceAccounts/mdb_sa_id_123"
+    media = "application/vnd.atlas.2024-08-05+json"
+    assert asked == [f"{path} {media}", f"{path}/accessList {media}"]
+
+
+async def test_roles_and_access_list_of_a_key_are_read_from_the_root() -> None:
+    asked: list[str] = []
+    roles = [
+        {"groupId": PROJECT, "roleName": "GROUP_READ_ONLY"},
+        {"groupId": "5b6212af90dc76637950a2c9", "roleName": "GROUP_OWNER"},
+        {"orgId": "5b6212af90dc76637950a2ca", "roleName": "ORG_MEMBER"},
+    ]
+    entries = [
+        {"cidrBlock": "198.51.100.7/32", "ipAddress": "198.51.100.7"},
+        {"ipAddress": "2001:db8::1"},
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        key = {"id": "x", "publicKey": "abcdwxyz", "roles": roles, "accessList": entries}
+        return httpx.Response(200, json={"appName": "MongoDB Atlas", "apiKey": key})
+
+    key = DigestKey("abcdwxyz", SecretStr("private"))
+    async with AtlasClient(key, transport=httpx.MockTransport(answer)) as atlas:
+        found = await atlas.key_access(PROJECT, key)
+
+    assert asked == ["/api/atlas/v2"]
+    assert found == KeyAccess(
+        roles=frozenset({"GROUP_READ_ONLY", "ORG_MEMBER"}),
+        addresses=("198.51.100.7/32", "2001:db8::1"),
+    )
+
+
+@pytest.mark.parametrize("root", [{}, {"apiKey": None}, {"apiKey": {"id": "x"}}])
+def test_root_without_roles_says_nothing_about_the_key(root: dict[str, Any]) -> None:
+    found = SystemStatus.model_validate(root).access_in(PROJECT)
+
+    assert found == KeyAccess()
+    assert found.may_cancel is None
+
+
+@pytest.mark.parametrize(
+    ("roles", "may_cancel"),
+    [
+        *(({role}, True) for role in sorted(CANCEL_ROLES)),
+        (OTHER_ROLES, False),
+        ({"GROUP_READ_ONLY", "GROUP_FROM_2027"}, None),
+        ({"GROUP_FROM_2027", "GROUP_OWNER"}, True),
+        (set(), None),
+    ],
+)
+def test_unknown_role_leaves_open_whether_the_key_may_cancel(
+    roles: set[str], may_cancel: bool | None
+) -> None:
+    assert KeyAccess(roles=frozenset(roles)).may_cancel is may_cancel
+
+
+async def test_refused_key_is_counted_and_a_challenge_is_not() -> None:
+    refused: list[str] = []
+    atlas = StrictAtlas()
+    async with client(atlas, on_login_refused=lambda: refused.append("key")) as client_:
+        await client_.restore_job(REF)
+        atlas.expire_all()
+        await client_.restore_job(REF)
+        assert atlas.statuses == [401, 200, 401, 200]
+        assert refused == []
+        atlas.private_key = "another"
+        with pytest.raises(KeyRefused):
+            await client_.restore_job(REF)
+
+    assert refused == ["key"]
+
+
+async def test_refused_service_account_is_counted() -> None:
+    refused: list[str] = []
+    answer = httpx.Response(401, json={"error": "invalid_client"})
+    async with AtlasClient(
+        ACCOUNT,
+        transport=httpx.MockTransport(lambda _: answer),
+        on_login_refused=lambda: refused.append("account"),
+    ) as atlas:
+        with pytest.raises(KeyRefused):
+            await atlas.restore_job(REF)
+
+    assert refused == ["account"]

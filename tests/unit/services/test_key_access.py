@@ -1,0 +1,55 @@
+"""The loop that reads what a key or service account may do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from bot.atlas import (
+    AtlasClient,
+    Credentials,
+    KeyAccess,
+    RoleMissing,
+    ServiceAccount,
+    Unavailable,
+)
+from bot.services.key_access import follow_key_access
+from bot.timings import DEFAULT_TIMINGS
+from tests.support.domain import NOON, PROJECT_ID
+
+ACCOUNT = ServiceAccount("mdb_sa_id_1", SecretStr("mdb_sa_sk_1"))
+LONG, SHORT = DEFAULT_TIMINGS.key_access_interval, DEFAULT_TIMINGS.key_access_retry
+
+
+class ScriptedAtlas(AtlasClient):
+    """Answers in turn, and then ends the test."""
+
+    def __init__(self, *answers: KeyAccess | Exception) -> None:
+        self.answers = [*answers]
+
+    async def key_access(self, project_id: str, credentials: Credentials) -> KeyAccess:
+        if not self.answers:
+            raise asyncio.CancelledError
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_access_is_read_at_the_start_and_again_and_sooner_without_an_answer() -> None:
+    first = KeyAccess(secret_expires_at=NOON)
+    later = KeyAccess(roles=frozenset({"GROUP_READ_ONLY"}))
+    atlas = ScriptedAtlas(Unavailable(), first, RoleMissing(), later)
+    found: list[KeyAccess] = []
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    with pytest.raises(asyncio.CancelledError):
+        await follow_key_access(atlas, PROJECT_ID, ACCOUNT, found.append, sleep=sleep)
+
+    assert found == [first, later]
+    assert pauses == [SHORT, LONG, LONG, LONG]
