@@ -242,13 +242,7 @@ class Bot:
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
-        messages = MessageBuilder(
-            links,
-            services.cancellation.policy_of,
-            services.watch_channel_of,
-            services.name_of,
-            services.why_read_only,
-        )
+        messages = MessageBuilder(links, services.projects)
         self._outbox = outbox = Outbox(
             services.outbox,
             client,

@@ -60,21 +60,6 @@ class CoreServices:
     facts: JobFactsService
     cancellation: CancellationService
 
-    def watch_channel_of(self, project_id: str) -> str | None:
-        """Return the channel for a project's announcements, or None."""
-        project = self.projects.find(project_id)
-        return project.watch_channel if project else None
-
-    def name_of(self, project_id: str) -> str:
-        """Return the display name of a project, or its id while the name is not known."""
-        project = self.projects.find(project_id)
-        return project.name if project else project_id
-
-    def why_read_only(self, project_id: str) -> str:
-        """Return why the bot does not cancel in a project, or an empty text."""
-        project = self.projects.find(project_id)
-        return str((project and project.why_read_only) or "")
-
 
 def build_core_services(
     settings: Settings,

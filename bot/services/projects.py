@@ -14,16 +14,18 @@ from bot.cancellation.policy import Policy, may_cancel
 class Project:
     """One Atlas project: its name, its policy, the client with its key, where it is announced.
 
+    Equal by its id: the rest may change while someone holds it.
+
     Attributes:
         key_may_cancel: whether the key has a role that may cancel; None while that is not known.
     """
 
     id: str
-    name: str
-    policy: Policy
-    atlas: AtlasClient = field(repr=False)
-    watch_channel: str | None = None
-    key_may_cancel: bool | None = None
+    name: str = field(compare=False)
+    policy: Policy = field(compare=False)
+    atlas: AtlasClient = field(repr=False, compare=False)
+    watch_channel: str | None = field(default=None, compare=False)
+    key_may_cancel: bool | None = field(default=None, compare=False)
 
     @property
     def why_read_only(self) -> NotAllowed | None:

@@ -116,10 +116,10 @@ def _missing(request: Request, approvers: People | None) -> list[str]:
     end = mrkdwn.date(request.expires_at)
     missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
     if request.approvals_missing == 0:
-        # The requester lost the right after all approvals were given, or none was needed.
+        # All approvals were given, or none was needed, before the policy forbade it.
         missing = (
-            f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this. "
-            f"If the right comes back by {end}, one approval lets it run."
+            f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this, or the "
+            f"bot only watches. If that changes by {end}, one approval lets it run."
         )
     return [missing, f"*May approve* {people(approvers)}"]
 

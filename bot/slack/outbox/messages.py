@@ -1,12 +1,13 @@
 """Builds the message of each post: its channel, its content, and whether it is an update."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.people import People, is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.services.projects import Projects
 from bot.slack import announcement
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
@@ -33,28 +34,11 @@ class Undeliverable(Exception):
 
 
 class MessageBuilder:
-    """Builds messages.
+    """Builds messages; the projects have the approvers, the channels and the names."""
 
-    Args:
-        policy_of: returns a project's policy, for the approvers on its cards.
-        watch_channel_of: returns the channel for a project's announcements, or None.
-        project_name_of: returns a project's display name.
-        why_read_only: returns why the bot does not cancel in a project, or an empty text.
-    """
-
-    def __init__(
-        self,
-        links: Links,
-        policy_of: Callable[[str], Policy | None],
-        watch_channel_of: Callable[[str], str | None],
-        project_name_of: Callable[[str], str],
-        why_read_only: Callable[[str], str] = lambda _: "",
-    ) -> None:
+    def __init__(self, links: Links, projects: Projects) -> None:
         self._links = links
-        self._policy_of = policy_of
-        self._watch_channel_of = watch_channel_of
-        self._project_name_of = project_name_of
-        self._why_read_only = why_read_only
+        self._projects = projects
 
     def build(self, post: Post) -> Message:
         """Build the message; raises `Undeliverable`."""
@@ -93,15 +77,20 @@ class MessageBuilder:
         policy = self._policy_of(post.request.ref.project_id)
         return policy.approvers if policy else None
 
+    def _policy_of(self, project_id: str) -> Policy | None:
+        project = self._projects.find(project_id)
+        return project.policy if project else None
+
     def _announcement(self, post: Announcement) -> Message:
         job = post.job
         place = job.message
         if place and not place.ts:
             raise Undeliverable("Slack did not return the place of the message")
-        channel = place.channel if place else self._watch_channel_of(job.ref.project_id)
+        project = self._projects.find(job.ref.project_id)
+        channel = place.channel if place else project and project.watch_channel
         if not channel:
             raise Undeliverable("the project has no watch channel any more")
-        name = self._project_name_of(job.ref.project_id)
-        why = self._why_read_only(job.ref.project_id)
-        content = announcement.message(job, name, self._links, why)
+        name = project.name if project else job.ref.project_id
+        why = project and project.why_read_only
+        content = announcement.message(job, name, self._links, why.sentence if why else "")
         return Message(channel=channel, content=content, ts=place.ts if place else None)

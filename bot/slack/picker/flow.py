@@ -152,7 +152,7 @@ class Picker:
         if not query.word:
             return PickerContent(state, projects)
         named = self._deps.service.projects.find(query.word)
-        is_cluster = only is not None and named is not only
+        is_cluster = only is not None and named != only
         owners = [] if is_cluster else await self._with_cluster(projects, query.word)
         if named is not None and named in projects and not owners:
             return PickerContent(replace(state, project_id=named.id), projects)

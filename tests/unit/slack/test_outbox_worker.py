@@ -15,6 +15,7 @@ from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.watched_job import WatchedState
+from bot.services.projects import Project, Projects
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import ANNOUNCEMENT_BURST, EDITS, FINAL_EDITS, POST_BURST
@@ -22,6 +23,7 @@ from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbo
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
+from tests.support.fake_atlas import FakeAtlas
 from tests.support.service import CLUSTER
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
@@ -59,11 +61,17 @@ def an_outbox(
     slack: FakeSlack,
     store: FakeOutboxStore,
     poll_interval: float = 0.01,
-    policy_of: Callable[[str], Policy | None] = lambda _project: Policy(),
+    projects: Projects | None = None,
     **others: Any,
 ) -> Outbox:
-    channels = {PROJECT_ID: WATCH}
-    messages = MessageBuilder(LINKS, policy_of, channels.get, lambda _project: "shop-prod")
+    shop = Project(
+        id=PROJECT_ID,
+        name="shop-prod",
+        policy=Policy(),
+        atlas=FakeAtlas({}),
+        watch_channel=WATCH,
+    )
+    messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
     return Outbox(store, slack, "me", messages, timings=timings, **others)
 
@@ -488,10 +496,11 @@ async def test_wake_starts_a_read(slack: FakeSlack, store: FakeOutboxStore) -> N
 async def test_post_that_cannot_be_built_does_not_stop_the_others(
     slack: FakeSlack, store: FakeOutboxStore
 ) -> None:
-    def broken(project: str) -> Policy:
-        raise RuntimeError(project)
+    class Broken(Projects):
+        def find(self, name_or_id: str) -> Project | None:
+            raise RuntimeError(name_or_id)
 
-    outbox = an_outbox(slack, store, policy_of=broken)
+    outbox = an_outbox(slack, store, projects=Broken([]))
     store.due = [a_card(1), a_reply(2)]
     task = await running(outbox)
     await outbox.stop(task, 2.0)
