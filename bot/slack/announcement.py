@@ -66,9 +66,7 @@ def metadata(job: WatchedJob) -> dict[str, Any]:
 
 def fallback(job: WatchedJob, project_name: str) -> str:
     """Return the line for notifications and screen readers."""
-    ref = job.ref
-    which = f"restore job {mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)}"
-    line = f"{headline(job)} - {which} in {mrkdwn.one_line(project_name)}"
+    line = f"{headline(job)} - {mrkdwn.job(job.ref, project_name)}"
     return blockkit.cut(labelled(line), blockkit.FALLBACK)
 
 

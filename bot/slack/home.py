@@ -217,9 +217,11 @@ def waiting_blocks(
     """Show the requests that the viewer may approve, oldest first."""
     shown: list[Block] = []
     for each in requests[:MAX_WAITING]:
-        asks = f"asks to cancel {mrkdwn.summary(each)}, until {mrkdwn.date(each.expires_at)}"
+        where = f"{mrkdwn.code(each.ref.cluster_name)} in {mrkdwn.one_line(each.project_name)}"
         about = job_facts.card_lines(each, facts.get(each.ref))
-        text = "\n".join([*about, f"{mrkdwn.person(each.requester)} {asks}"])
+        asked = f"{mrkdwn.person(each.requester)} asks until {mrkdwn.date(each.expires_at)}"
+        job = f"job {mrkdwn.code(each.ref.job_id)}"
+        text = "\n".join([where, *about, f"{asked}, {job}"])
         buttons = blockkit.actions(*card_views.approver_buttons(each))
         shown += [_with_reason(text, each, viewer, links), buttons]
     return [*shown, *_more(requests)] or message_blocks("Nothing.")

@@ -175,14 +175,10 @@ def atlas_answer(status: object, error_code: object) -> str:
     return f"\nAtlas answered {', '.join(parts)}." if parts else ""
 
 
-def job_name(ref: JobRef) -> str:
-    """Name a restore job within a sentence, without its project."""
-    return f"restore job {code(ref.job_id)} of {code(ref.cluster_name)}"
-
-
-def job(ref: JobRef, project_name: str) -> str:
-    """Name a restore job within a sentence."""
-    return f"{job_name(ref)} in {one_line(project_name)}"
+def job(ref: JobRef, project_name: str = "") -> str:
+    """Name a restore job within a sentence: the cluster first, which people know, its id last."""
+    project = f" in {one_line(project_name)}" if project_name else ""
+    return f"the restore of {code(ref.cluster_name)}{project} (job {code(ref.job_id)})"
 
 
 def capitalised(text: str) -> str:

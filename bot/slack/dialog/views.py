@@ -49,7 +49,7 @@ NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call
 def loading(target: JobTarget) -> View:
     """Show which job is being read, without its project: rights are not known yet."""
     return modal(
-        [blockkit.section(f"{HOURGLASS} Looking up {mrkdwn.job_name(target.ref)} …")],
+        [blockkit.section(f"{HOURGLASS} Looking up {mrkdwn.job(target.ref)} …")],
         close=KEEP,
         private_metadata=encode_target(target),
     )
@@ -112,7 +112,7 @@ def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
     """
     again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
     blocks = [
-        blockkit.section(mrkdwn.capitalised(mrkdwn.job_name(target.ref)), block_id=ids.JOB),
+        blockkit.section(mrkdwn.capitalised(mrkdwn.job(target.ref)), block_id=ids.JOB),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
         blockkit.context("Nothing was done."),
         blockkit.actions(again),

@@ -1,0 +1,59 @@
+"""On a phone: what decides stands in the first three lines of a dialog, card or entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.slack.plain_text import as_text
+from tests.support.domain import JOB_ID
+from tests.unit.slack import samples
+
+SHOWN = {**samples.views(), **samples.messages(), **samples.finding()}
+OPEN = sorted(
+    name
+    for name in SHOWN
+    if name.startswith(
+        ("details", "card_awaiting", "announcement_in_progress", "announcement_link")
+    )
+    and "longest" not in name
+)
+
+
+def lines_of(shown: dict[str, Any]) -> list[str]:
+    blocks = [block for block in shown["blocks"] if block["type"] != "input"]
+    return as_text(blocks).splitlines()
+
+
+def assert_what_decides_comes_first(lines: list[str]) -> None:
+    assert "`prod-eu`" in lines[0]
+    assert lines[1].startswith("*Started* ")
+    assert JOB_ID not in "\n".join(lines[:3])
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_cluster_starter_and_link_come_first_and_the_job_id_last(name: str) -> None:
+    lines = lines_of(SHOWN[name])
+
+    assert_what_decides_comes_first(lines)
+    if name != "card_awaiting_right":  # made before the bot knew more about the job
+        assert lines[2].startswith("*Download link* ")
+
+
+@pytest.mark.parametrize(("name", "above"), [("list", 1), ("home", 1)])
+def test_entry_of_a_job_begins_with_them_too(name: str, above: int) -> None:
+    assert_what_decides_comes_first(lines_of(SHOWN[name])[above:])
+
+
+def test_entry_of_a_waiting_request_begins_with_them_too() -> None:
+    lines = lines_of(SHOWN["home"])
+
+    assert_what_decides_comes_first(lines[lines.index("Waits for your approval") + 1 :])
+
+
+@pytest.mark.parametrize("name", ["card_awaiting", "announcement_in_progress", "announcement_gone"])
+def test_notification_names_the_cluster_before_the_job_id(name: str) -> None:
+    text = SHOWN[name]["text"]
+
+    assert 0 <= text.index("`prod-eu`") < text.index(JOB_ID)
