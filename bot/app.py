@@ -21,6 +21,7 @@ from bot.services.watch import Watcher
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Identity, Links, build_client, new_session
+from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
@@ -123,7 +124,7 @@ class Bot:
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         self._start_outbox(services, links)
         self._start_watchers(services)
-        self._start_receiver(receiver, services, client, identity, links)
+        self._start_receiver(receiver, services, client, links)
         self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
@@ -279,25 +280,20 @@ class Bot:
         receiver: SocketModeReceiver | HttpReceiver,
         services: CoreServices,
         client: AsyncWebClient,
-        identity: Identity,
         links: Links,
     ) -> None:
-        self._directory = directory = Directory(client, identity)
+        self._directory = directory = Directory(client, links.identity)
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
-        secret = self.settings.slack.signing_secret
-        app = build_app(
-            client,
-            identity,
-            signing_secret=secret.get_secret_value() if secret else None,
+        deps = Dependencies(
+            client=client,
+            links=links,
             service=services.cancellation,
             directory=directory,
             background=self._background,
-            links=links,
-            on_ack=self.metrics.ack_seconds.observe,
-            tracer=self._tracing.trace,
         )
+        app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app)
         if not self.settings.socket_mode:

@@ -1,6 +1,5 @@
 """Builds the Bolt app with the listeners of all features, the fallbacks and the error handler."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,27 +10,22 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
-from bot.services.service import CancellationService
 from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import handlers as card_handlers
-from bot.slack.client import Identity, Links, without_token
+from bot.slack.client import Identity, without_token
 from bot.slack.command import handlers as command_handlers
 from bot.slack.command.views import private
-from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
+from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
-from bot.slack.directory import Directory
 from bot.slack.errors import internal_error_text, other_version
 from bot.slack.payloads import may_begin, name_of, request_in
 from bot.slack.picker import handlers as picker_handlers
-from bot.slack.placement import Channels
-from bot.slack.private_reply import PrivateReply
-from bot.tasks import BackgroundTasks, new_reference
+from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
@@ -47,23 +41,15 @@ OnAck = Callable[[float], None]
 class App(AsyncApp):
     """Bolt's app with a timer around each ack and a trace of the request behind each payload."""
 
-    def __init__(
-        self,
-        client: AsyncWebClient,
-        identity: Identity,
-        signing_secret: str | None,
-        on_ack: OnAck,
-        tracer: RequestTracer,
-    ) -> None:
+    def __init__(self, deps: Dependencies, on_ack: OnAck, tracer: RequestTracer) -> None:
         super().__init__(
             # Without a name Bolt searches all modules for the file that called it.
             name=__name__,
-            client=without_token(client),
-            authorize=_authorize_as(identity, client.token),
+            client=without_token(deps.client),
+            authorize=_authorize_as(deps.identity, deps.client.token),
             # The default runner polls for the ack every 10 ms and loses the ack of a listener that
             # fails at once. With this flag the response is built when the listener returns.
             process_before_response=True,
-            signing_secret=signing_secret,
         )
         self._on_ack = on_ack
         self._tracer = tracer
@@ -79,37 +65,15 @@ class App(AsyncApp):
 
 
 def build_app(
-    client: AsyncWebClient,
-    identity: Identity,
-    *,
-    signing_secret: str | None,
-    service: CancellationService,
-    directory: Directory,
-    background: BackgroundTasks,
-    links: Links,
+    deps: Dependencies,
     on_ack: OnAck = lambda _seconds: None,
     tracer: RequestTracer = bind_to_log,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ack_timeout: float = ACK_TIMEOUT,
 ) -> App:
-    """Build the app and register all listeners.
+    """Build the app for verified payloads, with all listeners.
 
-    `identity` comes from one `auth.test` at start. `signing_secret` is None in Socket Mode, whose
-    payloads are not signed. `on_ack` is called with the seconds that each ack took.
+    `on_ack` is called with the seconds that each ack took.
     """
-    app = App(client, identity, signing_secret, on_ack, tracer)
-    deps = Dependencies(
-        client=client,
-        identity=identity,
-        service=service,
-        directory=directory,
-        channels=Channels(client, identity),
-        replies=PrivateReply(client),
-        links=links,
-        background=background,
-        ack_timeout=ack_timeout,
-        sleep=sleep,
-    )
+    app = App(deps, on_ack, tracer)
     for listeners in (
         command_handlers,
         dialog_handlers,

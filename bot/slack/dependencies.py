@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -51,16 +52,25 @@ class Dependencies:
     """
 
     client: AsyncWebClient
-    identity: Identity
+    links: Links
     service: CancellationService
     directory: Directory
-    channels: Channels
-    replies: PrivateReply
-    links: Links
     background: BackgroundTasks
     ack_timeout: float = ACK_TIMEOUT
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     picker_updates: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Identity:
+        return self.links.identity
+
+    @cached_property
+    def channels(self) -> Channels:
+        return Channels(self.client, self.identity)
+
+    @cached_property
+    def replies(self) -> PrivateReply:
+        return PrivateReply(self.client)
 
     def interaction(self, body: Mapping[str, Any]) -> Interaction:
         """Read a payload with a user."""

@@ -1,7 +1,7 @@
-"""Shared by both receivers: the interface, Bolt's requests, and answers in flight."""
+"""Shared by both receivers: Bolt's requests, and answers in flight."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -22,19 +22,6 @@ class App(Protocol):
     """Answers payloads: Bolt's `AsyncApp`."""
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse: ...
-
-
-class Receiver(Protocol):
-    """Receives payloads from Slack."""
-
-    def start(self, app: App) -> None:
-        """Pass payloads to the app; connecting continues in the background."""
-
-    async def problem(self) -> str | None:
-        """Return why no payload can arrive, or None."""
-
-    async def stop(self, seconds: float) -> None:
-        """Accept no more payloads, and wait up to `seconds` for the answers in flight."""
 
 
 class InFlight:
@@ -81,9 +68,7 @@ def bolt_request(payload: dict[str, Any], headers: Mapping[str, str]) -> AsyncBo
     for an interaction, and so loses commands about a cluster with that name. Of the headers only
     those about retries are kept.
     """
-    kept: dict[str, str | Sequence[str]] = {
-        name: headers[name] for name in RETRY_HEADERS if name in headers
-    }
+    kept: dict[str, Any] = {name: headers[name] for name in RETRY_HEADERS if name in headers}
     try:
         return AsyncBoltRequest(mode="socket_mode", body=payload, headers=kept)
     except _UNREADABLE as error:

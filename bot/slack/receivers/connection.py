@@ -135,9 +135,7 @@ class Connection:
 
     async def drain(self) -> None:
         """Wait until Slack closes the connection, then close it if Slack has not."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_TIMEOUT):
-                await self.closed.wait()
+        await asyncio.wait({self._reading}, timeout=DRAIN_TIMEOUT)
         await self.close()
 
     async def _ping(self) -> None:

@@ -36,9 +36,11 @@ class HttpReceiver:
         site.router.add_post(path, self._handle)
 
     def start(self, app: App) -> None:
+        """Pass payloads to the app."""
         self._app = app
 
     async def problem(self) -> str | None:
+        """Return why no payload can be answered, or None."""
         if self._app is None:
             return NOT_RUNNING
         if time.monotonic() - self._tested_at < AUTH_TEST_INTERVAL:
@@ -52,6 +54,7 @@ class HttpReceiver:
         return None
 
     async def stop(self, seconds: float) -> None:
+        """Accept no more payloads, and wait up to `seconds` for the answers in flight."""
         self._app = None
         await self._in_flight.wait_until_idle(seconds)
 

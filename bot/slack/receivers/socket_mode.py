@@ -13,11 +13,15 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.base import NOT_RUNNING, App, UnreadablePayload, bolt_request
+from bot.slack.receivers.base import (
+    NOT_RUNNING,
+    RETRY_HEADERS,
+    App,
+    UnreadablePayload,
+    bolt_request,
+)
 from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
 from bot.tasks import BackgroundTasks, cancel_and_wait
-
-Json: TypeAlias = dict[str, Any]
 
 #: Given an envelope's type and payload, returns what is wrong with it, or None.
 Validate: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
@@ -84,10 +88,12 @@ class SocketModeReceiver:
         return sum(connection.is_live for connection in self._connections)
 
     def start(self, app: App) -> None:
+        """Pass payloads to the app; connecting continues in the background."""
         self._dispatcher = EnvelopeDispatcher(app, self._validate)
         self._starting = self._background.start(self._start_keepers(), "start of Socket Mode")
 
     async def problem(self) -> str | None:
+        """Return why no payload can arrive, or None."""
         if self._starting is None:
             return NOT_RUNNING
         if self.live:
@@ -205,22 +211,19 @@ def ack_unread(envelope: SocketModeRequest, problem: str) -> str:
 
 def retry_headers(envelope: SocketModeRequest) -> dict[str, str]:
     """Express that an envelope is repeated by the headers of HTTP mode, as Bolt does."""
-    values = {
-        "X-Slack-Retry-Num": envelope.retry_attempt,
-        "X-Slack-Retry-Reason": envelope.retry_reason,
-    }
-    return {name: str(value) for name, value in values.items() if value is not None}
+    values = zip(RETRY_HEADERS, (envelope.retry_attempt, envelope.retry_reason), strict=True)
+    return {name: str(value) for name, value in values if value is not None}
 
 
 def ack_of(envelope_id: str, response: BoltResponse) -> str | None:
     """Build the ack from the app's response; None unless it is 200, as in Bolt's adapters."""
     if response.status != OK:
         return None
-    payload: Json | str | None = response.body or None
+    payload: dict[str, Any] | str | None = response.body or None
     if payload and "application/json" in str(response.headers.get("content-type")):
         payload = json.loads(response.body)
     return _frame(envelope_id, payload)
 
 
-def _frame(envelope_id: str, payload: Json | str | None) -> str:
+def _frame(envelope_id: str, payload: dict[str, Any] | str | None) -> str:
     return json.dumps(SocketModeResponse(envelope_id=envelope_id, payload=payload).to_dict())

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Links, build_client, new_session, read_identity
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.tasks import BackgroundTasks
@@ -66,16 +67,14 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
             core, background = ServiceOnSqlite(tmp_path, policy), BackgroundTasks()
             stack.push_async_callback(core.close)
             acks: list[float] = []
-            app = build_app(
-                client,
-                identity,
-                signing_secret=slack.signing_secret if request.param == "http" else None,
+            deps = Dependencies(
+                client=client,
+                links=links,
                 service=core.service,
                 directory=Directory(client, identity),
                 background=background,
-                links=links,
-                on_ack=acks.append,
             )
+            app = build_app(deps, acks.append)
             stack.push_async_callback(background.drain, 1.0)
             listen = _over_http if request.param == "http" else _by_socket
             await stack.enter_async_context(listen(app, slack, client))

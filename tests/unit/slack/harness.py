@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.slack.bolt_app import App, build_app
-from bot.slack.dependencies import ACK_TIMEOUT
+from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
@@ -57,18 +57,16 @@ class BoltHarness(ServiceOnSqlite):
         self.slack = FakeSlack()
         self.background = BackgroundTasks()
         self.acks: list[float] = []
-        self.app: App = build_app(
-            self.slack,
-            IDENTITY,
-            signing_secret=None,
+        deps = Dependencies(
+            client=self.slack,
+            links=LINKS,
             service=self.service,
             directory=Directory(self.slack, IDENTITY, timeout=0.2),
             background=self.background,
-            links=LINKS,
-            on_ack=self.acks.append,
-            sleep=sleep,
             ack_timeout=ack_timeout,
+            sleep=sleep,
         )
+        self.app: App = build_app(deps, self.acks.append)
 
     async def send(self, payload: dict[str, Any]) -> Answer:
         """Send a payload and wait until all its work is done."""
