@@ -33,13 +33,7 @@ class Load(Generic[V]):
 
 
 class AsyncCache(Generic[K, V]):
-    """Values by key.
-
-    Args:
-        load: loads a key's value.
-        monotonic: a monotonic clock, in seconds.
-        keep_on: errors of `load` that leave an older value in the cache; others remove it.
-    """
+    """Values by key. Errors of `load` other than `keep_on` remove an older value."""
 
     def __init__(
         self,
@@ -57,11 +51,8 @@ class AsyncCache(Generic[K, V]):
     async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
         """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
 
-        The load goes on after a timeout, so that the next call finds its value.
-
-        Raises:
-            TimeoutError: there was no value within `timeout` seconds.
-            Exception: what `load` raised.
+        Raises `TimeoutError` after `timeout` seconds, and what the load raised. The load goes on
+        after a timeout, so that the next call finds its value.
         """
         entry = self._entries.get(key)
         if entry and self._monotonic() - entry.loaded_at <= max_age and entry.loaded_at >= since:

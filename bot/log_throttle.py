@@ -8,12 +8,7 @@ INTERVAL = 60.0
 
 
 class LogThrottle:
-    """Counts events; the first one is due for the log, and then one each `interval`.
-
-    Args:
-        interval: seconds between two lines.
-        clock: a monotonic clock, in seconds.
-    """
+    """Counts events; the first one is due for the log, and then one each `interval`."""
 
     def __init__(
         self, interval: float = INTERVAL, clock: Callable[[], float] = time.monotonic

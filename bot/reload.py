@@ -21,12 +21,8 @@ log = structlog.get_logger(__name__)
 class Reloader:
     """Applies changed policies without a restart; settings with a problem change nothing.
 
-    Args:
-        settings: the settings of the start.
-        projects: holds the policies that everything reads.
-        load: reads all settings again; raises `SettingsError`.
-        requested: is set to reload at once.
-        on_result: called with `valid`, whether the settings could be read.
+    It reloads at once when `requested` is set. `on_result` is called with `valid`, whether the
+    settings could be read.
     """
 
     def __init__(

@@ -34,11 +34,7 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
 
 
 class BackgroundTasks:
-    """Runs fire-and-forget tasks and logs every error of theirs.
-
-    Args:
-        tracer: opens a trace around each task.
-    """
+    """Runs fire-and-forget tasks, each in a trace, and logs every error of theirs."""
 
     def __init__(self, tracer: RequestTracer = bind_to_log) -> None:
         self._tracer = tracer
@@ -106,8 +102,8 @@ async def run_until_deadline(
 ) -> T:
     """Return the result of `work`, or raise its exception.
 
-    Raises:
-        MaybeRecorded: `work` took longer. It continues in the background, as it may be committing.
+    Raises `MaybeRecorded` if `work` took longer. It continues in the background, as it may be
+    committing.
     """
     task = asyncio.ensure_future(work)
     try:

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from bot.atlas.models import AtlasModel, object_id
+from bot.atlas.models import AtlasModel, object_id, one_line
 
 #: The event of each restore of a dedicated cluster: a download, another restore, or an export.
 RESTORE_REQUESTED: Final = "CPS_RESTORE_REQUESTED_AUDIT"
@@ -24,13 +24,12 @@ CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _MAX_NAME = 320  #: characters of the longest e-mail address
 
 
-def _one_line(value: object) -> str:
-    """Keep the printable characters of a text; any other value counts as missing."""
-    text = value if isinstance(value, str) else ""
-    return " ".join("".join(c for c in text if c.isprintable()).split())[:_MAX_NAME]
+def _text(value: object) -> str:
+    """Return a text on one line; any other value counts as missing."""
+    return one_line(value)[:_MAX_NAME] if isinstance(value, str) else ""
 
 
-_Name = Annotated[str, BeforeValidator(_one_line)]
+_Name = Annotated[str, BeforeValidator(_text)]
 _Id = Annotated[str, AfterValidator(lambda text: object_id(text, "event id"))]
 _MappingOrNone = BeforeValidator(lambda value: value if isinstance(value, Mapping) else None)
 

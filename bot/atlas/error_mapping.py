@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from bot.atlas import errors
 from bot.atlas.errors import AtlasError, AtlasUnavailable, Facts, OtherRefusal
+from bot.atlas.models import one_line
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
 _BY_CODE: dict[str, type[AtlasError]] = {
@@ -166,7 +167,7 @@ def cleaned(detail: object) -> str:
     """Return the explanation on one line, shortened, without links: one could be a download's."""
     if not isinstance(detail, str):
         return ""
-    words = "".join(c if c.isprintable() else " " for c in detail[:4000]).split()
+    words = one_line(detail[:4000]).split()
     kept = ("(link left out)" if _may_be_a_link(word) else word for word in words)
     return " ".join(kept)[:_DETAIL_LENGTH]
 

@@ -63,9 +63,14 @@ def cluster_name(text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """Return the text with single spaces, also for characters that cannot be printed."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _quoted(text: str) -> str:
     """Quote the text, shortened and on one line."""
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text[:80]).split())
+    shown = one_line(text[:80])
     if not shown:
         return "An empty text"
     return f"“{shown[:_MAX_QUOTED]}…”" if len(text) > _MAX_QUOTED else f"“{shown}”"

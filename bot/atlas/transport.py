@@ -167,13 +167,14 @@ def proxy_for(url: httpx.URL) -> str | None:
     """Return the environment's proxy for `url`; None for this machine itself."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or _is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
+    is_local = is_loopback(url.host) or url.host.endswith(".localhost")
+    if not proxy or is_local or urllib.request.proxy_bypass(url.host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return host == "localhost"

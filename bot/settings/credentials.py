@@ -1,9 +1,8 @@
 """Read Atlas credentials: an API key or a service account, from the variables that hold them."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, TypeAlias
 
 from pydantic import PlainValidator, SecretStr
 
@@ -70,53 +69,48 @@ class CredentialSettings(Model):
 DEFAULT_VARIABLES = {name: str(f.alias) for name, f in CredentialSettings.model_fields.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialSource:
-    """The names of the variables that hold a credential, by part (`public_key`, …).
-
-    `label` returns the name of a part in sentences.
-    """
-
-    variables: Mapping[str, str]
-    label: Callable[[str], str]
+#: Returns the name of a part in sentences.
+Label: TypeAlias = Callable[[str], str]
 
 
 def read_default_credentials(environ: Mapping[str, str], problems: list[str]) -> Credentials | None:
     """Read the credentials of the projects that name no others."""
     given = {part: name for part, name in DEFAULT_VARIABLES.items() if name in environ}
-    source = CredentialSource(given, DEFAULT_VARIABLES.__getitem__)
-    return read_credentials(source, environ, problems)
+    return read_credentials(given, DEFAULT_VARIABLES.__getitem__, environ, problems)
 
 
 def read_credentials(
-    source: CredentialSource, environ: Mapping[str, str], problems: list[str]
+    names: Mapping[str, str], label: Label, environ: Mapping[str, str], problems: list[str]
 ) -> Credentials | None:
-    """Read the credentials of `source`; return None when there are none or problems were added."""
-    pair = _choose(source, problems)
+    """Read the credentials from the variables `names`, by part (`public_key`, …).
+
+    Return None when there are none or problems were added.
+    """
+    pair = _choose(names, label, problems)
     if pair is None:
         return None
     found = len(problems)
-    variables = {DEFAULT_VARIABLES[part]: source.variables[part] for part in pair}
+    variables = {DEFAULT_VARIABLES[part]: names[part] for part in pair}
     problems.extend(
-        f"{source.label(part)} names {source.variables[part]}, which is not set: set it"
+        f"{label(part)} names {names[part]}, which is not set: set it"
         for part in pair
-        if source.variables[part] not in environ
+        if names[part] not in environ
     )
     given = {alias: environ[name] for alias, name in variables.items() if name in environ}
     parts = read(CredentialSettings, given, problems, variables.__getitem__)
     return _credentials(parts) if len(problems) == found else None
 
 
-def _choose(source: CredentialSource, problems: list[str]) -> tuple[str, str] | None:
+def _choose(names: Collection[str], label: Label, problems: list[str]) -> tuple[str, str] | None:
     """Return the parts to read; both kinds together, or half of one, are a problem."""
-    pairs = [pair for pair in (API_KEY, SERVICE_ACCOUNT) if source.variables.keys() & set(pair)]
-    given = [source.label(p) for pair in pairs for p in pair if p in source.variables]
+    pairs = [pair for pair in (API_KEY, SERVICE_ACCOUNT) if set(names) & set(pair)]
+    given = [label(part) for pair in pairs for part in pair if part in names]
     if len(pairs) > 1:
         problems.append(
             f"{' and '.join(given)} are given together: keep the API key or the service account"
         )
         return None
-    missing = [source.label(p) for pair in pairs for p in pair if p not in source.variables]
+    missing = [label(part) for pair in pairs for part in pair if part not in names]
     problems.extend(f"{name} is missing: it belongs to {given[0]}" for name in missing)
     return pairs[0] if pairs and not missing else None
 

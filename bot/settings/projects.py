@@ -10,14 +10,11 @@ from typing import Any, TypeAlias
 
 from bot.atlas import Credentials
 from bot.cancellation.policy import Policy
-from bot.settings.credentials import DEFAULT_VARIABLES, CredentialSource, read_credentials
+from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
 from bot.settings.model import PolicySettings, ProjectSettings, read
 from bot.settings.projects_file import ProjectEntry
 
 FILE = "BOT_PROJECTS_FILE"
-
-#: Returns the name of a key or variable in sentences.
-Label: TypeAlias = Callable[[str], str]
 
 _HEADER = re.compile(r"\s*\[\[\s*projects\s*\]\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
@@ -159,8 +156,9 @@ def _credentials(
     if None in variables.values():
         return None  # an invalid name of a variable is reported already
     if variables:
-        source = CredentialSource(variables, lambda part: label(f"{part}_env"))
-        return read_credentials(source, defaults.environ, problems)
+        return read_credentials(
+            variables, lambda part: label(f"{part}_env"), defaults.environ, problems
+        )
     if not defaults.has_credential_variables:
         problems.append(
             f"{label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"

@@ -38,11 +38,7 @@ class Tracing:
 
 
 def open_tracing(settings: TracingSettings | None, instance: str) -> Tracing:
-    """Start tracing as set up; `instance` names this replica.
-
-    Raises:
-        TracingError: the SDK rejected one of its variables.
-    """
+    """Start tracing as set up; `instance` names this replica. Raises `TracingError`."""
     if settings is None:
         return Tracing()
     from bot.tracing.spans import open_span_tracing  # noqa: PLC0415 - an optional dependency

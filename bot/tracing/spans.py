@@ -74,12 +74,7 @@ class RequestAttribute(SpanProcessor):
 
 
 class SpanTracing(Tracing):
-    """Tracing with OpenTelemetry.
-
-    Args:
-        exporter: exports the spans, in a thread of its own.
-        resource: describes this replica.
-    """
+    """Tracing with OpenTelemetry; `exporter` runs in a thread of its own."""
 
     def __init__(self, exporter: SpanExporter, resource: Resource) -> None:
         self._exporter = exporter

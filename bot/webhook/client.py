@@ -55,12 +55,7 @@ def ping(now: datetime) -> CloudEvent:
 class WebhookClient:
     """Posts events to one receiver, over connections of its own.
 
-    Args:
-        url: the receiver's address.
-        secret: signs the events, `whsec_…`.
-        timeout: seconds that a try may take.
-        now: this machine's time; a receiver rejects signatures that are older than five minutes.
-        transport: replaces the network, for tests.
+    `now` is this machine's time; a receiver rejects signatures that are older than five minutes.
     """
 
     def __init__(

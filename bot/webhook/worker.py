@@ -26,12 +26,6 @@ class WebhookWorker:
 
     An event that is not taken delays the later events of its request only. While the receiver takes
     nothing, one event after the other is tried, with pauses between them.
-
-    Args:
-        store: the unsent events.
-        client: the receiver.
-        clock: the time by which events are recorded.
-        timings: intervals, pauses and time limits.
     """
 
     def __init__(
