@@ -8,7 +8,7 @@ for its request, so that health checks are answered.
 import asyncio
 import resource
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -33,9 +33,6 @@ LINGER_TIMEOUT = 2.0
 DESCRIPTORS_PER_CONNECTION = 3
 MIN_CONNECTIONS, MAX_CONNECTIONS = 8, 1000
 MAX_BACKLOG = 128
-
-#: An ordered set.
-Connections: TypeAlias = "dict[Connection, None]"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -63,14 +60,15 @@ class ConnectionLimiter:
         self.limit = limit or max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self.head_timeout = head_timeout
         self._body_timeout = body_timeout
-        self._waiting: Connections = {}
-        self._answering: Connections = {}
+        self._open: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}  # an ordered set
         self._evictions = LogThrottle()
 
     def opened(self, connection: "Connection") -> None:
         """Add a connection; at the limit, close the one that has waited longest."""
+        self._open.add(connection)
         self._waiting[connection] = None
-        if len(self._waiting) + len(self._answering) > self.limit:
+        if len(self._open) > self.limit:
             oldest = next(iter(self._waiting))
             self.closed(oldest)
             oldest.abort()
@@ -82,8 +80,8 @@ class ConnectionLimiter:
                 )
 
     def closed(self, connection: "Connection") -> None:
+        self._open.discard(connection)
         self._waiting.pop(connection, None)
-        self._answering.pop(connection, None)
 
     @web.middleware
     async def receive(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -98,11 +96,12 @@ class ConnectionLimiter:
         try:
             if (problem := await self._read(request)) is not None:
                 return problem
-            self._move(connection, self._waiting, self._answering)
+            self._waiting.pop(connection, None)
             return await handler(request)
         finally:
             connection.end_request()
-            self._move(connection, self._answering, self._waiting)
+            if connection in self._open:  # not if it was closed in the meantime
+                self._waiting[connection] = None
 
     async def _read(self, request: web.Request) -> web.Response | None:
         try:
@@ -113,12 +112,6 @@ class ConnectionLimiter:
         except (web.RequestPayloadError, ConnectionError):
             return _refuse(400, "The body of this request cannot be read.")
         return None
-
-    @staticmethod
-    def _move(connection: "Connection", source: Connections, target: Connections) -> None:
-        if connection in source:  # not if it was closed in the meantime
-            del source[connection]
-            target[connection] = None
 
 
 class Connection(web.RequestHandler):
