@@ -211,7 +211,9 @@ class CancellationService:
             return rules.approvals_of_retry(policy, request, people.get(person.id, person))
 
         return self._changed(
-            await self._requests.retry(request_id, person, check, needed, policy.approval_ttl)
+            await self._requests.retry(
+                request_id, person, check, needed_for=needed, ttl=policy.approval_ttl
+            )
         )
 
     async def review(self, request_id: str, person: Person) -> Request:

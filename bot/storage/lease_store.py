@@ -15,7 +15,9 @@ from bot.cancellation.policy import Judgement
 from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts, get_or_new
 from bot.storage.queries import requests as request_queries
-from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.queries.requests import change_request
+from bot.storage.tables import requests
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.timings import Timings
 
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
@@ -44,56 +46,63 @@ class LeaseStore(Store):
         on_state_entered: Callable[[State], None] = lambda _state: None,
         on_cancelled_before_link: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(database, now)
+        super().__init__(database, now, on_state_entered)
         self._on_cancelled_before_link = on_cancelled_before_link
-        self._on_state_entered = on_state_entered
         self._lease = timedelta(seconds=lease)
         self.owner = owner
 
-    async def list_runnable(self, limit: int = 100) -> Sequence[str]:
+    @reads
+    def list_runnable(self, uow: UnitOfWork, limit: int = 100) -> Sequence[str]:
         """List the requests to claim: approved ones, and those whose lease has expired."""
+        return list(uow.execute(request_queries.runnable_requests(uow.now, limit)).scalars())
 
-        def work(uow: UnitOfWork) -> list[str]:
-            return list(uow.execute(request_queries.runnable_requests(uow.now, limit)).scalars())
-
-        return await self._read(work)
-
-    async def claim(self, request_id: str) -> Request | None:
+    @writes
+    def claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
         """Take the lease of a request; None if it has ended or another runner's lease runs."""
-        claimed = await self._write(lambda uow: self._claim(uow, request_id))
-        if claimed and not claimed.sent.count:
-            self._on_state_entered(State.CANCELLING)
-        return claimed
-
-    def _claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
-        lease = (request_id, self.owner, uow.now, uow.now + self._lease)
         name = EventName.CLAIMED
-        claimed = uow.update_or_none(request_queries.claim_approved(*lease))
+        claimed = self._take(uow, request_id, State.APPROVED)
         if claimed is None:
             name = EventName.TAKEN_OVER
-            claimed = uow.update_or_none(request_queries.claim_expired(*lease))
-        if claimed:
-            number = uow.record(claimed, name, detail={"runner": self.owner})
-            uow.enqueue_card_update(claimed, name, number, delay=CLAIM_UPDATE_DELAY)
+            expired = request_queries.lease_has_expired(uow.now)
+            claimed = self._take(uow, request_id, State.CANCELLING, expired)
+        if claimed is None:
+            return None
+        number = uow.record(claimed, name, detail={"runner": self.owner})
+        uow.enqueue_card_update(claimed, name, number, delay=CLAIM_UPDATE_DELAY)
+        if not claimed.sent.count:
+            uow.entered.append(State.CANCELLING)
         return claimed
 
-    async def renew(self, request_id: str) -> bool:
+    def _take(
+        self, uow: UnitOfWork, request_id: str, state: State, *conditions: ColumnElement[bool]
+    ) -> Request | None:
+        change = change_request(
+            request_id,
+            state,
+            *conditions,
+            state=State.CANCELLING,
+            changed_at=uow.now,
+            lease_owner=self.owner,
+            lease_until=uow.now + self._lease,
+        )
+        return uow.update_or_none(change)
+
+    @writes
+    def renew(self, uow: UnitOfWork, request_id: str) -> bool:
         """Extend the lease; False if another runner has it."""
-        return await self._set_lease(request_id, self._lease)
+        return self._set_lease(uow, request_id, uow.now + self._lease)
 
-    async def release(self, request_id: str) -> bool:
+    @writes
+    def release(self, uow: UnitOfWork, request_id: str) -> bool:
         """End the lease, so that another runner can claim the request at once."""
-        return await self._set_lease(request_id, timedelta())
+        return self._set_lease(uow, request_id, uow.now)
 
-    async def _set_lease(self, request_id: str, lease: timedelta) -> bool:
-        def work(uow: UnitOfWork) -> bool:
-            values = {"lease_until": uow.now + lease}
-            return uow.execute(self._update_held(request_id, values)).first() is not None
+    def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:
+        return uow.execute(self._update_held(request_id, lease_until=until)).first() is not None
 
-        return await self._write(work)
-
-    async def record_delete_sent(
-        self, request: Request, link_expires_at: datetime | None = None
+    @writes
+    def record_delete_sent(
+        self, uow: UnitOfWork, request: Request, link_expires_at: datetime | None = None
     ) -> Request:
         """Record that a DELETE is about to be sent, only while the lease runs.
 
@@ -104,45 +113,33 @@ class LeaseStore(Store):
             AlreadyHandled: another runner has the lease, or it expired; nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
+        lease_runs = requests.c.lease_until > uow.now
+        update = self._update_held(request.id, lease_runs, **_columns(sent))
+        updated = uow.update(request.id, update)
+        if link_expires_at:
+            ensure_facts(uow, request.ref, link_expires_at)
+        uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
+        return updated
 
-        def work(uow: UnitOfWork) -> Request:
-            statement = self._update_held(
-                request.id, _columns(sent), request_queries.lease_is_valid(uow.now)
-            )
-            updated = uow.update(request.id, statement)
-            if link_expires_at:
-                ensure_facts(uow, request.ref, link_expires_at)
-            uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
-            return updated
-
-        return await self._write(work)
-
-    async def record_delete_answer(
-        self, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
+    @writes
+    def record_delete_answer(
+        self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
         """Record what Atlas answered to the DELETE, or that no answer came.
 
         Raises:
             AlreadyHandled: another runner has the lease.
         """
+        updated = uow.update(request.id, self._update_held(request.id, **_columns(sent)))
+        known = {"accepted": sent.accepted, "unknown": sent.unknown}
+        uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
+        return updated
 
-        def work(uow: UnitOfWork) -> Request:
-            updated = uow.update(request.id, self._update_held(request.id, _columns(sent)))
-            known = {"accepted": sent.accepted, "unknown": sent.unknown}
-            uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
-            return updated
-
-        return await self._write(work)
-
-    async def record_check_failed(self, request: Request, why: str) -> None:
+    @writes
+    def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
-
-        def work(uow: UnitOfWork) -> None:
-            held = self._update_held(request.id, {"changed_at": uow.now})
-            updated = uow.update(request.id, held)
-            uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
-
-        await self._write(work)
+        updated = uow.update(request.id, self._update_held(request.id, changed_at=uow.now))
+        uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
     async def settle(
         self,
@@ -153,39 +150,40 @@ class LeaseStore(Store):
     ) -> Request:
         """End a run; raises `AlreadyHandled` if another runner has the lease.
 
-        Args:
-            request: the request.
-            state: its next state.
-            outcome: what happened.
-            judgement: why the request waits for approvals again, if it does.
+        `judgement` says why the request waits for approvals again, if it does.
         """
-
-        def work(uow: UnitOfWork) -> tuple[Request, LinkClock]:
-            if judgement:
-                uow.apply_judgement(request, judgement)
-            clock = get_or_new(uow, [request.ref])[request.ref].clock
-            settled = uow.transition(
-                request,
-                State.CANCELLING,
-                state,
-                request_queries.held_by(self.owner),
-                outcome=outcome,
-                detail=clock.to_json() if state is State.CANCELLED else None,
-            )
-            return settled, clock
-
-        settled, clock = await self._write(work)
-        self._on_state_entered(settled.state)
+        settled, clock = await self._settle(request, state, outcome, judgement)
         if settled.state is State.CANCELLED and clock.live_since is None:
             self._on_cancelled_before_link()
         return settled
 
-    def _update_held(
-        self, request_id: str, values: dict[str, Any], *conditions: ColumnElement[bool]
-    ) -> Update:
-        return request_queries.change_request(
-            request_id, [State.CANCELLING], values, request_queries.held_by(self.owner), *conditions
+    @writes
+    def _settle(
+        self,
+        uow: UnitOfWork,
+        request: Request,
+        state: State,
+        outcome: Outcome,
+        judgement: Judgement | None,
+    ) -> tuple[Request, LinkClock]:
+        if judgement:
+            uow.apply_judgement(request, judgement)
+        clock = get_or_new(uow, [request.ref])[request.ref].clock
+        settled = uow.transition(
+            request,
+            State.CANCELLING,
+            state,
+            requests.c.lease_owner == self.owner,
+            outcome=outcome,
+            detail=clock.to_json() if state is State.CANCELLED else None,
         )
+        return settled, clock
+
+    def _update_held(
+        self, request_id: str, *conditions: ColumnElement[bool], **values: object
+    ) -> Update:
+        is_mine = requests.c.lease_owner == self.owner
+        return change_request(request_id, State.CANCELLING, is_mine, *conditions, **values)
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:

@@ -5,10 +5,11 @@ and written at the end with one statement for each table, which is faster than m
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -37,19 +38,26 @@ log = structlog.get_logger(__name__)
 
 
 class Store:
-    """The base of the stores, whose methods are a transaction each.
+    """The base of the stores: each method that `reads` or `writes` decorates is one transaction.
 
     Args:
         database: the database.
         now: the clock; aware datetimes.
+        on_state_entered: called after the commit with each state that a request enters.
     """
 
     #: Whether transactions may wait for those of listeners, and take longer.
     background = False
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        on_state_entered: Callable[[State], None] = lambda _state: None,
+    ) -> None:
         self._database = database
         self._now = now
+        self._on_state_entered = on_state_entered
 
     async def _read(self, work: "Callable[[UnitOfWork], T]") -> T:
         """Run `work`, which changes nothing; raises `NotRead`."""
@@ -63,18 +71,46 @@ class Store:
         The clock is read when the transaction begins: a lease may expire while it waits.
         """
 
-        def run(db: Connection) -> tuple[T, Sequence[Event]]:
+        def run(db: Connection) -> tuple[T, UnitOfWork]:
             uow = UnitOfWork(db, self._now())
             result = work(uow)
             uow.flush()
-            return result, uow.recorded
+            return result, uow
 
-        result, recorded = await self._database.write(run, background=self.background)
-        for event in recorded:  # committed
+        result, committed = await self._database.write(run, background=self.background)
+        for event in committed.recorded:
             typed = TYPED_FIELDS.get(event.name)
             detail = {name: value for name, value in event.detail.items() if name != typed}
             log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
+        for state in committed.entered:
+            self._on_state_entered(state)
         return result
+
+
+S = TypeVar("S", bound=Store)
+P = ParamSpec("P")
+Transaction = Callable[Concatenate[S, "UnitOfWork", P], T]
+Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
+    """Make a function of a unit of work a method that reads; it raises `NotRead`."""
+
+    @wraps(work)
+    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read(lambda uow: work(self, uow, *args, **kwargs))
+
+    return method
+
+
+def writes(work: Transaction[S, P, T]) -> Method[S, P, T]:
+    """Make a function of a unit of work a method that commits; it raises `LedgerError`."""
+
+    @wraps(work)
+    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda uow: work(self, uow, *args, **kwargs))
+
+    return method
 
 
 def load_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
@@ -98,6 +134,7 @@ class UnitOfWork:
         self._new: dict[str, Request] = {}
         self._numbers: list[int] = []  # of the recorded events, each within its request
         self.recorded: list[Event] = []
+        self.entered: list[State] = []  # the states that requests enter by this transaction
         self._posts: list[dict[str, Any]] = []
         self._card_updates: dict[str, dict[str, Any]] = {}  # the last of each request is enough
 
@@ -117,7 +154,8 @@ class UnitOfWork:
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        if request := self.update_or_none(request_queries.lock_request(request_id)):
+        row = request_queries.request_by_id(request_id).with_for_update()
+        if request := self.update_or_none(row):
             return request
         raise RequestNotFound
 
@@ -140,6 +178,7 @@ class UnitOfWork:
         """Add a new request; `flush` fails where a unique index refuses it."""
         self._new[request.id] = request
         self._counts[request.id] = 0
+        self.entered.append(request.state)
 
     def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Return requests by their ids, without those that were pruned."""
@@ -174,8 +213,9 @@ class UnitOfWork:
         """
         ended = asdict(outcome or Outcome())
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
-        change = request_queries.change_request(request.id, [expected], values, *conditions)
+        change = request_queries.change_request(request.id, expected, *conditions, **values)
         entered = self.update(request.id, change)
+        self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
         self.record_and_notify(entered, name, actor=actor, detail=facts, notify=notify)
@@ -188,7 +228,7 @@ class UnitOfWork:
             self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
         if judgement.approvals_needed > request.approvals_needed:
             needed = judgement.approvals_needed
-            self.execute(request_queries.raise_approvals(request.id, needed))
+            self.execute(request_queries.update_request(request.id, approvals_needed=needed))
             detail = {"approvals_needed": needed}
             self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
         return self.get(request.id)

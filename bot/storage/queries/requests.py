@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     Delete,
-    Insert,
     Select,
     Table,
     Update,
@@ -44,6 +43,7 @@ HAS_ENDED = requests.c.state.not_in(_OPEN)
 #: As literal text, for the same reason.
 IS_UNREVIEWED = text(UNREVIEWED)
 
+COUNT_OPEN = select(func.count()).select_from(requests).where(IS_OPEN)
 COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(IS_UNREVIEWED)
 
 #: More than any lease of a request; see `has_passed`.
@@ -58,11 +58,6 @@ def is_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
 def request_by_id(request_id: str) -> Select[Any]:
     """Read one request."""
     return select(requests).where(requests.c.id == request_id)
-
-
-def lock_request(request_id: str) -> Select[Any]:
-    """Read one request and lock it until the transaction ends."""
-    return request_by_id(request_id).with_for_update()
 
 
 def open_request_for(ref: JobRef) -> Select[Any]:
@@ -92,24 +87,17 @@ def approvals_of(request_ids: Iterable[str]) -> Select[Any]:
     )
 
 
-def is_runnable(now: datetime) -> ColumnElement[bool]:
-    """Condition: approved, or claimed with a lease that has expired."""
-    return or_(
-        requests.c.state == State.APPROVED,
-        and_(requests.c.state == State.CANCELLING, lease_has_expired(now)),
-    )
-
-
 def lease_has_expired(now: datetime) -> ColumnElement[bool]:
     """Condition: the lease has expired, or was taken before the clock was set back."""
     return has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
 
 
 def runnable_requests(now: datetime, limit: int) -> Select[Any]:
-    """List the requests that any replica may claim, oldest first."""
+    """List the approved requests, and those whose lease has expired, oldest first."""
+    is_left = and_(requests.c.state == State.CANCELLING, lease_has_expired(now))
     return (
         select(requests.c.id)
-        .where(IS_OPEN, is_runnable(now))
+        .where(IS_OPEN, or_(requests.c.state == State.APPROVED, is_left))
         .order_by(requests.c.changed_at)
         .limit(limit)
     )
@@ -138,46 +126,37 @@ def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def count_open_requests() -> Select[Any]:
-    """Count the requests that have not ended."""
-    return select(func.count()).select_from(requests).where(IS_OPEN)
-
-
 #: Inserts a request; unique indexes refuse a second one for its key or its job.
 NEW_REQUEST = insert(requests)
 
 NEW_EVENTS = insert(audit_events)
 
 
+def update_request(request_id: str, **values: object) -> Update:
+    """Update a request in any state."""
+    return update(requests).where(requests.c.id == request_id).values(**values)
+
+
 def change_request(
-    request_id: str,
-    expected: Iterable[State],
-    values: dict[str, Any],
-    *conditions: ColumnElement[bool],
+    request_id: str, expected: State, *conditions: ColumnElement[bool], **values: object
 ) -> Update:
-    """Update a request only while it is in an expected state."""
-    return (
-        update(requests)
-        .where(requests.c.id == request_id, requests.c.state.in_(list(expected)), *conditions)
-        .values(**values)
-        .returning(requests)
+    """Update a request only while it is in the expected state, and return its row."""
+    changed = update_request(request_id, **values)
+    return changed.where(requests.c.state == expected, *conditions).returning(requests)
+
+
+def run_again(request_id: str, needed: int, expires_at: datetime) -> Update:
+    """Prepare another run: an accepted DELETE becomes one of unknown effect.
+
+    A person decided again, so another DELETE may be sent; the earlier one may still work.
+    """
+    return update_request(
+        request_id,
+        approvals_needed=needed,
+        expires_at=expires_at,
+        delete_unknown=or_(requests.c.delete_unknown, requests.c.delete_accepted),
+        delete_accepted=false(),
     )
-
-
-def claim_approved(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Claim a request that is not claimed."""
-    return change_request(request_id, [State.APPROVED], _claimed(owner, now, until))
-
-
-def claim_expired(request_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Claim a request whose lease has expired."""
-    claimed = _claimed(owner, now, until)
-    return change_request(request_id, [State.CANCELLING], claimed, lease_has_expired(now))
-
-
-def _claimed(owner: str, now: datetime, until: datetime) -> dict[str, Any]:
-    lease = {"lease_owner": owner, "lease_until": until}
-    return {"state": State.CANCELLING, "changed_at": now, **lease}
 
 
 def unreviewed_requests(limit: int) -> Select[Any]:
@@ -185,35 +164,7 @@ def unreviewed_requests(limit: int) -> Select[Any]:
     return select(requests).where(IS_UNREVIEWED).order_by(requests.c.created_at).limit(limit)
 
 
-def review(request_id: str, user: str, at: datetime) -> Update:
-    """Record who reviewed a request, once."""
-    return (
-        update(requests)
-        .where(requests.c.id == request_id, IS_UNREVIEWED)
-        .values(reviewed_by=user, reviewed_at=at)
-        .returning(requests)
-    )
-
-
-def mark_acceptance_unknown(request_id: str) -> Update:
-    """Turn an accepted DELETE into one of unknown effect, so that the next run may send another."""
-    unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
-    return update_request(request_id, delete_unknown=unknown, delete_accepted=false())
-
-
-def held_by(owner: str) -> ColumnElement[bool]:
-    """Condition: this runner has the lease."""
-    return requests.c.lease_owner == owner
-
-
-def lease_is_valid(now: datetime) -> ColumnElement[bool]:
-    """Condition: the lease has not expired."""
-    return requests.c.lease_until > now
-
-
-def new_approval(request_id: str, user: str, at: datetime) -> Insert:
-    """Insert one person's approval."""
-    return insert(approvals).values(request=request_id, user=user, at=at)
+NEW_APPROVAL = insert(approvals)
 
 
 def delete_approvals(request_id: str, *users: str) -> Delete:
@@ -231,20 +182,6 @@ def void_approval(request_id: str, user: str, at: datetime) -> Update:
     )
 
 
-def ask_again(request_id: str, needed: int, expires_at: datetime) -> Update:
-    """Set the number of required approvals, and until when they may come."""
-    return (
-        update(requests)
-        .where(requests.c.id == request_id)
-        .values(approvals_needed=needed, expires_at=expires_at)
-    )
-
-
-def raise_approvals(request_id: str, needed: int) -> Update:
-    """Set the number of required approvals."""
-    return update(requests).where(requests.c.id == request_id).values(approvals_needed=needed)
-
-
 def lock_event_count(request_id: str) -> Select[Any]:
     """Read the number of a request's events, and lock its row."""
     return select(requests.c.event_count).where(requests.c.id == request_id).with_for_update()
@@ -252,11 +189,6 @@ def lock_event_count(request_id: str) -> Select[Any]:
 
 #: Stores the number of a request's events.
 UPDATE_EVENT_COUNT = update(requests).where(requests.c.id == bindparam("request_id"))
-
-
-def update_request(request_id: str, **values: object) -> Update:
-    """Update a request in any state."""
-    return update(requests).where(requests.c.id == request_id).values(**values)
 
 
 def newest_creations(limit: int, before: int | None = None) -> Select[Any]:

@@ -161,7 +161,11 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
     await leases.settle(request, State.FAILED, Outcome())
 
     again = await ledger.retry(
-        request.id, RINA, lambda _request: None, lambda _request: 0, timedelta(minutes=30)
+        request.id,
+        RINA,
+        lambda _request: None,
+        needed_for=lambda _request: 0,
+        ttl=timedelta(minutes=30),
     )
 
     assert again.sent == DeleteAttempts(count=1, unknown=True)

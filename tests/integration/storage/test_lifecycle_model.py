@@ -228,7 +228,9 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def retry(self, number: int) -> None:
         request_id, held = self._one(number, State.FAILED)
-        answer = self.tries(self.ledger.retry(request_id, RINA, _allowed, _needed, RETRY_TTL))
+        answer = self.tries(
+            self.ledger.retry(request_id, RINA, _allowed, needed_for=_needed, ttl=RETRY_TTL)
+        )
         if held.state is not State.FAILED:
             assert isinstance(answer, AlreadyHandled)
             return

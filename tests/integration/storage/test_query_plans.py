@@ -22,7 +22,7 @@ QUERIES = {
     "due posts": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
     "runnable requests": (request_queries.runnable_requests(NOON, 10), None),
     "expired requests": (request_queries.expired_requests(NOON, 10), None),
-    "open requests": (request_queries.count_open_requests(), None),
+    "open requests": (request_queries.COUNT_OPEN, None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
     "requests to prune": (request_queries.lock_prunable(NOON - timedelta(days=90), 10), None),

@@ -245,17 +245,17 @@ async def test_failed_request_can_be_retried_at_any_time(
     assert claimed
     await leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
 
-    again = await ledger.retry(request.id, RINA, anybody, lambda _request: 0, TTL)
+    again = await ledger.retry(request.id, RINA, anybody, needed_for=lambda _request: 0, ttl=TTL)
 
     assert (again.state, again.outcome) == (State.APPROVED, Outcome())
     with pytest.raises(AlreadyHandled):
-        await ledger.retry(request.id, RINA, anybody, lambda _request: 0, TTL)
+        await ledger.retry(request.id, RINA, anybody, needed_for=lambda _request: 0, ttl=TTL)
     claimed = await leases.claim(request.id)
     assert claimed
     await leases.settle(claimed, State.FAILED, Outcome())
     clock.forward(1800)
 
-    late = await ledger.retry(request.id, RINA, anybody, lambda _request: 1, TTL)
+    late = await ledger.retry(request.id, RINA, anybody, needed_for=lambda _request: 1, ttl=TTL)
 
     assert (late.state, late.approvals_needed) == (State.AWAITING, 1)
     assert late.expires_at == clock() + TTL

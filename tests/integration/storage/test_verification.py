@@ -68,7 +68,9 @@ async def history(
     assert isinstance(post, RequestPost)
     await outbox.move_card(post, "D0RINA", "not a member")
     await run_and_fail(leases, "moved")
-    await ledger.retry("moved", RINA, allow, lambda _request: 0, a_request().expires_at - clock.now)
+    await ledger.retry(
+        "moved", RINA, allow, needed_for=lambda _request: 0, ttl=a_request().expires_at - clock.now
+    )
     await run_and_fail(leases, "moved")
     await ledger.create(a_waiting_request(approvals=2, id="voided"), RINA)
     await ledger.approve("voided", ADA, allow, keep_all)
