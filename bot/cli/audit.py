@@ -20,10 +20,9 @@ from bot.cli import FAILED, WRONG_USAGE, fail
 from bot.cli.output import printable, write_json, write_table
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
-from bot.storage.audit_log import AuditLog
-from bot.storage.audit_tail import AuditTail
+from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
-from bot.storage.migrate import SchemaError, has_tables
+from bot.storage.migrate import SchemaError, known_version
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -148,7 +147,7 @@ async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
         fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
     database = Database(url)
     try:
-        if await database.read_snapshot(has_tables):
+        if await database.read_snapshot(known_version):
             return await use(database)
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     except RecordUnreadable as error:

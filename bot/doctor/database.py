@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateTable
 
 from bot.doctor.results import CheckResult, Subject
 from bot.storage.database import cause_of
-from bot.storage.migrate import NEWEST, SchemaError, has_newest_version, version_of
+from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata
 
 #: Seconds to wait for the database, or for a lock in it.
@@ -116,12 +116,11 @@ def _check_schema(connection: Connection) -> CheckResult:
         # Python's driver begins no transaction before a CREATE TABLE.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
-        current = has_newest_version(connection)
+        version = known_version(connection)
     except SchemaError as error:
         return SUBJECT.problem(error.why, error.do)
-    if not current:
+    if version != NEWEST:
         _try_create_table(connection)
-        version = version_of(connection)
         if version is None:
             return SUBJECT.ok(EMPTY)
         return SUBJECT.warning(

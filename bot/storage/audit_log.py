@@ -1,12 +1,12 @@
 """Reads the audit events: past requests, and whether an event was changed or removed."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
@@ -32,23 +32,14 @@ class AuditLog:
             since: skip older events.
             equal: required values of the columns `request`, `event`, `actor`, `team`.
         """
-        conditions = [audit_events.c[name] == value for name, value in equal.items()]
-        if since:
-            start = since.astimezone(UTC).isoformat(timespec="milliseconds")
-            conditions.append(audit_events.c.at >= start)
-        last: int | None = 0
-        while last is not None:
-            rows = await self._after(last, conditions)
+        is_equal = [audit_events.c[name] == value for name, value in equal.items()]
+        last, is_full = 0, True
+        while is_full:
+            rows = await self._database.read_snapshot(_page(last, since, *is_equal))
             for row in rows:
+                last = row.id
                 yield to_recorded(row)
-            last = rows[-1].id if len(rows) == BATCH_SIZE else None
-
-    async def _after(
-        self, last: int, conditions: Sequence[ColumnElement[bool]]
-    ) -> Sequence[Row[Any]]:
-        later = select(audit_events).where(*conditions, audit_events.c.id > last)
-        batch = later.order_by(audit_events.c.id).limit(BATCH_SIZE)
-        return await self._database.read_snapshot(lambda db: db.execute(batch).all())
+            is_full = len(rows) == BATCH_SIZE
 
     async def count(self) -> int:
         """Count all events; raises `RecordUnreadable`."""
@@ -58,6 +49,53 @@ class AuditLog:
     async def verify(self) -> list[RecordBreak]:
         """Verify events and rows on one snapshot; raises `RecordUnreadable`."""
         return await self._database.read_snapshot(find_breaks)
+
+
+class AuditTail:
+    """Reads events as they are committed, each once, while other processes write.
+
+    A cursor suffices: the lock of the chain's head gives each transaction its ids until its commit,
+    so no lower id appears later.
+
+    Args:
+        database: the database.
+        since: begin with the events since then; by default with the first new one.
+        equal: required values of the columns `request`, `event`, `actor`.
+    """
+
+    def __init__(
+        self, database: Database, since: datetime | None, equal: Mapping[str, str]
+    ) -> None:
+        self._database = database
+        self._since = since
+        self._equal = equal
+        self._last: int | None = 0 if since else None  # the id of the last event that was read
+
+    async def poll(self) -> AsyncIterator[Recorded]:
+        """Read what was committed since the last poll; raises `NotRead`."""
+        if self._last is None:
+            newest = select(func.coalesce(func.max(audit_events.c.id), 0))
+            self._last = await self._database.read(lambda db: int(db.execute(newest).scalar_one()))
+        is_full = True
+        while is_full:
+            rows = await self._database.read(_page(self._last, self._since), background=True)
+            for row in rows:
+                self._last = row.id
+                if all(getattr(row, name) == value for name, value in self._equal.items()):
+                    yield to_recorded(row)
+            is_full = len(rows) == BATCH_SIZE
+
+
+def _page(
+    last: int, since: datetime | None, *conditions: ColumnElement[bool]
+) -> Callable[[Connection], Sequence[Row[Any]]]:
+    """Read a batch of events: those after the id `last` that were not recorded before `since`."""
+    page = select(audit_events).where(audit_events.c.id > last, *conditions)
+    if since:
+        start = since.astimezone(UTC).isoformat(timespec="milliseconds")
+        page = page.where(audit_events.c.at >= start)
+    page = page.order_by(audit_events.c.id).limit(BATCH_SIZE)
+    return lambda db: db.execute(page).all()
 
 
 #: Requests read by one query, and number of queries, in search of those of some projects.
@@ -124,21 +162,14 @@ class History:
 
     async def awaiting(self) -> Sequence[Request]:
         """Return the requests that wait for approval, oldest first; raises `NotRead`."""
-
-        def work(db: Connection) -> list[Request]:
-            waiting = request_queries.requests_awaiting(self._now(), MAX_AWAITING)
-            return load_requests(db, db.execute(waiting).all())
-
-        return await self._database.read(work)
+        return await self._load(request_queries.requests_awaiting(self._now(), MAX_AWAITING))
 
     async def unreviewed(self) -> Sequence[Request]:
         """Return the requests that wait for a review, oldest first; raises `NotRead`."""
+        return await self._load(request_queries.unreviewed_requests(MAX_AWAITING))
 
-        def work(db: Connection) -> list[Request]:
-            unreviewed = request_queries.unreviewed_requests(MAX_AWAITING)
-            return load_requests(db, db.execute(unreviewed).all())
-
-        return await self._database.read(work)
+    async def _load(self, chosen: Select[Any]) -> Sequence[Request]:
+        return await self._database.read(lambda db: load_requests(db, db.execute(chosen).all()))
 
 
 def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[Any]:

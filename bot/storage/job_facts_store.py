@@ -13,7 +13,7 @@ from bot.cancellation.link_clock import LinkPhase
 from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
 from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
 from bot.storage.queries import job_facts as queries
-from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.storage.watch_store import refresh_announcement
 
 #: Jobs that are followed at most, of each kind.
@@ -40,32 +40,31 @@ class JobFactsStore(Store):
 
     background = True
 
-    async def get(self, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
+    @reads
+    def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
         """Return the facts about jobs; those that are not recorded follow from the ids."""
-        return await self._read(lambda uow: get_or_new(uow, refs))
+        return get_or_new(uow, refs)
 
-    async def neighbours(self, ref: JobRef) -> Sequence[str]:
+    @reads
+    def neighbours(self, uow: UnitOfWork, ref: JobRef) -> Sequence[str]:
         """Return the ids of known jobs that were started at about the same time."""
-        return await self._read(lambda uow: _neighbours(uow, ref))
+        return _neighbours(uow, ref)
 
-    async def followed(self) -> Sequence[FollowedJob]:
+    @reads
+    def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
         """Return the jobs of requests that wait, and of announcements with a button."""
-
-        def work(uow: UnitOfWork) -> list[FollowedJob]:
-            waiting = _refs(uow, queries.jobs_of_waiting_requests(uow.now, MAX_FOLLOWED))
-            announced = _refs(uow, queries.announced_open_jobs(MAX_FOLLOWED))
-            facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
-            return [
-                FollowedJob(
-                    ref=ref,
-                    facts=known,
-                    waits=ref in waiting,
-                    neighbours=() if known.started_by.is_settled else _neighbours(uow, ref),
-                )
-                for ref, known in facts.items()
-            ]
-
-        return await self._read(work)
+        waiting = _refs(uow, queries.jobs_of_waiting_requests(uow.now, MAX_FOLLOWED))
+        announced = _refs(uow, queries.announced_open_jobs(MAX_FOLLOWED))
+        facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
+        return [
+            FollowedJob(
+                ref=ref,
+                facts=known,
+                waits=ref in waiting,
+                neighbours=() if known.started_by.is_settled else _neighbours(uow, ref),
+            )
+            for ref, known in facts.items()
+        ]
 
     async def record(
         self,
@@ -75,24 +74,31 @@ class JobFactsStore(Store):
         feed_link: str | None = None,
     ) -> JobFacts:
         """Add what was read, and update the messages about the job, in one transaction."""
-
-        def work(uow: UnitOfWork) -> JobFacts:
-            request = uow.update_or_none(queries.waiting_request_for(ref))
-            known = get_facts(uow, [ref]).get(ref)
-            before = known or get_or_new(uow, [ref])[ref]
-            after = add(before, job, started_by, feed_link).at(uow.now)
-            if after != known:
-                save_facts(uow, ref, after)
-            if request:
-                _update_request(uow, request, before, after)
-            if after != before:
-                refresh_announcement(uow, ref)
-            return after
-
         try:
-            return await self._write(work)
-        except Conflict:
-            return await self._write(work)  # another transaction inserted first
+            return await self._record(ref, job, started_by, feed_link)
+        except Conflict:  # another transaction inserted first
+            return await self._record(ref, job, started_by, feed_link)
+
+    @writes
+    def _record(
+        self,
+        uow: UnitOfWork,
+        ref: JobRef,
+        job: RestoreJob | None,
+        started_by: StartedBy | None,
+        feed_link: str | None,
+    ) -> JobFacts:
+        request = uow.update_or_none(queries.waiting_request_for(ref))
+        known = get_facts(uow, [ref]).get(ref)
+        before = known or get_or_new(uow, [ref])[ref]
+        after = add(before, job, started_by, feed_link).at(uow.now)
+        if after != known:
+            save_facts(uow, ref, after)
+        if request:
+            _update_request(uow, request, before, after)
+        if after != before:
+            refresh_announcement(uow, ref)
+        return after
 
 
 def add(

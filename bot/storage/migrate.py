@@ -95,7 +95,7 @@ async def ensure_current(database_url: str) -> None:
 
 async def is_current(database_url: str) -> bool:
     """Return whether the schema has the newest version; raises what `ensure_current` raises."""
-    return await _run(database_url, has_newest_version, writes=False)
+    return await _run(database_url, known_version, writes=False) == NEWEST
 
 
 async def _run(database_url: str, work: Callable[[Connection], T], *, writes: bool) -> T:
@@ -128,7 +128,7 @@ def _upgrade(connection: Connection) -> None:
     with connection.begin():
         if connection.dialect.name == "postgresql":  # SQLite's transaction holds its write lock
             connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        if has_tables(connection):
+        if known_version(connection):
             run_migrations(connection)
         else:
             create_tables(connection)
@@ -158,28 +158,18 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def version_of(connection: Connection) -> str | None:
-    """Return the version of the schema, or None before the first."""
+def _version_of(connection: Connection) -> str | None:
     if not inspect_database(connection).has_table(VERSIONS.name):
         return None
     version = connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
     return None if version is None else str(version)
 
 
-def has_newest_version(connection: Connection) -> bool:
-    """Return whether the schema has the newest version; raises `SchemaError`."""
-    return _known_version(connection) == NEWEST
-
-
-def has_tables(connection: Connection) -> bool:
-    """Return whether the database has tables of this program; raises `SchemaError`."""
-    return _known_version(connection) is not None
-
-
-def _known_version(connection: Connection) -> str | None:
-    version = version_of(connection)
+def known_version(connection: Connection) -> str | None:
+    """Return the version of the schema, or None for an empty database; raises `SchemaError`."""
+    version = _version_of(connection)
     if version is None and (foreign := _existing_tables(connection)):
-        version = version_of(connection)  # another replica may have created them just now
+        version = _version_of(connection)  # another replica may have created them just now
         if version is None:
             raise ForeignTables(tables=", ".join(foreign))
     if version and not re.fullmatch(r"\d{4}", version):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
@@ -11,7 +11,7 @@ from bot.storage.job_facts_rows import get_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
-from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
 #: How long a claim holds: longer than any call to Slack takes.
@@ -26,8 +26,10 @@ class OutboxStore(Store):
 
     background = True
 
-    async def claim(
+    @writes
+    def claim(
         self,
+        uow: UnitOfWork,
         owner: str,
         limit: int,
         announcements: int = 0,
@@ -36,84 +38,64 @@ class OutboxStore(Store):
     ) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
-        Args:
-            owner: the name of this process.
-            limit: the maximum of posts about requests.
-            announcements: the maximum of announcements.
-            held: the posts that this process is delivering, when the answer to its last claim was
-                lost: then it may claim all others of its own again.
+        Claims at most `limit` posts about requests, and `announcements` about watched jobs. `held`
+        are the posts that this process is delivering, when the answer to its last claim was lost:
+        then it may claim all others of its own again.
         """
+        if held is not None:
+            uow.execute(outbox_queries.release_claims(owner, held))
+        return _claim(uow, owner, limit, announcements)
 
-        def work(uow: UnitOfWork) -> Sequence[Post]:
-            if held is not None:
-                uow.execute(outbox_queries.release_claims(owner, held))
-            return _claim(uow, owner, limit, announcements)
-
-        return await self._write(work)
-
-    async def mark_sent(self, post: Post, channel: str, ts: str) -> None:
+    @writes
+    def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:
         """Record the message's place, which becomes that of the request's card or of the job."""
+        _update(uow, post, state="sent", channel=channel, ts=ts, error=None)
+        match post:
+            case Announcement(job=job):
+                uow.execute(watch_queries.place_announcement(job.id, channel, ts))
+            case RequestPost(kind=PostKind.CARD, request=request):
+                place = {"card_channel": channel, "card_ts": ts}
+                uow.execute(request_queries.update_request(request.id, **place))
 
-        def work(uow: UnitOfWork) -> None:
-            values = {"state": "sent", "channel": channel, "ts": ts, "error": None}
-            uow.execute(outbox_queries.update_post(post.id, values))
-            match post:
-                case Announcement(job=job):
-                    uow.execute(watch_queries.place_announcement(job.id, channel, ts))
-                case RequestPost(kind=PostKind.CARD, request=request):
-                    place = {"card_channel": channel, "card_ts": ts}
-                    uow.execute(request_queries.update_request(request.id, **place))
-
-        await self._write(work)
-
-    async def retry_later(self, post: Post, seconds: float, error: str) -> None:
+    @writes
+    def retry_later(self, uow: UnitOfWork, post: Post, seconds: float, error: str) -> None:
         """Release the post; it is due again in `seconds`."""
+        _release(uow, post, seconds, error=error[:ERROR_LENGTH])
 
-        def work(uow: UnitOfWork) -> None:
-            values = _released(uow.now + timedelta(seconds=seconds), error=error[:ERROR_LENGTH])
-            uow.execute(outbox_queries.update_post(post.id, values))
-
-        await self._write(work)
-
-    async def postpone(self, post: Post, seconds: float) -> None:
+    @writes
+    def postpone(self, uow: UnitOfWork, post: Post, seconds: float) -> None:
         """Release the post, which was not sent, because a rate limit is reached."""
+        _release(uow, post, seconds, attempts=post.attempts - 1)
 
-        def work(uow: UnitOfWork) -> None:
-            due_at = uow.now + timedelta(seconds=seconds)
-            values = _released(due_at, attempts=post.attempts - 1)
-            uow.execute(outbox_queries.update_post(post.id, values))
-
-        await self._write(work)
-
-    async def drop(self, post: Post, error: str) -> None:
+    @writes
+    def drop(self, uow: UnitOfWork, post: Post, error: str) -> None:
         """End delivery without success; the request's audit log gets an event."""
+        why = {"error": error[:ERROR_LENGTH]}
+        _update(uow, post, state="dropped", **why)
+        if isinstance(post, RequestPost):
+            detail = {"post": f"{post.kind}:{post.event}", **why}
+            if post.recipient:
+                detail["recipient"] = post.recipient
+            uow.record(post.request, EventName.POST_DROPPED, detail=detail)
 
-        def work(uow: UnitOfWork) -> None:
-            values = {"state": "dropped", "error": error[:ERROR_LENGTH]}
-            uow.execute(outbox_queries.update_post(post.id, values))
-            if isinstance(post, RequestPost):
-                detail = {"post": f"{post.kind}:{post.event}", "error": error[:ERROR_LENGTH]}
-                if post.recipient:
-                    detail["recipient"] = post.recipient
-                uow.record(post.request, EventName.POST_DROPPED, detail=detail)
-
-        await self._write(work)
-
-    async def move_card(self, post: RequestPost, channel: str, because: str) -> None:
+    @writes
+    def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
-
-        def work(uow: UnitOfWork) -> None:
-            moved = {"channel": channel, "moved_because": because}
-            uow.execute(request_queries.update_request(post.request.id, **moved))
-            uow.execute(outbox_queries.update_post(post.id, _released(uow.now)))
-            detail = {"from": post.request.channel, "to": channel, "because": because}
-            uow.record(post.request, EventName.CARD_MOVED, detail=detail)
-
-        await self._write(work)
+        moved = {"channel": channel, "moved_because": because}
+        uow.execute(request_queries.update_request(post.request.id, **moved))
+        _release(uow, post, 0)
+        detail = {"from": post.request.channel, "to": channel, "because": because}
+        uow.record(post.request, EventName.CARD_MOVED, detail=detail)
 
 
-def _released(due_at: datetime, **values: Any) -> dict[str, Any]:  # noqa: ANN401 - column values
-    return {"due_at": due_at, "lease_owner": None, "lease_until": None, **values}
+def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> None:
+    """End the claim of a post, which is due again in `seconds`."""
+    due_at = uow.now + timedelta(seconds=seconds)
+    _update(uow, post, due_at=due_at, lease_owner=None, lease_until=None, **values)
+
+
+def _update(uow: UnitOfWork, post: Post, **values: object) -> None:
+    uow.execute(outbox_queries.update_post(post.id, values))
 
 
 def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int) -> list[Post]:

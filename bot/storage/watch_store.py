@@ -20,9 +20,10 @@ from bot.cancellation.watched_job import (
 from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts, get_facts
 from bot.storage.queries import outbox as outbox_queries
+from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
-from bot.storage.tables import shown_from_json, shown_to_json
-from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.tables import shown_from_json, shown_to_json, watched_jobs
+from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)
@@ -48,31 +49,38 @@ class WatchStore(Store):
     async def acquire(self, project_id: str) -> bool:
         """Acquire or renew the lease on a project; False while another replica holds it."""
         try:
-            return await self._write(lambda uow: self._acquire(uow, project_id))
+            return await self._acquire(project_id)
         except Conflict:
             return False  # another replica inserted the project's first lease
 
+    @writes
     def _acquire(self, uow: UnitOfWork, project_id: str) -> bool:
-        until = uow.now + LEASE
+        lease = {"lease_owner": self._owner, "lease_until": uow.now + LEASE}
         before = uow.execute(watch_queries.lease_of(project_id)).first()
         if before is None:
-            uow.execute(watch_queries.new_lease(project_id, self._owner, until))
+            uow.execute(watch_queries.NEW_LEASE, {"project_id": project_id, **lease})
             return True
-        take = watch_queries.take_lease(project_id, self._owner, uow.now, until)
-        if not uow.execute(take).first():
+        is_free = watch_queries.is_free(self._owner, uow.now)
+        if not uow.execute(watch_queries.update_lease(project_id, is_free, **lease)).first():
             return False
         if before.lease_until < uow.now - FORGET_AFTER:
             uow.execute(watch_queries.forget_clusters(project_id))
         return True
 
-    async def release(self, project_id: str) -> None:
+    @writes
+    def release(self, uow: UnitOfWork, project_id: str) -> None:
         """End the lease, so that another replica continues at once."""
-        await self._write(
-            lambda uow: uow.execute(watch_queries.end_lease(project_id, self._owner, uow.now))
-        )
+        self._set_lease(uow, project_id, uow.now)
 
-    async def record_clusters(
-        self, project_id: str, clusters: Collection[str]
+    def _set_lease(self, uow: UnitOfWork, project_id: str, until: datetime) -> bool:
+        """Change the lease while it is held; the row stays locked until the transaction ends."""
+        is_held = watch_queries.is_held(self._owner, uow.now)
+        lease = watch_queries.update_lease(project_id, is_held, lease_until=until)
+        return uow.execute(lease).first() is not None
+
+    @writes
+    def record_clusters(
+        self, uow: UnitOfWork, project_id: str, clusters: Collection[str]
     ) -> Sequence[str] | None:
         """Record which clusters exist.
 
@@ -83,28 +91,19 @@ class WatchStore(Store):
             the deleted clusters that have open jobs in the database; None if this replica lost
             the lease.
         """
+        if not self._set_lease(uow, project_id, uow.now + LEASE):
+            return None
+        known = set(uow.execute(watch_queries.clusters_of(project_id)).scalars())
+        row = {"project_id": project_id, "first_read_at": uow.now if known else None}
+        if new := [{**row, "cluster_name": name} for name in sorted(set(clusters) - known)]:
+            uow.execute(watch_queries.NEW_CLUSTERS, new)
+        with_open_jobs = uow.execute(watch_queries.clusters_with_open_jobs(project_id))
+        return sorted(set(with_open_jobs.scalars()) - set(clusters))
 
-        def work(uow: UnitOfWork) -> list[str] | None:
-            if not self._holds_lease(uow, project_id):
-                return None
-            known = set(uow.execute(watch_queries.clusters_of(project_id)).scalars())
-            rows = [
-                {
-                    "project_id": project_id,
-                    "cluster_name": name,
-                    "first_read_at": uow.now if known else None,
-                }
-                for name in sorted(set(clusters) - known)
-            ]
-            if rows:
-                uow.execute(watch_queries.NEW_CLUSTERS, rows)
-            with_open_jobs = uow.execute(watch_queries.clusters_with_open_jobs(project_id))
-            return sorted(set(with_open_jobs.scalars()) - set(clusters))
-
-        return await self._write(work)
-
-    async def record_jobs(
+    @writes
+    def record_jobs(
         self,
+        uow: UnitOfWork,
         project_id: str,
         cluster: str,
         jobs: Sequence[RestoreJob],
@@ -117,24 +116,15 @@ class WatchStore(Store):
         Returns:
             the changes that are announced; None if this replica lost the lease.
         """
-
-        def work(uow: UnitOfWork) -> list[JobChange] | None:
-            if not self._holds_lease(uow, project_id):
-                return None
-            first = uow.execute(watch_queries.never_read(project_id, cluster)).first() is not None
-            known = _known(uow, project_id, cluster)
-            changes = compare(jobs, known, first=first, unread=unread)
-            _record(uow, project_id, cluster, changes)
-            if first:
-                uow.execute(watch_queries.cluster_read(project_id, cluster, uow.now))
-            return [change for change in changes if change.announce]
-
-        return await self._write(work)
-
-    def _holds_lease(self, uow: UnitOfWork, project_id: str) -> bool:
-        # Locks the row, so that no other replica takes the lease during this transaction.
-        renew = watch_queries.renew_lease(project_id, self._owner, uow.now, uow.now + LEASE)
-        return uow.execute(renew).first() is not None
+        if not self._set_lease(uow, project_id, uow.now + LEASE):
+            return None
+        first = uow.execute(watch_queries.never_read(project_id, cluster)).first() is not None
+        known = _known(uow, project_id, cluster)
+        changes = compare(jobs, known, first=first, unread=unread)
+        _record(uow, project_id, cluster, changes)
+        if first:
+            uow.execute(watch_queries.cluster_read(project_id, cluster, uow.now))
+        return [change for change in changes if change.announce]
 
 
 def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, WatchedJob]:
@@ -154,7 +144,7 @@ def _watched_job(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a d
         changed_at=row.changed_at,
         was_running=row.was_running,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
-        request=uow.get_or_none(watch_queries.newest_request_for(ref)),
+        request=uow.get_or_none(request_queries.newest_request_for(ref)),
         facts=get_facts(uow, [ref]).get(ref),
     )
 
@@ -218,7 +208,9 @@ def _updated_values(now: datetime, change: JobChange) -> dict[str, Any]:
     values: dict[str, Any] = {"state": change.state, "changed_at": now}
     if change.shown:
         values["shown"] = json.dumps(shown_to_json(change.shown))
-    return values | (watch_queries.next_version() if change.announce else {})
+    if change.announce:
+        values["version"] = watched_jobs.c.version + 1
+    return values
 
 
 def _needs_post(uow: UnitOfWork, row: Any) -> bool:  # noqa: ANN401 - a database row

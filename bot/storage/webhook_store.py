@@ -21,7 +21,7 @@ from sqlalchemy import (
 from bot.cancellation.events import Recorded
 from bot.storage.database import Database, has_passed
 from bot.storage.tables import audit_events, audit_webhook, to_recorded
-from bot.storage.unit_of_work import Store, UnitOfWork
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: How long a replica sends without renewing its lease: longer than a try takes.
 LEASE = timedelta(seconds=20)
@@ -66,51 +66,44 @@ class WebhookStore(Store):
         super().__init__(database, now)
         self._owner = owner
 
-    async def hold(self) -> Backlog:
+    @writes
+    def hold(self, uow: UnitOfWork) -> Backlog:
         """Acquire or renew the lease where it is free, and return the backlog.
 
         The first call in a database begins after the newest event.
         """
-        return await self._write(self._hold)
-
-    def _hold(self, uow: UnitOfWork) -> Backlog:
-        until = uow.now + LEASE
+        lease = {"lease_owner": self._owner, "lease_until": uow.now + LEASE}
         row = uow.execute(select(audit_webhook)).first()
         if row is None:
             newest = uow.execute(select(func.coalesce(func.max(audit_events.c.id), 0))).scalar_one()
-            first = {"id": 1, "starts_after": newest, "lease_owner": self._owner}
-            uow.execute(insert(audit_webhook).values(**first, lease_until=until))
+            uow.execute(insert(audit_webhook).values(id=1, starts_after=newest, **lease))
             return Backlog(starts_after=newest, is_mine=True, oldest=None)
         over = has_passed(audit_webhook.c.lease_until, uow.now, uow.now + 2 * LEASE)
         free = or_(audit_webhook.c.lease_owner == self._owner, over)
-        take = update(audit_webhook).where(free).values(lease_owner=self._owner, lease_until=until)
-        taken = uow.execute(take).rowcount > 0
+        taken = uow.execute(update(audit_webhook).where(free).values(**lease)).rowcount > 0
         at = uow.execute(oldest_unposted(row.starts_after)).scalar_one_or_none()
         oldest = datetime.fromisoformat(at) if at else None
         return Backlog(starts_after=row.starts_after, is_mine=taken, oldest=oldest)
 
-    async def release(self) -> None:
+    @writes
+    def release(self, uow: UnitOfWork) -> None:
         """End the lease, so that another replica continues at once."""
         held = audit_webhook.c.lease_owner == self._owner
-        await self._write(
-            lambda uow: uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
-        )
+        uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
 
-    async def unposted(
-        self, starts_after: int, skip: Collection[str], limit: int
+    @reads
+    def unposted(
+        self, uow: UnitOfWork, starts_after: int, skip: Collection[str], limit: int
     ) -> Sequence[UnpostedEvent]:
         """Return the next event of each request, oldest first; `skip` names requests."""
-        query = next_unposted(starts_after, skip).limit(limit)
+        rows = uow.execute(next_unposted(starts_after, skip).limit(limit))
+        return [UnpostedEvent(row.id, to_recorded(row)) for row in rows]
 
-        def work(uow: UnitOfWork) -> list[UnpostedEvent]:
-            return [UnpostedEvent(row.id, to_recorded(row)) for row in uow.execute(query)]
-
-        return await self._read(work)
-
-    async def mark_posted(self, event_id: int) -> None:
+    @writes
+    def mark_posted(self, uow: UnitOfWork, event_id: int) -> None:
         """Record that the receiver took an event."""
-        mark = update(audit_events).where(audit_events.c.id == event_id)
-        await self._write(lambda uow: uow.execute(mark.values(posted_at=uow.now)))
+        event = update(audit_events).where(audit_events.c.id == event_id)
+        uow.execute(event.values(posted_at=uow.now))
 
 
 def oldest_unposted(starts_after: int) -> Select[tuple[str]]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import (
     Delete,
-    Insert,
     Select,
     Update,
     and_,
@@ -25,18 +24,13 @@ from bot.atlas import JobRef
 from bot.cancellation.watched_job import OPEN
 from bot.storage.database import has_passed
 from bot.storage.queries.requests import is_job
-from bot.storage.tables import requests, watch_leases, watched_clusters, watched_jobs
+from bot.storage.tables import watch_leases, watched_clusters, watched_jobs
 
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
 IS_OPEN = watched_jobs.c.state.in_([literal_column(f"'{state}'") for state in sorted(OPEN)])
 
 #: An upper bound of every lease on a project; see `has_passed`.
 LONGEST_LEASE = timedelta(seconds=40)
-
-
-def lease_of(project_id: str) -> Select[Any]:
-    """Select the lease on a project."""
-    return select(watch_leases).where(watch_leases.c.project_id == project_id)
 
 
 def clusters_of(project_id: str) -> Select[Any]:
@@ -48,9 +42,7 @@ def clusters_of(project_id: str) -> Select[Any]:
 
 def never_read(project_id: str, cluster: str) -> Select[Any]:
     """Select the cluster if it existed before the watch and its jobs were never read."""
-    return clusters_of(project_id).where(
-        watched_clusters.c.cluster_name == cluster, watched_clusters.c.first_read_at.is_(None)
-    )
+    return select(watched_clusters).where(*_unread(project_id, cluster))
 
 
 def jobs_of(project_id: str, cluster: str) -> Select[Any]:
@@ -77,54 +69,34 @@ def jobs_among(job_ids: Iterable[int]) -> Select[Any]:
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:
     """List the clusters that have open jobs in the database."""
-    return (
-        select(watched_jobs.c.cluster_name)
-        .where(IS_OPEN, watched_jobs.c.project_id == project_id)
-        .distinct()
-    )
+    is_open = (IS_OPEN, watched_jobs.c.project_id == project_id)
+    return select(watched_jobs.c.cluster_name).where(*is_open).distinct()
 
 
-def newest_request_for(ref: JobRef) -> Select[Any]:
-    """Select the newest request for a job."""
-    return (
-        select(requests)
-        .where(is_job(requests, ref))
-        .order_by(requests.c.created_at.desc())
-        .limit(1)
-    )
+def lease_of(project_id: str) -> Select[Any]:
+    """Select the lease on a project."""
+    return select(watch_leases).where(watch_leases.c.project_id == project_id)
 
 
-def new_lease(project_id: str, owner: str, until: datetime) -> Insert:
-    """Insert the first lease on a project; the primary key decides between two replicas."""
-    return insert(watch_leases).values(project_id=project_id, lease_owner=owner, lease_until=until)
+#: Inserts the first lease on a project; the primary key decides between two replicas.
+NEW_LEASE = insert(watch_leases)
 
 
-def take_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Take the lease if `owner` has it or it has run out."""
+def is_free(owner: str, now: datetime) -> ColumnElement[bool]:
+    """Condition: `owner` has the lease, or it has run out."""
     over = has_passed(watch_leases.c.lease_until, now, now + LONGEST_LEASE)
-    free = or_(watch_leases.c.lease_owner == owner, over)
-    return _lease(project_id, free, lease_owner=owner, lease_until=until).returning(
-        watch_leases.c.project_id
-    )
+    return or_(watch_leases.c.lease_owner == owner, over)
 
 
-def renew_lease(project_id: str, owner: str, now: datetime, until: datetime) -> Update:
-    """Renew the lease while `owner` has it."""
-    held = and_(watch_leases.c.lease_owner == owner, watch_leases.c.lease_until > now)
-    return _lease(project_id, held, lease_until=until).returning(watch_leases.c.project_id)
+def is_held(owner: str, now: datetime) -> ColumnElement[bool]:
+    """Condition: `owner` has the lease, and it has not run out."""
+    return and_(watch_leases.c.lease_owner == owner, watch_leases.c.lease_until > now)
 
 
-def end_lease(project_id: str, owner: str, now: datetime) -> Update:
-    """End the lease of `owner` now."""
-    return _lease(project_id, watch_leases.c.lease_owner == owner, lease_until=now)
-
-
-def _lease(project_id: str, condition: ColumnElement[bool], **values: object) -> Update:
-    return (
-        update(watch_leases)
-        .where(watch_leases.c.project_id == project_id, condition)
-        .values(**values)
-    )
+def update_lease(project_id: str, condition: ColumnElement[bool], **values: object) -> Update:
+    """Update the lease on a project; returns its row, where the condition holds."""
+    lease = update(watch_leases).where(watch_leases.c.project_id == project_id, condition)
+    return lease.values(**values).returning(watch_leases)
 
 
 NEW_CLUSTERS = insert(watched_clusters)
@@ -137,15 +109,13 @@ def forget_clusters(project_id: str) -> Delete:
 
 def cluster_read(project_id: str, cluster: str, now: datetime) -> Update:
     """Record the first read of a cluster's jobs."""
-    return (
-        update(watched_clusters)
-        .where(
-            watched_clusters.c.project_id == project_id,
-            watched_clusters.c.cluster_name == cluster,
-            watched_clusters.c.first_read_at.is_(None),
-        )
-        .values(first_read_at=now)
-    )
+    return update(watched_clusters).where(*_unread(project_id, cluster)).values(first_read_at=now)
+
+
+def _unread(project_id: str, cluster: str) -> list[ColumnElement[bool]]:
+    clusters = watched_clusters.c
+    is_cluster = [clusters.project_id == project_id, clusters.cluster_name == cluster]
+    return [*is_cluster, clusters.first_read_at.is_(None)]
 
 
 #: Inserts jobs that were read for the first time; their rows are never deleted.
@@ -154,23 +124,19 @@ NEW_JOBS = insert(watched_jobs).returning(watched_jobs)
 
 def update_job(ref: JobRef, values: dict[str, Any]) -> Update:
     """Update a job's row."""
-    return (
-        update(watched_jobs)
-        .where(is_job(watched_jobs, ref))
-        .values(**values)
-        .returning(watched_jobs)
-    )
+    job = update(watched_jobs).where(is_job(watched_jobs, ref))
+    return job.values(**values).returning(watched_jobs)
 
 
 def count_refresh(ref: JobRef) -> Update:
     """Count a change of what is shown about a job that was announced and is open."""
     announced = and_(is_job(watched_jobs, ref), IS_OPEN, watched_jobs.c.version > 0)
-    return update(watched_jobs).where(announced).values(next_version()).returning(watched_jobs)
-
-
-def next_version() -> dict[str, Any]:
-    """Return the value that counts one more announced change."""
-    return {"version": watched_jobs.c.version + 1}
+    return (
+        update(watched_jobs)
+        .where(announced)
+        .values(version=watched_jobs.c.version + 1)
+        .returning(watched_jobs)
+    )
 
 
 def place_announcement(job_id: int, channel: str, ts: str) -> Update:

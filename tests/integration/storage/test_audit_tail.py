@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.storage import audit_tail
-from bot.storage.audit_tail import AuditTail
+from bot.storage import audit_log
+from bot.storage.audit_log import AuditTail
 from tests.support.domain import NOON, RINA, a_request
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def test_since_begins_with_what_exists(database: Database, ledger: Request
 async def test_batches_are_read_to_their_end(
     database: Database, ledger: RequestStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_tail, "BATCH_SIZE", 2)
+    monkeypatch.setattr(audit_log, "BATCH_SIZE", 2)
     requests = [await ledger.create(a_request(), RINA) for _ in range(3)]
 
     found = await names(AuditTail(database, NOON, {"event": "request:created"}))

@@ -17,6 +17,7 @@ from bot.cancellation.watched_job import WatchedState
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.queries import outbox as outbox_queries
+from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
 from bot.storage.tables import posts, watched_jobs
 from bot.storage.watch_store import FORGET_AFTER, LEASE, WatchStore
@@ -494,7 +495,7 @@ async def test_statements_use_their_indexes(database: Database) -> None:
         watch_queries.clusters_with_open_jobs(PROJECT_ID),
         watch_queries.jobs_of(PROJECT_ID, CLUSTER),
         watch_queries.jobs_among([1, 2]),
-        watch_queries.newest_request_for(job_ref()),
+        request_queries.newest_request_for(job_ref()),
     ]
     for statement in asked:
         sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
