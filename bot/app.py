@@ -45,7 +45,6 @@ from bot.web.server import ShutdownState, WebServer
 from bot.web.slack_payloads import envelope_problem, payload_of
 from bot.wiring import (
     CoreServices,
-    build_core_services,
     build_web_app,
     key_access_loops,
     start_webhook,
@@ -153,8 +152,7 @@ class Bot:
     def _open_services(self) -> CoreServices:
         database = Database(self.settings.database_url.get_secret_value())
         self._tracing.instrument_database(database.engine)
-        self._exit_stack.push_async_callback(database.close)
-        services = build_core_services(
+        services = CoreServices(
             self.settings,
             database,
             self.metrics,
@@ -164,10 +162,7 @@ class Bot:
             tracing=self._tracing,
             timings=self._timings,
         )
-        for atlas in services.atlas.values():
-            self._exit_stack.push_async_callback(atlas.aclose)
-        self._exit_stack.push_async_callback(services.cancellation.finder.close)
-        self._exit_stack.push_async_callback(services.facts.feeds.close)
+        self._exit_stack.push_async_callback(services.close)
         return services
 
     async def _current_people(
@@ -261,19 +256,19 @@ class Bot:
     def _start_watchers(self, services: CoreServices) -> None:
         """Watch the projects that have a watch channel."""
         labels = {project.id: project.label for project in self.settings.projects}
-        for project_id in (p.id for p in services.projects.all if p.watch_channel):
-            read_at = self.metrics.watch_success.labels(project=labels[project_id])
+        for project in (each for each in services.projects.all if each.watch_channel):
+            read_at = self.metrics.watch_success.labels(project=labels[project.id])
             watcher = Watcher(
-                project_id,
-                services.atlas[project_id],
-                services.rate_limits[project_id],
+                project.id,
+                project.atlas,
+                services.rate_limits[project.id],
                 services.watches,
                 interval=self.settings.watch_interval.total_seconds(),
                 timings=self._timings,
                 on_change=self._notify_outbox,
                 on_read=read_at.set_to_current_time,
             )
-            self._start_loop(watcher.run(), f"watch {project_id}")
+            self._start_loop(watcher.run(), f"watch {project.id}")
 
     def _start_receiver(
         self,

@@ -127,7 +127,7 @@ async def _load_name(services: CoreServices, project: Project) -> None:
     """Rename a project that the settings do not name; until then its id is its name."""
     while True:
         try:
-            found = await services.atlas[project.id].project(project.id)
+            found = await project.atlas.project(project.id)
         except AtlasError as error:
             log.warning(
                 "project cannot be read: cancel-restore doctor says what to check",

@@ -43,40 +43,12 @@ FEED_PATHS = (EVENTS_PATH, "/activityFeed")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreServices:
-    """Everything below Slack: Atlas clients, stores, the runner and the cancellation service."""
-
-    database: Database
-    clock: DatabaseClock
-    atlas: dict[str, AtlasClient]
-    rate_limits: dict[str, RateLimitBudget]
-    projects: Projects
-    requests: RequestStore
-    leases: LeaseStore
-    outbox: OutboxStore
-    watches: WatchStore
-    runner: Runner
-    facts: JobFactsService
-    cancellation: CancellationService
-
-
-def build_core_services(
-    settings: Settings,
-    database: Database,
-    metrics: Metrics,
-    owner: str,
-    *,
-    resolve: ResolvePeople | None,
-    on_change: Callable[[], None],
-    tracing: Tracing,
-    timings: Timings,
-) -> CoreServices:
-    """Build the services below Slack.
+    """Everything below Slack: Atlas clients, stores, the runner and the cancellation service.
 
     Args:
         settings: the settings of the bot.
-        database: the open database.
+        database: the database, which `close` closes.
         metrics: counts state changes and Atlas calls.
         owner: the name under which this process holds leases.
         resolve: reads people from Slack for the check before each DELETE; None without Slack.
@@ -84,116 +56,135 @@ def build_core_services(
         tracing: traces requests and Atlas calls.
         timings: the length of leases, and how often they are renewed.
     """
-    rate_limits = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
-    event_limits = {
-        p.id: RateLimitBudget(
-            time.monotonic, size=activity_feed.BUCKET_SIZE, refill=activity_feed.REFILL_PER_SECOND
-        )
-        for p in settings.projects
-    }
-    atlas = {
-        p.id: build_atlas_client(
-            settings, p, metrics, rate_limits[p.id], tracing, event_limit=event_limits[p.id]
-        )
-        for p in settings.projects
-    }
-    projects = Projects(
-        Project(
-            id=p.id,
-            name=p.label,
-            policy=p.policy,
-            atlas=atlas[p.id],
-            watch_channel=p.watch_channel,
-        )
-        for p in settings.projects
-    )
 
-    def on_state_entered(state: State) -> None:
-        metrics.requests.labels(state=state.value).inc()
-
-    clock = DatabaseClock(database)
-    requests = RequestStore(database, clock, on_state_entered)
-    leases = LeaseStore(
-        database,
-        clock,
-        owner,
-        lease=timings.request_lease,
-        on_state_entered=on_state_entered,
-        on_cancelled_before_link=metrics.cancelled_before_link.inc,
-    )
-    rights = RightsCheck(projects, resolve)
-    runner = Runner(
-        leases,
-        projects,
-        rights,
-        on_change=on_change,
-        tracer=tracing.trace,
-        timings=timings,
-    )
-    facts = JobFactsService(
-        projects,
-        JobFactsStore(database, clock),
-        activity_feed.ActivityFeeds(projects, event_limits, clock),
-        rate_limits,
-        now=clock,
-        on_change=on_change,
-        interval=timings.job_facts_interval,
-    )
-    return CoreServices(
-        database=database,
-        clock=clock,
-        atlas=atlas,
-        rate_limits=rate_limits,
-        projects=projects,
-        requests=requests,
-        leases=leases,
-        outbox=OutboxStore(database, clock),
-        watches=WatchStore(database, clock, owner),
-        runner=runner,
-        facts=facts,
-        cancellation=CancellationService(
-            requests,
-            projects,
-            runner,
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        metrics: Metrics,
+        owner: str,
+        *,
+        resolve: ResolvePeople | None,
+        on_change: Callable[[], None],
+        tracing: Tracing,
+        timings: Timings,
+    ) -> None:
+        self.database = database
+        self.clock = clock = DatabaseClock(database)
+        self.rate_limits = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
+        self._event_limits = {p.id: new_event_limit() for p in settings.projects}
+        self._on_change = on_change
+        self.projects = Projects(
+            self._project(settings, each, metrics, tracing) for each in settings.projects
+        )
+        self.requests = RequestStore(database, clock, partial(count_state, metrics))
+        self.leases = LeaseStore(
+            database,
+            clock,
+            owner,
+            lease=timings.request_lease,
+            on_state_entered=partial(count_state, metrics),
+            on_cancelled_before_link=metrics.cancelled_before_link.inc,
+        )
+        self.outbox = OutboxStore(database, clock)
+        self.watches = WatchStore(database, clock, owner)
+        rights = RightsCheck(self.projects, resolve)
+        self.runner = Runner(
+            self.leases,
+            self.projects,
             rights,
-            finder=JobFinder(projects, rate_limits),
-            facts=facts,
-            history=History(database, clock),
-            now=clock,
             on_change=on_change,
-        ),
+            tracer=tracing.trace,
+            timings=timings,
+        )
+        self.facts = self._facts(timings)
+        self.cancellation = self._cancellation(rights)
+
+    def _project(
+        self, settings: Settings, project: ProjectSettings, metrics: Metrics, tracing: Tracing
+    ) -> Project:
+        observer = CallObserver(
+            metrics, tracing, self.rate_limits[project.id], self._event_limits[project.id]
+        )
+        atlas = AtlasClient(
+            project.credentials,
+            base_url=settings.atlas.base_url,
+            version=settings.atlas.api_version,
+            envelope=settings.atlas.envelope,
+            observe=observer,
+            on_login_refused=metrics.login_refused.inc,
+        )
+        return Project(
+            id=project.id,
+            name=project.label,
+            policy=project.policy,
+            atlas=atlas,
+            watch_channel=project.watch_channel,
+        )
+
+    def _facts(self, timings: Timings) -> JobFactsService:
+        return JobFactsService(
+            self.projects,
+            JobFactsStore(self.database, self.clock),
+            activity_feed.ActivityFeeds(self.projects, self._event_limits, self.clock),
+            self.rate_limits,
+            now=self.clock,
+            on_change=self._on_change,
+            interval=timings.job_facts_interval,
+        )
+
+    def _cancellation(self, rights: RightsCheck) -> CancellationService:
+        return CancellationService(
+            self.requests,
+            self.projects,
+            self.runner,
+            rights,
+            finder=JobFinder(self.projects, self.rate_limits),
+            facts=self.facts,
+            history=History(self.database, self.clock),
+            now=self.clock,
+            on_change=self._on_change,
+        )
+
+    async def close(self) -> None:
+        """Cancel the reads in flight, and close all connections to Atlas and the database."""
+        await self.facts.feeds.close()
+        await self.cancellation.finder.close()
+        for project in self.projects.all:
+            await project.atlas.aclose()
+        await self.database.close()
+
+
+def count_state(metrics: Metrics, state: State) -> None:
+    """Count a request that entered `state`."""
+    metrics.requests.labels(state=state.value).inc()
+
+
+def new_event_limit() -> RateLimitBudget:
+    """Return the rate-limit budget of a project's activity feed."""
+    return RateLimitBudget(
+        time.monotonic, size=activity_feed.BUCKET_SIZE, refill=activity_feed.REFILL_PER_SECOND
     )
 
 
-def build_atlas_client(
-    settings: Settings,
-    project: ProjectSettings,
-    metrics: Metrics,
-    rate_limit: RateLimitBudget,
-    tracing: Tracing,
-    *,
-    event_limit: RateLimitBudget,
-) -> AtlasClient:
-    """Build the client of one project; each answer updates its limits, metrics and traces."""
+@dataclass(frozen=True, slots=True)
+class CallObserver:
+    """Updates metrics, traces and the rate limits of a project from each of Atlas's answers."""
 
-    def observe(call: CallRecord) -> None:
+    metrics: Metrics
+    tracing: Tracing
+    rate_limit: RateLimitBudget
+    event_limit: RateLimitBudget
+
+    def __call__(self, call: CallRecord) -> None:
         # A feed that is refused is no fault: only the starters of jobs are not known then.
         if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
-            metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        tracing.record_atlas_call(call)
+            self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
+        self.tracing.record_atlas_call(call)
         if call.path.endswith(EVENTS_PATH) and call.status and not call.challenge:
-            event_limit.update(call.rate_limit_remaining, call.rate_limit)
+            self.event_limit.update(call.rate_limit_remaining, call.rate_limit)
         if BACKUP_PATH in call.path and call.status and not call.challenge:
-            rate_limit.update(call.rate_limit_remaining, call.rate_limit)
-
-    return AtlasClient(
-        project.credentials,
-        base_url=settings.atlas.base_url,
-        version=settings.atlas.api_version,
-        envelope=settings.atlas.envelope,
-        observe=observe,
-        on_login_refused=metrics.login_refused.inc,
-    )
+            self.rate_limit.update(call.rate_limit_remaining, call.rate_limit)
 
 
 def start_webhook(
@@ -225,9 +216,8 @@ def key_access_loops(
             metrics.set_secret_expiry(project.label, access.secret_expires_at)
         services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
-    for p in settings.projects:
-        atlas = services.atlas[p.id]
-        yield follow_key_access(atlas, p.id, p.credentials, partial(on_read, p))
+    for p, running in zip(settings.projects, services.projects.all, strict=True):
+        yield follow_key_access(running.atlas, p.id, p.credentials, partial(on_read, p))
 
 
 def build_web_app(

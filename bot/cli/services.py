@@ -19,7 +19,7 @@ from bot.storage.database import Database
 from bot.timings import DEFAULT_TIMINGS
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
-from bot.wiring import CoreServices, build_core_services
+from bot.wiring import CoreServices
 
 #: Seconds to wait for the name of a project, which is only shown.
 NAME_TIMEOUT = 5.0
@@ -52,7 +52,7 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     The database is not touched before its first use.
     """
     database = Database(settings.database_url.get_secret_value())
-    services = build_core_services(
+    services = CoreServices(
         settings,
         database,
         Metrics(),
@@ -67,11 +67,7 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
         yield services
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
-        await services.cancellation.finder.close()
-        await services.facts.feeds.close()
-        for atlas in services.atlas.values():
-            await atlas.aclose()
-        await database.close()
+        await services.close()
 
 
 async def _load_name(services: CoreServices, project: Project) -> None:
