@@ -2,20 +2,30 @@
 
 import json
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import insert, or_, select, update
 
 from bot.atlas import JobRef, JobState, created_at
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.link_clock import LinkClock, LinkPhase, expected_wait
 from bot.cancellation.starter import StartedBy
-from bot.storage.queries import job_facts as queries
+from bot.storage.queries.requests import is_job
+from bot.storage.tables import job_facts
 from bot.storage.unit_of_work import UnitOfWork
+
+#: The newest observed links of a project that count.
+MAX_OBSERVED = 50
 
 
 def get_facts(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
     """Read the facts about jobs; those that are not known are left out."""
-    rows = uow.execute(queries.facts_of(refs)).all() if refs else []
+    if not refs:
+        return {}
+    are_wanted = or_(*(is_job(job_facts, ref) for ref in refs))
+    rows = uow.execute(select(job_facts).where(are_wanted)).all()
     found = [(JobRef(row.project_id, row.cluster_name, row.job_id), row) for row in rows]
     return {ref: _facts(ref, row) for ref, row in found}
 
@@ -32,8 +42,9 @@ def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFac
 def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
     """Insert or update the facts about a job."""
     values = _values(facts, uow.now)
-    if not uow.execute(queries.update_facts(ref, values)).rowcount:
-        uow.execute(queries.new_facts(ref, values))
+    known = update(job_facts).where(is_job(job_facts, ref)).values(**values)
+    if not uow.execute(known).rowcount:
+        uow.execute(insert(job_facts).values(**asdict(ref), **values))
 
 
 def ensure_facts(
@@ -53,8 +64,11 @@ def ensure_facts(
 
 
 def _wait(uow: UnitOfWork, project_id: str) -> Any:  # noqa: ANN401 - a timedelta
-    observed = uow.execute(queries.observed_links(project_id)).all()
-    return expected_wait([row.live_since - created_at(row.job_id) for row in observed])
+    """Return how long the project's jobs take to their links, by the newest that were observed."""
+    are_observed = (job_facts.c.project_id == project_id, job_facts.c.live_since.is_not(None))
+    links = select(job_facts.c.job_id, job_facts.c.live_since).where(*are_observed)
+    newest = links.order_by(job_facts.c.live_since.desc()).limit(MAX_OBSERVED)
+    return expected_wait([live - created_at(job_id) for job_id, live in uow.execute(newest)])
 
 
 def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row

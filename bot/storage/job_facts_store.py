@@ -3,6 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, Table, exists, select
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.errors import Conflict
@@ -12,8 +15,11 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.link_clock import LinkPhase
 from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
 from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
-from bot.storage.queries import job_facts as queries
-from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+from bot.storage.queries import requests as request_queries
+from bot.storage.queries import watch as watch_queries
+from bot.storage.store import Store, reads, writes
+from bot.storage.tables import JOB, audit_events, job_facts, requests, watched_jobs
+from bot.storage.unit_of_work import UnitOfWork
 from bot.storage.watch_store import refresh_announcement
 
 #: Jobs that are followed at most, of each kind.
@@ -53,8 +59,8 @@ class JobFactsStore(Store):
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
         """Return the jobs of requests that wait, and of announcements with a button."""
-        waiting = _refs(uow, queries.jobs_of_waiting_requests(uow.now, MAX_FOLLOWED))
-        announced = _refs(uow, queries.announced_open_jobs(MAX_FOLLOWED))
+        waiting = _refs(uow, request_queries.requests_awaiting(uow.now, MAX_FOLLOWED), requests)
+        announced = _refs(uow, watch_queries.announced_open_jobs(MAX_FOLLOWED), watched_jobs)
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
             FollowedJob(
@@ -88,7 +94,7 @@ class JobFactsStore(Store):
         started_by: StartedBy | None,
         feed_link: str | None,
     ) -> JobFacts:
-        request = uow.update_or_none(queries.waiting_request_for(ref))
+        request = uow.update_or_none(request_queries.lock_waiting_request_for(ref))
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = add(before, job, started_by, feed_link).at(uow.now)
@@ -113,14 +119,16 @@ def add(
     return facts.with_feed_link(feed_link)
 
 
-def _refs(uow: UnitOfWork, statement: object) -> list[JobRef]:
-    return [JobRef(*row) for row in uow.execute(statement).all()]
+def _refs(uow: UnitOfWork, rows: Select[Any], table: Table) -> list[JobRef]:
+    jobs = rows.with_only_columns(*(table.c[name] for name in JOB))
+    return [JobRef(*row) for row in uow.execute(jobs)]
 
 
 def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:
     first, last = (_prefix(ref, by) for by in (-WIDE_TOLERANCE, WIDE_TOLERANCE))
-    known = queries.known_jobs(ref.project_id, first, f"{last}g")
-    return [job_id for job_id in uow.execute(known).scalars() if job_id != ref.job_id]
+    job_id = job_facts.c.job_id
+    are_near = (job_facts.c.project_id == ref.project_id, job_id.between(first, f"{last}g"))
+    return list(uow.execute(select(job_id).where(*are_near, job_id != ref.job_id)).scalars())
 
 
 def _prefix(ref: JobRef, by: timedelta) -> str:
@@ -143,7 +151,8 @@ def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: 
 
 
 def _record_once(uow: UnitOfWork, request: Request, name: EventName, facts: JobFacts) -> None:
-    if uow.execute(queries.has_event(request.id, name)).scalar_one():
+    is_event = (audit_events.c.request == request.id, audit_events.c.event == name)
+    if uow.execute(select(exists().where(*is_event))).scalar_one():
         return
     clock = facts.clock
     detail = {

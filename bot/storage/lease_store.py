@@ -16,8 +16,9 @@ from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts, get_or_new
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries.requests import change_request
+from bot.storage.store import Store, reads, writes
 from bot.storage.tables import requests
-from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+from bot.storage.unit_of_work import UnitOfWork
 from bot.timings import Timings
 
 #: Delay of the card update at a claim: a shorter run shows only its outcome.

@@ -11,7 +11,8 @@ from bot.storage.job_facts_rows import get_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
-from bot.storage.unit_of_work import Store, UnitOfWork, writes
+from bot.storage.store import Store, writes
+from bot.storage.unit_of_work import UnitOfWork
 from bot.storage.watch_store import get_watched_jobs
 
 #: How long a claim holds: longer than any call to Slack takes.

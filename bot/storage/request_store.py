@@ -24,8 +24,9 @@ from bot.cancellation.request_context import new_request_id
 from bot.storage.job_facts_rows import ensure_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
+from bot.storage.store import Store, reads, writes
 from bot.storage.tables import shown_to_json
-from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+from bot.storage.unit_of_work import UnitOfWork
 
 #: Why a new request is approved.
 ACTED_ALONE = "the requester acted alone"

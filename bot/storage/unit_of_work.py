@@ -5,25 +5,22 @@ and written at the end with one statement for each table, which is faster than m
 """
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, RequestNotFound
-from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
+from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind, message_id
-from bot.storage.database import Database
 from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import record as record_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import MILLISECONDS, request_from_row, request_to_row
 
@@ -35,82 +32,6 @@ NO_DELAY = timedelta()
 FIRST = -1
 
 log = structlog.get_logger(__name__)
-
-
-class Store:
-    """The base of the stores: each method that `reads` or `writes` decorates is one transaction.
-
-    Args:
-        database: the database.
-        now: the clock; aware datetimes.
-        on_state_entered: called after the commit with each state that a request enters.
-    """
-
-    #: Whether transactions may wait for those of listeners, and take longer.
-    background = False
-
-    def __init__(
-        self,
-        database: Database,
-        now: Callable[[], datetime],
-        on_state_entered: Callable[[State], None] = lambda _state: None,
-    ) -> None:
-        self._database = database
-        self._now = now
-        self._on_state_entered = on_state_entered
-
-    async def _read(self, work: "Callable[[UnitOfWork], T]") -> T:
-        """Run `work`, which changes nothing; raises `NotRead`."""
-        return await self._database.read(
-            lambda db: work(UnitOfWork(db, self._now())), background=self.background
-        )
-
-    async def _write(self, work: "Callable[[UnitOfWork], T]") -> T:
-        """Run `work` and commit it; raises what `Database.write` raises.
-
-        The clock is read when the transaction begins: a lease may expire while it waits.
-        """
-
-        def run(db: Connection) -> tuple[T, UnitOfWork]:
-            uow = UnitOfWork(db, self._now())
-            result = work(uow)
-            uow.flush()
-            return result, uow
-
-        result, committed = await self._database.write(run, background=self.background)
-        for event in committed.recorded:
-            typed = TYPED_FIELDS.get(event.name)
-            detail = {name: value for name, value in event.detail.items() if name != typed}
-            log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
-        for state in committed.entered:
-            self._on_state_entered(state)
-        return result
-
-
-S = TypeVar("S", bound=Store)
-P = ParamSpec("P")
-Transaction = Callable[Concatenate[S, "UnitOfWork", P], T]
-Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
-
-
-def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
-    """Make a function of a unit of work a method that reads; it raises `NotRead`."""
-
-    @wraps(work)
-    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._read(lambda uow: work(self, uow, *args, **kwargs))
-
-    return method
-
-
-def writes(work: Transaction[S, P, T]) -> Method[S, P, T]:
-    """Make a function of a unit of work a method that commits; it raises `LedgerError`."""
-
-    @wraps(work)
-    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._write(lambda uow: work(self, uow, *args, **kwargs))
-
-    return method
 
 
 def load_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
@@ -352,14 +273,14 @@ class UnitOfWork:
 
     def _write_events(self) -> None:
         """Chain the events to the record's last one; its lock is the last one that is taken."""
-        head = self.execute(record_queries.LOCK_CHAIN_HEAD).scalar_one()
+        head = self.execute(request_queries.LOCK_CHAIN_HEAD).scalar_one()
         rows = []
         for event, number in zip(self.recorded, self._numbers, strict=True):
             chained = chain(event, number, head)
             head = chained.reference
             rows.append(asdict(chained))
         self.execute(request_queries.NEW_EVENTS, rows)
-        self.execute(record_queries.UPDATE_CHAIN_HEAD, {"reference": head})
+        self.execute(request_queries.UPDATE_CHAIN_HEAD, {"reference": head})
 
     def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
         """Return whether no update of this card is pending; let a pending one be due earlier."""

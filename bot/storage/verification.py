@@ -12,13 +12,23 @@ from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Table,
+    exists,
+    select,
+    type_coerce,
+)
 
 from bot.cancellation.events import EventName
-from bot.storage.queries import record as record_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.replay import ApprovalTimes, Replay, replay
-from bot.storage.tables import to_recorded
+from bot.storage.tables import Instant, approvals, audit_events, requests, to_recorded
 
 #: Events read by one query.
 BATCH_SIZE = 1000
@@ -75,7 +85,7 @@ def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
 def _chain_breaks(db: Connection) -> Iterator[RecordBreak]:
     """Verify each event's hash, and that it follows the event to which it was chained."""
     before = ""
-    for row in _stream(db, record_queries.ALL_EVENTS):
+    for row in _stream(db, select(audit_events).order_by(audit_events.c.id)):
         line = to_recorded(row)
         if line.hash != line.expected_hash:
             yield RecordBreak(request=line.request, number=line.number, why=CHANGED)
@@ -84,7 +94,7 @@ def _chain_breaks(db: Connection) -> Iterator[RecordBreak]:
         elif line.previous != before:
             yield _broken_link(db, line.previous, before)
         before = line.reference
-    head = str(db.execute(record_queries.CHAIN_HEAD).scalar_one_or_none())
+    head = str(db.execute(request_queries.CHAIN_HEAD).scalar_one_or_none())
     if head != before:
         is_reference = REFERENCE.fullmatch(head)
         yield _broken_link(db, head, before) if is_reference else RecordBreak(why=CHANGED)
@@ -96,7 +106,8 @@ def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
     event = RecordBreak(request=request, number=int(number), why=MOVED)
     if found.partition(" ")[2] == expected.partition(" ")[2]:
         return replace(event, why=CHANGED)
-    present = set(db.execute(record_queries.numbers_of(request, int(number))).scalars())
+    numbers = select(audit_events.c.number).where(audit_events.c.request == request)
+    present = set(db.execute(numbers).scalars())
     missing = next((each for each in range(1, int(number) + 1) if each not in present), None)
     return replace(event, number=missing, why=MISSING) if missing else event
 
@@ -107,13 +118,15 @@ def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
     groups = groupby(events, attrgetter("request"))
     replays = ((request, _replay(lines)) for request, lines in groups if request)
     while batch := dict(islice(replays, ROWS_BATCH_SIZE)):
-        rows = {row.id: row for row in db.execute(record_queries.stored_requests(batch))}
+        stored = _as_stored(requests).where(requests.c.id.in_(list(batch)))
+        rows = {row.id: row for row in db.execute(stored)}
         given = _approvals(db, batch)
         for request, replayed in batch.items():
             if difference := _compare(replayed, rows.get(request), given[request]):
                 number, why = difference
                 yield RecordBreak(request=request, number=number, why=why)
-    for request in db.execute(record_queries.REQUESTS_WITHOUT_EVENTS).scalars():
+    has_events = exists().where(audit_events.c.request == requests.c.id)
+    for request in db.execute(select(requests.c.id).where(~has_events)).scalars():
         yield RecordBreak(request=request, number=1, why=MISSING)
 
 
@@ -125,9 +138,16 @@ def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
         return None
 
 
-def _approvals(db: Connection, requests: Iterable[str]) -> Mapping[str, dict[str, ApprovalTimes]]:
+def _as_stored(table: Table) -> Select[Any]:
+    """Read a table without conversions, for which a value that was tampered with is an error."""
+    kinds = {Instant: BigInteger(), Boolean: Integer()}
+    columns = [(column, kinds.get(type(column.type), column.type)) for column in table.c]
+    return select(*(type_coerce(column, kind).label(column.name) for column, kind in columns))
+
+
+def _approvals(db: Connection, ids: Iterable[str]) -> Mapping[str, dict[str, ApprovalTimes]]:
     found: defaultdict[str, dict[str, ApprovalTimes]] = defaultdict(dict)
-    for row in db.execute(record_queries.stored_approvals(requests)):
+    for row in db.execute(_as_stored(approvals).where(approvals.c.request.in_(list(ids)))):
         found[row.request][row.user] = (row.at, row.voided_at)
     return found
 

@@ -22,8 +22,9 @@ from bot.storage.job_facts_rows import ensure_facts, get_facts
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
+from bot.storage.store import Store, writes
 from bot.storage.tables import shown_from_json, shown_to_json, watched_jobs
-from bot.storage.unit_of_work import Store, UnitOfWork, writes
+from bot.storage.unit_of_work import UnitOfWork
 
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)

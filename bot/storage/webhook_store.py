@@ -20,8 +20,9 @@ from sqlalchemy import (
 
 from bot.cancellation.events import Recorded
 from bot.storage.database import Database, has_passed
+from bot.storage.store import Store, reads, writes
 from bot.storage.tables import audit_events, audit_webhook, to_recorded
-from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+from bot.storage.unit_of_work import UnitOfWork
 
 #: How long a replica sends without renewing its lease: longer than a try takes.
 LEASE = timedelta(seconds=20)

@@ -33,7 +33,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import OPEN, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
-from bot.storage.tables import JOB, UNREVIEWED, approvals, audit_events, posts, requests
+from bot.storage.tables import JOB, UNREVIEWED, approvals, audit_events, chain_head, posts, requests
 
 #: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
@@ -69,6 +69,11 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
     """Read the last request for a job, whether it has ended or not."""
     newest = requests.c.created_at.desc()
     return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
+
+
+def lock_waiting_request_for(ref: JobRef) -> Select[Any]:
+    """Read and lock the request for a job that waits for approval."""
+    return open_request_for(ref).where(requests.c.state == State.AWAITING).with_for_update()
 
 
 _HAS_KEY = requests.c.key == bindparam("idempotency_key")
@@ -130,6 +135,13 @@ REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expa
 NEW_REQUEST = insert(requests)
 
 NEW_EVENTS = insert(audit_events)
+
+CHAIN_HEAD = select(chain_head.c.reference)
+
+#: Transactions that write events wait for each other from here to their commits.
+LOCK_CHAIN_HEAD = CHAIN_HEAD.with_for_update()
+
+UPDATE_CHAIN_HEAD = update(chain_head)
 
 
 def update_request(request_id: str, **values: object) -> Update:

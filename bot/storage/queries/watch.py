@@ -73,6 +73,12 @@ def clusters_with_open_jobs(project_id: str) -> Select[Any]:
     return select(watched_jobs.c.cluster_name).where(*is_open).distinct()
 
 
+def announced_open_jobs(limit: int) -> Select[Any]:
+    """List the jobs whose announcements have a button, newest first."""
+    announced = select(watched_jobs).where(IS_OPEN, watched_jobs.c.version > 0)
+    return announced.order_by(watched_jobs.c.id.desc()).limit(limit)
+
+
 def lease_of(project_id: str) -> Select[Any]:
     """Select the lease on a project."""
     return select(watch_leases).where(watch_leases.c.project_id == project_id)
