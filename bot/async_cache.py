@@ -17,16 +17,8 @@ EXPIRY = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Generic[V]):
-    """A loaded value, and when its load began."""
-
-    value: V
-    loaded_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class Load(Generic[V]):
-    """A running load, and when it began."""
+    """A load that runs or succeeded, and when it began."""
 
     task: asyncio.Task[V]
     began: float
@@ -45,7 +37,7 @@ class AsyncCache(Generic[K, V]):
         self._load = load
         self._monotonic = monotonic
         self._keep_on = keep_on
-        self._entries: dict[K, Entry[V]] = {}
+        self._entries: dict[K, Load[V]] = {}
         self._loads: dict[K, Load[V]] = {}
 
     async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
@@ -54,9 +46,9 @@ class AsyncCache(Generic[K, V]):
         Raises `TimeoutError` after `timeout` seconds, and what the load raised. The load goes on
         after a timeout, so that the next call finds its value.
         """
-        entry = self._entries.get(key)
-        if entry and self._monotonic() - entry.loaded_at <= max_age and entry.loaded_at >= since:
-            return entry.value
+        entry = self._fresh_entry(key, max_age)
+        if entry and entry.began >= since:
+            return entry.task.result()
         async with asyncio.timeout(timeout):
             while (load := self._loads.get(key)) and load.began < since:
                 await asyncio.wait({load.task})  # it may give what was true before `since`
@@ -64,36 +56,35 @@ class AsyncCache(Generic[K, V]):
 
     def get_stored(self, key: K, *, max_age: float = math.inf) -> V | None:
         """Return the stored value without loading, or None if it is older than `max_age`."""
-        entry = self._entries.get(key)
-        fresh = entry and self._monotonic() - entry.loaded_at <= max_age
-        return entry.value if entry and fresh else None
+        entry = self._fresh_entry(key, max_age)
+        return entry.task.result() if entry else None
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Iterate over the stored values, however old."""
-        yield from ((key, entry.value) for key, entry in self._entries.items())
+        yield from ((key, entry.task.result()) for key, entry in self._entries.items())
 
     async def close(self) -> None:
         """Cancel all loads."""
         await cancel_and_wait(*(load.task for load in self._loads.values()))
 
+    def _fresh_entry(self, key: K, max_age: float) -> Load[V] | None:
+        entry = self._entries.get(key)
+        return entry if entry and self._monotonic() - entry.began <= max_age else None
+
     def _start(self, key: K) -> Load[V]:
         load = Load(asyncio.create_task(self._load(key)), self._monotonic())
         self._loads[key] = load
-        load.task.add_done_callback(lambda done: self._store(key, done, load.began))
+        load.task.add_done_callback(lambda _: self._store(key, load))
         return load
 
-    def _store(self, key: K, task: asyncio.Task[V], began: float) -> None:
+    def _store(self, key: K, load: Load[V]) -> None:
         self._loads.pop(key, None)
-        if task.cancelled():
+        if load.task.cancelled():
             return
-        if error := task.exception():
+        if error := load.task.exception():
             if not isinstance(error, self._keep_on):
                 self._entries.pop(key, None)
             return
         if len(self._entries) >= MAX_ENTRIES:
-            self._remove_expired()
-        self._entries[key] = Entry(task.result(), began)
-
-    def _remove_expired(self) -> None:
-        oldest = self._monotonic() - EXPIRY
-        self._entries = {k: entry for k, entry in self._entries.items() if entry.loaded_at > oldest}
+            self._entries = {k: e for k, e in self._entries.items() if self._fresh_entry(k, EXPIRY)}
+        self._entries[key] = load

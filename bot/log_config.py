@@ -36,6 +36,9 @@ def configure_logging(
     stream = stream or sys.stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format is None and not terminal)
+    console = structlog.dev.ConsoleRenderer(
+        colors=terminal, exception_formatter=structlog.dev.plain_traceback
+    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -44,7 +47,7 @@ def configure_logging(
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 redact_secret_keys,
-                _renderer(as_json=as_json, colors=terminal),
+                structlog.processors.JSONRenderer() if as_json else console,
                 redact_line,
             ],
         )
@@ -72,14 +75,6 @@ def _shared() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-
-
-def _renderer(*, as_json: bool, colors: bool) -> Processor:
-    if as_json:
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, exception_formatter=structlog.dev.plain_traceback
-    )
 
 
 def redact_secret_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,7 +1,7 @@
 """Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -127,7 +127,10 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
         yield "OTEL_TRACES_EXPORTER"
     if now.audit_webhook != wanted.audit_webhook:
         yield "BOT_AUDIT_WEBHOOK_URL, BOT_AUDIT_WEBHOOK_SECRET"
-    yield from _projects_that_need_restart(_by_id(now.projects), _by_id(wanted.projects))
+    yield from _projects_that_need_restart(
+        {project.id: project for project in now.projects},
+        {project.id: project for project in wanted.projects},
+    )
 
 
 def _projects_that_need_restart(
@@ -141,10 +144,6 @@ def _projects_that_need_restart(
             yield f"credentials of {old.name or project_id}"
         if old.watch_channel != new.watch_channel:
             yield f"watch_channel of {old.name or project_id}"
-
-
-def _by_id(projects: Iterable[ProjectSettings]) -> dict[str, ProjectSettings]:
-    return {project.id: project for project in projects}
 
 
 def _facts(project: ProjectSettings) -> dict[str, Any]:

@@ -32,6 +32,9 @@ WAL_RETRY_INTERVAL = 0.02
 #: Bytes of free disk below which the database counts as full: a few dozen requests.
 MIN_FREE_BYTES = 1024 * 1024
 
+#: Why a file is not used any more.
+FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the bot"
+
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
 
@@ -68,13 +71,6 @@ def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionE
     from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
 
     return PostgresExecutor(url, timeout, server_timeout)
-
-
-class FileReplaced(OSError):
-    """the file was deleted or replaced: put it back, or restart the bot"""  # noqa: D415 - a clause
-
-    def __str__(self) -> str:
-        return str(self.__doc__)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -124,7 +120,7 @@ class SqliteExecutor:
         return None
 
     def _check_file(self) -> None:
-        """Raise `FileReplaced` unless the path still names the file that was opened first.
+        """Raise `OSError` unless the path still names the file that was opened first.
 
         SQLite would write to the deleted file without an error, and lose everything at the end.
         """
@@ -132,7 +128,7 @@ class SqliteExecutor:
         if self._opened_file is None:
             self._opened_file = found
         elif found != self._opened_file:
-            raise FileReplaced
+            raise OSError(FILE_REPLACED)
 
     async def close(self) -> None:
         # Shielded: a cancelled caller would leave the file open.
@@ -157,11 +153,8 @@ def _configure(timeout: float, connection: sqlite3.Connection, _record: object) 
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}").close()
     _enable_wal(connection)
-    for pragma in (
-        "synchronous = FULL",  # a commit survives a power failure
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
+    connection.execute("PRAGMA synchronous = FULL").close()  # a commit survives a power failure
+    connection.execute("PRAGMA foreign_keys = ON").close()
 
 
 def _enable_wal(connection: sqlite3.Connection) -> None:
