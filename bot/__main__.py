@@ -4,16 +4,12 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from bot.cli import FAILED, INTERRUPTED
 from bot.cli.main import app
-
-
-class OutputError(OSError):
-    """Standard output cannot be written to."""
 
 
 def main() -> None:
@@ -26,55 +22,31 @@ def main() -> None:
             out.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except OutputError as error:
-        discard_buffer(out)
-        # A reader that closes the pipe, as `head` does, has read enough: this is no error.
-        is_pipe = error.errno == errno.EPIPE
-        sys.exit(FAILED if is_pipe else f"Standard output cannot be written to ({error.strerror}).")
     except OSError as error:
-        sys.exit(f"The command failed ({error}).")
+        sys.exit(status_of(error, out))
 
 
 def open_stdout(stdout: TextIO | None) -> TextIO:
     """Escape characters that the output lacks; a closed output fails at the first write."""
     if stdout is None:
-        return ClosedOutput()
+        return Path(os.devnull).open(encoding="utf-8")  # for reading
     if isinstance(stdout, io.TextIOWrapper):
-        return StandardOutput(
-            stdout.buffer,
-            encoding=stdout.encoding,
-            errors="backslashreplace",
-            line_buffering=stdout.line_buffering,
-        )
+        stdout.reconfigure(errors="backslashreplace")
     return stdout
 
 
-class StandardOutput(io.TextIOWrapper):
-    """Standard output whose errors can be told from those of sockets and files."""
-
-    def write(self, text: str, /) -> int:
-        with output_errors():
-            return super().write(text)
-
-    def flush(self) -> None:
-        with output_errors():
-            super().flush()
-
-
-@contextmanager
-def output_errors() -> Iterator[None]:
-    """Raise errors of the operating system as `OutputError`."""
+def status_of(error: OSError, out: TextIO) -> str | int:
+    """Return the sentence about `error`, or a number where a sentence would say too much."""
+    if isinstance(error, io.UnsupportedOperation):
+        return "Standard output cannot be written to (it is closed)."
     try:
-        yield
-    except OSError as error:
-        raise OutputError(error.errno, error.strerror) from error
-
-
-class ClosedOutput(io.StringIO):
-    """Standard output of a process that was started without one."""
-
-    def write(self, _text: str, /) -> int:
-        raise OutputError(None, "it is closed")
+        out.flush()  # an output that failed keeps its text, and fails again
+    except OSError as failure:
+        discard_buffer(out)
+        # A reader that closes the pipe, as `head` does, has read enough: this is no error.
+        is_pipe = failure.errno == errno.EPIPE
+        return FAILED if is_pipe else f"Standard output cannot be written to ({failure.strerror})."
+    return f"The command failed ({error})."
 
 
 def discard_buffer(out: TextIO) -> None:
