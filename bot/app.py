@@ -54,17 +54,10 @@ log = structlog.get_logger(__name__)
 
 
 class Bot:
-    """One bot process.
+    """One bot process; `load` reads the settings again.
 
-    Args:
-        settings: the settings of the bot.
-        timings: intervals, timeouts and leases; tests pass shorter ones.
-        tracing: replaces the tracing of the settings, for tests.
-        load: reads the settings again.
-
-    Attributes:
-        owner: the name under which this process holds leases, new at each start. Leases of an
-            earlier process expire before this one takes them.
+    It holds leases under the name `owner`, new at each start: leases of an earlier process expire
+    before this one takes them.
     """
 
     def __init__(

@@ -46,15 +46,9 @@ FEED_REFUSALS = frozenset({400, 401, 403, 404})
 class CoreServices:
     """Everything below Slack: Atlas clients, stores, the runner and the cancellation service.
 
-    Args:
-        settings: the settings of the bot.
-        database: the database, which `close` closes.
-        metrics: counts state changes and Atlas calls.
-        owner: the name under which this process holds leases.
-        resolve: reads people from Slack for the check before each DELETE; None without Slack.
-        on_change: called after a write that Slack should show.
-        tracing: traces requests and Atlas calls.
-        timings: the length of leases, and how often they are renewed.
+    This process holds leases under the name `owner`. `resolve` reads people from Slack for the
+    check before each DELETE, and is None without Slack. `on_change` is called after a write that
+    Slack should show.
     """
 
     def __init__(

@@ -28,9 +28,7 @@ class AuditLog:
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
         """Read events in the order in which they were written; raises `RecordUnreadable`.
 
-        Args:
-            since: skip older events.
-            equal: required values of the columns `request`, `event`, `actor`, `team`.
+        `equal` are required values of the columns `request`, `event`, `actor`, `team`.
         """
         is_equal = [audit_events.c[name] == value for name, value in equal.items()]
         last, is_full = 0, True
@@ -55,12 +53,8 @@ class AuditTail:
     """Reads events as they are committed, each once, while other processes write.
 
     A cursor suffices: the lock of the chain's head gives each transaction its ids until its commit,
-    so no lower id appears later.
-
-    Args:
-        database: the database.
-        since: begin with the events since then; by default with the first new one.
-        equal: required values of the columns `request`, `event`, `actor`.
+    so no lower id appears later. The first event is the first one since `since`, by default the
+    first new one; `equal` are required values of the columns `request`, `event`, `actor`.
     """
 
     def __init__(

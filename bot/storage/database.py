@@ -114,9 +114,7 @@ class Database:
     async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
         """Run `work` in one transaction and commit it.
 
-        Args:
-            work: a function of the connection.
-            background: whether it may wait for other writes, and take longer.
+        A write in the background may wait for others, and take longer.
 
         Raises:
             Conflict: a unique index refused the write; read again.
@@ -267,9 +265,6 @@ class DatabaseClock:
 
     For SQLite this is the wall clock. PostgreSQL is asked by `set`; before the first answer, the
     clock returns the wall clock's time.
-
-    Args:
-        wall: this machine's time.
     """
 
     def __init__(

@@ -28,11 +28,8 @@ CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 class LeaseStore(Store):
     """The leases of one runner.
 
-    Args:
-        owner: the name of this process, new at each start.
-        lease: seconds for which a claim holds.
-        on_state_entered: called after the commit with each state that a request enters.
-        on_cancelled_before_link: called after each cancellation whose link was never live.
+    `owner` is the name of this process, new at each start; a claim holds for `lease` seconds.
+    `on_cancelled_before_link` is called after each cancellation whose link was never live.
     """
 
     background = True

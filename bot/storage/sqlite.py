@@ -60,10 +60,8 @@ class TransactionExecutor(Protocol):
 def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionExecutor:
     """Return the executor of a database; no connection is opened yet.
 
-    Args:
-        url: which database.
-        timeout: seconds to wait for a connection, or for the write lock.
-        server_timeout: seconds after which PostgreSQL or its driver ends a statement.
+    It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL or its
+    driver ends a statement after `server_timeout` seconds.
     """
     if url.get_backend_name() == "sqlite":
         return SqliteExecutor(url, timeout)

@@ -21,10 +21,7 @@ log = structlog.get_logger(__name__)
 class Store:
     """The base of the stores: each method that `reads` or `writes` decorates is one transaction.
 
-    Args:
-        database: the database.
-        now: the clock; aware datetimes.
-        on_state_entered: called after the commit with each state that a request enters.
+    `on_state_entered` is called after the commit with each state that a request enters.
     """
 
     #: Whether transactions may wait for those of listeners, and take longer.

@@ -37,11 +37,7 @@ ANNOUNCEMENT_PRIORITY = 1
 
 
 class WatchStore(Store):
-    """The watch's tables in one database.
-
-    Args:
-        owner: the name of this process, different at each start.
-    """
+    """The watch's tables; `owner` is the name of this process, different at each start."""
 
     def __init__(self, database: Database, now: Callable[[], datetime], owner: str) -> None:
         super().__init__(database, now)

@@ -55,10 +55,8 @@ class WebhookStore(Store):
     """Unsent events in one database; every method raises `LedgerError` when the database fails.
 
     The mark is a column of the event's own row. A cursor would not do: the events of one request
-    may wait for the receiver while those of others go on.
-
-    Args:
-        owner: the name of this process, different at each start.
+    may wait for the receiver while those of others go on. `owner` is the name of this process,
+    different at each start.
     """
 
     background = True
