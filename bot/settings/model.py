@@ -21,25 +21,20 @@ SpanExporter: TypeAlias = Literal["otlp", "console"]
 BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
 APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
 
-Flag = Annotated[bool, Parser(parsers.flag, json_schema_input_type=bool)]
-FlagOrNone = Annotated[bool | None, Parser(parsers.flag, json_schema_input_type=bool)]
-Seconds = Annotated[timedelta, Parser(parsers.seconds, json_schema_input_type=parsers.SecondsInput)]
-NamedPeople = Annotated[
-    People, Parser(parsers.named_people, json_schema_input_type=parsers.NamedPeopleInput)
-]
-Approvals = Annotated[
-    int,
-    Parser(parsers.whole(0, parsers.MAX_APPROVALS), json_schema_input_type=parsers.ApprovalsInput),
-]
-Channels = Annotated[
-    frozenset[str], Parser(parsers.channels, json_schema_input_type=parsers.ChannelsInput)
-]
-Channel = Annotated[
-    str | None, Parser(parsers.channel, json_schema_input_type=parsers.ChannelInput)
-]
-PeopleOrNone = Annotated[
-    People | None, Parser(parsers.people, json_schema_input_type=parsers.PeopleInput)
-]
+
+def parser(parse: Callable[[object], object], schema: Any) -> Parser:  # noqa: ANN401 - a type
+    """Return a validator that parses; `schema` is the type of a value in the projects file."""
+    return Parser(parse, json_schema_input_type=schema)
+
+
+Flag = Annotated[bool, parser(parsers.flag, bool)]
+FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
+Seconds = Annotated[timedelta, parser(parsers.seconds, parsers.SecondsInput)]
+NamedPeople = Annotated[People, parser(parsers.named_people, parsers.NamedPeopleInput)]
+Approvals = Annotated[int, parser(parsers.whole(0, parsers.MAX_APPROVALS), parsers.ApprovalsInput)]
+Channels = Annotated[frozenset[str], parser(parsers.channels, parsers.ChannelsInput)]
+Channel = Annotated[str | None, parser(parsers.channel, parsers.ChannelInput)]
+PeopleOrNone = Annotated[People | None, parser(parsers.people, parsers.PeopleInput)]
 
 
 def setting(

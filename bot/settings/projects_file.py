@@ -3,35 +3,21 @@
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
-from pydantic import PlainValidator as Parser
 from pydantic.json_schema import GenerateJsonSchema
 
 from bot.settings import parsers
-from bot.settings.model import POLICY_KEYS, Model, PolicySettings, setting
+from bot.settings.model import POLICY_KEYS, Model, PolicySettings, parser, setting
 
 #: The draft that editors of TOML support.
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
-VariableName = Annotated[
-    str | None,
-    Parser(
-        parsers.variable_name,
-        json_schema_input_type=Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")],
-    ),
-]
-ProjectName = Annotated[
-    str | None,
-    Parser(
-        parsers.project_name,
-        json_schema_input_type=Annotated[str, Field(pattern=r"^[^\s/]{1,64}$")],
-    ),
-]
-AtlasId = Annotated[
-    str | None,
-    Parser(
-        parsers.atlas_id, json_schema_input_type=Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
-    ),
-]
+VARIABLE_SCHEMA = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
+NAME_SCHEMA = Annotated[str, Field(pattern=r"^[^\s/]{1,64}$")]
+ID_SCHEMA = Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
+
+VariableName = Annotated[str | None, parser(parsers.variable_name, VARIABLE_SCHEMA)]
+ProjectName = Annotated[str | None, parser(parsers.project_name, NAME_SCHEMA)]
+AtlasId = Annotated[str | None, parser(parsers.atlas_id, ID_SCHEMA)]
 
 
 class ProjectEntry(PolicySettings):
