@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from bot.atlas import errors
-from bot.atlas.errors import AtlasError, AtlasUnavailable, Facts, OtherRefusal
+from bot.atlas.errors import AtlasError, AtlasUnavailable, OtherRefusal
 from bot.atlas.models import one_line
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
@@ -130,18 +130,29 @@ def _leaf_of_status(body: ErrorBody, not_found: type[AtlasError], call: str) -> 
 
 
 def _error(leaf: type[AtlasError], body: ErrorBody, call: str) -> AtlasError:
-    facts = Facts(status=body.status, code=body.code, detail=body.detail, call=call)
-    if issubclass(leaf, errors.RateLimited):
-        return leaf(retry_after=body.retry_after, **facts)
-    if issubclass(leaf, errors.NotOnAccessList):
-        return leaf(address=_address(body), **facts)
-    if issubclass(leaf, AtlasUnavailable):
-        is_delete = call.startswith("DELETE ")
-        return leaf(may_have_taken_effect=is_delete, retry_after=body.retry_after, **facts)
+    is_open = issubclass(leaf, AtlasUnavailable)
+    may_be_executed = is_open and leaf is not errors.RateLimited and call.startswith("DELETE ")
+    return leaf(
+        _sentence(leaf, body),
+        status=body.status,
+        code=body.code,
+        detail=body.detail,
+        call=call,
+        retry_after=body.retry_after if is_open else None,
+        may_have_taken_effect=may_be_executed,
+    )
+
+
+def _sentence(leaf: type[AtlasError], body: ErrorBody) -> str | None:
+    """Return the sentence with a fact of the response, or None for the error's own."""
+    if leaf is errors.RateLimited and body.retry_after:
+        return f"Atlas limits how often it may be asked: try again in {body.retry_after:.0f} s."
+    if leaf is errors.NotOnAccessList and (address := _address(body)):
+        return f"The bot's key may not be used from {address}: add that to its access list."
     if leaf is OtherRefusal:
         why = f"{body.code}, status {body.status}" if body.code else f"status {body.status}"
-        return leaf(f"Atlas refused what was asked ({why}).", **facts)
-    return leaf(**facts)
+        return f"Atlas refused what was asked ({why})."
+    return None
 
 
 def _parse(status: int, headers: Mapping[str, str], payload: object) -> ErrorBody:

@@ -8,36 +8,31 @@ AtlasError
 """
 
 import inspect
-from typing import TypedDict, Unpack
-
-
-class Facts(TypedDict, total=False):
-    """Attributes of each error; see `AtlasError`."""
-
-    status: int | None
-    code: str | None
-    detail: str
-    call: str
 
 
 class AtlasError(Exception):
-    """A call to Atlas failed.
+    """A call to Atlas failed; `str(error)` is a sentence for people, with the fix."""
 
-    `str(error)` is a sentence for people, with the fix.
-
-    Attributes:
-        status: the HTTP status, or None without a response.
-        code: Atlas's `errorCode`, if given.
-        detail: Atlas's own explanation, short; untrusted text, to be escaped before it is shown.
-        call: method and path.
-    """
-
-    def __init__(self, sentence: str | None = None, **facts: Unpack[Facts]) -> None:
+    def __init__(
+        self,
+        sentence: str | None = None,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        detail: str = "",
+        call: str = "",
+        retry_after: float | None = None,
+        may_have_taken_effect: bool = False,
+    ) -> None:
         super().__init__(sentence or _own_sentence(type(self)))
-        self.status = facts.get("status")
-        self.code = facts.get("code")
-        self.detail = facts.get("detail", "")
-        self.call = facts.get("call", "")
+        self.status = status  #: the HTTP status, or None without a response
+        self.code = code  #: Atlas's `errorCode`, if given
+        #: Atlas's own explanation, short; untrusted text, to be escaped before it is shown.
+        self.detail = detail
+        self.call = call  #: method and path
+        self.retry_after = retry_after  #: seconds to wait, if Atlas gave them
+        #: Whether a DELETE may have been executed all the same; read the job before anything else.
+        self.may_have_taken_effect = may_have_taken_effect
 
 
 def _own_sentence(leaf: type[AtlasError]) -> str:
@@ -61,16 +56,7 @@ class RoleMissing(AtlasRejected):
 
 
 class NotOnAccessList(AtlasRejected):
-    """The bot's key may not be used from this address: add the address to its access list.
-
-    Attributes:
-        address: the address in Atlas's answer, if given.
-    """
-
-    def __init__(self, *, address: str | None = None, **facts: Unpack[Facts]) -> None:
-        sentence = f"The bot's key may not be used from {address}: add that to its access list."
-        super().__init__(sentence if address else None, **facts)
-        self.address = address
+    """The bot's key may not be used from this address: add the address to its access list."""
 
 
 class ProjectNotFound(AtlasRejected):
@@ -106,33 +92,11 @@ class OtherRefusal(AtlasRejected):
 
 
 class AtlasUnavailable(AtlasError):
-    """There was no usable response from Atlas.
-
-    Attributes:
-        may_have_taken_effect: whether a DELETE may have been executed all the same; read the job
-            before anything else. False for reads.
-        retry_after: seconds to wait, if Atlas gave them.
-    """
-
-    def __init__(
-        self,
-        sentence: str | None = None,
-        *,
-        may_have_taken_effect: bool = False,
-        retry_after: float | None = None,
-        **facts: Unpack[Facts],
-    ) -> None:
-        super().__init__(sentence, **facts)
-        self.may_have_taken_effect = may_have_taken_effect
-        self.retry_after = retry_after
+    """There was no usable response from Atlas."""
 
 
 class RateLimited(AtlasUnavailable):
     """Atlas limits how often it may be asked: try again in a minute."""
-
-    def __init__(self, *, retry_after: float | None = None, **facts: Unpack[Facts]) -> None:
-        sentence = f"Atlas limits how often it may be asked: try again in {retry_after or 0:.0f} s."
-        super().__init__(sentence if retry_after else None, retry_after=retry_after, **facts)
 
 
 class Unavailable(AtlasUnavailable):

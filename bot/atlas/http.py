@@ -15,7 +15,6 @@ from bot.atlas.errors import (
     AtlasUnavailable,
     ChallengeNotUnderstood,
     ConnectionBroken,
-    Facts,
     KeyRefused,
     NoConnection,
     TimedOut,
@@ -206,12 +205,12 @@ def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
     if isinstance(error, _BEFORE_SENDING):
         return NoConnection(detail=cleaned(str(error)), call=name)
     sent = name.startswith("DELETE ") and not _was_token_call(error)
-    facts = Facts(detail=type(error).__name__, call=name)
+    leaf: type[AtlasUnavailable] = ConnectionBroken
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return TimedOut(may_have_taken_effect=sent, **facts)
-    if isinstance(error, (ResponseTooLarge, httpx.DecodingError)):
-        return UnreadableAnswer(may_have_taken_effect=sent, **facts)
-    return ConnectionBroken(may_have_taken_effect=sent, **facts)
+        leaf = TimedOut
+    elif isinstance(error, (ResponseTooLarge, httpx.DecodingError)):
+        leaf = UnreadableAnswer
+    return leaf(detail=type(error).__name__, call=name, may_have_taken_effect=sent)
 
 
 def _was_token_call(error: Exception) -> bool:

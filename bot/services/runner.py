@@ -9,7 +9,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError, AtlasRejected, AtlasUnavailable, RestoreJob
+from bot.atlas import AtlasClient, AtlasError, AtlasRejected, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.lifecycle import Outcome, Request, State, Step, next_step
 from bot.cancellation.request_context import RequestTracer, bind_to_log
@@ -139,8 +139,8 @@ class Run:
             status = await self._atlas.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._delete_error = error
-            self._retry_at = self._monotonic() + (getattr(error, "retry_after", None) or 0.0)
-            sent = replace(sent, unknown=sent.unknown or _may_have_taken_effect(error))
+            self._retry_at = self._monotonic() + (error.retry_after or 0.0)
+            sent = replace(sent, unknown=sent.unknown or error.may_have_taken_effect)
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
         else:
             sent = replace(sent, accepted=True)
@@ -164,10 +164,6 @@ class Run:
         retry_after = self._retry_at - now if self._retry_at < self._deadline else 0.0
         remaining = max(0.0, self._deadline - now)
         await self._sleep(min(max(next(self._backoff), retry_after), remaining))
-
-
-def _may_have_taken_effect(error: AtlasError) -> bool:
-    return isinstance(error, AtlasUnavailable) and error.may_have_taken_effect
 
 
 class Runner:
