@@ -37,10 +37,6 @@ def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
     )
 
 
-def ignore(_code: str | None) -> None:
-    """Do nothing about an answer."""
-
-
 def code_of(error: SlackApiError) -> str:
     """Return Slack's error code, or an empty string where the answer has none."""
     try:
@@ -74,7 +70,10 @@ class Client(AsyncWebClient):
 
 
 def build_client(
-    token: str | None, base_url: str, session: ClientSession, on_answer: OnAnswer = ignore
+    token: str | None,
+    base_url: str,
+    session: ClientSession,
+    on_answer: OnAnswer = lambda _code: None,
 ) -> AsyncWebClient:
     """Build a Web API client without the SDK's retry handlers.
 
@@ -96,7 +95,7 @@ def without_token(client: AsyncWebClient) -> AsyncWebClient:
     """Copy a client without its token, for Bolt, which gets the token from `authorize`."""
     return AsyncWebClient(
         base_url=client.base_url,
-        timeout=client.timeout,
+        timeout=TIMEOUT,
         session=client.session,
         retry_handlers=[],
     )
@@ -159,12 +158,7 @@ _FIELDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Builds links to Atlas's web interface and to messages in Slack.
-
-    Attributes:
-        atlas: the base URL of the web interface, such as `https://cloud.mongodb.com`.
-        identity: the workspace of the messages.
-    """
+    """Builds links to Atlas's web interface, whose base URL is `atlas`, and to Slack's messages."""
 
     atlas: str
     identity: Identity

@@ -24,11 +24,7 @@ ACK_TIMEOUT = 2.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """What a person did: typed a command, clicked, or submitted a dialog.
-
-    Attributes:
-        trigger_id: opens one dialog; empty where the payload has none.
-    """
+    """What a person did; `trigger_id` opens one dialog, and is empty where the payload has none."""
 
     actor: Actor
     reply_to: ReplyTarget
@@ -44,11 +40,8 @@ class Interaction:
 class Dependencies:
     """The collaborators of the listeners.
 
-    Attributes:
-        background: runs the work that continues after an ack.
-        ack_timeout: seconds that an ack may wait for the database.
-        sleep: waits between retries.
-        picker_updates: the latest update of each picker dialog, by view id.
+    `background` runs the work that continues after an ack, `sleep` waits between retries, and
+    `picker_updates` holds the latest update of each picker dialog, by view id.
     """
 
     client: AsyncWebClient

@@ -25,9 +25,7 @@ MAX_NAME_LENGTH = 60
 class Actor:
     """The user who caused a payload, by the ids in it.
 
-    Attributes:
-        team: the workspace that the user belongs to.
-        is_outsider: whether `team` is neither the bot's workspace nor one of its organization.
+    An outsider's workspace, `team`, is neither the bot's nor one of its organization.
     """
 
     id: str

@@ -56,11 +56,8 @@ class Placement:
     because: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoPlacement:
-    """No channel in which the approvers would see the card, so no request is allowed."""
-
-    sentence: str
+class NoPlacement(Exception):
+    """The approvers would see the card in no channel; the text is trusted mrkdwn."""
 
 
 def target_channel(policy: Policy, asked_in: str) -> str:
@@ -74,8 +71,8 @@ def choose(
     info: ChannelInfo,
     requester: str,
     typed: ChannelInfo | None = None,
-) -> Placement | NoPlacement:
-    """Choose the card's channel.
+) -> Placement:
+    """Choose the card's channel; raises `NoPlacement`.
 
     The approvers must be able to see the card of a request that needs approval. A card that needs
     none falls back to the direct message with the requester. `info` is about the target channel,
@@ -87,7 +84,7 @@ def choose(
     if policy.approvals == 0:
         note = f"{obstacle} The card goes to {DIRECT}."
         return Placement(channel=requester, note=note, because=obstacle)
-    return NoPlacement(sentence=f"{obstacle} {UNSEEN} {_advice(policy, info)}")
+    raise NoPlacement(f"{obstacle} {UNSEEN} {_advice(policy, info)}")
 
 
 DIRECT = "your direct messages with the bot"

@@ -1,8 +1,9 @@
 """Sends private replies: by response_url, else as ephemeral message, else as direct message."""
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,12 +31,7 @@ SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyTarget:
-    """Where to reach the user of a payload.
-
-    Attributes:
-        channel: the channel of the payload, if it has one.
-        response_url: accepts 5 messages within 30 minutes.
-    """
+    """Where to reach the user of a payload; a response_url takes 5 messages in 30 minutes."""
 
     user: str
     channel: str | None = None
@@ -67,9 +63,13 @@ class PrivateReply:
         url = target.response_url
         if url and self._may_call(url) and await self._respond(url, message):
             return
-        if target.channel and await self._post_ephemeral(target.channel, target.user, message):
-            return
-        await self._post_direct(target.user, message)
+        if target.channel:
+            post = partial(
+                self._client.chat_postEphemeral, channel=target.channel, user=target.user
+            )
+            if await self._post(post, message):
+                return
+        await self._post(partial(self._client.chat_postMessage, channel=target.user), message)
 
     def error_callback(self, target: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Return a function that sends the reference of an unexpected error to `target`."""
@@ -105,28 +105,13 @@ class PrivateReply:
             content = simplify(content, "") if is_content else None
         return False
 
-    async def _post_ephemeral(self, channel: str, user: str, message: dict[str, Any]) -> bool:
+    async def _post(
+        self, call: Callable[..., Awaitable[object]], message: Mapping[str, Any]
+    ) -> bool:
+        content = {name: message[name] for name in ("text", "blocks")}
         try:
-            await send_simplified(
-                lambda parts: self._client.chat_postEphemeral(channel=channel, user=user, **parts),
-                content_of(message),
-            )
+            await send_simplified(lambda parts: call(**parts), content)
         except CALL_ERRORS as error:
-            log.warning("chat.postEphemeral failed", error=translate_error(error).sentence)
+            log.warning("private reply refused", error=translate_error(error).sentence)
             return False
         return True
-
-    async def _post_direct(self, user: str, message: dict[str, Any]) -> None:
-        try:
-            await send_simplified(
-                lambda parts: self._client.chat_postMessage(channel=user, **parts),
-                content_of(message),
-            )
-        except CALL_ERRORS as error:
-            why = translate_error(error).sentence
-            log.warning("private reply failed", user=user, error=why)
-
-
-def content_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a message that do not belong to the response_url."""
-    return {name: message[name] for name in ("text", "blocks")}

@@ -63,12 +63,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class InvalidCommand:
-    """Explain what is wrong with any other text.
-
-    Attributes:
-        problem: what is wrong, in plain text; it may quote the typed text.
-        suggestion: a similar command that is valid.
-    """
+    """Explain what is wrong with any other text (plain text), and suggest a valid command."""
 
     problem: str
     suggestion: str | None = None

@@ -33,7 +33,7 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.payloads import Actor
-from bot.slack.placement import NoPlacement, Placement, choose, target_channel
+from bot.slack.placement import ChannelInfo, NoPlacement, Placement, choose, target_channel
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
 
@@ -52,19 +52,9 @@ STOPPING = "The bot is being restarted: try again in a moment."
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 
 
-class Refusal(Exception):
-    """This person cannot continue; the text is trusted mrkdwn."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchQuery:
-    """A job whose cluster or project is not known.
-
-    Attributes:
-        projects: the projects to search.
-        asked_in: the channel of the command.
-        hints: words that may be its cluster's name.
-    """
+    """A job whose cluster or project is not known; `hints` may be its cluster's name."""
 
     job_id: str
     projects: tuple[Project, ...]
@@ -85,11 +75,7 @@ async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> st
 
 
 class Dialog:
-    """One dialog of a person, which is updated until it is closed.
-
-    Attributes:
-        view_id: Slack's id of the dialog; empty until it is open.
-    """
+    """One dialog of a person, which is updated until it is closed; `view_id` is Slack's."""
 
     def __init__(self, deps: Dependencies, by: Interaction, view_id: str = "") -> None:
         self._deps = deps
@@ -213,7 +199,7 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
     """Build the view of a job; Atlas is asked only for people who may request."""
     try:
         return await JobReader(deps, job, actor).view()
-    except (Refusal, AtlasError, CancellationError, DirectoryError) as error:
+    except (NoPlacement, AtlasError, CancellationError, DirectoryError) as error:
         log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
         return _error_view(error, job, deps)
     except asyncio.CancelledError:
@@ -223,7 +209,7 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
 
 def _error_view(error: Exception, job: JobTarget, deps: Dependencies) -> View:
     match error:
-        case Refusal():
+        case NoPlacement():
             return dialog_views.refused(str(error))
         case AtlasError():
             answer = mrkdwn.atlas_answer(error.status, error.code)
@@ -236,7 +222,7 @@ def _error_view(error: Exception, job: JobTarget, deps: Dependencies) -> View:
 class JobReader:
     """Checks what a person may do with a job, and reads the job.
 
-    Raises `Refusal`, `AtlasError`, `CancellationError` or `DirectoryError`.
+    Raises `NoPlacement`, `AtlasError`, `CancellationError` or `DirectoryError`.
     """
 
     def __init__(self, deps: Dependencies, job: JobTarget, actor: Actor) -> None:
@@ -246,18 +232,20 @@ class JobReader:
 
     async def view(self) -> View:
         """Build the view of the job."""
-        policy = await self._allowed_policy()
+        policy, asked_in = await self._allowed_policy(), self._job.asked_in
         looking_up = self._deps.service.look_up(self._job.ref, timeout=ATLAS_TIMEOUT)
         reading = asyncio.create_task(looking_up)
         project = self._deps.service.projects.find(self._job.ref.project_id)
         try:
             if project and (why := project.why_read_only):
                 return self._read_only(await reading, why.sentence)
-            placement, members, may_act_alone = await asyncio.gather(
-                self._placement(policy), self._approvers(policy), self._may_act_alone(policy)
+            info, typed, members, may_act_alone = await asyncio.gather(
+                self._deps.channels.info(target_channel(policy, asked_in)),
+                self._typed_in(policy),
+                self._approvers(policy),
+                self._may_act_alone(policy),
             )
-            if isinstance(placement, NoPlacement):
-                raise Refusal(placement.sentence)
+            placement = choose(policy, asked_in, info, self._actor.id, typed)
             refusal = rules.check_enough_approvers(policy, self._actor.id, members)
             if refusal and not may_act_alone:
                 raise refusal
@@ -275,12 +263,10 @@ class JobReader:
             raise refusal
         return policy
 
-    async def _placement(self, policy: Policy) -> Placement | NoPlacement:
-        asked_in, channel = self._job.asked_in, target_channel(policy, self._job.asked_in)
-        ids = {channel, asked_in}
-        found = await asyncio.gather(*map(self._deps.channels.info, ids))
-        channels = dict(zip(ids, found, strict=True))
-        return choose(policy, asked_in, channels[channel], self._actor.id, channels[asked_in])
+    async def _typed_in(self, policy: Policy) -> ChannelInfo:
+        """Describe the channel of the command, where the card goes to another one."""
+        elsewhere = bool(policy.audit_channel)
+        return await self._deps.channels.info(self._job.asked_in) if elsewhere else ChannelInfo()
 
     async def _approvers(self, policy: Policy) -> frozenset[str]:
         if policy.approvals == 0:

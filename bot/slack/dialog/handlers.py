@@ -176,11 +176,7 @@ class Submissions:
         return await self._deps.service.submit(submission)
 
     async def _person(self, actor: Actor, policy: Policy, *, alone: bool) -> Person:
-        """Return the requester; without approval also with the groups that may act alone, as now.
-
-        Raises:
-            DirectoryError, RightsNotChecked: Slack did not answer.
-        """
+        """Return the requester, with current groups where they decide about acting alone."""
         directory = self._deps.directory
         if not alone:
             return await directory.acting_person(actor, policy.requesters)

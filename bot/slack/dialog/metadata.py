@@ -29,11 +29,7 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTarget:
-    """The job to cancel, and the channel in which it was requested.
-
-    Attributes:
-        project_name: empty until the rights of the person are checked.
-    """
+    """The job to cancel, and the channel of the command; without project until rights are known."""
 
     ref: JobRef
     asked_in: str
@@ -44,10 +40,7 @@ class JobTarget:
 class DialogState(JobTarget):
     """The state of a dialog that shows a job: enough to submit it.
 
-    Attributes:
-        shown: the job's fingerprint.
-        card_channel: the channel for the card.
-        because: why the card goes to another channel than configured, if it does.
+    `because` is why the card goes to another channel than configured, if it does.
     """
 
     shown: JobFingerprint
@@ -106,12 +99,7 @@ DETAILS_NOT_SHOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickerState:
-    """The selections in a picker dialog; each needs the one before it.
-
-    Attributes:
-        label: the text of the job's option.
-        asked_in: the channel of the command.
-    """
+    """The selections in a picker dialog, each after the one it needs; `label` is the job's text."""
 
     project_id: str | None = None
     cluster: str | None = None

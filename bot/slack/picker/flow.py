@@ -33,13 +33,7 @@ NOTE_TIMEOUT = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickerQuery:
-    """The initial selection of a picker dialog.
-
-    Attributes:
-        project: the project, if it was typed or the bot knows only one.
-        word: the name of a cluster or of a project.
-        asked_in: the channel of the command.
-    """
+    """The initial selection of a picker dialog; `word` is the name of a cluster or a project."""
 
     project: Project | None = None
     word: str | None = None
@@ -48,12 +42,7 @@ class PickerQuery:
 
 @dataclass(frozen=True, slots=True)
 class PickerContent:
-    """The content of a picker dialog.
-
-    Attributes:
-        projects: the projects to select from.
-        note: trusted mrkdwn below the pickers; if empty, it is read from Atlas.
-    """
+    """The content of a picker dialog; an empty `note` (trusted mrkdwn) is read from Atlas."""
 
     state: PickerState
     projects: Sequence[Project]

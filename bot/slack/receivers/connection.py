@@ -208,12 +208,7 @@ def read_envelope(frame: Json) -> SocketModeRequest | None:
 
 
 async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelope) -> Connection:
-    """Open a connection and wait for its hello.
-
-    Raises:
-        SlackError: Slack disconnects at once.
-        CALL_ERRORS: Slack cannot be reached, or returns no address.
-    """
+    """Open a connection and wait for its hello; raises `SlackError` or `CALL_ERRORS`."""
     answer = await client.apps_connections_open(app_token=app_token)
     if client.session is None:
         raise ValueError("the client must have a session")

@@ -52,12 +52,7 @@ class SocketModeReceiver:
     """Receives envelopes over any of its connections.
 
     An ack is sent over the connection of its envelope, or over another one if that is closed.
-
-    Args:
-        app_token: `xapp-…`; used only for opening connections.
-        client: the Web API, with a session.
-        validate: returns what is wrong with an envelope.
-        stagger: seconds between opening the first connection and the second.
+    `app_token` only opens connections; `client` must have a session.
     """
 
     def __init__(

@@ -152,8 +152,8 @@ async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> N
         await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
 
     assert [(line["event"], line["log_level"]) for line in lines] == [
-        ("chat.postEphemeral failed", "warning"),
-        ("private reply failed", "warning"),
+        ("private reply refused", "warning"),
+        ("private reply refused", "warning"),
     ]
 
 
