@@ -16,8 +16,10 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.reload import Reloader
+from bot.services.feed_monitor import FeedMonitor
+from bot.services.projects import Project
 from bot.services.sweeper import Sweeper
-from bot.services.watch import Watcher
+from bot.services.watch import Watcher, WatchIntervals
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Identity, Links, build_client, new_session
@@ -238,6 +240,9 @@ class Bot:
             self.owner,
             messages,
             on_drop=self.metrics.dropped_posts.inc,
+            on_announced=lambda job: self.metrics.observe_detection(
+                (services.clock() - job.ref.started_at).total_seconds()
+            ),
             tracer=self._tracing.trace,
             timings=self._timings,
         )
@@ -248,20 +253,23 @@ class Bot:
 
     def _start_watchers(self, services: CoreServices) -> None:
         """Watch the projects that have a watch channel."""
-        labels = {project.id: project.label for project in self.settings.projects}
         for project in (each for each in services.projects.all if each.watch_channel):
-            read_at = self.metrics.watch_success.labels(project=labels[project.id])
-            watcher = Watcher(
-                project.id,
-                project.atlas,
-                services.rate_limits[project.id],
-                services.watches,
-                interval=self.settings.watch_interval.total_seconds(),
-                timings=self._timings,
-                on_change=self._notify_outbox,
-                on_read=read_at.set_to_current_time,
-            )
-            self._start_loop(watcher.run(), f"watch {project.id}")
+            self._start_loop(self._build_watcher(services, project).run(), f"watch {project.id}")
+
+    def _build_watcher(self, services: CoreServices, project: Project) -> Watcher:
+        return Watcher(
+            project,
+            services.watches,
+            FeedMonitor(project.id, services.facts.feeds),
+            services.pacer,
+            WatchIntervals(
+                clusters=self.settings.watch_interval.total_seconds(),
+                events=self.settings.events_interval.total_seconds(),
+            ),
+            timings=self._timings,
+            on_change=self._notify_outbox,
+            on_read=self.metrics.watch_success.labels(project=project.name).set_to_current_time,
+        )
 
     def _start_receiver(
         self,

@@ -29,11 +29,14 @@ class Timings:
     edit_window: float = 60.0  # for which Slack limits the number of edits
 
     # Watch of new restore jobs
-    watch_read_interval: float = 0.145  # between the starts of two reads of a project: below the
-    # 500 calls a minute that its rate limit gets back, with however many clusters
+    watch_call_interval: float = 0.1  # between two calls of all watches: ten a second
+    watch_read_interval: float = 0.63  # between two reads of clusters of a project, after a burst
+    min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
+    first_look: float = 50.0  # over which the first reads of all clusters are spread at most
     watch_lease_renewal_interval: float = 6.0  # between two renewals of the lease of a project
     watch_idle_interval: float = 0.5  # longest pause until the next check of what is due
     cluster_list_max_age: float = 15.0  # of the list of clusters, where the interval is shorter
+    cluster_list_interval: float = 300.0  # of the list of clusters, from an interval of a minute on
     rate_limit_pause: float = 2.5  # when the watch's share of the rate limit is used up
     key_refused_pause: float = 60.0  # when Atlas refuses the key of a project
 

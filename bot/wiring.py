@@ -1,21 +1,22 @@
 """Builds the services, the Atlas clients and the web application from the settings."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from bot.atlas import AtlasClient, CallRecord, KeyAccess
+from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
 from bot.cancellation.lifecycle import State
-from bot.services import activity_feed
+from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.key_access import follow_key_access
-from bot.services.projects import Project, Projects, RateLimitBudget
+from bot.services.projects import Project, Projects
+from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
@@ -39,8 +40,64 @@ from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
 BACKUP_PATH = "/backup/"
 #: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
 EVENTS_PATH = "/events"
+PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
 FEED_PATHS = (EVENTS_PATH, "/activityFeed")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
+
+
+class AtlasClients:
+    """The Atlas clients: projects with the same credentials share one, and so its login."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, tracing: Tracing, projects: Projects
+    ) -> None:
+        self._atlas = settings.atlas
+        self._metrics = metrics
+        self._tracing = tracing
+        self._projects = projects
+        self._clients: dict[Credentials, AtlasClient] = {}
+
+    def get(self, credentials: Credentials) -> AtlasClient:
+        """Return the client of these credentials; it is built at its first use."""
+        if credentials not in self._clients:
+            self._clients[credentials] = AtlasClient(
+                credentials,
+                base_url=self._atlas.base_url,
+                version=self._atlas.api_version,
+                envelope=self._atlas.envelope,
+                observe=self._observe,
+                on_login_refused=self._metrics.login_refused.inc,
+            )
+        return self._clients[credentials]
+
+    def project(self, project: ProjectSettings) -> Project:
+        """Build a project from its settings."""
+        return Project(
+            id=project.id,
+            name=project.label,
+            policy=project.policy,
+            atlas=self.get(project.credentials),
+            watch_channel=project.watch_channel,
+        )
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _observe(self, call: CallRecord) -> None:
+        """Update limits, metrics and traces by an answer."""
+        # A feed that is refused is no fault: only the starters of jobs are not known then.
+        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
+            self._metrics.observe_atlas_call(call.method, call.status, call.seconds)
+        self._tracing.record_atlas_call(call)
+        found = PROJECT_PATH.search(call.path)
+        project = self._projects.find(found[1]) if found else None
+        if project is None or not call.status or call.challenge:
+            return
+        if call.path.endswith(EVENTS_PATH):
+            project.events.update(call.rate_limit_remaining, call.rate_limit)
+        if BACKUP_PATH in call.path:
+            project.backups.update(call.rate_limit_remaining, call.rate_limit)
 
 
 class CoreServices:
@@ -65,12 +122,12 @@ class CoreServices:
     ) -> None:
         self.database = database
         self.clock = clock = DatabaseClock(database)
-        self.rate_limits = {p.id: RateLimitBudget(time.monotonic) for p in settings.projects}
-        self._event_limits = {p.id: new_event_limit() for p in settings.projects}
         self._on_change = on_change
-        self.projects = Projects(
-            self._project(settings, each, metrics, tracing) for each in settings.projects
-        )
+        self.projects = Projects()
+        self.clients = AtlasClients(settings, metrics, tracing, self.projects)
+        for project in settings.projects:
+            self.projects.add(self.clients.project(project))
+        self.pacer = CallPacer(timings.watch_call_interval)
         self.requests = RequestStore(database, clock, partial(count_state, metrics))
         self.leases = LeaseStore(
             database,
@@ -94,34 +151,11 @@ class CoreServices:
         self.facts = self._facts(timings)
         self.cancellation = self._cancellation(rights)
 
-    def _project(
-        self, settings: Settings, project: ProjectSettings, metrics: Metrics, tracing: Tracing
-    ) -> Project:
-        observer = CallObserver(
-            metrics, tracing, self.rate_limits[project.id], self._event_limits[project.id]
-        )
-        atlas = AtlasClient(
-            project.credentials,
-            base_url=settings.atlas.base_url,
-            version=settings.atlas.api_version,
-            envelope=settings.atlas.envelope,
-            observe=observer,
-            on_login_refused=metrics.login_refused.inc,
-        )
-        return Project(
-            id=project.id,
-            name=project.label,
-            policy=project.policy,
-            atlas=atlas,
-            watch_channel=project.watch_channel,
-        )
-
     def _facts(self, timings: Timings) -> JobFactsService:
         return JobFactsService(
             self.projects,
             JobFactsStore(self.database, self.clock),
-            activity_feed.ActivityFeeds(self.projects, self._event_limits, self.clock),
-            self.rate_limits,
+            ActivityFeeds(self.projects, self.clock),
             now=self.clock,
             on_change=self._on_change,
             interval=timings.job_facts_interval,
@@ -133,7 +167,7 @@ class CoreServices:
             self.projects,
             self.runner,
             rights,
-            finder=JobFinder(self.projects, self.rate_limits),
+            finder=JobFinder(self.projects),
             facts=self.facts,
             history=History(self.database, self.clock),
             now=self.clock,
@@ -144,41 +178,13 @@ class CoreServices:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
         await self.facts.feeds.close()
         await self.cancellation.finder.close()
-        for project in self.projects.all:
-            await project.atlas.aclose()
+        await self.clients.close()
         await self.database.close()
 
 
 def count_state(metrics: Metrics, state: State) -> None:
     """Count a request that entered `state`."""
     metrics.requests.labels(state=state.value).inc()
-
-
-def new_event_limit() -> RateLimitBudget:
-    """Return the rate-limit budget of a project's activity feed."""
-    return RateLimitBudget(
-        time.monotonic, size=activity_feed.BUCKET_SIZE, refill=activity_feed.REFILL_PER_SECOND
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class CallObserver:
-    """Updates metrics, traces and the rate limits of a project from each of Atlas's answers."""
-
-    metrics: Metrics
-    tracing: Tracing
-    rate_limit: RateLimitBudget
-    event_limit: RateLimitBudget
-
-    def __call__(self, call: CallRecord) -> None:
-        # A feed that is refused is no fault: only the starters of jobs are not known then.
-        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
-            self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        self.tracing.record_atlas_call(call)
-        if call.path.endswith(EVENTS_PATH) and call.status and not call.challenge:
-            self.event_limit.update(call.rate_limit_remaining, call.rate_limit)
-        if BACKUP_PATH in call.path and call.status and not call.challenge:
-            self.rate_limit.update(call.rate_limit_remaining, call.rate_limit)
 
 
 def start_webhook(
@@ -210,8 +216,10 @@ def key_access_loops(
             metrics.set_secret_expiry(project.label, access.secret_expires_at)
         services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
-    for p, running in zip(settings.projects, services.projects.all, strict=True):
-        yield follow_key_access(running.atlas, p.id, p.credentials, partial(on_read, p))
+    for p in settings.projects:
+        yield follow_key_access(
+            services.clients.get(p.credentials), p.id, p.credentials, partial(on_read, p)
+        )
 
 
 def build_web_app(

@@ -148,7 +148,7 @@ class AtlasClient:
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
-        call = protocol.list_clusters(project_id)
+        call = protocol.list_clusters(project_id, self._options.version)
         return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:

@@ -78,9 +78,12 @@ def list_jobs(project_id: str, cluster: str) -> ApiCall:
     return ApiCall("GET", _jobs_path(project_id, cluster), ClusterNotFound, page=1)
 
 
-def list_clusters(project_id: str) -> ApiCall:
+def list_clusters(project_id: str, version: ApiVersion = ApiVersion.V2) -> ApiCall:
+    """Also of deleted clusters whose snapshots are kept; v1.0 cannot list those."""
     path = f"{_project_path(project_id)}/clusters"
-    return ApiCall("GET", path, ProjectNotFound, "2024-08-05", page=1)
+    is_present = version is ApiVersion.V2
+    query = {"includeDeletedWithRetainedBackups": "true"} if is_present else {}
+    return ApiCall("GET", path, ProjectNotFound, "2024-08-05", page=1, parameters=query)
 
 
 def get_project(project_id: str) -> ApiCall:

@@ -10,6 +10,7 @@ from bot.atlas import (
     AtlasError,
     CallRecord,
     Cluster,
+    ClusterNotFound,
     DigestKey,
     KeyAccess,
     KeyRefused,
@@ -253,12 +254,12 @@ class ProjectChecks:
         for cluster in clusters[:MAX_CLUSTERS]:
             try:
                 jobs = await self._atlas.restore_jobs(self._project.id, cluster.name)
-            except WrongClusterKind:
+            except (WrongClusterKind, ClusterNotFound):  # flex, or deleted and its backups kept
                 continue
             message = f"those of {cluster.name} can be read ({len(jobs)})"
             return complete(self._subjects["jobs"], message, jobs.unread_text("job"))
         return self._subjects["jobs"].unchecked(
-            "the clusters that were tried are flex or serverless"
+            "the clusters that were tried are flex, serverless, or deleted"
         )
 
     def _problem(self, stage: str, error: AtlasError, hint: str) -> list[CheckResult]:

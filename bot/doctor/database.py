@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateTable
 from bot.doctor.results import CheckResult, Subject
 from bot.storage.database import cause_of
 from bot.storage.migrate import NEWEST, SchemaError, known_version
-from bot.storage.tables import metadata
+from bot.storage.tables import metadata, watch_leases
 
 #: Seconds to wait for the database, or for a lock in it.
 TIMEOUT = 5
@@ -34,6 +34,9 @@ SUBJECT = Subject("database", "DATABASE_URL")
 
 #: A table whose creation is rolled back.
 PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
+
+FEED_GAP = "The watch has found downloads that the activity feed of these projects did not show: {}"
+SWEPT_MORE_OFTEN = "Nothing is to be done: it reads their clusters three times as often since then."
 
 EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
 
@@ -128,7 +131,11 @@ def _check_schema(connection: Connection) -> CheckResult:
             "Back up the database; `serve` updates the tables when it starts.",
         )
     _try_write(connection)
-    return SUBJECT.ok(f"it opens, is writable, and has the newest tables ({NEWEST})")
+    message = f"it opens, is writable, and has the newest tables ({NEWEST})"
+    gaps = select(watch_leases.c.project_id).where(watch_leases.c.feed_gap_at.is_not(None))
+    if projects := ", ".join(sorted(connection.execute(gaps).scalars())):
+        return SUBJECT.warning(f"{message}. {FEED_GAP.format(projects)}", SWEPT_MORE_OFTEN)
+    return SUBJECT.ok(message)
 
 
 def _try_create_table(connection: Connection) -> None:

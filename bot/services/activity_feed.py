@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
-from bot.services.projects import Projects, RateLimitBudget
+from bot.services.projects import Projects
 
 #: Seconds for which a read of a feed is served from the cache.
 MAX_AGE = 6.0
@@ -21,11 +22,15 @@ LOOK_BACK = timedelta(hours=24)
 #: The link to the feed shows the events from before a job's start until after it.
 LINK_SPAN = timedelta(minutes=5)
 
-#: The documented token bucket of a project's events: its size, and its refill a second.
-BUCKET_SIZE = 300
-REFILL_PER_SECOND = 100 / 60
-#: The fraction of the bucket that the reads of events leave.
+#: A later read reaches back so far before the one before: Atlas shows some events late.
+OVERLAP = timedelta(minutes=2)
+
+#: The fraction of the rate limit that the reads of events leave.
 RESERVE = 3 / 4
+
+
+#: A project's id, and the start of an old job, or None for the feed of the last hours.
+_Key: TypeAlias = tuple[str, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +48,17 @@ class ActivityFeeds:
     """The activity feeds of the projects.
 
     Args:
-        budgets: the rate-limit budget of each project's events, by project id.
         now: the clock of the database.
     """
 
     def __init__(
         self,
         projects: Projects,
-        budgets: Mapping[str, RateLimitBudget],
         now: Callable[[], datetime],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._projects = projects
-        self._budgets = budgets
         self._now = now
         self._cache = AsyncCache(self._load, monotonic)
         self._without_link: set[JobRef] = set()  # Atlas gave none; it is not asked again
@@ -71,10 +73,7 @@ class ActivityFeeds:
         """Return the feed around a job's start; None if it could not be read in time."""
         is_old = ref.started_at < self._now() - LOOK_BACK
         key = (ref.project_id, ref.started_at if is_old else None)
-        try:
-            return await self._cache.get(key, max_age=max_age, timeout=timeout)
-        except (AtlasError, RateLimitReserved, TimeoutError):
-            return None
+        return await self._get(key, timeout, max_age)
 
     async def link(self, ref: JobRef) -> str | None:
         """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""
@@ -91,16 +90,34 @@ class ActivityFeeds:
             self._without_link.add(ref)
             return None
 
-    async def _load(self, key: tuple[str, datetime | None]) -> Feed:
+    async def recent(self, project_id: str, *, max_age: float) -> Feed | None:
+        """Return the feed of the last `LOOK_BACK`; None if it could not be read in time."""
+        return await self._get((project_id, None), TIMEOUT, max_age)
+
+    async def _get(self, key: _Key, timeout: float, max_age: float) -> Feed | None:
+        try:
+            return await self._cache.get(key, max_age=max_age, timeout=timeout)
+        except (AtlasError, RateLimitReserved, TimeoutError):
+            return None
+
+    async def _load(self, key: _Key) -> Feed:
         project_id, started_at = key
         now = self._now()
-        project, budget = self._projects.find(project_id), self._budgets.get(project_id)
-        if project is None or budget is None:
+        project = self._projects.find(project_id)
+        if project is None:
             return Feed(now, None)
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
+        known: tuple[ActivityEvent, ...] = ()
+        if (before := self._cache.get_stored(key)) and before.events is not None:
+            known = tuple(event for event in before.events if event.created >= since)
+            since = max(since, before.read_at - OVERLAP)
         try:
-            with budget.call(reserve=RESERVE):
+            with project.events.call(reserve=RESERVE):
                 events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
         except AtlasRejected:
             return Feed(now, None)
-        return Feed(now, tuple(events))
+        return Feed(now, _newest_first({event.id: event for event in (*known, *events)}.values()))
+
+
+def _newest_first(events: Iterable[ActivityEvent]) -> tuple[ActivityEvent, ...]:
+    return tuple(sorted(events, key=lambda event: (event.created, event.id), reverse=True))

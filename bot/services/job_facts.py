@@ -12,7 +12,7 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.link_clock import USUAL_WAIT
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
-from bot.services.projects import Projects, RateLimitBudget
+from bot.services.projects import Projects
 from bot.storage.job_facts_store import FollowedJob, JobFactsStore, add
 from bot.timings import Timings
 
@@ -29,7 +29,6 @@ class JobFactsService:
     """The facts about jobs: for dialogs and lists on demand, for messages periodically.
 
     Args:
-        budgets: the rate-limit budget of each project's backup calls.
         now: the clock of the database.
         on_change: called after changes that messages show.
     """
@@ -39,7 +38,6 @@ class JobFactsService:
         projects: Projects,
         store: JobFactsStore,
         feeds: ActivityFeeds,
-        budgets: Mapping[str, RateLimitBudget],
         *,
         now: Callable[[], datetime],
         on_change: Callable[[], None] = lambda: None,
@@ -49,7 +47,6 @@ class JobFactsService:
         self._projects = projects
         self._store = store
         self.feeds = feeds
-        self._budgets = budgets
         self._now = now
         self._on_change = on_change
         self._interval = interval
@@ -133,7 +130,7 @@ class JobFactsService:
         if project is None:
             return None
         try:
-            with self._budgets[ref.project_id].call():
+            with project.backups.call():
                 return await project.atlas.restore_job(ref)
         except (AtlasError, CancellationError) as error:
             log.info("waiting job not read", job=ref.job_id, why=str(error))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bot.async_cache import AsyncCache
@@ -16,7 +16,8 @@ from bot.atlas import (
     TimedOut,
 )
 from bot.cancellation.errors import CancellationError, UnknownProject
-from bot.services.projects import REFILL_PER_SECOND, Project, Projects, RateLimitBudget
+from bot.services.projects import Project, Projects
+from bot.services.rate_limit import REFILL_PER_SECOND
 from bot.services.search_results import (
     NOT_FOUND_ERRORS,
     CancellableJob,
@@ -61,21 +62,17 @@ class JobFinder:
     """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit.
 
     Args:
-        budgets: the rate-limit budget of each project, by project id.
         timeout: seconds for a whole search or listing.
     """
 
     def __init__(
         self,
         projects: Projects,
-        budgets: Mapping[str, RateLimitBudget] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         timeout: float = SEARCH_TIMEOUT,
     ) -> None:
         self._projects = projects
-        self._budgets = dict(budgets or {})
-        self._monotonic = monotonic
         self._timeout = timeout
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
@@ -232,7 +229,7 @@ class JobFinder:
         project = cluster.project
         ref = JobRef(project_id=project.id, cluster_name=cluster.cluster, job_id=job_id)
         try:
-            with self._budget(project.id).call():
+            with project.backups.call():
                 await project.atlas.restore_job(ref, timeout=CLUSTER_TIMEOUT)
         except NOT_FOUND_ERRORS:
             return False
@@ -245,12 +242,10 @@ class JobFinder:
 
     async def _read_jobs(self, key: tuple[str, str]) -> ReadItems[RestoreJob]:
         project_id, cluster = key
-        with self._budget(project_id).call():
-            jobs = await self._project(project_id).atlas.restore_jobs(project_id, cluster)
+        project = self._project(project_id)
+        with project.backups.call():
+            jobs = await project.atlas.restore_jobs(project_id, cluster)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
-
-    def _budget(self, project_id: str) -> RateLimitBudget:
-        return self._budgets.setdefault(project_id, RateLimitBudget(self._monotonic))
 
     def _project(self, project_id: str) -> Project:
         if project := self._projects.find(project_id):

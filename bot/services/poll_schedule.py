@@ -17,54 +17,70 @@ class PollSchedule:
     """The clusters of one project, each with the time of its next read.
 
     Args:
-        interval: seconds between two reads of a cluster.
+        spread: seconds over which the reads are spread when the clusters change.
     """
 
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
+    def __init__(self, spread: float) -> None:
+        self._spread = spread
         self._names: frozenset[str] = frozenset()
         self._due: dict[str, float] = {}
-        self._in_flight: dict[str, float] = {}
+        self._in_flight: set[str] = set()
+        self._urgent: set[str] = set()
 
     def set_clusters(self, names: Iterable[str], now: float) -> None:
-        """Set the clusters; if they changed, spread them over the interval, new ones first."""
+        """Set the clusters; if they changed, spread their reads, those of new ones first."""
         if (names := frozenset(names)) == self._names:
             return
-        waiting = sorted(
-            names - self._in_flight.keys(), key=lambda name: (self._due.get(name, now), name)
-        )
-        step = self._interval / max(len(names), 1)
+        waiting = sorted(names - self._in_flight, key=lambda name: (self._due.get(name, now), name))
+        step = self._spread / max(len(names), 1)
         self._names = names
-        self._due = {name: now + number * step for number, name in enumerate(waiting)}
+        self._urgent &= names
+        self._due = {
+            name: self._due[name] if self.is_urgent(name) else now + number * step
+            for number, name in enumerate(waiting)
+        }
+
+    def prioritize(self, names: Iterable[str]) -> None:
+        """Read these clusters before all others, in this order.
+
+        One that is being read already is read once more.
+        """
+        ordered = [name for name in names if name in self._names]
+        self._urgent |= {*ordered}
+        places = {name: place for place, name in enumerate(ordered, -len(ordered))}
+        self._due |= {name: place for name, place in places.items() if name in self._due}
+
+    def is_urgent(self, name: str) -> bool:
+        """Whether the cluster is read before all others, and that read has not begun."""
+        return name in self._urgent
 
     def pop_due(self, now: float) -> str | None:
         """Return the cluster that is due longest, until `reschedule` is called for it."""
         name = min(self._due, key=self._due.__getitem__, default=None)
         if name is None or self._due[name] > now:
             return None
-        self._in_flight[name] = self._due.pop(name)
+        del self._due[name]
+        self._in_flight.add(name)
         return name
 
-    def reschedule(self, name: str, now: float, retry_in: float | None = None) -> None:
-        """Schedule the next read of a cluster, if it still exists.
+    def begin(self, name: str) -> None:
+        """Record that the read of a cluster in flight begins now."""
+        self._urgent.discard(name)
 
-        Args:
-            name: the cluster.
-            now: when the read ended.
-            retry_in: seconds until the next read; None keeps the regular interval, and skips
-                reads that were missed.
-        """
-        due = self._in_flight.pop(name)
-        if retry_in is not None:
-            due = now + retry_in
-        elif (late := now - due) >= 0:
-            due += self._interval * (late // self._interval + 1)
+    def reschedule(self, name: str, due: float) -> None:
+        """Set the next read of a cluster, if it still exists; an urgent one is due at once."""
+        self._in_flight.discard(name)
         if name in self._names:
-            self._due[name] = due
+            self._due[name] = -1.0 if name in self._urgent else due
+
+    @property
+    def in_flight(self) -> int:
+        """How many clusters are being read, or wait for their turn."""
+        return len(self._in_flight)
 
     @property
     def next_due(self) -> float:
-        """When the next read is due; infinity without clusters."""
+        """When the next read is due, negative if urgent; infinity without clusters."""
         return min(self._due.values(), default=math.inf)
 
 

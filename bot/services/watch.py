@@ -5,14 +5,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from bot.atlas import (
-    AtlasClient,
     AtlasError,
     ClusterNotFound,
+    JobRef,
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
@@ -23,8 +24,10 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, LedgerError
+from bot.services.feed_monitor import FeedMonitor
 from bot.services.poll_schedule import PollSchedule, rate_limit_backoff, retry_interval
-from bot.services.projects import RateLimitBudget
+from bot.services.projects import Project
+from bot.services.rate_limit import CallPacer, TokenBucket
 from bot.storage.watch_store import WatchStore
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -32,11 +35,37 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 #: Seconds until the next check of what is due, at least.
 SHORTEST_PAUSE = 0.005
 
-#: Reads of a project at once, so that a cluster that hangs does not block the others.
+#: Reads of a project at once, so that a cluster that hangs does not block the others; and with
+#: the reads after an event.
 MAX_CONCURRENT_READS = 8
+MAX_URGENT_READS = 16
 
 #: The fraction of a project's rate limit that the watch leaves for people.
 RESERVE = 0.5
+
+#: Reads of a project that may follow each other at once, and those of them that only an event may
+#: cause. With `watch_read_interval` they stay below 125 a minute: a quarter of Atlas's limit.
+MAX_BURST = 30
+URGENT_BURST = 25
+
+#: Ranks of calls that wait for their turn; a regular read has the time when it was due.
+FEED_RANK = -2.0
+URGENT_RANK = -1.0
+
+#: Seconds between two checks while all reads are in flight.
+FULL_PAUSE = 0.1
+
+#: After an event the list of clusters is read again if it is older, in seconds.
+LIST_MAX_AGE = 15.0
+
+#: Below this sweep interval, in seconds, the list is read in each sweep.
+LIST_OFTEN_BELOW = 60.0
+
+#: The part of the time between two calls that each call of the first complete look takes.
+FIRST_COST = 0.5
+
+#: A project whose feed missed a download is swept so much more often.
+GAP_FACTOR = 3
 
 #: Errors that concern the whole project, not one cluster.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
@@ -50,15 +79,21 @@ RELEASE_TIMEOUT = 0.5
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchIntervals:
+    """Seconds between two reads of each cluster, and of the activity feed."""
+
+    clusters: float = 60.0
+    events: float = 15.0
+
+
 class Watcher:
     """Watches one project while this replica holds its lease.
 
     Args:
-        project_id: 24 hex digits.
-        atlas: the project's client.
-        budget: the project's rate-limit budget.
         store: holds the lease, and compares each read with the last one.
-        interval: seconds between two reads of a cluster.
+        feed: says when a restore was requested, so that all clusters are read at once.
+        pacer: spaces the calls of all watches.
         timings: the other intervals and pauses of the watch.
         on_change: called when there is something to announce.
         on_read: called after each successful read.
@@ -66,12 +101,12 @@ class Watcher:
 
     def __init__(
         self,
-        project_id: str,
-        atlas: AtlasClient,
-        budget: RateLimitBudget,
+        project: Project,
         store: WatchStore,
+        feed: FeedMonitor,
+        pacer: CallPacer,
+        intervals: WatchIntervals,
         *,
-        interval: float,
         timings: Timings = DEFAULT_TIMINGS,
         on_change: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
@@ -79,11 +114,14 @@ class Watcher:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._project_id = project_id
-        self._atlas = atlas
-        self._budget = budget
+        self._project_id = project.id
+        self._atlas = project.atlas
+        self._budget = project.backups
         self._store = store
-        self._interval = interval
+        self._feed = feed
+        self._pacer = pacer
+        self._interval = intervals.clusters
+        self._events_interval = max(intervals.events, timings.min_events_interval)
         self._timings = timings
         self._on_change = on_change
         self._on_read = on_read
@@ -93,15 +131,20 @@ class Watcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._renew_at = self._paused_until = monotonic()
         self._rate_limited = 0
+        self._reads = TokenBucket(timings.watch_read_interval, MAX_BURST, monotonic())
         self._reset()
 
     def _reset(self) -> None:
         """Forget the state of an earlier lease: another replica may have changed the record."""
-        self._schedule = PollSchedule(self._interval)
-        self._list_at = self._monotonic()
+        self._schedule = PollSchedule(min(self._interval, self._timings.first_look))
+        self._listed_at = self._list_at = self._feed_at = self._monotonic()
+        self._events_delay = self._jitter() * self._events_interval  # spreads many projects
+        self._has_gap: bool | None = None
+        self._is_requested = False
         self._clusters: frozenset[str] | None = None
         self._unread: dict[str, str] = {}
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
+        self._newest: dict[str, str] = {}
         self._failures: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -129,19 +172,80 @@ class Watcher:
         if now < self._paused_until:
             return min(self._paused_until - now, self._timings.watch_lease_renewal_interval)
         if now >= self._list_at:
-            self._list_at = now + max(self._interval, self._timings.cluster_list_max_age)
+            self._listed_at, self._list_at = now, now + list_interval(self._interval, self._timings)
             self._start(self._list_clusters())
-        if len(self._tasks) >= MAX_CONCURRENT_READS:
-            return self._timings.watch_read_interval
+        if now >= self._feed_at:
+            self._feed_at = now + (self._events_delay or self._events_interval)
+            self._events_delay = 0.0
+            self._start(self._follow_feed())
+        return self._start_due_read(now)
+
+    def _start_due_read(self, now: float) -> float:
+        """Start the read that is due; return the seconds until the next check."""
+        due = self._schedule.next_due
+        if due > now:
+            soonest = min(due, self._list_at, self._feed_at, self._renew_at)
+            return self._pause(soonest - now)
+        most, reserve = (MAX_URGENT_READS, 0) if due < 0 else (MAX_CONCURRENT_READS, URGENT_BURST)
+        if self._schedule.in_flight >= most:
+            return FULL_PAUSE
+        if wait := self._reads.wait(now, reserve=reserve):
+            return self._pause(wait)
         if name := self._schedule.pop_due(now):
-            self._start(self._read_cluster(name))
-            return self._timings.watch_read_interval
-        soonest = min(self._schedule.next_due, self._list_at, self._renew_at)
-        return min(max(soonest - now, SHORTEST_PAUSE), self._timings.watch_idle_interval)
+            self._reads.take(now)
+            self._start(self._read_cluster(name, due))
+        return SHORTEST_PAUSE
+
+    def _pause(self, seconds: float) -> float:
+        return min(max(seconds, SHORTEST_PAUSE), self._timings.watch_idle_interval)
+
+    async def _follow_feed(self) -> None:
+        """Read the activity feed; after a request of a restore, read all clusters at once."""
+        try:
+            await self._pacer.wait(lambda: FEED_RANK)
+            requested, missing = await self._feed.read()
+            if requested:
+                log.info("restore requested", project=self._project_id, events=requested)
+                self._list_at = min(self._list_at, self._listed_at + LIST_MAX_AGE)
+                self._read_at_once()
+            for ref in missing:
+                await self._record_gap(ref)
+        except LedgerError as error:
+            log.warning("watch waits for the database", project=self._project_id, why=str(error))
+        except Exception:
+            log.exception("activity feed not followed", project=self._project_id)
+
+    def _read_at_once(self) -> None:
+        """Read all clusters before those of other projects, the last that had a new job first."""
+        self._is_requested = self._clusters is None  # then once they are listed
+        newest_first = sorted(
+            self._clusters or (), key=lambda name: self._newest.get(name, ""), reverse=True
+        )
+        self._schedule.prioritize(newest_first)
+
+    async def _record_gap(self, ref: JobRef) -> None:
+        """Sweep more often: the feed does not show every download."""
+        if self._has_gap:
+            return
+        self._has_gap = True
+        await self._store.record_feed_gap(self._project_id)
+        log.warning(
+            "the activity feed did not show a download: the project is swept more often",
+            project=self._project_id,
+            cluster=ref.cluster_name,
+            job=ref.job_id,
+            interval=self._sweep_interval,
+        )
+
+    @property
+    def _sweep_interval(self) -> float:
+        return self._interval / GAP_FACTOR if self._has_gap else self._interval
 
     async def _renew_lease(self, now: float) -> bool:
         if await self._store.acquire(self._project_id):
             self._renew_at = now + self._timings.watch_lease_renewal_interval
+            if self._has_gap is None:
+                self._has_gap = await self._store.has_feed_gap(self._project_id)
             return True
         await self._stop_reads()
         return False
@@ -168,6 +272,7 @@ class Watcher:
     async def _list_clusters(self) -> None:
         """Read the list of clusters; the known ones stay until it is read."""
         try:
+            await self._pacer.wait(lambda: FEED_RANK)
             clusters = await self._atlas.clusters(self._project_id)
             self._report_unread("", clusters.unread_text("cluster"))
             await self._record_clusters(frozenset(each.name for each in clusters))
@@ -194,19 +299,30 @@ class Watcher:
         self._failures.pop("", None)
         self._on_read()
         self._schedule.set_clusters(clusters, self._monotonic())
+        if self._is_requested:
+            self._read_at_once()
 
-    async def _read_cluster(self, name: str) -> None:
-        """Read one cluster, and schedule its next read, after an error too."""
-        retry_in = None
+    async def _read_cluster(self, name: str, due: float) -> None:
+        """Read one cluster in its turn, and schedule its next read, after an error too."""
+
+        def rank() -> float:
+            return URGENT_RANK if self._schedule.is_urgent(name) else due
+
+        await self._pacer.wait(rank, cost=1.0 if name in self._recorded else FIRST_COST)
+        if self._monotonic() < self._paused_until:
+            self._schedule.reschedule(name, self._paused_until)
+            return
+        self._schedule.begin(name)
+        next_read = self._monotonic() + self._sweep_interval
         try:
             await self._record_jobs(name, await self._read_jobs(name))
         except (AtlasError, CancellationError) as error:
-            retry_in = self._record_failure(name, error)
+            next_read = self._monotonic() + self._record_failure(name, error)
         except Exception:
             log.exception("cluster read failed", project=self._project_id, cluster=name)
         else:
             self._record_success(name)
-        self._schedule.reschedule(name, self._monotonic(), retry_in)
+        self._schedule.reschedule(name, next_read)
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self._budget.call(reserve=RESERVE):
@@ -222,6 +338,7 @@ class Watcher:
         if self._recorded.get(name) == states:
             return
         self._report_unread(name, jobs.unread_text("job"))
+        self._newest[name] = max((job.id for job in jobs), default="")
         changes = await self._store.record_jobs(self._project_id, name, jobs, jobs.unread)
         if changes is None:
             self._renew_at = self._monotonic()  # another replica holds the lease
@@ -230,6 +347,8 @@ class Watcher:
         for change in changes:
             place = {"project": self._project_id, "cluster": name}
             log.info("restore job seen", **place, job=change.job_id, state=str(change.state))
+            if change.is_new:
+                self._feed.expect(JobRef(self._project_id, name, change.job_id))
         if changes:
             self._on_change()
 
@@ -260,3 +379,12 @@ class Watcher:
         if isinstance(error, CancellationError):
             return self._timings.rate_limit_pause
         return self._timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
+
+
+def list_interval(interval: float, timings: Timings) -> float:
+    """Return the seconds between two reads of the list of clusters.
+
+    A new cluster has no snapshot for minutes, and an event causes a read, too.
+    """
+    wanted = interval if interval < LIST_OFTEN_BELOW else timings.cluster_list_interval
+    return max(wanted, timings.cluster_list_max_age)

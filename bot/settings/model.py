@@ -249,6 +249,12 @@ class Settings(DatabaseSettings):
         default=timedelta(seconds=60),
         alias="BOT_WATCH_INTERVAL",
     )
+    events_interval: Seconds = setting(
+        "seconds between two reads of a project's activity feed; a restore request in it makes the "
+        "watch read the project's jobs at once",
+        default=timedelta(seconds=15),
+        alias="BOT_EVENTS_INTERVAL",
+    )
     command: Annotated[str, Parser(parsers.slash_command)] = setting(
         "the slash command of this deployment, where a workspace has several bots; "
         "`cancel-restore manifest --command` writes it",

@@ -238,6 +238,7 @@ watch_leases = Table(
     Column("project_id", Text, primary_key=True),
     Column("lease_owner", Text, nullable=False),
     Column("lease_until", Instant, nullable=False),
+    Column("feed_gap_at", Instant),  # when the activity feed was first seen to miss a download
 )
 
 job_facts = Table(

@@ -69,6 +69,18 @@ class WatchStore(Store):
         """End the lease, so that another replica continues at once."""
         self._set_lease(uow, project_id, uow.now)
 
+    async def has_feed_gap(self, project_id: str) -> bool:
+        """Return whether the activity feed was seen not to show a download."""
+        lease = watch_queries.lease_of(project_id)
+        row = await self._read(lambda uow: uow.execute(lease).first())
+        return row is not None and row.feed_gap_at is not None
+
+    @writes
+    def record_feed_gap(self, uow: UnitOfWork, project_id: str) -> None:
+        """Record that the activity feed does not show every download."""
+        is_held = watch_queries.is_held(self._owner, uow.now)
+        uow.execute(watch_queries.update_lease(project_id, is_held, feed_gap_at=uow.now))
+
     def _set_lease(self, uow: UnitOfWork, project_id: str, until: datetime) -> bool:
         """Change the lease while it is held; the row stays locked until the transaction ends."""
         is_held = watch_queries.is_held(self._owner, uow.now)

@@ -26,6 +26,7 @@ NO_RESPONSE = "none"
 #: Seconds. Slack expires an acknowledgement after three.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+DETECTION_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 300)
 
 NAMESPACE = "cancel_restore"
 
@@ -78,6 +79,12 @@ class Metrics:
             "project",
         )
 
+        self._detection_seconds = self._histogram(
+            "detection_seconds",
+            "Time from the start of a restore job until Slack had its announcement.",
+            DETECTION_BUCKETS,
+        )
+
     def _add_connection_metrics(self) -> None:
         self.ack_seconds = self._histogram(
             "ack_seconds", "Time until Slack had its acknowledgement.", ACK_BUCKETS
@@ -117,6 +124,9 @@ class Metrics:
 
     def set_secret_expiry(self, project: str, at: datetime) -> None:
         self._secret_expires.labels(project=project).set(at.timestamp())
+
+    def observe_detection(self, seconds: float) -> None:
+        self._detection_seconds.observe(max(seconds, 0.0))
 
     def set_open(self, pending: int, unreviewed: int) -> None:
         """Set how many requests have not ended, and how many wait for a review."""

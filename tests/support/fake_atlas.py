@@ -20,7 +20,7 @@ class FakeAtlas(AtlasClient):
     Attributes:
         jobs: every cluster's jobs, newest first.
         events_found: the events of the activity feed, unless `feed_fault` is raised.
-        feed_reads: how often the feed was read.
+        feed_reads: how often the feed was read, and from when on last (`feed_since`).
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
         unread: the ids of jobs that cannot be read, in every cluster.
@@ -35,6 +35,7 @@ class FakeAtlas(AtlasClient):
         self.events_found: list[ActivityEvent] = []
         self.feed_fault: Exception | None = None
         self.feed_reads = 0
+        self.feed_since: datetime | None = None
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.unread: list[str] = []
@@ -66,6 +67,7 @@ class FakeAtlas(AtlasClient):
         self, project_id: str, event_types: Sequence[str], since: datetime
     ) -> list[ActivityEvent]:
         self.feed_reads += 1
+        self.feed_since = since
         if self.feed_fault:
             raise self.feed_fault
         return [event for event in self.events_found if event.created >= since]

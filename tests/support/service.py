@@ -12,7 +12,7 @@ from bot.cancellation.policy import Policy
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects, RateLimitBudget
+from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
@@ -84,10 +84,9 @@ class IdleRunner(Runner):
 
 def facts_service(projects: Projects, database: Database, clock: FakeClock) -> JobFactsService:
     """The service of job facts, with a budget for each project."""
-    budgets = {project.id: RateLimitBudget(clock.monotonic) for project in projects.all}
-    feeds = ActivityFeeds(projects, budgets, clock, monotonic=clock.monotonic)
+    feeds = ActivityFeeds(projects, clock, monotonic=clock.monotonic)
     return JobFactsService(
-        projects, JobFactsStore(database, clock), feeds, budgets, now=clock, sleep=clock.sleep
+        projects, JobFactsStore(database, clock), feeds, now=clock, sleep=clock.sleep
     )
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """A cluster and its restore jobs by id; flex clusters have their own API calls."""
+    """A cluster and its restore jobs by id; flex clusters have their own API calls.
+
+    A deleted one keeps its backups, and only some lists contain it.
+    """
 
     id: str
     name: str
@@ -29,6 +32,7 @@ class Cluster:
     created_at: datetime
     flex: bool = False
     sharded: bool = False
+    deleted: bool = False
     jobs: dict[str, RestoreJob] = field(default_factory=dict)
 
     def newest_first(self) -> list[RestoreJob]:

@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import LedgerError
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.cancellation.watched_job import WatchedJob
 from bot.slack.errors import (
     CALL_ERRORS,
     AlreadyPosted,
@@ -69,6 +70,8 @@ class Outbox:
         client: the Web API without retries.
         owner: the name of this process, for the claims.
         on_drop: called when a post reaches nobody.
+        on_announced: called with a job that started during the watch, once Slack has taken its
+            announcement.
         timings: the interval of polls, and of messages in one channel.
     """
 
@@ -80,6 +83,7 @@ class Outbox:
         messages: MessageBuilder,
         *,
         on_drop: Callable[[], None] = lambda: None,
+        on_announced: Callable[[WatchedJob], object] = lambda _job: None,
         tracer: RequestTracer = bind_to_log,
         timings: Timings = DEFAULT_TIMINGS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -89,6 +93,7 @@ class Outbox:
         self._owner = owner
         self._messages = messages
         self._on_drop = on_drop
+        self._on_announced = on_announced
         self._tracer = tracer
         self._poll_interval = timings.outbox_poll_interval
         self._sleep = sleep
@@ -276,6 +281,8 @@ class Outbox:
                 await self._sleep(seconds)
         else:
             await self._store.mark_sent(post, channel, ts)
+        if isinstance(post, Announcement) and not (post.job.message or post.job.was_running):
+            self._on_announced(post.job)
         log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
 
 

@@ -72,6 +72,26 @@ async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None
     assert buttons(message) == ["Cancel this job"]
 
 
+async def test_event_leads_to_the_announcement_long_before_the_sweep(env: WatchEnvironment) -> None:
+    bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
+    await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
+    job_id = env.new_job_id()
+
+    await env.wait_for_announcement(job_id)
+
+    counted = 'cancel_restore_detection_seconds_bucket{le="15.0"} 1.0'
+    await wait_until(lambda: counted in bot.metrics.render().decode(), TIMEOUT)
+
+
+async def test_download_from_a_deleted_cluster_whose_backups_are_kept_is_announced(
+    env: WatchEnvironment,
+) -> None:
+    env.atlas.world.projects[PROJECT_ID].clusters["prod-us"].deleted = True
+    await env.start_bot()
+
+    await env.wait_for_announcement(env.new_job_id("prod-us"))
+
+
 @pytest.mark.parametrize("end", ["cancelled", "expired", "failed", "finished", "gone"])
 async def test_ended_job_updates_the_message_and_removes_the_button(
     env: WatchEnvironment, end: str

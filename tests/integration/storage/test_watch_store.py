@@ -213,6 +213,19 @@ async def test_watch_starts_anew_after_a_week_without_a_read(
     assert await announced(mine, running, came, known) == [(running.id, WatchedState.IN_PROGRESS)]
 
 
+async def test_gap_of_the_feed_is_known_to_the_next_replica(
+    mine: WatchStore, theirs: WatchStore
+) -> None:
+    await start_watch(mine)
+    assert not await mine.has_feed_gap(PROJECT_ID)
+    await mine.record_feed_gap(PROJECT_ID)
+    await mine.release(PROJECT_ID)
+    await theirs.acquire(PROJECT_ID)
+
+    assert await theirs.has_feed_gap(PROJECT_ID)
+    assert not await theirs.has_feed_gap("f" * 24)
+
+
 async def test_deleted_cluster_is_returned_while_it_has_open_jobs(
     mine: WatchStore,
 ) -> None:

@@ -10,15 +10,8 @@ from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClust
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
-from bot.services.projects import (
-    BUCKET_SIZE,
-    MARGIN,
-    PROBE_INTERVAL,
-    RESERVE,
-    Project,
-    Projects,
-    RateLimitBudget,
-)
+from bot.services.projects import Project, Projects
+from bot.services.rate_limit import BUCKET_SIZE, MARGIN, PROBE_INTERVAL, RESERVE, RateLimitBudget
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
@@ -34,13 +27,17 @@ class SearchHarness:
         self.clock = FakeClock()
         self.atlas = FakeAtlas({name: [] for name in clusters})
         self.other = FakeAtlas({"else": [a_job()]})
-        self.project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas)
+        self.budget = RateLimitBudget(self.clock.monotonic)
+        self.project = Project(
+            id=PROJECT_ID,
+            name="shop-prod",
+            policy=Policy(),
+            atlas=self.atlas,
+            backups=self.budget,
+        )
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])
-        self.budget = RateLimitBudget(self.clock.monotonic)
-        self.finder = JobFinder(
-            projects, {PROJECT_ID: self.budget}, monotonic=self.clock.monotonic, timeout=timeout
-        )
+        self.finder = JobFinder(projects, monotonic=self.clock.monotonic, timeout=timeout)
 
 
 def names(count: int) -> list[str]:

@@ -37,7 +37,7 @@ def test_new_cluster_is_read_before_known_ones() -> None:
     schedule = PollSchedule(60)
     schedule.set_clusters("ab", 0)
     for now in (0, 30):
-        schedule.reschedule(str(schedule.pop_due(now)), now)
+        schedule.reschedule(str(schedule.pop_due(now)), now + 60)
     schedule.set_clusters("abz", 40)
 
     assert [schedule.pop_due(now) for now in (40, 60, 80)] == ["z", "a", "b"]
@@ -48,9 +48,40 @@ def test_cluster_in_flight_keeps_its_time_when_others_change() -> None:
     schedule.set_clusters("ab", 0)
     assert schedule.pop_due(0) == "a"
     schedule.set_clusters("abz", 1)
-    schedule.reschedule("a", 2)
+    schedule.reschedule("a", 60)
 
     assert [schedule.pop_due(100), schedule.pop_due(100), schedule.pop_due(100)] == ["z", "b", "a"]
+
+
+def test_urgent_clusters_are_read_first_in_the_given_order() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("abcd", 0)
+    schedule.prioritize("cb")
+
+    assert [schedule.pop_due(0) for _ in range(4)] == ["c", "b", "a", None]
+
+
+def test_urgent_cluster_in_flight_is_read_once_more_unless_its_read_had_not_begun() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("ab", 0)
+    for name in "ab":
+        assert schedule.pop_due(30) == name
+    schedule.begin("a")
+    schedule.prioritize("ab")
+    schedule.begin("b")
+    for name in "ab":
+        schedule.reschedule(name, 90)
+
+    assert [schedule.pop_due(31), schedule.pop_due(31)] == ["a", None]
+
+
+def test_urgent_clusters_stay_urgent_when_others_change() -> None:
+    schedule = PollSchedule(60)
+    schedule.set_clusters("abc", 0)
+    schedule.prioritize("c")
+    schedule.set_clusters("abcd", 1)
+
+    assert schedule.pop_due(0) == "c"
 
 
 def test_removed_cluster_is_not_rescheduled() -> None:
@@ -58,24 +89,9 @@ def test_removed_cluster_is_not_rescheduled() -> None:
     schedule.set_clusters("a", 0)
     schedule.pop_due(0)
     schedule.set_clusters("", 1)
-    schedule.reschedule("a", 2)
+    schedule.reschedule("a", 60)
 
     assert schedule.pop_due(1000) is None
-
-
-@pytest.mark.parametrize(
-    ("ended", "retry_in", "due"),
-    [(0, None, 60), (59, None, 60), (60, None, 120), (200, None, 240), (7, 5.0, 12), (7, 0.0, 7)],
-)
-def test_late_read_keeps_the_pace_and_skips_missed_ones(
-    ended: float, retry_in: float | None, due: float
-) -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("a", 0)
-    schedule.pop_due(0)
-    schedule.reschedule("a", ended, retry_in)
-
-    assert schedule.next_due == due
 
 
 @pytest.mark.parametrize(

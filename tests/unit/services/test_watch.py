@@ -16,6 +16,7 @@ from bot.atlas import (
     AtlasClient,
     Cluster,
     ClusterNotFound,
+    JobRef,
     KeyRefused,
     RateLimited,
     ReadItems,
@@ -25,9 +26,12 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
+from bot.cancellation.policy import Policy
 from bot.cancellation.watched_job import JobChange, compare
-from bot.services.projects import BUCKET_SIZE, RateLimitBudget
-from bot.services.watch import MAX_CONCURRENT_READS, Watcher
+from bot.services.feed_monitor import FeedMonitor
+from bot.services.projects import Project
+from bot.services.rate_limit import BUCKET_SIZE, CallPacer, RateLimitBudget
+from bot.services.watch import MAX_CONCURRENT_READS, Watcher, WatchIntervals
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -103,6 +107,7 @@ class FakeWatchStore(WatchStore):
     """A record in memory: held or not, with faults raised in turn."""
 
     held: bool = True
+    gaps: list[str] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
@@ -116,6 +121,12 @@ class FakeWatchStore(WatchStore):
 
     async def release(self, project_id: str) -> None:
         self.released += 1
+
+    async def has_feed_gap(self, project_id: str) -> bool:
+        return project_id in self.gaps
+
+    async def record_feed_gap(self, project_id: str) -> None:
+        self.gaps.append(project_id)
 
     async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str] | None:
         self.adopted.append(sorted(clusters))
@@ -150,10 +161,33 @@ class UnlimitedBudget(RateLimitBudget):
 
 
 @dataclass
+class FakeFeed(FeedMonitor):
+    """An activity feed with a request at each time of `requests`, and the jobs of `missing`."""
+
+    clock: FakeClock
+    requests: list[float] = field(default_factory=list)
+    missing: list[JobRef] = field(default_factory=list)
+    expected: list[JobRef] = field(default_factory=list)
+    reads: list[float] = field(default_factory=list)
+
+    async def read(self) -> tuple[int, list[JobRef]]:
+        now = self.clock.monotonic()
+        self.reads.append(now)
+        visible = [each for each in self.requests if each <= now]
+        self.requests = [each for each in self.requests if each > now]
+        missing, self.missing = self.missing, []
+        return len(visible), missing
+
+    def expect(self, ref: JobRef) -> None:
+        self.expected.append(ref)
+
+
+@dataclass
 class WatchHarness:
     clock: SteppedClock
     atlas: FakeAtlas
     store: FakeWatchStore
+    feed: FakeFeed
     watch: Watcher
     told: list[float]
     read: list[float]
@@ -177,49 +211,120 @@ def watch_harness(
     clock = SteppedClock()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore()
+    feed = FakeFeed(clock)
     told: list[float] = []
     read: list[float] = []
+    project = Project(
+        id=PROJECT_ID,
+        name="shop",
+        policy=Policy(),
+        atlas=atlas,
+        backups=budget(clock) if budget else UnlimitedBudget(),
+    )
     watch = Watcher(
-        PROJECT_ID,
-        atlas,
-        budget(clock) if budget else UnlimitedBudget(),
+        project,
         store,
-        interval=interval,
+        feed,
+        CallPacer(),
+        WatchIntervals(clusters=interval),
         on_change=lambda: told.append(clock.monotonic()),
         on_read=lambda: read.append(clock.monotonic()),
         monotonic=clock.monotonic,
         sleep=clock.sleep,
         jitter=lambda: 0.0,
     )
-    return WatchHarness(clock, atlas, store, watch, told, read)
+    return WatchHarness(clock, atlas, store, feed, watch, told, read)
 
 
-async def test_400_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
-    env = watch_harness(400)
+async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
+    env = watch_harness(60)
 
     await env.run_for(119)
 
     counted = Counter(name for name, _ in env.atlas.reads)
-    assert len(counted) == 400
-    assert set(counted.values()) <= {1, 2}
+    assert len(counted) == 60
+    assert set(counted.values()) <= {2, 3}
     times = [at for _, at in env.atlas.reads]
-    assert max(after - before for before, after in pairwise(times)) < 0.16
-    assert env.atlas.lists == 2
+    assert max(after - before for before, after in pairwise(times)) < 12
 
 
-async def test_shortest_interval_stays_below_the_rate_limit() -> None:
-    """500 calls come back a minute."""
+async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> None:
     env = watch_harness(400, interval=1)
 
-    await env.run_for(120)
+    await env.run_for(240)
 
-    assert 700 < len(env.atlas.reads) < 1000
     times = [at for _, at in env.atlas.reads]
-    assert (
-        min(after - before for before, after in pairwise(times))
-        > Timings.watch_read_interval * 0.99
-    )
-    assert max(Counter(name for name, _ in env.atlas.reads).values()) <= 3
+    most = max(sum(start <= at < start + 60 for at in times) for start in times)
+    assert 90 < most <= 125
+    assert max(Counter(name for name, _ in env.atlas.reads).values()) == 1
+
+
+async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_first() -> None:
+    env = watch_harness(25)
+    env.atlas.jobs["c003"] = [job(3)]
+    env.atlas.jobs["c007"] = [job(7)]
+    event = env.clock.monotonic() + 80
+    env.feed.requests = [event]
+
+    await env.run_for(100)
+
+    read = next(at for at in env.feed.reads if at >= event)
+    burst = [name for name, at in env.atlas.reads if read <= at < read + 1]
+    assert len(burst) == 25
+    assert [name for name in burst if name in {"c003", "c007"}] == ["c007", "c003"]
+    assert {"c007", "c003"} <= {*burst[:3]}
+
+
+async def test_event_before_the_first_list_makes_the_clusters_be_read_at_once() -> None:
+    env = watch_harness(20)
+    env.feed.requests = [env.clock.monotonic()]
+
+    await env.run_for(2)
+
+    assert len(env.atlas.reads) == 20
+
+
+async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
+    env = watch_harness(25)
+    env.feed.requests = [env.clock.monotonic() + number for number in range(300)]
+
+    await env.run_for(300)
+
+    times = [at for _, at in env.atlas.reads]
+    assert max(sum(start <= at < start + 60 for at in times) for start in times) <= 125
+
+
+async def test_new_job_is_expected_in_the_feed_and_a_known_one_is_not_again() -> None:
+    env = watch_harness(1, interval=5)
+    env.atlas.jobs["c000"] = [job(1)]
+
+    await env.run_for(21)
+
+    assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
+
+
+async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once() -> None:
+    env = watch_harness(1, interval=60)
+    await env.run_for(1)
+    env.feed.missing = [JobRef(PROJECT_ID, "c000", job(1).id), JobRef(PROJECT_ID, "c000", "b" * 24)]
+
+    with structlog.testing.capture_logs() as logs:
+        await env.run_for(200)
+
+    later = env.atlas.times_of("c000")[3:]
+    assert {round(after - before) for before, after in pairwise(later)} == {20}
+    assert env.store.gaps == [PROJECT_ID]
+    warned = [each for each in logs if each["log_level"] == "warning"]
+    assert [each["interval"] for each in warned] == [20]
+
+
+async def test_recorded_gap_of_the_feed_is_remembered_after_a_restart() -> None:
+    env = watch_harness(1, interval=60)
+    env.store.gaps = [PROJECT_ID]
+
+    await env.run_for(61)
+
+    assert len(env.atlas.reads) == 4
 
 
 async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
@@ -242,7 +347,7 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
         return await plain(project_id, cluster_name, max_attempts=max_attempts)
 
     env.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
-    await env.run_for(300)
+    await env.run_for(600)
 
     assert BUCKET_SIZE / 2 - 30 < left <= BUCKET_SIZE / 2 + 16
 
@@ -286,10 +391,10 @@ async def test_unreadable_cluster_does_not_stop_the_others() -> None:
 
 
 async def test_hanging_clusters_do_not_block_the_others() -> None:
-    env = watch_harness(20, interval=5)
+    env = watch_harness(20, interval=20)
     env.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
 
-    await env.run_for(20)
+    await env.run_for(80)
 
     others = [f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1, 20)]
     assert {len(env.atlas.times_of(name)) for name in others} == {4}

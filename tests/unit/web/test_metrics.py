@@ -68,6 +68,17 @@ def test_ack_buckets_end_at_three_seconds() -> None:
     assert shown["cancel_restore_ack_seconds_count"] == 2
 
 
+def test_detection_is_a_histogram_up_to_the_first_live_link() -> None:
+    metrics = Metrics()
+    metrics.observe_detection(12)
+    metrics.observe_detection(-0.5)  # the clocks of two machines
+    shown = samples(metrics)
+
+    assert shown["cancel_restore_detection_seconds_bucketle=5.0"] == 1
+    assert shown["cancel_restore_detection_seconds_bucketle=15.0"] == 2
+    assert shown["cancel_restore_detection_seconds_sum"] == 12
+
+
 def test_pending_requests_are_a_gauge() -> None:
     metrics = Metrics()
     metrics.set_open(7, 1)

@@ -104,6 +104,7 @@ CREATE TABLE watch_leases (
     project_id TEXT NOT NULL,
     lease_owner TEXT NOT NULL,
     lease_until BIGINT NOT NULL,
+    feed_gap_at BIGINT,
     PRIMARY KEY (project_id)
 );
 

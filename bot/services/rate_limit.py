@@ -1,0 +1,169 @@
+"""Rate limits of Atlas: the budget of one project, and the pace of the watch's calls."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bot.cancellation.errors import RateLimitReserved
+
+#: The documented token bucket of a project's backup calls: its size, and its refill (500 a
+#: minute). Atlas may change both; the headers of its answers override them.
+BUCKET_SIZE = 1200
+REFILL_PER_SECOND = 500 / 60
+
+#: The same of its reads of events.
+EVENTS_BUCKET_SIZE = 300
+EVENTS_REFILL_PER_SECOND = 100 / 60
+
+#: The fraction of the bucket that searches leave.
+RESERVE = 1 / 5
+
+#: Calls on top of the reserve that others (a cancellation, another replica) may have in flight.
+MARGIN = 16
+
+#: Seconds without calls after which one call may check whether the bucket has refilled.
+PROBE_INTERVAL = 10.0
+
+
+class RateLimitBudget:
+    """Tracks one project's token bucket by the headers of Atlas's answers.
+
+    Args:
+        size: the documented size of the bucket.
+        refill: its documented refill, in tokens a second.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        size: int = BUCKET_SIZE,
+        refill: float = REFILL_PER_SECOND,
+    ) -> None:
+        self._monotonic = monotonic
+        self._limit = size
+        self._refill = refill
+        self._remaining = float(size)
+        self._updated_at = monotonic()
+        self._in_flight = 0
+        self._has_headers = False
+
+    def update(self, remaining: int | None, limit: int | None = None) -> None:
+        """Record an answer's headers; without them (API v1.0) the call counts as one token."""
+        if remaining is None:
+            self._estimate_refill()
+            self._remaining -= 1
+            return
+        self._has_headers = True
+        self._limit = limit or self._limit
+        self._remaining, self._updated_at = float(remaining), self._monotonic()
+
+    @contextmanager
+    def call(self, *, reserve: float = RESERVE) -> Iterator[None]:
+        """Make one call within the budget.
+
+        Args:
+            reserve: the fraction of the bucket that this kind of call must leave.
+
+        Raises:
+            RateLimitReserved: only the reserve is left.
+        """
+        if not self._may_call(reserve):
+            raise RateLimitReserved
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def _may_call(self, reserve: float) -> bool:
+        self._estimate_refill()
+        if self._remaining - self._in_flight > self._limit * reserve + MARGIN:
+            return True
+        # Atlas's refill was seen to come in jumps, so a single call checks from time to time.
+        if self._in_flight or self._monotonic() - self._updated_at < PROBE_INTERVAL:
+            return False
+        self._updated_at = self._monotonic()
+        return True
+
+    def _estimate_refill(self) -> None:
+        """Without headers, assume the documented refill."""
+        if self._has_headers:
+            return
+        now = self._monotonic()
+        refill = (now - self._updated_at) * self._refill
+        self._remaining = min(self._limit, self._remaining + refill)
+        self._updated_at = now
+
+
+def events_budget() -> RateLimitBudget:
+    """Return the budget of reads of one project's events."""
+    return RateLimitBudget(size=EVENTS_BUCKET_SIZE, refill=EVENTS_REFILL_PER_SECOND)
+
+
+class TokenBucket:
+    """Limits the watch's reads of one project to a fraction of Atlas's documented rate limit.
+
+    Args:
+        interval: seconds in which one token comes back.
+        size: reads that may follow each other at once.
+    """
+
+    def __init__(self, interval: float, size: int, now: float) -> None:
+        self._interval = interval
+        self._size = size
+        self._full_at = now
+
+    def wait(self, now: float, *, reserve: int = 0) -> float:
+        """Return the seconds until a read may take a token and leave `reserve` tokens."""
+        return max(0.0, self._full_at - (self._size - reserve - 1) * self._interval - now)
+
+    def take(self, now: float) -> None:
+        self._full_at = max(now, self._full_at) + self._interval
+
+
+class CallPacer:
+    """Spaces the calls of all watches evenly; where several wait, the lowest rank is first.
+
+    Args:
+        interval: seconds between two calls; 0 for no limit.
+    """
+
+    def __init__(self, interval: float = 0.0) -> None:
+        self._interval = interval
+        self._free_at = 0.0
+        self._waiting: dict[asyncio.Future[None], tuple[Callable[[], float], float]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, rank: Callable[[], float], *, cost: float = 1.0) -> None:
+        """Wait for a turn.
+
+        Args:
+            rank: returns the rank of the call, which may change while it waits.
+            cost: the part of the interval that the call takes.
+        """
+        if not self._interval:
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = (rank, cost)
+        self._set_timer()
+        try:
+            await turn
+        finally:
+            self._waiting.pop(turn, None)
+
+    def _set_timer(self) -> None:
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._free_at, self._release)
+
+    def _release(self) -> None:
+        self._timer = None
+        if self._waiting:
+            turn = min(self._waiting, key=lambda each: self._waiting[each][0]())
+            _, cost = self._waiting.pop(turn)
+            if not turn.done():
+                turn.set_result(None)
+                now = asyncio.get_running_loop().time()
+                self._free_at = max(now, self._free_at) + self._interval * cost
+        self._set_timer()

@@ -1,0 +1,148 @@
+"""The activity feed as the watch uses it: new requests, late and missing events, refusals."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
+from bot.cancellation.policy import Policy
+from bot.services.activity_feed import OVERLAP, ActivityFeeds
+from bot.services.feed_monitor import FeedMonitor
+from bot.services.projects import Project, Projects
+from tests.support.clock import NOON, FakeClock
+from tests.support.domain import PROJECT_ID, job_ref
+from tests.support.fake_atlas import FakeAtlas
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def event(created: datetime, number: int = 1) -> ActivityEvent:
+    return ActivityEvent.model_validate(
+        {
+            "id": f"{int(created.timestamp()):08x}{number:016x}",
+            "created": created.isoformat(),
+            "eventTypeName": RESTORE_REQUESTED,
+        }
+    )
+
+
+class Feed:
+    """A monitor over a fake of Atlas, and the clock of both."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.atlas = FakeAtlas({})
+        project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=self.atlas)
+        self.feeds = ActivityFeeds(Projects([project]), self.clock, monotonic=self.clock.monotonic)
+        self.monitor = FeedMonitor(PROJECT_ID, self.feeds)
+
+    async def read_after(self, seconds: float = 15) -> int:
+        self.clock.advance(seconds)
+        return (await self.monitor.read())[0]
+
+    async def missing_after(self, seconds: float) -> int:
+        self.clock.advance(seconds)
+        return len((await self.monitor.read())[1])
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+async def test_event_is_new_once(feed: Feed) -> None:
+    assert await feed.read_after() == 0
+    feed.atlas.events_found.append(event(feed.clock.now))
+
+    assert [await feed.read_after(), await feed.read_after()] == [1, 0]
+
+
+async def test_two_events_of_one_job_are_new_together_and_only_once(feed: Feed) -> None:
+    await feed.read_after()
+    feed.atlas.events_found += [event(feed.clock.now, 1), event(feed.clock.now, 2)]
+
+    assert [await feed.read_after(), await feed.read_after()] == [2, 0]
+
+
+async def test_first_read_counts_recent_events_only(feed: Feed) -> None:
+    feed.atlas.events_found += [
+        event(NOON - timedelta(hours=3)),
+        event(NOON - timedelta(minutes=5)),
+    ]
+
+    assert await feed.read_after() == 1
+
+
+async def test_event_that_is_a_minute_late_is_new(feed: Feed) -> None:
+    await feed.read_after()
+    created = feed.clock.now
+    await feed.read_after(60)
+    feed.atlas.events_found.append(event(created))
+
+    assert await feed.read_after() == 1
+
+
+async def test_later_reads_reach_back_two_minutes_and_keep_older_events(feed: Feed) -> None:
+    feed.atlas.events_found.append(event(NOON - timedelta(hours=3)))
+    await feed.read_after()
+    before = feed.clock.now
+    feed.atlas.events_found.clear()
+    await feed.read_after()
+
+    assert feed.atlas.feed_since == before - OVERLAP
+    recent = await feed.feeds.recent(PROJECT_ID, max_age=60)
+    assert recent is not None
+    assert len(recent.events or ()) == 1
+
+
+async def test_read_after_a_longer_fault_reaches_back_to_the_last_good_one(feed: Feed) -> None:
+    await feed.read_after()
+    before = feed.clock.now
+    feed.atlas.feed_fault = Unavailable(status=503)
+    for _ in range(40):
+        assert await feed.read_after() == 0
+    feed.atlas.feed_fault = None
+    feed.atlas.events_found.append(event(before + timedelta(minutes=1)))
+
+    assert await feed.read_after() == 1
+    assert feed.atlas.feed_since == before - OVERLAP
+
+
+async def test_download_without_an_event_is_missing_once_after_the_longest_delay(
+    feed: Feed,
+) -> None:
+    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
+
+    assert [await feed.missing_after(seconds) for seconds in (60, 20, 20, 20)] == [0, 0, 1, 0]
+
+
+async def test_download_with_a_late_event_is_not_missing(feed: Feed) -> None:
+    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
+    assert await feed.missing_after(60) == 0
+    feed.atlas.events_found.append(event(NOON))
+
+    assert [await feed.missing_after(20), await feed.missing_after(60)] == [0, 0]
+
+
+async def test_download_that_is_found_late_proves_nothing(feed: Feed) -> None:
+    feed.clock.advance(3600)
+    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
+
+    assert await feed.missing_after(15) == 0
+
+
+async def test_refused_feed_is_logged_once_and_misses_nothing(feed: Feed) -> None:
+    feed.atlas.feed_fault = RoleMissing(status=403)
+    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(9):
+            assert await feed.missing_after(15) == 0
+        feed.atlas.feed_fault = None
+        await feed.read_after()
+
+    assert [each["log_level"] for each in logs] == ["warning", "info"]
