@@ -117,6 +117,7 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
 
     async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
         name = mrkdwn.escape(str(body["command"])[:100])
+        log.warning("Slack sent a command that is not BOT_COMMAND", command=name)
         await ack(**private(f"{name} is not known here. Please type {command_code('help')}."))
 
     async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:

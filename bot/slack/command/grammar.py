@@ -1,4 +1,4 @@
-"""Parses the text of /cancel-restore, and the values of job buttons (pure; never raises)."""
+"""Parses the text after the slash command, and the values of job buttons (pure; never raises)."""
 
 import difflib
 import html
