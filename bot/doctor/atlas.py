@@ -1,8 +1,9 @@
 """Checks Atlas for one project with reads only: credentials, project, clusters, restore jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from bot.atlas import (
     RESTORE_REQUESTED,
@@ -36,9 +37,6 @@ TIMEOUT = 8.0
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5
 
-#: The part of the paths that share the rate limit for backups.
-BACKUPS = "/backup/"
-
 #: Days before the end of a service account's secret at which a warning is reported.
 MIN_SECRET_DAYS = 14
 
@@ -48,24 +46,17 @@ MIN_RATE_LIMIT_SHARE = 5
 
 @dataclass(slots=True)
 class CallObserver:
-    """Records the clock and the rate limit of Atlas's responses.
-
-    Attributes:
-        now: returns the time by this machine.
-        here: when the last response with a date came, by this machine.
-        there: the date in that response.
-        backups: the last call about backups.
-    """
+    """Records the clock and the rate limit of Atlas's responses."""
 
     now: Callable[[], datetime]
-    here: datetime | None = None
-    there: datetime | None = None
-    backups: CallRecord | None = None
+    here: datetime | None = None  #: when the last response with a date came, by this machine
+    there: datetime | None = None  #: the date in that response
+    backups: CallRecord | None = None  #: the last call about backups
 
     def observe(self, call: CallRecord) -> None:
         if call.date:
             self.here, self.there = self.now(), call.date
-        if BACKUPS in call.path and call.status and not call.challenge:
+        if "/backup/" in call.path and call.status and not call.challenge:
             self.backups = call
 
 
@@ -123,6 +114,7 @@ NOT_NAMED = "Atlas does not say it"
 READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
 #: How far back the check reads the activity feed.
 FEED_SPAN = timedelta(hours=1)
+NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
 READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
@@ -147,8 +139,12 @@ async def check_project(
     return [*results, compare_clock("Atlas", observer.here, observer.there)]
 
 
+class Stop(Exception):
+    """A check failed that the later ones need; the text is why they are unchecked."""
+
+
 class ProjectChecks:
-    """The checks of one project; checks after a failed one are reported as unchecked."""
+    """The checks of one project."""
 
     def __init__(
         self, project: ProjectSettings, atlas: AtlasClient, observer: CallObserver
@@ -157,88 +153,89 @@ class ProjectChecks:
         self._atlas = atlas
         self._observer = observer
         self._subjects = subjects_of(project)
-        self._access = KeyAccess()
-        self._unread = NOT_NAMED
+        self._found: dict[str, CheckResult] = {}
 
     async def run(self) -> list[CheckResult]:
+        """Return the results in the order of the subjects."""
+        why = ""
         try:
-            found = await self._atlas.project(self._project.id)
-        except AtlasError as error:
-            return self._access_failure(error)
-        await self._read_access()
-        ok = {name: self._subjects[name].ok(message) for name, message in ACCESS_STEPS.items()}
-        ok["access_list"] = check_access_list(
-            self._subjects["access_list"], self._access.addresses, self._unread
-        )
+            await self._reach_project()
+            access = await self._rights()
+            await self._jobs(await self._clusters(), access)
+        except Stop as stop:
+            why = str(stop)
         return [
-            *ok.values(),
-            self._subjects["project"].ok(f"it is {found.name}"),
-            *self._rights(),
-            *await self._clusters(),
+            self._found.get(name) or subject.unchecked(why)
+            for name, subject in self._subjects.items()
         ]
 
-    async def _read_access(self) -> None:
-        """Read what Atlas says about the credentials themselves."""
-        credentials = self._project.credentials
+    def _failed(self, name: str, error: AtlasError, hint: str) -> Stop:
+        found = self._found[name] = self._subjects[name].problem(describe(error), hint)
+        return Stop(f"the check of {found.subject} failed")
+
+    async def _reach_project(self) -> None:
+        """Read the project: the error of this first call says which step failed."""
         try:
-            self._access = await self._atlas.key_access(self._project.id, credentials)
+            project = await self._atlas.project(self._project.id)
+        except AtlasError as error:
+            steps = ((name, hint) for kind, name, hint in ACCESS_ERRORS if isinstance(error, kind))
+            failed, hint = next(steps)
+            self._passed(takewhile(lambda name: name != failed, ACCESS_STEPS))
+            raise self._failed(failed, error, hint) from error
+        self._passed(ACCESS_STEPS)
+        self._found["project"] = self._subjects["project"].ok(f"it is {project.name}")
+
+    def _passed(self, steps: Iterable[str]) -> None:
+        self._found |= {name: self._subjects[name].ok(ACCESS_STEPS[name]) for name in steps}
+
+    async def _rights(self) -> KeyAccess:
+        """Check the access list, the roles, and the end of the secret."""
+        access, unread = await self._read_access()
+        found, subjects = self._found, self._subjects
+        read_only, now = self._project.policy.read_only, self._observer.now()
+        found["access_list"] = check_access_list(subjects["access_list"], access.addresses, unread)
+        found["roles"] = check_roles(subjects["roles"], access, unread)
+        found["cancel"] = check_cancel_role(subjects["cancel"], access, unread, read_only=read_only)
+        if "secret" in subjects:
+            found["secret"] = check_expiry(subjects["secret"], access, unread, now)
+        return access
+
+    async def _read_access(self) -> tuple[KeyAccess, str]:
+        """Return what Atlas says about the credentials, and why the rest is not known."""
+        credentials, access = self._project.credentials, KeyAccess()
+        try:
+            access = await self._atlas.key_access(self._project.id, credentials)
             if not isinstance(credentials, DigestKey):
                 addresses = await self._atlas.account_addresses(self._project.id, credentials)
-                self._access = replace(self._access, addresses=addresses)
+                access = replace(access, addresses=addresses)
         except AtlasError as error:
-            self._unread = describe(error)
+            return access, describe(error)
+        return access, NOT_NAMED
 
-    def _rights(self) -> list[CheckResult]:
-        """Check the secret's end and the roles."""
-        subjects, access, unread = self._subjects, self._access, self._unread
-        return [
-            *(
-                check_expiry(subject, access.secret_expires_at, self._observer.now(), unread)
-                for name, subject in subjects.items()
-                if name == "secret"
-            ),
-            check_roles(subjects["roles"], access, unread),
-            check_cancel_role(
-                subjects["cancel"], access, unread, read_only=self._project.policy.read_only
-            ),
-        ]
-
-    def _access_failure(self, error: AtlasError) -> list[CheckResult]:
-        """Return the results of a first call that failed."""
-        stage, hint = next(
-            (name, hint) for kind, name, hint in ACCESS_ERRORS if isinstance(error, kind)
-        )
-        passed = list(ACCESS_STEPS.items())[: [*ACCESS_STEPS, "project"].index(stage)]
-        return [
-            *(self._subjects[name].ok(message) for name, message in passed),
-            *self._problem(stage, error, hint),
-        ]
-
-    async def _clusters(self) -> list[CheckResult]:
+    async def _clusters(self) -> list[Cluster]:
         try:
             clusters = await self._atlas.clusters(self._project.id)
         except AtlasError as error:
-            return self._problem("clusters", error, READ_CLUSTERS)
+            raise self._failed("clusters", error, READ_CLUSTERS) from error
         subject = self._subjects["clusters"]
         if not clusters:
-            hint = "Check that the project is the right one, if it should have clusters."
-            found = subject.warning("this project has no clusters", hint)
-            return [found, *self._unchecked("clusters", "there is no cluster to try it with")]
-        found = complete(subject, f"{len(clusters)} can be read", clusters.unread_text("cluster"))
-        return [found, *await self._jobs(clusters)]
+            self._found["clusters"] = subject.warning("this project has no clusters", NO_CLUSTERS)
+            raise Stop("there is no cluster to try it with")
+        unread = clusters.unread_text("cluster")
+        self._found["clusters"] = complete(subject, f"{len(clusters)} can be read", unread)
+        return clusters
 
-    async def _jobs(self, clusters: list[Cluster]) -> list[CheckResult]:
+    async def _jobs(self, clusters: list[Cluster], access: KeyAccess) -> None:
         rate_limit = self._subjects["rate_limit"]
         try:
-            found = await self._read_jobs(clusters)
+            self._found["jobs"] = await self._read_jobs(clusters)
         except RateLimited as error:
-            jobs = self._subjects["jobs"].unchecked("Atlas limits the calls, see below")
-            feed = self._subjects["feed"].unchecked("Atlas limits the calls, see below")
-            return [jobs, feed, rate_limit.problem(describe(error), WAIT)]
+            self._found["rate_limit"] = rate_limit.problem(describe(error), WAIT)
+            raise Stop("Atlas limits the calls, see below") from error
         except AtlasError as error:
-            return self._problem("jobs", error, role_to_read_jobs(self._access))
-        limit = check_rate_limit(rate_limit, self._observer.backups)
-        return [found, await self._feed(), limit]
+            raise self._failed("jobs", error, role_to_read_jobs(access)) from error
+        self._found["rate_limit"] = check_rate_limit(rate_limit, self._observer.backups)
+        self._found["feed"] = await self._feed()
 
     async def _feed(self) -> CheckResult:
         """Read the activity feed, which the bot can do without."""
@@ -262,15 +259,6 @@ class ProjectChecks:
             "the clusters that were tried are flex, serverless, or deleted"
         )
 
-    def _problem(self, stage: str, error: AtlasError, hint: str) -> list[CheckResult]:
-        found = self._subjects[stage].problem(describe(error), hint)
-        return [found, *self._unchecked(stage, f"the check of {found.subject} failed")]
-
-    def _unchecked(self, stage: str, why: str) -> list[CheckResult]:
-        """Return everything after `stage` as unchecked."""
-        after = list(self._subjects)[list(self._subjects).index(stage) + 1 :]
-        return [self._subjects[name].unchecked(why) for name in after]
-
 
 def complete(subject: Subject, message: str, unread: str) -> CheckResult:
     """Return a success; a warning where items could not be read."""
@@ -279,11 +267,9 @@ def complete(subject: Subject, message: str, unread: str) -> CheckResult:
     return subject.warning(f"{message}, but {unread}", UNREAD)
 
 
-def check_expiry(
-    subject: Subject, expires_at: datetime | None, now: datetime, unread: str
-) -> CheckResult:
+def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime) -> CheckResult:
     """Check how long the secret of a service account is still accepted."""
-    if expires_at is None:
+    if (expires_at := access.secret_expires_at) is None:
         return subject.unchecked(unread, READ_EXPIRY)
     left = (expires_at - now).days
     message = f"it expires {expires_at:%Y-%m-%d}, in {left} day{'s' * (left != 1)}"

@@ -55,19 +55,12 @@ UNABLE = {Kind.BOT: "an app, which cannot approve", Kind.DEACTIVATED: "deactivat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedId:
-    """An id in the settings.
+    """An id in the settings."""
 
-    Attributes:
-        check: `channel`, `user` or `group`.
-        id: the id in Slack.
-        settings: the names of the settings that contain it.
-        needed: False for a channel of the command whose cards go to another channel.
-    """
-
-    check: str
+    check: str  #: `channel`, `user` or `group`
     id: str
-    settings: tuple[str, ...]
-    needed: bool = True
+    settings: tuple[str, ...]  #: the names of the settings that contain it
+    needed: bool = True  #: False for a channel of the command whose cards go to another channel
 
     @property
     def subject(self) -> Subject:
@@ -81,22 +74,20 @@ def setting_name(project: ProjectSettings, rule: str) -> str:
 
 def channels(settings: Settings) -> list[NamedId]:
     """List every channel in the settings, each once."""
-    return _merged(use for project in settings.projects for use in _channels_of(project))
+    return _merged(
+        NamedId(check="channel", id=channel, settings=(setting_name(project, rule),), needed=needed)
+        for project in settings.projects
+        for rule, channel, needed in _channels_of(project)
+    )
 
 
-def _channels_of(project: ProjectSettings) -> Iterator[NamedId]:
+def _channels_of(project: ProjectSettings) -> Iterator[tuple[str, str, bool]]:
+    """Yield the rule, the channel, and whether the bot must be able to post there."""
     policy = project.policy
-
-    def named(channel: str, rule: str, *, needed: bool = True) -> NamedId:
-        settings = (setting_name(project, rule),)
-        return NamedId(check="channel", id=channel, settings=settings, needed=needed)
-
     for channel in sorted(policy.channels):
-        yield named(channel, "channels", needed=policy.audit_channel is None)
-    if policy.audit_channel:
-        yield named(policy.audit_channel, "audit_channel")
-    if project.watch_channel:
-        yield named(project.watch_channel, "watch_channel")
+        yield "channels", channel, policy.audit_channel is None
+    others = {"audit_channel": policy.audit_channel, "watch_channel": project.watch_channel}
+    yield from ((rule, channel, True) for rule, channel in others.items() if channel)
 
 
 def users(settings: Settings) -> list[NamedId]:

@@ -25,22 +25,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One line of the report.
+    """One line of the report."""
 
-    Attributes:
-        check: the stable name of the check, for programs.
-        subject: what was checked, mostly the name of a variable.
-        message: what was found.
-        hint: what to do about it; may be empty.
-        group: the heading under which people read it.
-    """
-
-    check: str
-    subject: str
+    check: str  #: the stable name of the check, for programs
+    subject: str  #: what was checked, mostly the name of a variable
     level: Level
-    message: str
-    hint: str = ""
-    group: str = ""
+    message: str  #: what was found
+    hint: str = ""  #: what to do about it; may be empty
+    group: str = ""  #: the heading under which people read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +61,20 @@ class Subject:
 
 
 async def within(
-    subject: Subject, checking: Awaitable[CheckResult], seconds: float = TIMEOUT
-) -> CheckResult:
-    """Run a check with a time limit; a timeout or an error in it is a result."""
-
-    async def as_list() -> list[CheckResult]:
-        return [await checking]
-
-    return (await all_within(subject, as_list(), seconds))[0]
-
-
-async def all_within(
-    subject: Subject, checking: Awaitable[list[CheckResult]], seconds: float
+    subject: Subject,
+    checking: Awaitable[CheckResult] | Awaitable[list[CheckResult]],
+    seconds: float = TIMEOUT,
 ) -> list[CheckResult]:
-    """Run checks of one service with a time limit; a timeout is a result about `subject`."""
+    """Run checks with a time limit; a timeout or an error is a result about `subject`."""
     try:
         async with asyncio.timeout(seconds):
-            return await checking
+            found = await checking
     except TimeoutError:
         return [subject.problem("there was no answer in time", TRY_AGAIN)]
     except Exception as error:  # noqa: BLE001 - reported; the other checks continue
         why = f"the check itself failed ({type(error).__name__}: {error})"
         return [subject.problem(why, REPORT)]
+    return found if isinstance(found, list) else [found]
 
 
 #: Seconds of difference. Slack's signatures hold for 300; a synchronized clock is within a few.

@@ -1,7 +1,7 @@
 """Runs all checks, those of different services concurrently."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,9 +12,9 @@ from bot.doctor.audit_webhook import SUBJECT as WEBHOOK
 from bot.doctor.audit_webhook import check_audit_webhook
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
-from bot.doctor.results import CheckResult, Subject, all_within, within
+from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
-from bot.settings import ProjectSettings, Settings, warnings
+from bot.settings import Settings, warnings
 from bot.web.server import PortTaken, WebError, WebServer
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
@@ -46,49 +46,34 @@ async def run_checks(
     settings: Settings, *, now: Callable[[], datetime] = wall_clock, with_slack: bool = True
 ) -> list[CheckResult]:
     """Check everything that `settings` need; nothing is changed, a webhook gets a test event."""
-    url = settings.database_url.get_secret_value()
-    hook = settings.audit_webhook
-    slack, database, webhook, port, *projects = await asyncio.gather(
-        all_within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT)
-        if with_slack
-        else _nothing(),
-        _one(within(DATABASE, check_database(url))),
-        _one(within(WEBHOOK, check_audit_webhook(hook))) if hook else _nothing(),
-        _one(within(PORT, check_port(settings.host, settings.port))),
-        *(_check_project(settings, project, now) for project in settings.projects),
-    )
+    checks = [
+        ("Database", within(DATABASE, check_database(settings.database_url.get_secret_value()))),
+        ("HTTP", within(PORT, check_port(settings.host, settings.port))),
+    ]
+    for project in settings.projects:
+        checking = within(ATLAS, check_project(settings, project, now), SERVICE_TIMEOUT)
+        checks.append((f"Project {project.label}", checking))
+    if with_slack:
+        checks.append(("Slack", within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT)))
+    if settings.audit_webhook:
+        checks.append(("HTTP", within(WEBHOOK, check_audit_webhook(settings.audit_webhook))))
+    found = await asyncio.gather(*(checking for _, checking in checks))
     hint = "Change the setting if this is not intended."
     risks = [SETTINGS.warning(risk, hint) for risk in warnings(settings)]
-    parts = {
-        "Slack": slack,
-        "Atlas": [each for part in projects for each in part if not each.group],
-        "Database": database,
-        "HTTP": [*webhook, *port],
-        "": [each for part in projects for each in part if each.group],
-        "Settings": risks,
-    }
-    grouped = (replace(r, group=r.group or group) for group, part in parts.items() for r in part)
-    return [*dict.fromkeys(grouped)]
+    groups = [*(group for group, _ in checks), "Settings"]
+    return _grouped(zip(groups, [*found, risks], strict=True))
 
 
-async def _check_project(
-    settings: Settings, project: ProjectSettings, now: Callable[[], datetime]
-) -> list[CheckResult]:
-    """Check one project; results that concern each project alike have no group."""
-    checking = check_project(settings, project, now)
-    group = f"Project {project.label}"
-    return [
-        result if result.check in COMMON_CHECKS else replace(result, group=group)
-        for result in await all_within(ATLAS, checking, SERVICE_TIMEOUT)
+def _grouped(parts: Iterable[tuple[str, list[CheckResult]]]) -> list[CheckResult]:
+    """Set the groups and sort by them; what concerns each project alike is there once."""
+    grouped = [
+        replace(result, group="Atlas" if is_project and result.check in COMMON_CHECKS else group)
+        for group, results in parts
+        for is_project in [group.startswith("Project ")]
+        for result in results
     ]
-
-
-async def _nothing() -> list[CheckResult]:
-    return []
-
-
-async def _one(checking: Awaitable[CheckResult]) -> list[CheckResult]:
-    return [await checking]
+    order = ("Slack", "Atlas", "Database", "HTTP", "Project", "Settings")
+    return sorted(dict.fromkeys(grouped), key=lambda result: order.index(result.group.split()[0]))
 
 
 async def check_port(host: str, port: int) -> CheckResult:

@@ -1,10 +1,10 @@
 """Checks Slack: tokens, scopes and transport, then the ids that the settings name."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,9 +39,6 @@ LOCKED = "the check of SLACK_BOT_TOKEN failed"
 #: The fields of `auth.test` that identify the bot.
 IDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
-#: One check, not started yet.
-Check = Callable[[], Coroutine[Any, Any, CheckResult]]
-
 log = structlog.get_logger(__name__)
 
 BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN")
@@ -59,27 +56,14 @@ GRANT = "Add it under OAuth & Permissions, and install the app again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BotInfo:
-    """The bot, as Slack knows it.
-
-    Attributes:
-        identity: the ids of the bot and its workspace.
-        scopes: the granted scopes; None when the response has no such header.
-        app: the id of the app (`A…`); empty when it cannot be read.
-    """
-
-    identity: Identity
-    scopes: frozenset[str] | None
-    app: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
-    """The result of `auth.test`: the bot, unless the token was refused, and the server's time."""
+    """The result of `auth.test`, and what it says of the bot."""
 
     result: CheckResult
-    bot: BotInfo | None = None
-    date: datetime | None = None
+    date: datetime | None  #: the server's time
+    identity: Identity | None = None  #: None unless Slack accepts the token of a bot
+    scopes: frozenset[str] | None = None  #: the granted ones; None without the header
+    app: str = ""  #: the id of the app (`A…`); empty when it cannot be read
 
 
 async def authenticate(client: AsyncWebClient) -> Authentication:
@@ -88,23 +72,22 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
         answer = await client.auth_test()
     except CALL_ERRORS as error:
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        return Authentication(
-            result=_token_failure(BOT_TOKEN, error, COPY_BOT),
-            date=http_date(_header(headers, "date")),
-        )
+        refused = _token_failure(BOT_TOKEN, error, COPY_BOT)
+        return Authentication(result=refused, date=http_date(_header(headers, "date")))
     fields = {name: answer.get(name) for name in (*IDS, "user", "team")}
     date = http_date(_header(answer.headers, "date"))
     if not fields["bot_id"]:
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
     scopes = _header(answer.headers, "x-oauth-scopes")
-    bot = BotInfo(
+    message = f"accepted: the bot is @{fields['user']} in the workspace {fields['team']}"
+    return Authentication(
+        result=BOT_TOKEN.ok(message),
+        date=date,
         identity=Identity.of(fields, scopes),
         scopes=frozenset(scopes.replace(",", " ").split()) or None,
         app=await _app_of(client, str(fields["bot_id"])),
     )
-    message = f"accepted: the bot is @{fields['user']} in the workspace {fields['team']}"
-    return Authentication(result=BOT_TOKEN.ok(message), bot=bot, date=date)
 
 
 def _token_failure(subject: Subject, error: BaseException, hint: str) -> CheckResult:
@@ -143,29 +126,26 @@ def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[Ch
     return found or [SCOPE.ok(f"it has exactly the {len(SCOPES)} scopes that the bot needs")]
 
 
-async def check_transport(
-    settings: Settings, client: AsyncWebClient, bot: BotInfo | None
-) -> CheckResult:
+async def check_transport(settings: Settings, client: AsyncWebClient, app: str) -> CheckResult:
     """Check the app token of Socket Mode, or else the signing secret of HTTP mode."""
     if token := settings.slack.app_token:
-        return await check_app_token(client, token.get_secret_value(), bot)
+        return await check_app_token(client, token.get_secret_value(), app)
     return SIGNING_SECRET.ok(
         "it is set, for HTTP mode; only a request that Slack signs can test it "
         "(the client secret is a different one)"
     )
 
 
-async def check_app_token(client: AsyncWebClient, token: str, bot: BotInfo | None) -> CheckResult:
-    """Request an address of Socket Mode, without a WebSocket to it."""
+async def check_app_token(client: AsyncWebClient, token: str, app: str) -> CheckResult:
+    """Request an address of Socket Mode, without connecting to it; `app` is the bot's, or empty."""
     try:
         answer = await client.apps_connections_open(app_token=token)
-        app = str((await client.auth_test(token=token)).get("app_id") or "")
+        own = str((await client.auth_test(token=token)).get("app_id") or "")
     except CALL_ERRORS as error:
         return _app_token_failure(error)
-    if bot and bot.app and app and app != bot.app:
-        return APP_TOKEN.problem(
-            f"it belongs to another app ({app}) than SLACK_BOT_TOKEN ({bot.app})", COPY_APP
-        )
+    if app and own and own != app:
+        message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({app})"
+        return APP_TOKEN.problem(message, COPY_APP)
     return await _check_reachable(client, str(answer.get("url") or ""))
 
 
@@ -199,19 +179,19 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
     slack = settings.slack
     async with new_session() as session:
         client = build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
-        first = await authenticate(client)
+        bot = await authenticate(client)
         here = now()
         subject = APP_TOKEN if slack.app_token else SIGNING_SECRET
         transport, ids = await asyncio.gather(
-            within(subject, check_transport(settings, client, first.bot)),
-            _check_ids(settings, client, first.bot),
+            within(subject, check_transport(settings, client, bot.app)),
+            check_ids(settings, client, bot.identity),
         )
-    scopes = _scopes(settings, first.bot)
-    return [first.result, *scopes, transport, *ids, compare_clock("Slack", here, first.date)]
+    scopes = _scopes(settings, bot)
+    return [bot.result, *scopes, *transport, *ids, compare_clock("Slack", here, bot.date)]
 
 
-def _scopes(settings: Settings, bot: BotInfo | None) -> list[CheckResult]:
-    if bot is None:
+def _scopes(settings: Settings, bot: Authentication) -> list[CheckResult]:
+    if bot.identity is None:
         return [SCOPE.unchecked(LOCKED)]
     needed = {
         "usergroups:read": people.groups(settings),
@@ -220,54 +200,42 @@ def _scopes(settings: Settings, bot: BotInfo | None) -> list[CheckResult]:
     return check_scopes(bot.scopes, frozenset(scope for scope, by in needed.items() if by))
 
 
-async def _check_ids(
-    settings: Settings, client: AsyncWebClient, bot: BotInfo | None
-) -> list[CheckResult]:
-    if bot:
-        return await check_ids(settings, client, bot.identity)
-    named = (*people.channels(settings), *people.users(settings), *people.groups(settings))
-    approvers = map(people.approvers_subject, with_approvals(settings))
-    return [subject.unchecked(LOCKED) for subject in (*(n.subject for n in named), *approvers)]
-
-
 def with_approvals(settings: Settings) -> list[ProjectSettings]:
     return [project for project in settings.projects if project.policy.approvals > 0]
 
 
 async def check_ids(
-    settings: Settings, client: AsyncWebClient, identity: Identity
+    settings: Settings, client: AsyncWebClient, identity: Identity | None
 ) -> list[CheckResult]:
     """Check every id in the settings; approvers last, since they depend on the kinds of users."""
+    channels, users, groups = (f(settings) for f in (people.channels, people.users, people.groups))
+    projects = with_approvals(settings)
+    if identity is None:
+        subjects = [each.subject for each in (*channels, *users, *groups)]
+        subjects += map(people.approvers_subject, projects)
+        return [subject.unchecked(LOCKED) for subject in subjects]
     directory = Directory(client, identity, timeout=TIMEOUT)
     kinds: dict[str, Kind] = {}
     slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
     now = asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
-    async def run(subject: Subject, check: Check) -> CheckResult:
+    async def run(
+        subject: Subject, check: Callable[..., Awaitable[CheckResult]], *args: object
+    ) -> list[CheckResult]:
         async with slots:
-            return await within(subject, check(), max(0.0, deadline - now()))
+            return await within(subject, check(*args), max(0.0, deadline - now()))
 
-    async def run_all(checks: Iterable[tuple[Subject, Check]]) -> list[CheckResult]:
-        return await asyncio.gather(*(run(subject, check) for subject, check in checks))
-
-    by_id: list[tuple[people.NamedId, Check]] = [
-        *(
-            (c, partial(people.check_channel, client, identity, c))
-            for c in people.channels(settings)
-        ),
-        *(
-            (u, partial(people.check_user, client, identity, u, kinds))
-            for u in people.users(settings)
-        ),
-        *((g, partial(people.check_group, directory, g)) for g in people.groups(settings)),
-    ]
-    found = await run_all((named.subject, check) for named, check in by_id)
-    approvers = await run_all(
-        (people.approvers_subject(p), partial(people.check_approvers_of, directory, p, kinds))
-        for p in with_approvals(settings)
+    found = await asyncio.gather(
+        *(run(each.subject, people.check_channel, client, identity, each) for each in channels),
+        *(run(each.subject, people.check_user, client, identity, each, kinds) for each in users),
+        *(run(each.subject, people.check_group, directory, each) for each in groups),
     )
-    return [*found, *approvers]
+    check, subject_of = people.check_approvers_of, people.approvers_subject
+    approvers = await asyncio.gather(
+        *(run(subject_of(each), check, directory, each, kinds) for each in projects)
+    )
+    return [*chain.from_iterable((*found, *approvers))]
 
 
 async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:

@@ -65,7 +65,7 @@ def loading() -> View:
 def is_read_only(state: PickerState, projects: Sequence[Project]) -> bool:
     """Whether the bot cancels neither in the selected project nor, without one, in any."""
     selected = [each for each in projects if each.id == state.project_id] or projects
-    return all(each.why_read_only for each in selected)
+    return bool(selected) and all(each.why_read_only for each in selected)
 
 
 def _with_submit(blocks: list[Block], metadata: str, submit: str = SUBMIT) -> View:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.atlas import CallRecord
+from bot.atlas import CallRecord, KeyAccess
 from bot.doctor.atlas import check_expiry, check_rate_limit, complete
 from bot.doctor.results import Level, Subject
 from tests.support.domain import NOON
@@ -48,6 +48,8 @@ def test_unreadable_items_are_a_warning() -> None:
 def test_secret_that_expires_within_a_fortnight_is_a_warning(
     expires_at: datetime | None, level: Level, says: str
 ) -> None:
-    found = check_expiry(SUBJECT, expires_at, NOON, "Atlas does not say it")
+    found = check_expiry(
+        SUBJECT, KeyAccess(secret_expires_at=expires_at), "Atlas does not say it", NOON
+    )
 
     assert (found.level, found.message) == (level, says)

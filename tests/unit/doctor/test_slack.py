@@ -64,9 +64,9 @@ def identified(**answer: object) -> FakeSlack:
 async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
     slack = identified(bot_id="B0BOT")
     slack.scripts["auth.test"].headers["X-OAuth-Scopes"] = "commands, chat:write"
-    bot = (await authenticate(slack)).bot
+    bot = await authenticate(slack)
 
-    assert bot
+    assert bot.identity
     assert bot.app == "A0BOT"
     assert bot.scopes == frozenset({"commands", "chat:write"})
 
@@ -74,17 +74,17 @@ async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
 async def test_user_token_as_bot_token_is_a_problem() -> None:
     authentication = await authenticate(identified())
 
-    assert authentication.bot is None
+    assert authentication.identity is None
     assert authentication.result.level is Level.PROBLEM
     assert "not a bot's token" in authentication.result.message
 
 
 async def test_app_token_of_another_app_is_a_problem() -> None:
-    bot = (await authenticate(identified(bot_id="B0BOT"))).bot
+    bot = await authenticate(identified(bot_id="B0BOT"))
     slack = FakeSlack()
     slack.says("apps.connections.open", {"url": "wss://wss.slack.com/link"})
     slack.says("auth.test", {"app_id": "A0OTHER"})
-    found = await check_app_token(slack, "xapp-1", bot)
+    found = await check_app_token(slack, "xapp-1", bot.app)
 
     assert found.level is Level.PROBLEM
     assert "another app (A0OTHER)" in found.message
@@ -94,7 +94,7 @@ async def test_unreachable_socket_mode_is_a_problem() -> None:
     slack = FakeSlack()
     slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
     slack.says("auth.test", {})
-    found = await check_app_token(slack, "xapp-1", None)
+    found = await check_app_token(slack, "xapp-1", "")
 
     assert found.level is Level.PROBLEM
     assert "127.0.0.1, port 9" in found.message
@@ -105,7 +105,7 @@ async def test_socket_mode_through_a_proxy_is_not_tested() -> None:
     slack.proxy = "http://proxy.example.com:3128"
     slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
     slack.says("auth.test", {})
-    found = await check_app_token(slack, "xapp-1", None)
+    found = await check_app_token(slack, "xapp-1", "")
 
     assert found.level is Level.OK
     assert "not tested" in found.message

@@ -13,9 +13,13 @@ from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorde
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
+from bot.services.projects import Project
 from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import PickerState
+from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
-from tests.support.domain import SHOWN
+from tests.support.domain import PROJECT_ID, SHOWN
+from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import LINKS
 
@@ -273,3 +277,15 @@ async def test_nul_characters_are_removed_from_a_reason(new_bolt: NewBolt) -> No
     (request,) = await bolt.requests()
 
     assert request.reason == "by mistake"
+
+
+async def test_done_closes_the_picker_of_a_read_only_project(new_bolt: NewBolt) -> None:
+    bolt = new_bolt()
+    policy = Policy(read_only=True)
+    shop = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+    shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], policy, "Choose one.")
+    answer = await bolt.send(payloads.submission(shown))
+
+    assert shown["submit"]["text"] == picker_views.DONE
+    assert answer.body == CLEARED
+    assert await bolt.requests() == []
