@@ -62,6 +62,7 @@ class Event:
     Attributes:
         name: what happened.
         request: the request's id.
+        number: the event's place in its request, from 1.
         at: ISO 8601, UTC.
         actor: the Slack user id, or None for the bot.
         team: the actor's workspace; the request's workspace for the bot.
@@ -70,6 +71,7 @@ class Event:
 
     name: EventName
     request: str
+    number: int
     at: str
     actor: str | None = None
     team: str | None = None
@@ -112,11 +114,11 @@ class Recorded:
         return hashlib.sha256(json.dumps(values, default=repr).encode()).hexdigest()
 
 
-def chain(event: Event, number: int, previous: str) -> Recorded:
-    """Chain `event`, the `number`th of its request, to the one with the reference `previous`."""
+def chain(event: Event, previous: str) -> Recorded:
+    """Chain `event` to the one with the reference `previous`."""
     unhashed = Recorded(
         request=event.request,
-        number=number,
+        number=event.number,
         at=event.at,
         event=str(event.name),
         actor=event.actor,

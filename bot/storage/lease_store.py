@@ -65,8 +65,8 @@ class LeaseStore(Store):
             claimed = self._take(uow, request_id, State.CANCELLING, expired)
         if claimed is None:
             return None
-        number = uow.record(claimed, name, detail={"runner": self.owner})
-        uow.enqueue_card_update(claimed, name, number, delay=CLAIM_UPDATE_DELAY)
+        event = uow.record(claimed, name, detail={"runner": self.owner})
+        uow.enqueue_card_update(claimed, name, event.number, delay=CLAIM_UPDATE_DELAY)
         if not claimed.sent.count:
             uow.entered.append(State.CANCELLING)
         return claimed

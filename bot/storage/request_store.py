@@ -96,8 +96,8 @@ class RequestStore(Store):
             raise JobAlreadyRequested(earlier)
         uow.add(request)
         detail = _created_detail(request) | _facts_of(uow, request).audit_detail()
-        number = uow.record(request, EventName.CREATED, actor=person, detail=detail)
-        uow.enqueue_message(request, PostKind.CARD, EventName.CREATED, number, actor=person)
+        created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
+        uow.enqueue_message(request, PostKind.CARD, created)
         if request.acted_alone:
             _record_acted_alone(uow, request, person, recipients)
         if request.state is State.APPROVED:
@@ -241,11 +241,10 @@ def _record_acted_alone(
     uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
 ) -> None:
     """Record that a request runs without approval; tell its thread and each recipient."""
-    name = EventName.ACTED_ALONE
-    number = uow.record(request, name, actor=person)
-    uow.enqueue_message(request, PostKind.REPLY, name, number, actor=person)
+    event = uow.record(request, EventName.ACTED_ALONE, actor=person)
+    uow.enqueue_message(request, PostKind.REPLY, event)
     for user in recipients:
-        uow.enqueue_message(request, PostKind.DIRECT, name, number, actor=person, recipient=user)
+        uow.enqueue_message(request, PostKind.DIRECT, event, recipient=user)
 
 
 def _created_detail(request: Request) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind, message_id
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
-from bot.storage.tables import MILLISECONDS, request_from_row, request_to_row
+from bot.storage.tables import milliseconds, request_from_row, request_to_row
 
 T = TypeVar("T")
 
@@ -53,7 +53,6 @@ class UnitOfWork:
         self.now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         self._counts: dict[str, int] = {}  # events of requests that this transaction has locked
         self._new: dict[str, Request] = {}
-        self._numbers: list[int] = []  # of the recorded events, each within its request
         self.recorded: list[Event] = []
         self.entered: list[State] = []  # the states that requests enter by this transaction
         self._posts: list[dict[str, Any]] = []
@@ -164,10 +163,10 @@ class UnitOfWork:
         notify: bool = True,
     ) -> None:
         """Record an event, update the card, and reply in the thread if `notify`."""
-        number = self.record(request, name, actor=actor, detail=detail)
+        event = self.record(request, name, actor=actor, detail=detail)
         if notify:
-            self.enqueue_message(request, PostKind.REPLY, name, number, actor=actor, detail=detail)
-        self.enqueue_card_update(request, name, number)
+            self.enqueue_message(request, PostKind.REPLY, event)
+        self.enqueue_card_update(request, name, event.number)
 
     def record(
         self,
@@ -176,34 +175,26 @@ class UnitOfWork:
         *,
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
-    ) -> int:
-        """Append an event to the record, and return its number within its request."""
+    ) -> Event:
+        """Append an event to the record."""
+        if request.id not in self._counts:
+            count = self.execute(request_queries.lock_event_count(request.id))
+            self._counts[request.id] = count.scalar_one()
+        self._counts[request.id] += 1
         event = Event(
             name=name,
             request=request.id,
+            number=self._counts[request.id],
             at=self.now.isoformat(timespec="milliseconds"),
             actor=actor.id if actor else None,
             team=actor.team if actor else request.team,
             detail=detail or {},
         )
-        if request.id not in self._counts:
-            count = self.execute(request_queries.lock_event_count(request.id))
-            self._counts[request.id] = count.scalar_one()
-        self._counts[request.id] += 1
-        self._numbers.append(self._counts[request.id])
         self.recorded.append(event)
-        return self._counts[request.id]
+        return event
 
     def enqueue_message(
-        self,
-        request: Request,
-        kind: PostKind,
-        name: EventName,
-        number: int,
-        *,
-        actor: Person | None = None,
-        detail: Mapping[str, Any] | None = None,
-        recipient: str | None = None,
+        self, request: Request, kind: PostKind, event: Event, *, recipient: str | None = None
     ) -> None:
         """Add one message for Slack to the outbox; `recipient` gets a direct message.
 
@@ -211,50 +202,43 @@ class UnitOfWork:
         """
         if not (request.channel or recipient):
             return
+        about = f"{kind}:{event.name}:{recipient}" if recipient else f"{kind}:{event.name}"
+        # Only a reply shows the detail.
+        detail = json.dumps(event.detail) if kind is PostKind.REPLY else "{}"
         self._posts.append(
-            self._message(request, kind, name, number, recipient=recipient)
-            | {"actor": actor.id if actor else None, "detail": json.dumps(detail or {})}
+            self._post(request, kind, event.name, message_id(request.id, about, event.number))
+            | {"actor": event.actor, "detail": detail, "recipient": recipient}
         )
 
     def enqueue_card_update(
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
         """Add a card update to the outbox, unless one is pending."""
-        if not request.channel:
-            return
-        self._card_updates[request.id] = self._message(
-            request, PostKind.EDIT, name, number, delay=delay
-        )
+        if request.channel:
+            client_msg_id = message_id(request.id, f"{PostKind.EDIT}:{name}", number)
+            post = self._post(request, PostKind.EDIT, name, client_msg_id)
+            self._card_updates[request.id] = post | {"due_at": self.now + delay}
 
     def refresh_card(self, request: Request) -> None:
         """Add a card update that no event of the request caused."""
         if request.id not in self._card_updates:
-            number = round(self.now.timestamp() * MILLISECONDS)
-            self.enqueue_card_update(request, EventName.CREATED, number)
+            self.enqueue_card_update(request, EventName.CREATED, milliseconds(self.now))
 
-    def _message(
-        self,
-        request: Request,
-        kind: PostKind,
-        name: EventName,
-        number: int,
-        *,
-        delay: timedelta = NO_DELAY,
-        recipient: str | None = None,
+    def _post(
+        self, request: Request, kind: PostKind, name: EventName, client_msg_id: str
     ) -> dict[str, Any]:
-        event = f"{kind}:{name}:{recipient}" if recipient else f"{kind}:{name}"
         return {
             "request": request.id,
             "kind": kind,
             "event": name,
             "actor": None,
-            "recipient": recipient,
+            "recipient": None,
             "at": self.now,
             "detail": "{}",
             "state": "due",
-            "due_at": self.now + delay,
+            "due_at": self.now,
             "priority": priority_of(kind, request),
-            "client_msg_id": message_id(request.id, event, number),
+            "client_msg_id": client_msg_id,
         }
 
     def flush(self) -> None:
@@ -275,8 +259,8 @@ class UnitOfWork:
         """Chain the events to the record's last one; its lock is the last one that is taken."""
         head = self.execute(request_queries.LOCK_CHAIN_HEAD).scalar_one()
         rows = []
-        for event, number in zip(self.recorded, self._numbers, strict=True):
-            chained = chain(event, number, head)
+        for event in self.recorded:
+            chained = chain(event, head)
             head = chained.reference
             rows.append(asdict(chained))
         self.execute(request_queries.NEW_EVENTS, rows)

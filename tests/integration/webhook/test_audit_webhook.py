@@ -35,7 +35,9 @@ async def test_event_is_a_cloud_event_whose_data_is_the_line_of_the_record(recor
 
 
 async def test_event_without_a_request_has_no_subject(record: Record) -> None:
-    event = Event(name=EventName.CHECK_FAILED, request="", at="2026-11-26T12:00:00.000+00:00")
+    event = Event(
+        number=1, name=EventName.CHECK_FAILED, request="", at="2026-11-26T12:00:00.000+00:00"
+    )
     async with record.worker():
         await insert_event(record, event)
         await record.receiver.until_taken(1)
@@ -127,7 +129,9 @@ async def test_other_replica_continues_when_one_stops(record: Record) -> None:
 async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(record: Record) -> None:
     """PostgreSQL gives ids before the commits, whose order may differ."""
     late, early = (
-        Event(name=EventName.CHECK_FAILED, request=name, at="2026-11-26T12:00:00.000+00:00")
+        Event(
+            number=1, name=EventName.CHECK_FAILED, request=name, at="2026-11-26T12:00:00.000+00:00"
+        )
         for name in ("late", "early")
     )
     async with record.worker():
@@ -164,5 +168,5 @@ async def test_log_has_one_line_for_an_outage_and_no_secret(
 
 
 async def insert_event(record: Record, event: Event, **columns: Any) -> None:
-    row = insert(audit_events).values(**asdict(chain(event, 1, "")), **columns)
+    row = insert(audit_events).values(**asdict(chain(event, "")), **columns)
     await record.database.write(lambda db: db.execute(row))

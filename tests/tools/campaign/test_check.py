@@ -86,9 +86,10 @@ class Aftermath:
         """Put events in the audit log, one after the other."""
         for name, actor in course:
             before = [event for event in self.events if event.request == request]
-            event = Event(name=name, request=request, at="2026-11-25T12:00:00Z", actor=actor)
-            previous = before[-1].hash if before else ""
-            self.events.append(chain(event, len(before) + 1, previous))
+            at = "2026-11-25T12:00:00Z"
+            number = len(before) + 1
+            event = Event(name=name, request=request, number=number, at=at, actor=actor)
+            self.events.append(chain(event, before[-1].hash if before else ""))
 
     def forget_event(self, name: EventName) -> None:
         self.events = [event for event in self.events if event.event != name]

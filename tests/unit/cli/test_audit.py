@@ -22,9 +22,15 @@ AT = "2026-11-25T12:00:00.000+00:00"
 
 def a_line(**detail: Any) -> Recorded:
     event = Event(
-        name=EventName.CREATED, request="r1", at=AT, actor="U0RINA", team="T0HOME", detail=detail
+        name=EventName.CREATED,
+        request="r1",
+        number=1,
+        at=AT,
+        actor="U0RINA",
+        team="T0HOME",
+        detail=detail,
     )
-    return chain(event, 1, "")
+    return chain(event, "")
 
 
 async def written(how: Format, *lines: Recorded) -> str:

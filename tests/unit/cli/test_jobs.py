@@ -123,8 +123,14 @@ def test_steps_are_written_once_with_the_state_after_them(
     progress.fields = {"job": JOB_ID, "state": "in_progress", "request": None}
     names = (EventName.CREATED, EventName.APPROVED, EventName.CANCEL_SENT, EventName.CANCELLED)
     for number, name in enumerate((*names, *names), 1):
-        event = Event(name=name, request=request.id, at="2026-11-25T12:00:00", detail={"try": 1})
-        progress.step(chain(event, min(number, len(names)), ""), request)
+        event = Event(
+            name=name,
+            request=request.id,
+            number=min(number, len(names)),
+            at="2026-11-25T12:00:00",
+            detail={"try": 1},
+        )
+        progress.step(chain(event, ""), request)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert [line["event"] for line in lines] == list(names)
