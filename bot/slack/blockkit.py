@@ -86,23 +86,23 @@ def text_input(
 ) -> Block:
     """Build a text input; its action id is its block id, so an updated view keeps its text."""
     element = {"type": "plain_text_input", "multiline": multiline, "max_length": TEXT}
-    return _input(block_id, label, hint, element, optional=optional)
+    return input_block(block_id, label, element, hint=plain(hint), optional=optional)
 
 
 def checkbox(block_id: str, label: str, text: str, *, hint: str) -> Block:
     """Build one optional checkbox; its action id and the value of its option are its block id."""
     option = {"text": plain(text), "value": block_id}
     element = {"type": "checkboxes", "options": [option]}
-    return _input(block_id, label, hint, element, optional=True)
+    return input_block(block_id, label, element, hint=plain(hint), optional=True)
 
 
-def _input(block_id: str, label: str, hint: str, element: Block, *, optional: bool) -> Block:
+def input_block(block_id: str, label: str, element: Block, **options: Block | bool) -> Block:
+    """Build an input block; the action id of its element is its block id."""
     return {
         "type": "input",
         "block_id": block_id,
         "label": plain(label),
-        "hint": plain(hint),
-        "optional": optional,
+        **options,
         "element": element | {"action_id": block_id},
     }
 

@@ -38,8 +38,6 @@ from bot.storage.audit_log import PastRequest
 
 log = structlog.get_logger(__name__)
 
-HOME = "home"
-
 #: Seconds for which a listing of many clusters is cached.
 MAX_LISTING_AGE = 60.0
 
@@ -56,11 +54,11 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         event = body["event"]
-        user = event.get("user")
-        if event.get("tab", HOME) == HOME and isinstance(user, str) and user:
-            actor = actor_of(with_event_user(body), deps.identity)
-            work = HomeTab(deps, actor).publish(published=bool(event.get("view")))
-            deps.background.start(work, "home")
+        user, view = event.get("user"), event.get("view") or {}
+        if event.get("tab", "home") == "home" and isinstance(user, str) and user:
+            team = view.get("team_id") or body.get("team_id")
+            actor = actor_of({"user_id": user, "team_id": team}, deps.identity)
+            deps.background.start(HomeTab(deps, actor).publish(published=bool(view)), "home")
 
     async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -74,14 +72,6 @@ def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
     """Publish the tab again in the background, after a click in it."""
     tab = HomeTab(deps, actor_of(body, deps.identity))
     deps.background.start(tab.publish(published=True), "home")
-
-
-def with_event_user(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert an event's user to the form of other payloads (pure)."""
-    team = body.get("team_id")
-    view = body["event"].get("view") or {}
-    user = {"id": body["event"]["user"], "team_id": view.get("team_id") or team}
-    return {"user": user, "team": {"id": team}}
 
 
 class HomeTab:

@@ -1,19 +1,40 @@
-"""Handles the slash command, and the message shortcut, which finds the job that a message names."""
+"""Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
+import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.atlas import is_cluster_name, is_object_id
+from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
+from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
-from bot.slack import deployment, ids
-from bot.slack.command.grammar import OpenDialog, normalise, parse, parse_url
-from bot.slack.command.views import private
-from bot.slack.dependencies import Dependencies
+from bot.slack import deployment, ids, mrkdwn
+from bot.slack.card.decisions import Decisions
+from bot.slack.command import views as command_views
+from bot.slack.command.grammar import (
+    Command,
+    Decide,
+    Help,
+    InvalidCommand,
+    OpenDialog,
+    ShowHistory,
+    ShowList,
+    normalise,
+    parse,
+    parse_url,
+)
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
-from bot.slack.dialog.flow import SearchQuery
-from bot.slack.routing import Route, dispatch, log_route, route
+from bot.slack.dialog.flow import SearchQuery, open_job, open_search
+from bot.slack.dialog.metadata import JobTarget
+from bot.slack.errors import sentence_for
+from bot.slack.lists import show_history, show_jobs
+from bot.slack.picker.flow import Picker, PickerQuery
+
+log = structlog.get_logger(__name__)
 
 #: Keys of messages, blocks and attachments that hold text.
 TEXT_KEYS = ("text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url")
@@ -30,13 +51,29 @@ PUNCTUATION = "*_~.,;:!?()[]{}'\""
 MAX_HINTS = 400
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectText:
+    """A private reply that names projects; `build` gets the names that the person may see."""
+
+    build: Callable[[Sequence[str]], str]
+
+
+#: The names of routes in the log.
+ROUTES = {PickerQuery: "picker", ShowList: "list", ShowHistory: "history"}
+
+#: A string is the text of a private reply (trusted mrkdwn).
+Route: TypeAlias = (
+    JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | Decide | ProjectText | str
+)
+
+
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
             log_route("command typed", to, by)
-            await ack(**private(to))
+            await ack(**command_views.private(to))
         else:
             await ack()
             dispatch(deps, to, by, "command typed")
@@ -49,6 +86,45 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     app.command(deployment.command())(cancel_restore)
     app.shortcut(ids.SHORTCUT)(cancel_this)
+
+
+def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
+    """Choose the route of a command (pure).
+
+    The text itself, `typed`, may be a project's name that the grammar rejects.
+    """
+    match command:
+        case OpenDialog():
+            return _route_dialog(command, channel, projects)
+        case ShowList() | ShowHistory() | Decide():
+            return command
+        case Help():
+            return ProjectText(command_views.help_text)
+        case InvalidCommand():
+            return _route_project(typed, channel, projects) or command_views.invalid(command)
+
+
+def _route_dialog(command: OpenDialog, channel: str, projects: Projects) -> Route:
+    project = projects.find(command.project) if command.project else projects.only
+    cluster, job_id = command.cluster, command.job_id
+    if project is None and command.project:
+        return ProjectText(partial(command_views.unknown_project, command.project))
+    if job_id is None:
+        return PickerQuery(project=project, word=cluster, asked_in=channel)
+    if project is None or cluster is None:
+        return SearchQuery(job_id=job_id, projects=projects.all, cluster=cluster, asked_in=channel)
+    try:
+        ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
+    except InvalidName as error:
+        return command_views.with_example(mrkdwn.escape(str(error)))
+    if refusal := may_use_channel(project.policy, channel):
+        return sentence_for(refusal)
+    return JobTarget(ref=ref, asked_in=channel)
+
+
+def _route_project(typed: str, channel: str, projects: Projects) -> PickerQuery | None:
+    project = projects.find(normalise(typed)) if typed else None
+    return PickerQuery(project=project, asked_in=channel) if project else None
 
 
 def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:
@@ -103,3 +179,55 @@ def _texts(part: object, depth: int = 8) -> Iterator[str]:
             yield from _texts(value, depth - 1)
     for key in NESTED_KEYS:
         yield from _texts(part.get(key), depth - 1)
+
+
+def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
+    """Start the work of a route in the background, after the ack; `event` is for the log."""
+    log_route(event, to, by)
+    deps.start(_work(deps, to, by), f"dispatch {log_fields(to)['route']}", by.reply_to)
+
+
+def log_route(event: str, to: Route, by: Interaction) -> None:
+    """Log what a person did and its route; never the typed text."""
+    log.info(event, actor=by.reply_to.user, channel=by.reply_to.channel, **log_fields(to))
+
+
+def log_fields(to: Route) -> dict[str, str]:
+    """Describe a route for the log (pure)."""
+    match to:
+        case JobTarget(ref=ref):
+            return {"route": "job", "cluster": ref.cluster_name, "job": ref.job_id}
+        case SearchQuery(job_id=job_id):
+            return {"route": "search", "job": job_id}
+        case PickerQuery() | ShowList() | ShowHistory():
+            return {"route": ROUTES[type(to)]}
+        case Decide(verb, request_id):
+            return {"route": verb, "decides": request_id}
+        case ProjectText() | str():
+            return {"route": "text"}
+
+
+def _work(deps: Dependencies, to: Route, by: Interaction) -> Coroutine[Any, Any, None]:
+    match to:
+        case JobTarget():
+            return open_job(deps, to, by)
+        case SearchQuery():
+            return open_search(deps, to, by)
+        case PickerQuery():
+            return Picker(deps, by).open(to)
+        case ShowList(cluster):
+            return show_jobs(deps, by, cluster)
+        case ShowHistory(count):
+            return show_history(deps, by, count)
+        case Decide() | ProjectText() | str():
+            return _answer(deps, to, by)
+
+
+async def _answer(deps: Dependencies, to: Decide | ProjectText | str, by: Interaction) -> None:
+    """Send a private reply; Slack says which projects the person may see."""
+    if isinstance(to, Decide):
+        to = await Decisions(deps).answer(to, by.actor)
+    elif isinstance(to, ProjectText):
+        projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
+        to = to.build([project.name for project in projects])
+    await deps.replies.send_text(by.reply_to, to)

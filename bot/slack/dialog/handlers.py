@@ -28,6 +28,7 @@ from bot.slack import ids, mrkdwn
 from bot.slack.card.decisions import Decisions
 from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
+from bot.slack.command.handlers import dispatch, route
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import reload_job
@@ -51,7 +52,6 @@ from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, in
 from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.views import DONE
 from bot.slack.placement import is_direct
-from bot.slack.routing import dispatch, route
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]

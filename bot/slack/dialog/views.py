@@ -128,7 +128,7 @@ def refused(text: str) -> View:
 def plain(view: View, why: str) -> View | None:
     """Show `why` Slack refused a view (mrkdwn), and its text; None for a progress view."""
     text = as_text(view["blocks"]) or f"{command_code('list')} shows what can be cancelled."
-    if HOURGLASS in text:
+    if any(line.startswith(HOURGLASS) for line in text.splitlines()):
         return None
     return modal([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])
 

@@ -120,15 +120,10 @@ def _external(block_id: str, label: str, placeholder: str, selected: Block | Non
 def _input(
     block_id: str, label: str, placeholder: str, element: Block, selected: Block | None
 ) -> Block:
-    shown = {"action_id": block_id, "placeholder": blockkit.plain(placeholder)}
     initial = {"initial_option": selected} if selected else {}
-    return {
-        "type": "input",
-        "block_id": block_id,
-        "label": blockkit.plain(label),
-        "dispatch_action": True,  # Slack sends each selection at once
-        "element": element | shown | initial,
-    }
+    element = element | {"placeholder": blockkit.plain(placeholder)} | initial
+    # Slack sends each selection at once.
+    return blockkit.input_block(block_id, label, element, dispatch_action=True)
 
 
 def option(label: str, value: str, description: str = "") -> Block:

@@ -16,7 +16,7 @@ from bot.atlas.protocol import has_next, parse_body, unwrap_envelope
 from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.command.grammar import InvalidCommand, parse
-from bot.slack.command.handlers import route_message
+from bot.slack.command.handlers import route, route_message
 from bot.slack.command.views import invalid
 from bot.slack.dialog.metadata import (
     UnreadableDialog,
@@ -29,7 +29,6 @@ from bot.slack.payloads import actor_of, channel_of
 from bot.slack.private_reply import reply_target_of
 from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
-from bot.slack.routing import route
 from bot.web.slack_payloads import InvalidPayload, envelope_problem, read_body
 from tests.tools.campaign import fuzz_atlas
 
