@@ -129,14 +129,7 @@ class CoreServices:
             self.projects.add(self.clients.project(project))
         self.pacer = CallPacer(timings.watch_call_interval)
         self.requests = RequestStore(database, clock, partial(count_state, metrics))
-        self.leases = LeaseStore(
-            database,
-            clock,
-            owner,
-            lease=timings.request_lease,
-            on_state_entered=partial(count_state, metrics),
-            on_cancelled_before_link=metrics.cancelled_before_link.inc,
-        )
+        self.leases = self._leases(owner, metrics, timings)
         self.outbox = OutboxStore(database, clock)
         self.watches = WatchStore(database, clock, owner)
         rights = RightsCheck(self.projects, resolve)
@@ -150,6 +143,16 @@ class CoreServices:
         )
         self.facts = self._facts(timings)
         self.cancellation = self._cancellation(rights)
+
+    def _leases(self, owner: str, metrics: Metrics, timings: Timings) -> LeaseStore:
+        return LeaseStore(
+            self.database,
+            self.clock,
+            owner,
+            lease=timings.request_lease,
+            on_state_entered=partial(count_state, metrics),
+            on_cancelled_before_link=metrics.cancelled_before_link.inc,
+        )
 
     def _facts(self, timings: Timings) -> JobFactsService:
         return JobFactsService(

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Select, Table, exists, select
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.errors import Conflict
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
@@ -72,28 +71,16 @@ class JobFactsStore(Store):
             for ref, known in facts.items()
         ]
 
-    async def record(
+    @writes
+    def record(
         self,
+        uow: UnitOfWork,
         ref: JobRef,
         job: RestoreJob | None = None,
         started_by: StartedBy | None = None,
         feed_link: str | None = None,
     ) -> JobFacts:
         """Add what was read, and update the messages about the job, in one transaction."""
-        try:
-            return await self._record(ref, job, started_by, feed_link)
-        except Conflict:  # another transaction inserted first
-            return await self._record(ref, job, started_by, feed_link)
-
-    @writes
-    def _record(
-        self,
-        uow: UnitOfWork,
-        ref: JobRef,
-        job: RestoreJob | None,
-        started_by: StartedBy | None,
-        feed_link: str | None,
-    ) -> JobFacts:
         request = uow.update_or_none(request_queries.lock_waiting_request_for(ref))
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]

@@ -1,7 +1,5 @@
 """Reads the version of the database's schema, and upgrades it to the newest one at the start."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import re
@@ -148,7 +146,7 @@ def run_migrations(connection: Connection) -> None:
     command.upgrade(alembic_config(connection), "head")
 
 
-def alembic_config(connection: Connection | None = None) -> Config:
+def alembic_config(connection: Connection | None = None) -> "Config":
     """Return Alembic's configuration; `migrations/env.py` uses the connection."""
     from alembic.config import Config  # noqa: PLC0415 - as above
 

@@ -81,7 +81,7 @@ class RequestStore(Store):
         try:
             return await self._find_or_create(request, person, recipients)
         except Conflict:
-            # Another transaction inserted first, or another dialog had the same id.
+            # Another dialog had the same id.
             request = replace(request, id=new_request_id())
             return await self._find_or_create(request, person, recipients)
 

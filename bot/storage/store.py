@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from bot.cancellation.errors import Conflict
 from bot.cancellation.events import TYPED_FIELDS
 from bot.cancellation.lifecycle import State
 from bot.storage.database import Database
@@ -55,7 +56,10 @@ class Store:
             uow.flush()
             return result, uow
 
-        result, committed = await self._database.write(run, background=self.background)
+        try:
+            result, committed = await self._database.write(run, background=self.background)
+        except Conflict:  # another transaction inserted first: now its rows are found
+            result, committed = await self._database.write(run, background=self.background)
         for event in committed.recorded:
             typed = TYPED_FIELDS.get(event.name)
             detail = {name: value for name, value in event.detail.items() if name != typed}

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState, RestoreJob
-from bot.cancellation.errors import Conflict
 from bot.cancellation.lifecycle import Card
 from bot.cancellation.posts import PostKind, message_id
 from bot.cancellation.watched_job import (
@@ -43,15 +42,9 @@ class WatchStore(Store):
         super().__init__(database, now)
         self._owner = owner
 
-    async def acquire(self, project_id: str) -> bool:
-        """Acquire or renew the lease on a project; False while another replica holds it."""
-        try:
-            return await self._acquire(project_id)
-        except Conflict:
-            return False  # another replica inserted the project's first lease
-
     @writes
-    def _acquire(self, uow: UnitOfWork, project_id: str) -> bool:
+    def acquire(self, uow: UnitOfWork, project_id: str) -> bool:
+        """Acquire or renew the lease on a project; False while another replica holds it."""
         lease = {"lease_owner": self._owner, "lease_until": uow.now + LEASE}
         before = uow.execute(watch_queries.lease_of(project_id)).first()
         if before is None:
@@ -201,25 +194,19 @@ def refresh_announcement(uow: UnitOfWork, ref: JobRef) -> None:
 
 
 def _new_row(now: datetime, project_id: str, cluster: str, change: JobChange) -> dict[str, Any]:
-    return {
-        "project_id": project_id,
-        "cluster_name": cluster,
-        "job_id": change.job_id,
-        "state": change.state,
-        "shown": json.dumps(shown_to_json(change.shown)) if change.shown else "",
-        "first_seen_at": now,
-        "changed_at": now,
-        "version": int(change.announce),
-    }
+    ref = {"project_id": project_id, "cluster_name": cluster, "job_id": change.job_id}
+    known = {"shown": "", **_read_values(now, change)}
+    return {**ref, **known, "first_seen_at": now, "version": int(change.announce)}
 
 
 def _updated_values(now: datetime, change: JobChange) -> dict[str, Any]:
-    values: dict[str, Any] = {"state": change.state, "changed_at": now}
-    if change.shown:
-        values["shown"] = json.dumps(shown_to_json(change.shown))
-    if change.announce:
-        values["version"] = watched_jobs.c.version + 1
-    return values
+    counted = {"version": watched_jobs.c.version + 1} if change.announce else {}
+    return {**_read_values(now, change), **counted}
+
+
+def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
+    shown = {"shown": json.dumps(shown_to_json(change.shown))} if change.shown else {}
+    return {"state": change.state, "changed_at": now, **shown}
 
 
 def _needs_post(uow: UnitOfWork, row: Any) -> bool:  # noqa: ANN401 - a database row
