@@ -49,6 +49,7 @@ from bot.wiring import (
     CoreServices,
     build_web_app,
     key_access_loops,
+    notify_approvers,
     start_webhook,
 )
 
@@ -279,6 +280,8 @@ class Bot:
         links: Links,
     ) -> None:
         self._directory = directory = Directory(client, links.identity)
+        notifying = notify_approvers(services, directory, self._notify_outbox, self._timings)
+        self._start_loop(notifying, "notifier")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)

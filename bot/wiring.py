@@ -15,17 +15,20 @@ from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.key_access import follow_key_access
+from bot.services.notifier import Notifier
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
+from bot.slack.directory import Directory
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
@@ -207,6 +210,21 @@ def start_webhook(
     metrics.webhook_lag.set_function(worker.lag)
     task = asyncio.create_task(worker.run(), name="audit webhook")
     return lambda seconds: worker.stop(task, seconds)
+
+
+def notify_approvers(
+    services: CoreServices, directory: Directory, on_change: Callable[[], None], timings: Timings
+) -> Coroutine[Any, Any, None]:
+    """Build the loop that tells approvers of waiting requests."""
+    notifier = Notifier(
+        NoticeStore(services.database, services.clock),
+        services.projects,
+        directory.contacts,
+        now=services.clock,
+        interval=timings.sweep_interval,
+        on_change=on_change,
+    )
+    return notifier.run()
 
 
 def key_access_loops(

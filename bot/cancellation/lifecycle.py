@@ -176,6 +176,8 @@ class Request:
         acted_alone: whether the requester broke the glass: it was asked to run without approval.
         reviewed_by: the user id of the approver who reviewed that, or None.
         reviewed_at: when, or None.
+        next_notice_at: when its approvers are told next; not later than `changed_at`: for the
+            first time. None: not any more.
     """
 
     id: str
@@ -202,6 +204,7 @@ class Request:
     acted_alone: bool = False
     reviewed_by: str | None = None
     reviewed_at: datetime | None = None
+    next_notice_at: datetime | None = None
 
     @property
     def approved_by(self) -> frozenset[str]:

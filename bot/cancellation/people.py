@@ -1,6 +1,6 @@
 """People as Slack identifies them, and the sets of people that settings list (pure)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -43,12 +43,31 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A person who can be told something, with the name that others read."""
+
+    person: Person
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class People:
     """A set of people as a setting lists it: users, user groups, or every full member."""
 
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     everyone: bool = False
+
+    def __or__(self, other: "People") -> "People":
+        return People(
+            users=self.users | other.users,
+            groups=self.groups | other.groups,
+            everyone=self.everyone or other.everyone,
+        )
+
+    def __sub__(self, other: "People") -> "People":
+        """Return the set without the users and groups that `other` names."""
+        return replace(self, users=self.users - other.users, groups=self.groups - other.groups)
 
     def __contains__(self, person: object) -> bool:
         """Whether the person is listed by id, or is a full member that a group or `*` covers.

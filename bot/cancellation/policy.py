@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ from bot.cancellation.errors import (
     TooFewApprovers,
 )
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
+from bot.cancellation.people import EVERYONE, NO_ONE, Contact, Kind, People, Person
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -37,8 +37,11 @@ DASHES = dict.fromkeys(map(ord, f"{EM_DASH}\u2010\u2011\u2012\u2013\u2015\u2212\
 #: Quotation marks, blanks and full stops around a typed name.
 AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
 
-#: Approvers who are told directly of what was done without them.
+#: People who get a direct message about one request.
 MAX_RECIPIENTS = 20
+
+#: When a waiting request reminds its approvers, by default.
+REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Policy:
     Attributes:
         requesters: who may request a cancellation.
         approvals: how many people must approve, 0 to 5.
-        approvers: who may approve or deny.
+        approvers: who may approve or deny; `escalate_to` is a part of them.
         approvers_named: whether the settings name the approvers, instead of `*` or the requesters.
         self_approval: whether the requester's own approval counts.
         approval_ttl: how long a request waits for its approvals.
@@ -58,6 +61,9 @@ class Policy:
         confirm_by_typing: whether the cluster's name must be typed.
         break_glass: who may cancel without approval where approvals are required.
         read_only: whether the bot only watches, and no DELETE may be sent.
+        notify_approvers: whether approvers get the card of a waiting request as a direct message.
+        remind_after: how long a request waits before each reminder; ascending.
+        escalate_to: the approvers who are told only at the last reminder.
     """
 
     requesters: People = EVERYONE
@@ -72,6 +78,14 @@ class Policy:
     confirm_by_typing: bool = False
     break_glass: People = NO_ONE
     read_only: bool = False
+    notify_approvers: bool = True
+    remind_after: tuple[timedelta, ...] = REMIND_AFTER
+    escalate_to: People = NO_ONE
+
+    @property
+    def first_approvers(self) -> People:
+        """The approvers who are told from the start."""
+        return self.approvers - self.escalate_to
 
     @property
     def groups(self) -> frozenset[str]:
@@ -112,6 +126,24 @@ def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple
     """
     named = [*sorted(policy.approvers.users), *sorted(members - policy.approvers.users)]
     return tuple(user for user in named if user != requester)[:MAX_RECIPIENTS]
+
+
+def contacts_to_tell(
+    policy: Policy, request: Request, contacts: Iterable[Contact]
+) -> tuple[Contact, ...]:
+    """Return those of `contacts`, in their order, who may approve a waiting request.
+
+    Left out are the requester, bots, who approved already, and a person's further ids.
+    """
+    told: list[Contact] = []
+    seen = {request.requester, *request.approved_by}
+    for contact in contacts:
+        person = contact.person
+        may = person.kind is not Kind.BOT and person in policy.approvers
+        if may and person.ids.isdisjoint(seen):
+            told.append(contact)
+            seen |= person.ids
+    return tuple(told[:MAX_RECIPIENTS])
 
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
@@ -157,7 +189,8 @@ def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
 
 def is_named_approver(policy: Policy, person: Person) -> bool:
     """Whether the settings name the person as an approver, by id or by a group."""
-    return policy.approvers_named and person in replace(policy.approvers, everyone=False)
+    named = policy.approvers if policy.approvers_named else policy.escalate_to
+    return person in replace(named, everyone=False)
 
 
 def may_approve_once(

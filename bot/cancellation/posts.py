@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Card, Request
 from bot.cancellation.watched_job import WatchedJob
 
 #: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
@@ -20,9 +20,10 @@ class PostKind(StrEnum):
     """The kinds of messages."""
 
     CARD = "card"  #: posts the request's card; the request's other posts wait for it
-    EDIT = "edit"  #: updates the card
+    EDIT = "edit"  #: updates the card, or the copy of one recipient
     REPLY = "reply"  #: one step, in the card's thread
     DIRECT = "direct"  #: a direct message to one person about a request
+    COPY = "copy"  #: the card of a waiting request as a direct message to one approver
     ANNOUNCEMENT = "announcement"  #: posts a watched job, or updates the message about it
 
 
@@ -53,6 +54,7 @@ class RequestPost(BasePost):
         detail: the event's detail.
         facts: what is known about the request's job.
         recipient: the user who gets a direct message; None for a post to the card's channel.
+        copy: the place of the copy that an edit updates; None if Slack did not return it.
     """
 
     request: Request
@@ -61,6 +63,7 @@ class RequestPost(BasePost):
     at: datetime
     detail: Mapping[str, Any] = field(default_factory=dict)
     recipient: str | None = None
+    copy: Card | None = None
     facts: JobFacts | None = None
 
 

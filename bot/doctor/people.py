@@ -114,8 +114,9 @@ def _named_in_rules(
 def _rules_of_people(project: ProjectSettings) -> Iterator[tuple[str, People]]:
     policy = project.policy
     yield "requesters", policy.requesters
-    if policy.approvers != policy.requesters:  # by default they are the same
-        yield "approvers", policy.approvers
+    if policy.first_approvers != policy.requesters:  # by default they are the same
+        yield "approvers", policy.first_approvers
+    yield "escalate_to", policy.escalate_to
     yield "break_glass", policy.break_glass
 
 

@@ -290,4 +290,5 @@ def new_request(
         changed_at=now,
         expires_at=now + project.policy.approval_ttl,
         acted_alone=alone,
+        next_notice_at=now if approvals else None,
     )

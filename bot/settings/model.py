@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings import addresses, parsers
 
 LogFormat: TypeAlias = Literal["console", "json"]
@@ -30,6 +30,7 @@ def parser(parse: Callable[[object], object], schema: Any) -> Parser:  # noqa: A
 Flag = Annotated[bool, parser(parsers.flag, bool)]
 FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
 Seconds = Annotated[timedelta, parser(parsers.seconds, parsers.SecondsInput)]
+Reminders = Annotated[tuple[timedelta, ...], parser(parsers.reminders, parsers.RemindersInput)]
 NamedPeople = Annotated[People, parser(parsers.named_people, parsers.NamedPeopleInput)]
 Approvals = Annotated[int, parser(parsers.whole(0, parsers.MAX_APPROVALS), parsers.ApprovalsInput)]
 Channels = Annotated[frozenset[str], parser(parsers.channels, parsers.ChannelsInput)]
@@ -123,6 +124,20 @@ class PolicySettings(Model):
         "only watch: announce and explain, and never cancel ([atlas](atlas.md#watch-only))",
         default=False,
     )
+    notify_approvers: Flag = setting(
+        "whether named approvers and members of their groups get the card as a direct message",
+        default=True,
+    )
+    remind_after: Reminders = setting(
+        "seconds after which a waiting request reminds its approvers; `0` never",
+        default=REMIND_AFTER,
+        shown="`60,180,600`",
+    )
+    escalate_to: NamedPeople = setting(
+        "who may approve too, and is told only at the last reminder",
+        default=NO_ONE,
+        shown="no one",
+    )
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"
     )
@@ -130,11 +145,12 @@ class PolicySettings(Model):
     def policy(self) -> Policy:
         """Return the policy; defaults of `approvers` and `require_reason` depend on other rules."""
         requesters = self.requesters or EVERYONE
+        approvers = self.approvers or requesters
         is_required = self.approvals > 0 if self.require_reason is None else self.require_reason
         return Policy(
             requesters=requesters,
             approvals=self.approvals,
-            approvers=self.approvers or requesters,
+            approvers=approvers | self.escalate_to,
             approvers_named=self.approvers not in {None, EVERYONE},
             self_approval=self.self_approval,
             approval_ttl=self.approval_ttl,
@@ -144,6 +160,9 @@ class PolicySettings(Model):
             confirm_by_typing=self.confirm_by_typing,
             break_glass=self.break_glass,
             read_only=self.read_only,
+            notify_approvers=self.notify_approvers,
+            remind_after=self.remind_after,
+            escalate_to=self.escalate_to - approvers,
         )
 
 

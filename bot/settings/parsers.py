@@ -21,6 +21,8 @@ MAX_APPROVALS = 5
 MAX_PORT = 65535
 #: A hundred years; larger values would overflow dates.
 MAX_SECONDS = 100 * 366 * 24 * 3600
+#: Reminders of one request: each is a direct message to every approver.
+MAX_REMINDERS = 10
 #: Longer items of a list may be tokens or keys and are not quoted.
 MAX_QUOTED_LENGTH = 20
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -51,6 +53,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 #: What people write in the projects file, for its JSON Schema; the parsers accept texts too.
 ApprovalsInput = Annotated[int, Field(ge=0, le=MAX_APPROVALS)]
+RemindersInput = list[Annotated[int, Field(ge=1, le=MAX_SECONDS)]]
 SecondsInput = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 PeopleInput = list[Annotated[str, Field(pattern=r"^(\*|[UWS][A-Z0-9]+)$")]]
 NamedPeopleInput = list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]+$")]]
@@ -160,6 +163,23 @@ def seconds(value: object) -> timedelta:
         raise ValueError(
             f"must be a whole number of seconds, 1 or more (and at most {MAX_SECONDS})"
         ) from None
+
+
+def reminders(value: object) -> tuple[timedelta, ...]:
+    """Parse seconds, comma-separated or a list; `0` or an empty list: no reminders."""
+    given = value if isinstance(value, list) else items(str(value))
+    if given in (["0"], [0], []):
+        return ()
+    try:
+        times = sorted(set(map(seconds, given)))
+    except ValueError:
+        times = []
+    if not 0 < len(times) <= MAX_REMINDERS:
+        raise ValueError(
+            f"must be up to {MAX_REMINDERS} whole numbers of seconds, 1 or more, "
+            "with commas between them; or 0 for no reminders"
+        )
+    return tuple(times)
 
 
 def flag(value: object) -> bool:

@@ -5,23 +5,34 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import TypeVar
 
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
-from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.people import Contact, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.client import Identity, code_of
-from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
+from bot.slack.errors import (
+    CALL_ERRORS,
+    ERROR_CODES,
+    DirectoryError,
+    RateLimited,
+    SlackUnavailable,
+    translate_error,
+)
 from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 #: Seconds for which an answer is reused: Slack allows 20 calls a minute for groups.
 MAX_AGE = 60.0
@@ -49,6 +60,13 @@ UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible
 #: The codes for a group that does not exist.
 UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
+#: The codes after which the same call may succeed in a moment.
+TEMPORARY = ERROR_CODES[RateLimited] | ERROR_CODES[SlackUnavailable]
+
+#: People who are looked up to be told something: twice as many as are told, since some may not
+#: approve.
+MAX_CONTACTS = 2 * rules.MAX_RECIPIENTS
+
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
 
@@ -57,7 +75,7 @@ TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 #: A user that is gone has no rights, and a group that is gone has no members.
 GONE_USER = Account(kind=Kind.DEACTIVATED)
-GONE_GROUP: frozenset[str] = frozenset()
+GONE_GROUP: tuple[str, ...] = ()
 
 
 class Directory:
@@ -194,7 +212,11 @@ class Directory:
             seconds = limit.seconds if isinstance(limit, RateLimited) else 0.0
             raise RightsNotChecked(_directory_error(error).why, seconds) from error
         in_groups = dict(zip(groups, members, strict=True))
-        found = dict(zip(users, accounts, strict=True))
+        return self._persons(dict(zip(users, accounts, strict=True)), in_groups)
+
+    def _persons(
+        self, found: Mapping[str, Account], in_groups: Mapping[str, Collection[str]]
+    ) -> dict[str, Person]:
         return {
             user: Person(
                 id=user,
@@ -205,6 +227,34 @@ class Directory:
             )
             for user, account in found.items()
         }
+
+    async def contacts(self, people: People) -> list[Contact]:
+        """Return named people, then the groups' members in Slack's order, with their names.
+
+        At most `MAX_CONTACTS` are looked up. Whom Slack does not show counts as deactivated.
+
+        Raises:
+            RightsNotChecked: Slack did not answer.
+        """
+        groups = sorted(people.groups)
+        try:
+            lists = [await self._if_shown(self._members, each, GONE_GROUP) for each in groups]
+            users = list(dict.fromkeys(chain(sorted(people.users), *lists)))[:MAX_CONTACTS]
+            # In turn: no click waits for these calls.
+            found = {user: await self._if_shown(self._accounts, user, GONE_USER) for user in users}
+        except DirectoryError as error:
+            raise RightsNotChecked(error.why) from error
+        persons = self._persons(found, dict(zip(groups, lists, strict=True)))
+        return [Contact(person=persons[user], name=found[user].name or user) for user in users]
+
+    async def _if_shown(self, cache: AsyncCache[str, T], key: str, hidden: T) -> T:
+        try:
+            return await self._load(cache, key)
+        except DirectoryError as error:
+            if not error.code or error.code in TEMPORARY:
+                raise
+            log.info("person or group not read", id=key, error=error.code)
+            return hidden
 
     async def _current(self, cache: AsyncCache[str, T], key: str, since: float, gone: T) -> T:
         """Return the answer about a user or group, or `gone` where Slack does not know the id."""
@@ -255,7 +305,7 @@ class Directory:
 
     async def _members_by_group(
         self, people: People, since: float = -math.inf
-    ) -> dict[str, frozenset[str]]:
+    ) -> dict[str, tuple[str, ...]]:
         everyone = people.everyone and not self._identity.enterprise
         groups = () if everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
@@ -275,12 +325,12 @@ class Directory:
         answer = await self._client.users_info(user=user)
         return read_account(answer.get("user") or {}, self._identity)
 
-    async def _read_members(self, group: str) -> frozenset[str]:
+    async def _read_members(self, group: str) -> tuple[str, ...]:
         answer = await self._client.usergroups_users_list(usergroup=group)
-        return frozenset(answer.get("users") or ())
+        return tuple(answer.get("users") or ())
 
 
-def _groups_with(ids: frozenset[str], members: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _groups_with(ids: frozenset[str], members: Mapping[str, Collection[str]]) -> frozenset[str]:
     return frozenset(group for group, users in members.items() if not ids.isdisjoint(users))
 
 

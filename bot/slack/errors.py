@@ -138,7 +138,7 @@ ERROR_CODES: Mapping[type[SlackError], frozenset[str]] = {
          "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
          "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
          "cannot_reply_to_message", "thread_not_found", "messages_tab_disabled",
-         "user_not_in_channel", "user_not_found", "cannot_dm_bot", "access_denied",
+         "user_not_in_channel", "user_not_found", "user_disabled", "cannot_dm_bot", "access_denied",
          "team_access_not_granted", "no_permission", "posting_to_channel_denied"}
     ),
     MessageNotEditable: frozenset({"cant_update_message", "edit_window_closed", "is_inactive"}),

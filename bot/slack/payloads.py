@@ -60,11 +60,13 @@ class Account:
         kind: the kind of the user in the bot's workspace.
         ids: on Enterprise Grid, the person's ids in the workspace and in the organization.
         teams: the ids of the user's workspaces, and of the organization.
+        name: the name that others see.
     """
 
     kind: Kind
     ids: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
+    name: str = ""
 
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
@@ -74,7 +76,14 @@ def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
         kind=kind_of(user, identity),
         ids=frozenset({in_organization, str(user.get("id"))} if in_organization else ()),
         teams=_teams_of(user),
+        name=_name_of(user),
     )
+
+
+def _name_of(user: Mapping[str, Any]) -> str:
+    profile = user.get("profile") or {}
+    names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
+    return next((str(name) for name in (*names, user.get("name")) if name), "")
 
 
 def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:

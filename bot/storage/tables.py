@@ -75,6 +75,7 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
 OPEN = "state IN ('awaiting', 'approved', 'cancelling')"
 ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling')"
 DUE = "state = 'due'"
+NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 
@@ -114,6 +115,7 @@ requests = Table(
     Column("acted_alone", Boolean, nullable=False, server_default=text("false")),
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
+    Column("next_notice_at", Instant),  # when the approvers are told next
     Column("event_count", Integer, nullable=False, server_default="0"),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
@@ -122,6 +124,7 @@ requests = Table(
     # The sweeper reads only open requests, and pruning only ended ones.
     partial_index("open_requests", "state", "expires_at", where=OPEN),
     partial_index("ended_requests", "changed_at", where=ENDED),
+    partial_index("planned_notices", "next_notice_at", where=NOTICE_PLANNED),
     partial_index("unreviewed_requests", "created_at", where=UNREVIEWED),
 )
 
@@ -205,6 +208,7 @@ posts = Table(
     Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
     Column("kind", Text, nullable=False),
     Column("recipient", Text),  # the user who gets a direct message
+    Column("edits", BigInteger),  # the copy that an edit updates, if not the card
     Column("event", Text),
     Column("actor", Text),
     Column("at", Instant, nullable=False),
@@ -282,7 +286,7 @@ def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
 _SAME = (
     *("id", "key", "project_name", "team", "requester", "asked_in", "channel", "reason"),
     *("approvals_needed", "created_at", "changed_at", "expires_at", "moved_because"),
-    *("acted_alone", "reviewed_by", "reviewed_at"),
+    *("acted_alone", "reviewed_by", "reviewed_at", "next_notice_at"),
 )
 
 

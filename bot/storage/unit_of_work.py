@@ -19,17 +19,13 @@ from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
-from bot.cancellation.posts import PostKind, message_id
+from bot.cancellation.posts import PostKind
+from bot.storage.card_updates import NO_DELAY, CardUpdate, needed_updates, new_post
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import milliseconds, request_from_row, request_to_row
 
 T = TypeVar("T")
-
-NO_DELAY = timedelta()
-
-#: The priority of posts that are sent before others, which have 0.
-FIRST = -1
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +52,7 @@ class UnitOfWork:
         self.recorded: list[Event] = []
         self.entered: list[State] = []  # the states that requests enter by this transaction
         self._posts: list[dict[str, Any]] = []
-        self._card_updates: dict[str, dict[str, Any]] = {}  # the last of each request is enough
+        self._card_updates: dict[str, CardUpdate] = {}  # the last of each request is enough
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
@@ -133,6 +129,8 @@ class UnitOfWork:
         """
         ended = asdict(outcome or Outcome())
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
+        if state is State.AWAITING:
+            values["next_notice_at"] = self.now  # its approvers are told again
         change = request_queries.change_request(request.id, expected, *conditions, **values)
         entered = self.update(request.id, change)
         self.entered.append(state)
@@ -202,44 +200,24 @@ class UnitOfWork:
         """
         if not (request.channel or recipient):
             return
-        about = f"{kind}:{event.name}:{recipient}" if recipient else f"{kind}:{event.name}"
-        # Only a reply shows the detail.
-        detail = json.dumps(event.detail) if kind is PostKind.REPLY else "{}"
+        # Only a reply shows the detail, and a copy keeps the name of its recipient there.
+        is_kept = kind in (PostKind.REPLY, PostKind.COPY)
+        detail = json.dumps(event.detail if is_kept else {})
         self._posts.append(
-            self._post(request, kind, event.name, message_id(request.id, about, event.number))
-            | {"actor": event.actor, "detail": detail, "recipient": recipient}
+            new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
+            | {"actor": event.actor, "detail": detail}
         )
 
     def enqueue_card_update(
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
-        """Add a card update to the outbox, unless one is pending."""
-        if request.channel:
-            client_msg_id = message_id(request.id, f"{PostKind.EDIT}:{name}", number)
-            post = self._post(request, PostKind.EDIT, name, client_msg_id)
-            self._card_updates[request.id] = post | {"due_at": self.now + delay}
+        """Add an update of the card and its copies to the outbox, where none is pending."""
+        self._card_updates[request.id] = CardUpdate(request, name, number, self.now, delay)
 
     def refresh_card(self, request: Request) -> None:
         """Add a card update that no event of the request caused."""
         if request.id not in self._card_updates:
             self.enqueue_card_update(request, EventName.CREATED, milliseconds(self.now))
-
-    def _post(
-        self, request: Request, kind: PostKind, name: EventName, client_msg_id: str
-    ) -> dict[str, Any]:
-        return {
-            "request": request.id,
-            "kind": kind,
-            "event": name,
-            "actor": None,
-            "recipient": None,
-            "at": self.now,
-            "detail": "{}",
-            "state": "due",
-            "due_at": self.now,
-            "priority": priority_of(kind, request),
-            "client_msg_id": client_msg_id,
-        }
 
     def flush(self) -> None:
         """Write new requests, messages and audit events."""
@@ -249,7 +227,8 @@ class UnitOfWork:
         for request_id in {event.request for event in self.recorded} - self._new.keys():
             count = {"request_id": request_id, "event_count": self._counts[request_id]}
             self.execute(request_queries.UPDATE_EVENT_COUNT, count)
-        needed = [each for each in self._card_updates.values() if self._is_needed(each)]
+        updates = self._card_updates.values()
+        needed = [row for update in updates for row in needed_updates(self.execute, update)]
         if posts := self._posts + needed:
             self.execute(outbox_queries.NEW_POSTS, posts)
         if self.recorded:
@@ -265,22 +244,3 @@ class UnitOfWork:
             rows.append(asdict(chained))
         self.execute(request_queries.NEW_EVENTS, rows)
         self.execute(request_queries.UPDATE_CHAIN_HEAD, {"reference": head})
-
-    def _is_needed(self, card_update: Mapping[str, Any]) -> bool:
-        """Return whether no update of this card is pending; let a pending one be due earlier."""
-        due = self.execute(
-            outbox_queries.PENDING_CARD_UPDATES, {"of": card_update["request"]}
-        ).all()
-        due_at, priority = card_update["due_at"], card_update["priority"]
-        late = [post.id for post in due if post.due_at > due_at or post.priority > priority]
-        if late:
-            self.execute(outbox_queries.hasten_posts(late, due_at, priority))
-        return not due
-
-
-def priority_of(kind: PostKind, request: Request) -> int:
-    """Return the priority of a post: the lowest is sent first.
-
-    Steps and outcomes precede the cards of other requests.
-    """
-    return FIRST if kind is PostKind.REPLY or request.state.ended else 0

@@ -151,9 +151,11 @@ class CardActions:
             await self._update_clicked(click, error.request)
 
     async def _update_clicked(self, click: Click, request: Request) -> None:
-        """Update a clicked second copy of a card; the outbox updates the card itself."""
+        """Update a card that was posted twice; the outbox updates the card and its copies."""
         card = request.card
-        if not click.message or not click.reply_to.channel or not card or click.message == card.ts:
+        if not click.message or not card or click.message == card.ts:
+            return
+        if click.reply_to.channel != card.channel:
             return
         message = card_views.second_copy(request, self._deps.links)
         try:

@@ -8,6 +8,7 @@ from bot.atlas import JobState
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
 from bot.slack import blockkit, job_facts, mrkdwn
 from bot.slack.card.views import metadata, people
@@ -16,16 +17,25 @@ from bot.slack.deployment import command_code, labelled
 
 Render = Callable[[RequestPost], str]
 
-#: The events whose replies mention the approvers.
-CALLS_APPROVERS = frozenset({EventName.ACTED_ALONE})
+
+def called_by(post: RequestPost, policy: Policy) -> People | None:
+    """Return the people whom a reply mentions because they are to act, or None."""
+    match post.event:
+        case EventName.ACTED_ALONE:
+            return policy.first_approvers
+        case EventName.REMINDED:
+            return policy.first_approvers - People(users=post.request.approved_by)
+        case EventName.ESCALATED:
+            return policy.escalate_to
+    return None
 
 
-def message(post: RequestPost, approvers: People | None = None) -> dict[str, Any]:
+def message(post: RequestPost, called: People | None = None) -> dict[str, Any]:
     """Build `text` and `blocks`, and `metadata` on outcomes, for chat.postMessage.
 
-    `approvers` are those of the current policy; None if the project was removed.
+    `called` are the people of `called_by`; None also if the project was removed.
     """
-    call = f"\n{_call_for_review(approvers)}" if post.event in CALLS_APPROVERS else ""
+    call = f"\n{CALLS[post.event](called)}" if post.event in CALLS else ""
     built = _content(f"{RENDERERS.get(post.event, _status)(post)}{call}")
     state = outcome_of(post.event)
     return built | ({"metadata": metadata(post.request, state)} if state else {})
@@ -70,6 +80,29 @@ def _acted_alone(post: RequestPost) -> str:
 def _call_for_review(approvers: People | None) -> str:
     who = people(approvers)
     return f"Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
+
+
+def _call_for_decision(called: People | None) -> str:
+    return f"May approve: {people(called)}. *Approve* and *Deny* are on the card."
+
+
+def _notified(post: RequestPost) -> str:
+    """Name who was reached, without mentions, which would notify them once more."""
+    names = [mrkdwn.one_line(str(name), 80) for name in post.detail.get("names", [])]
+    if not names:
+        return ":warning: No approver could be reached by a direct message. Please ask them."
+    return f":incoming_envelope: Got this request as a direct message: {mrkdwn.join(names)}."
+
+
+def _reminded(post: RequestPost) -> str:
+    job = mrkdwn.summary(post.request)
+    end = mrkdwn.date(post.request.expires_at)
+    return f":bell: Reminder: the request to cancel {job} waits for approval, until {end}."
+
+
+def _escalated(post: RequestPost) -> str:
+    job = mrkdwn.summary(post.request)
+    return f":rotating_light: Escalated: the request to cancel {job} waits for approval."
 
 
 def _reviewed(post: RequestPost) -> str:
@@ -180,9 +213,19 @@ LOST_RIGHT = (
 
 ASK_AGAIN = "To ask again, type {command}."
 
+#: The events whose replies call people to act.
+CALLS: Mapping[EventName, Callable[[People | None], str]] = {
+    EventName.ACTED_ALONE: _call_for_review,
+    EventName.REMINDED: _call_for_decision,
+    EventName.ESCALATED: _call_for_decision,
+}
+
 RENDERERS: Mapping[EventName, Render] = {
     EventName.ACTED_ALONE: _acted_alone,
     EventName.REVIEWED: _reviewed,
+    EventName.NOTIFIED: _notified,
+    EventName.REMINDED: _reminded,
+    EventName.ESCALATED: _escalated,
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
     EventName.APPROVAL_VOIDED: _voided,

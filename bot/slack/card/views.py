@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
@@ -27,6 +28,28 @@ def message(
         "text": fallback(request),
         "blocks": blocks(request, approvers, links, facts),
         "metadata": metadata(request, request.state),
+    }
+
+
+#: How a later copy begins, by the event that it follows.
+COPY_HEADINGS = {
+    EventName.REMINDED: ":bell: *Reminder*",
+    EventName.ESCALATED: ":rotating_light: *Escalated to you*",
+}
+
+
+def copy(
+    card: dict[str, Any], request: Request, links: Links, heading: str | None = None
+) -> dict[str, Any]:
+    """Build the copy of a card for an approver: it refers to the thread, which is the record."""
+    url = links.card_of(request)
+    thread = f"The record is {mrkdwn.link(url, 'in the thread of the card')}."
+    return card | {
+        "blocks": [
+            *([blockkit.section(heading)] if heading else []),
+            *card["blocks"],
+            *([blockkit.context(thread)] if url else []),
+        ]
     }
 
 

@@ -104,7 +104,7 @@ def next_action(
 def _elsewhere(post: Post) -> MoveCard | TellRequester | Drop | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
-        case RequestPost(kind=PostKind.DIRECT):
+        case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
             return Drop()  # the person takes no direct messages; the thread mentions them
         case RequestPost(request=request) if is_operator(request.requester):
             return None  # whom no direct message reaches

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People, is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
@@ -33,6 +34,10 @@ class Undeliverable(Exception):
     """The post has no message; the text says why."""
 
 
+class Unneeded(Exception):
+    """The post has nothing to say any more; the text says why."""
+
+
 class MessageBuilder:
     """Builds messages; the projects have the approvers, the channels and the names."""
 
@@ -41,7 +46,7 @@ class MessageBuilder:
         self._projects = projects
 
     def build(self, post: Post) -> Message:
-        """Build the message; raises `Undeliverable`."""
+        """Build the message; raises `Undeliverable` or `Unneeded`."""
         return self._announcement(post) if isinstance(post, Announcement) else self._about(post)
 
     def direct_reply(self, post: RequestPost) -> Message:
@@ -49,11 +54,15 @@ class MessageBuilder:
         return Message(channel=post.request.requester, content=self._reply(post))
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
-        calls = post.event in card_replies.CALLS_APPROVERS
-        return card_replies.message(post, self._approvers(post) if calls else None)
+        calls = post.event in card_replies.CALLS
+        policy = self._policy_of(post.request.ref.project_id) if calls else None
+        called = card_replies.called_by(post, policy) if policy else None
+        return card_replies.message(post, called)
 
     def _about(self, post: RequestPost) -> Message:
         request = post.request
+        if post.kind is PostKind.COPY or (post.kind is PostKind.EDIT and post.recipient):
+            return self._copy(post)
         if post.kind is PostKind.CARD:
             return Message(channel=request.channel, content=self._card(post))
         if post.kind is PostKind.DIRECT:
@@ -69,13 +78,26 @@ class MessageBuilder:
         content = self._reply(post) | {"thread_ts": request.card.ts}
         return Message(channel=request.card.channel, content=content)
 
+    def _copy(self, post: RequestPost) -> Message:
+        """Build the card as a direct message to an approver, or its update."""
+        is_edit = post.kind is PostKind.EDIT
+        heading = None if is_edit else card_views.COPY_HEADINGS.get(post.event)
+        content = card_views.copy(self._card(post), post.request, self._links, heading)
+        if is_edit:
+            if post.copy is None:
+                raise Unneeded("the approver did not get the copy")
+            return Message(channel=post.copy.channel, content=content, ts=post.copy.ts)
+        if post.request.state is not State.AWAITING:
+            raise Unneeded("the request does not wait any more")
+        return Message(channel=post.recipient or "", content=content)
+
     def _card(self, post: RequestPost) -> dict[str, Any]:
         approvers = self._approvers(post)
         return card_views.message(post.request, approvers, self._links, post.facts)
 
     def _approvers(self, post: RequestPost) -> People | None:
         policy = self._policy_of(post.request.ref.project_id)
-        return policy.approvers if policy else None
+        return policy.first_approvers if policy else None
 
     def _policy_of(self, project_id: str) -> Policy | None:
         project = self._projects.find(project_id)

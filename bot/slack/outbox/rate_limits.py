@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from bot.cancellation.posts import Announcement, Post
+from bot.cancellation.posts import Announcement, Post, RequestPost
 from bot.slack.outbox.messages import Message
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -20,6 +20,11 @@ EDITS = 45
 
 #: The part of them that only edits of ended requests and jobs use.
 FINAL_EDITS = 15
+
+#: The most edits in a window after which copies of cards are edited, so that cards come first:
+#: those of ended requests, and the others.
+FINAL_COPY_EDITS = 40
+COPY_EDITS = 20
 
 #: Seconds for which a claimed post waits for its turn: with the call after it, which takes up
 #: to 10, it must not exceed the claim.
@@ -61,7 +66,7 @@ class ChannelRateLimiter:
 
 
 class EditRateLimiter:
-    """Limits edits to `EDITS` in each window (in seconds), and to fewer for those that may wait."""
+    """Limits edits in each window (in seconds), to fewer for those that may wait."""
 
     def __init__(
         self, window: float = Timings.edit_window, monotonic: Clock = time.monotonic
@@ -71,12 +76,12 @@ class EditRateLimiter:
         self._taken: deque[float] = deque()
         self._blocked_until = 0.0
 
-    def seconds_until_free(self, *, final: bool) -> float:
-        """Return the seconds until another edit is allowed."""
+    def seconds_until_free(self, limit: int = EDITS) -> float:
+        """Return the seconds until an edit is allowed that comes after fewer than `limit`."""
         now = self._monotonic()
         while self._taken and self._taken[0] <= now - self._window:
             self._taken.popleft()
-        excess = len(self._taken) - (EDITS if final else EDITS - FINAL_EDITS)
+        excess = len(self._taken) - limit
         free_at = self._taken[excess] + self._window if excess >= 0 else now
         return max(0.0, free_at - now, self._blocked_until - now)
 
@@ -103,13 +108,13 @@ class RateLimits:
     def take_turn(self, post: Post, message: Message) -> float:
         """Return the seconds to wait; a message that would wait too long is not counted."""
         if message.ts is not None:
-            seconds = self._edits.seconds_until_free(final=is_final(post))
-            if seconds <= MAX_WAIT:
+            seconds = self._edits.seconds_until_free(edit_limit(post))
+            if seconds <= longest_wait(post):
                 self._edits.take(seconds)
             return seconds
         limiter = self._limiter_of(post)
         seconds = limiter.seconds_until_free(message.channel)
-        if seconds <= MAX_WAIT:
+        if seconds <= longest_wait(post):
             limiter.take(message.channel)
         return seconds
 
@@ -122,6 +127,18 @@ class RateLimits:
 
     def _limiter_of(self, post: Post) -> ChannelRateLimiter:
         return self._announcements if isinstance(post, Announcement) else self._posts
+
+
+def edit_limit(post: Post) -> int:
+    """Return how many edits may be in the window with this one."""
+    if isinstance(post, RequestPost) and post.recipient:
+        return FINAL_COPY_EDITS if is_final(post) else COPY_EDITS
+    return EDITS if is_final(post) else EDITS - FINAL_EDITS
+
+
+def longest_wait(post: Post) -> float:
+    """Return the seconds for which a claimed post may wait; one to a person delays no other."""
+    return 0.0 if isinstance(post, RequestPost) and post.recipient else MAX_WAIT
 
 
 def is_final(post: Post) -> bool:

@@ -36,8 +36,8 @@ from bot.slack.outbox.delivery import (
     reason_to_move,
     retry_slowly,
 )
-from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable
-from bot.slack.outbox.rate_limits import MAX_WAIT, RateLimits
+from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
+from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait
@@ -51,6 +51,9 @@ MAX_CONCURRENT_POSTS = 8
 #: The same for announcements: one, so that they keep their order and delay no card.
 MAX_CONCURRENT_ANNOUNCEMENTS = 1
 
+#: The same for direct messages: half of the first, so that no card and outcome waits for them.
+MAX_CONCURRENT_DIRECT = 4
+
 #: Seconds between attempts to record a delivery.
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)
 
@@ -59,6 +62,7 @@ DELIVERED_EVENTS = {
     PostKind.EDIT: "card edited",
     PostKind.REPLY: "reply posted",
     PostKind.DIRECT: "direct message posted",
+    PostKind.COPY: "direct message posted",
     PostKind.ANNOUNCEMENT: "announcement posted",
 }
 
@@ -69,7 +73,7 @@ class Outbox:
     Args:
         client: the Web API without retries.
         owner: the name of this process, for the claims.
-        on_drop: called when a post reaches nobody.
+        on_drop: called when a post reaches nobody, except direct messages to approvers.
         on_announced: called with a job that started during the watch, once Slack has taken its
             announcement.
         timings: the interval of polls, and of messages in one channel.
@@ -131,7 +135,11 @@ class Outbox:
         except Undeliverable as error:
             await self._drop(post, str(error))
             return
-        if (seconds := self._rate_limits.take_turn(post, message)) > MAX_WAIT:
+        except Unneeded as error:
+            await self._store.discard(post)
+            log.info("post not needed", post=post.id, kind=post.kind, why=str(error))
+            return
+        if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
             await self._store.postpone(post, seconds)
             return
         try:
@@ -153,13 +161,17 @@ class Outbox:
         """Claim as many posts as may be in progress, and start their delivery."""
         announcements = sum(isinstance(post, Announcement) for post in self._in_progress.values())
         free = MAX_CONCURRENT_POSTS - (len(self._in_progress) - announcements)
+        direct = sum(map(_is_direct, self._in_progress.values()))
+        free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
         if free + free_announcements == 0:
             return 0
         held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
         self._claim_lost = True
         try:
-            claimed = await self._store.claim(self._owner, free, free_announcements, held=held)
+            claimed = await self._store.claim(
+                self._owner, free, free_announcements, free_direct, held=held
+            )
         except LedgerError as error:
             log.warning("outbox cannot be read", error=error.sentence)
             return 0
@@ -242,6 +254,9 @@ class Outbox:
     async def _drop(self, post: Post, why: str) -> None:
         """End delivery without success."""
         await self._store.drop(post, why)
+        if _is_direct(post):
+            log.warning("direct message not delivered", post=post.id, why=why, **_subject(post))
+            return
         self._on_drop()
         log.error("post dropped", post=post.id, kind=post.kind, why=why, **_subject(post))
 
@@ -284,6 +299,11 @@ class Outbox:
         if isinstance(post, Announcement) and not (post.job.message or post.job.was_running):
             self._on_announced(post.job)
         log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
+
+
+def _is_direct(post: Post) -> bool:
+    """Return whether a post is for one approver, who may take no direct messages."""
+    return isinstance(post, RequestPost) and post.recipient is not None
 
 
 def _subject(post: Post) -> dict[str, str]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from bot.cancellation.events import EventName
 from bot.cancellation.posts import PostKind
 from bot.storage.database import has_passed
 from bot.storage.tables import posts
@@ -35,21 +36,49 @@ LONGEST_DELAY = timedelta(minutes=2)
 
 NEW_POSTS = insert(posts)
 
-#: Selects and locks the unclaimed posts that will show the current row of the request `of`.
-#: Without the lock another replica could claim one now and show the row as it was. A card that was
-#: attempted before is excluded: Slack may have it as it was then, and answers the repeated call
+#: Condition: an unclaimed card or edit, which will show the current row of its request. A card that
+#: was attempted before is excluded: Slack may have it as it was then, and answers the repeated call
 #: with that message.
-PENDING_CARD_UPDATES = (
-    select(posts.c.id, posts.c.due_at, posts.c.priority)
+_WILL_SHOW = and_(
+    posts.c.state == DUE,
+    posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
+    posts.c.lease_until.is_(None),
+    or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0),
+)
+
+#: Selects and locks the posts of the request `of` that will show its current row, and the copies
+#: that are to follow it, the newest first. Without the lock another replica could claim one now and
+#: show the row as it was. Whoever records the delivery of a copy locks the request before, too.
+SHOWING_POSTS = (
+    select(posts)
     .where(
         posts.c.request == bindparam("of"),
-        posts.c.state == DUE,
-        posts.c.kind.in_([PostKind.CARD, PostKind.EDIT]),
-        posts.c.lease_until.is_(None),
-        or_(posts.c.kind == PostKind.EDIT, posts.c.attempts == 0),
+        or_(_WILL_SHOW, and_(posts.c.kind == PostKind.COPY, posts.c.state != "dropped")),
     )
+    .order_by(posts.c.id.desc())
     .with_for_update()
 )
+
+
+def copies_told_at(request_id: str, at: datetime) -> Select[Any]:
+    """Read the copies that told the approvers of a request first."""
+    return (
+        select(posts.c.state, posts.c.detail)
+        .where(
+            posts.c.request == request_id,
+            posts.c.kind == PostKind.COPY,
+            posts.c.event == EventName.NOTIFIED,
+            posts.c.at == at,
+        )
+        .order_by(posts.c.id)
+    )
+
+
+def places_of(post_ids: Iterable[int]) -> Select[Any]:
+    """Read where posts were delivered, if Slack returned their places."""
+    is_known = posts.c.ts != ""
+    places = select(posts.c.id, posts.c.channel, posts.c.ts)
+    return places.where(posts.c.id.in_(list(post_ids)), is_known)
 
 
 def pending_announcements(watched_job_id: int) -> Select[Any]:
@@ -75,13 +104,14 @@ def hasten_posts(post_ids: Iterable[int], due_at: datetime, priority: int) -> Up
 def due_posts() -> Select[Any]:
     """List the posts that may be delivered, by priority; `bounds` gives the parameters.
 
-    A request's card precedes all of its posts, and posts of one kind to one recipient keep their
-    order, so that an older state of a message never follows a newer one.
+    A request's card precedes all of its posts, a copy its edits, and posts of one kind to one
+    recipient keep their order, so that an older state of a message never follows a newer one.
     """
     earlier = posts.alias()
     same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
     same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
-    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind)
+    edited = earlier.c.id == posts.c.edits
+    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind, edited)
     before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
     after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
     after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
@@ -89,7 +119,7 @@ def due_posts() -> Select[Any]:
     unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
     is_due = has_passed(posts.c.due_at, now, far)
     return (
-        select(posts.c.id, posts.c.watched_job)
+        select(posts.c.id, posts.c.watched_job, posts.c.recipient)
         .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
         .order_by(posts.c.priority, posts.c.id)
         .limit(bindparam("limit", type_=Integer))

@@ -30,10 +30,19 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import OPEN, State
+from bot.cancellation.lifecycle import OPEN, Request, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
-from bot.storage.tables import JOB, UNREVIEWED, approvals, audit_events, chain_head, posts, requests
+from bot.storage.tables import (
+    JOB,
+    NOTICE_PLANNED,
+    UNREVIEWED,
+    approvals,
+    audit_events,
+    chain_head,
+    posts,
+    requests,
+)
 
 #: Literals, not parameters, in the order of the partial index: otherwise SQLite does not use it.
 _OPEN: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in State if state in OPEN]
@@ -125,6 +134,24 @@ def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
         .order_by(requests.c.created_at)
         .limit(limit)
     )
+
+
+def requests_to_notify(now: datetime, limit: int) -> Select[Any]:
+    """List the waiting requests whose approvers are to be told now."""
+    due = (requests.c.next_notice_at <= now, requests.c.expires_at > now)
+    return (
+        select(requests)
+        .where(text(NOTICE_PLANNED), *due)
+        .order_by(requests.c.next_notice_at)
+        .limit(limit)
+    )
+
+
+def advance_notice(request: Request, now: datetime, next_at: datetime | None) -> Update:
+    """Plan the next notice of a waiting request, if this one is still due."""
+    is_due = requests.c.next_notice_at == request.next_notice_at
+    is_open = requests.c.expires_at > now
+    return change_request(request.id, State.AWAITING, is_due, is_open, next_notice_at=next_at)
 
 
 #: Reads the requests with these ids that were not pruned.

@@ -37,6 +37,7 @@ NAMED = "use ids of users (U…) or ids of user groups (S…)"
 CHANNELS = "use ids of channels (C…)"
 ONE_CHANNEL = "must be the id of a channel (C…)"
 DIRECT = "is a direct message (D…)"
+REMINDERS = "must be up to 10 whole numbers of seconds"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
 COPY = "copy it again"
@@ -229,6 +230,14 @@ SETTINGS: list[Broken] = [
     *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
     *variable("BOT_READ_ONLY", ("no flag", "shadow", FLAG)),
     *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
+    *variable("BOT_NOTIFY_APPROVERS", ("no flag", "never", FLAG)),
+    *variable(
+        "BOT_REMIND_AFTER",
+        ("with a unit", "60s", REMINDERS),
+        ("never and later", "0,60", REMINDERS),
+        ("too many", ",".join(map(str, range(1, 12))), REMINDERS),
+    ),
+    *variable("BOT_ESCALATE_TO", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
     *variable(
         "BOT_WATCH_CHANNEL",
         ("by name", "#ops", ONE_CHANNEL),
@@ -331,6 +340,9 @@ SETTINGS: list[Broken] = [
     *key("confirm_by_typing", ("no flag", "confirm_by_typing = 3", FLAG)),
     *key("read_only", ("no flag", 'read_only = "shadow"', FLAG)),
     *key("break_glass", ("everyone", 'break_glass = ["*"]', NAMED)),
+    *key("notify_approvers", ("no flag", "notify_approvers = 3", FLAG)),
+    *key("remind_after", ("negative", "remind_after = [-1]", REMINDERS)),
+    *key("escalate_to", ("everyone", 'escalate_to = ["*"]', NAMED)),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]
 

@@ -23,6 +23,8 @@ QUERIES = {
     "runnable requests": (request_queries.runnable_requests(NOON, 10), None),
     "expired requests": (request_queries.expired_requests(NOON, 10), None),
     "open requests": (request_queries.COUNT_OPEN, None),
+    "requests to notify": (request_queries.requests_to_notify(NOON, 10), None),
+    "card and copies": (outbox_queries.SHOWING_POSTS, {"of": "request-1"}),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
     "requests to prune": (request_queries.lock_prunable(NOON - timedelta(days=90), 10), None),

@@ -119,6 +119,19 @@ def test_every_policy_setting_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_people_of_the_escalation_are_approvers_who_are_told_late(tmp_path: Path) -> None:
+    found = policy(
+        tmp_path, BOT_APPROVERS="S4,U5", BOT_ESCALATE_TO="U5,U6", BOT_REMIND_AFTER="180, 60"
+    )
+
+    assert found.approvers == People(users=frozenset({"U5", "U6"}), groups=frozenset({"S4"}))
+    assert found.escalate_to == People(users=frozenset({"U6"}))
+    assert found.first_approvers == People(users=frozenset({"U5"}), groups=frozenset({"S4"}))
+    assert found.remind_after == (timedelta(seconds=60), timedelta(seconds=180))
+    assert policy(tmp_path, BOT_REMIND_AFTER="0").remind_after == ()
+    assert not policy(tmp_path, BOT_NOTIFY_APPROVERS="no").notify_approvers
+
+
 def test_approvers_default_to_the_requesters(tmp_path: Path) -> None:
     assert policy(tmp_path, BOT_REQUESTERS="S1").approvers == People(groups=frozenset({"S1"}))
     assert policy(tmp_path).approvers == EVERYONE
@@ -236,6 +249,8 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
         ("BOT_APPROVALS", "9", "must be a whole number from 0 to 5"),
         ("BOT_APPROVALS", "-1", "must be a whole number from 0 to 5"),
         ("BOT_APPROVALS", "1.0", "must be a whole number from 0 to 5"),
+        ("BOT_REMIND_AFTER", "0,60", "must be up to 10 whole numbers of seconds"),
+        ("BOT_REMIND_AFTER", "1m", "must be up to 10 whole numbers of seconds"),
         ("BOT_APPROVAL_TTL", "0", "must be a whole number of seconds, 1 or more"),
         ("BOT_APPROVAL_TTL", "9" * 18, "must be a whole number of seconds, 1 or more"),
         ("BOT_SELF_APPROVAL", "2", "must be true or false"),

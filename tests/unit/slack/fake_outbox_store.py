@@ -26,6 +26,7 @@ class FakeOutboxStore(OutboxStore):
     sent: list[tuple[int, str, str]] = field(default_factory=list)
     retries: list[tuple[int, float, str]] = field(default_factory=list)
     dropped: list[tuple[int, str]] = field(default_factory=list)
+    discarded: list[int] = field(default_factory=list)
     moved: list[tuple[int, str, str]] = field(default_factory=list)
     claim_faults: list[Exception] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
@@ -35,6 +36,7 @@ class FakeOutboxStore(OutboxStore):
         owner: str,
         limit: int,
         announcements: int = 0,
+        direct: int = 0,
         *,
         held: Collection[int] | None = None,
     ) -> Sequence[Post]:
@@ -69,6 +71,10 @@ class FakeOutboxStore(OutboxStore):
     async def drop(self, post: Post, error: str) -> None:
         self._record(post)
         self.dropped.append((post.id, error))
+
+    async def discard(self, post: Post) -> None:
+        self._record(post)
+        self.discarded.append(post.id)
 
     async def move_card(self, post: RequestPost, channel: str, because: str) -> None:
         self._record(post)

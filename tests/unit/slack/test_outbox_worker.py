@@ -18,7 +18,14 @@ from bot.cancellation.watched_job import WatchedState
 from bot.services.projects import Project, Projects
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
-from bot.slack.outbox.rate_limits import ANNOUNCEMENT_BURST, EDITS, FINAL_EDITS, POST_BURST
+from bot.slack.outbox.rate_limits import (
+    ANNOUNCEMENT_BURST,
+    COPY_EDITS,
+    EDITS,
+    FINAL_COPY_EDITS,
+    FINAL_EDITS,
+    POST_BURST,
+)
 from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbox
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -89,6 +96,16 @@ def a_reply(number: int = 2, **changes: Any) -> RequestPost:
 def an_edit(number: int = 3, **changes: Any) -> RequestPost:
     about = samples.request(**changes)
     return samples.post(EventName.CANCELLED, about, kind=PostKind.EDIT, id=number)
+
+
+def a_copy(event: EventName = EventName.NOTIFIED, **changes: Any) -> RequestPost:
+    about = samples.request(**{"state": State.AWAITING, "approvals_needed": 1} | changes)
+    return samples.post(event, about, kind=PostKind.COPY, id=4, recipient="U0ADA")
+
+
+def a_copy_edit(number: int, **changes: Any) -> RequestPost:
+    place = Card(channel="D0ADA", ts="2.1")
+    return replace(a_copy(**changes), kind=PostKind.EDIT, id=number, copy=place)
 
 
 async def test_card_is_posted_with_its_id_and_metadata(
@@ -338,6 +355,81 @@ async def test_edits_stay_below_slacks_limit_and_final_ones_come_first(
     assert interim == EDITS - FINAL_EDITS
     assert len(slack.calls) == EDITS
     assert all(50 < seconds <= 60 for _, seconds, _ in store.retries)
+
+
+async def test_edits_of_copies_leave_room_for_those_of_cards(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, clock: FakeClock
+) -> None:
+    for number in range(EDITS):
+        await outbox.deliver(a_copy_edit(number))
+    interim = len(slack.calls)
+    for number in range(EDITS):
+        await outbox.deliver(a_copy_edit(number, state=State.DENIED))
+
+    assert (interim, len(slack.calls)) == (COPY_EDITS, FINAL_COPY_EDITS)
+    assert store.dropped == []
+    assert not any(clock.sleeps)  # none holds a place while it waits
+
+
+async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    await outbox.deliver(a_copy())
+
+    (call,) = slack.called("chat.postMessage")
+    assert call["channel"] == "U0ADA"
+    assert "thread_ts" not in call
+    assert "cancel_restore_approve" in str(call["blocks"])
+    assert "in the thread of the card" in str(call["blocks"][-1])
+    assert len(store.sent) == 1
+
+
+async def test_copy_of_a_reminder_says_so(outbox: Outbox, slack: FakeSlack) -> None:
+    await outbox.deliver(a_copy(EventName.REMINDED))
+
+    (call,) = slack.called("chat.postMessage")
+    assert "Reminder" in str(call["blocks"][0])
+
+
+async def test_copy_of_a_decided_request_is_not_sent(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    dropped: list[None] = []
+    outbox._on_drop = lambda: dropped.append(None)
+    await outbox.deliver(a_copy(state=State.DENIED))
+
+    assert slack.calls == []
+    assert (store.discarded, store.dropped, dropped) == ([4], [], [])
+
+
+async def test_edit_of_a_copy_updates_it_in_place(outbox: Outbox, slack: FakeSlack) -> None:
+    await outbox.deliver(a_copy_edit(5, state=State.DENIED))
+
+    (call,) = slack.called("chat.update")
+    assert (call["channel"], call["ts"]) == ("D0ADA", "2.1")
+    assert "cancel_restore_approve" not in str(call["blocks"])
+
+
+async def test_edit_of_a_copy_that_was_not_delivered_is_not_needed(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
+) -> None:
+    await outbox.deliver(replace(a_copy_edit(5), copy=None))
+
+    assert slack.calls == []
+    assert store.discarded == [5]
+
+
+@pytest.mark.parametrize("code", ["cannot_dm_bot", "user_disabled", "channel_not_found"])
+async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_alert(
+    outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, code: str
+) -> None:
+    dropped: list[None] = []
+    outbox._on_drop = lambda: dropped.append(None)
+    slack.says("chat.postMessage", code)
+    await outbox.deliver(a_copy())
+
+    assert [post for post, _ in store.dropped] == [4]
+    assert dropped == []
 
 
 async def test_reply_that_slack_has_already_is_marked_sent(

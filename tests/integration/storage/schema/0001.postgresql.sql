@@ -83,6 +83,7 @@ CREATE TABLE requests (
     acted_alone BOOLEAN DEFAULT false NOT NULL,
     reviewed_by TEXT,
     reviewed_at BIGINT,
+    next_notice_at BIGINT,
     event_count INTEGER DEFAULT '0' NOT NULL,
     PRIMARY KEY (id),
     UNIQUE (key)
@@ -93,6 +94,8 @@ CREATE INDEX ended_requests ON requests (changed_at) WHERE state NOT IN ('awaiti
 CREATE UNIQUE INDEX one_open_request_per_job ON requests (project_id, cluster_name, job_id) WHERE state IN ('awaiting', 'approved', 'cancelling');
 
 CREATE INDEX open_requests ON requests (state, expires_at) WHERE state IN ('awaiting', 'approved', 'cancelling');
+
+CREATE INDEX planned_notices ON requests (next_notice_at) WHERE state = 'awaiting' AND next_notice_at IS NOT NULL;
 
 CREATE INDEX requests_by_job ON requests (job_id);
 
@@ -149,6 +152,7 @@ CREATE TABLE posts (
     priority INTEGER DEFAULT '0' NOT NULL,
     kind TEXT NOT NULL,
     recipient TEXT,
+    edits BIGINT,
     event TEXT,
     actor TEXT,
     at BIGINT NOT NULL,

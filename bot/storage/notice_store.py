@@ -1,0 +1,69 @@
+"""Notices to the approvers of waiting requests: each is recorded with its posts, once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.notices import Notice
+from bot.cancellation.people import Contact
+from bot.cancellation.posts import PostKind
+from bot.storage.queries import requests as request_queries
+from bot.storage.store import Store, reads, writes
+from bot.storage.unit_of_work import UnitOfWork
+
+
+class NoticeStore(Store):
+    """Lists what is due, and writes it; every method raises `LedgerError`."""
+
+    background = True
+
+    @reads
+    def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
+        """List the waiting requests whose approvers are to be told now."""
+        return uow.get_all(request_queries.requests_to_notify(uow.now, limit))
+
+    @writes
+    def give(
+        self,
+        uow: UnitOfWork,
+        request: Request,
+        notice: Notice,
+        told: Sequence[Contact],
+        escalated: Sequence[Contact] | None = None,
+    ) -> bool:
+        """Record a notice and its posts; False if another replica did, or the request was decided.
+
+        `request` is the request as it was listed. `told` get a copy of the card; so do `escalated`,
+        the people of `escalate_to`, if these are told now.
+        """
+        statement = request_queries.advance_notice(request, uow.now, notice.next_at)
+        if (waiting := uow.update_or_none(statement)) is None:
+            return False
+        if notice.reminder:
+            _tell(uow, waiting, EventName.REMINDED, told, {"reminder": notice.reminder})
+        elif told:
+            _tell(uow, waiting, EventName.NOTIFIED, told)
+        if escalated is not None:
+            _tell(uow, waiting, EventName.ESCALATED, escalated)
+        return True
+
+
+def _tell(
+    uow: UnitOfWork,
+    request: Request,
+    name: EventName,
+    contacts: Sequence[Contact],
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Record who is told; reply in the thread, and send each person a copy of the card.
+
+    The reply to the first notice is written when it is known who was reached.
+    """
+    people = [contact.person.id for contact in contacts]
+    event = uow.record(request, name, detail={**(detail or {}), "people": people})
+    if name is not EventName.NOTIFIED:
+        uow.enqueue_message(request, PostKind.REPLY, event)
+    for contact in contacts:
+        named = replace(event, detail={"name": contact.name})
+        uow.enqueue_message(request, PostKind.COPY, named, recipient=contact.person.id)

@@ -1,0 +1,135 @@
+"""Approvers are reached: copies of the card in direct messages, reminders, and escalation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.acceptance.approvals.actions import (
+    ABE,
+    ADA,
+    APPROVE,
+    GROUP,
+    OLGA,
+    RINA,
+    SAM,
+    ask,
+    click,
+    deny,
+    job_of,
+    open_approval_environment,
+    record_of,
+    request_of,
+    shows,
+)
+from tests.acceptance.environment import BotEnvironment, is_card, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.acceptance.approvals.actions import Environ
+
+Json = dict[str, Any]
+
+THREE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": f"{GROUP},{SAM}", "BOT_REMIND_AFTER": "0"}
+EVERYONE_TOLD = (ADA, ABE, SAM)
+
+
+def copies(env: BotEnvironment, people: Sequence[str] = EVERYONE_TOLD) -> list[Json]:
+    """Return every copy of a card in the direct messages of these people."""
+    found = [m for who in people for m in env.slack.state.messages(env.slack.state.dm(who))]
+    return [message for message in found if is_card(message)]
+
+
+def has_button(message: Json, action: str = APPROVE) -> bool:
+    return action in str(message["blocks"])
+
+
+def replies(env: BotEnvironment, card: Json, part: str) -> list[str]:
+    texts = [str(reply["text"]) for reply in env.slack.state.replies(card)]
+    return [text for text in texts if part in text]
+
+
+def events(env: BotEnvironment, card: Json) -> list[str]:
+    return [event["event"] for event in record_of(env.folder)[request_of(card)]]
+
+
+async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(
+    tmp_path: Path,
+) -> None:
+    async with open_approval_environment(tmp_path, THREE) as env:
+        card = await ask(env)
+        assert await env.slack.until(lambda: len(copies(env)) == 3)
+        assert all(map(has_button, copies(env)))
+        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
+        (copy,) = copies(env, [SAM])
+
+        answer = await click(env, "sam", copy, APPROVE)
+
+        assert not answer.private
+        await shows(env, job_of(card), "cancelled")
+        assert await env.slack.until(lambda: {state_of(c) for c in copies(env)} == {"cancelled"})
+        assert not any(map(has_button, copies(env)))
+        assert len(copies(env)) == 3
+        assert copies(env, [RINA, OLGA]) == []
+        (reached,) = replies(env, card, "Got this request")
+        assert "sam" in reached.lower()
+        assert "<@" not in reached
+        assert "request:reminded" not in events(env, card)
+
+
+async def test_late_click_on_a_copy_and_a_click_without_right_are_answered(
+    tmp_path: Path,
+) -> None:
+    async with open_approval_environment(tmp_path, THREE) as env:
+        card = await ask(env)
+        assert await env.slack.until(lambda: len(copies(env)) == 3)
+        (copy,) = copies(env, [SAM])
+
+        stranger = await click(env, "rina", card, APPROVE)
+        await deny(env, "ada", card)
+        await click(env, "sam", copy, APPROVE, stale=True)
+
+        assert "may not approve or deny" in stranger.private
+        assert await env.slack.until(lambda: "handled already" in str(env.ephemerals("sam")))
+        assert await env.slack.until(lambda: {state_of(c) for c in copies(env)} == {"denied"})
+
+
+async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Path) -> None:
+    environ: Environ = {
+        **THREE,
+        "BOT_APPROVERS": GROUP,
+        "BOT_REMIND_AFTER": "1,2",
+        "BOT_ESCALATE_TO": SAM,
+    }
+    async with open_approval_environment(tmp_path, environ) as env:
+        card = await ask(env)
+        assert await env.slack.until(lambda: len(copies(env, [ADA, ABE])) == 2)
+        assert copies(env, [SAM]) == []
+        assert await env.slack.until(lambda: len(copies(env)) == 7, 8.0)
+        assert await env.slack.until(lambda: len(replies(env, card, "Reminder")) == 2)
+        assert f"<!subteam^{GROUP}>" in replies(env, card, "Reminder")[0]
+        assert await env.slack.until(lambda: replies(env, card, "Escalated"))
+        assert f"<@{SAM}>" in replies(env, card, "Escalated")[0]
+
+        answer = await click(env, "sam", copies(env, [SAM])[0], APPROVE)
+
+        assert not answer.private
+        assert await env.slack.until(lambda: {state_of(c) for c in copies(env)} == {"cancelled"})
+        assert len(copies(env)) == 7
+        names = events(env, card)
+        assert names.count("request:reminded") == 2
+        assert names.count("request:escalated") == 1
+
+
+async def test_approver_without_direct_messages_stops_nothing(tmp_path: Path) -> None:
+    def deactivate(slack: Any, _atlas: Any) -> None:
+        slack.workspace.user("abe").deleted = True
+
+    async with open_approval_environment(tmp_path, THREE, before=deactivate) as env:
+        card = await ask(env)
+
+        assert await env.slack.until(lambda: len(copies(env, [ADA, SAM])) == 2)
+        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
+
+        assert "abe" not in replies(env, card, "Got this request")[0]

@@ -1,0 +1,256 @@
+"""Notices to approvers: each once, with its posts; copies follow the request, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.notices import Notice
+from bot.cancellation.people import Contact
+from bot.cancellation.posts import PostKind, RequestPost
+from bot.storage.card_updates import COPY_DELAY
+from bot.storage.notice_store import NoticeStore
+from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, keep_all
+
+if TYPE_CHECKING:
+    from bot.storage.audit_log import AuditLog
+    from bot.storage.database import Database
+    from bot.storage.lease_store import LeaseStore
+    from bot.storage.outbox_store import OutboxStore
+    from bot.storage.request_store import RequestStore
+    from tests.support.domain import Clock
+
+MINUTE = timedelta(minutes=1)
+TOLD = (Contact(person=ADA, name="Ada <Lee>"), Contact(person=ABE, name="Abe"))
+FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE)
+REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
+
+
+@pytest.fixture
+def notices(database: Database, clock: Clock) -> NoticeStore:
+    return NoticeStore(database, clock)
+
+
+def allow(_request: Request) -> None:
+    return None
+
+
+async def claim(outbox: OutboxStore) -> list[RequestPost]:
+    found = await outbox.claim("one", 50, 0, 50)
+    return [post for post in found if isinstance(post, RequestPost)]
+
+
+async def ask(ledger: RequestStore, outbox: OutboxStore) -> Request:
+    """Create a request that waits, whose card is posted."""
+    request = await ledger.create(a_waiting_request(next_notice_at=NOON), RINA)
+    (card,) = await claim(outbox)
+    await outbox.mark_sent(card, "C0OPS", "1.1")
+    return request
+
+
+async def tell(notices: NoticeStore, notice: Notice = FIRST) -> bool:
+    (due,) = await notices.list_due()
+    return await notices.give(due, notice, TOLD)
+
+
+async def deliver_copies(outbox: OutboxStore) -> None:
+    for post in await claim(outbox):
+        await outbox.mark_sent(post, f"D-{post.recipient}", f"{post.id}.1")
+
+
+def kinds(posts: list[RequestPost]) -> list[tuple[PostKind, str | None]]:
+    return [(post.kind, post.recipient) for post in posts]
+
+
+async def events(record: AuditLog, request: Request) -> list[str]:
+    return [line.event async for line in record.events(request=request.id)]
+
+
+async def test_two_replicas_tell_the_approvers_once(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, record: AuditLog
+) -> None:
+    request = await ask(ledger, outbox)
+    (due,) = await notices.list_due()
+
+    given = await asyncio.gather(*(notices.give(due, FIRST, TOLD) for _ in range(4)))
+
+    assert sorted(given) == [False, False, False, True]
+    assert kinds(await claim(outbox)) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
+    assert await events(record, request) == ["request:created", "request:notified"]
+    assert await notices.list_due() == []
+
+
+async def test_reminder_is_recorded_with_its_reply_and_its_copies(
+    ledger: RequestStore,
+    outbox: OutboxStore,
+    notices: NoticeStore,
+    record: AuditLog,
+    clock: Clock,
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    await deliver_copies(outbox)
+    await claim(outbox)
+    clock.forward(60)
+    (due,) = await notices.list_due()
+
+    assert await notices.give(due, REMINDER, TOLD[:1], escalated=TOLD[1:])
+
+    replies = ["request:notified", "request:reminded", "request:escalated"]
+    assert (await events(record, request))[1:] == replies
+    clock.forward(60)
+    assert await notices.list_due() == []
+    assert await record.verify() == []
+
+
+async def test_decided_or_expired_request_has_no_notice(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, clock: Clock
+) -> None:
+    denied = await ask(ledger, outbox)
+    (due,) = await notices.list_due()
+    await ledger.deny(denied.id, ADA, "no", allow)
+    expiring = a_waiting_request(next_notice_at=NOON, expires_at=NOON + MINUTE)
+    await ledger.create(expiring, RINA)
+    clock.forward(60)
+
+    assert not await notices.give(due, FIRST, TOLD)
+    assert await notices.list_due() == []
+
+
+async def test_reply_names_who_was_reached_after_the_last_copy(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, record: AuditLog
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    first, second = await claim(outbox)
+
+    await outbox.drop(second, "the person takes no direct messages")
+    assert await claim(outbox) == []
+    await outbox.mark_sent(first, "D0ADA", "2.1")
+
+    (reply,) = await claim(outbox)
+    assert (reply.kind, reply.event) == (PostKind.REPLY, "request:notified")
+    assert reply.detail == {"names": ["Ada <Lee>"]}
+    dropped = [line async for line in record.events(request=request.id)][-1]
+    assert json.loads(dropped.detail)["recipient"] == ABE.id
+
+
+async def test_two_last_copies_at_once_make_one_reply(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
+) -> None:
+    await ask(ledger, outbox)
+    await tell(notices)
+    copies = await claim(outbox)
+
+    await asyncio.gather(*(outbox.mark_sent(copy, "D", f"{copy.id}.1") for copy in copies))
+
+    assert kinds(await claim(outbox)) == [(PostKind.REPLY, None)]
+
+
+async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    await deliver_copies(outbox)
+    (reached,) = await claim(outbox)
+    await outbox.mark_sent(reached, "C0OPS", "1.2")
+
+    await ledger.deny(request.id, ADA, "still needed", allow)
+
+    reply, edit, *copies = await claim(outbox)
+    assert (reply.kind, edit.kind, edit.recipient) == (PostKind.REPLY, PostKind.EDIT, None)
+    assert [copy.kind for copy in copies] == [PostKind.EDIT, PostKind.EDIT]
+    places = {copy.recipient: copy.copy and copy.copy.channel for copy in copies}
+    assert places == {ADA.id: f"D-{ADA.id}", ABE.id: f"D-{ABE.id}"}
+
+
+async def test_copy_that_was_not_sent_yet_needs_no_edit(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+
+    await ledger.deny(request.id, ADA, "still needed", allow)
+
+    posts = await claim(outbox)
+    copies = [post for post in posts if post.recipient]
+    assert kinds(copies) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
+    for copy in copies:
+        await outbox.discard(copy)
+    assert await claim(outbox) == []
+
+
+async def test_copy_in_delivery_is_edited_once_it_has_a_place(
+    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    ada, abe = await claim(outbox)
+    await ledger.deny(request.id, ADA, "still needed", allow)
+    assert [post.recipient for post in await claim(outbox)] == [None, None]
+
+    await outbox.mark_sent(ada, "D0ADA", "2.1")
+    await outbox.drop(abe, "the person takes no direct messages")
+
+    edits = await claim(outbox)
+    assert {(post.recipient, post.copy and post.copy.ts) for post in edits} == {
+        (ADA.id, "2.1"),
+        (ABE.id, None),
+    }
+
+
+async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(
+    ledger: RequestStore,
+    outbox: OutboxStore,
+    notices: NoticeStore,
+    leases: LeaseStore,
+    clock: Clock,
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    await deliver_copies(outbox)
+    await ledger.approve(request.id, ADA, allow, keep_all)
+    assert all(post.recipient is None for post in await claim(outbox))
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.settle(claimed, State.CANCELLED, Outcome())
+
+    edits = [post for post in await claim(outbox) if post.recipient]
+
+    assert len(edits) == 2
+    clock.forward(COPY_DELAY.total_seconds() + 1)
+    assert [post for post in await claim(outbox) if post.recipient] == []
+
+
+async def test_request_that_waits_again_tells_its_approvers_again(
+    ledger: RequestStore,
+    outbox: OutboxStore,
+    notices: NoticeStore,
+    leases: LeaseStore,
+) -> None:
+    request = await ask(ledger, outbox)
+    await tell(notices)
+    await ledger.approve(request.id, ADA, allow, keep_all)
+    claimed = await leases.claim(request.id)
+    assert claimed
+    assert await notices.list_due() == []
+
+    await leases.settle(claimed, State.AWAITING, Outcome())
+
+    (due,) = await notices.list_due()
+    assert due.next_notice_at == due.changed_at
+
+
+async def test_request_without_approvals_has_no_notice(
+    ledger: RequestStore, notices: NoticeStore, outbox: OutboxStore
+) -> None:
+    await ledger.create(a_waiting_request(), RINA)
+
+    assert await notices.list_due() == []
+    assert len(await claim(outbox)) == 1

@@ -1,0 +1,150 @@
+"""When the approvers of a waiting request are told, and who of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.cancellation.lifecycle import Approval
+from bot.cancellation.notices import Notice, due_notice
+from bot.cancellation.people import NO_ONE, Contact, Kind, People, Person
+from bot.cancellation.policy import (
+    MAX_RECIPIENTS,
+    Policy,
+    contacts_to_tell,
+    is_named_approver,
+    may_decide,
+    may_review,
+)
+from tests.support.domain import NOON, RINA, a_request, a_waiting_request
+
+if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request
+
+TEAM = RINA.team
+GROUP = "S0APPROVE"
+APPROVERS = People(users=frozenset({"U0ADA"}), groups=frozenset({GROUP}))
+BOSS = People(users=frozenset({"U0BOSS"}))
+
+
+def at(seconds: float) -> Any:
+    return NOON + timedelta(seconds=seconds)
+
+
+def reminders(*seconds: int, **changes: Any) -> Policy:
+    return Policy(remind_after=tuple(timedelta(seconds=s) for s in seconds), **changes)
+
+
+def waiting(planned: float = 0, **changes: Any) -> Request:
+    return a_waiting_request(next_notice_at=at(planned), **changes)
+
+
+def test_new_request_tells_its_approvers_and_plans_the_first_reminder() -> None:
+    notice = due_notice(reminders(60, 180), waiting(), at(1))
+
+    assert notice == Notice(is_first=True, reminder=0, escalates=False, next_at=at(60))
+
+
+def test_each_reminder_plans_the_next_and_the_last_one_escalates() -> None:
+    policy = reminders(60, 180)
+
+    first = due_notice(policy, waiting(60), at(61))
+    last = due_notice(policy, waiting(180), at(181))
+
+    assert first == Notice(is_first=False, reminder=1, escalates=False, next_at=at(180))
+    assert last == Notice(is_first=False, reminder=2, escalates=True, next_at=None)
+
+
+def test_reminders_missed_while_no_bot_ran_count_as_one() -> None:
+    notice = due_notice(reminders(60, 180, 600), waiting(60), at(200))
+
+    assert notice == Notice(is_first=False, reminder=2, escalates=False, next_at=at(600))
+
+
+def test_first_notice_that_comes_late_stands_for_the_reminders_before_it() -> None:
+    notice = due_notice(reminders(60, 180), waiting(), at(200))
+
+    assert notice == Notice(is_first=True, reminder=0, escalates=True, next_at=None)
+
+
+def test_without_reminders_the_first_notice_escalates() -> None:
+    notice = due_notice(reminders(), waiting(), at(1))
+
+    assert notice == Notice(is_first=True, reminder=0, escalates=True, next_at=None)
+
+
+def test_reminder_after_the_expiry_does_not_come_and_the_one_before_escalates() -> None:
+    request = waiting(60, expires_at=at(300))
+
+    notice = due_notice(reminders(60, 600), request, at(60))
+
+    assert notice == Notice(is_first=False, reminder=1, escalates=True, next_at=None)
+
+
+def test_reminder_that_the_policy_has_no_more_is_only_planned_again() -> None:
+    notice = due_notice(reminders(180), waiting(60), at(61))
+
+    assert notice == Notice(is_first=False, reminder=0, escalates=False, next_at=at(180))
+
+
+def contact(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Contact:
+    groups = frozenset({GROUP})
+    person = Person(id=user, team=TEAM, kind=kind, groups=groups, aliases=frozenset(aliases))
+    return Contact(person=person, name=user)
+
+
+def told(*contacts: Contact, policy: Policy | None = None, **changes: Any) -> list[str]:
+    policy = policy or Policy(approvers=APPROVERS)
+    found = contacts_to_tell(policy, replace(a_waiting_request(), **changes), contacts)
+    return [each.person.id for each in found]
+
+
+def test_people_who_may_approve_are_told_in_their_order() -> None:
+    assert told(contact("U0ZOE"), contact("U0ADA")) == ["U0ZOE", "U0ADA"]
+
+
+@pytest.mark.parametrize("kind", [Kind.GUEST, Kind.BOT, Kind.DEACTIVATED, Kind.OUTSIDER])
+def test_member_of_a_group_who_may_not_approve_is_not_told(kind: Kind) -> None:
+    assert told(contact("U0GUS", kind), contact("U0ABE")) == ["U0ABE"]
+
+
+@pytest.mark.parametrize("kind", [Kind.BOT, Kind.DEACTIVATED])
+def test_named_account_without_a_person_is_not_told(kind: Kind) -> None:
+    assert told(contact("U0ADA", kind)) == []
+
+
+def test_requester_is_not_told_under_any_id_even_where_the_own_approval_counts() -> None:
+    policy = Policy(approvers=APPROVERS, self_approval=True)
+
+    assert told(contact(RINA.id), contact("W0R", Kind.MEMBER, RINA.id), policy=policy) == []
+
+
+def test_person_with_two_ids_is_told_once() -> None:
+    assert told(contact("U0ADA", Kind.MEMBER, "W0ADA"), contact("W0ADA")) == ["U0ADA"]
+
+
+def test_person_who_approved_already_is_not_told() -> None:
+    approvals = (Approval(user="U0ADA", at=NOON),)
+
+    assert told(contact("U0ADA"), contact("U0ABE"), approvals=approvals) == ["U0ABE"]
+
+
+def test_at_most_twenty_people_are_told() -> None:
+    many = [contact(f"U{number}") for number in range(30)]
+
+    assert len(told(*many)) == MAX_RECIPIENTS
+
+
+def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -> None:
+    policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
+    boss = Person(id="U0BOSS", team=TEAM)
+
+    assert may_decide(policy, RINA.id, boss) is None
+    assert may_review(policy, a_request(acted_alone=True), boss) is None
+    assert is_named_approver(policy, boss)
+    assert policy.first_approvers == APPROVERS
+    assert Policy(approvers=APPROVERS).first_approvers == APPROVERS
+    assert BOSS - BOSS == NO_ONE

@@ -1,0 +1,172 @@
+"""The loop that tells approvers: who is read from Slack, what is recorded, and faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.atlas import JobRef
+from bot.cancellation.errors import NotRead, RightsNotChecked
+from bot.cancellation.people import EVERYONE, Contact, People
+from bot.cancellation.policy import Policy
+from bot.services.notifier import Notifier
+from bot.services.projects import Project, Projects
+from bot.storage.notice_store import NoticeStore
+from tests.support.clock import FakeClock
+from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_request
+from tests.support.fake_atlas import FakeAtlas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.cancellation.lifecycle import Request
+    from bot.cancellation.notices import Notice
+
+ADA_ONLY = People(users=frozenset({ADA.id}))
+ABE_ONLY = People(users=frozenset({ABE.id}))
+
+
+@dataclass
+class FakeNotices(NoticeStore):
+    """Lists `due`, and keeps what was given."""
+
+    due: list[Request] = field(default_factory=list)
+    given: list[tuple[Notice, list[str], list[str] | None]] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+    async def list_due(self, limit: int = 100) -> Sequence[Request]:
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.due
+
+    async def give(
+        self,
+        request: Request,
+        notice: Notice,
+        told: Sequence[Contact],
+        escalated: Sequence[Contact] | None = None,
+    ) -> bool:
+        second = None if escalated is None else [each.person.id for each in escalated]
+        self.given.append((notice, [each.person.id for each in told], second))
+        return True
+
+
+@dataclass
+class FakePeople:
+    """Finds Ada and Abe where they are named, or fails."""
+
+    calls: list[People] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+    async def __call__(self, people: People) -> list[Contact]:
+        self.calls.append(people)
+        if self.faults:
+            raise self.faults.pop(0)
+        named = [person for person in (ADA, ABE) if person.id in people.users]
+        return [Contact(person=person, name=person.id) for person in named]
+
+
+class Setup:
+    """A notifier with its fakes."""
+
+    def __init__(self, policy: Policy) -> None:
+        project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+        self.store = FakeNotices(due=[a_waiting_request(next_notice_at=NOON)])
+        self.people = FakePeople()
+        self.changes: list[None] = []
+        self.clock = FakeClock()
+        self.notifier = Notifier(
+            self.store,
+            Projects([project]),
+            self.people,
+            now=self.clock,
+            on_change=lambda: self.changes.append(None),
+            sleep=self.clock.sleep,
+        )
+
+
+def policy(approvers: People = ADA_ONLY, escalate_to: People = ABE_ONLY, **changes: Any) -> Policy:
+    return Policy(approvers=approvers | escalate_to, escalate_to=escalate_to, **changes)
+
+
+async def test_first_notice_tells_the_approvers_but_not_those_of_the_escalation() -> None:
+    setup = Setup(policy())
+
+    await setup.notifier.notify_due()
+
+    ((notice, told, escalated),) = setup.store.given
+    assert (notice.is_first, told, escalated) == (True, [ADA.id], None)
+    assert setup.changes == [None]
+
+
+async def test_without_reminders_the_escalation_comes_at_once() -> None:
+    setup = Setup(policy(remind_after=()))
+
+    await setup.notifier.notify_due()
+
+    assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
+
+
+async def test_person_who_is_told_as_an_approver_is_not_told_twice() -> None:
+    both = ADA_ONLY | ABE_ONLY
+    setup = Setup(Policy(approvers=both, escalate_to=People(groups=frozenset({"S1"})) | ABE_ONLY))
+    setup.clock.advance(3600)
+
+    await setup.notifier.notify_due()
+
+    assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
+
+
+async def test_every_full_member_is_not_told() -> None:
+    setup = Setup(policy(approvers=EVERYONE, remind_after=(), escalate_to=ABE_ONLY))
+
+    await setup.notifier.notify_due()
+
+    assert setup.people.calls == [ABE_ONLY]
+
+
+async def test_without_notices_slack_is_not_asked_and_the_escalation_is_only_mentioned() -> None:
+    setup = Setup(policy(notify_approvers=False, remind_after=()))
+
+    await setup.notifier.notify_due()
+
+    assert setup.people.calls == []
+    assert [given[1:] for given in setup.store.given] == [([], [])]
+
+
+async def test_request_of_a_removed_project_is_not_looked_at_again() -> None:
+    setup = Setup(policy())
+    elsewhere = JobRef(project_id="f" * 24, cluster_name="prod-eu", job_id=JOB_ID)
+    setup.store.due = [a_waiting_request(next_notice_at=NOON, ref=elsewhere)]
+
+    await setup.notifier.notify_due()
+
+    ((notice, told, _),) = setup.store.given
+    assert (notice.next_at, told) == (None, [])
+
+
+async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is_told() -> None:
+    setup = Setup(policy())
+    setup.store.due *= 2
+    setup.people.faults = [RightsNotChecked("Slack did not answer in time.")]
+
+    await setup.notifier.notify_due()
+
+    assert len(setup.store.given) == 1
+
+
+async def test_loop_goes_on_after_faults() -> None:
+    setup = Setup(policy())
+    setup.store.faults = [NotRead(), RuntimeError("broken")]
+
+    async def sleep(_seconds: float) -> None:
+        if setup.store.given:
+            raise KeyboardInterrupt
+
+    setup.notifier._sleep = sleep
+    with pytest.raises(KeyboardInterrupt):
+        await setup.notifier.run()
+
+    assert len(setup.store.given) == 1
