@@ -211,7 +211,8 @@ class AtlasClient:
             AtlasRejected: Atlas refused; nothing was changed.
             AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
-        return (await self._http.send(protocol.cancel_job(ref), self._request_timeout)).status
+        call = protocol.cancel_job(ref)
+        return (await self._http.send(call, self._request_timeout)).status_code
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)
@@ -231,7 +232,8 @@ class AtlasClient:
         while True:
             attempt += 1
             try:
-                return parse((await self._http.send(call, deadline - self._monotonic())).payload)
+                response = await self._http.send(call, deadline - self._monotonic())
+                return parse(protocol.parse_body(response.content))
             except AtlasUnavailable as error:
                 pause = backoff(
                     attempt,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 
@@ -49,14 +48,6 @@ CONNECT_SHARE = 0.7
 
 #: The share of the timeout for getting a free connection; the rest is for the call.
 POOL_SHARE = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """A success: its status, from the envelope if one was requested, and its JSON."""
-
-    status: int
-    payload: object
 
 
 class AtlasHttp:
@@ -110,8 +101,8 @@ class AtlasHttp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def send(self, call: ApiCall, timeout: float) -> ApiResponse:
-        """Send `call`, with a handshake if needed, within `timeout` seconds.
+    async def send(self, call: ApiCall, timeout: float) -> httpx.Response:
+        """Send `call`, with a handshake if needed, and return a success within `timeout` seconds.
 
         The limit of one call, `request_timeout`, begins once a connection is free. Raises
         `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
@@ -120,15 +111,13 @@ class AtlasHttp:
         left = await self._acquire_connection(name, timeout)
         try:
             response = await self._send_in_task(call, name, min(self._request_timeout, left))
-            status = response.status_code
             if not response.is_success:
-                payload = parse_body(response.content)
-                raise error_for(status, response.headers, payload, name, call.not_found)
+                payload, headers = parse_body(response.content), response.headers
+                raise error_for(response.status_code, headers, payload, name, call.not_found)
         except KeyRefused:
             self._on_login_refused()
             raise
-        is_ignored = call.method == "DELETE"  # its body may be anything
-        return ApiResponse(status, None if is_ignored else parse_body(response.content))
+        return response
 
     async def _acquire_connection(self, name: str, timeout: float) -> float:
         """Wait for a free connection and take it; return the seconds left."""
