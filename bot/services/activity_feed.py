@@ -35,21 +35,14 @@ _Key: TypeAlias = tuple[str, datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """The restores that were requested in a project, newest first; None if Atlas refuses the feed.
+    """The restores that were requested in a project."""
 
-    `read_at` is when the read began, by the clock of the database.
-    """
-
-    read_at: datetime
-    events: tuple[ActivityEvent, ...] | None
+    read_at: datetime  #: when the read began, by the clock of the database
+    events: tuple[ActivityEvent, ...] | None  #: newest first; None if Atlas refuses the feed
 
 
 class ActivityFeeds:
-    """The activity feeds of the projects.
-
-    Args:
-        now: the clock of the database.
-    """
+    """The activity feeds of the projects; `now` is the clock of the database."""
 
     def __init__(
         self,
@@ -67,13 +60,11 @@ class ActivityFeeds:
         """Cancel the reads in flight."""
         await self._cache.close()
 
-    async def read(
-        self, ref: JobRef, *, timeout: float = TIMEOUT, max_age: float = MAX_AGE
-    ) -> Feed | None:
+    async def read(self, ref: JobRef, *, timeout: float = TIMEOUT) -> Feed | None:
         """Return the feed around a job's start; None if it could not be read in time."""
         is_old = ref.started_at < self._now() - LOOK_BACK
         key = (ref.project_id, ref.started_at if is_old else None)
-        return await self._get(key, timeout, max_age)
+        return await self._get(key, timeout, MAX_AGE)
 
     async def link(self, ref: JobRef) -> str | None:
         """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""

@@ -28,9 +28,7 @@ log = structlog.get_logger(__name__)
 class JobFactsService:
     """The facts about jobs: for dialogs and lists on demand, for messages periodically.
 
-    Args:
-        now: the clock of the database.
-        on_change: called after changes that messages show.
+    `on_change` is called after changes that messages show.
     """
 
     def __init__(

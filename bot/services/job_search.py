@@ -61,8 +61,7 @@ CLUSTER_TIMEOUT = 8.0
 class JobFinder:
     """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit.
 
-    Args:
-        timeout: seconds for a whole search or listing.
+    The `timeout` is that of a whole search or listing.
     """
 
     def __init__(

@@ -50,12 +50,7 @@ class ShutdownState:
 
 
 class WebServer:
-    """Serves one aiohttp application.
-
-    Args:
-        port: 0 selects a free port.
-        grace: seconds for requests in flight to finish when the server stops.
-    """
+    """Serves one aiohttp application; requests in flight get `grace` seconds when it stops."""
 
     def __init__(
         self,
@@ -75,7 +70,7 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """The port in use, once started."""
+        """The port in use, once started; 0 selects a free one."""
         return self._port
 
     async def start(self) -> None:

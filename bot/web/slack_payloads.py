@@ -200,10 +200,8 @@ UNSIGNED = (
 log = structlog.stdlib.get_logger(__name__)
 
 
-def verify_slack_requests(
-    signing_secret: SecretStr, clock: Callable[[], float], *, path: str = PATH
-) -> Middleware:
-    """Return the middleware; requests to other paths than `path` pass.
+def verify_slack_requests(signing_secret: SecretStr, clock: Callable[[], float]) -> Middleware:
+    """Return the middleware; requests to other paths than `PATH` pass.
 
     It answers 405 to methods other than POST, 401 to requests that Slack did not sign within five
     minutes, and 400 to signed requests that are malformed. aiohttp answers 413 to bodies larger
@@ -214,7 +212,7 @@ def verify_slack_requests(
 
     @web.middleware
     async def verify(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path != path:
+        if request.path != PATH:
             return await handler(request)
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
