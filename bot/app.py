@@ -226,9 +226,8 @@ class Bot:
         )
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
-        self._start_loop(load_project_names(services), "projects")
-        for following in key_access_loops(self.settings, services, self.metrics):
-            self._start_loop(following, "key access")
+        names = self._start_loop(load_project_names(services), "projects")
+        self._start_loop(self._follow_keys(services, names), "key access")
         self._start_loop(services.facts.run(), "job facts")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
@@ -298,8 +297,15 @@ class Bot:
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
-    def _start_loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._loops.add(asyncio.create_task(work, name=name))
+    async def _follow_keys(self, services: CoreServices, names: asyncio.Task[None]) -> None:
+        # After the first reads, so that these calls need no login of their own.
+        await asyncio.wait({names}, timeout=self._timings.key_access_retry)
+        await asyncio.gather(*key_access_loops(self.settings, services, self.metrics))
+
+    def _start_loop(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._loops.add(task)
+        return task
 
     def _notify_outbox(self) -> None:
         """Deliver new posts now instead of at the next poll."""
