@@ -26,13 +26,10 @@ ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelInfo:
-    """A channel, as far as Slack describes it.
+    """A channel, as far as Slack describes it; None is unknown.
 
-    Attributes:
-        is_direct: whether it is a direct message, which no approver can see.
-        can_post: whether the bot can post there; None when unknown.
-        is_shared: whether it is shared with another organization; None when unknown.
-        why: why the bot cannot post, or why that is unknown.
+    No approver sees a direct message. A shared channel has members of another organization.
+    `why` says why the bot cannot post, or why that is unknown.
     """
 
     is_direct: bool = False
@@ -43,12 +40,9 @@ class ChannelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The channel of a card.
+    """The channel of a card, or the user of its direct message.
 
-    Attributes:
-        channel: a channel's id, or a user's for the direct message.
-        note: what the dialog says about it (safe mrkdwn), when it is another channel.
-        because: why the card is not in its target channel, for the card itself.
+    The dialog shows `note` (safe mrkdwn) and the card `because`, where it is another channel.
     """
 
     channel: str
@@ -82,16 +76,10 @@ def choose(
         note = _elsewhere(policy, asked_in, typed or ChannelInfo())
         return Placement(channel=target_channel(policy, asked_in), note=note)
     if policy.approvals == 0:
-        note = f"{obstacle} The card goes to {DIRECT}."
+        note = f"{obstacle} The card goes to your direct messages with the bot."
         return Placement(channel=requester, note=note, because=obstacle)
-    raise NoPlacement(f"{obstacle} {UNSEEN} {_advice(policy, info)}")
-
-
-DIRECT = "your direct messages with the bot"
-
-UNSEEN = "A request here needs the approval of other people, and they would see no card."
-
-ELSEWHERE = "Use the command in a channel that they read and the bot is in (type /invite there)"
+    unseen = "A request here needs the approval of other people, and they would see no card."
+    raise NoPlacement(f"{obstacle} {unseen} {_advice(policy, info)}")
 
 
 def _advice(policy: Policy, info: ChannelInfo) -> str:
@@ -100,7 +88,10 @@ def _advice(policy: Policy, info: ChannelInfo) -> str:
         invite = f"Invite the bot to <#{policy.audit_channel}> (type /invite there)"
         return f"{invite}, or ask an admin of the bot to change BOT_AUDIT_CHANNEL."
     named = "name this channel in BOT_CHANNELS, or to " if info.is_shared else ""
-    return f"{ELSEWHERE}, or ask an admin of the bot to {named}set BOT_AUDIT_CHANNEL."
+    return (
+        "Use the command in a channel that they read and the bot is in (type /invite there), "
+        f"or ask an admin of the bot to {named}set BOT_AUDIT_CHANNEL."
+    )
 
 
 def _elsewhere(policy: Policy, asked_in: str, typed: ChannelInfo) -> str:

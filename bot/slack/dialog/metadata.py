@@ -168,15 +168,14 @@ def submit_problem(view: Mapping[str, Any]) -> tuple[str, str] | None:
     state = read_picker(view)
     if state is None:
         return None
-    selected = selected_value(view, ids.JOB)
-    if selected is None:
+    if selected_value(view, ids.JOB) is None:
         return _first_input(view), NO_JOB_SELECTED
     ref = state.ref
-    if ref is None or "shown" not in decode_metadata(view) or selected != job_value(ref):
+    if ref is None or "shown" not in decode_metadata(view):
         return _first_input(view), DETAILS_NOT_SHOWN
-    same_cluster = selected_value(view, ids.CLUSTER) in {ref.cluster_name, None}
-    same_project = selected_value(view, ids.PROJECT) in {ref.project_id, None}
-    return None if same_cluster and same_project else (_first_input(view), DETAILS_NOT_SHOWN)
+    shown = {ids.JOB: job_value(ref), ids.CLUSTER: ref.cluster_name, ids.PROJECT: ref.project_id}
+    selected = {block_id: selected_value(view, block_id) or shown[block_id] for block_id in shown}
+    return None if selected == shown else (_first_input(view), DETAILS_NOT_SHOWN)
 
 
 def _first_input(view: Mapping[str, Any]) -> str:
