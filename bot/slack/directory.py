@@ -72,19 +72,13 @@ MAX_LOOKUPS = 20
 
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
-
 #: A user that is gone has no rights, and a group that is gone has no members.
 GONE_USER = Account(kind=Kind.DEACTIVATED)
 GONE_GROUP: tuple[str, ...] = ()
 
 
 class Directory:
-    """People and groups, by `users.info` and `usergroups.users.list`.
-
-    Args:
-        timeout: seconds to wait for Slack.
-        clock: a monotonic clock, in seconds.
-    """
+    """People and groups, by `users.info` and `usergroups.users.list`; `clock` is monotonic."""
 
     def __init__(
         self,
@@ -106,9 +100,7 @@ class Directory:
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
         not tell whether the person belongs to the organization. An outsider is in no group.
-
-        Raises:
-            DirectoryError: Slack did not answer; the person has no rights.
+        Where Slack does not answer, `DirectoryError` is raised, and the person has no rights.
         """
         if actor.is_outsider:
             return await self._outsider(actor, people)
@@ -133,9 +125,7 @@ class Directory:
 
         A refusal may come from the cache. A permission by group is not: a member who was removed a
         moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
-
-        Raises:
-            DirectoryError: Slack did not answer; the person has no rights.
+        Raises `DirectoryError` as `person` does.
         """
         began = self._clock()
         person = await self.person(actor, people)
@@ -193,26 +183,19 @@ class Directory:
         """Return people as Slack has them now, also those who are named by id.
 
         A cached answer older than `max_age` does not count, not even at Slack's rate limit.
-
-        Raises:
-            RightsNotChecked: Slack did not answer.
+        Raises `RightsNotChecked` where Slack does not answer.
         """
         since = self._clock() - max_age
         try:
-            accounts, members = await asyncio.gather(
-                asyncio.gather(
-                    *(self._current(self._accounts, user, since, GONE_USER) for user in users)
-                ),
-                asyncio.gather(
-                    *(self._current(self._members, group, since, GONE_GROUP) for group in groups)
-                ),
+            found, in_groups = await asyncio.gather(
+                self._current(self._accounts, users, since, GONE_USER),
+                self._current(self._members, groups, since, GONE_GROUP),
             )
         except CALL_ERRORS as error:
             limit = translate_error(error)
             seconds = limit.seconds if isinstance(limit, RateLimited) else 0.0
             raise RightsNotChecked(_directory_error(error).why, seconds) from error
-        in_groups = dict(zip(groups, members, strict=True))
-        return self._persons(dict(zip(users, accounts, strict=True)), in_groups)
+        return self._persons(found, in_groups)
 
     def _persons(
         self, found: Mapping[str, Account], in_groups: Mapping[str, Collection[str]]
@@ -232,9 +215,7 @@ class Directory:
         """Return named people, then the groups' members in Slack's order, with their names.
 
         At most `MAX_CONTACTS` are looked up. Whom Slack does not show counts as deactivated.
-
-        Raises:
-            RightsNotChecked: Slack did not answer.
+        Raises `RightsNotChecked` where Slack does not answer.
         """
         groups = sorted(people.groups)
         try:
@@ -256,14 +237,20 @@ class Directory:
             log.info("person or group not read", id=key, error=error.code)
             return hidden
 
-    async def _current(self, cache: AsyncCache[str, T], key: str, since: float, gone: T) -> T:
-        """Return the answer about a user or group, or `gone` where Slack does not know the id."""
-        try:
-            return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
-        except SlackApiError as error:
-            if code_of(error) in UNKNOWN_USER | UNKNOWN_GROUP:
-                return gone
-            raise
+    async def _current(
+        self, cache: AsyncCache[str, T], keys: Collection[str], since: float, gone: T
+    ) -> dict[str, T]:
+        """Return the answers about users or groups, and `gone` for ids that Slack does not know."""
+
+        async def load(key: str) -> T:
+            try:
+                return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
+            except SlackApiError as error:
+                if code_of(error) in UNKNOWN_USER | UNKNOWN_GROUP:
+                    return gone
+                raise
+
+        return dict(zip(keys, await asyncio.gather(*map(load, keys)), strict=True))
 
     async def _outsider(self, actor: Actor, people: People) -> Person:
         # A payload could combine the id of a member with another team: Slack's team must match.
@@ -280,9 +267,7 @@ class Directory:
         """Return at least `enough` full members of these groups, if there are so many.
 
         Only `MAX_LOOKUPS` members are looked up; all further ones count as full members.
-
-        Raises:
-            DirectoryError: the groups could not be read.
+        Raises `DirectoryError` where the groups cannot be read.
         """
         members = sorted(await self.members_of(groups))
         full: set[str] = set()
