@@ -50,6 +50,7 @@ from bot.wiring import (
     build_web_app,
     key_access_loops,
     notify_approvers,
+    quarantine_loop,
     start_webhook,
 )
 
@@ -294,6 +295,8 @@ class Bot:
         app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app)
+        loop = quarantine_loop(services, receiver, client, self._notify_outbox, self._timings)
+        self._start_loop(loop, "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
@@ -321,11 +324,7 @@ class Bot:
         self, close: Callable[[float], Coroutine[Any, Any, None]], timeout: float
     ) -> None:
         """Register `close`, which is called at the shutdown with the seconds it may take."""
-
-        async def call() -> None:
-            await close(self._time_left(timeout))
-
-        self._exit_stack.push_async_callback(call)
+        self._exit_stack.push_async_callback(lambda: close(self._time_left(timeout)))
 
     def _time_left(self, timeout: float) -> float:
         return min(timeout, max(self._timings.late_stop_timeout, self._deadline - time.monotonic()))

@@ -149,7 +149,13 @@ def _projects_that_need_restart(
 def _facts(project: ProjectSettings) -> dict[str, Any]:
     policy = project.policy
     rules = {key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)}
-    return {"name": project.name, **rules, "watch_channel": project.watch_channel}
+    quarantine = {
+        "quarantine": policy.quarantine.mode,
+        "quarantine_grace": policy.quarantine.grace,
+        "quarantine_expected": policy.quarantine.expected,
+        "quarantine_limit": policy.quarantine.limit,
+    }
+    return {"name": project.name, **rules, **quarantine, "watch_channel": project.watch_channel}
 
 
 def _shown(value: object) -> str:

@@ -54,6 +54,9 @@ class Timings:
     # Starters and links of jobs
     job_facts_interval: float = 7.0  # between two reads of each job whose request waits
 
+    # Quarantine
+    quarantine_interval: float = 1.0  # between two looks at quarantined downloads
+
     # Shutdown, in the order in which the parts stop
     drain: float = 3.0  # in which a load balancer must notice that `/readyz` answers 503
     receiver_stop_timeout: float = 2.5  # for the answers that are being given to Slack

@@ -8,15 +8,18 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
 from bot.cancellation.lifecycle import State
+from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.key_access import follow_key_access
 from bot.services.notifier import Notifier
 from bot.services.projects import Project, Projects
+from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
@@ -24,12 +27,14 @@ from bot.services.service import CancellationService
 from bot.settings import ProjectSettings, Settings
 from bot.slack.directory import Directory
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.slack.token_status import answers
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
+from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
@@ -134,8 +139,18 @@ class CoreServices:
         self.requests = RequestStore(database, clock, partial(count_state, metrics))
         self.leases = self._leases(owner, metrics, timings)
         self.outbox = OutboxStore(database, clock)
-        self.watches = WatchStore(database, clock, owner)
-        rights = RightsCheck(self.projects, resolve)
+        self.quarantine = QuarantineStore(
+            database,
+            clock,
+            partial(quarantined_project, self.projects),
+            on_state_entered=partial(count_state, metrics),
+            on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
+        )
+        self.watches = WatchStore(
+            database, clock, owner, self.quarantine, partial(count_state, metrics)
+        )
+        self.facts = self._facts(timings)
+        rights = RightsCheck(self.projects, resolve, self.facts.starter_of)
         self.runner = Runner(
             self.leases,
             self.projects,
@@ -144,7 +159,6 @@ class CoreServices:
             tracer=tracing.trace,
             timings=timings,
         )
-        self.facts = self._facts(timings)
         self.cancellation = self._cancellation(rights)
 
     def _leases(self, owner: str, metrics: Metrics, timings: Timings) -> LeaseStore:
@@ -191,6 +205,41 @@ class CoreServices:
 def count_state(metrics: Metrics, state: State) -> None:
     """Count a request that entered `state`."""
     metrics.requests.labels(state=state.value).inc()
+
+
+def quarantined_project(projects: Projects, project_id: str) -> WatchedProject | None:
+    """Return what quarantine needs to know about a project; None where it is off."""
+    project = projects.find(project_id)
+    if project is None or project.watch_channel is None or not project.policy.quarantine.is_on:
+        return None
+    return WatchedProject(
+        name=project.name, channel=project.watch_channel, policy=project.policy.quarantine
+    )
+
+
+def quarantine_loop(
+    services: CoreServices,
+    receiver: SocketModeReceiver | HttpReceiver,
+    client: AsyncWebClient,
+    on_change: Callable[[], None],
+    timings: Timings,
+) -> Coroutine[Any, Any, None]:
+    """Build the loop that ends quarantines, also of projects where it was switched off."""
+
+    async def slack_answers() -> bool:
+        return await receiver.problem() is None and await answers(client)
+
+    quarantine = Quarantine(
+        services.quarantine,
+        services.projects,
+        services.facts,
+        services.runner,
+        slack_answers=slack_answers,
+        now=services.clock,
+        on_change=on_change,
+        interval=timings.quarantine_interval,
+    )
+    return quarantine.run()
 
 
 def start_webhook(

@@ -69,6 +69,10 @@ class OwnRequest(NotAllowed):
     """This is your own request, so another person must decide on it."""
 
 
+class OwnDownload(NotAllowed):
+    """You started this download, by Atlas's activity feed, so another approver must keep it."""
+
+
 class NotTheRequester(NotAllowed):
     """Only the person who asked can withdraw this request."""
 
@@ -95,6 +99,10 @@ class ReasonMissing(NotAllowed):
 
 class DenialReasonMissing(NotAllowed):
     """A reason is needed: say in a few words why the job is not to be cancelled."""
+
+
+class KeepReasonMissing(NotAllowed):
+    """A reason is needed: say in a few words why the download may go on."""
 
 
 class NameNotTyped(NotAllowed):

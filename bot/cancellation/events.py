@@ -39,6 +39,9 @@ class EventName(StrEnum):
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
     PRUNED = "request:pruned"  #: its row was deleted, long after its end
+    QUARANTINED = "request:quarantined"  #: it may be kept again: the approver lost the right
+    KEPT = "request:kept"  #: an approver, or an expected starter, keeps the download
+    OBSERVED = "request:observed"  #: not kept, and not cancelled by the bot
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited
     JOB_ENDED = "request:job_ended"  #: the job ended while the request waited
@@ -52,7 +55,11 @@ class EventName(StrEnum):
 
 
 #: The fields of details that hold text which a person typed.
-TYPED_FIELDS: Mapping[EventName, str] = {EventName.CREATED: "reason", EventName.DENIED: "sentence"}
+TYPED_FIELDS: Mapping[EventName, str] = {
+    EventName.CREATED: "reason",
+    EventName.DENIED: "sentence",
+    EventName.KEPT: "sentence",
+}
 
 #: The events that end a request.
 CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)

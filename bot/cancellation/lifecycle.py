@@ -22,6 +22,9 @@ class State(StrEnum):
     DENIED = "denied"  #: an approver denied it
     EXPIRED = "expired"  #: its approvals did not come in time
     WITHDRAWN = "withdrawn"  #: the requester withdrew it
+    QUARANTINED = "quarantined"  #: the bot's own request, in the time in which people may keep it
+    KEPT = "kept"  #: an approver, or an expected starter, keeps the download
+    OBSERVED = "observed"  #: not kept, and not cancelled by the bot
 
     @property
     def ended(self) -> bool:
@@ -33,6 +36,7 @@ class State(StrEnum):
 #: returns its request to the approvers.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
+    State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
     State.APPROVED: frozenset({State.CANCELLING}),
     State.CANCELLING: frozenset(
         {
@@ -42,13 +46,19 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
             State.CHANGED,
             State.FAILED,
             State.AWAITING,
+            State.QUARANTINED,
+            State.KEPT,
+            State.OBSERVED,
         }
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
 }
 
 #: The states that block a second request for the same job.
-OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING})
+OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING, State.QUARANTINED})
+
+#: The states in which people decide.
+UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +172,11 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A person's request to cancel one restore job, as the database has it now.
+    """A request to cancel one restore job, as the database has it now.
 
     Attributes:
         id: the request's id, which is the value of its buttons.
+        requester: the user id of the person who asked; empty for the bot's own request.
         key: the idempotency key (the view's id): a second delivery gives the same request.
         channel: the channel of the card.
         asked_in: the channel in which the command was typed.
@@ -178,6 +189,7 @@ class Request:
         reviewed_at: when, or None.
         next_notice_at: when its approvers are told next; not later than `changed_at`: for the
             first time. None: not any more.
+        grace_ends_at: until when the bot's own request can be kept; None before its card is seen.
     """
 
     id: str
@@ -205,6 +217,12 @@ class Request:
     reviewed_by: str | None = None
     reviewed_at: datetime | None = None
     next_notice_at: datetime | None = None
+    grace_ends_at: datetime | None = None
+
+    @property
+    def by_bot(self) -> bool:
+        """Whether it is the bot's own request, by quarantine."""
+        return not self.requester
 
     @property
     def approved_by(self) -> frozenset[str]:

@@ -18,14 +18,23 @@ from bot.cancellation.errors import (
     NothingToReview,
     NotTheRequester,
     OwnAct,
+    OwnDownload,
     OwnRequest,
     ReadOnly,
     ReasonMissing,
     RequesterLostRight,
     TooFewApprovers,
 )
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, Contact, Kind, People, Person
+from bot.cancellation.quarantine import (
+    NO_QUARANTINE,
+    Ending,
+    QuarantinePolicy,
+    ending_before_delete,
+    is_candidate,
+)
+from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -64,6 +73,7 @@ class Policy:
         notify_approvers: whether approvers get the card of a waiting request as a direct message.
         remind_after: how long a request waits before each reminder; ascending.
         escalate_to: the approvers who are told only at the last reminder.
+        quarantine: what happens to new downloads that no approver keeps.
     """
 
     requesters: People = EVERYONE
@@ -81,6 +91,7 @@ class Policy:
     notify_approvers: bool = True
     remind_after: tuple[timedelta, ...] = REMIND_AFTER
     escalate_to: People = NO_ONE
+    quarantine: QuarantinePolicy = NO_QUARANTINE
 
     @property
     def first_approvers(self) -> People:
@@ -167,6 +178,18 @@ def may_deny(policy: Policy, requester: str, person: Person) -> NotAllowed | Non
     return may_decide(policy, requester, person)
 
 
+def may_keep(
+    policy: Policy, person: Person, started_by: StartedBy, email: str | None
+) -> NotAllowed | None:
+    """Return why `person` may not keep a quarantined download, or None.
+
+    `email` is the person's in Slack, which is the user name in Atlas; None if it is not known.
+    """
+    if refusal := may_decide(policy, "", person):
+        return refusal
+    return OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
+
+
 def may_withdraw(requester: str, person: Person, team: str | None = None) -> NotAllowed | None:
     """Return why `person` may not withdraw, or None: only the requester may.
 
@@ -182,9 +205,12 @@ def may_withdraw(requester: str, person: Person, team: str | None = None) -> Not
     return NotTheRequester(requester=requester)
 
 
-def may_retry(policy: Policy, person: Person) -> NotAllowed | None:
-    """Return why `person` may not retry, or None: every requester may."""
-    return may_request(policy, person)
+def may_retry(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
+    """Return why `person` may not retry, or None: every requester may.
+
+    The bot's own request needs an approver.
+    """
+    return may_decide(policy, "", person) if request.by_bot else may_request(policy, person)
 
 
 def is_named_approver(policy: Policy, person: Person) -> bool:
@@ -264,19 +290,26 @@ class Judgement:
         voided: the user ids of approvers who may not approve it any more.
         approvals_needed: the number when it was asked or the current one, whichever is higher.
         approvals_missing: how many are missing without the voided ones.
+        instead: how the bot's own request goes on if it may not run, or None.
     """
 
     refusal: NotAllowed | None
     voided: frozenset[str]
     approvals_needed: int
     approvals_missing: int
+    instead: Ending | None = None
 
     @property
     def allows_delete(self) -> bool:
         return self.refusal is None and self.approvals_missing == 0
 
 
-def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Judgement:
+def judge(
+    policy: Policy,
+    request: Request,
+    people: Mapping[str, Person],
+    started_by: StartedBy = NOT_READ,
+) -> Judgement:
     """Judge a request again by the current policy.
 
     Args:
@@ -284,7 +317,10 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
         request: the request with its stored approvals.
         people: the requester and the approvers as Slack has them now. An approval of anyone else
             was recorded after they were read, and so was judged a moment ago.
+        started_by: the starter of the job, for the bot's own request.
     """
+    if request.by_bot:
+        return _judge_own(policy, request, people, started_by)
     requester = people[request.requester]
     lost = may_request(policy, requester)
     voided = set(_voided(policy, request, people))
@@ -295,6 +331,25 @@ def judge(policy: Policy, request: Request, people: Mapping[str, Person]) -> Jud
         voided=frozenset(voided),
         approvals_needed=needed,
         approvals_missing=max(0, needed - len(request.approved_by - voided)),
+    )
+
+
+def _judge_own(
+    policy: Policy, request: Request, people: Mapping[str, Person], started_by: StartedBy
+) -> Judgement:
+    """Judge the bot's own request: an approver's click lets it run, and else the quarantine."""
+    voided = frozenset(_voided(policy, request, people))
+    instead = None
+    if not request.approved_by - voided:
+        instead = ending_before_delete(policy.quarantine, started_by)
+    if voided and instead is None:
+        instead = Ending(state=State.QUARANTINED, sentence="")
+    return Judgement(
+        refusal=may_cancel(policy),
+        voided=voided,
+        approvals_needed=request.approvals_needed,
+        approvals_missing=int(instead is not None),
+        instead=instead,
     )
 
 
@@ -318,8 +373,11 @@ def approvals_needed(policy: Policy, request: Request) -> int:
 def approvals_of_retry(policy: Policy, request: Request, person: Person) -> int:
     """Return how many approvals a failed request needs when `person` retries it.
 
-    Who acted alone may do so again until an approver has reviewed it; another person may not.
+    Who acted alone may do so again until an approver has reviewed it; another person may not. The
+    bot's own request needs the approval of who retries it.
     """
+    if request.by_bot:
+        return request.approvals_needed
     is_same = person.id == request.requester and request.runs_alone and request.unreviewed
     alone = is_same and may_act_alone(policy, person) is None
     return 0 if alone else approvals_needed(policy, request)

@@ -64,6 +64,9 @@ def _sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
 
 def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> RunResult:
     """Return the result of a run that the current policy does not allow (pure)."""
+    if judgement.instead:
+        instead = judgement.instead
+        return RunResult(state=instead.state, outcome=instead.outcome, judgement=judgement)
     done = NOTHING_MORE_SENT if sent.count else NOTHING_DONE
     sentence = f"{done} {judgement.refusal or APPROVALS_MISSING}"
     return RunResult(state=State.AWAITING, outcome=Outcome(sentence=sentence), judgement=judgement)

@@ -40,6 +40,7 @@ class WatchedJob:
         first_seen_at: when the watch first read it.
         changed_at: when `state` was first read.
         was_running: whether it was there already when the watch first read its cluster.
+        beyond_limit: whether it is not quarantined because of the limit.
         message: the place of the announcement, or None while it is not posted.
         request: the newest request for the job, if there is one.
         facts: its starter and the clock of its link.
@@ -52,6 +53,7 @@ class WatchedJob:
     first_seen_at: datetime
     changed_at: datetime
     was_running: bool = False
+    beyond_limit: bool = False
     message: Card | None = None
     request: Request | None = None
     facts: JobFacts | None = None

@@ -16,7 +16,7 @@ from bot.cancellation.errors import (
     LedgerError,
     StateConflict,
 )
-from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import may_cancel
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
 from bot.cli.jobs import FormatOption, Target, TargetArgument
@@ -151,8 +151,10 @@ class CancelCommand:
 
     async def cancel(self, reason: str, *, alone: bool) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
-        if self.shown.request and not (alone and await self._replace(self.shown.request, reason)):
-            return await self._join(self.shown.request)
+        earlier = self.shown.request
+        is_asked = earlier and earlier.state is not State.QUARANTINED
+        if earlier and is_asked and not (alone and await self._replace(earlier, reason)):
+            return await self._join(earlier)
         if not self.shown.job.can_be_cancelled:
             return await self._report_ended()
         try:
@@ -192,7 +194,8 @@ class CancelCommand:
 
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
-        self.progress.note(f"{request.requester} asked for this already, {when}.", request)
+        asked_by = request.requester or "The bot"
+        self.progress.note(f"{asked_by} asked for this already, {when}.", request)
         return await self._follow(request)
 
     async def _report_ended(self) -> int:
@@ -216,7 +219,7 @@ class CancelCommand:
             while True:
                 request = await self.services.requests.get(request.id)
                 await self._show_steps(request)
-                if request.state is State.AWAITING:
+                if request.state in UNDECIDED:
                     return self._awaiting(request)
                 if request.state.ended:
                     return await self._outcome(request)

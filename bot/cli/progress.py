@@ -84,6 +84,8 @@ class Progress:
 
 def state_after(event: str, before: State, request: Request) -> State:
     """Return the state that an event enters."""
+    if event == EventName.CREATED and request.by_bot:
+        return State.QUARANTINED
     if event == EventName.CREATED:
         return State.AWAITING if request.approvals_needed else State.APPROVED
     name = event.removeprefix("request:")

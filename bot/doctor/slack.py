@@ -46,6 +46,9 @@ SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN")
 APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN")
 SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET")
 
+#: The scope that only quarantine uses, which works without it.
+EMAILS = "users:read.email"
+
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
     "Copy the App-Level Token again: in Slack's app, Basic Information. "
@@ -123,7 +126,7 @@ def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[Ch
     if more := sorted(scopes - SCOPES.keys()):
         hint = "Remove the others; `cancel-restore manifest` has the list of scopes."
         found.append(SCOPE.warning(f"it has more than the bot needs: {', '.join(more)}", hint))
-    return found or [SCOPE.ok(f"it has exactly the {len(SCOPES)} scopes that the bot needs")]
+    return found or [SCOPE.ok(f"it has exactly the {len(scopes)} scopes that the bot needs")]
 
 
 async def check_transport(settings: Settings, client: AsyncWebClient, app: str) -> CheckResult:
@@ -204,6 +207,10 @@ def with_approvals(settings: Settings) -> list[ProjectSettings]:
     return [project for project in settings.projects if project.policy.approvals > 0]
 
 
+def quarantined(settings: Settings) -> list[ProjectSettings]:
+    return [project for project in settings.projects if project.policy.quarantine.is_on]
+
+
 async def check_ids(
     settings: Settings, client: AsyncWebClient, identity: Identity | None
 ) -> list[CheckResult]:
@@ -243,6 +250,8 @@ async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: I
 
     Without it, a wrong id of the audit channel would be noticed only by missing cards.
     """
+    if quarantined(settings) and identity.reads_emails is False:
+        log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
     for found in await check_ids(settings, client, identity):
         if found.level is Level.PROBLEM:
             log.warning(

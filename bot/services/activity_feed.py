@@ -60,11 +60,13 @@ class ActivityFeeds:
         """Cancel the reads in flight."""
         await self._cache.close()
 
-    async def read(self, ref: JobRef, *, timeout: float = TIMEOUT) -> Feed | None:
+    async def read(
+        self, ref: JobRef, *, timeout: float = TIMEOUT, max_age: float = MAX_AGE
+    ) -> Feed | None:
         """Return the feed around a job's start; None if it could not be read in time."""
         is_old = ref.started_at < self._now() - LOOK_BACK
         key = (ref.project_id, ref.started_at if is_old else None)
-        return await self._get(key, timeout, MAX_AGE)
+        return await self._get(key, timeout, max_age)
 
     async def link(self, ref: JobRef) -> str | None:
         """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""

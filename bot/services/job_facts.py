@@ -93,6 +93,15 @@ class JobFactsService:
         found = self._starter(ref, known, feed, await self._store.neighbours(ref))
         return found is not None and found.is_better_than(known.started_by)
 
+    async def starter_of(self, ref: JobRef) -> StartedBy:
+        """Return who started a job, by the record or a short look at the activity feed."""
+        known = (await self._store.get([ref]))[ref]
+        if known.started_by.is_settled:
+            return known.started_by
+        feed = await self.feeds.read(ref, timeout=PATIENCE)
+        found = self._starter(ref, known, feed, await self._store.neighbours(ref))
+        return add(known, None, found).started_by
+
     async def known(self, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
         """Return what is recorded about jobs; raises `LedgerError`."""
         return await self._store.get(refs)

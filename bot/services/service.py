@@ -9,13 +9,14 @@ from bot.atlas import JobRef, RestoreJob
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     DenialReasonMissing,
+    KeepReasonMissing,
     NotAllowed,
     NotCancellableNow,
     UnknownProject,
 )
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.people import Person
+from bot.cancellation.people import NO_ONE, Person
 from bot.cancellation.policy import Judgement, Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
@@ -116,11 +117,12 @@ class CancellationService:
             project.atlas.restore_job(ref, timeout=timeout),
             self.facts.feeds.read(ref, timeout=PATIENCE),
         )
+        earlier = await self._requests.open_request_for(ref)
         return JobDetails(
             ref=ref,
             project_name=project.name,
             job=job,
-            open_request=await self._requests.open_request_for(ref),
+            open_request=None if may_supersede(project.policy, earlier) else earlier,
             facts=await self.facts.of_job(ref, job, feed),
         )
 
@@ -185,6 +187,24 @@ class CancellationService:
         kept = without_secrets(reason)
         return self._changed(await self._requests.deny(request_id, person, kept, check))
 
+    async def keep(
+        self, request_id: str, person: Person, reason: str, email: str | None
+    ) -> Request:
+        """Let a quarantined download go on; raises as `approve` does.
+
+        `email` is the person's in Slack; None if it is not known.
+        """
+        ref = (await self._requests.get(request_id)).ref
+        started_by = await self.facts.starter_of(ref)
+
+        def check(request: Request) -> NotAllowed | None:
+            policy = self._project(request.ref.project_id).policy
+            refusal = rules.may_keep(policy, person, started_by, email)
+            return refusal or (None if rules.has_visible_text(reason) else KeepReasonMissing())
+
+        kept = without_secrets(reason)
+        return self._changed(await self._requests.keep(request_id, person, kept, check))
+
     async def withdraw(self, request_id: str, person: Person) -> Request:
         """End a waiting request as withdrawn; raises as `approve` does."""
 
@@ -203,7 +223,8 @@ class CancellationService:
 
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
-            return rules.may_retry(policy, person) or rules.judge(policy, request, people).refusal
+            refusal = rules.may_retry(policy, request, person)
+            return refusal or rules.judge(policy, request, people).refusal
 
         policy = self._project(failed.ref.project_id).policy
 
@@ -241,6 +262,12 @@ class CancellationService:
             self._runner.start(request.id)
         self._on_change()
         return request
+
+
+def may_supersede(policy: Policy, earlier: Request | None) -> bool:
+    """Whether people of this policy may cancel at once what is only quarantined (pure)."""
+    alone = policy.approvals == 0 or policy.break_glass != NO_ONE
+    return earlier is not None and earlier.state is State.QUARANTINED and alone
 
 
 def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:

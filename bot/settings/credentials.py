@@ -8,7 +8,7 @@ from pydantic import PlainValidator, SecretStr
 
 from bot.atlas import Credentials, DigestKey, ServiceAccount
 from bot.settings import parsers
-from bot.settings.model import Model, read, setting
+from bot.settings.base import Model, read, setting
 
 API_KEY = ("public_key", "private_key")
 SERVICE_ACCOUNT = ("client_id", "client_secret")

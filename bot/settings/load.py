@@ -12,18 +12,17 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from bot.settings.base import Model, read
 from bot.settings.credentials import CredentialSettings, read_default_credentials
 from bot.settings.model import (
     AtlasSettings,
     AuditWebhookSettings,
     DatabaseSettings,
     DefaultPolicy,
-    Model,
     ProjectSettings,
     Settings,
     SlackSettings,
     TracingSettings,
-    read,
 )
 from bot.settings.projects import Defaults, read_projects_file, single_project
 

@@ -1,31 +1,26 @@
 """The settings as frozen pydantic models: names, parsers, defaults and the text of the docs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SecretStr, ValidationError
+from pydantic import ConfigDict, InstanceOf, SecretStr
 from pydantic import PlainValidator as Parser
-from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import REMIND_AFTER, Policy
+from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import addresses, parsers
+from bot.settings.base import Model, parser, setting
 
 LogFormat: TypeAlias = Literal["console", "json"]
 SpanExporter: TypeAlias = Literal["otlp", "console"]
 
 BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
 APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
-
-
-def parser(parse: Callable[[object], object], schema: Any) -> Parser:  # noqa: ANN401 - a type
-    """Return a validator that parses; `schema` is the type of a value in the projects file."""
-    return Parser(parse, json_schema_input_type=schema)
-
 
 Flag = Annotated[bool, parser(parsers.flag, bool)]
 FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
@@ -36,19 +31,9 @@ Approvals = Annotated[int, parser(parsers.whole(0, parsers.MAX_APPROVALS), parse
 Channels = Annotated[frozenset[str], parser(parsers.channels, parsers.ChannelsInput)]
 Channel = Annotated[str | None, parser(parsers.channel, parsers.ChannelInput)]
 PeopleOrNone = Annotated[People | None, parser(parsers.people, parsers.PeopleInput)]
-
-
-def setting(
-    description: str, *, default: object = None, alias: str | None = None, shown: str | None = None
-) -> Any:  # noqa: ANN401 - as pydantic's Field
-    """Declare a setting; `shown` replaces its default in the table in docs/settings.md."""
-    return Field(default, description=description, alias=alias, json_schema_extra={"shown": shown})
-
-
-class Model(BaseModel):
-    """A frozen model, which ignores unknown variables."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+Count = Annotated[int, parser(parsers.whole(0, parsers.MAX_COUNT), parsers.CountInput)]
+QuarantineMode = Annotated[Mode, parser(parsers.quarantine_mode, parsers.QuarantineModeInput)]
+Starters = Annotated[frozenset[str], parser(parsers.starters, parsers.StartersInput)]
 
 
 class SlackSettings(Model):
@@ -141,12 +126,30 @@ class PolicySettings(Model):
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"
     )
+    quarantine: QuarantineMode = setting(
+        "a new download that no approver keeps: `off`; `observe` says what would have been "
+        "cancelled; with `enforce` the bot cancels it",
+        default=NO_QUARANTINE.mode,
+    )
+    quarantine_grace: Seconds = setting(
+        "seconds in which an approver may keep it", default=NO_QUARANTINE.grace
+    )
+    quarantine_expected: Starters = setting(
+        "who may download without being asked: Atlas user names, public keys, service-account ids",
+        default=frozenset(),
+        shown="no one",
+    )
+    quarantine_limit: Count = setting(
+        "how many downloads of a project the bot itself cancels within an hour",
+        default=NO_QUARANTINE.limit,
+    )
 
     def policy(self) -> Policy:
         """Return the policy; defaults of `approvers` and `require_reason` depend on other rules."""
         requesters = self.requesters or EVERYONE
         approvers = self.approvers or requesters
         is_required = self.approvals > 0 if self.require_reason is None else self.require_reason
+        is_enforced = self.quarantine is Mode.ENFORCE
         return Policy(
             requesters=requesters,
             approvals=self.approvals,
@@ -163,6 +166,12 @@ class PolicySettings(Model):
             notify_approvers=self.notify_approvers,
             remind_after=self.remind_after,
             escalate_to=self.escalate_to - approvers,
+            quarantine=QuarantinePolicy(
+                mode=Mode.OBSERVE if self.read_only and is_enforced else self.quarantine,
+                grace=self.quarantine_grace,
+                expected=self.quarantine_expected,
+                limit=self.quarantine_limit,
+            ),
         )
 
 
@@ -330,32 +339,3 @@ def _secret_of(credentials: DigestKey | ServiceAccount) -> SecretStr:
     if isinstance(credentials, DigestKey):
         return credentials.private_key
     return credentials.client_secret
-
-
-ModelT = TypeVar("ModelT", bound=Model)
-
-
-def read(
-    model: type[ModelT],
-    given: Mapping[str, Any],
-    problems: list[str],
-    label: Callable[[str], str] = str,
-) -> ModelT:
-    """Build `model`, whose fields all have defaults, from the valid values of `given`.
-
-    Each invalid value adds a sentence to `problems`; `label` returns its subject for a variable
-    or key.
-    """
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        wrong = {str(e["loc"][0]): e for e in error.errors(include_url=False, include_input=False)}
-    problems.extend(f"{label(name)} {_message(e, model)}" for name, e in wrong.items())
-    return model.model_validate({k: v for k, v in given.items() if k not in wrong})
-
-
-def _message(error: ErrorDetails, model: type[Model]) -> str:
-    """Return what is wrong with a value, without the value."""
-    if error["type"] == "extra_forbidden":
-        return f"is not a known key; the known keys are: {', '.join(model.model_fields)}"
-    return str(error.get("ctx", {}).get("error", error["msg"]))

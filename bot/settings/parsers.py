@@ -16,9 +16,11 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE, People
+from bot.cancellation.quarantine import Mode
 
 MAX_APPROVALS = 5
 MAX_PORT = 65535
+MAX_COUNT = 1000
 #: A hundred years; larger values would overflow dates.
 MAX_SECONDS = 100 * 366 * 24 * 3600
 #: Reminders of one request: each is a direct message to every approver.
@@ -55,6 +57,9 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 ApprovalsInput = Annotated[int, Field(ge=0, le=MAX_APPROVALS)]
 RemindersInput = list[Annotated[int, Field(ge=1, le=MAX_SECONDS)]]
 SecondsInput = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
+CountInput = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+QuarantineModeInput = Annotated[str, Field(pattern="^(off|observe|enforce)$")]
+StartersInput = list[Annotated[str, Field(pattern=r"^\S+$")]]
 PeopleInput = list[Annotated[str, Field(pattern=r"^(\*|[UWS][A-Z0-9]+)$")]]
 NamedPeopleInput = list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]+$")]]
 ChannelsInput = list[Annotated[str, Field(pattern=r"^[CGD][A-Z0-9]+$")]]
@@ -214,6 +219,21 @@ def _people(value: object, fix: str, *words: str) -> People:
         groups=frozenset(i for i in known if _GROUP.fullmatch(i)),
         everyone="*" in known,
     )
+
+
+def quarantine_mode(value: object) -> Mode:
+    return Mode(one_of(tuple(Mode))(value))
+
+
+def starters(value: object) -> frozenset[str]:
+    """Parse user names, keys and ids of service accounts; their case does not count."""
+    given = items(value)
+    _reject_unknown(
+        given,
+        [each for each in given if not _OTHER_SEPARATOR.search(each)],
+        "use Atlas user names (an e-mail address), public keys and service-account ids",
+    )
+    return frozenset(each.casefold() for each in given)
 
 
 def channels(value: object) -> frozenset[str]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bot.atlas import Credentials
+from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
+from bot.settings.base import read
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
-from bot.settings.model import PolicySettings, ProjectSettings, read
+from bot.settings.model import PolicySettings, ProjectSettings
 from bot.settings.projects_file import ProjectEntry
 
 FILE = "BOT_PROJECTS_FILE"
@@ -54,6 +56,7 @@ def single_project(
     if defaults.is_policy_valid:
         label = _rule_label(defaults.policy, {}, str)
         problems.extend(policy_problems(defaults.policy.policy(), label))
+        problems.extend(quarantine_problems(defaults.policy, label))
     if project_id is None or defaults.credentials is None:
         return ()
     return (_project(None, project_id, defaults.credentials, defaults.policy),)
@@ -140,7 +143,9 @@ def _read_entry(
     policy = entry.policy_over(defaults.policy)
     own.extend(f"{label(key)} is missing" for key in ("name", "id") if key not in table)
     if defaults.is_policy_valid and not own:
-        own.extend(policy_problems(policy.policy(), _rule_label(policy, table, label)))
+        rule_label = _rule_label(policy, table, label)
+        own.extend(policy_problems(policy.policy(), rule_label))
+        own.extend(quarantine_problems(policy, rule_label))
     named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
     credentials = _credentials(entry, label, named, defaults, own)
     problems.extend(own)
@@ -218,6 +223,21 @@ def policy_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
     return [
         f"{label('approvals')} is {policy.approvals}, but requesters cannot approve, {left}: {fix}"
     ]
+
+
+def quarantine_problems(settings: PolicySettings, label: Callable[[str], str]) -> list[str]:
+    """Return why nobody could keep a quarantined download; an empty list when somebody could."""
+    policy = settings.policy()
+    if not policy.quarantine.is_on:
+        return []
+    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
+    problems = []
+    if settings.watch_channel is None:
+        fix = f"set {label('watch_channel')}, in which approvers keep downloads"
+        problems.append(f"{mode}, but no channel is watched: {fix}")
+    if policy.approvers == NO_ONE:
+        problems.append(f"{mode}, but {label('approvers')} names no one who may keep a download")
+    return problems
 
 
 def _can_any_request_be_approved(policy: Policy) -> bool:

@@ -1,7 +1,7 @@
 """Warnings about settings that are valid but risky, for the log of the start and `doctor`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bot.cancellation.people import NO_ONE
 from bot.settings.addresses import is_plain_http
@@ -27,7 +27,30 @@ def warnings(settings: Settings) -> list[str]:
             if is_plain_http(url)
         ),
         *_project_warnings(settings.projects),
+        *_quarantine_warnings(settings),
     ]
+
+
+#: Seconds between the start of a download and its link, at least.
+SHORTEST_WAIT = 150
+#: Seconds that a cancellation may need, with the delivery of the announcement before it.
+LEAST_LEFT = 30
+
+
+def _quarantine_warnings(settings: Settings) -> Iterator[str]:
+    """Name the projects whose quarantined downloads may have their link before they end."""
+    interval = round(settings.watch_interval.total_seconds())
+    for project in settings.projects:
+        quarantine = project.policy.quarantine
+        grace = round(quarantine.grace.total_seconds())
+        left = SHORTEST_WAIT - interval - grace
+        if quarantine.is_on and left < LEAST_LEFT:
+            yield (
+                f"Project {project.label}: BOT_WATCH_INTERVAL ({interval} s) and "
+                f"BOT_QUARANTINE_GRACE ({grace} s) leave {left} s of the {SHORTEST_WAIT} s until "
+                f"a link is live: the download may be used before the bot cancels it. "
+                f"At least {LEAST_LEFT} s should be left."
+            )
 
 
 def _signing_secret_warnings(slack: SlackSettings) -> list[str]:

@@ -33,6 +33,13 @@ HEADLINES: Mapping[WatchedState, str] = {
 WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link is not there yet"
 
 
+#: The same for a new download that the bot would have quarantined.
+BEYOND_LIMIT = (
+    ":rotating_light: *Limit reached* The bot itself cancels no more downloads of this project in "
+    "this hour (BOT_QUARANTINE_LIMIT): only people can cancel this one."
+)
+
+
 def headline(job: WatchedJob) -> str:
     if job.was_running and job.state is WatchedState.IN_PROGRESS:
         return WAS_RUNNING
@@ -76,6 +83,8 @@ def blocks(
     """Build the announcement: what decides comes first, the ids last."""
     first_line = job_facts.headline(headline(job), job.ref, project_name)
     lines = [first_line, job_facts.started_line(job.ref, job.facts)]
+    if job.beyond_limit and not job.state.is_over:
+        lines.append(BEYOND_LIMIT)
     if job.facts and not job.state.is_over:
         lines.append(job_facts.link_line(job.facts.clock, job.facts.phase))
     parts = [blockkit.section("\n".join(lines))]

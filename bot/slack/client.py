@@ -112,6 +112,7 @@ class Identity:
         bot: the bot's id (`B…`).
         url: the workspace's address, the base of links to messages.
         posts_anywhere: whether the bot may post in public channels that it has not joined.
+        reads_emails: whether the bot may read e-mail addresses; None if Slack does not say it.
     """
 
     team: str
@@ -120,17 +121,20 @@ class Identity:
     enterprise: str | None = None
     url: str = ""
     posts_anywhere: bool = False
+    reads_emails: bool | None = None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], scopes: str = "") -> "Identity":
         """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
+        granted = scopes.replace(",", " ").split()
         return cls(
             team=str(answer["team_id"]),
             user=str(answer["user_id"]),
             bot=answer.get("bot_id"),
             enterprise=answer.get("enterprise_id"),
             url=str(answer.get("url") or ""),
-            posts_anywhere="chat:write.public" in scopes.replace(",", " ").split(),
+            posts_anywhere="chat:write.public" in granted,
+            reads_emails="users:read.email" in granted if granted else None,
         )
 
     @property

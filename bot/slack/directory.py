@@ -258,6 +258,13 @@ class Directory:
             raise DirectoryError(TWO_TEAMS)
         return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
 
+    async def email_of(self, user: str) -> str | None:
+        """Return a user's e-mail address, or None if the bot cannot read it."""
+        try:
+            return (await self._account(user)).email
+        except DirectoryError:
+            return None
+
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
         """Return the user ids of all members of these groups; raises `DirectoryError`."""
         lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))

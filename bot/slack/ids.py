@@ -5,6 +5,7 @@ from typing import Final
 #: Callback ids of the views.
 DIALOG: Final = "cancel_restore"
 DENY_DIALOG: Final = "cancel_restore_deny_reason"
+KEEP_DIALOG: Final = "cancel_restore_keep_reason"
 
 #: The callback id of the shortcut in the menu of messages.
 SHORTCUT: Final = "cancel_restore_shortcut"
@@ -23,6 +24,7 @@ DETAILS: Final = "details"
 OPEN: Final = "cancel_restore_open"
 APPROVE: Final = "cancel_restore_approve"
 DENY: Final = "cancel_restore_deny"
+KEEP: Final = "cancel_restore_keep"
 WITHDRAW: Final = "cancel_restore_withdraw"
 RETRY: Final = "cancel_restore_retry"
 REVIEW: Final = "cancel_restore_review"

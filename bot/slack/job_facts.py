@@ -28,7 +28,10 @@ _WITHOUT_STARTER = {
 
 #: The states of a request in which the job and its link are the same as before.
 _JOB_GOES_ON = frozenset(
-    {State.AWAITING, State.APPROVED, State.CANCELLING, State.DENIED, State.EXPIRED, State.WITHDRAWN}
+    {
+        *(State.AWAITING, State.APPROVED, State.CANCELLING, State.DENIED, State.EXPIRED),
+        *(State.WITHDRAWN, State.QUARANTINED, State.KEPT, State.OBSERVED),
+    }
 )
 
 #: Further candidates that are named.

@@ -13,6 +13,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "chat:write": "the card of a request, its thread, and direct messages",
     "chat:write.public": "cards in public channels without an invitation of the bot",
     "users:read": "whether a person is a full member, a guest, or of another organization",
+    "users:read.email": "whether the person who keeps a download has started it",
     "usergroups:read": "user groups as requesters and approvers",
     "channels:read": "whether the bot can post to a public channel",
     "groups:read": "whether the bot can post to a private channel",
@@ -22,6 +23,7 @@ SCOPES: Final[Mapping[str, str]] = {
 OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
     "chat:write.public": "the card of a channel without the bot goes to a direct message",
     "usergroups:read": "people of user groups in the settings have no rights",
+    "users:read.email": "an approver who started a download can keep it in quarantine",
     "groups:read": "in private channels, requests that need approval are refused",
 }
 

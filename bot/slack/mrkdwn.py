@@ -32,6 +32,9 @@ STATE_LABELS: Mapping[State, str] = {
     State.DENIED: ":no_entry_sign: Denied; nothing was done",
     State.EXPIRED: ":alarm_clock: Not approved in time; nothing was done",
     State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn; nothing was done",
+    State.QUARANTINED: ":inbox_tray: A download of a backup was started; it is in quarantine",
+    State.KEPT: ":unlock: Kept; the download goes on",
+    State.OBSERVED: ":eyes: Not kept; nothing was done",
 }
 
 #: The predicate of each state, after "This request".
@@ -47,6 +50,9 @@ STATE_PREDICATES: Mapping[State, str] = {
     State.DENIED: "was denied",
     State.EXPIRED: "was not approved in time",
     State.WITHDRAWN: "was withdrawn",
+    State.QUARANTINED: "waits whether an approver keeps the download",
+    State.KEPT: "ended, because the download was kept",
+    State.OBSERVED: "ended; the download was not kept, and nothing was done",
 }
 
 #: Atlas's delivery types, described for people.

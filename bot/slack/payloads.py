@@ -61,12 +61,14 @@ class Account:
         ids: on Enterprise Grid, the person's ids in the workspace and in the organization.
         teams: the ids of the user's workspaces, and of the organization.
         name: the name that others see.
+        email: the address, or None without the scope `users:read.email`.
     """
 
     kind: Kind
     ids: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
     name: str = ""
+    email: str | None = None
 
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
@@ -77,6 +79,7 @@ def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
         ids=frozenset({in_organization, str(user.get("id"))} if in_organization else ()),
         teams=_teams_of(user),
         name=_name_of(user),
+        email=(user.get("profile") or {}).get("email"),
     )
 
 

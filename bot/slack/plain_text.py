@@ -20,7 +20,8 @@ log = structlog.get_logger(__name__)
 
 #: What follows the command to do the same as a button, whose value it includes.
 COMMANDS = {ids.APPROVE: "approve {}", ids.DENY: "deny {} REASON", ids.WITHDRAW: "withdraw {}"} | {
-    ids.OPEN: "{}"
+    ids.OPEN: "{}",
+    ids.KEEP: "deny {} REASON",  # of the bot's own request to cancel
 }
 
 #: Characters; `chat.update` and `chat.postEphemeral` accept 4,000.

@@ -1,12 +1,19 @@
 """Whether Slack accepts the bot token, for readiness."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.errors import CALL_ERRORS, InvalidToken
+from bot.slack.errors import (
+    CALL_ERRORS,
+    InvalidToken,
+    RateLimited,
+    SlackUnavailable,
+    translate_error,
+)
 
 #: The codes by which Slack refuses a token for every call.
 TOKEN_CODES = frozenset(
@@ -40,3 +47,23 @@ class TokenStatus:
             with suppress(*CALL_ERRORS):  # the client records the answer
                 await client.auth_test()
         return InvalidToken(self.refused_with).sentence if self.refused_with else None
+
+
+#: Seconds for one call that tests whether Slack answers.
+ANSWER_TIMEOUT = 2.0
+
+
+async def answers(client: AsyncWebClient, attempts: int = 2) -> bool:
+    """Whether Slack answers a call now and accepts the token; a single lost call is repeated."""
+    for _ in range(attempts):
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await client.auth_test()
+        except CALL_ERRORS as error:
+            meaning = translate_error(error)
+            away = isinstance(meaning, SlackUnavailable | InvalidToken)
+            if isinstance(meaning, RateLimited) or not away:
+                return True
+        else:
+            return True
+    return False

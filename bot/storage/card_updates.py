@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.posts import PostKind, message_id
 from bot.storage.queries import outbox as outbox_queries
 
@@ -61,11 +61,13 @@ def new_post(
 def priority_of(kind: PostKind, request: Request, recipient: str | None = None) -> int:
     """Return the priority of a post: the lowest is sent first.
 
-    Steps and outcomes precede the cards of other requests; direct messages follow.
+    Steps, outcomes and what is in quarantine precede the cards of other requests; direct messages
+    follow.
     """
     if recipient:
         return 0 if request.state.ended else LAST
-    return FIRST if kind is PostKind.REPLY or request.state.ended else 0
+    is_urgent = request.state.ended or request.state is State.QUARANTINED
+    return FIRST if kind is PostKind.REPLY or is_urgent else 0
 
 
 def needed_updates(execute: Callable[..., Any], update: CardUpdate) -> Iterator[dict[str, Any]]:

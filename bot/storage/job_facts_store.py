@@ -10,7 +10,7 @@ from sqlalchemy import Select, Table, exists, select
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.link_clock import LinkPhase
 from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
 from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
@@ -30,7 +30,7 @@ class FollowedJob:
     """A job whose messages are kept up to date.
 
     Attributes:
-        waits: whether a request for it waits for approval.
+        waits: whether a request for it waits for a decision of people.
         neighbours: the ids of jobs of the project that were started at about the same time.
     """
 
@@ -58,7 +58,9 @@ class JobFactsStore(Store):
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
         """Return the jobs of requests that wait, and of announcements with a button."""
-        waiting = _refs(uow, request_queries.requests_awaiting(uow.now, MAX_FOLLOWED), requests)
+        waiting = _refs(
+            uow, request_queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED), requests
+        )
         announced = _refs(uow, watch_queries.announced_open_jobs(MAX_FOLLOWED), watched_jobs)
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
@@ -131,7 +133,7 @@ def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: 
     was_live = request.shown.link_is_live
     if after.phase is LinkPhase.LIVE and not was_live:
         _record_once(uow, request, EventName.LINK_LIVE, after)
-    if after.phase is LinkPhase.ENDED:
+    if after.phase is LinkPhase.ENDED and request.state is State.AWAITING:
         _record_once(uow, request, EventName.JOB_ENDED, after)
     if after != before:
         uow.refresh_card(request)

@@ -69,7 +69,7 @@ class Replay:
             self.columns["expires_at"] = _moment(detail["expires_at"])
 
     def _enter(self, state: State, line: Recorded, detail: Mapping[str, Any]) -> None:
-        if state is State.APPROVED and self.columns["state"] == State.AWAITING and line.actor:
+        if state is State.APPROVED and line.actor:
             self.approvals[line.actor] = (_moment(line.at), None)
         outcome = {name: detail[name] for name in _OUTCOME if detail.get(name)}
         self.columns |= {"state": state, "outcome": outcome}

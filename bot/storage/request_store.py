@@ -1,9 +1,8 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
@@ -15,22 +14,15 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Judgement
-from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
-from bot.storage.job_facts_rows import ensure_facts
+from bot.storage.new_requests import find_or_create
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.store import Store, reads, writes
-from bot.storage.tables import shown_to_json
 from bot.storage.unit_of_work import UnitOfWork
-
-#: Why a new request is approved.
-ACTED_ALONE = "the requester acted alone"
-NO_APPROVAL_NEEDED = "no approval was needed"
 
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
@@ -89,21 +81,7 @@ class RequestStore(Store):
     def _find_or_create(
         self, uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
     ) -> Request:
-        key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
-        if earlier := uow.get_or_none(request_queries.SAME_KEY_OR_OPEN, key_and_job):
-            if earlier.key == request.key:
-                return earlier
-            raise JobAlreadyRequested(earlier)
-        uow.add(request)
-        detail = _created_detail(request) | _facts_of(uow, request).audit_detail()
-        created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
-        uow.enqueue_message(request, PostKind.CARD, created)
-        if request.acted_alone:
-            _record_acted_alone(uow, request, person, recipients)
-        if request.state is State.APPROVED:
-            because = ACTED_ALONE if request.acted_alone else NO_APPROVAL_NEEDED
-            uow.record(request, EventName.APPROVED, detail={"because": because})
-        return request
+        return find_or_create(uow, request, person, recipients)
 
     @writes
     def approve(
@@ -118,7 +96,7 @@ class RequestStore(Store):
 
         `judge` judges the requester and the earlier approvals again.
         """
-        request = _lock_awaiting(uow, request_id, check)
+        request = _lock_undecided(uow, request_id, check)
         request = uow.apply_judgement(request, judge(request))
         uow.execute(request_queries.delete_approvals(request.id, person.id))  # a voided one
         approval = {"request": request.id, "user": person.id, "at": uow.now}
@@ -127,21 +105,31 @@ class RequestStore(Store):
         if request.approvals_needed - len(others) > 1:
             uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
             return uow.get(request_id)
-        return uow.transition(request, State.AWAITING, State.APPROVED, actor=person)
+        return uow.transition(request, request.state, State.APPROVED, actor=person)
 
     @writes
     def deny(
         self, uow: UnitOfWork, request_id: str, person: Person, reason: str, check: Check
     ) -> Request:
         """Deny a waiting request."""
-        request = _lock_awaiting(uow, request_id, check)
+        request = _lock_undecided(uow, request_id, check)
         outcome = Outcome(sentence=reason, by=person.id)
         return uow.transition(request, State.AWAITING, State.DENIED, actor=person, outcome=outcome)
 
     @writes
+    def keep(
+        self, uow: UnitOfWork, request_id: str, person: Person, reason: str, check: Check
+    ) -> Request:
+        """Let a quarantined download go on."""
+        request = _lock_undecided(uow, request_id, check)
+        outcome = Outcome(sentence=reason, by=person.id)
+        quarantined, kept = State.QUARANTINED, State.KEPT
+        return uow.transition(request, quarantined, kept, actor=person, outcome=outcome)
+
+    @writes
     def withdraw(self, uow: UnitOfWork, request_id: str, person: Person, check: Check) -> Request:
         """Withdraw a waiting request."""
-        request = _lock_awaiting(uow, request_id, check)
+        request = _lock_undecided(uow, request_id, check)
         by = Outcome(by=person.id)
         return uow.transition(request, State.AWAITING, State.WITHDRAWN, actor=person, outcome=by)
 
@@ -176,6 +164,11 @@ class RequestStore(Store):
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
         uow.execute(request_queries.run_again(request.id, needed, expires_at))
         uow.execute(request_queries.delete_approvals(request.id))
+        if request.by_bot:
+            approval = {"request": request.id, "user": person.id, "at": uow.now}
+            uow.execute(request_queries.NEW_APPROVAL, approval)
+            approved = State.APPROVED
+            return uow.transition(request, State.FAILED, approved, actor=person, notify=False)
         # No actor: a retry is not an approval.
         state = State.AWAITING if needed else State.APPROVED
         return uow.transition(request, State.FAILED, state, notify=False)
@@ -237,44 +230,13 @@ class RequestStore(Store):
         return len(ended)
 
 
-def _record_acted_alone(
-    uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
-) -> None:
-    """Record that a request runs without approval; tell its thread and each recipient."""
-    event = uow.record(request, EventName.ACTED_ALONE, actor=person)
-    uow.enqueue_message(request, PostKind.REPLY, event)
-    for user in recipients:
-        uow.enqueue_message(request, PostKind.DIRECT, event, recipient=user)
-
-
-def _created_detail(request: Request) -> dict[str, Any]:
-    """Return the detail of `request:created`: ids, what was shown, and the reason."""
-    return {
-        "project": request.ref.project_id,
-        "cluster": request.ref.cluster_name,
-        "job": request.ref.job_id,
-        "shown": shown_to_json(request.shown),
-        "reason": request.reason,
-        "approvals_needed": request.approvals_needed,
-        "expires_at": request.expires_at.isoformat(),
-        "state": request.state.value,
-        "asked_in": request.asked_in,
-        "channel": request.channel,
-    }
-
-
-def _facts_of(uow: UnitOfWork, request: Request) -> JobFacts:
-    shown = request.shown
-    return ensure_facts(uow, request.ref, shown.expires_at if shown.link_is_live else None)
-
-
-def _lock_awaiting(uow: UnitOfWork, request_id: str, check: Check) -> Request:
-    """Lock a request that waits for approval, and check the decision."""
+def _lock_undecided(uow: UnitOfWork, request_id: str, check: Check) -> Request:
+    """Lock a request that waits for a decision of people, and check the decision."""
     request = uow.lock(request_id)
-    if request.state is not State.AWAITING:
+    if request.state not in UNDECIDED:
         raise AlreadyHandled(request)
     _allowed(check(request))
-    if request.expires_at <= uow.now:
+    if request.state is State.AWAITING and request.expires_at <= uow.now:
         raise RequestExpired(request)
     return request
 

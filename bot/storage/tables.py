@@ -72,8 +72,9 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-OPEN = "state IN ('awaiting', 'approved', 'cancelling')"
-ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling')"
+OPEN = "state IN ('awaiting', 'approved', 'cancelling', 'quarantined')"
+ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling', 'quarantined')"
+BY_BOT = "requester = ''"
 DUE = "state = 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
@@ -116,6 +117,8 @@ requests = Table(
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
     Column("next_notice_at", Instant),  # when the approvers are told next
+    Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
+    Column("seen_at", Instant),  # when Slack last answered while it could be kept
     Column("event_count", Integer, nullable=False, server_default="0"),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
@@ -126,6 +129,7 @@ requests = Table(
     partial_index("ended_requests", "changed_at", where=ENDED),
     partial_index("planned_notices", "next_notice_at", where=NOTICE_PLANNED),
     partial_index("unreviewed_requests", "created_at", where=UNREVIEWED),
+    partial_index("requests_of_the_bot", "project_id", "created_at", where=BY_BOT),
 )
 
 approvals = Table(
@@ -194,6 +198,7 @@ watched_jobs = Table(
     Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
     Column("channel", Text),  # the place of the announcement
     Column("ts", Text),
+    Column("quarantine", Text),  # of a new download: quarantined, or beyond the limit
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
 )
@@ -286,7 +291,7 @@ def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
 _SAME = (
     *("id", "key", "project_name", "team", "requester", "asked_in", "channel", "reason"),
     *("approvals_needed", "created_at", "changed_at", "expires_at", "moved_because"),
-    *("acted_alone", "reviewed_by", "reviewed_at", "next_notice_at"),
+    *("acted_alone", "reviewed_by", "reviewed_at", "next_notice_at", "grace_ends_at"),
 )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState, RestoreJob
-from bot.cancellation.lifecycle import Card
+from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.posts import PostKind, message_id
 from bot.cancellation.watched_job import (
     OPEN,
@@ -18,6 +18,7 @@ from bot.cancellation.watched_job import (
 )
 from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts, get_facts
+from bot.storage.quarantine_store import Holding, QuarantineStore
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.queries import requests as request_queries
 from bot.storage.queries import watch as watch_queries
@@ -36,11 +37,24 @@ ANNOUNCEMENT_PRIORITY = 1
 
 
 class WatchStore(Store):
-    """The watch's tables; `owner` is the name of this process, different at each start."""
+    """The watch's tables.
 
-    def __init__(self, database: Database, now: Callable[[], datetime], owner: str) -> None:
-        super().__init__(database, now)
+    Args:
+        owner: the name of this process, different at each start.
+        quarantine: quarantines new downloads in the transaction that records them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        owner: str,
+        quarantine: QuarantineStore | None = None,
+        on_state_entered: Callable[[State], None] = lambda _state: None,
+    ) -> None:
+        super().__init__(database, now, on_state_entered)
         self._owner = owner
+        self._quarantine = quarantine
 
     @writes
     def acquire(self, uow: UnitOfWork, project_id: str) -> bool:
@@ -102,10 +116,8 @@ class WatchStore(Store):
         with_open_jobs = uow.execute(watch_queries.clusters_with_open_jobs(project_id))
         return sorted(set(with_open_jobs.scalars()) - set(clusters))
 
-    @writes
-    def record_jobs(
+    async def record_jobs(
         self,
-        uow: UnitOfWork,
         project_id: str,
         cluster: str,
         jobs: Sequence[RestoreJob],
@@ -118,12 +130,32 @@ class WatchStore(Store):
         Returns:
             the changes that are announced; None if this replica lost the lease.
         """
+        held: dict[str, Holding] = {}
+        announced = await self._record_jobs(project_id, cluster, jobs, unread=unread, held=held)
+        if self._quarantine:
+            self._quarantine.report(project_id, held.values())
+        return announced
+
+    @writes
+    def _record_jobs(
+        self,
+        uow: UnitOfWork,
+        project_id: str,
+        cluster: str,
+        jobs: Sequence[RestoreJob],
+        *,
+        unread: Collection[str],
+        held: dict[str, Holding],
+    ) -> Sequence[JobChange] | None:
+        """Record the jobs, and add to `held` what became of new downloads."""
         if not self._set_lease(uow, project_id, uow.now + LEASE):
             return None
         first = uow.execute(watch_queries.never_read(project_id, cluster)).first() is not None
         known = _known(uow, project_id, cluster)
         changes = compare(jobs, known, first=first, unread=unread)
-        _record(uow, project_id, cluster, changes)
+        if self._quarantine and not first:
+            held |= self._quarantine.hold(uow, project_id, cluster, changes)
+        _record(uow, project_id, cluster, changes, held)
         if first:
             uow.execute(watch_queries.cluster_read(project_id, cluster, uow.now))
         return [change for change in changes if change.announce]
@@ -145,6 +177,7 @@ def _watched_job(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a d
         first_seen_at=row.first_seen_at,
         changed_at=row.changed_at,
         was_running=row.was_running,
+        beyond_limit=row.quarantine == Holding.BEYOND_LIMIT,
         message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
         request=uow.get_or_none(request_queries.newest_request_for(ref)),
         facts=get_facts(uow, [ref]).get(ref),
@@ -159,9 +192,19 @@ def _known(uow: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, Recor
     }
 
 
-def _record(uow: UnitOfWork, project_id: str, cluster: str, changes: Sequence[JobChange]) -> None:
+def _record(
+    uow: UnitOfWork,
+    project_id: str,
+    cluster: str,
+    changes: Sequence[JobChange],
+    held: Mapping[str, Holding],
+) -> None:
     stored: dict[str, Any] = {}
-    if new := [_new_row(uow.now, project_id, cluster, each) for each in changes if each.is_new]:
+    if new := [
+        _new_row(uow.now, project_id, cluster, each) | {"quarantine": held.get(each.job_id)}
+        for each in changes
+        if each.is_new
+    ]:
         stored = {row.job_id: row for row in uow.execute(watch_queries.NEW_JOBS, new)}
     for change in changes:
         if not change.is_new:
@@ -210,10 +253,12 @@ def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
 
 
 def _needs_post(uow: UnitOfWork, row: Any) -> bool:  # noqa: ANN401 - a database row
-    """Return whether no pending post will show the job's new state.
+    """Return whether no card of a quarantine, and no pending post, will show the job's new state.
 
     A first post that was attempted will not: Slack may have it as it was then.
     """
+    if row.quarantine == Holding.CARD:
+        return False
     if row.version == 1:
         return True
     pending = uow.execute(outbox_queries.pending_announcements(row.id))

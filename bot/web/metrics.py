@@ -14,7 +14,7 @@ from bot.web.server import Check, run_checks
 #: counter exists at 0 from the start: Prometheus sees no increase in a series that begins at 1.
 STATES = (
     *("awaiting", "approved", "cancelling", "cancelled", "over", "refused", "changed", "failed"),
-    *("denied", "expired", "withdrawn"),
+    *("denied", "expired", "withdrawn", "quarantined", "kept", "observed"),
 )
 
 #: Atlas responses whose first occurrence raises an alert; their counters exist at 0 too.
@@ -46,6 +46,11 @@ class Metrics:
             self.requests.labels(state=state)
         self.cancelled_before_link = self._counter(
             "cancelled_before_link", "Cancelled jobs whose link was never live."
+        )
+        self.quarantine_limit_reached = self._counter(
+            "quarantine_limit_reached",
+            "Downloads that were only announced, because the bot had cancelled too many.",
+            "project",
         )
         self.pending = self._gauge("pending_requests", "Requests that have not ended.")
         self.unreviewed = self._gauge(

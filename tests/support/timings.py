@@ -18,6 +18,7 @@ SHORT_TIMINGS = Timings(
     watch_idle_interval=0.05,
     cluster_list_max_age=0.3,
     rate_limit_pause=0.3,
+    quarantine_interval=0.1,
     drain=0.0,
 )
 

@@ -30,7 +30,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.redaction": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
-    "bot.settings": {"bot.atlas", "bot.cancellation.people", "bot.cancellation.policy"},
+    "bot.settings": {
+        "bot.atlas",
+        "bot.cancellation.people",
+        "bot.cancellation.policy",
+        "bot.cancellation.quarantine",
+    },
     "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},

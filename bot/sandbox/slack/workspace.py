@@ -13,6 +13,7 @@ DEFAULT_SCOPES = (
     "groups:read",
     "usergroups:read",
     "users:read",
+    "users:read.email",
 )
 
 
@@ -36,6 +37,10 @@ class User:
     is_ultra_restricted: bool = False
     is_bot: bool = False
     deleted: bool = False
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@example.com"
 
     @property
     def is_full_member(self) -> bool:

@@ -32,9 +32,18 @@ class Decisions:
         return await self._deps.service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        policy = await self._policy(request_id)
+        request = await self._deps.service.request(request_id)
+        if request.by_bot:  # to deny the bot's own request is to keep the download
+            return await self.keep(request_id, actor, reason)
+        policy = require_policy(self._deps.service, request.ref.project_id)
         person = await self._deps.directory.acting_person(actor, policy.approvers)
         return await self._deps.service.deny(request_id, person, reason)
+
+    async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
+        policy, directory = await self._policy(request_id), self._deps.directory
+        person = await directory.acting_person(actor, policy.approvers)
+        email = await directory.email_of(actor.id)
+        return await self._deps.service.keep(request_id, person, reason, email)
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:
         # The ids of user and team decide, so Slack is not asked about the person.
@@ -43,8 +52,10 @@ class Decisions:
         return await self._deps.service.withdraw(request_id, person)
 
     async def retry(self, request_id: str, actor: Actor) -> Request:
-        policy = await self._policy(request_id)
-        person = await self._deps.directory.acting_person(actor, policy.requesters)
+        request = await self._deps.service.request(request_id)
+        policy = require_policy(self._deps.service, request.ref.project_id)
+        may_retry = policy.approvers if request.by_bot else policy.requesters
+        person = await self._deps.directory.acting_person(actor, may_retry)
         return await self._deps.service.retry(request_id, person)
 
     async def review(self, request_id: str, actor: Actor) -> Request:

@@ -1,4 +1,4 @@
-"""Handles the buttons of a card: Approve, Deny, Withdraw, Try again and Reviewed."""
+"""Handles the buttons of a card, such as Approve, Deny, Keep it and Reviewed."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
+from bot.slack.blockkit import View
 from bot.slack.card import views as card_views
 from bot.slack.card.decisions import Decisions
 from bot.slack.client import Identity
@@ -28,6 +29,10 @@ from bot.tasks import run_until_deadline
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
 
+#: Builds the dialog that asks for the reason of a decision, for a request's id.
+ReasonView = Callable[[str], View]
+
+
 def register(app: AsyncApp, deps: Dependencies) -> None:
     decisions = Decisions(deps)
     for action_id, decision in {
@@ -38,11 +43,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     }.items():
         _register_decision(app, deps, action_id, decision)
 
-    async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        CardActions(deps).ask_reason(read_click(body, deps.identity))
-
-    app.action(ids.DENY)(deny)
+    _register_reason(app, deps, ids.DENY, State.AWAITING, dialog_views.deny_reason)
+    _register_reason(app, deps, ids.KEEP, State.QUARANTINED, dialog_views.keep_reason)
 
 
 def _register_decision(
@@ -58,11 +60,23 @@ def _register_decision(
     app.action(action_id)(clicked)
 
 
+def _register_reason(
+    app: AsyncApp, deps: Dependencies, action_id: str, state: State, view: ReasonView
+) -> None:
+    """Let a button open the dialog for a reason while the request is in `state`."""
+
+    async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        CardActions(deps).ask_reason(read_click(body, deps.identity), state, view)
+
+    app.action(action_id)(clicked)
+
+
 log = structlog.get_logger(__name__)
 
 #: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
 #: The rights are checked again at the submission.
-DENY_CHECK_TIMEOUT = 1.0
+REASON_CHECK_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,37 +123,36 @@ class CardActions:
         else:
             self._deps.start(self._update_clicked(click, request), "click", click.reply_to)
 
-    def ask_reason(self, click: Click) -> None:
-        """Open the dialog for the reason of a denial, in the background."""
-        self._deps.start(self._ask_reason(click), "click", click.reply_to)
+    def ask_reason(self, click: Click, state: State, view: ReasonView) -> None:
+        """Open the dialog for the reason of a decision, in the background."""
+        self._deps.start(self._ask_reason(click, state, view), "click", click.reply_to)
 
-    async def _ask_reason(self, click: Click) -> None:
-        if refusal := await self._deny_refusal(click):
+    async def _ask_reason(self, click: Click, state: State, view: ReasonView) -> None:
+        if refusal := await self._early_refusal(click, state):
             log.info("click refused", actor=click.actor.id, why=type(refusal).__name__)
             await self._report_refusal(click, refusal)
             return
-        view = dialog_views.deny_reason(click.request_id)
         try:
-            await open_dialog(self._deps.client, click.trigger_id, view)
+            await open_dialog(self._deps.client, click.trigger_id, view(click.request_id))
         except SlackError as error:
             log.warning("dialog could not be opened", error=error.sentence)
             await self._deps.replies.send_text(click.reply_to, sentence_for(error))
         else:
-            log.info("dialog opened", purpose="denial", actor=click.actor.id)
+            log.info("dialog opened", purpose="reason", actor=click.actor.id)
 
-    async def _deny_refusal(self, click: Click) -> Exception | None:
-        """Return why this person may not deny, if that is known in time."""
+    async def _early_refusal(self, click: Click, state: State) -> Exception | None:
+        """Return why this person may not decide, if that is known in time."""
         try:
             return await run_until_deadline(
-                self._check_deny(click), self._deps.background, DENY_CHECK_TIMEOUT
+                self._check(click, state), self._deps.background, REASON_CHECK_TIMEOUT
             )
         except (CancellationError, DirectoryError) as error:
-            log.info("denial not checked before its dialog", error=str(error))
+            log.info("decision not checked before its dialog", error=str(error))
             return error if isinstance(error, DirectoryError) else None
 
-    async def _check_deny(self, click: Click) -> Exception | None:
+    async def _check(self, click: Click, state: State) -> Exception | None:
         request = await self._deps.service.request(click.request_id)
-        if request.state is not State.AWAITING:
+        if request.state is not state:
             return AlreadyHandled(request)
         policy = require_policy(self._deps.service, request.ref.project_id)
         person = await self._deps.directory.acting_person(click.actor, policy.approvers)

@@ -10,12 +10,19 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
+from bot.cancellation.quarantine import NOT_KEPT
 from bot.slack import blockkit, job_facts, mrkdwn
+from bot.slack.card import quarantine
 from bot.slack.card.views import metadata, people
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
 Render = Callable[[RequestPost], str]
+
+
+def names_people(post: RequestPost) -> bool:
+    """Whether a reply names people of the current policy."""
+    return post.event in CALLS or (post.request.by_bot and post.event is EventName.CANCELLED)
 
 
 def called_by(post: RequestPost, policy: Policy) -> People | None:
@@ -27,6 +34,8 @@ def called_by(post: RequestPost, policy: Policy) -> People | None:
             return policy.first_approvers - People(users=post.request.approved_by)
         case EventName.ESCALATED:
             return policy.escalate_to
+        case EventName.CANCELLED if post.request.by_bot:
+            return policy.approvers
     return None
 
 
@@ -36,6 +45,8 @@ def message(post: RequestPost, called: People | None = None) -> dict[str, Any]:
     `called` are the people of `called_by`; None also if the project was removed.
     """
     call = f"\n{CALLS[post.event](called)}" if post.event in CALLS else ""
+    if post.request.by_bot and post.event is EventName.CANCELLED:
+        call = f"\n{quarantine.ADVICE.format(who=people(called))}"
     built = _content(f"{RENDERERS.get(post.event, _status)(post)}{call}")
     state = outcome_of(post.event)
     return built | ({"metadata": metadata(post.request, state)} if state else {})
@@ -69,7 +80,7 @@ def _sentence(post: RequestPost) -> str:
 
 
 def _requester(request: Request) -> str:
-    return mrkdwn.person(request.requester)
+    return "Quarantine" if request.by_bot else mrkdwn.person(request.requester)
 
 
 def _acted_alone(post: RequestPost) -> str:
@@ -77,8 +88,8 @@ def _acted_alone(post: RequestPost) -> str:
     return f":rotating_light: {_requester(post.request)} acted alone: {asked}."
 
 
-def _call_for_review(approvers: People | None) -> str:
-    who = people(approvers)
+def _call_for_review(called: People | None) -> str:
+    who = people(called)
     return f"Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
 
 
@@ -122,6 +133,9 @@ def _approvals_at(post: RequestPost) -> int:
 
 
 def _approved(post: RequestPost) -> str:
+    if post.request.by_bot:
+        why = f"{mrkdwn.person(post.actor)} cancels it now" if post.actor else NOT_KEPT
+        return f":arrow_forward: {why.rstrip('.')}: the bot now asks Atlas to cancel the job."
     return (
         f":ballot_box_with_check: {mrkdwn.person(post.actor)} approved. That is enough: "
         "the bot now asks Atlas to cancel the job."
@@ -219,6 +233,9 @@ CALLS: Mapping[EventName, Callable[[People | None], str]] = {
     EventName.REMINDED: _call_for_decision,
     EventName.ESCALATED: _call_for_decision,
 }
+KEEP_AGAIN = (
+    ":warning: The approver may not approve any more, so the download is in quarantine again."
+)
 
 RENDERERS: Mapping[EventName, Render] = {
     EventName.ACTED_ALONE: _acted_alone,
@@ -226,6 +243,9 @@ RENDERERS: Mapping[EventName, Render] = {
     EventName.NOTIFIED: _notified,
     EventName.REMINDED: _reminded,
     EventName.ESCALATED: _escalated,
+    EventName.QUARANTINED: lambda _post: KEEP_AGAIN,
+    EventName.KEPT: _outcome(":unlock: {job} is kept{by}: it goes on."),
+    EventName.OBSERVED: _outcome(":eyes: {job} goes on."),
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
     EventName.APPROVAL_VOIDED: _voided,

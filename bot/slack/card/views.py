@@ -6,9 +6,11 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
+from bot.cancellation.quarantine import Mode
 from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.card import quarantine
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
 
@@ -18,15 +20,19 @@ PART_REMOVED = (
 
 
 def message(
-    request: Request, approvers: People | None, links: Links, facts: JobFacts | None = None
+    request: Request,
+    approvers: People | None,
+    links: Links,
+    facts: JobFacts | None = None,
+    mode: Mode = Mode.ENFORCE,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
 
-    `approvers` is None if the project was removed.
+    `approvers` is None if the project was removed; `mode` is that of its quarantine.
     """
     return {
         "text": fallback(request),
-        "blocks": blocks(request, approvers, links, facts),
+        "blocks": blocks(request, approvers, links, facts, mode),
         "metadata": metadata(request, request.state),
     }
 
@@ -62,29 +68,46 @@ def metadata(request: Request, state: State) -> dict[str, Any]:
 def fallback(request: Request) -> str:
     """Build the text for notifications and screen readers."""
     state = mrkdwn.STATE_LABELS[request.state]
+    if request.by_bot:
+        return blockkit.cut(labelled(f"{state} - {mrkdwn.summary(request)}"), blockkit.FALLBACK)
     asked = f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}"
     asked += " without approval" if request.acted_alone else ""
     return blockkit.cut(labelled(f"{state} - {asked}"), blockkit.FALLBACK)
 
 
 def blocks(
-    request: Request, approvers: People | None, links: Links, facts: JobFacts | None = None
+    request: Request,
+    approvers: People | None,
+    links: Links,
+    facts: JobFacts | None = None,
+    mode: Mode = Mode.ENFORCE,
 ) -> list[Block]:
     """Build the card: what decides comes first, the ids last."""
     label = mrkdwn.STATE_LABELS[request.state]
     headline = job_facts.headline(label, request.ref, request.project_name)
-    buttons = _buttons(request)
+    buttons = _buttons(request, mode)
     if buttons:
         buttons += job_facts.feed_buttons(facts)
     return [
         blockkit.section("\n".join([headline, *job_facts.card_lines(request, facts)])),
-        blockkit.section(_requester(request)),
-        *_without_approval(request, approvers),
-        *_approvals(request, approvers),
+        *(
+            quarantine.parts(request, people(approvers), mode)
+            if request.by_bot
+            else _asked(request, approvers)
+        ),
         *_outcome(request),
         *([blockkit.actions(*buttons)] if buttons else []),
         blockkit.fields(_details(request)),
         blockkit.context(_footer(request, links)),
+    ]
+
+
+def _asked(request: Request, approvers: People | None) -> list[Block]:
+    """Show who asked, and whose approvals are given or missing."""
+    return [
+        blockkit.section(_requester(request)),
+        *_without_approval(request, approvers),
+        *_approvals(request, approvers),
     ]
 
 
@@ -169,7 +192,9 @@ def _footer(request: Request, links: Links) -> str:
     return " · ".join(parts)
 
 
-def _buttons(request: Request) -> list[Block]:
+def _buttons(request: Request, mode: Mode) -> list[Block]:
+    if request.state is State.QUARANTINED:
+        return quarantine.buttons(request, mode)
     review = [review_button(request)] if request.unreviewed else []
     if request.state is State.AWAITING:
         return [_approve(request), _deny(request), _withdraw(request), *review]

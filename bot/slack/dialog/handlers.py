@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     CancellationError,
     DenialReasonMissing,
+    KeepReasonMissing,
     LedgerError,
     MayNotActAlone,
     NameNotTyped,
@@ -53,6 +54,9 @@ from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.views import DONE
 from bot.slack.placement import is_direct
 
+#: A decision about a request by its id, with its reason.
+Decide = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
+
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
 
@@ -62,7 +66,10 @@ log = structlog.get_logger(__name__)
 CLOSE: Response = {"response_action": "clear"}
 
 #: Errors that are shown below the reason, to keep what was typed.
-BELOW_REASON = (ReasonMissing, DenialReasonMissing, LedgerError, DirectoryError, RightsNotChecked)
+BELOW_REASON = (
+    *(ReasonMissing, DenialReasonMissing, KeepReasonMissing),
+    *(LedgerError, DirectoryError, RightsNotChecked),
+)
 
 #: Seconds between the reads of a request until its card is posted.
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
@@ -85,8 +92,12 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         await ack(**await Submissions(deps).submit(body["view"], actor))
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor = actor_of(body, deps.identity)
-        await ack(**await Submissions(deps).deny(body["view"], actor))
+        actor, decide = actor_of(body, deps.identity), Decisions(deps).deny
+        await ack(**await Submissions(deps).decide(body["view"], actor, decide))
+
+    async def keep(ack: AsyncAck, body: dict[str, Any]) -> None:
+        actor, decide = actor_of(body, deps.identity), Decisions(deps).keep
+        await ack(**await Submissions(deps).decide(body["view"], actor, decide))
 
     async def unknown(ack: AsyncAck) -> None:
         await ack(**update_with(dialog_views.refused(other_version("dialog"))))
@@ -95,6 +106,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     app.action(ids.TRY_AGAIN)(try_again)
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(deny)
+    app.view(ids.KEEP_DIALOG)(keep)
     app.view(re.compile(".*"))(unknown)
 
 
@@ -114,7 +126,7 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
 
 
 class Submissions:
-    """Turns submitted views into requests and denials before the ack."""
+    """Turns submitted views into requests and decisions before the ack."""
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
@@ -137,14 +149,14 @@ class Submissions:
             return refusal(error, self._deps.links)
         return self._recorded(request, state, str(view["id"]))
 
-    async def deny(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        """Record a denial, and answer the dialog."""
+    async def decide(self, view: Mapping[str, Any], actor: Actor, decide: Decide) -> Response:
+        """Record a decision that has a reason, and answer the dialog."""
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self._deps.before_ack(Decisions(self._deps).deny(request_id, actor, reason))
+            await self._deps.before_ack(decide(request_id, actor, reason))
         except (CancellationError, DirectoryError) as error:
-            log.info("denial refused", actor=actor.id, why=type(error).__name__)
+            log.info("decision refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self._deps.links)
         return CLOSE
 

@@ -166,6 +166,20 @@ def deny_reason(request_id: str) -> View:
     )
 
 
+def keep_reason(request_id: str) -> View:
+    """Ask an approver why a quarantined download may go on."""
+    hint = "It is shown on the card and kept in the record."
+    reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
+    return blockkit.modal(
+        [blockkit.section("The download goes on, and the bot does not cancel it."), reason],
+        callback_id=ids.KEEP_DIALOG,
+        title="Keep the download",
+        close="Go back",
+        submit="Keep it",
+        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
+    )
+
+
 def why_not_cancellable(job: RestoreJob) -> str:
     """Explain in one plain-text sentence why a job cannot be cancelled."""
     if job.delivery_type != "download":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import is_operator
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack.errors import (
@@ -106,13 +106,18 @@ def _elsewhere(post: Post) -> MoveCard | TellRequester | Drop | None:
     match post:
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
             return Drop()  # the person takes no direct messages; the thread mentions them
-        case RequestPost(request=request) if is_operator(request.requester):
-            return None  # whom no direct message reaches
+        case RequestPost(request=request) if not reaches(request):
+            return None
         case RequestPost(kind=PostKind.REPLY):
             return TellRequester()
         case RequestPost(kind=PostKind.CARD, request=request):
             return MoveCard() if request.channel != request.requester else None
     return None
+
+
+def reaches(request: Request) -> bool:
+    """Return whether a direct message reaches the requester, who may be an operator or the bot."""
+    return not (request.by_bot or is_operator(request.requester))
 
 
 def retry_slowly(

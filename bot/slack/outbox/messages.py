@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.people import People, is_operator
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
 from bot.slack import announcement
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
+from bot.slack.outbox.delivery import reaches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class MessageBuilder:
         return Message(channel=post.request.requester, content=self._reply(post))
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
-        calls = post.event in card_replies.CALLS
+        calls = card_replies.names_people(post)
         policy = self._policy_of(post.request.ref.project_id) if calls else None
         called = card_replies.called_by(post, policy) if policy else None
         return card_replies.message(post, called)
@@ -69,7 +71,7 @@ class MessageBuilder:
             content = card_replies.direct_message(post, self._links)
             return Message(channel=post.recipient or request.requester, content=content)
         if request.card is None:
-            if post.kind is PostKind.EDIT or is_operator(request.requester):
+            if post.kind is PostKind.EDIT or not reaches(request):
                 raise Undeliverable("the request has no card")
             return self.direct_reply(post)
         if post.kind is PostKind.EDIT:
@@ -92,8 +94,12 @@ class MessageBuilder:
         return Message(channel=post.recipient or "", content=content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
-        approvers = self._approvers(post)
-        return card_views.message(post.request, approvers, self._links, post.facts)
+        project = self._projects.find(post.request.ref.project_id)
+        cancels = project and not project.why_read_only
+        mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
+        return card_views.message(
+            post.request, self._approvers(post), self._links, post.facts, mode
+        )
 
     def _approvers(self, post: RequestPost) -> People | None:
         policy = self._policy_of(post.request.ref.project_id)

@@ -30,10 +30,11 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import OPEN, Request, State
+from bot.cancellation.lifecycle import OPEN, UNDECIDED, Request, State
 from bot.storage.database import has_passed
 from bot.storage.queries import outbox as outbox_queries
 from bot.storage.tables import (
+    BY_BOT,
     JOB,
     NOTICE_PLANNED,
     UNREVIEWED,
@@ -53,6 +54,8 @@ HAS_ENDED = requests.c.state.not_in(_OPEN)
 IS_UNREVIEWED = text(UNREVIEWED)
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(IS_OPEN)
+IS_BY_BOT = text(BY_BOT)
+
 COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(IS_UNREVIEWED)
 
 #: More than any lease of a request; see `has_passed`.
@@ -81,8 +84,8 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
 
 
 def lock_waiting_request_for(ref: JobRef) -> Select[Any]:
-    """Read and lock the request for a job that waits for approval."""
-    return open_request_for(ref).where(requests.c.state == State.AWAITING).with_for_update()
+    """Read and lock the request for a job that waits for a decision of people."""
+    return open_request_for(ref).where(requests.c.state.in_(UNDECIDED)).with_for_update()
 
 
 _HAS_KEY = requests.c.key == bindparam("idempotency_key")
@@ -126,11 +129,15 @@ def expired_requests(now: datetime, limit: int) -> Select[Any]:
     )
 
 
-def requests_awaiting(now: datetime, limit: int) -> Select[Any]:
-    """List the requests that may still be approved, oldest first."""
+def requests_awaiting(
+    now: datetime, limit: int, states: Iterable[State] = (State.AWAITING,)
+) -> Select[Any]:
+    """List the requests that wait for people in one of these states, oldest first."""
+    undecided = requests.c.state.in_(list(states))
+    in_time = or_(requests.c.state != State.AWAITING, requests.c.expires_at > now)
     return (
         select(requests)
-        .where(IS_OPEN, requests.c.state == State.AWAITING, requests.c.expires_at > now)
+        .where(IS_OPEN, undecided, in_time)
         .order_by(requests.c.created_at)
         .limit(limit)
     )

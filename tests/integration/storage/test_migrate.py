@@ -197,6 +197,8 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "open_requests",
         "ended_requests",
         "unreviewed_requests",
+        "requests_of_the_bot",
+        "planned_notices",
         "due_posts",
         "due_posts_in_order",
         "due_announcements",

@@ -237,8 +237,8 @@ def test_outsider_with_the_requesters_id_may_not_withdraw() -> None:
 def test_only_requesters_may_retry() -> None:
     policy = Policy(requesters=People(users=frozenset({RINA.id})))
 
-    assert may_retry(policy, RINA) is None
-    assert isinstance(may_retry(policy, ADA), NotARequester)
+    assert may_retry(policy, a_request(), RINA) is None
+    assert isinstance(may_retry(policy, a_request(), ADA), NotARequester)
 
 
 def test_command_works_everywhere_unless_channels_are_listed() -> None:

@@ -83,7 +83,7 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
     settings = load_settings(environ | {"BOT_PROJECTS_FILE": "projects.example.toml"}, Path("docs"))
 
     assert [each.subject.name for each in channels(settings)] == [
-        "shop-prod, channels: C0OPS00001",
+        "shop-prod, channels, shop-prod, watch_channel: C0OPS00001",
         "shop-prod, audit_channel: C0AUDIT001",
     ]
     assert [each.subject.name for each in groups(settings)] == [

@@ -15,6 +15,7 @@ from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
@@ -245,6 +246,7 @@ def messages() -> dict[str, dict[str, Any]]:
     built = {
         f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, FACTS) for state in State
     }
+    built |= quarantined()
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, FACTS)
     built["card_awaiting_right"] = card_views.message(
         waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
@@ -276,6 +278,32 @@ def messages() -> dict[str, dict[str, Any]]:
     nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(nasty)
     return built | announcements()
+
+
+def quarantined() -> dict[str, dict[str, Any]]:
+    """The cards and replies of the bot's own request."""
+
+    def own(state: State, **changes: Any) -> Request:
+        values: dict[str, Any] = {"requester": "", "reason": "", "approvals_needed": 1}
+        return replace(ended(state), **values | changes)
+
+    until = NOON + timedelta(seconds=90)
+    unseen = own(State.QUARANTINED, expires_at=until)
+    built = {
+        f"card_{state}": card_views.message(
+            own(state, grace_ends_at=until), APPROVERS, LINKS, FACTS
+        )
+        for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
+    }
+    built["card_quarantined_unseen"] = card_views.message(
+        unseen, APPROVERS, LINKS, FACTS, Mode.OBSERVE
+    )
+    built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, FACTS)
+    for event in (EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED):
+        built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
+            post(event, own(State.CANCELLED)), APPROVERS
+        )
+    return built
 
 
 def announcements() -> dict[str, dict[str, Any]]:

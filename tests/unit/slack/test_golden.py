@@ -140,7 +140,7 @@ def test_every_line_of_a_reason_is_quoted() -> None:
     assert all(line.startswith(">") for line in forged)
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - {State.CANCELLED}))
+@pytest.mark.parametrize("state", sorted(set(State) - {State.CANCELLED, State.QUARANTINED}))
 def test_card_says_cancelled_only_in_the_cancelled_state(state: State) -> None:
     drawn = words(MESSAGES[f"card_{state}"]["blocks"]) + MESSAGES[f"card_{state}"]["text"]
 
@@ -164,6 +164,11 @@ def test_card_has_the_buttons_that_its_state_allows(state: State) -> None:
             "cancel_restore_feed_link",
         ],
         State.FAILED: ["cancel_restore_retry", "cancel_restore_feed_link"],
+        State.QUARANTINED: [
+            "cancel_restore_keep",
+            "cancel_restore_approve",
+            "cancel_restore_feed_link",
+        ],
     }
     found = [element for _, element in elements_of(MESSAGES[f"card_{state}"]["blocks"])]
 

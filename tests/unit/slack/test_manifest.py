@@ -45,6 +45,7 @@ SCOPES = [
     "chat:write",
     "chat:write.public",
     "users:read",
+    "users:read.email",
     "usergroups:read",
     "channels:read",
     "groups:read",
@@ -109,7 +110,7 @@ def test_home_tab_and_messages_tab_are_enabled() -> None:
 
 
 def test_scopes_are_exactly_these() -> None:
-    optional = ["chat:write.public", "usergroups:read", "groups:read"]
+    optional = ["chat:write.public", "usergroups:read", "users:read.email", "groups:read"]
 
     assert part("oauth_config.scopes") == {"bot": SCOPES, "bot_optional": optional}
 

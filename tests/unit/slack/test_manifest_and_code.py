@@ -41,6 +41,7 @@ NEEDS: dict[str, set[str]] = {
 #: Scopes that no method names, but that a part of the manifest or a use of a method wants.
 BESIDES = {
     "commands",  # the slash command and the shortcut
+    "users:read.email",  # users.info leaves the address out without it
     "chat:write.public",  # chat.postMessage where the bot was not invited
 }
 

@@ -45,13 +45,15 @@ def users_info(world: World, args: Args, _caller: Caller) -> Json:
 def user_json(world: World, user: User) -> Json:
     """A user object; external people have fewer fields, as with Slack Connect."""
     name = user.name.capitalize()
+    reads_email = "users:read.email" in world.workspace.app.scopes
+    email = {"email": user.email} if reads_email else {}
     shown: Json = {
         "id": user.id,
         "team_id": user.team_id,
         "name": user.name,
         "deleted": user.deleted,
         "real_name": name,
-        "profile": {"real_name": name, "display_name": user.name, "team": user.team_id},
+        "profile": {"real_name": name, "display_name": user.name, "team": user.team_id} | email,
         "is_bot": user.is_bot,
         "is_app_user": False,
     }

@@ -84,16 +84,20 @@ CREATE TABLE requests (
     reviewed_by TEXT,
     reviewed_at BIGINT,
     next_notice_at BIGINT,
+    grace_ends_at BIGINT,
+    seen_at BIGINT,
     event_count INTEGER DEFAULT '0' NOT NULL,
     PRIMARY KEY (id),
     UNIQUE (key)
 );
 
-CREATE INDEX ended_requests ON requests (changed_at) WHERE state NOT IN ('awaiting', 'approved', 'cancelling');
+CREATE INDEX ended_requests ON requests (changed_at) WHERE state NOT IN ('awaiting', 'approved', 'cancelling', 'quarantined');
 
-CREATE UNIQUE INDEX one_open_request_per_job ON requests (project_id, cluster_name, job_id) WHERE state IN ('awaiting', 'approved', 'cancelling');
+CREATE UNIQUE INDEX one_open_request_per_job ON requests (project_id, cluster_name, job_id) WHERE state IN ('awaiting', 'approved', 'cancelling', 'quarantined');
 
-CREATE INDEX open_requests ON requests (state, expires_at) WHERE state IN ('awaiting', 'approved', 'cancelling');
+CREATE INDEX open_requests ON requests (state, expires_at) WHERE state IN ('awaiting', 'approved', 'cancelling', 'quarantined');
+
+CREATE INDEX requests_of_the_bot ON requests (project_id, created_at) WHERE requester = '';
 
 CREATE INDEX planned_notices ON requests (next_notice_at) WHERE state = 'awaiting' AND next_notice_at IS NOT NULL;
 
@@ -130,6 +134,7 @@ CREATE TABLE watched_jobs (
     version INTEGER NOT NULL,
     channel TEXT,
     ts TEXT,
+    quarantine TEXT,
     PRIMARY KEY (id),
     CONSTRAINT one_row_per_watched_job UNIQUE (project_id, cluster_name, job_id)
 );

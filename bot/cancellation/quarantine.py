@@ -1,0 +1,226 @@
+"""Quarantine: a new download that no approver keeps within the grace time is cancelled (pure)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
+from bot.cancellation.starter import StartedBy
+from bot.cancellation.watched_job import JobChange
+
+#: The time in which the bot itself cancels at most `limit` downloads of a project.
+LIMIT_WINDOW = timedelta(hours=1)
+
+#: Seconds between two confirmations of Slack after which a grace time starts again.
+LONGEST_SILENCE = 8.0
+
+NOT_KEPT = "No approver kept the download within the grace time."
+WOULD_HAVE = (
+    "No approver kept the download within the grace time. With BOT_QUARANTINE=enforce the bot would"
+    " have cancelled it. Nothing was sent."
+)
+SWITCHED_OFF = "Quarantine was switched off meanwhile. Nothing was sent."
+LIMIT_REACHED = (
+    "The bot itself has cancelled {limit} download(s) of this project within an hour, which is the"
+    " limit (BOT_QUARANTINE_LIMIT). Nothing was sent: a person decides."
+)
+EXPECTED = "It was started by {name}, who may download without being asked."
+ENDED = "Nothing was sent: the restore job had ended before ({state})."
+SUPERSEDED = "A person asked to cancel the job: request {request}."
+
+
+class Mode(StrEnum):
+    """What happens to a new download that no approver keeps."""
+
+    OFF = "off"
+    OBSERVE = "observe"  #: the card says what would have been cancelled
+    ENFORCE = "enforce"  #: the bot cancels it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinePolicy:
+    """The quarantine of one project.
+
+    Attributes:
+        grace: how long an approver may keep a download.
+        expected: who may download without being asked, in lower case: user names, public keys and
+            service-account ids.
+        limit: how many downloads the bot itself cancels within `LIMIT_WINDOW`.
+    """
+
+    mode: Mode = Mode.OFF
+    grace: timedelta = timedelta(seconds=90)
+    expected: frozenset[str] = frozenset()
+    limit: int = 3
+
+    @property
+    def is_on(self) -> bool:
+        return self.mode is not Mode.OFF
+
+
+NO_QUARANTINE = QuarantinePolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedProject:
+    """What quarantine needs to know about a project; `channel` gets the cards."""
+
+    name: str
+    channel: str
+    policy: QuarantinePolicy
+
+
+def is_expected(policy: QuarantinePolicy, started_by: StartedBy) -> bool:
+    """Whether every person or key that may have started a job is expected."""
+    starter = started_by.starter
+    if starter is None or not starter.name:
+        return False
+    return {name.casefold() for name in (starter.name, *starter.others)} <= policy.expected
+
+
+def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
+    """Whether the Atlas user `user_name` may have started a job."""
+    starter = started_by.starter
+    if starter is None or not user_name:
+        return False
+    return user_name.casefold() in {each.casefold() for each in (starter.name, *starter.others)}
+
+
+def quarantinable(changes: Iterable[JobChange]) -> list[JobChange]:
+    """Return the new downloads that can be cancelled."""
+    return [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
+
+
+def quarantine_key(ref: JobRef) -> str:
+    """Return the idempotency key: a job is quarantined once, by whichever replica is first."""
+    return f"quarantine:{ref.project_id}/{ref.cluster_name}/{ref.job_id}"
+
+
+def new_request(
+    request_id: str, ref: JobRef, shown: JobFingerprint, project: WatchedProject, now: datetime
+) -> Request:
+    """Build the bot's own request to cancel a download."""
+    return Request(
+        id=request_id,
+        key=quarantine_key(ref),
+        state=State.QUARANTINED,
+        ref=ref,
+        project_name=project.name,
+        team="",
+        requester="",
+        asked_in=project.channel,
+        channel=project.channel,
+        reason="",
+        shown=shown,
+        approvals_needed=1,
+        created_at=now,
+        changed_at=now,
+        expires_at=now + project.policy.grace,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The next state of a quarantined request, and the explanation for people."""
+
+    state: State
+    sentence: str
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(sentence=self.sentence)
+
+
+def early_ending(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+    """Return the end of a quarantine whose starter is expected, or None."""
+    starter = started_by.starter
+    if starter is None or not is_expected(policy, started_by):
+        return None
+    return Ending(state=State.KEPT, sentence=EXPECTED.format(name=starter.name))
+
+
+def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+    """Return the end of a request whose grace time is over and that may not run, or None."""
+    if early := early_ending(policy, started_by):
+        return early
+    if policy.mode is Mode.ENFORCE:
+        return None
+    return Ending(state=State.OBSERVED, sentence=SWITCHED_OFF)
+
+
+def ending(
+    policy: QuarantinePolicy, started_by: StartedBy, job: RestoreJob | None, cancelled: int
+) -> Ending:
+    """Decide what happens when the grace time is over.
+
+    Args:
+        policy: the current policy of the project.
+        started_by: what the activity feed says about the starter.
+        job: the job as it was just read; None if Atlas did not answer.
+        cancelled: how many downloads of the project the bot itself cancelled within an hour.
+    """
+    if job and job.is_over:
+        return Ending(state=State.OVER, sentence=ENDED.format(state=job.state.value))
+    if other := ending_before_delete(policy, started_by):
+        observed = other.state is State.OBSERVED and policy.mode is Mode.OBSERVE
+        return Ending(state=State.OBSERVED, sentence=WOULD_HAVE) if observed else other
+    if cancelled >= policy.limit:
+        sentence = LIMIT_REACHED.format(limit=policy.limit)
+        return Ending(state=State.OBSERVED, sentence=sentence)
+    return Ending(state=State.APPROVED, sentence=NOT_KEPT)
+
+
+class GraceClock:
+    """Measures by a monotonic clock how long people could see each card.
+
+    A grace time starts when Slack answers for the first time after the card was delivered, and
+    again after Slack, the database or this process was away.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+        self._answered_at: float | None = None
+        self._was_away = False
+
+    def interrupt(self) -> None:
+        """Slack or the database did not answer: no grace time goes on."""
+        self._ends.clear()
+        self._answered_at, self._was_away = None, True
+
+    def measure(
+        self, waiting: Mapping[str, tuple[timedelta, timedelta | None]], now: float
+    ) -> Mapping[str, float]:
+        """Return the seconds until the grace time of each request is over.
+
+        Slack and the database have just answered, at the monotonic time `now`.
+
+        Args:
+            waiting: the length of each grace time, and what another process left of it a moment
+                ago, or None.
+            now: in seconds.
+        """
+        if self._answered_at is not None and now - self._answered_at > LONGEST_SILENCE:
+            self.interrupt()
+        first = {
+            each: now + _usable(grace, None if self._was_away else stored).total_seconds()
+            for each, (grace, stored) in waiting.items()
+        }
+        self._ends = {each: self._ends.get(each, end) for each, end in first.items()}
+        self._answered_at, self._was_away = now, False
+        return {each: end - now for each, end in self._ends.items()}
+
+
+def _usable(grace: timedelta, stored: timedelta | None) -> timedelta:
+    return grace if stored is None else min(max(stored, timedelta()), grace)
+
+
+def stored_remaining(
+    ends_at: datetime | None, seen_at: datetime | None, now: datetime
+) -> timedelta | None:
+    """Return the stored rest of a grace time, if Slack was seen to answer a moment ago."""
+    if ends_at is None or seen_at is None:
+        return None
+    silence = (now - seen_at).total_seconds()
+    return ends_at - now if 0 <= silence <= LONGEST_SILENCE else None

@@ -1,0 +1,225 @@
+"""A new download that no approver keeps is cancelled, and its card says all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from bot.sandbox.atlas import PROJECT_ID, Actor
+from bot.sandbox.slack import Fault as SlackFault
+from tests.acceptance.approvals.actions import ADA, OPS, record_of
+from tests.acceptance.environment import BotEnvironment, open_environment, state_of, wait_until
+from tests.support.timings import SHORT_TIMINGS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.sandbox.atlas import RestoreJob
+
+Json = dict[str, Any]
+
+KEEP = "cancel_restore_keep"
+APPROVE = "cancel_restore_approve"
+DANA = Actor.user("dana@shop.example")
+SLACK_IS_AWAY = SlackFault(kind="status", status=503)
+
+QUARANTINE = {
+    "BOT_WATCH_CHANNEL": OPS,
+    "BOT_WATCH_INTERVAL": "1",
+    "BOT_QUARANTINE": "enforce",
+    "BOT_QUARANTINE_GRACE": "2",
+    "BOT_APPROVERS": f"{ADA},U0ABE00001",
+}
+
+
+@asynccontextmanager
+async def open_quarantine(folder: Path, **environ: str | None) -> AsyncIterator[BotEnvironment]:
+    """Open an environment whose watch has looked at every cluster."""
+    timings = replace(SHORT_TIMINGS, job_facts_interval=0.3)
+    given = {**QUARANTINE, **environ}
+    async with open_environment(folder, given, timings=timings) as env:
+        await wait_until(lambda: any("prod-eu/backup" in call.path for call in env.atlas.calls))
+        await wait_until(lambda: env.slack.state.messages("ops"))
+        yield env
+
+
+def new_job(env: BotEnvironment, by: Actor | None = DANA) -> RestoreJob:
+    cluster = env.atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
+    return env.atlas.world.add_job(cluster, by=by)
+
+
+async def card_in(env: BotEnvironment, job: RestoreJob, state: str, seconds: float = 15.0) -> Json:
+    """Wait until the card of a job shows a state."""
+
+    def found() -> Json | None:
+        card = env.card(job.id)
+        return card if card and state_of(card) == state else None
+
+    card = await env.slack.until(found, seconds)
+    assert card, (env.card(job.id), state)
+    return card
+
+
+def events(env: BotEnvironment) -> list[Json]:
+    return [line for chain in record_of(env.folder).values() for line in chain]
+
+
+def deletes(env: BotEnvironment, job: RestoreJob) -> int:
+    return env.atlas_methods(job.id).count("DELETE")
+
+
+async def test_download_that_is_not_kept_is_cancelled_after_the_grace_time(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path) as env:
+        job = new_job(env)
+        card = await card_in(env, job, "quarantined")
+        said = env.slack.state.text_of(card)
+        assert "Will be cancelled" in said
+        assert "[Keep it]" in said
+        assert "[Cancel it now]" in said
+
+        outcome = await env.wait_for_outcome(job.id)
+
+        assert outcome.state == "cancelled"
+        assert "start it again in Atlas" in outcome.reply
+        assert "start it again in Atlas" in outcome.card
+        assert deletes(env, job) == 1
+        assert len(env.cards(job.id)) == 1
+        names = [line["event"] for line in events(env)]
+        assert names[0] == "request:created"
+        assert names.count("request:approved") == names.count("atlas:cancel_sent") == 1
+        assert {line["actor"] for line in events(env)} == {None}
+        assert "watch" not in str(env.card(job.id)["metadata"])  # type: ignore[index]
+
+
+async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="4") as env:
+        job = new_job(env)
+        card = await card_in(env, job, "quarantined")
+        await env.slack.people.clicks("rina", card, KEEP)
+        assert "may not approve" in (await env.wait_for_ephemerals("rina"))[-1]
+
+        await env.slack.people.clicks("ada", card, KEEP)
+        view = await env.wait_for_dialog("ada")
+        assert view["callback_id"] == "cancel_restore_keep_reason"
+        await env.slack.people.submits("ada", view, {"reason": "quarterly audit"})
+
+        outcome = await env.wait_for_outcome(job.id)
+        assert outcome.state == "kept"
+        assert "quarterly audit" in outcome.card
+        (kept,) = [line for line in events(env) if line["event"] == "request:kept"]
+        assert (kept["actor"], kept["detail"]["sentence"]) == (ADA, "quarterly audit")
+        assert deletes(env, job) == 0
+
+
+async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="5") as env:
+        job = new_job(env, Actor.user("Ada@example.com"))
+        card = await card_in(env, job, "quarantined")
+        await env.slack.people.clicks("ada", card, KEEP)
+        view = await env.wait_for_dialog("ada")
+        await env.slack.people.submits("ada", view, {"reason": "mine"})
+
+        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+
+
+async def test_observe_says_what_would_have_been_done(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE="observe") as env:
+        job = new_job(env)
+        card = await card_in(env, job, "quarantined")
+        assert "Would be cancelled" in env.slack.state.text_of(card)
+
+        outcome = await env.wait_for_outcome(job.id)
+
+        assert outcome.state == "observed"
+        assert "would have cancelled it" in outcome.card
+        assert deletes(env, job) == 0
+        assert [line["event"] for line in events(env)][-1] == "request:observed"
+
+
+async def test_approver_cancels_at_once(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
+        job = new_job(env)
+        card = await card_in(env, job, "quarantined")
+        await env.slack.people.clicks("ada", card, APPROVE)
+
+        outcome = await env.wait_for_outcome(job.id)
+        assert outcome.state == "cancelled"
+        assert deletes(env, job) == 1
+        (approved,) = [line for line in events(env) if line["event"] == "request:approved"]
+        assert approved["actor"] == ADA
+
+
+async def test_expected_starter_who_becomes_known_ends_it_as_kept(tmp_path: Path) -> None:
+    async with open_quarantine(
+        tmp_path, BOT_QUARANTINE_GRACE="8", BOT_QUARANTINE_EXPECTED="etl, Dana@Shop.example"
+    ) as env:
+        env.atlas.behaviour.event_delay = 2.0
+        job = new_job(env)
+        await card_in(env, job, "quarantined")
+
+        outcome = await env.wait_for_outcome(job.id)
+        assert outcome.state == "kept"
+        assert "dana@shop.example" in outcome.card
+        assert deletes(env, job) == 0
+
+
+async def test_job_that_ends_meanwhile_is_over(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
+        job = new_job(env)
+        await card_in(env, job, "quarantined")
+        job.fail()
+
+        assert (await env.wait_for_outcome(job.id, seconds=15)).state == "over"
+
+
+async def test_persons_request_that_runs_at_once_takes_the_place(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
+        job = new_job(env)
+        await card_in(env, job, "quarantined")
+        await env.submit_request(("prod-eu", job.id))
+
+        await wait_until(lambda: len(env.cards(job.id)) == 2)
+        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+        assert deletes(env, job) == 1
+        await wait_until(lambda: state_of(env.cards(job.id)[0]) == "over")
+
+
+async def test_grace_time_starts_again_when_slack_was_away(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="3") as env:
+        job = new_job(env)
+        await card_in(env, job, "quarantined")
+        env.slack.faults.add("*", SLACK_IS_AWAY, times=10_000)
+        await asyncio.sleep(4.0)
+        assert deletes(env, job) == 0
+        env.slack.faults.clear()
+        back_at = time.monotonic()
+
+        await wait_until(lambda: deletes(env, job), 15)
+        assert time.monotonic() - back_at >= 3.0
+        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+        assert deletes(env, job) == 1
+
+
+async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_LIMIT="1") as env:
+        first = new_job(env)
+        await card_in(env, first, "quarantined")
+        second = new_job(env)
+
+        def announced() -> str:
+            said = map(env.slack.state.text_of, env.slack.state.messages("ops"))
+            return next((text for text in said if second.id in text), "")
+
+        assert "Limit reached" in str(await env.slack.until(announced, 10))
+        assert "[Cancel this job]" in announced()
+        assert (await env.wait_for_outcome(first.id)).state == "cancelled"
+        assert env.cards(second.id) == []
+        async with httpx.AsyncClient() as http:
+            metrics = (await http.get(f"{env.url}/metrics")).text
+        assert "cancel_restore_quarantine_limit_reached_total" in metrics

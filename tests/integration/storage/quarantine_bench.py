@@ -1,0 +1,231 @@
+"""A bot that watches and quarantines, over one real database, moved second by second."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from bot.atlas import DeliveryType, JobRef
+from bot.atlas.activity import parse_event
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Policy
+from bot.cancellation.posts import PostKind
+from bot.cancellation.quarantine import QuarantinePolicy
+from bot.services.projects import Project, Projects
+from bot.services.quarantine import Quarantine
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.quarantine_store import QuarantineStore
+from bot.storage.request_store import RequestStore
+from bot.storage.watch_store import WatchStore
+from bot.wiring import quarantined_project
+from tests.support.clock import FakeClock
+from tests.support.domain import PROJECT_ID, a_job, resolve_members
+from tests.support.fake_atlas import FakeAtlas
+from tests.support.service import facts_service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from bot.atlas import ActivityEvent, RestoreJob
+    from bot.cancellation.lifecycle import Request
+    from bot.storage.database import Database
+
+CLUSTER = "prod-eu"
+CHANNEL = "C0WATCH"
+
+
+@dataclass(slots=True)
+class JumpingClock(FakeClock):
+    """A clock whose time may jump while its monotonic seconds go on."""
+
+    elapsed: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def advance(self, seconds: float) -> None:
+        self.elapsed += seconds
+        self.now += timedelta(seconds=seconds)
+
+    def jump(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class CancellingAtlas(FakeAtlas):
+    """An Atlas that cancels.
+
+    Attributes:
+        deleted: the jobs of all DELETEs, with the monotonic time.
+        late: events of the feed, with the monotonic time from which it shows them.
+    """
+
+    def __init__(self, clock: JumpingClock) -> None:
+        super().__init__({CLUSTER: []})
+        self.clock = clock
+        self.deleted: list[tuple[str, float]] = []
+        self.late: list[tuple[float, ActivityEvent]] = []
+
+    async def cancel_restore_job(self, ref: JobRef) -> int:
+        self.deleted.append((ref.job_id, self.clock.elapsed))
+        self.change(ref.job_id, cancelled=True)
+        return 204
+
+    def change(self, job_id: str, **changes: object) -> None:
+        jobs = self.jobs[CLUSTER]
+        self.jobs[CLUSTER] = [
+            each.model_copy(update=changes) if each.id == job_id else each for each in jobs
+        ]
+
+    async def events(
+        self, project_id: str, event_types: Sequence[str], since: datetime
+    ) -> list[ActivityEvent]:
+        return [event for from_, event in self.late if from_ <= self.clock.elapsed]
+
+
+class Replica:
+    """The loops of one process."""
+
+    def __init__(self, bench: QuarantineBench, name: str) -> None:
+        database, clock, projects = bench.database, bench.clock, bench.projects
+        facts = facts_service(projects, database, clock)
+        self.facts = facts
+        store = QuarantineStore(
+            database,
+            clock,
+            lambda project_id: quarantined_project(projects, project_id),
+            on_limit=bench.limited.append,
+        )
+        self.watch = WatchStore(database, clock, name, store)
+        leases = LeaseStore(database, clock, name)
+        self.runner = Runner(
+            leases,
+            projects,
+            RightsCheck(projects, resolve_members, facts.starter_of),
+            monotonic=clock.monotonic,
+        )
+        self.quarantine = Quarantine(
+            store,
+            projects,
+            facts,
+            self.runner,
+            slack_answers=bench.slack_answers,
+            now=clock,
+            monotonic=clock.monotonic,
+        )
+
+    async def step(self) -> None:
+        """Step once, and let the runs that began end."""
+        await self.quarantine.step()
+        while tasks := [each for each in asyncio.all_tasks() if each.get_name().startswith("run ")]:
+            await asyncio.gather(*tasks)
+
+
+@dataclass(slots=True)
+class QuarantineBench:
+    """One project with its replicas.
+
+    Attributes:
+        slack_is_up: whether Slack takes cards and answers.
+        limited: the project's name for each download beyond the limit.
+        shown_at: when each job's card was delivered, in monotonic seconds.
+    """
+
+    database: Database
+    policy: QuarantinePolicy
+    clock: JumpingClock = field(default_factory=JumpingClock)
+    slack_is_up: bool = True
+    limited: list[str] = field(default_factory=list)
+    shown_at: dict[str, float] = field(default_factory=dict)
+    atlas: CancellingAtlas = field(init=False)
+    projects: Projects = field(init=False)
+    requests: RequestStore = field(init=False)
+    replicas: list[Replica] = field(init=False)
+    _outbox: OutboxStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.atlas = CancellingAtlas(self.clock)
+        self.projects = Projects(
+            [
+                Project(
+                    id=PROJECT_ID,
+                    name="shop-prod",
+                    policy=Policy(quarantine=self.policy),
+                    atlas=self.atlas,
+                    watch_channel=CHANNEL,
+                )
+            ]
+        )
+        self.requests = RequestStore(self.database, self.clock)
+        self._outbox = OutboxStore(self.database, self.clock)
+        self.replicas = [Replica(self, "one")]
+
+    async def slack_answers(self) -> bool:
+        return self.slack_is_up
+
+    async def start(self) -> None:
+        """Look at the cluster for the first time."""
+        watch = self.replicas[0].watch
+        assert await watch.acquire(PROJECT_ID)
+        await watch.record_clusters(PROJECT_ID, [CLUSTER])
+        await self.look()
+
+    async def look(self) -> None:
+        """Read the cluster's jobs."""
+        watch = self.replicas[0].watch
+        assert await watch.acquire(PROJECT_ID)
+        assert await watch.record_jobs(PROJECT_ID, CLUSTER, self.atlas.jobs[CLUSTER]) is not None
+
+    def begin(self, number: int, **changes: object) -> str:
+        """Start a download; return its id, which begins with the time."""
+        job_id = f"{int(self.clock.now.timestamp()):08x}{number:016x}"
+        values = {"id": job_id, "deliveryType": DeliveryType.DOWNLOAD, **changes}
+        self.atlas.jobs[CLUSTER] = [a_job(**values), *self.atlas.jobs[CLUSTER]]
+        return job_id
+
+    def tell_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
+        """Let the feed show who started a job, after a delay."""
+        event = parse_event(
+            {
+                "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
+                "created": self.clock.now.isoformat(),
+                "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
+                "username": name,
+            }
+        )
+        assert event
+        self.atlas.late.append((self.clock.elapsed + delay, event))
+
+    async def second(self, seconds: float = 1.0) -> None:
+        """Let time pass, deliver what is due if Slack is up, and step every replica."""
+        self.clock.advance(seconds)
+        if self.slack_is_up:
+            await self._deliver()
+        for replica in self.replicas:
+            await replica.step()
+
+    async def _deliver(self) -> None:
+        while claimed := await self._outbox.claim("outbox", 50, 50):
+            for post in claimed:
+                await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+                if post.kind is PostKind.CARD:
+                    self.shown_at[post.request.ref.job_id] = self.clock.elapsed  # type: ignore[union-attr]
+
+    async def request(self, job_id: str) -> Request | None:
+        """Return the newest request for a job."""
+        return await self.requests.newest_request_for(JobRef(PROJECT_ID, CLUSTER, job_id))
+
+    async def state(self, job_id: str) -> State | None:
+        request = await self.request(job_id)
+        return request.state if request else None
+
+    def deletes(self, job_id: str) -> list[float]:
+        return [at for deleted, at in self.atlas.deleted if deleted == job_id]
+
+    def job(self, job_id: str) -> RestoreJob:
+        return next(each for each in self.atlas.jobs[CLUSTER] if each.id == job_id)

@@ -1,0 +1,233 @@
+"""Quarantined downloads over a real database: held with the watch's record, ended once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.errors import AlreadyHandled, NotAllowed
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Policy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.storage.audit_log import AuditLog
+from tests.integration.storage.quarantine_bench import QuarantineBench, Replica
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_request
+
+if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request
+    from bot.storage.database import Database
+
+GRACE = 20
+ENFORCED = QuarantinePolicy(
+    mode=Mode.ENFORCE,
+    grace=timedelta(seconds=GRACE),
+    expected=frozenset({"etl@shop.example"}),
+    limit=1000,
+)
+
+
+@pytest.fixture
+async def bench(database: Database) -> QuarantineBench:
+    bench = QuarantineBench(database, ENFORCED)
+    await bench.start()
+    return bench
+
+
+async def quarantined(bench: QuarantineBench, number: int = 1) -> str:
+    """Start a download, and return its id once its card is delivered."""
+    job_id = bench.begin(number)
+    await bench.look()
+    await bench.second()
+    assert await bench.state(job_id) is State.QUARANTINED
+    return job_id
+
+
+async def pass_seconds(bench: QuarantineBench, seconds: int) -> None:
+    for _ in range(seconds):
+        await bench.second()
+
+
+def allow(_request: Request) -> NotAllowed | None:
+    return None
+
+
+async def test_new_download_is_cancelled_once_within_ten_seconds_of_its_grace_time(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE + 10)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+    assert await bench.state(job_id) is State.CANCELLED
+    assert await AuditLog(bench.database).verify() == []
+
+
+async def test_downloads_of_the_first_look_are_not_quarantined(database: Database) -> None:
+    bench = QuarantineBench(database, ENFORCED)
+    old = bench.begin(1)
+    await bench.start()
+    await pass_seconds(bench, GRACE + 5)
+
+    assert await bench.state(old) is None
+    assert bench.deletes(old) == []
+
+
+async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_time(
+    bench: QuarantineBench,
+) -> None:
+    job_id = bench.begin(1)
+    bench.clock.advance(3600)
+    bench.replicas = [Replica(bench, "two")]
+    bench.clock.advance(60)  # the lease of the first process has run out
+    await bench.look()
+    await pass_seconds(bench, GRACE + 5)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert deleted_at - bench.shown_at[job_id] >= GRACE
+
+
+@pytest.mark.parametrize("changes", [{"deliveryType": "automated"}, {"cancelled": True}])
+async def test_other_jobs_are_not_quarantined(
+    bench: QuarantineBench, changes: dict[str, object]
+) -> None:
+    job_id = bench.begin(1, **changes)
+    await bench.look()
+
+    assert await bench.state(job_id) is None
+
+
+async def test_observed_download_is_not_cancelled(database: Database) -> None:
+    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    await bench.start()
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE + 5)
+
+    assert await bench.state(job_id) is State.OBSERVED
+    assert bench.deletes(job_id) == []
+    assert await AuditLog(bench.database).verify() == []
+
+
+async def test_kept_download_goes_on_and_a_second_decision_is_told_who_was_first(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    request = await bench.request(job_id)
+    assert request
+    kept = await bench.requests.keep(request.id, ADA, "audit", allow)
+    await pass_seconds(bench, GRACE + 5)
+
+    assert kept.outcome.by == ADA.id
+    assert bench.deletes(job_id) == []
+    with pytest.raises(AlreadyHandled):
+        await bench.requests.keep(request.id, RINA, "me too", allow)
+    assert await AuditLog(bench.database).verify() == []
+
+
+async def test_expected_starter_who_is_known_late_keeps_the_download(
+    bench: QuarantineBench,
+) -> None:
+    job_id = bench.begin(1)
+    bench.tell_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
+    await bench.look()
+    await pass_seconds(bench, GRACE + 5)
+
+    assert await bench.state(job_id) is State.KEPT
+    request = await bench.request(job_id)
+    assert request
+    assert request.outcome.by is None
+
+
+async def test_job_that_ended_by_itself_is_over(bench: QuarantineBench) -> None:
+    job_id = await quarantined(bench)
+    bench.atlas.change(job_id, failed=True)
+    await pass_seconds(bench, GRACE + 5)
+
+    assert await bench.state(job_id) is State.OVER
+    assert bench.deletes(job_id) == []
+
+
+async def test_nothing_is_cancelled_while_slack_is_away_nor_before_a_new_grace_time(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE - 3)
+    bench.slack_is_up = False
+    await pass_seconds(bench, 5)
+    bench.slack_is_up = True
+    back_at = bench.clock.elapsed
+    await pass_seconds(bench, GRACE + 5)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert deleted_at - back_at >= GRACE
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+async def test_jump_of_the_clock_changes_no_grace_time(bench: QuarantineBench, jump: int) -> None:
+    job_id = await quarantined(bench)
+    bench.clock.jump(jump)
+    await pass_seconds(bench, GRACE + 10)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+
+
+async def test_next_process_goes_on_with_the_grace_time(bench: QuarantineBench) -> None:
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE - 5)
+    bench.replicas = [Replica(bench, "two")]
+    await pass_seconds(bench, 12)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+
+
+async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: Database) -> None:
+    bench = QuarantineBench(database, replace(ENFORCED, limit=2))
+    await bench.start()
+    first, second = await quarantined(bench, 1), await quarantined(bench, 2)
+    third = bench.begin(3)
+    await bench.look()
+    assert bench.limited == ["shop-prod"]
+    assert await bench.state(third) is None
+
+    kept = await bench.request(first)
+    assert kept
+    await bench.requests.keep(kept.id, ADA, "audit", allow)
+    fourth = await quarantined(bench, 4)
+    await pass_seconds(bench, GRACE + 5)
+
+    assert [bool(bench.deletes(job)) for job in (first, second, third, fourth)] == [
+        *(False, True, False, True)
+    ]
+
+
+async def test_persons_request_that_waits_does_not_end_the_quarantine(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    held = await bench.request(job_id)
+    assert held
+    waiting = a_request(ref=held.ref, state=State.AWAITING, approvals_needed=1)
+    with pytest.raises(AlreadyHandled):
+        await bench.requests.withdraw(held.id, RINA, allow)
+    with pytest.raises(Exception, match="already"):
+        await bench.requests.create(waiting, RINA)
+
+    at_once = await bench.requests.create(a_request(ref=held.ref), RINA)
+    assert at_once.state is State.APPROVED
+    assert (await bench.requests.get(held.id)).state is State.OVER
+    assert await AuditLog(bench.database).verify() == []
+
+
+async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    bench.projects.update({PROJECT_ID: {"policy": Policy()}})
+    await pass_seconds(bench, GRACE + 5)
+
+    assert await bench.state(job_id) is State.OBSERVED

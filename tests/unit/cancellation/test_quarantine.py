@@ -1,0 +1,168 @@
+"""Which downloads are quarantined, how long, and what happens at the end."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.lifecycle import State
+from bot.cancellation.quarantine import (
+    LONGEST_SILENCE,
+    GraceClock,
+    Mode,
+    QuarantinePolicy,
+    ending,
+    ending_before_delete,
+    is_candidate,
+    is_expected,
+    stored_remaining,
+)
+from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
+from tests.support.clock import NOON
+from tests.support.domain import a_job
+
+if TYPE_CHECKING:
+    from bot.atlas import RestoreJob
+
+GRACE = timedelta(seconds=90)
+ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
+
+
+def by(name: str, *others: str) -> StartedBy:
+    starter = Starter(kind=StarterKind.USER, name=name, certain=not others, others=others)
+    return StartedBy(Knowledge.KNOWN, starter)
+
+
+@pytest.mark.parametrize(
+    ("started_by", "expected"),
+    [
+        (by("ETL@shop.example"), True),
+        (by("mallory@shop.example"), False),
+        (by("etl@shop.example", "mallory@shop.example"), False),
+        (by(""), False),
+        (NOT_READ, False),
+        (StartedBy(Knowledge.NOT_KNOWN), False),
+    ],
+)
+def test_starter_is_expected_only_if_every_candidate_is(
+    started_by: StartedBy, expected: bool
+) -> None:
+    assert is_expected(ENFORCED, started_by) is expected
+
+
+def test_atlas_user_is_compared_with_every_candidate_in_any_case() -> None:
+    assert is_candidate(by("a@shop.example", "B@shop.example"), "b@SHOP.example")
+    assert not is_candidate(by("a@shop.example"), "b@shop.example")
+    assert not is_candidate(by("a@shop.example"), None)
+    assert not is_candidate(NOT_READ, "a@shop.example")
+
+
+@pytest.mark.parametrize(
+    ("mode", "started_by", "job", "cancelled", "state"),
+    [
+        (Mode.ENFORCE, NOT_READ, a_job(), 0, State.APPROVED),
+        (Mode.ENFORCE, NOT_READ, None, 0, State.APPROVED),
+        (Mode.ENFORCE, by("etl@shop.example"), a_job(), 0, State.KEPT),
+        (Mode.ENFORCE, NOT_READ, a_job(cancelled=True), 0, State.OVER),
+        (Mode.ENFORCE, NOT_READ, a_job(), 3, State.OBSERVED),
+        (Mode.OBSERVE, NOT_READ, a_job(), 0, State.OBSERVED),
+        (Mode.OBSERVE, by("etl@shop.example"), a_job(), 0, State.KEPT),
+        (Mode.OFF, NOT_READ, a_job(), 0, State.OBSERVED),
+    ],
+)
+def test_end_of_the_grace_time_depends_on_mode_starter_job_and_limit(
+    mode: Mode, started_by: StartedBy, job: RestoreJob | None, cancelled: int, state: State
+) -> None:
+    policy = QuarantinePolicy(mode=mode, expected=ENFORCED.expected)
+
+    assert ending(policy, started_by, job, cancelled).state is state
+
+
+def test_observe_and_off_are_told_apart() -> None:
+    observed = ending(QuarantinePolicy(mode=Mode.OBSERVE), NOT_READ, a_job(), 0)
+    off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
+
+    assert "would have cancelled" in observed.sentence
+    assert "switched off" in off.sentence
+
+
+def test_delete_is_allowed_only_while_it_is_enforced() -> None:
+    assert ending_before_delete(ENFORCED, NOT_READ) is None
+    assert ending_before_delete(QuarantinePolicy(), NOT_READ) is not None
+    kept = ending_before_delete(ENFORCED, by("etl@shop.example"))
+    assert kept is not None
+    assert kept.state is State.KEPT
+
+
+def test_stored_grace_counts_only_if_slack_was_seen_a_moment_ago() -> None:
+    ends_at = NOON + timedelta(seconds=40)
+
+    assert stored_remaining(ends_at, NOON - timedelta(seconds=3), NOON) == timedelta(seconds=40)
+    assert stored_remaining(ends_at, NOON - timedelta(seconds=30), NOON) is None
+    assert stored_remaining(ends_at, NOON + timedelta(seconds=30), NOON) is None
+    assert stored_remaining(None, NOON, NOON) is None
+    assert stored_remaining(ends_at, None, NOON) is None
+
+
+def measure(clock: GraceClock, now: float, stored: timedelta | None = None) -> float:
+    return clock.measure({"r": (GRACE, stored)}, now)["r"]
+
+
+def test_grace_time_begins_at_the_first_answer_and_goes_on() -> None:
+    clock = GraceClock()
+
+    assert measure(clock, 1000.0) == 90.0
+    assert measure(clock, 1001.0) == 89.0
+
+
+def test_another_process_goes_on_with_the_rest() -> None:
+    assert measure(GraceClock(), 5.0, timedelta(seconds=40)) == 40.0
+    assert measure(GraceClock(), 5.0, timedelta(hours=5)) == 90.0
+    assert measure(GraceClock(), 5.0, timedelta(seconds=-5)) == 0.0
+
+
+def test_interruption_starts_every_grace_time_again() -> None:
+    clock = GraceClock()
+    measure(clock, 0.0)
+    clock.interrupt()
+
+    assert measure(clock, 80.0, timedelta(seconds=10)) == 90.0
+    assert measure(clock, 81.0, timedelta(seconds=10)) == 89.0
+
+
+def test_silence_without_an_error_counts_as_interruption() -> None:
+    clock = GraceClock()
+    measure(clock, 0.0)
+
+    assert measure(clock, LONGEST_SILENCE + 1, timedelta(seconds=10)) == 90.0
+
+
+@dataclass(slots=True)
+class Visible:
+    """How long people could see a card without interruption, measured from outside."""
+
+    since: float | None = None
+    ends: list[float] = field(default_factory=list)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_grace_time_ends_early_or_late_however_slack_comes_and_goes(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    clock, now = GraceClock(), 0.0
+    seen = Visible()
+    for _ in range(500):
+        now += chance.choice([0.5, 1.0, 1.0, 1.5, chance.uniform(0.0, LONGEST_SILENCE * 2)])
+        if chance.random() < 0.02:
+            clock.interrupt()
+            seen.since = None
+            continue
+        gone = seen.ends and now - seen.ends[-1] > LONGEST_SILENCE
+        if seen.since is None or gone:
+            seen.since = now
+        seen.ends.append(now)
+        left = measure(clock, now)
+        assert left == pytest.approx(90.0 - (now - seen.since), abs=1e-6)
