@@ -88,6 +88,7 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
                     os.write(ours, typed)
                 elif is_asked and not was_asked:
                     process.send_signal(signal.SIGINT)
+                    os.write(ours, b"\n")  # ends a read that began after the signal
     os.close(ours)
     return process.returncode, said.decode()
 
