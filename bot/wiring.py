@@ -268,7 +268,7 @@ def notify_approvers(
     notifier = Notifier(
         NoticeStore(services.database, services.clock),
         services.projects,
-        directory.contacts,
+        directory.candidates,
         now=services.clock,
         interval=timings.sweep_interval,
         on_change=on_change,

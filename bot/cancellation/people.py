@@ -1,6 +1,6 @@
 """People as Slack identifies them, and the sets of people that settings list (pure)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A person, by ids only: names grant no rights.
+    """A person, by ids.
 
     Attributes:
         id: the user's id (`U…` or `W…`), or `cli:` and the account of an operator.
@@ -28,6 +28,7 @@ class Person:
         groups: the ids of the policy's user groups that contain this user.
         aliases: other ids of the same person: on Enterprise Grid a user of a workspace (`U…`) also
             has an id in the organization (`W…`).
+        name: what others read; it grants no rights.
     """
 
     id: str
@@ -35,19 +36,12 @@ class Person:
     kind: Kind = Kind.MEMBER
     groups: frozenset[str] = frozenset()
     aliases: frozenset[str] = frozenset()
+    name: str = field(default="", compare=False)
 
     @property
     def ids(self) -> frozenset[str]:
         """Every known id of the person."""
         return self.aliases | {self.id}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
-    """A person who can be told something, with the name that others read."""
-
-    person: Person
-    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from bot.cancellation.errors import (
     TooFewApprovers,
 )
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import EVERYONE, NO_ONE, Contact, Kind, People, Person
+from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 from bot.cancellation.quarantine import (
     NO_QUARANTINE,
     Ending,
@@ -139,20 +139,19 @@ def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple
     return tuple(user for user in named if user != requester)[:MAX_RECIPIENTS]
 
 
-def contacts_to_tell(
-    policy: Policy, request: Request, contacts: Iterable[Contact]
-) -> tuple[Contact, ...]:
-    """Return those of `contacts`, in their order, who may approve a waiting request.
+def people_to_tell(
+    policy: Policy, request: Request, people: Iterable[Person]
+) -> tuple[Person, ...]:
+    """Return those of `people`, in their order, who may approve a waiting request.
 
     Left out are the requester, bots, who approved already, and a person's further ids.
     """
-    told: list[Contact] = []
+    told: list[Person] = []
     seen = {request.requester, *request.approved_by}
-    for contact in contacts:
-        person = contact.person
+    for person in people:
         may = person.kind is not Kind.BOT and person in policy.approvers
         if may and person.ids.isdisjoint(seen):
-            told.append(contact)
+            told.append(person)
             seen |= person.ids
     return tuple(told[:MAX_RECIPIENTS])
 

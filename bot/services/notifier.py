@@ -3,43 +3,40 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.notices import due_notice
-from bot.cancellation.people import NO_ONE, Contact, People
+from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Projects
 from bot.storage.notice_store import NoticeStore
 from bot.timings import Timings
 
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
-FindContacts = Callable[[People], Awaitable[Sequence[Contact]]]
+FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
+
+#: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
+PATIENCE = timedelta(seconds=30)
+
+#: The policy of a request whose project is not in the settings any more.
+NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
 
 log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """The loop of one replica. Replicas may race: each notice has one winner.
-
-    Args:
-        store: lists and records notices.
-        projects: the projects with their current policies.
-        find: reads people from Slack.
-        now: the clock.
-        interval: mean seconds between two looks for due notices.
-        on_change: called when posts were written.
-    """
+    """The loop of one replica. Replicas may race: each notice has one winner."""
 
     def __init__(
         self,
         store: NoticeStore,
         projects: Projects,
-        find: FindContacts,
+        find: FindPeople,
         *,
         now: Callable[[], datetime],
         interval: float = Timings.sweep_interval,
@@ -76,23 +73,24 @@ class Notifier:
 
     async def _notify(self, request: Request, policy: Policy) -> None:
         notice = due_notice(policy, request, self._now())
-        told: Sequence[Contact] = ()
+        told: Sequence[Person] = ()
         if notice.is_first or notice.reminder:
-            told = await self._contacts(policy, request, policy.first_approvers)
+            told = await self._people(policy, request, policy.first_approvers)
         escalated = None
         if notice.escalates and policy.escalate_to != NO_ONE:
-            found = await self._contacts(policy, request, policy.escalate_to)
-            escalated = [contact for contact in found if contact not in told]
+            found = await self._people(policy, request, policy.escalate_to)
+            escalated = [person for person in found if person not in told]
         if await self._store.give(request, notice, told, escalated):
             self._on_change()
 
-    async def _contacts(
-        self, policy: Policy, request: Request, people: People
-    ) -> tuple[Contact, ...]:
-        if not policy.notify_approvers or not (people.users or people.groups):
+    async def _people(self, policy: Policy, request: Request, asked: People) -> Sequence[Person]:
+        """Return the people who get a direct message."""
+        if not policy.notify_approvers or not (asked.users or asked.groups):
             return ()
-        return rules.contacts_to_tell(policy, request, await self._find(people))
-
-
-#: The policy of a request whose project is not in the settings any more.
-NO_NOTICES = Policy(approvers=NO_ONE, notify_approvers=False, remind_after=())
+        try:
+            return rules.people_to_tell(policy, request, await self._find(asked))
+        except RightsNotChecked:
+            planned = request.next_notice_at
+            if planned and self._now() < planned + PATIENCE:
+                raise
+            return ()

@@ -8,31 +8,21 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
-import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
-from bot.cancellation.people import Contact, Kind, People, Person
+from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.client import Identity, code_of
-from bot.slack.errors import (
-    CALL_ERRORS,
-    ERROR_CODES,
-    DirectoryError,
-    RateLimited,
-    SlackUnavailable,
-    translate_error,
-)
+from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 #: Seconds for which an answer is reused: Slack allows 20 calls a minute for groups.
 MAX_AGE = 60.0
@@ -60,12 +50,8 @@ UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible
 #: The codes for a group that does not exist.
 UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
-#: The codes after which the same call may succeed in a moment.
-TEMPORARY = ERROR_CODES[RateLimited] | ERROR_CODES[SlackUnavailable]
-
-#: People who are looked up to be told something: twice as many as are told, since some may not
-#: approve.
-MAX_CONTACTS = 2 * rules.MAX_RECIPIENTS
+#: People who are looked up to be told something: more than are told, since some may not approve.
+MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
 
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
@@ -195,11 +181,6 @@ class Directory:
             limit = translate_error(error)
             seconds = limit.seconds if isinstance(limit, RateLimited) else 0.0
             raise RightsNotChecked(_directory_error(error).why, seconds) from error
-        return self._persons(found, in_groups)
-
-    def _persons(
-        self, found: Mapping[str, Account], in_groups: Mapping[str, Collection[str]]
-    ) -> dict[str, Person]:
         return {
             user: Person(
                 id=user,
@@ -207,35 +188,24 @@ class Directory:
                 kind=account.kind,
                 groups=_groups_with(account.ids | {user}, in_groups),
                 aliases=_aliases(user, found),
+                name=account.name or user,
             )
             for user, account in found.items()
         }
 
-    async def contacts(self, people: People) -> list[Contact]:
-        """Return named people, then the groups' members in Slack's order, with their names.
+    async def candidates(self, people: People) -> list[Person]:
+        """Return named people, then the groups' members in Slack's order; some may have no right.
 
-        At most `MAX_CONTACTS` are looked up. Whom Slack does not show counts as deactivated.
-        Raises `RightsNotChecked` where Slack does not answer.
+        Raises:
+            RightsNotChecked: Slack did not answer.
         """
-        groups = sorted(people.groups)
         try:
-            lists = [await self._if_shown(self._members, each, GONE_GROUP) for each in groups]
-            users = list(dict.fromkeys(chain(sorted(people.users), *lists)))[:MAX_CONTACTS]
-            # In turn: no click waits for these calls.
-            found = {user: await self._if_shown(self._accounts, user, GONE_USER) for user in users}
+            members = await self._members_by_group(replace(people, everyone=False))
         except DirectoryError as error:
             raise RightsNotChecked(error.why) from error
-        persons = self._persons(found, dict(zip(groups, lists, strict=True)))
-        return [Contact(person=persons[user], name=found[user].name or user) for user in users]
-
-    async def _if_shown(self, cache: AsyncCache[str, T], key: str, hidden: T) -> T:
-        try:
-            return await self._load(cache, key)
-        except DirectoryError as error:
-            if not error.code or error.code in TEMPORARY:
-                raise
-            log.info("person or group not read", id=key, error=error.code)
-            return hidden
+        users = dict.fromkeys(chain(sorted(people.users), *members.values()))
+        found = await self.current_people([*users][:MAX_CANDIDATES], [*members], max_age=MAX_AGE)
+        return list(found.values())
 
     async def _current(
         self, cache: AsyncCache[str, T], keys: Collection[str], since: float, gone: T

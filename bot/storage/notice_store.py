@@ -6,7 +6,7 @@ from dataclasses import replace
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.notices import Notice
-from bot.cancellation.people import Contact
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
 from bot.storage.queries import requests as request_queries
 from bot.storage.store import Store, reads, writes
@@ -29,8 +29,8 @@ class NoticeStore(Store):
         uow: UnitOfWork,
         request: Request,
         notice: Notice,
-        told: Sequence[Contact],
-        escalated: Sequence[Contact] | None = None,
+        told: Sequence[Person],
+        escalated: Sequence[Person] | None = None,
     ) -> bool:
         """Record a notice and its posts; False if another replica did, or the request was decided.
 
@@ -53,17 +53,17 @@ def _tell(
     uow: UnitOfWork,
     request: Request,
     name: EventName,
-    contacts: Sequence[Contact],
+    people: Sequence[Person],
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Record who is told; reply in the thread, and send each person a copy of the card.
 
     The reply to the first notice is written when it is known who was reached.
     """
-    people = [contact.person.id for contact in contacts]
-    event = uow.record(request, name, detail={**(detail or {}), "people": people})
+    ids = [person.id for person in people]
+    event = uow.record(request, name, detail={**(detail or {}), "people": ids})
     if name is not EventName.NOTIFIED:
         uow.enqueue_message(request, PostKind.REPLY, event)
-    for contact in contacts:
-        named = replace(event, detail={"name": contact.name})
-        uow.enqueue_message(request, PostKind.COPY, named, recipient=contact.person.id)
+    for person in people:
+        named = replace(event, detail={"name": person.name})
+        uow.enqueue_message(request, PostKind.COPY, named, recipient=person.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import pytest
 
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.notices import Notice
-from bot.cancellation.people import Contact
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.card_updates import COPY_DELAY
 from bot.storage.notice_store import NoticeStore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.domain import Clock
 
 MINUTE = timedelta(minutes=1)
-TOLD = (Contact(person=ADA, name="Ada <Lee>"), Contact(person=ABE, name="Abe"))
+TOLD = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
 FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE)
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 

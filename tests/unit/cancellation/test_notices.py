@@ -10,14 +10,14 @@ import pytest
 
 from bot.cancellation.lifecycle import Approval
 from bot.cancellation.notices import Notice, due_notice
-from bot.cancellation.people import NO_ONE, Contact, Kind, People, Person
+from bot.cancellation.people import NO_ONE, Kind, People, Person
 from bot.cancellation.policy import (
     MAX_RECIPIENTS,
     Policy,
-    contacts_to_tell,
     is_named_approver,
     may_decide,
     may_review,
+    people_to_tell,
 )
 from tests.support.domain import NOON, RINA, a_request, a_waiting_request
 
@@ -90,50 +90,49 @@ def test_reminder_that_the_policy_has_no_more_is_only_planned_again() -> None:
     assert notice == Notice(is_first=False, reminder=0, escalates=False, next_at=at(180))
 
 
-def contact(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Contact:
+def person(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Person:
     groups = frozenset({GROUP})
-    person = Person(id=user, team=TEAM, kind=kind, groups=groups, aliases=frozenset(aliases))
-    return Contact(person=person, name=user)
+    return Person(id=user, team=TEAM, kind=kind, groups=groups, aliases=frozenset(aliases))
 
 
-def told(*contacts: Contact, policy: Policy | None = None, **changes: Any) -> list[str]:
+def told(*people: Person, policy: Policy | None = None, **changes: Any) -> list[str]:
     policy = policy or Policy(approvers=APPROVERS)
-    found = contacts_to_tell(policy, replace(a_waiting_request(), **changes), contacts)
-    return [each.person.id for each in found]
+    found = people_to_tell(policy, replace(a_waiting_request(), **changes), people)
+    return [each.id for each in found]
 
 
 def test_people_who_may_approve_are_told_in_their_order() -> None:
-    assert told(contact("U0ZOE"), contact("U0ADA")) == ["U0ZOE", "U0ADA"]
+    assert told(person("U0ZOE"), person("U0ADA")) == ["U0ZOE", "U0ADA"]
 
 
 @pytest.mark.parametrize("kind", [Kind.GUEST, Kind.BOT, Kind.DEACTIVATED, Kind.OUTSIDER])
 def test_member_of_a_group_who_may_not_approve_is_not_told(kind: Kind) -> None:
-    assert told(contact("U0GUS", kind), contact("U0ABE")) == ["U0ABE"]
+    assert told(person("U0GUS", kind), person("U0ABE")) == ["U0ABE"]
 
 
 @pytest.mark.parametrize("kind", [Kind.BOT, Kind.DEACTIVATED])
 def test_named_account_without_a_person_is_not_told(kind: Kind) -> None:
-    assert told(contact("U0ADA", kind)) == []
+    assert told(person("U0ADA", kind)) == []
 
 
 def test_requester_is_not_told_under_any_id_even_where_the_own_approval_counts() -> None:
     policy = Policy(approvers=APPROVERS, self_approval=True)
 
-    assert told(contact(RINA.id), contact("W0R", Kind.MEMBER, RINA.id), policy=policy) == []
+    assert told(person(RINA.id), person("W0R", Kind.MEMBER, RINA.id), policy=policy) == []
 
 
 def test_person_with_two_ids_is_told_once() -> None:
-    assert told(contact("U0ADA", Kind.MEMBER, "W0ADA"), contact("W0ADA")) == ["U0ADA"]
+    assert told(person("U0ADA", Kind.MEMBER, "W0ADA"), person("W0ADA")) == ["U0ADA"]
 
 
 def test_person_who_approved_already_is_not_told() -> None:
     approvals = (Approval(user="U0ADA", at=NOON),)
 
-    assert told(contact("U0ADA"), contact("U0ABE"), approvals=approvals) == ["U0ABE"]
+    assert told(person("U0ADA"), person("U0ABE"), approvals=approvals) == ["U0ABE"]
 
 
 def test_at_most_twenty_people_are_told() -> None:
-    many = [contact(f"U{number}") for number in range(30)]
+    many = [person(f"U{number}") for number in range(30)]
 
     assert len(told(*many)) == MAX_RECIPIENTS
 

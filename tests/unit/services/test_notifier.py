@@ -9,9 +9,9 @@ import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import NotRead, RightsNotChecked
-from bot.cancellation.people import EVERYONE, Contact, People
+from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.services.notifier import Notifier
+from bot.services.notifier import PATIENCE, Notifier
 from bot.services.projects import Project, Projects
 from bot.storage.notice_store import NoticeStore
 from tests.support.clock import FakeClock
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.notices import Notice
+    from bot.cancellation.people import Person
 
 ADA_ONLY = People(users=frozenset({ADA.id}))
 ABE_ONLY = People(users=frozenset({ABE.id}))
@@ -45,11 +46,11 @@ class FakeNotices(NoticeStore):
         self,
         request: Request,
         notice: Notice,
-        told: Sequence[Contact],
-        escalated: Sequence[Contact] | None = None,
+        told: Sequence[Person],
+        escalated: Sequence[Person] | None = None,
     ) -> bool:
-        second = None if escalated is None else [each.person.id for each in escalated]
-        self.given.append((notice, [each.person.id for each in told], second))
+        second = None if escalated is None else [each.id for each in escalated]
+        self.given.append((notice, [each.id for each in told], second))
         return True
 
 
@@ -60,12 +61,11 @@ class FakePeople:
     calls: list[People] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    async def __call__(self, people: People) -> list[Contact]:
+    async def __call__(self, people: People) -> list[Person]:
         self.calls.append(people)
         if self.faults:
             raise self.faults.pop(0)
-        named = [person for person in (ADA, ABE) if person.id in people.users]
-        return [Contact(person=person, name=person.id) for person in named]
+        return [person for person in (ADA, ABE) if person.id in people.users]
 
 
 class Setup:
@@ -155,6 +155,16 @@ async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is
     await setup.notifier.notify_due()
 
     assert len(setup.store.given) == 1
+
+
+async def test_lasting_fault_of_slack_leaves_the_reply_that_mentions_the_approvers() -> None:
+    setup = Setup(policy())
+    setup.people.faults = [RightsNotChecked("The bot lacks a scope.")]
+    setup.clock.advance(PATIENCE.total_seconds())
+
+    await setup.notifier.notify_due()
+
+    assert [given[1] for given in setup.store.given] == [[]]
 
 
 async def test_loop_goes_on_after_faults() -> None:
