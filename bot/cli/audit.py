@@ -17,12 +17,14 @@ import typer
 from bot.cancellation.errors import LedgerError, RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
 from bot.cli import FAILED, WRONG_USAGE, fail
-from bot.cli.output import printable, write_json, write_table
+from bot.cli.output import Format as JobFormat
+from bot.cli.output import format_of, printable, write_json, write_table
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
+from bot.storage.summary import read_summary
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -32,6 +34,11 @@ DETAILS = (
 
 #: The columns of `--follow` in CSV, which cannot know the fields of later events.
 FOLLOWED_COLUMNS = (*COLUMNS, "number", "hash", *DETAILS, "more")
+
+SUMMARY_HEADERS = (
+    *("Project", "Downloads", "Started by", "Kept", "Cancelled before the link", "after the link"),
+    *("Would have been cancelled", "Seconds to announcement, median", "worst"),
+)
 
 #: Seconds between two reads of `--follow`.
 FOLLOW_INTERVAL = 1.0
@@ -109,6 +116,37 @@ def verify() -> None:
 
     if asyncio.run(with_database(check)):
         raise typer.Exit(FAILED)
+
+
+@app.command(short_help="Figures per project about downloads: who, kept, cancelled, how fast.")
+def summary(
+    since: Annotated[str, typer.Option(help="A day or a moment in ISO 8601.")] = "",
+    how: Annotated[str, typer.Option("--format", help="table or json.")] = "",
+) -> None:
+    """Print figures per project about the downloads that the watch saw.
+
+    Look at them before quarantine goes from observe to enforce.
+    """
+    moment, form = parse_since(since), format_of(how)
+
+    async def read(database: Database) -> list[dict[str, Any]]:
+        found = await database.read_snapshot(lambda db: read_summary(db, moment))
+        return [each.as_json() for each in found]
+
+    found = asyncio.run(with_database(read))
+    if form is JobFormat.JSON:
+        for fields in found:
+            write_json(fields, sys.stdout)
+    elif found:
+        write_table(SUMMARY_HEADERS, map(_summary_row, found), sys.stdout)
+    else:
+        typer.echo("The watch saw no downloads in that time.")
+
+
+def _summary_row(fields: Mapping[str, Any]) -> list[str]:
+    by = ", ".join(f"{name} {count}" for name, count in fields["by"].items())
+    cells = [str(value if value is not None else "") for value in fields.values()]
+    return [*cells[:2], by, *cells[3:]]
 
 
 def parse_since(text: str) -> datetime | None:

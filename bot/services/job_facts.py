@@ -19,6 +19,9 @@ from bot.timings import Timings
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 PATIENCE = 0.2
 
+#: Seconds for which a decision about a quarantined download waits for the activity feed.
+STARTER_TIMEOUT = 1.0
+
 #: Calls to Atlas at once.
 MAX_CONCURRENT_READS = 8
 
@@ -94,11 +97,11 @@ class JobFactsService:
         return found is not None and found.is_better_than(known.started_by)
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
-        """Return who started a job, by the record or a short look at the activity feed."""
+        """Return who started a job, by the record or the activity feed as it is now."""
         known = (await self._store.get([ref]))[ref]
         if known.started_by.is_settled:
             return known.started_by
-        feed = await self.feeds.read(ref, timeout=PATIENCE)
+        feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         found = self._starter(ref, known, feed, await self._store.neighbours(ref))
         return add(known, None, found).started_by
 

@@ -1,0 +1,41 @@
+"""The figures of `audit summary`, from what the watch and quarantine recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from bot.cancellation.quarantine import Mode
+from bot.storage.summary import read_summary
+from tests.integration.storage.quarantine_bench import QuarantineBench
+from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pass_seconds
+from tests.support.domain import ADA
+
+if TYPE_CHECKING:
+    from bot.storage.database import Database
+
+
+async def test_figures_name_starters_ends_and_delays(database: Database) -> None:
+    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    bench.begin(1)
+    await bench.start()
+    bench.clock.advance(1)
+    first, second = bench.begin(2), bench.begin(20)
+    bench.tell_starter(first, "dana@shop.example")
+    await bench.look()
+    await bench.second()
+    kept = await bench.request(second)
+    assert kept
+    await bench.requests.keep(kept.id, ADA, "audit", allow)
+    await pass_seconds(bench, GRACE + 5)
+
+    (found,) = await database.read_snapshot(lambda db: read_summary(db, None))
+    figures = found.as_json()
+
+    assert (figures["project"], figures["downloads"]) == ("shop-prod", 2)
+    assert figures["by"] == {"dana@shop.example": 1, "not known": 1}
+    assert (figures["kept"], figures["would_have_been_cancelled"]) == (1, 1)
+    assert figures["seconds_to_announcement_worst"] is not None
+    later = bench.clock.now + timedelta(days=1)
+    assert await database.read_snapshot(lambda db: read_summary(db, later)) == []
