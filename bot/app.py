@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,10 +17,7 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.reload import Reloader
-from bot.services.feed_monitor import FeedMonitor
-from bot.services.projects import Project
 from bot.services.sweeper import Sweeper
-from bot.services.watch import Watcher, WatchIntervals
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
 from bot.slack.client import Identity, Links, build_client, new_session
@@ -47,8 +45,9 @@ from bot.web.server import ShutdownState, WebServer
 from bot.web.slack_payloads import envelope_problem, payload_of
 from bot.wiring import (
     CoreServices,
+    build_watcher,
     build_web_app,
-    key_access_loops,
+    follow_key,
     notify_approvers,
     quarantine_loop,
     start_webhook,
@@ -83,6 +82,7 @@ class Bot:
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
+        self._following: dict[str, list[asyncio.Task[None]]] = {}  # loops by their project
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -211,6 +211,7 @@ class Bot:
         reloader = Reloader(
             self.settings, services.projects, self._load, self.reload_requested,
             on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
+            on_organizations=services.set_organizations,
             interval=self._timings.projects_file_interval,
         )  # fmt: skip
         self._start_loop(reloader.run(), "reload")
@@ -227,8 +228,7 @@ class Bot:
         )
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
-        names = self._start_loop(load_project_names(services), "projects")
-        self._start_loop(self._follow_keys(services, names), "key access")
+        self._start_loop(load_project_names(services), "projects")
         self._start_loop(services.facts.run(), "job facts")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
@@ -253,24 +253,28 @@ class Bot:
         )
 
     def _start_watchers(self, services: CoreServices) -> None:
-        """Watch the projects that have a watch channel."""
-        for project in (each for each in services.projects.all if each.watch_channel):
-            self._start_loop(self._build_watcher(services, project).run(), f"watch {project.id}")
+        """Follow each project, also those of organizations once they are listed."""
+        services.organizations.on_change = partial(self._follow_projects, services)
+        self._follow_projects(services)
+        self._start_loop(services.organizations.run(), "organizations")
 
-    def _build_watcher(self, services: CoreServices, project: Project) -> Watcher:
-        return Watcher(
-            project,
-            services.watches,
-            FeedMonitor(project.id, services.facts.feeds),
-            services.pacer,
-            WatchIntervals(
-                clusters=self.settings.watch_interval.total_seconds(),
-                events=self.settings.events_interval.total_seconds(),
-            ),
-            timings=self._timings,
-            on_change=self._notify_outbox,
-            on_read=self.metrics.watch_success.labels(project=project.name).set_to_current_time,
-        )
+    def _follow_projects(self, services: CoreServices) -> None:
+        """Start the loops of new projects, and end those of projects that are gone."""
+        projects = {project.id: project for project in services.projects.all}
+        for project_id in self._following.keys() - projects.keys():
+            for loop in self._following.pop(project_id):
+                loop.cancel()
+        for project_id in projects.keys() - self._following.keys():
+            project = projects[project_id]
+            work = [follow_key(services, self.metrics, project)]
+            if project.watch_channel:
+                watcher = build_watcher(
+                    services, self.settings, self.metrics, project, self._notify_outbox
+                )
+                work.append(watcher.run())
+            self._following[project_id] = [
+                self._start_loop(each, f"project {project_id}") for each in work
+            ]
 
     def _start_receiver(
         self,
@@ -299,11 +303,6 @@ class Bot:
         self._start_loop(loop, "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
-
-    async def _follow_keys(self, services: CoreServices, names: asyncio.Task[None]) -> None:
-        # After the first reads, so that these calls need no login of their own.
-        await asyncio.wait({names}, timeout=self._timings.key_access_retry)
-        await asyncio.gather(*key_access_loops(self.settings, services, self.metrics))
 
     def _start_loop(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

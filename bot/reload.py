@@ -1,7 +1,7 @@
 """Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,14 @@ import structlog
 
 from bot.cancellation.people import People
 from bot.services.projects import Projects
-from bot.settings import ProjectSettings, Settings, SettingsError, warnings
+from bot.settings import (
+    OrganizationSettings,
+    PolicyHolder,
+    ProjectSettings,
+    Settings,
+    SettingsError,
+    warnings,
+)
 from bot.settings.model import POLICY_KEYS
 from bot.timings import Timings
 
@@ -33,6 +40,7 @@ class Reloader:
         requested: asyncio.Event,
         *,
         on_result: Callable[..., None],
+        on_organizations: Callable[[Iterable[OrganizationSettings]], None] = lambda _: None,
         interval: float = Timings.projects_file_interval,
     ) -> None:
         self._settings = settings
@@ -40,6 +48,7 @@ class Reloader:
         self._load = load
         self._requested = requested
         self._on_result = on_result
+        self._on_organizations = on_organizations
         self._interval = interval
 
     async def run(self) -> None:
@@ -78,6 +87,7 @@ class Reloader:
     def _apply(self, new: Settings) -> None:
         old, self._settings = self._settings, merge(self._settings, new)
         self._projects.update({p.id: _fields_of(p) for p in self._settings.projects})
+        self._on_organizations(self._settings.organizations)
         log.info(
             "settings reloaded",
             changed=list(changes(old, self._settings)),
@@ -91,7 +101,12 @@ def merge(old: Settings, new: Settings) -> Settings:
     """Return `old` with what may change without a restart: names, policies, watch channels."""
     found = {project.id: project for project in new.projects}
     projects = tuple(_merge_project(p, found.get(p.id, p)) for p in old.projects)
-    return old.model_copy(update={"projects": projects})
+    by_name = {organization.name: organization for organization in new.organizations}
+    organizations = tuple(
+        by_name.get(each.name, each).model_copy(update={"credentials": each.credentials})
+        for each in old.organizations
+    )
+    return old.model_copy(update={"projects": projects, "organizations": organizations})
 
 
 def _merge_project(old: ProjectSettings, new: ProjectSettings) -> ProjectSettings:
@@ -108,12 +123,11 @@ def _fields_of(project: ProjectSettings) -> dict[str, Any]:
 
 def changes(old: Settings, new: Settings) -> Iterator[str]:
     """Yield what differs between the same projects, as `shop: approvals 1 → 2`."""
-    for before, after in zip(old.projects, new.projects, strict=True):
+    for before, after in zip(old.policy_holders, new.policy_holders, strict=True):
         was, now = _facts(before), _facts(after)
         for key in was:
             if was[key] != now[key]:
-                label = before.name or before.id
-                yield f"{label}: {key} {_shown(was[key])} → {_shown(now[key])}"
+                yield f"{before.label}: {key} {_shown(was[key])} → {_shown(now[key])}"
 
 
 def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
@@ -131,6 +145,10 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
         {project.id: project for project in now.projects},
         {project.id: project for project in wanted.projects},
     )
+    if [each.credentials for each in now.organizations] != [
+        each.credentials for each in wanted.organizations
+    ]:
+        yield "credentials or number of the organizations"
 
 
 def _projects_that_need_restart(
@@ -146,7 +164,7 @@ def _projects_that_need_restart(
             yield f"watch_channel of {old.name or project_id}"
 
 
-def _facts(project: ProjectSettings) -> dict[str, Any]:
+def _facts(project: PolicyHolder) -> dict[str, Any]:
     policy = project.policy
     rules = {key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)}
     quarantine = {

@@ -22,6 +22,9 @@ class Timings:
     # Settings
     projects_file_interval: float = 2.0  # between two looks for a change of the projects file
 
+    organization_interval: float = 300.0  # between two reads of an organization's projects
+    organization_retry: float = 20.0  # after a list could not be read
+
     # Outbox
     outbox_poll_interval: float = 2.0  # between two reads of the outbox without a notification
     message_interval: float = 1.0  # between two messages of a channel, as Slack documents, after

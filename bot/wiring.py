@@ -1,30 +1,33 @@
 """Builds the services, the Atlas clients and the web application from the settings."""
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
+from bot.atlas import KeyAccess
+from bot.atlas_clients import AtlasClients
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds
+from bot.services.feed_monitor import FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.key_access import follow_key_access
 from bot.services.notifier import Notifier
+from bot.services.organizations import Organizations
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.settings import ProjectSettings, Settings
+from bot.services.watch import Watcher, WatchIntervals
+from bot.settings import OrganizationSettings, Settings
 from bot.slack.directory import Directory
 from bot.slack.receivers import HttpReceiver, SocketModeReceiver
 from bot.slack.token_status import answers
@@ -43,69 +46,6 @@ from bot.tracing import Tracing
 from bot.web.metrics import Metrics, add_metrics
 from bot.web.server import Check, ShutdownState, add_health
 from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
-
-#: All paths that contain this share one rate limit per project.
-BACKUP_PATH = "/backup/"
-#: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
-EVENTS_PATH = "/events"
-PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
-FEED_PATHS = (EVENTS_PATH, "/activityFeed")
-FEED_REFUSALS = frozenset({400, 401, 403, 404})
-
-
-class AtlasClients:
-    """The Atlas clients: projects with the same credentials share one, and so its login."""
-
-    def __init__(
-        self, settings: Settings, metrics: Metrics, tracing: Tracing, projects: Projects
-    ) -> None:
-        self._atlas = settings.atlas
-        self._metrics = metrics
-        self._tracing = tracing
-        self._projects = projects
-        self._clients: dict[Credentials, AtlasClient] = {}
-
-    def get(self, credentials: Credentials) -> AtlasClient:
-        """Return the client of these credentials; it is built at its first use."""
-        if credentials not in self._clients:
-            self._clients[credentials] = AtlasClient(
-                credentials,
-                base_url=self._atlas.base_url,
-                version=self._atlas.api_version,
-                envelope=self._atlas.envelope,
-                observe=self._observe,
-                on_login_refused=self._metrics.login_refused.inc,
-            )
-        return self._clients[credentials]
-
-    def project(self, project: ProjectSettings) -> Project:
-        """Build a project from its settings."""
-        return Project(
-            id=project.id,
-            name=project.label,
-            policy=project.policy,
-            atlas=self.get(project.credentials),
-            watch_channel=project.watch_channel,
-        )
-
-    async def close(self) -> None:
-        for client in self._clients.values():
-            await client.aclose()
-
-    def _observe(self, call: CallRecord) -> None:
-        """Update limits, metrics and traces by an answer."""
-        # A feed that is refused is no fault: only the starters of jobs are not known then.
-        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
-            self._metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        self._tracing.record_atlas_call(call)
-        found = PROJECT_PATH.search(call.path)
-        project = self._projects.find(found[1]) if found else None
-        if project is None or not call.status or call.challenge:
-            return
-        if call.path.endswith(EVENTS_PATH):
-            project.events.update(call.rate_limit_remaining, call.rate_limit)
-        if BACKUP_PATH in call.path:
-            project.backups.update(call.rate_limit_remaining, call.rate_limit)
 
 
 class CoreServices:
@@ -135,6 +75,9 @@ class CoreServices:
         self.clients = AtlasClients(settings, metrics, tracing, self.projects)
         for project in settings.projects:
             self.projects.add(self.clients.project(project))
+        self.organizations = Organizations(self.projects, timings=timings)
+        self.set_organizations(settings.organizations)
+        self.timings = timings
         self.pacer = CallPacer(timings.watch_call_interval)
         self.requests = RequestStore(database, clock, partial(count_state, metrics))
         self.leases = self._leases(owner, metrics, timings)
@@ -170,6 +113,10 @@ class CoreServices:
             on_state_entered=partial(count_state, metrics),
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
+
+    def set_organizations(self, organizations: Iterable[OrganizationSettings]) -> None:
+        """Set patterns and policies of the organizations."""
+        self.organizations.set(map(self.clients.organization, organizations))
 
     def _facts(self, timings: Timings) -> JobFactsService:
         return JobFactsService(
@@ -276,20 +223,41 @@ def notify_approvers(
     return notifier.run()
 
 
-def key_access_loops(
-    settings: Settings, services: CoreServices, metrics: Metrics
-) -> Iterator[Coroutine[Any, Any, None]]:
-    """Build the loop of each project, which reads what its key may do."""
+def build_watcher(
+    services: CoreServices,
+    settings: Settings,
+    metrics: Metrics,
+    project: Project,
+    on_change: Callable[[], None],
+) -> Watcher:
+    """Build the watch of one project."""
+    return Watcher(
+        project,
+        services.watches,
+        FeedMonitor(project.id, services.facts.feeds),
+        services.pacer,
+        WatchIntervals(
+            clusters=settings.watch_interval.total_seconds(),
+            events=settings.events_interval.total_seconds(),
+        ),
+        timings=services.timings,
+        on_change=on_change,
+        on_read=metrics.watch_success.labels(project=project.name).set_to_current_time,
+    )
 
-    def on_read(project: ProjectSettings, access: KeyAccess) -> None:
+
+def follow_key(
+    services: CoreServices, metrics: Metrics, project: Project
+) -> Coroutine[Any, Any, None]:
+    """Build the loop that reads what the key of a project may do."""
+
+    def on_read(access: KeyAccess) -> None:
         if access.secret_expires_at:
-            metrics.set_secret_expiry(project.label, access.secret_expires_at)
+            metrics.set_secret_expiry(project.name, access.secret_expires_at)
         services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
-    for p in settings.projects:
-        yield follow_key_access(
-            services.clients.get(p.credentials), p.id, p.credentials, partial(on_read, p)
-        )
+    credentials = services.clients.credentials[project.id]
+    return follow_key_access(project.atlas, project.id, credentials, on_read)
 
 
 def build_web_app(

@@ -124,8 +124,7 @@ async def _open(
         request=details.open_request,
     )
     progress.fields = shown.fields()
-    watched = {each.id: each.watch_channel for each in settings.projects}
-    channel = project.policy.audit_channel or watched.get(project.id) or ""
+    channel = project.policy.audit_channel or project.watch_channel or ""
     return CancelCommand(services, project, shown, channel, progress)
 
 

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import typer
+
 from bot.atlas import AtlasError
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli import WRONG_USAGE, fail
@@ -63,7 +65,10 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
         timings=DEFAULT_TIMINGS,
     )
     try:
-        await asyncio.gather(*(_load_name(services, p) for p in services.projects.all))
+        names = (_load_name(services, p) for p in services.projects.all)
+        await asyncio.gather(*names)
+        for sentence in await services.organizations.read():
+            typer.echo(sentence, err=True)
         yield services
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)

@@ -123,9 +123,15 @@ WAIT = "Wait a few minutes; other programs that read the project's backups share
 
 
 async def check_project(
-    settings: Settings, project: ProjectSettings, now: Callable[[], datetime]
+    settings: Settings,
+    project: ProjectSettings,
+    now: Callable[[], datetime],
+    counts: dict[str, int],
 ) -> list[CheckResult]:
-    """Check one project with its own credentials, and the clock against Atlas's responses."""
+    """Check one project with its own credentials, and the clock against Atlas's responses.
+
+    The number of its clusters is added to `counts` if it is watched.
+    """
     observer = CallObserver(now)
     async with AtlasClient(
         project.credentials,
@@ -135,7 +141,10 @@ async def check_project(
         timeout=TIMEOUT,
         observe=observer.observe,
     ) as atlas:
-        results = await ProjectChecks(project, atlas, observer).run()
+        checks = ProjectChecks(project, atlas, observer)
+        results = await checks.run()
+    if project.watch_channel and checks.cluster_count:
+        counts[project.id] = checks.cluster_count
     return [*results, compare_clock("Atlas", observer.here, observer.there)]
 
 
@@ -154,6 +163,7 @@ class ProjectChecks:
         self._observer = observer
         self._subjects = subjects_of(project)
         self._found: dict[str, CheckResult] = {}
+        self.cluster_count = 0
 
     async def run(self) -> list[CheckResult]:
         """Return the results in the order of the subjects."""
@@ -217,6 +227,7 @@ class ProjectChecks:
             clusters = await self._atlas.clusters(self._project.id)
         except AtlasError as error:
             raise self._failed("clusters", error, READ_CLUSTERS) from error
+        self.cluster_count = len(clusters)
         subject = self._subjects["clusters"]
         if not clusters:
             self._found["clusters"] = subject.warning("this project has no clusters", NO_CLUSTERS)

@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.people import Kind, People
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject
-from bot.settings import ProjectSettings, Settings
+from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity
 from bot.slack.directory import UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
@@ -67,7 +67,7 @@ class NamedId:
         return Subject(self.check, f"{', '.join(self.settings)}: {self.id}")
 
 
-def setting_name(project: ProjectSettings, rule: str) -> str:
+def setting_name(project: PolicyHolder, rule: str) -> str:
     """Return the variable of a rule, or its key in the projects file."""
     return f"BOT_{rule.upper()}" if project.name is None else f"{project.name}, {rule}"
 
@@ -76,12 +76,12 @@ def channels(settings: Settings) -> list[NamedId]:
     """List every channel in the settings, each once."""
     return _merged(
         NamedId(check="channel", id=channel, settings=(setting_name(project, rule),), needed=needed)
-        for project in settings.projects
+        for project in settings.policy_holders
         for rule, channel, needed in _channels_of(project)
     )
 
 
-def _channels_of(project: ProjectSettings) -> Iterator[tuple[str, str, bool]]:
+def _channels_of(project: PolicyHolder) -> Iterator[tuple[str, str, bool]]:
     """Yield the rule, the channel, and whether the bot must be able to post there."""
     policy = project.policy
     for channel in sorted(policy.channels):
@@ -105,13 +105,13 @@ def _named_in_rules(
 ) -> list[NamedId]:
     return _merged(
         NamedId(check=check, id=named, settings=(setting_name(project, rule),))
-        for project in settings.projects
+        for project in settings.policy_holders
         for rule, people in _rules_of_people(project)
         for named in sorted(ids_of(people))
     )
 
 
-def _rules_of_people(project: ProjectSettings) -> Iterator[tuple[str, People]]:
+def _rules_of_people(project: PolicyHolder) -> Iterator[tuple[str, People]]:
     policy = project.policy
     yield "requesters", policy.requesters
     if policy.first_approvers != policy.requesters:  # by default they are the same
@@ -176,7 +176,7 @@ async def check_channel(
     return subject.ok(f"{name}: {posts}")
 
 
-def approvers_subject(project: ProjectSettings) -> Subject:
+def approvers_subject(project: PolicyHolder) -> Subject:
     return Subject(
         "approvers", f"{setting_name(project, 'approvals')}, {setting_name(project, 'approvers')}"
     )
@@ -219,7 +219,7 @@ async def check_group(directory: Directory, group: NamedId) -> CheckResult:
 
 
 async def check_approvers_of(
-    directory: Directory, project: ProjectSettings, kinds: Mapping[str, Kind]
+    directory: Directory, project: PolicyHolder, kinds: Mapping[str, Kind]
 ) -> CheckResult:
     """Check whether requests of a project can be approved, given the kinds of the people named."""
     policy, subject = project.policy, approvers_subject(project)

@@ -1,7 +1,7 @@
 """Runs all checks, those of different services concurrently."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,15 +12,19 @@ from bot.doctor.audit_webhook import SUBJECT as WEBHOOK
 from bot.doctor.audit_webhook import check_audit_webhook
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
+from bot.doctor.organizations import check_organizations
 from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
+from bot.services.poll_schedule import round_seconds
 from bot.settings import Settings, warnings
+from bot.timings import DEFAULT_TIMINGS
 from bot.web.server import PortTaken, WebError, WebServer
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
 SERVICE_TIMEOUT = 60.0
 
 PORT = Subject("http", "HOST, PORT")
+WATCH = Subject("watch", "watch")
 ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
 SETTINGS = Subject("settings", "settings")
 
@@ -50,8 +54,10 @@ async def run_checks(
         ("Database", within(DATABASE, check_database(settings.database_url.get_secret_value()))),
         ("HTTP", within(PORT, check_port(settings.host, settings.port))),
     ]
-    for project in settings.projects:
-        checking = within(ATLAS, check_project(settings, project, now), SERVICE_TIMEOUT)
+    organizations, selected = await check_organizations(settings)
+    counts: dict[str, int] = {}
+    for project in selected:
+        checking = within(ATLAS, check_project(settings, project, now, counts), SERVICE_TIMEOUT)
         checks.append((f"Project {project.label}", checking))
     if with_slack:
         checks.append(("Slack", within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT)))
@@ -60,8 +66,21 @@ async def run_checks(
     found = await asyncio.gather(*(checking for _, checking in checks))
     hint = "Change the setting if this is not intended."
     risks = [SETTINGS.warning(risk, hint) for risk in warnings(settings)]
-    groups = [*(group for group, _ in checks), "Settings"]
-    return _grouped(zip(groups, [*found, risks], strict=True))
+    groups = [*(group for group, _ in checks), "Atlas", "Settings"]
+    own = [*organizations, *check_round(settings, counts)]
+    return _grouped(zip(groups, [*found, own, risks], strict=True))
+
+
+def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResult]:
+    """Say how long the watch takes to read all clusters once, by its limits."""
+    if not counts:
+        return []
+    interval, events = settings.watch_interval, settings.events_interval
+    seconds = round_seconds(
+        [*counts.values()], interval.total_seconds(), events.total_seconds(), DEFAULT_TIMINGS
+    )
+    what = f"{sum(counts.values())} clusters in {len(counts)} projects"
+    return [WATCH.ok(f"it reads {what} once in {seconds:.0f} s, and sooner after an event")]
 
 
 def _grouped(parts: Iterable[tuple[str, list[CheckResult]]]) -> list[CheckResult]:

@@ -15,7 +15,7 @@ from bot.cancellation.people import Kind
 from bot.doctor import people
 from bot.doctor.people import describe_failure
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, http_date, within
-from bot.settings import ProjectSettings, Settings
+from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity, build_client, new_session
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
@@ -203,12 +203,12 @@ def _scopes(settings: Settings, bot: Authentication) -> list[CheckResult]:
     return check_scopes(bot.scopes, frozenset(scope for scope, by in needed.items() if by))
 
 
-def with_approvals(settings: Settings) -> list[ProjectSettings]:
-    return [project for project in settings.projects if project.policy.approvals > 0]
+def with_approvals(settings: Settings) -> list[PolicyHolder]:
+    return [project for project in settings.policy_holders if project.policy.approvals > 0]
 
 
-def quarantined(settings: Settings) -> list[ProjectSettings]:
-    return [project for project in settings.projects if project.policy.quarantine.is_on]
+def quarantined(settings: Settings) -> list[PolicyHolder]:
+    return [project for project in settings.policy_holders if project.policy.quarantine.is_on]
 
 
 async def check_ids(

@@ -1,7 +1,9 @@
 """When each cluster of a project is read next, and how long reads pause after errors (pure)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from bot.timings import Timings
 
 #: The longest retry interval of a cluster, in seconds: for long intervals, and for short ones.
 MAX_RETRY_INTERVAL = 60.0
@@ -11,6 +13,9 @@ MAX_SHORT_RETRY_INTERVAL = 15.0
 #: recommends its Retry-After first, then 10, 20, 40 seconds, with jitter.
 RATE_LIMIT_BACKOFF = 10.0
 MAX_RATE_LIMIT_BACKOFF = 300.0
+
+#: Below this sweep interval, in seconds, the list of clusters is read in each sweep.
+LIST_OFTEN_BELOW = 60.0
 
 
 class PollSchedule:
@@ -102,3 +107,29 @@ def rate_limit_backoff(count: int, retry_after: float | None, jitter: float) -> 
     asked = retry_after or 0.0
     seconds = asked if retry_after and count == 1 else max(own, asked)
     return seconds * (1 + jitter / 10)
+
+
+def list_interval(interval: float, timings: Timings) -> float:
+    """Return the seconds between two reads of the list of clusters.
+
+    A new cluster has no snapshot for minutes, and an event causes a read, too.
+    """
+    wanted = interval if interval < LIST_OFTEN_BELOW else timings.cluster_list_interval
+    return max(wanted, timings.cluster_list_max_age)
+
+
+def round_seconds(
+    clusters: Sequence[int], interval: float, events: float, timings: Timings
+) -> float:
+    """Return the seconds in which the sweep reads all clusters once.
+
+    Args:
+        clusters: the number of clusters of each project.
+        interval: the interval of the sweep.
+        events: the interval of the activity feeds.
+        timings: the pace of the calls.
+    """
+    feeds = len(clusters) / max(events, timings.min_events_interval)
+    left = max(1 / timings.watch_call_interval - feeds, 1.0)
+    slowest = max(clusters, default=0) * timings.watch_read_interval
+    return max(interval, slowest, sum(clusters) / left)

@@ -45,10 +45,13 @@ class Projects:
 
     def __init__(self, projects: Iterable[Project] = ()) -> None:
         self._by_id = {project.id: project for project in projects}
+        self._listed: frozenset[str] = frozenset()
+        self._gone: frozenset[str] = frozenset()
 
     @property
     def all(self) -> tuple[Project, ...]:
-        return tuple(self._by_id.values())
+        """All projects, except those that are gone from their organization."""
+        return tuple(each for each in self._by_id.values() if each.id not in self._gone)
 
     @property
     def only(self) -> Project | None:
@@ -56,7 +59,7 @@ class Projects:
         return self.all[0] if len(self.all) == 1 else None
 
     def find(self, name_or_id: str) -> Project | None:
-        """Find a project by its name, in any case, or by its id."""
+        """Find a project by its name, in any case, or by its id, even if it is gone."""
         named = {project.name.casefold(): project for project in self.all}
         return self._by_id.get(name_or_id.lower()) or named.get(name_or_id.casefold())
 
@@ -65,7 +68,26 @@ class Projects:
 
     def update(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace fields of projects, by their ids, all at once."""
-        self._by_id = {p.id: replace(p, **changes.get(p.id, {})) for p in self.all}
+        self._by_id = {
+            project_id: replace(project, **changes.get(project_id, {}))
+            for project_id, project in self._by_id.items()
+        }
+
+    def set_listed(self, found: Mapping[str, Project]) -> tuple[list[Project], list[Project]]:
+        """Set the projects of the organizations, by id; return those that are new, and gone."""
+        added = [project for project_id, project in found.items() if project_id not in self._listed]
+        gone = [self._by_id[project_id] for project_id in self._listed - found.keys()]
+        for project in found.values():
+            known = self._by_id.get(project.id, project)
+            self._by_id[project.id] = replace(
+                known,
+                name=project.name,
+                policy=project.policy,
+                watch_channel=project.watch_channel,
+            )
+        self._gone = (self._gone | self._listed) - found.keys()
+        self._listed = frozenset(found)
+        return added, gone
 
     def rename(self, project_id: str, name: str) -> None:
         """Change the name of a project to the one that Atlas has."""

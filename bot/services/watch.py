@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +13,16 @@ from bot.atlas import (
     AtlasError,
     ClusterNotFound,
     JobRef,
-    KeyRefused,
-    NotOnAccessList,
-    ProjectNotFound,
-    RateLimited,
     ReadItems,
     RestoreJob,
-    RoleMissing,
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.services.feed_monitor import FeedMonitor
-from bot.services.poll_schedule import PollSchedule, rate_limit_backoff, retry_interval
+from bot.services.poll_schedule import PollSchedule, list_interval
 from bot.services.projects import Project
 from bot.services.rate_limit import CallPacer, TokenBucket
+from bot.services.read_failures import ReadFailures
 from bot.storage.watch_store import WatchStore
 from bot.tasks import cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -58,17 +53,11 @@ FULL_PAUSE = 0.1
 #: After an event the list of clusters is read again if it is older, in seconds.
 LIST_MAX_AGE = 15.0
 
-#: Below this sweep interval, in seconds, the list is read in each sweep.
-LIST_OFTEN_BELOW = 60.0
-
 #: The part of the time between two calls that each call of the first complete look takes.
 FIRST_COST = 0.5
 
 #: A project whose feed missed a download is swept so much more often.
 GAP_FACTOR = 3
-
-#: Errors that concern the whole project, not one cluster.
-PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
 
 #: The state of a job that could not be read.
 UNREAD = "unread"
@@ -129,8 +118,8 @@ class Watcher:
         self._sleep = sleep
         self._jitter = jitter
         self._tasks: set[asyncio.Task[None]] = set()
-        self._renew_at = self._paused_until = monotonic()
-        self._rate_limited = 0
+        self._renew_at = monotonic()
+        self._failures = ReadFailures(project.id, self._interval, timings, monotonic, jitter)
         self._reads = TokenBucket(timings.watch_read_interval, MAX_BURST, monotonic())
         self._reset()
 
@@ -145,7 +134,6 @@ class Watcher:
         self._unread: dict[str, str] = {}
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._newest: dict[str, str] = {}
-        self._failures: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Watch until cancelled, then release the lease for another replica."""
@@ -169,8 +157,10 @@ class Watcher:
         now = self._monotonic()
         if now >= self._renew_at and not await self._renew_lease(now):
             return self._timings.watch_lease_renewal_interval
-        if now < self._paused_until:
-            return min(self._paused_until - now, self._timings.watch_lease_renewal_interval)
+        if now < self._failures.paused_until:
+            return min(
+                self._failures.paused_until - now, self._timings.watch_lease_renewal_interval
+            )
         if now >= self._list_at:
             self._listed_at, self._list_at = now, now + list_interval(self._interval, self._timings)
             self._start(self._list_clusters())
@@ -277,7 +267,7 @@ class Watcher:
             self._report_unread("", clusters.unread_text("cluster"))
             await self._record_clusters(frozenset(each.name for each in clusters))
         except (AtlasError, CancellationError) as error:
-            self._list_at = self._monotonic() + self._record_failure("", error)
+            self._list_at = self._monotonic() + self._failures.record("", error)
         except Exception:
             log.exception("watch cannot list clusters", project=self._project_id)
 
@@ -296,7 +286,7 @@ class Watcher:
             for name in gone:
                 await self._record_jobs(name, ReadItems())
             self._clusters = clusters
-        self._failures.pop("", None)
+        self._failures.clear("")
         self._on_read()
         self._schedule.set_clusters(clusters, self._monotonic())
         if self._is_requested:
@@ -309,19 +299,20 @@ class Watcher:
             return URGENT_RANK if self._schedule.is_urgent(name) else due
 
         await self._pacer.wait(rank, cost=1.0 if name in self._recorded else FIRST_COST)
-        if self._monotonic() < self._paused_until:
-            self._schedule.reschedule(name, self._paused_until)
+        if self._monotonic() < self._failures.paused_until:
+            self._schedule.reschedule(name, self._failures.paused_until)
             return
         self._schedule.begin(name)
         next_read = self._monotonic() + self._sweep_interval
         try:
             await self._record_jobs(name, await self._read_jobs(name))
         except (AtlasError, CancellationError) as error:
-            next_read = self._monotonic() + self._record_failure(name, error)
+            next_read = self._monotonic() + self._failures.record(name, error)
         except Exception:
             log.exception("cluster read failed", project=self._project_id, cluster=name)
         else:
-            self._record_success(name)
+            self._failures.clear(name)
+            self._on_read()
         self._schedule.reschedule(name, next_read)
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
@@ -351,40 +342,3 @@ class Watcher:
                 self._feed.expect(JobRef(self._project_id, name, change.job_id))
         if changes:
             self._on_change()
-
-    def _record_success(self, name: str) -> None:
-        self._rate_limited = 0
-        self._on_read()
-        if self._failures.pop(name, 0):
-            log.info("watch reads the cluster again", project=self._project_id, cluster=name)
-
-    def _record_failure(self, name: str, error: Exception) -> float:
-        """Return the seconds until the retry; pause the whole project where that helps."""
-        place = {"project": self._project_id, "cluster": name or None}
-        self._failures[name] += 1
-        emit = log.warning if self._failures[name] == 1 else log.info
-        emit("watch read failed", **place, why=str(error), times=self._failures[name])
-        if seconds := self._project_pause(error):
-            self._paused_until = max(self._paused_until, self._monotonic() + seconds)
-            return 0.0  # read first after the pause
-        return retry_interval(self._interval, self._failures[name])
-
-    def _project_pause(self, error: Exception) -> float:
-        if isinstance(error, RateLimited):
-            # Concurrent reads that get a 429 count as one.
-            self._rate_limited += self._monotonic() >= self._paused_until
-            return rate_limit_backoff(max(self._rate_limited, 1), error.retry_after, self._jitter())
-        if isinstance(error, LedgerError):
-            return 0.0
-        if isinstance(error, CancellationError):
-            return self._timings.rate_limit_pause
-        return self._timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
-
-
-def list_interval(interval: float, timings: Timings) -> float:
-    """Return the seconds between two reads of the list of clusters.
-
-    A new cluster has no snapshot for minutes, and an event causes a read, too.
-    """
-    wanted = interval if interval < LIST_OFTEN_BELOW else timings.cluster_list_interval
-    return max(wanted, timings.cluster_list_max_age)

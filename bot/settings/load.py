@@ -14,12 +14,12 @@ from pydantic.fields import FieldInfo
 
 from bot.settings.base import Model, read
 from bot.settings.credentials import CredentialSettings, read_default_credentials
+from bot.settings.holders import OrganizationSettings, ProjectSettings
 from bot.settings.model import (
     AtlasSettings,
     AuditWebhookSettings,
     DatabaseSettings,
     DefaultPolicy,
-    ProjectSettings,
     Settings,
     SlackSettings,
     TracingSettings,
@@ -78,7 +78,7 @@ def load_settings(
     atlas = read(AtlasSettings, given, problems)
     tracing = read_tracing(given, problems)
     audit_webhook = read_audit_webhook(given, problems)
-    projects = read_projects(settings, atlas, given, folder, problems)
+    projects, organizations = read_projects(settings, atlas, given, folder, problems)
     if problems:
         raise SettingsError(problems)
     return settings.model_copy(
@@ -86,6 +86,7 @@ def load_settings(
             "slack": slack,
             "atlas": atlas,
             "projects": projects,
+            "organizations": organizations,
             "tracing": tracing,
             "audit_webhook": audit_webhook,
             "unused": ("MONGODB_ATLAS_PROJECT_ID",)
@@ -183,7 +184,7 @@ def read_projects(
     given: Mapping[str, str],
     folder: Path,
     problems: list[str],
-) -> tuple[ProjectSettings, ...]:
+) -> tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]:
     """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
     found = len(problems)
     policy = read(DefaultPolicy, given, problems)
@@ -194,7 +195,7 @@ def read_projects(
         credentials=read_default_credentials(given, problems),
     )
     if settings.projects_file is None:
-        return single_project(atlas.project_id, defaults, problems)
+        return single_project(atlas.project_id, defaults, problems), ()
     return read_projects_file(folder / settings.projects_file, defaults, problems)
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import unquote
 
-from pydantic import ConfigDict, InstanceOf, SecretStr
+from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
 
@@ -15,6 +15,7 @@ from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import addresses, parsers
 from bot.settings.base import Model, parser, setting
+from bot.settings.holders import OrganizationSettings, PolicyHolder, ProjectSettings
 
 LogFormat: TypeAlias = Literal["console", "json"]
 SpanExporter: TypeAlias = Literal["otlp", "console"]
@@ -184,23 +185,6 @@ class DefaultPolicy(PolicySettings):
     model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")
 
 
-class ProjectSettings(Model):
-    """One Atlas project."""
-
-    #: The name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose name is
-    #: read from Atlas.
-    name: str | None
-    id: str  #: 24 lower-case hexadecimal digits
-    credentials: InstanceOf[DigestKey] | InstanceOf[ServiceAccount]
-    policy: InstanceOf[Policy]
-    watch_channel: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The name of the settings, or the id where they have none."""
-        return self.name or self.id
-
-
 class AuditWebhookSettings(Model):
     """Where every event of the audit log is posted, and the secret that signs it."""
 
@@ -264,6 +248,7 @@ class Settings(DatabaseSettings):
     slack: SlackSettings = SlackSettings()
     atlas: AtlasSettings = AtlasSettings()
     projects: tuple[ProjectSettings, ...] = ()
+    organizations: tuple[OrganizationSettings, ...] = ()
     tracing: TracingSettings | None = None
     audit_webhook: AuditWebhookSettings | None = None
     unused: tuple[str, ...] = ()  #: variables that another one replaces
@@ -316,6 +301,11 @@ class Settings(DatabaseSettings):
     )
 
     @property
+    def policy_holders(self) -> tuple[PolicyHolder, ...]:
+        """The projects and organizations."""
+        return (*self.projects, *self.organizations)
+
+    @property
     def socket_mode(self) -> bool:
         """Whether Socket Mode is used: it needs an app token."""
         return self.slack.app_token is not None
@@ -328,7 +318,7 @@ class Settings(DatabaseSettings):
         passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))
         return (
             *(secret for secret in slack if secret is not None),
-            *(_secret_of(project.credentials) for project in self.projects),
+            *(_secret_of(project.credentials) for project in self.policy_holders),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
             *(self.tracing.secrets if self.tracing else ()),
             *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),

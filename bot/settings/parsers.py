@@ -243,6 +243,13 @@ def channels(value: object) -> frozenset[str]:
     return frozenset(known)
 
 
+def patterns(value: object) -> tuple[str, ...]:
+    """Parse names or ids with `*` and `?`, which may have spaces."""
+    if not isinstance(value, list) or not all(isinstance(i, str) and i.strip() for i in value):
+        raise ValueError('must be a list of names or ids, such as ["shop-*"]')
+    return tuple(each.strip() for each in value)
+
+
 def channel(value: object) -> str | None:
     """Parse one channel id; an empty text in the projects file means no channel."""
     if isinstance(value, str) and not value.strip():

@@ -13,12 +13,16 @@ from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.settings.base import read
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
-from bot.settings.model import PolicySettings, ProjectSettings
-from bot.settings.projects_file import ProjectEntry
+from bot.settings.holders import OrganizationSettings, ProjectSettings
+from bot.settings.model import PolicySettings
+from bot.settings.projects_file import Entry, OrganizationEntry, ProjectEntry
 
 FILE = "BOT_PROJECTS_FILE"
 
-_HEADER = re.compile(r"\s*\[\[\s*projects\s*\]\]")
+#: The kinds of tables in the file.
+PROJECT, ORGANIZATION = "projects", "organizations"
+
+_HEADER = re.compile(r"\s*\[\[\s*(projects|organizations)\s*\]\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 NO_CREDENTIALS = (
@@ -64,58 +68,74 @@ def single_project(
 
 def read_projects_file(
     path: Path, defaults: Defaults, problems: list[str]
-) -> tuple[ProjectSettings, ...]:
-    """Build the projects of the file at `path`."""
+) -> tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]:
+    """Build the projects and organizations of the file at `path`."""
     text, tables = _tables(path, problems)
     lines = positions(text)
     projects = [
-        _read_entry(table, _label(table, n, lines), defaults, problems)
-        for n, table in enumerate(tables, 1)
+        _read_project(table, _label(table, PROJECT, n, lines), defaults, problems)
+        for n, table in enumerate(tables[PROJECT], 1)
+    ]
+    organizations = [
+        _read_organization(n, table, _label(table, ORGANIZATION, n, lines), defaults, problems)
+        for n, table in enumerate(tables[ORGANIZATION], 1)
     ]
     for key in ("name", "id"):
-        values = (table[key] for table in tables if isinstance(table.get(key), str))
+        values = (table[key] for table in tables[PROJECT] if isinstance(table.get(key), str))
         problems.extend(_duplicates(key, values))
-    return tuple(project for project in projects if project is not None)
+    return tuple(filter(None, projects)), tuple(filter(None, organizations))
 
 
-def _tables(path: Path, problems: list[str]) -> tuple[str, list[dict[str, Any]]]:
+#: The tables of the file, by kind.
+Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]
+NO_TABLES: Tables = {PROJECT: [], ORGANIZATION: []}
+
+
+def _tables(path: Path, problems: list[str]) -> tuple[str, Tables]:
     """Read the text of the file and its tables; no tables when it is invalid."""
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except OSError as error:
         problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
-        return "", []
+        return "", NO_TABLES
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
         why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         problems.append(f"{FILE} names {path}, which is not valid TOML: {why}")
-        return "", []
-    unknown = [key for key in content if key != "projects"]
+        return "", NO_TABLES
+    unknown = [key for key in content if key not in NO_TABLES]
     lines = positions(text)
     problems.extend(
-        f"{FILE}{_line(lines.get((0, key)))}: {key} is not a known key" for key in unknown
+        f"{FILE}{_line(lines.get(('', 0, key)))}: {key} is not a known key" for key in unknown
     )
-    tables = content.get("projects", [])
-    if not tables or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        problems.append(f"{FILE} names {path}, which must have one [[projects]] or more")
-        return "", []
+    tables = {kind: content.get(kind, []) for kind in NO_TABLES}
+    if not any(tables.values()) or not all(map(_are_tables, tables.values())):
+        problems.append(
+            f"{FILE} names {path}, which must have one [[projects]] or more, or [[organizations]]"
+        )
+        return "", NO_TABLES
     return text, tables
 
 
-#: The lines of keys by the number of their `[[projects]]`, counted from 1, and their name; the
+def _are_tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+#: The lines of keys by the kind and number of their table, counted from 1, and their name; the
 #: header's name is empty.
-Lines: TypeAlias = Mapping[tuple[int, str], int]
+Lines: TypeAlias = Mapping[tuple[str, int, str], int]
 
 
 def positions(text: str) -> Lines:
     """Find the lines of keys, which `tomllib` does not tell; unusual spellings are not found."""
-    table, lines = 0, {}
+    kind, counts, lines = "", Counter[str](), {}
     for number, line in enumerate(text.splitlines(), 1):
-        if _HEADER.match(line):
-            table += 1
-            lines[table, ""] = number
+        if header := _HEADER.match(line):
+            kind = header[1]
+            counts[kind] += 1
+            lines[kind, counts[kind], ""] = number
         elif found := _KEY.match(line):
-            lines.setdefault((table, found[1]), number)
+            lines.setdefault((kind, counts[kind], found[1]), number)
     return lines
 
 
@@ -123,39 +143,69 @@ def _line(number: int | None) -> str:
     return f", line {number}" if number else ""
 
 
-def _label(table: Mapping[str, Any], position: int, lines: Lines) -> Label:
+def _label(table: Mapping[str, Any], kind: str, position: int, lines: Lines) -> Label:
     """Return a function that names a key of a table in sentences, with its line."""
     name = table.get("name")
     called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
 
     def label(key: str) -> str:
-        line = _line(lines.get((position, key)) or lines.get((position, "")))
-        return f"{FILE}{line}, project {called}: {key}"
+        line = _line(lines.get((kind, position, key)) or lines.get((kind, position, "")))
+        return f"{FILE}{line}, {kind.removesuffix('s')} {called}: {key}"
 
     return label
 
 
-def _read_entry(
+def _read_project(
     table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
 ) -> ProjectSettings | None:
     own: list[str] = []
     entry = read(ProjectEntry, table, own, label)
-    policy = entry.policy_over(defaults.policy)
     own.extend(f"{label(key)} is missing" for key in ("name", "id") if key not in table)
-    if defaults.is_policy_valid and not own:
-        rule_label = _rule_label(policy, table, label)
-        own.extend(policy_problems(policy.policy(), rule_label))
-        own.extend(quarantine_problems(policy, rule_label))
-    named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
-    credentials = _credentials(entry, label, named, defaults, own)
+    policy, credentials = _read_entry(entry, table, label, defaults, own)
     problems.extend(own)
     if entry.name is None or entry.id is None or credentials is None:
         return None
     return _project(entry.name, entry.id, credentials, policy)
 
 
+def _read_organization(
+    number: int,
+    table: Mapping[str, Any],
+    label: Label,
+    defaults: Defaults,
+    problems: list[str],
+) -> OrganizationSettings | None:
+    own: list[str] = []
+    entry = read(OrganizationEntry, table, own, label)
+    policy, credentials = _read_entry(entry, table, label, defaults, own)
+    problems.extend(own)
+    if credentials is None:
+        return None
+    return OrganizationSettings(
+        name=f"organization number {number}",
+        credentials=credentials,
+        policy=policy.policy(),
+        watch_channel=policy.watch_channel,
+        include=entry.include,
+        exclude=entry.exclude,
+    )
+
+
+def _read_entry(
+    entry: Entry, table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
+) -> tuple[PolicySettings, Credentials | None]:
+    """Read the policy and the credentials of an entry."""
+    policy = entry.policy_over(defaults.policy)
+    if defaults.is_policy_valid and not problems:
+        rule_label = _rule_label(policy, table, label)
+        problems.extend(policy_problems(policy.policy(), rule_label))
+        problems.extend(quarantine_problems(policy, rule_label))
+    named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
+    return policy, _credentials(entry, label, named, defaults, problems)
+
+
 def _credentials(
-    entry: ProjectEntry, label: Label, named: list[str], defaults: Defaults, problems: list[str]
+    entry: Entry, label: Label, named: list[str], defaults: Defaults, problems: list[str]
 ) -> Credentials | None:
     variables = {part: getattr(entry, f"{part}_env") for part in named}
     if None in variables.values():

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from bot.cancellation.people import NO_ONE
 from bot.settings.addresses import is_plain_http
-from bot.settings.model import ProjectSettings, Settings, SlackSettings
+from bot.settings.holders import PolicyHolder
+from bot.settings.model import Settings, SlackSettings
 
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 
@@ -26,7 +27,7 @@ def warnings(settings: Settings) -> list[str]:
             for name, url in addresses
             if is_plain_http(url)
         ),
-        *_project_warnings(settings.projects),
+        *_project_warnings(settings.policy_holders),
         *_quarantine_warnings(settings),
     ]
 
@@ -40,7 +41,7 @@ LEAST_LEFT = 30
 def _quarantine_warnings(settings: Settings) -> Iterator[str]:
     """Name the projects whose quarantined downloads may have their link before they end."""
     interval = round(settings.watch_interval.total_seconds())
-    for project in settings.projects:
+    for project in settings.policy_holders:
         quarantine = project.policy.quarantine
         grace = round(quarantine.grace.total_seconds())
         left = SHORTEST_WAIT - interval - grace
@@ -66,7 +67,7 @@ def _signing_secret_warnings(slack: SlackSettings) -> list[str]:
     ]
 
 
-def _risks(project: ProjectSettings) -> list[str]:
+def _risks(project: PolicyHolder) -> list[str]:
     policy = project.policy
     if policy.read_only:
         needs_channel = "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
@@ -98,7 +99,7 @@ def _risks(project: ProjectSettings) -> list[str]:
     return [sentence for sentence, holds in risks.items() if holds]
 
 
-def _project_warnings(projects: Sequence[ProjectSettings]) -> list[str]:
+def _project_warnings(projects: Sequence[PolicyHolder]) -> list[str]:
     """Return each risk once, with the projects that have it."""
     names: dict[str, list[str]] = {}
     for project in projects:

@@ -19,6 +19,8 @@ SHORT_TIMINGS = Timings(
     cluster_list_max_age=0.3,
     rate_limit_pause=0.3,
     quarantine_interval=0.1,
+    organization_interval=0.5,
+    organization_retry=0.3,
     drain=0.0,
 )
 

@@ -81,8 +81,13 @@ def test_the_example_of_a_projects_file_works() -> None:
         "MONGODB_ATLAS_CLIENT_SECRET": "secret",
         "SHOP_PUBLIC_KEY": "public",
         "SHOP_PRIVATE_KEY": "private",
+        "ORG_CLIENT_ID": "id",
+        "ORG_CLIENT_SECRET": "secret",
     }
-    prod, test = load_settings(environ, Path("docs")).projects
+    settings = load_settings(environ, Path("docs"))
+    prod, test = settings.projects
+
+    assert [each.exclude for each in settings.organizations] == [("*-sandbox",)]
 
     assert (prod.name, prod.policy.approvals, prod.policy.confirm_by_typing) == (
         "shop-prod",

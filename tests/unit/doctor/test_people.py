@@ -79,7 +79,12 @@ def test_command_channel_is_not_needed_for_posts_with_an_audit_channel(tmp_path:
 
 
 def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
-    environ = ENVIRON | {"SHOP_PUBLIC_KEY": "public", "SHOP_PRIVATE_KEY": "private"}
+    environ = ENVIRON | {
+        "SHOP_PUBLIC_KEY": "public",
+        "SHOP_PRIVATE_KEY": "private",
+        "ORG_CLIENT_ID": "id",
+        "ORG_CLIENT_SECRET": "secret",
+    }
     settings = load_settings(environ | {"BOT_PROJECTS_FILE": "projects.example.toml"}, Path("docs"))
 
     assert [each.subject.name for each in channels(settings)] == [

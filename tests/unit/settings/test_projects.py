@@ -87,6 +87,42 @@ def test_each_project_has_its_key_and_rules(tmp_path: Path) -> None:
     )
 
 
+def test_organization_has_patterns_credentials_and_a_policy(tmp_path: Path) -> None:
+    toml = f"""
+        [[organizations]]
+        {KEYS}
+        include = ["shop *", "{SHOP}"]
+        exclude = ["*-sandbox"]
+        approvals = 1
+        watch_channel = "C9"
+    """
+    settings = load(tmp_path, toml)
+    (found,) = settings.organizations
+
+    assert settings.projects == ()
+    assert (found.include, found.exclude) == (("shop *", SHOP), ("*-sandbox",))
+    assert (found.policy.approvals, found.watch_channel) == (1, "C9")
+    assert "shop-private" in {secret.get_secret_value() for secret in settings.secrets}
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('include = "shop"', "line 4, organization number 1: include must be a list of names"),
+        ("exclude = [1]", "line 4, organization number 1: exclude must be a list of names"),
+        ('name = "shop"', "name is not a known key"),
+        ("approvals = 9", "organization number 1: approvals"),
+    ],
+)
+def test_mistake_in_an_organization_names_line_and_key(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, f"[[organizations]]\n{KEYS}{line}\n")
+
+    assert sentence in str(caught.value)
+
+
 def test_missing_key_of_a_project_defaults_to_the_variable(tmp_path: Path) -> None:
     (project,) = load(
         tmp_path,

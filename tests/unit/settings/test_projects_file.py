@@ -37,7 +37,8 @@ def test_example_names_the_schema_and_satisfies_it() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
 
     assert text.startswith(f"#:schema ./{SCHEMA.name}\n")
-    assert is_valid(*tomllib.loads(text)["projects"])
+    assert Draft7Validator(json_schema()).is_valid(tomllib.loads(text))
+    assert Draft7Validator(json_schema()).is_valid({"organizations": [{"include": ["*"]}]})
 
 
 def test_every_key_has_a_description_and_a_type() -> None:

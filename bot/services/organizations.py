@@ -1,0 +1,135 @@
+"""The projects of organizations: all that a credential sees, and that the patterns select."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from bot.atlas import AtlasClient, AtlasError
+from bot.atlas import Project as AtlasProject
+from bot.services.projects import Project, Projects
+from bot.timings import DEFAULT_TIMINGS, Timings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """An organization of the projects file; `build` makes a project from its id and name."""
+
+    label: str
+    atlas: AtlasClient
+    include: Sequence[str]
+    exclude: Sequence[str]
+    build: Callable[[str, str], Project]
+
+
+class Organizations:
+    """Keeps the projects of the organizations up to date.
+
+    `on_change` is called after projects were added or are gone.
+    """
+
+    def __init__(
+        self,
+        projects: Projects,
+        *,
+        timings: Timings = DEFAULT_TIMINGS,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._projects = projects
+        self._timings = timings
+        self._sleep = sleep
+        self._all: tuple[Organization, ...] = ()
+        self._listed: dict[str, list[AtlasProject]] = {}
+        self._own_ids = frozenset(project.id for project in projects.all)
+        self._conflicts: set[str] = set()
+        self.on_change: Callable[[], None] = lambda: None
+
+    def set(self, organizations: Iterable[Organization]) -> None:
+        """Set the organizations, and apply their patterns and policies to what is listed."""
+        self._all = tuple(organizations)
+        self._apply()
+
+    async def run(self) -> None:
+        """Read the lists again and again; sooner while one cannot be read."""
+        while self._all:
+            failed = await self.read()
+            for sentence in failed:
+                log.warning("organization not read, retrying", why=sentence)
+            timings = self._timings
+            await self._sleep(
+                timings.organization_retry if failed else timings.organization_interval
+            )
+
+    async def read(self) -> list[str]:
+        """Read all lists, and return why some could not be read; their projects stay."""
+        failed = await asyncio.gather(*map(self._read, self._all))
+        self._apply()
+        return [sentence for sentence in failed if sentence]
+
+    async def _read(self, organization: Organization) -> str | None:
+        try:
+            found = await organization.atlas.projects()
+        except AtlasError as error:
+            return f"The projects of {organization.label} cannot be listed: {error}"
+        self._listed[organization.label] = sorted(found, key=lambda each: each.id)
+        return None
+
+    def _apply(self) -> None:
+        found = {project.id: project for project in self._with_unique_names()}
+        added, gone = self._projects.set_listed(found)
+        for project in added:
+            log.info("project of an organization", project=project.id, name=project.name)
+        for project in gone:
+            log.warning(
+                "project is gone from its organization: only its open requests go on",
+                project=project.id,
+                name=project.name,
+            )
+        if added or gone:
+            self.on_change()
+
+    def _with_unique_names(self) -> Iterator[Project]:
+        """Yield the selected projects; a name that another one has is replaced by the id."""
+        own = [each for each in self._projects.all if each.id in self._own_ids]
+        names = {project.name.casefold() for project in own}
+        for project in self._selected():
+            name = project.name.casefold()
+            if name in names and project.id not in self._conflicts:
+                self._conflicts.add(project.id)
+                log.warning(
+                    "two projects have one name: this one is named by its id; give it a name in "
+                    "a [[projects]] entry of its own",
+                    project=project.id,
+                    name=project.name,
+                )
+            yield replace(project, name=project.id) if name in names else project
+            names.add(name)
+
+    def _selected(self) -> Iterator[Project]:
+        seen = set(self._own_ids)
+        for organization in self._all:
+            for each in self._listed.get(organization.label, ()):
+                if each.id in seen:
+                    continue
+                if selects(organization.include, organization.exclude, each):
+                    seen.add(each.id)
+                    yield organization.build(each.id, each.name)
+
+
+def selects(include: Iterable[str], exclude: Iterable[str], project: AtlasProject) -> bool:
+    """Whether the patterns select a project, by its name in any case or by its id."""
+
+    def matches(patterns: Iterable[str]) -> bool:
+        return any(_matches(each, text) for each in patterns for text in (project.name, project.id))
+
+    return matches(include) and not matches(exclude)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Match with `*` and `?` only: a name may have brackets."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL) is not None

@@ -1,0 +1,94 @@
+"""The projects of an organization: found, watched, and gone; one in trouble slows no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
+from tests.acceptance.environment import wait_until
+from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment
+
+if TYPE_CHECKING:
+    from bot.app import Bot
+    from bot.sandbox.atlas.world import Project
+
+TABLE = """
+[[organizations]]
+public_key_env = "ORG_KEY"
+private_key_env = "ORG_SECRET"
+exclude = ["*-sandbox"]
+"""
+
+
+async def start(env: WatchEnvironment, **environ: str) -> Bot:
+    (env.folder / "projects.toml").write_text(TABLE, "utf-8")
+    file = {"BOT_PROJECTS_FILE": "projects.toml", "ORG_KEY": PUBLIC_KEY, "ORG_SECRET": PRIVATE_KEY}
+    return await env.start_bot(**file, **environ)
+
+
+def add_project(env: WatchEnvironment, name: str) -> Project:
+    world = env.atlas.world
+    project = world.add_project(name)
+    world.add_cluster(project, f"cluster-of-{name.replace(' ', '-')}")
+    roles = world.keys[PUBLIC_KEY].roles
+    roles[project.id] = roles[PROJECT_ID]
+    return project
+
+
+def start_download(env: WatchEnvironment, project: Project) -> str:
+    (cluster,) = project.clusters.values()
+    return env.atlas.world.add_job(cluster).id
+
+
+async def test_selected_projects_are_watched_and_excluded_ones_are_not(
+    env: WatchEnvironment,
+) -> None:
+    lab, sandbox = add_project(env, "shop lab"), add_project(env, "shop-sandbox")
+    await start(env)
+
+    await env.wait_for_announcement(start_download(env, lab))
+
+    assert not [call for call in env.atlas.calls if sandbox.id in call.path]
+
+
+async def test_bot_starts_without_the_list_and_finds_the_projects_later(
+    env: WatchEnvironment,
+) -> None:
+    lab = add_project(env, "lab")
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", path="/groups?", times=9))
+    await start(env)
+
+    await env.wait_for_announcement(start_download(env, lab), seconds=60)
+
+
+async def test_project_with_429_answers_slows_no_other(env: WatchEnvironment) -> None:
+    lab, busy = add_project(env, "lab"), add_project(env, "busy")
+    env.atlas.faults.add(
+        Fault(kind=Kind.ERROR, code="RATE_LIMITED", path=f"/groups/{busy.id}/", times=None)
+    )
+    await start(env)
+    await wait_until(lambda: env.cluster_reads("cluster-of-lab"), TIMEOUT)
+
+    await env.wait_for_announcement(start_download(env, lab))
+
+
+async def test_project_that_is_gone_is_no_longer_read(env: WatchEnvironment) -> None:
+    lab = add_project(env, "lab")
+    await start(env)
+    await env.wait_for_announcement(start_download(env, lab))
+    del env.atlas.world.keys[PUBLIC_KEY].roles[lab.id]
+    await wait_for_lists(env)
+    before = len(env.cluster_reads("cluster-of-lab"))
+    await wait_for_lists(env)
+
+    assert len(env.cluster_reads("cluster-of-lab")) == before
+
+
+async def wait_for_lists(env: WatchEnvironment) -> None:
+    """Wait for two further reads of the list of projects."""
+
+    def lists() -> int:
+        return sum("/groups?" in call.path for call in env.atlas.calls)
+
+    before = lists()
+    await wait_until(lambda: lists() >= before + 2, TIMEOUT)

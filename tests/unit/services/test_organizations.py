@@ -1,0 +1,150 @@
+"""Projects of organizations: patterns, names, lists that fail, and projects that are gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from bot.atlas import Project as AtlasProject
+from bot.atlas import RoleMissing
+from bot.cancellation.policy import Policy
+from bot.services.organizations import Organization, Organizations, selects
+from bot.services.projects import Project, Projects
+from tests.support.fake_atlas import FakeAtlas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+A, B, C = (letter * 24 for letter in "abc")
+
+
+class ListedAtlas(FakeAtlas):
+    """An API with a list of projects."""
+
+    def __init__(self, **names: str) -> None:
+        super().__init__({})
+        self.names = names
+        self.fault: Exception | None = None
+
+    async def projects(self) -> list[AtlasProject]:  # type: ignore[override]  # a plain list
+        if self.fault:
+            raise self.fault
+        return [AtlasProject(id=each, name=name) for each, name in self.names.items()]
+
+
+def organization(
+    atlas: FakeAtlas, label: str = "one", approvals: int = 0, exclude: Sequence[str] = ()
+) -> Organization:
+    def build(project_id: str, name: str) -> Project:
+        return Project(id=project_id, name=name, policy=Policy(approvals=approvals), atlas=atlas)
+
+    return Organization(label=label, atlas=atlas, include=["*"], exclude=exclude, build=build)
+
+
+def names(projects: Projects) -> dict[str, str]:
+    return {project.id: project.name for project in projects.all}
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "selected"),
+    [
+        (["*"], [], True),
+        (["shop-?rod"], [], True),
+        (["SHOP-*"], [], True),
+        ([A], [], True),
+        (["*"], ["*-prod"], False),
+        (["*"], [A], False),
+        (["lab-*"], [], False),
+        (["shop"], [], False),
+        (["shop.prod"], [], False),
+        (["[s]hop-prod"], [], False),
+    ],
+)
+def test_patterns_match_names_and_ids(
+    include: list[str], exclude: list[str], *, selected: bool
+) -> None:
+    assert selects(include, exclude, AtlasProject(id=A, name="shop-prod")) is selected
+
+
+async def test_single_project_wins_over_its_organization() -> None:
+    own = Project(id=A, name="shop", policy=Policy(approvals=2), atlas=FakeAtlas({}))
+    projects = Projects([own])
+    organizations = Organizations(projects)
+    organizations.set([organization(ListedAtlas(**{A: "shop-prod", B: "lab"}))])
+    await organizations.read()
+
+    assert names(projects) == {A: "shop", B: "lab"}
+    assert projects.find(A) is own
+
+
+async def test_name_that_another_project_has_is_replaced_by_the_id_and_logged_once() -> None:
+    projects = Projects([])
+    organizations = Organizations(projects)
+    lists = ListedAtlas(**{A: "shop"}), ListedAtlas(**{B: "Shop"})
+    organizations.set(organization(each, label) for each, label in zip(lists, "12", strict=True))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await organizations.read()
+
+    assert names(projects) == {A: "shop", B: B}
+    assert [each["project"] for each in logs if each["log_level"] == "warning"] == [B]
+
+
+async def test_project_that_is_gone_is_found_by_its_id_only_and_may_come_back() -> None:
+    projects, atlas = Projects([]), ListedAtlas(**{A: "shop", B: "lab"})
+    organizations = Organizations(projects)
+    organizations.set([organization(atlas)])
+    changes: list[dict[str, str]] = []
+    organizations.on_change = lambda: changes.append(names(projects))
+    await organizations.read()
+    del atlas.names[A]
+    await organizations.read()
+    gone = projects.find(A), projects.find("shop")
+    atlas.names[A] = "shop"
+    await organizations.read()
+    await organizations.read()
+
+    assert (gone[0] is not None, gone[1]) == (True, None)
+    assert changes == [{A: "shop", B: "lab"}, {B: "lab"}, {A: "shop", B: "lab"}]
+
+
+async def test_list_that_cannot_be_read_keeps_its_projects_and_hinders_no_other() -> None:
+    projects, broken = Projects([]), ListedAtlas(**{A: "shop"})
+    organizations = Organizations(projects)
+    organizations.set([organization(broken), organization(ListedAtlas(**{B: "lab"}), "two")])
+    await organizations.read()
+    broken.fault = RoleMissing(status=403)
+    (sentence,) = await organizations.read()
+
+    assert names(projects) == {A: "shop", B: "lab"}
+    assert "one" in sentence
+
+
+async def test_changed_policy_holds_at_once_for_known_projects() -> None:
+    projects, atlas = Projects([]), ListedAtlas(**{A: "shop", B: "lab"})
+    organizations = Organizations(projects)
+    organizations.set([organization(atlas)])
+    await organizations.read()
+    atlas.fault = RoleMissing(status=403)
+    organizations.set([organization(atlas, approvals=2, exclude=["lab"])])
+
+    assert {each.id: each.policy.approvals for each in projects.all} == {A: 2}
+
+
+async def test_failed_list_is_read_again_sooner() -> None:
+    atlas, slept = ListedAtlas(**{A: "shop"}), list[float]()
+    atlas.fault = RoleMissing(status=403)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        atlas.fault = None
+        if len(slept) > 1:
+            organizations.set([])
+
+    organizations = Organizations(Projects([]), sleep=sleep)
+    organizations.set([organization(atlas)])
+    await organizations.run()
+
+    assert slept == [20, 300]
