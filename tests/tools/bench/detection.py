@@ -56,7 +56,8 @@ watch_channel = "{channel}"
 NOTES = (
     (
         f"Atlas takes {LATENCY:g} s for each call and shows an event {EVENT_DELAY:g} s after the"
-        " start; its rate limits are enforced. Downloads begin at random moments in random clusters."
+        " start; its rate limits are enforced. Downloads begin at random moments in random"
+        " clusters."
     ),
     "No event: the activity feed never shows a download, so that only the sweep finds it.",
     (

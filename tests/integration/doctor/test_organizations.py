@@ -1,0 +1,72 @@
+"""Doctor's checks of organizations, and of the time of a round, against a fake Atlas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.doctor.organizations import check_organizations
+from bot.doctor.results import Level
+from bot.doctor.run import check_round
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = """
+[[organizations]]
+public_key_env = "KEY"
+private_key_env = "SECRET"
+"""
+
+
+def settings_of(folder: Path, atlas: FakeAtlasServer, toml: str, secret: str = "") -> Settings:
+    (folder / "projects.toml").write_text(toml, "utf-8")
+    environ = {
+        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "BOT_PROJECTS_FILE": "projects.toml",
+        "KEY": PUBLIC_KEY,
+        "SECRET": secret or PRIVATE_KEY,
+    }
+    return load_settings(environ, folder, needs_slack=False)
+
+
+async def test_selected_projects_are_checked_and_conflicts_of_names_are_named(
+    tmp_path: Path,
+) -> None:
+    async with FakeAtlasServer() as atlas:
+        lab = atlas.world.add_project("lab").id
+        atlas.world.keys[PUBLIC_KEY].roles[lab] = atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID]
+        own = f'[[projects]]\nname = "Lab"\nid = "{"a" * 24}"\npublic_key_env = "KEY"\n'
+        toml = f'{own}private_key_env = "SECRET"\n{TABLE}exclude = ["*-sandbox"]\n'
+        (result,), projects = await check_organizations(settings_of(tmp_path, atlas, toml))
+
+    assert {project.id for project in projects} == {"a" * 24, lab, PROJECT_ID}
+    assert result.level is Level.WARNING
+    assert "2 of the 2 projects" in result.message
+    assert f"lab ({lab})" in result.message
+
+
+async def test_patterns_that_select_nothing_are_a_warning(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas:
+        settings = settings_of(tmp_path, atlas, f'{TABLE}include = ["nothing-*"]')
+        (result,), projects = await check_organizations(settings)
+
+    assert (result.level, projects) == (Level.WARNING, [])
+
+
+async def test_list_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas:
+        settings = settings_of(tmp_path, atlas, TABLE, secret="wrong")
+        (result,), projects = await check_organizations(settings)
+
+    assert (result.level, projects) == (Level.PROBLEM, [])
+
+
+async def test_time_of_a_round_is_of_all_watched_projects(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas:
+        settings = settings_of(tmp_path, atlas, TABLE)
+    (result,) = check_round(settings, dict.fromkeys(map(str, range(40)), 12))
+
+    assert "480 clusters in 40 projects once in 65 s" in result.message
+    assert check_round(settings, {}) == []
