@@ -257,7 +257,8 @@ def follow_key(
         services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
     credentials = services.clients.credentials[project.id]
-    return follow_key_access(project.atlas, project.id, credentials, on_read)
+    turn = partial(services.pacer.wait, lambda: 0.0)
+    return follow_key_access(project.atlas, project.id, credentials, on_read, turn=turn)
 
 
 def build_web_app(

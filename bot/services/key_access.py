@@ -11,6 +11,10 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 log = structlog.get_logger(__name__)
 
 
+async def take_turn() -> None:
+    """Wait for nothing."""
+
+
 async def follow_key_access(
     atlas: AtlasClient,
     project_id: str,
@@ -19,10 +23,15 @@ async def follow_key_access(
     *,
     timings: Timings = DEFAULT_TIMINGS,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    turn: Callable[[], Awaitable[object]] = take_turn,
 ) -> None:
-    """Read the access again and again, and call `on_read` with it; sooner while Atlas is away."""
+    """Read the access again and again, and call `on_read` with it; sooner while Atlas is away.
+
+    Each call waits for its `turn`.
+    """
     while True:
         pause = timings.key_access_interval
+        await turn()
         try:
             on_read(await atlas.key_access(project_id, credentials))
         except AtlasError as error:

@@ -1,6 +1,7 @@
 """Polls the clusters of a project, to detect new restore jobs and their changes."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -165,8 +166,7 @@ class Watcher:
             self._listed_at, self._list_at = now, now + list_interval(self._interval, self._timings)
             self._start(self._list_clusters())
         if now >= self._feed_at:
-            self._feed_at = now + (self._events_delay or self._events_interval)
-            self._events_delay = 0.0
+            self._feed_at = math.inf  # until it is read
             self._start(self._follow_feed())
         return self._start_due_read(now)
 
@@ -193,6 +193,8 @@ class Watcher:
         """Read the activity feed; after a request of a restore, read all clusters at once."""
         try:
             await self._pacer.wait(lambda: FEED_RANK)
+            self._feed_at = self._monotonic() + (self._events_delay or self._events_interval)
+            self._events_delay = 0.0
             requested, missing = await self._feed.read()
             if requested:
                 log.info("restore requested", project=self._project_id, events=requested)
