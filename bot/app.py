@@ -82,6 +82,7 @@ class Bot:
         self._tracing = tracing or open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
+        self._names: asyncio.Task[None] | None = None
         self._following: dict[str, list[asyncio.Task[None]]] = {}  # loops by their project
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
@@ -228,7 +229,7 @@ class Bot:
         )
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
-        self._start_loop(load_project_names(services), "projects")
+        self._names = self._start_loop(load_project_names(services), "projects")
         self._start_loop(services.facts.run(), "job facts")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
@@ -266,7 +267,7 @@ class Bot:
                 loop.cancel()
         for project_id in projects.keys() - self._following.keys():
             project = projects[project_id]
-            work = [follow_key(services, self.metrics, project)]
+            work = [follow_key(services, self.metrics, project, self._names)]
             if project.watch_channel:
                 watcher = build_watcher(
                     services, self.settings, self.metrics, project, self._notify_outbox

@@ -246,19 +246,24 @@ def build_watcher(
     )
 
 
-def follow_key(
-    services: CoreServices, metrics: Metrics, project: Project
-) -> Coroutine[Any, Any, None]:
-    """Build the loop that reads what the key of a project may do."""
+async def follow_key(
+    services: CoreServices, metrics: Metrics, project: Project, after: asyncio.Task[None] | None
+) -> None:
+    """Read what the key of a project may do, from the end of `after` on.
+
+    Those are the first reads, so that these calls need no login of their own.
+    """
 
     def on_read(access: KeyAccess) -> None:
         if access.secret_expires_at:
             metrics.set_secret_expiry(project.name, access.secret_expires_at)
         services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
+    if after:
+        await asyncio.wait({after}, timeout=services.timings.key_access_retry)
     credentials = services.clients.credentials[project.id]
     turn = partial(services.pacer.wait, lambda: 0.0)
-    return follow_key_access(project.atlas, project.id, credentials, on_read, turn=turn)
+    await follow_key_access(project.atlas, project.id, credentials, on_read, turn=turn)
 
 
 def build_web_app(

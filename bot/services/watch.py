@@ -296,9 +296,11 @@ class Watcher:
 
     async def _read_cluster(self, name: str, due: float) -> None:
         """Read one cluster in its turn, and schedule its next read, after an error too."""
+        # More frequent reads than regular ones delay no other project's.
+        regular = due + self._interval - self._sweep_interval
 
         def rank() -> float:
-            return URGENT_RANK if self._schedule.is_urgent(name) else due
+            return URGENT_RANK if self._schedule.is_urgent(name) else regular
 
         await self._pacer.wait(rank, cost=1.0 if name in self._recorded else FIRST_COST)
         if self._monotonic() < self._failures.paused_until:

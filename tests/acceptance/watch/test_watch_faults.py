@@ -119,7 +119,7 @@ async def test_reads_of_many_clusters_are_spread_over_the_interval(env: WatchEnv
 
     times = [call.at for call in env.cluster_reads()]
     assert len(times) <= 70  # two rounds of thirty, and what a slow machine adds
-    assert (times[29] - times[0]).total_seconds() > 1.5
+    assert (times[29] - times[0]).total_seconds() > 0.3  # the first look is shorter here
 
 
 async def test_watch_leaves_half_of_the_rate_limit(env: WatchEnvironment) -> None:
