@@ -22,6 +22,10 @@ PATIENCE = 0.2
 #: Seconds for which a decision about a quarantined download waits for the activity feed.
 STARTER_TIMEOUT = 1.0
 
+#: How old the feed may be for a job that is followed, in intervals: as old as a watch leaves it,
+#: so that a watched project's feed is not read twice.
+FEED_AGE = 2.5
+
 #: Calls to Atlas at once.
 MAX_CONCURRENT_READS = 8
 
@@ -129,11 +133,14 @@ class JobFactsService:
         ref, facts = each.ref, each.facts
         async with self._slots:
             job = await self._read_job(ref) if each.waits else None
-            feed = None if facts.started_by.is_settled else await self.feeds.read(ref)
+            feed = None if facts.started_by.is_settled else await self._read_feed(ref)
             found = self._starter(ref, facts, feed, each.neighbours)
             link = None if facts.feed_link else await self._feed_link(ref, feed, found)
         if await self._record(ref, facts, job, found, link) != facts or each.waits:
             self._on_change()
+
+    async def _read_feed(self, ref: JobRef) -> Feed | None:
+        return await self.feeds.read(ref, max_age=FEED_AGE * self._interval)
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
         project = self._projects.find(ref.project_id)

@@ -135,6 +135,7 @@ class Watcher:
         self._unread: dict[str, str] = {}
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._newest: dict[str, str] = {}
+        self._last_read: dict[str, float] = {}
 
     async def run(self) -> None:
         """Watch until cancelled, then release the lease for another replica."""
@@ -296,8 +297,9 @@ class Watcher:
 
     async def _read_cluster(self, name: str, due: float) -> None:
         """Read one cluster in its turn, and schedule its next read, after an error too."""
-        # More frequent reads than regular ones delay no other project's.
-        regular = due + self._interval - self._sweep_interval
+        # By the regular interval: more frequent reads of one project delay no other's.
+        last = self._last_read.get(name)
+        regular = due if last is None else last + self._interval
 
         def rank() -> float:
             return URGENT_RANK if self._schedule.is_urgent(name) else regular
@@ -307,7 +309,8 @@ class Watcher:
             self._schedule.reschedule(name, self._failures.paused_until)
             return
         self._schedule.begin(name)
-        next_read = self._monotonic() + self._sweep_interval
+        self._last_read[name] = self._monotonic()
+        next_read = self._last_read[name] + self._sweep_interval
         try:
             await self._record_jobs(name, await self._read_jobs(name))
         except (AtlasError, CancellationError) as error:
