@@ -298,8 +298,7 @@ class Watcher:
     async def _read_cluster(self, name: str, due: float) -> None:
         """Read one cluster in its turn, and schedule its next read, after an error too."""
         # By the regular interval: more frequent reads of one project delay no other's.
-        last = self._last_read.get(name)
-        regular = due if last is None else last + self._interval
+        regular = self._last_read.get(name, due - self._interval) + self._interval
 
         def rank() -> float:
             return URGENT_RANK if self._schedule.is_urgent(name) else regular
