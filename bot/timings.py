@@ -32,7 +32,7 @@ class Timings:
     edit_window: float = 60.0  # for which Slack limits the number of edits
 
     # Watch of new restore jobs
-    watch_call_interval: float = 0.1022  # between two calls of all watches, logins aside
+    watch_call_interval: float = 0.1045  # between two calls of all watches, logins aside
     watch_read_interval: float = 0.63  # between two reads of clusters of a project, after a burst
     min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
     first_look: float = 50.0  # over which the first reads of all clusters are spread at most

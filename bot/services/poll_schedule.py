@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from bot.timings import Timings
 
@@ -129,7 +130,13 @@ def round_seconds(
         events: the interval of the activity feeds.
         timings: the pace of the calls.
     """
-    feeds = len(clusters) / max(events, timings.min_events_interval)
-    left = max(1 / timings.watch_call_interval - feeds, 1.0)
+    feed = max(events, timings.min_events_interval)
+    calls = 1 / timings.watch_call_interval
     slowest = max(clusters, default=0) * timings.watch_read_interval
-    return max(interval, slowest, sum(clusters) / left)
+    # Where the calls do not suffice, each read of a cluster or of a feed is late by as much.
+    late = next(
+        seconds
+        for seconds in count()
+        if sum(clusters) / (interval + seconds) + len(clusters) / (feed + seconds) <= calls
+    )
+    return max(interval + late, slowest)

@@ -45,7 +45,7 @@ MAX_BURST = 30
 URGENT_BURST = 25
 
 #: Ranks of calls that wait for their turn; a regular read has the time when it was due.
-FEED_RANK = -2.0
+LIST_RANK = -2.0
 URGENT_RANK = -1.0
 
 #: Seconds between two checks while all reads are in flight.
@@ -192,8 +192,9 @@ class Watcher:
 
     async def _follow_feed(self) -> None:
         """Read the activity feed; after a request of a restore, read all clusters at once."""
+        due = self._monotonic()
         try:
-            await self._pacer.wait(lambda: FEED_RANK)
+            await self._pacer.wait(lambda: due)  # late as the reads of clusters, not before them
             self._feed_at = self._monotonic() + (self._events_delay or self._events_interval)
             self._events_delay = 0.0
             requested, missing = await self._feed.read()
@@ -265,7 +266,7 @@ class Watcher:
     async def _list_clusters(self) -> None:
         """Read the list of clusters; the known ones stay until it is read."""
         try:
-            await self._pacer.wait(lambda: FEED_RANK)
+            await self._pacer.wait(lambda: LIST_RANK)
             clusters = await self._atlas.clusters(self._project_id)
             self._report_unread("", clusters.unread_text("cluster"))
             await self._record_clusters(frozenset(each.name for each in clusters))

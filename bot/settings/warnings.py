@@ -40,14 +40,14 @@ LEAST_LEFT = 30
 
 def _quarantine_warnings(settings: Settings) -> Iterator[str]:
     """Name the projects whose quarantined downloads may have their link before they end."""
-    interval = round(settings.watch_interval.total_seconds())
+    interval = round(min(settings.events_interval, settings.watch_interval).total_seconds())
     for project in settings.policy_holders:
         quarantine = project.policy.quarantine
         grace = round(quarantine.grace.total_seconds())
         left = SHORTEST_WAIT - interval - grace
         if quarantine.is_on and left < LEAST_LEFT:
             yield (
-                f"Project {project.label}: BOT_WATCH_INTERVAL ({interval} s) and "
+                f"Project {project.label}: a look each {interval} s and "
                 f"BOT_QUARANTINE_GRACE ({grace} s) leave {left} s of the {SHORTEST_WAIT} s until "
                 f"a link is live: the download may be used before the bot cancels it. "
                 f"At least {LEAST_LEFT} s should be left."

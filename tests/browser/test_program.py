@@ -70,7 +70,7 @@ async def test_page_is_served_in_time_and_sigterm_ends_every_process() -> None:
         demo = (await state(line["page"]))["demo"]
         seconds = time.monotonic() - began
         process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), 15)
+        code = await asyncio.wait_for(process.wait(), 30)
 
         assert code == 0
         assert await exits(demo["pid"])

@@ -70,7 +70,8 @@ class Receiver:
         return [event["data"]["number"] for event in self.taken if event.get("subject") == request]
 
     async def until_taken(self, count: int, seconds: float = 10.0) -> None:
-        await until(lambda: len(self.taken) >= count, seconds)
+        """Wait until this many different events are taken: one may come twice."""
+        await until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -379,6 +379,7 @@ def series() -> set[str]:
     metrics.ready.labels(check="slack").set(1)
     metrics.watch_success.labels(project="shop").set_to_current_time()
     metrics.set_secret_expiry("shop", datetime.now(UTC))
+    metrics.quarantine_limit_reached.labels(project="shop").inc()
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 

@@ -124,7 +124,8 @@ async def test_request_without_approvals_posts_one_card_and_one_reply(
 
 
 async def test_dialog_opens_while_atlas_is_slow(env: BotEnvironment) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=4.0))
+    slow = Fault(kind=Kind.DELAY, method="GET", path="restoreJobs", seconds=4.0)
+    env.atlas.faults.add(slow)
     began = time.monotonic()
     ack = await env.send_command("rina", " ".join(RUNNING))
     loading = await env.slack.until(lambda: env.slack.state.view_of("rina"))

@@ -244,6 +244,15 @@ SETTINGS: list[Broken] = [
         ("a direct message", "D0RINA0001", DIRECT),
     ),
     *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
+    *variable("BOT_EVENTS_INTERVAL", ("none", "0", SECONDS)),
+    *variable(
+        "BOT_QUARANTINE",
+        ("no mode", "on", "must be one of off, observe, enforce"),
+        ("without a watch channel", "observe", "BOT_WATCH_CHANNEL"),
+    ),
+    *variable("BOT_QUARANTINE_GRACE", ("none", "0", SECONDS)),
+    *variable("BOT_QUARANTINE_EXPECTED", ("with blanks", "dana shop", "use Atlas user names")),
+    *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
     *variable(
         "DATABASE_URL",
         ("a path", "ledger.db", "must be sqlite:///path or postgresql://"),
@@ -343,6 +352,13 @@ SETTINGS: list[Broken] = [
     *key("notify_approvers", ("no flag", "notify_approvers = 3", FLAG)),
     *key("remind_after", ("negative", "remind_after = [-1]", REMINDERS)),
     *key("escalate_to", ("everyone", 'escalate_to = ["*"]', NAMED)),
+    *key("quarantine", ("no mode", 'quarantine = "on"', "must be one of off, observe, enforce")),
+    *key("quarantine_grace", ("none", "quarantine_grace = 0", SECONDS)),
+    *key(
+        "quarantine_expected",
+        ("with blanks", 'quarantine_expected = ["dana shop"]', "use Atlas user names"),
+    ),
+    *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]
 

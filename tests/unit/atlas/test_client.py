@@ -124,7 +124,12 @@ async def test_lists_are_requested_with_their_paths_and_versions() -> None:
         (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
         ("/groups", "application/vnd.atlas.2023-01-01+json"),
     ]
-    assert {str(r.url.query, "ascii") for r in script.requests} == {"pageNum=1&itemsPerPage=500"}
+    page_one = "pageNum=1&itemsPerPage=500"
+    assert [str(r.url.query, "ascii") for r in script.requests] == [
+        page_one,
+        f"includeDeletedWithRetainedBackups=true&{page_one}",
+        page_one,
+    ]
 
 
 async def test_pretty_and_envelope_are_sent_only_when_set() -> None:
