@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from bot.atlas import AtlasError, AtlasRejected, RestoreJob
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State, Step
-from bot.cancellation.policy import Judgement
 
 NOTHING_DONE = "Nothing was done."
 NOTHING_MORE_SENT = "Nothing more was sent."

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from bot.atlas import JobRef
-from bot.cancellation import policy as rules
+from bot.cancellation import judgement
 from bot.cancellation.errors import RightsNotChecked, UnknownProject
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person, is_operator, operator
-from bot.cancellation.policy import Judgement, Policy
+from bot.cancellation.policy import Policy
 from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Projects
 
@@ -52,7 +53,7 @@ class RightsCheck:
         """
         people = await self.people_of(request)
         started_by = await self._starter_of(request.ref) if request.by_bot else NOT_READ
-        return rules.judge(self._policy(request), request, people, started_by)
+        return judgement.judge(self._policy(request), request, people, started_by)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""

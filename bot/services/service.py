@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.atlas import JobRef, RestoreJob
+from bot.cancellation import judgement
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     DenialReasonMissing,
@@ -15,9 +16,10 @@ from bot.cancellation.errors import (
     UnknownProject,
 )
 from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import NO_ONE, Person
-from bot.cancellation.policy import Judgement, Policy
+from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
 from bot.services.job_facts import PATIENCE, JobFactsService
@@ -164,7 +166,7 @@ class CancellationService:
         person = replace(person, aliases=person.aliases | people[person.id].aliases)
 
         def judge(request: Request) -> Judgement:
-            return rules.judge(self._project(request.ref.project_id).policy, request, people)
+            return judgement.judge(self._project(request.ref.project_id).policy, request, people)
 
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
@@ -224,12 +226,12 @@ class CancellationService:
         def check(request: Request) -> NotAllowed | None:
             policy = self._project(request.ref.project_id).policy
             refusal = rules.may_retry(policy, request, person)
-            return refusal or rules.judge(policy, request, people).refusal
+            return refusal or judgement.judge(policy, request, people).refusal
 
         policy = self._project(failed.ref.project_id).policy
 
         def needed(request: Request) -> int:
-            return rules.approvals_of_retry(policy, request, people.get(person.id, person))
+            return judgement.approvals_of_retry(policy, request, people.get(person.id, person))
 
         return self._changed(
             await self._requests.retry(

@@ -14,9 +14,9 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Judgement
 from bot.cancellation.request_context import new_request_id
 from bot.storage.new_requests import find_or_create
 from bot.storage.queries import outbox as outbox_queries

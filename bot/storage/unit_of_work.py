@@ -16,9 +16,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, RequestNotFound
 from bot.cancellation.events import Event, EventName, chain
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Judgement
 from bot.cancellation.posts import PostKind
 from bot.storage.card_updates import NO_DELAY, CardUpdate, needed_updates, new_post
 from bot.storage.queries import outbox as outbox_queries

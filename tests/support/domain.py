@@ -8,9 +8,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.errors import AlreadyHandled
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
-from bot.cancellation.policy import Judgement
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all

@@ -56,9 +56,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from bot.cancellation.judgement import Judgement
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.people import Person
-    from bot.cancellation.policy import Judgement
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
 EXAMPLES = settings(max_examples=20, stateful_step_count=40, deadline=None)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from bot.cancellation.judgement import Judgement
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.policy import Judgement
     from bot.storage.audit_log import AuditLog
     from bot.storage.lease_store import LeaseStore
     from bot.storage.outbox_store import OutboxStore

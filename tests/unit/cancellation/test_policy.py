@@ -22,15 +22,14 @@ from bot.cancellation.errors import (
     RequesterLostRight,
     TooFewApprovers,
 )
+from bot.cancellation.judgement import approvals_of_retry, judge
 from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import (
     Policy,
-    approvals_of_retry,
     check_enough_approvers,
     check_reason,
     check_typed_name,
-    judge,
     may_act_alone,
     may_approve_once,
     may_decide,

@@ -20,9 +20,10 @@ from bot.atlas import (
     Unavailable,
 )
 from bot.cancellation.errors import AlreadyHandled, NotRecorded, ReadOnly, RightsNotChecked
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
-from bot.cancellation.policy import Judgement, Policy
+from bot.cancellation.policy import Policy
 from bot.cancellation.run_result import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
