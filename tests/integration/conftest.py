@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.storage.migrate import ensure_current
 from tests.support.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+KINDS = ["sqlite", "postgresql"]
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the newest tables, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "ledger.db"
+    asyncio.run(ensure_current(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_server(postgres: PostgresServer) -> PostgresServer:
+    """A server whose database for all tests in turn has the newest tables."""
+    asyncio.run(ensure_current(postgres.shared_database))
+    return postgres
+
+
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, once for each kind that the ledger supports."""
+    """The URL of a database with the newest tables and without rows, of each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path)
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: PostgresServer = request.getfixturevalue("migrated_server")
+    return server.emptied_database()
+
+
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
     server: PostgresServer = request.getfixturevalue("postgres")

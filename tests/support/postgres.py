@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,26 @@ if TYPE_CHECKING:
 
 #: Seconds in which a server must answer after its start.
 START_TIMEOUT = 20.0
+
+#: What makes tests fast, and loses data only when the machine fails.
+FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
+
+#: Ends other sessions, and leaves every table as the migration does. TRUNCATE is slower.
+EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+SET session_replication_role = replica;
+DO $$
+DECLARE each record;
+BEGIN
+    FOR each IN SELECT tablename AS name FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    LOOP EXECUTE format('DELETE FROM %I', each.name); END LOOP;
+    FOR each IN SELECT sequencename AS name FROM pg_sequences
+    LOOP EXECUTE format('ALTER SEQUENCE %I RESTART', each.name); END LOOP;
+    INSERT INTO chain_head (id, reference) VALUES (1, '');
+END $$
+"""
 
 
 def free_port() -> int:
@@ -59,7 +80,9 @@ class PostgresServer:
     def __enter__(self) -> Self:
         if self._user:
             shutil.chown(self._folder, self._user)
-        self._run("initdb", "-D", str(self._folder / "data"), "-U", "bot", "-A", "trust")
+        self._run(
+            "initdb", "-D", str(self._folder / "data"), "-U", "bot", "-A", "trust", "--no-sync"
+        )
         self.start()
         return self
 
@@ -78,7 +101,7 @@ class PostgresServer:
         arguments = ["-D", data, "-k", str(self._folder), "-p", str(self.port), "-h", "127.0.0.1"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binaries() / "postgres", *arguments, "-c", "max_connections=200"],
+                [binaries() / "postgres", *arguments, "-c", "max_connections=200", *FAST],
                 stdout=log,
                 stderr=log,
                 user=self._user,
@@ -105,9 +128,19 @@ class PostgresServer:
         asyncio.run(self._execute(f"CREATE DATABASE {name}"))
         return f"postgresql://bot@127.0.0.1:{self.port}/{name}"
 
-    async def _execute(self, statement: str) -> None:
+    @cached_property
+    def shared_database(self) -> str:
+        """The URL of the database that tests use in turn, because creating one takes 0.3 s."""
+        return self.new_database()
+
+    def emptied_database(self) -> str:
+        """Delete the rows of the shared database, and return its URL."""
+        asyncio.run(self._execute(EMPTY, self.shared_database.rpartition("/")[2]))
+        return self.shared_database
+
+    async def _execute(self, statement: str, database: str = "postgres") -> None:
         connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.port, user="bot", database="postgres", timeout=5
+            host="127.0.0.1", port=self.port, user="bot", database=database, timeout=5
         )
         try:
             await connection.execute(statement)

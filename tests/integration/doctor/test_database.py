@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 
-async def test_empty_database_is_ok_and_stays_empty(database_url: str) -> None:
-    if database_url.startswith("sqlite"):
-        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as made:
+async def test_empty_database_is_ok_and_stays_empty(empty_url: str) -> None:
+    if empty_url.startswith("sqlite"):
+        with closing(sqlite3.connect(empty_url.removeprefix("sqlite:///"))) as made:
             made.execute("VACUUM")  # writes the file
-    found = await check_database(database_url)
-    again = await check_database(database_url)
+    found = await check_database(empty_url)
+    again = await check_database(empty_url)
 
     assert found == again
     assert (found.level, found.message) == (Level.OK, EMPTY)
@@ -65,16 +65,16 @@ async def test_bot_opens_a_url_with_options(postgres: PostgresServer, options: s
     assert "has the newest tables" in found.message
 
 
-async def execute(database_url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
     """Run one statement as the bot's own account, and commit it."""
-    database = Database(database_url)
+    database = Database(url)
     await database.write(lambda connection: connection.execute(text(statement)))
     await database.close()
 
 
-async def test_migrated_database_is_ok(database_url: str) -> None:
-    await ensure_current(database_url)
-    found = await check_database(database_url)
+async def test_migrated_database_is_ok(empty_url: str) -> None:
+    await ensure_current(empty_url)
+    found = await check_database(empty_url)
 
     assert found.level is Level.OK
     assert "has the newest tables" in found.message
@@ -94,20 +94,20 @@ async def test_check_does_not_change_the_file(tmp_path: Path) -> None:
     assert set(before) == {"ledger.db"}
 
 
-async def test_older_schema_version_is_a_warning(database_url: str) -> None:
-    await ensure_current(database_url)
-    await execute(database_url, "UPDATE alembic_version SET version_num = '0000'")
-    found = await check_database(database_url)
+async def test_older_schema_version_is_a_warning(empty_url: str) -> None:
+    await ensure_current(empty_url)
+    await execute(empty_url, "UPDATE alembic_version SET version_num = '0000'")
+    found = await check_database(empty_url)
 
     assert found.level is Level.WARNING
     assert "version 0000" in found.message
     assert "`serve` updates the tables" in found.hint
 
 
-async def test_newer_schema_version_is_a_problem(database_url: str) -> None:
-    await ensure_current(database_url)
-    await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
-    found = await check_database(database_url)
+async def test_newer_schema_version_is_a_problem(empty_url: str) -> None:
+    await ensure_current(empty_url)
+    await execute(empty_url, "UPDATE alembic_version SET version_num = '9999'")
+    found = await check_database(empty_url)
 
     assert found.level is Level.PROBLEM
     assert "version 9999" in found.message

@@ -9,7 +9,6 @@ import pytest
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
-from bot.storage.migrate import ensure_current
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import Clock
@@ -28,7 +27,6 @@ def clock() -> Clock:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url)
-    await ensure_current(database_url)
     yield database
     await database.close()
 

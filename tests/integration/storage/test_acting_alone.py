@@ -32,7 +32,9 @@ async def act_alone(ledger: RequestStore, *recipients: str) -> Request:
 
 
 async def claim(outbox: OutboxStore) -> list[RequestPost]:
-    return [post for post in await outbox.claim("one", 10) if isinstance(post, RequestPost)]
+    return [
+        post for post in await outbox.claim("one", 10, direct=10) if isinstance(post, RequestPost)
+    ]
 
 
 async def deliver_all(outbox: OutboxStore) -> None:

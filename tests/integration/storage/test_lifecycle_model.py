@@ -43,7 +43,6 @@ from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
-from bot.storage.migrate import ensure_current
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
@@ -499,8 +498,6 @@ def _allowed(_request: Request) -> None:
 
 
 def test_random_interleavings_agree_with_the_model(database_url: str) -> None:
-    asyncio.run(ensure_current(database_url))
-
     class Here(LifeCycle):
         def __init__(self) -> None:
             super().__init__(database_url)

@@ -90,8 +90,8 @@ FIRST_EVENT = {
 
 
 @pytest.fixture
-async def empty(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    database = Database(empty_url)
     yield database
     await database.close()
 
@@ -117,19 +117,19 @@ def create_first_version(connection: Connection) -> None:
     connection.execute(VERSION_TABLE.insert().values(version_num="0001"))
 
 
-async def run_versions(database_url: str) -> None:
+async def run_versions(empty_url: str) -> None:
     def upgrade(connection: Connection) -> None:
         with connection.begin():
             create_first_version(connection)
             run_migrations(connection)
 
-    await schema._run(database_url, upgrade, writes=True)
+    await schema._run(empty_url, upgrade, writes=True)
 
 
 async def test_versions_create_the_tables_and_columns_of_the_code(
-    empty: Database, database_url: str
+    empty: Database, empty_url: str
 ) -> None:
-    await run_versions(database_url)
+    await run_versions(empty_url)
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -166,7 +166,7 @@ def sorted_lines(field: str) -> str:
 
 
 async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
-    empty: Database, database_url: str
+    empty: Database, empty_url: str
 ) -> None:
     """Alembic's own comparison ignores partial indexes and more."""
 
@@ -174,7 +174,7 @@ async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
         metadata.drop_all(connection)
         metadata.create_all(connection)
 
-    await run_versions(database_url)
+    await run_versions(empty_url)
     from_versions = await empty.write(description)
     await empty.write(recreate)
 
@@ -182,9 +182,9 @@ async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
 
 
 async def test_conditions_of_partial_indexes_reach_the_database(
-    empty: Database, database_url: str
+    empty: Database, empty_url: str
 ) -> None:
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
 
     def partial(connection: Connection) -> set[str]:
         tables = ("requests", "posts", "audit_events", "watched_jobs", "job_facts")
@@ -220,7 +220,7 @@ def test_versions_are_numbers_that_sort_in_order() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_data_of_an_earlier_version_survives_the_upgrade(
-    empty: Database, database_url: str, version: str
+    empty: Database, empty_url: str, version: str
 ) -> None:
     def create(connection: Connection) -> None:
         create_first_version(connection)
@@ -232,7 +232,7 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
     reference = f"{FIRST_EVENT['hash']} 1 old"
     await execute(empty, "UPDATE chain_head SET reference = :head", {"head": reference})
 
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
 
     requests = RequestStore(empty, Clock(NOON))
     approved = await requests.approve("old", RINA, lambda _request: None, keep_all)
@@ -244,49 +244,49 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
 
 
 async def test_first_start_creates_the_tables_and_the_next_keeps_the_data(
-    empty: Database, database_url: str
+    empty: Database, empty_url: str
 ) -> None:
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
     request = await RequestStore(empty, Clock()).create(a_request(), RINA)
 
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
 
     assert await RequestStore(empty, Clock()).get(request.id) == request
-    assert await is_current(database_url)
+    assert await is_current(empty_url)
 
 
-async def test_start_with_the_newest_version_does_not_load_alembic(database_url: str) -> None:
+async def test_start_with_the_newest_version_does_not_load_alembic(empty_url: str) -> None:
     """It would take a quarter of a second and 10 MB."""
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
     program = (
         "import asyncio, sys; from bot.storage.migrate import ensure_current;"
-        f"asyncio.run(ensure_current({database_url!r})); sys.exit('alembic' in sys.modules)"
+        f"asyncio.run(ensure_current({empty_url!r})); sys.exit('alembic' in sys.modules)"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", program)
 
     assert await process.wait() == 0
 
 
-async def test_failed_upgrade_leaves_nothing_half_done(empty: Database, database_url: str) -> None:
+async def test_failed_upgrade_leaves_nothing_half_done(empty: Database, empty_url: str) -> None:
     """Otherwise another replica, or the next start, would begin between two versions."""
     await execute(empty, "CREATE TABLE open_watched_jobs (id INTEGER)")  # an index has this name
     with pytest.raises(DBAPIError, match="open_watched_jobs"):
-        await ensure_current(database_url)
+        await ensure_current(empty_url)
 
     assert await empty.read(lambda db: inspect(db).get_table_names()) == ["open_watched_jobs"]
     with pytest.raises(StartError, match=r"cannot be opened \(.*open_watched_jobs"):
-        await migrate(database_url)
+        await migrate(empty_url)
 
 
-async def test_newer_schema_is_refused(empty: Database, database_url: str) -> None:
+async def test_newer_schema_is_refused(empty: Database, empty_url: str) -> None:
     """An earlier program must not write what the newer one does not expect."""
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
     await execute(empty, "UPDATE alembic_version SET version_num = '9999'")
 
     with pytest.raises(NewerSchema, match=r"version 9999.*go back to the backup"):
-        await ensure_current(database_url)
+        await ensure_current(empty_url)
     with pytest.raises(StartError, match=r"DATABASE_URL cannot be used\. A newer program"):
-        await migrate(database_url)
+        await migrate(empty_url)
 
 
 @pytest.mark.parametrize(
@@ -298,45 +298,45 @@ async def test_newer_schema_is_refused(empty: Database, database_url: str) -> No
     ],
 )
 async def test_tables_of_another_program_are_refused_and_kept(
-    empty: Database, database_url: str, tables: dict[str, str]
+    empty: Database, empty_url: str, tables: dict[str, str]
 ) -> None:
     ((name, statement),) = tables.items()
     await execute(empty, statement)
     with pytest.raises(StartError, match=rf"tables of another program \({name}\)\. Name a"):
-        await migrate(database_url)
+        await migrate(empty_url)
 
     assert await empty.read(lambda db: inspect(db).get_table_names()) == [name]
 
 
 async def test_unrelated_tables_in_the_same_database_are_accepted(
-    empty: Database, database_url: str
+    empty: Database, empty_url: str
 ) -> None:
     await execute(empty, "CREATE TABLE users (id INTEGER)")
-    await ensure_current(database_url)
+    await ensure_current(empty_url)
 
-    assert await is_current(database_url)
+    assert await is_current(empty_url)
 
 
 # Several replicas, and other programs.
 
 
-async def test_concurrent_starts_in_one_process_all_succeed(database_url: str) -> None:
-    await asyncio.gather(*(ensure_current(database_url) for _ in range(6)))
+async def test_concurrent_starts_in_one_process_all_succeed(empty_url: str) -> None:
+    await asyncio.gather(*(ensure_current(empty_url) for _ in range(6)))
 
-    assert await is_current(database_url)
+    assert await is_current(empty_url)
 
 
-async def test_concurrent_starts_of_several_processes_all_succeed(database_url: str) -> None:
+async def test_concurrent_starts_of_several_processes_all_succeed(empty_url: str) -> None:
     program = (
         "import asyncio; from bot.storage.migrate import ensure_current;"
-        f"asyncio.run(ensure_current({database_url!r}))"
+        f"asyncio.run(ensure_current({empty_url!r}))"
     )
     replicas = [
         await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", program) for _ in range(4)
     ]
 
     assert [await replica.wait() for replica in replicas] == [0, 0, 0, 0]
-    assert await is_current(database_url)
+    assert await is_current(empty_url)
 
 
 async def test_concurrent_openings_of_a_new_file_all_succeed(tmp_path: Path) -> None:

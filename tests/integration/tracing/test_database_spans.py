@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import Database
-from bot.storage.migrate import ensure_current
 from bot.storage.tables import audit_events
 from bot.tracing.spans import SpanTracing
 from tests.support.pauses import pause
@@ -41,7 +40,6 @@ class Watched:
 @pytest.fixture
 async def watched(database_url: str) -> AsyncIterator[Watched]:
     watched = Watched(database_url)
-    await ensure_current(database_url)
     yield watched
     await watched.close()
 

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 
 from bot.cancellation.events import EventName
 from bot.storage.database import Database, wall_clock
-from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
@@ -71,7 +70,6 @@ class Record:
 
 @pytest.fixture
 async def record(database_url: str) -> AsyncIterator[Record]:
-    await ensure_current(database_url)
     database = Database(database_url)
     receiver = Receiver()
     async with receiver.open():
