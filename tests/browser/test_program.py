@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bot.demo.controller import Controller
 
 #: Seconds from the command to the page, and the tolerance for a busy machine.
-START_TIMEOUT, LOAD_TOLERANCE = 5.0, 5.0
+START_TIMEOUT, LOAD_TOLERANCE = 5.0, 10.0
 
 
 @asynccontextmanager

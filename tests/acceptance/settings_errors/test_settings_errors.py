@@ -109,6 +109,8 @@ def set_up(broken: Broken, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 WELL = {
+    # Where nothing listens: without Slack's settings, doctor still asks Atlas.
+    "MONGODB_ATLAS_BASE_URL": "http://127.0.0.1:1",
     "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
     "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
     "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
