@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.atlas import client
 from tests.acceptance.environment import BotEnvironment, open_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+@pytest.fixture
+def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads of Atlas that fail be repeated soon: ten attempts take less than a second."""
+    monkeypatch.setattr(client, "FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr(client, "LONGEST_BACKOFF", 0.1)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from bot.sandbox.slack.faults import Kind as SlackKind
 
+pytestmark = pytest.mark.usefixtures("short_retries")
+
 
 @pytest.fixture
 async def env(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:

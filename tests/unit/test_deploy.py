@@ -378,7 +378,6 @@ def series() -> set[str]:
     metrics.ack_seconds.observe(0.1)
     metrics.ready.labels(check="slack").set(1)
     metrics.watch_success.labels(project="shop").set_to_current_time()
-    metrics.quarantine_limit_reached.labels(project="shop").inc()
     metrics.set_secret_expiry("shop", datetime.now(UTC))
     metrics.quarantine_limit_reached.labels(project="shop").inc()
     shown = io.StringIO(metrics.render().decode())

@@ -40,8 +40,6 @@ DIRECT = "is a direct message (D…)"
 REMINDERS = "must be up to 10 whole numbers of seconds"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
-STARTERS = "use Atlas user names (an e-mail address), public keys and service-account ids"
-MODE = "must be one of off, observe, enforce"
 COPY = "copy it again"
 UNQUOTE = "has quotation marks around its value: remove them"
 
@@ -247,7 +245,6 @@ SETTINGS: list[Broken] = [
     ),
     *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
     *variable("BOT_EVENTS_INTERVAL", ("none", "0", SECONDS)),
-<<<<<<< HEAD
     *variable(
         "BOT_QUARANTINE",
         ("no mode", "on", "must be one of off, observe, enforce"),
@@ -256,12 +253,6 @@ SETTINGS: list[Broken] = [
     *variable("BOT_QUARANTINE_GRACE", ("none", "0", SECONDS)),
     *variable("BOT_QUARANTINE_EXPECTED", ("with blanks", "dana shop", "use Atlas user names")),
     *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
-=======
-    *variable("BOT_QUARANTINE", ("a flag", "true", MODE)),
-    *variable("BOT_QUARANTINE_GRACE", ("none", "0", SECONDS)),
-    *variable("BOT_QUARANTINE_EXPECTED", ("without commas", "a@x.io b@x.io", STARTERS)),
-    *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "must be a whole number")),
->>>>>>> e9865c0 (Follow the settings, emoji, scopes and pace of quarantine and watch in tests, and draw the emoji in the demo)
     *variable(
         "DATABASE_URL",
         ("a path", "ledger.db", "must be sqlite:///path or postgresql://"),
@@ -369,10 +360,6 @@ SETTINGS: list[Broken] = [
     ),
     *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
-    *key("quarantine", ("a flag", 'quarantine = "on"', MODE)),
-    *key("quarantine_grace", ("none", "quarantine_grace = 0", SECONDS)),
-    *key("quarantine_expected", ("a number", "quarantine_expected = 1", "must be a list of texts")),
-    *key("quarantine_limit", ("negative", "quarantine_limit = -1", "must be a whole number")),
 ]
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("short_retries")
+
 #: Every setting that the code reads.
 ALL = {
     *KNOWN_VARIABLES,

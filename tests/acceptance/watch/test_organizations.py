@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
 from tests.acceptance.environment import wait_until
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment
@@ -51,11 +53,12 @@ async def test_selected_projects_are_watched_and_excluded_ones_are_not(
     assert not [call for call in env.atlas.calls if sandbox.id in call.path]
 
 
+@pytest.mark.usefixtures("short_retries")
 async def test_bot_starts_without_the_list_and_finds_the_projects_later(
     env: WatchEnvironment,
 ) -> None:
     lab = add_project(env, "lab")
-    env.atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", path="/groups?", times=9))
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", path="/groups?", times=12))
     await start(env)
 
     await env.wait_for_announcement(start_download(env, lab), seconds=60)

@@ -124,19 +124,11 @@ async def test_lists_are_requested_with_their_paths_and_versions() -> None:
         (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
         ("/groups", "application/vnd.atlas.2023-01-01+json"),
     ]
-<<<<<<< HEAD
     page_one = "pageNum=1&itemsPerPage=500"
     assert [str(r.url.query, "ascii") for r in script.requests] == [
         page_one,
         f"includeDeletedWithRetainedBackups=true&{page_one}",
         page_one,
-=======
-    page_of = "pageNum=1&itemsPerPage=500"
-    assert [str(r.url.query, "ascii") for r in script.requests] == [
-        page_of,
-        f"includeDeletedWithRetainedBackups=true&{page_of}",
-        page_of,
->>>>>>> e9865c0 (Follow the settings, emoji, scopes and pace of quarantine and watch in tests, and draw the emoji in the demo)
     ]
 
 
