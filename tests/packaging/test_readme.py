@@ -165,8 +165,8 @@ def test_command_for_the_tests_is_that_of_ci() -> None:
     *set_up, test = steps("More")
 
     assert set_up == [SET_UP[0], ".venv/bin/pip install -q -e '.[dev]'"]
-    assert test.removeprefix(".venv/bin/") == "python -m pytest -n 3"
-    assert "pytest -n 3" in Path(".ci/run").read_text(encoding="utf-8")
+    assert test.removeprefix(".venv/bin/") == "python -m pytest -n 4"
+    assert "pytest -n 4" in Path(".ci/run").read_text(encoding="utf-8")
 
 
 def test_readme_is_short() -> None:

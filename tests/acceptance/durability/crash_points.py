@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.environment import wait_until
+from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -150,3 +151,26 @@ CRASH_POINTS: Mapping[str, CrashPoint] = {
     "the card's edit is lost": once_the_card_stands(before_slack_takes(EDIT)),
     "the card is edited": once_the_card_stands(after_slack_took(EDIT)),
 }
+
+
+async def killed_once(env: ProcessEnvironment, crash_point: CrashPoint) -> None:
+    """Kill the running bot at the moment; the next one ends the request within the bound."""
+    job = env.new_job_id()
+    await env.open_dialog_of("rina", job)
+    dying = asyncio.create_task(crash_point(env, job))
+    await asyncio.sleep(0)
+    ack = await env.retry_dispatch(lambda: env.submit_dialog("rina", job))
+    assert ack.ok, ack
+    try:
+        await asyncio.wait_for(dying, 20)
+    except TimeoutError:
+        raise TimeoutError(f"its moment never came: {env.describe()}") from None
+    await ended_anew(env)
+
+
+async def ended_anew(env: ProcessEnvironment) -> None:
+    env.atlas.faults.clear()
+    env.slack.faults.clear()
+    bot = await env.start()
+    await env.wait_for_outcomes(bot.started_at + OUTCOME_TIMEOUT - time.monotonic())
+    await env.check_outcomes()
