@@ -15,6 +15,11 @@ MAX_SHORT_RETRY_INTERVAL = 15.0
 RATE_LIMIT_BACKOFF = 10.0
 MAX_RATE_LIMIT_BACKOFF = 300.0
 
+#: Seconds for which a feed waits behind reads of clusters where the calls do not suffice, and those
+#: by which a read of a cluster must be later than a feed that has waited so long.
+MAX_FEED_DELAY = 4.0
+FEED_ADVANCE = 30.0
+
 #: Below this sweep interval, in seconds, the list of clusters is read in each sweep.
 LIST_OFTEN_BELOW = 60.0
 
@@ -119,6 +124,16 @@ def list_interval(interval: float, timings: Timings) -> float:
     return max(wanted, timings.cluster_list_max_age)
 
 
+def feed_rank(due: float, now: float) -> float:
+    """Return the rank of a read of a feed among those of clusters, which is the time it was due."""
+    return due if now < due + MAX_FEED_DELAY else due - FEED_ADVANCE
+
+
+def feed_delay(late: float) -> float:
+    """Return how late feeds are where reads of clusters are `late` seconds late."""
+    return max(min(late, MAX_FEED_DELAY), late - FEED_ADVANCE)
+
+
 def round_seconds(
     clusters: Sequence[int], interval: float, events: float, timings: Timings
 ) -> float:
@@ -133,10 +148,11 @@ def round_seconds(
     feed = max(events, timings.min_events_interval)
     calls = 1 / timings.watch_call_interval
     slowest = max(clusters, default=0) * timings.watch_read_interval
-    # Where the calls do not suffice, each read of a cluster or of a feed is late by as much.
+    # Where the calls do not suffice, reads of clusters are late, and those of feeds a little.
     late = next(
         seconds
         for seconds in count()
-        if sum(clusters) / (interval + seconds) + len(clusters) / (feed + seconds) <= calls
+        if sum(clusters) / (interval + seconds) + len(clusters) / (feed + feed_delay(seconds))
+        <= calls
     )
     return max(interval + late, slowest)

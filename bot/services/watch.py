@@ -20,7 +20,7 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.services.feed_monitor import FeedMonitor
-from bot.services.poll_schedule import PollSchedule, list_interval
+from bot.services.poll_schedule import PollSchedule, feed_rank, list_interval
 from bot.services.projects import Project
 from bot.services.rate_limit import CallPacer, TokenBucket
 from bot.services.read_failures import ReadFailures
@@ -45,8 +45,7 @@ MAX_BURST = 30
 URGENT_BURST = 25
 
 #: Ranks of calls that wait for their turn; a regular read has the time when it was due.
-LIST_RANK = -2.0
-URGENT_RANK = -1.0
+LIST_RANK, URGENT_RANK = -2.0, -1.0
 
 #: Seconds between two checks while all reads are in flight.
 FULL_PAUSE = 0.1
@@ -194,7 +193,7 @@ class Watcher:
         """Read the activity feed; after a request of a restore, read all clusters at once."""
         due = self._monotonic()
         try:
-            await self._pacer.wait(lambda: due)  # late as the reads of clusters, not before them
+            await self._pacer.wait(lambda: feed_rank(due, self._monotonic()))
             self._feed_at = self._monotonic() + (self._events_delay or self._events_interval)
             self._events_delay = 0.0
             requested, missing = await self._feed.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bot.services.poll_schedule import list_interval, round_seconds
+from bot.services.poll_schedule import feed_delay, feed_rank, list_interval, round_seconds
 from bot.services.rate_limit import CallPacer, TokenBucket
 from bot.timings import DEFAULT_TIMINGS
 
@@ -69,3 +69,13 @@ def test_list_of_clusters_is_read_in_each_short_sweep_and_rarely_in_long_ones() 
     intervals = {seconds: list_interval(seconds, DEFAULT_TIMINGS) for seconds in (1, 30, 60, 3600)}
 
     assert intervals == {1: 15, 30: 30, 60: 300, 3600: 300}
+
+
+def test_round_of_more_feeds_than_calls_ends() -> None:
+    assert 70 < round_seconds([3] * 300, 60, 15, DEFAULT_TIMINGS) < 200
+
+
+def test_feed_that_waited_passes_reads_of_clusters_that_are_hardly_later() -> None:
+    assert feed_rank(100.0, 103.0) == 100.0
+    assert feed_rank(100.0, 104.0) == 70.0
+    assert [feed_delay(late) for late in (0.0, 10.0, 50.0)] == [0.0, 4.0, 20.0]
