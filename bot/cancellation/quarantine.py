@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
-from bot.cancellation.starter import StartedBy
+from bot.cancellation.starter import StartedBy, StarterKind, is_named
 from bot.cancellation.watched_job import JobChange
 
 #: The time in which the bot itself cancels at most `limit` downloads of a project.
@@ -73,9 +73,14 @@ class WatchedProject:
 
 
 def is_expected(policy: QuarantinePolicy, started_by: StartedBy) -> bool:
-    """Whether every person or key that may have started a job is expected."""
+    """Whether every person or key that may have started a job is expected.
+
+    An event that may be another job's proves nothing. An application names itself as it likes.
+    """
     starter = started_by.starter
-    if starter is None or not starter.name:
+    if starter is None or not starter.name or not starter.complete:
+        return False
+    if starter.kind is StarterKind.OAUTH_APP:
         return False
     return {name.casefold() for name in (starter.name, *starter.others)} <= policy.expected
 
@@ -85,7 +90,7 @@ def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
     starter = started_by.starter
     if starter is None or not user_name:
         return False
-    return user_name.casefold() in {each.casefold() for each in (starter.name, *starter.others)}
+    return any(is_named(user_name, each) for each in (starter.name, *starter.others))
 
 
 def quarantinable(changes: Iterable[JobChange]) -> list[JobChange]:

@@ -20,6 +20,9 @@ WIDE_TOLERANCE = timedelta(seconds=30)
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
 
+#: Between the names of an application and of the user for whom it acts.
+FOR = " for "
+
 #: The part of an id that is the same for ids of one process, and where its counter begins.
 _PROCESS = slice(8, 18)
 _COUNTER = 18
@@ -48,6 +51,7 @@ class Starter:
     own_key: bool = False  #: whether it is the key that the bot uses
     certain: bool = True  #: whether no other event fits the job, and the event fits no other job
     others: tuple[str, ...] = ()  #: the names of further candidates
+    complete: bool = True  #: whether the candidates suffice for all jobs that they fit
 
 
 class Knowledge(StrEnum):
@@ -118,10 +122,10 @@ def started_by(
     others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
     others -= {_actor(first)}
     kind, name = _actor(first)
+    neighbours = {*other_jobs} - {job_id}
+    is_near = _distance_in_time(job_id, first) <= TOLERANCE
     certain = (
-        _distance_in_time(job_id, first) <= TOLERANCE
-        and not others
-        and not any(_is_first_of(job, first, events) for job in {*other_jobs} - {job_id})
+        is_near and not others and not any(_is_first_of(job, first, events) for job in neighbours)
     )
     starter = Starter(
         kind=kind,
@@ -129,6 +133,9 @@ def started_by(
         own_key=bool(name) and name == own_key,
         certain=certain,
         others=tuple(sorted(name for _, name in others)),
+        complete=certain
+        or (is_near and _follows_closest(job_id, first, neighbours))
+        or _suffice(events, job_id, neighbours),
     )
     return StartedBy(Knowledge.KNOWN, starter)
 
@@ -171,6 +178,28 @@ def _is_first_of(job_id: str, event: ActivityEvent, events: Sequence[ActivityEve
     return bool(candidates) and candidates[0].id == event.id
 
 
+def _follows_closest(job_id: str, event: ActivityEvent, neighbours: Collection[str]) -> bool:
+    """Whether the ids say whose event it is: one process created both, and no job's is closer."""
+    own, *others = (_distance_of_ids(job, event) for job in (job_id, *neighbours))
+    return own is not None and all(other is None or own < other for other in others)
+
+
+def _suffice(events: Sequence[ActivityEvent], job_id: str, neighbours: Collection[str]) -> bool:
+    """Whether each job may have an event of its own; otherwise the job's may still be missing.
+
+    Neighbours without any event near them need none of these.
+    """
+    left = sorted(events, key=lambda event: event.created)
+    for job in sorted({job_id, *neighbours}):
+        near = [event for event in events if _distance_in_time(job, event) <= TOLERANCE]
+        own = next((event for event in left if event in near), None)
+        if own:
+            left.remove(own)
+        elif near or job == job_id:
+            return False
+    return True
+
+
 def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
     """Return the kind and the name of who acted."""
     application = event.delegate_principal
@@ -190,4 +219,10 @@ def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
 def _application(event: ActivityEvent) -> str:
     application = event.delegate_principal
     name = (application.name or application.id) if application else ""
-    return f"{name} for {event.username}" if event.username else name
+    return f"{name}{FOR}{event.username}" if event.username else name
+
+
+def is_named(user_name: str, starter_name: str) -> bool:
+    """Whether a starter's name is that of a user, or of an application that acts for the user."""
+    user, starter = user_name.casefold(), starter_name.casefold()
+    return starter == user or starter.endswith(f"{FOR}{user}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -37,12 +37,20 @@ def by(name: str, *others: str) -> StartedBy:
     return StartedBy(Knowledge.KNOWN, starter)
 
 
+def a_starter(**fields: Any) -> StartedBy:
+    values = {"kind": StarterKind.USER, "name": "etl@shop.example", **fields}
+    return StartedBy(Knowledge.KNOWN, Starter(**values))
+
+
 @pytest.mark.parametrize(
     ("started_by", "expected"),
     [
         (by("ETL@shop.example"), True),
         (by("mallory@shop.example"), False),
         (by("etl@shop.example", "mallory@shop.example"), False),
+        (by("etl@shop.example", "etl@shop.example"), True),
+        (a_starter(complete=False), False),
+        (a_starter(kind=StarterKind.OAUTH_APP), False),
         (by(""), False),
         (NOT_READ, False),
         (StartedBy(Knowledge.NOT_KNOWN), False),
@@ -59,6 +67,11 @@ def test_atlas_user_is_compared_with_every_candidate_in_any_case() -> None:
     assert not is_candidate(by("a@shop.example"), "b@shop.example")
     assert not is_candidate(by("a@shop.example"), None)
     assert not is_candidate(NOT_READ, "a@shop.example")
+
+
+def test_user_for_whom_an_application_acted_is_a_candidate() -> None:
+    assert is_candidate(by("Some tool for A@shop.example"), "a@shop.example")
+    assert not is_candidate(by("Some tool for aa@shop.example"), "a@shop.example")
 
 
 @pytest.mark.parametrize(

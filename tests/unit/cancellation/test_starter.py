@@ -125,6 +125,44 @@ def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
 
 
 @pytest.mark.parametrize(
+    ("events", "neighbours", "complete"),
+    [
+        pytest.param([an_event()], [], True, id="own event"),
+        pytest.param(
+            [an_event(id_=f"67fe31b9{'c' * 16}")],
+            [f"67fe31ba{'b' * 16}"],
+            False,
+            id="one event for two jobs",
+        ),
+        pytest.param(
+            [an_event()], [f"67fe31b9{PROCESS}000090"], True, id="event that follows this job"
+        ),
+        pytest.param(
+            [an_event()], [f"67fe31b9{PROCESS}000101"], False, id="event that follows another job"
+        ),
+        pytest.param([an_event(3)], [], False, id="event only probably of the job"),
+        pytest.param(
+            [an_event(id_=f"67fe31b9{'c' * 16}"), an_event(1, id_=f"67fe31ba{'d' * 16}")],
+            [f"67fe31b9{'b' * 16}", f"67fe31ba{'b' * 16}"],
+            False,
+            id="two events for three jobs",
+        ),
+        pytest.param(
+            [an_event(id_=f"67fe31b9{'c' * 16}"), an_event(1, id_=f"67fe31ba{'d' * 16}")],
+            [f"67fe31b9{'b' * 16}"],
+            True,
+            id="two events for two jobs, in any order",
+        ),
+        pytest.param([an_event()], [f"67fe31c5{'b' * 16}"], True, id="neighbour without event"),
+    ],
+)
+def test_candidates_are_complete_only_if_each_job_may_have_an_event(
+    events: list[ActivityEvent], neighbours: list[str], complete: bool
+) -> None:
+    assert by(*events, others=tuple(neighbours)).complete is complete
+
+
+@pytest.mark.parametrize(
     "value",
     [
         StartedBy(Knowledge.NOT_IN_FEED),
