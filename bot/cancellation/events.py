@@ -25,7 +25,7 @@ class EventName(StrEnum):
     AWAITING = "request:awaiting"  #: waits for approvals again, after a run or a retry
     APPROVED = "request:approved"  #: the quorum is complete, or no approval was required
     DENIED = "request:denied"  #: an approver denied it
-    WITHDRAWN = "request:withdrawn"  #: the requester withdrew it
+    WITHDRAWN = "request:withdrawn"  #: the requester withdrew it, or a quarantine takes its place
     EXPIRED = "request:expired"  #: its approvals did not come in time
     RETRIED = "request:retried"  #: a person retried a failed request
     CLAIMED = "request:cancelling"  #: a runner claimed it

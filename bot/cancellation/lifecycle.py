@@ -21,7 +21,7 @@ class State(StrEnum):
     FAILED = "failed"  #: not settled; a person must check the job in Atlas
     DENIED = "denied"  #: an approver denied it
     EXPIRED = "expired"  #: its approvals did not come in time
-    WITHDRAWN = "withdrawn"  #: the requester withdrew it
+    WITHDRAWN = "withdrawn"  #: the requester withdrew it, or a quarantine takes its place
     QUARANTINED = "quarantined"  #: the bot's own request, in the time in which people may keep it
     KEPT = "kept"  #: an approver, or an expected starter, keeps the download
     OBSERVED = "observed"  #: not kept, and not cancelled by the bot

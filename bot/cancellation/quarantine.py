@@ -28,6 +28,10 @@ LIMIT_REACHED = (
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the restore job had ended before ({state})."
+TAKEN_OVER = (
+    "The download is in quarantine, and the bot cancels it unless an approver keeps it: request"
+    " {request}."
+)
 SUPERSEDED = "A person asked to cancel the job: request {request}."
 
 

@@ -10,8 +10,8 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.quarantine import Ending, WatchedProject
+from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.quarantine import Ending, Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
 from bot.cancellation.watched_job import JobChange
 from bot.storage.database import Database
@@ -85,7 +85,7 @@ class QuarantineStore(Store):
             each
             for each in new
             if not rules.is_expected(project.policy, facts[refs[each.job_id]].started_by)
-            and uow.get_or_none(request_queries.open_request_for(refs[each.job_id])) is None
+            and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
         since = uow.now - rules.LIMIT_WINDOW
         counted = uow.execute(queries.count_quarantined(project_id, since)).scalar_one()
@@ -94,6 +94,7 @@ class QuarantineStore(Store):
             if change.shown:
                 ref = refs[change.job_id]
                 request = rules.new_request(new_request_id(), ref, change.shown, project, uow.now)
+                _take_over(uow, _open_request(uow, ref), request)
                 add_request(uow, request, None)
         return {
             each.job_id: Holding.CARD if number < room else Holding.BEYOND_LIMIT
@@ -141,3 +142,25 @@ class QuarantineStore(Store):
         count = uow.execute(queries.count_cancelled(project_id, since)).scalar_one()
         decided = ending(count)
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
+
+
+def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
+    """Lock the request that people made for a job before the watch saw it."""
+    return uow.update_or_none(request_queries.open_request_for(ref).with_for_update())
+
+
+def _blocks(project: WatchedProject, request: Request | None) -> bool:
+    """Whether an open request leaves no room for a quarantine.
+
+    One that waits for approvals must not: whoever asks and then withdraws, or is not answered,
+    would let the download go on.
+    """
+    is_enforced = project.policy.mode is Mode.ENFORCE
+    return request is not None and not (is_enforced and request.state is State.AWAITING)
+
+
+def _take_over(uow: UnitOfWork, waiting: Request | None, request: Request) -> None:
+    """End a request that waits for approvals in favour of the bot's own."""
+    if waiting:
+        outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=request.id))
+        uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)

@@ -225,6 +225,14 @@ LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
 )
 
+BY_REQUESTER = _outcome(":no_entry_sign: {to} withdrew the request. Nothing was done to {job}.")
+BY_QUARANTINE = _outcome(":inbox_tray: {to}: the bot's own request takes the place of this one.")
+
+
+def _withdrawn(post: RequestPost) -> str:
+    return (BY_REQUESTER if post.actor else BY_QUARANTINE)(post)
+
+
 ASK_AGAIN = "To ask again, type {command}."
 
 #: The events whose replies call people to act.
@@ -261,9 +269,7 @@ RENDERERS: Mapping[EventName, Render] = {
     ),
     EventName.CANCELLED: _cancelled,
     EventName.DENIED: _outcome(":no_entry_sign: {to}: denied{by}. Nothing was done to {job}."),
-    EventName.WITHDRAWN: _outcome(
-        ":no_entry_sign: {to} withdrew the request. Nothing was done to {job}."
-    ),
+    EventName.WITHDRAWN: _withdrawn,
     EventName.EXPIRED: _outcome(
         ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.", ASK_AGAIN
     ),

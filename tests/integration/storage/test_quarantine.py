@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.atlas import JobRef
 from bot.cancellation.errors import AlreadyHandled, NotAllowed
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
-from tests.integration.storage.quarantine_bench import QuarantineBench, Replica
-from tests.support.domain import ADA, PROJECT_ID, RINA, a_request
+from tests.integration.storage.quarantine_bench import CLUSTER, QuarantineBench, Replica
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
@@ -221,6 +222,27 @@ async def test_persons_request_that_waits_does_not_end_the_quarantine(
     assert at_once.state is State.APPROVED
     assert (await bench.requests.get(held.id)).state is State.OVER
     assert await AuditLog(bench.database).verify() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "state"), [(Mode.ENFORCE, State.QUARANTINED), (Mode.OBSERVE, State.AWAITING)]
+)
+async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_the_download(
+    database: Database, mode: Mode, state: State
+) -> None:
+    bench = QuarantineBench(database, replace(ENFORCED, mode=mode))
+    await bench.start()
+    job_id = bench.begin(1)
+    ref = JobRef(PROJECT_ID, CLUSTER, job_id)
+    shown = JobFingerprint.of(bench.job(job_id))
+    await bench.requests.create(a_waiting_request(ref=ref, shown=shown), RINA)
+    await bench.second()
+    await bench.look()
+
+    assert await bench.state(job_id) is state
+    await pass_seconds(bench, GRACE + 10)
+    assert len(bench.deletes(job_id)) == (mode is Mode.ENFORCE)
+    assert await AuditLog(database).verify() == []
 
 
 async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(

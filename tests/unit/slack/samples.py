@@ -15,7 +15,7 @@ from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.quarantine import TAKEN_OVER, Mode
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
@@ -303,6 +303,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State.CANCELLED)), APPROVERS
         )
+    taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
+    built["reply_taken_over"] = card_replies.message(
+        post(EventName.WITHDRAWN, waiting(), detail=taken), APPROVERS
+    )
     return built
 
 
