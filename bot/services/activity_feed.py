@@ -22,7 +22,7 @@ LOOK_BACK = timedelta(hours=24)
 #: The link to the feed shows the events from before a job's start until after it.
 LINK_SPAN = timedelta(minutes=5)
 
-#: A later read reaches back so far before the one before: Atlas shows some events late.
+#: A later read reaches back so far before the newest known event: Atlas shows some events late.
 OVERLAP = timedelta(minutes=2)
 
 #: The fraction of the rate limit that the reads of events leave.
@@ -103,13 +103,22 @@ class ActivityFeeds:
         known: tuple[ActivityEvent, ...] = ()
         if (before := self._cache.get_stored(key)) and before.events is not None:
             known = tuple(event for event in before.events if event.created >= since)
-            since = max(since, before.read_at - OVERLAP)
+            since = _next_since(before.read_at, known, since)
         try:
             with project.events.call(reserve=RESERVE):
                 events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
         except AtlasRejected:
             return Feed(now, None)
         return Feed(now, _newest_first({event.id: event for event in (*known, *events)}.values()))
+
+
+def _next_since(
+    read_at: datetime, known: tuple[ActivityEvent, ...], earliest: datetime
+) -> datetime:
+    """Return from when on the next read must reach, by Atlas's clock: the bot's may be ahead."""
+    if not known:
+        return earliest
+    return max(earliest, min(read_at, known[0].created) - OVERLAP)
 
 
 def _newest_first(events: Iterable[ActivityEvent]) -> tuple[ActivityEvent, ...]:

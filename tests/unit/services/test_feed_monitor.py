@@ -87,14 +87,23 @@ async def test_event_that_is_a_minute_late_is_new(feed: Feed) -> None:
     assert await feed.read_after() == 1
 
 
-async def test_later_reads_reach_back_two_minutes_and_keep_older_events(feed: Feed) -> None:
-    feed.atlas.events_found.append(event(NOON - timedelta(hours=3)))
+@pytest.mark.parametrize(
+    ("created", "since"),
+    [
+        (NOON - timedelta(hours=3), NOON - timedelta(hours=3) - OVERLAP),
+        (NOON + timedelta(hours=3), NOON + timedelta(seconds=15) - OVERLAP),
+    ],
+    ids=["before", "after the bot's clock"],
+)
+async def test_later_reads_reach_back_two_minutes_and_keep_older_events(
+    feed: Feed, created: datetime, since: datetime
+) -> None:
+    feed.atlas.events_found.append(event(created))
     await feed.read_after()
-    before = feed.clock.now
     feed.atlas.events_found.clear()
     await feed.read_after()
 
-    assert feed.atlas.feed_since == before - OVERLAP
+    assert feed.atlas.feed_since == since
     recent = await feed.feeds.recent(PROJECT_ID, max_age=60)
     assert recent is not None
     assert len(recent.events or ()) == 1
@@ -110,7 +119,19 @@ async def test_read_after_a_longer_fault_reaches_back_to_the_last_good_one(feed:
     feed.atlas.events_found.append(event(before + timedelta(minutes=1)))
 
     assert await feed.read_after() == 1
-    assert feed.atlas.feed_since == before - OVERLAP
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_event_is_found_while_the_bots_clock_is_ahead_of_atlas(
+    feed: Feed, is_known: bool
+) -> None:
+    if is_known:
+        feed.atlas.events_found.append(event(NOON - timedelta(minutes=30)))
+    feed.clock.advance(600)
+    await feed.read_after()
+    feed.atlas.events_found.append(event(NOON + timedelta(seconds=20), 2))
+
+    assert await feed.read_after() == 1
 
 
 async def test_download_without_an_event_is_missing_once_after_the_longest_delay(
