@@ -26,7 +26,8 @@ from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
-from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.slack.receivers.http import HttpReceiver
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import TokenStatus
 from bot.startup_checks import (
     StartError,
@@ -299,7 +300,7 @@ class Bot:
         )
         app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
-        receiver.start(app)
+        receiver.start(app.async_dispatch)
         loop = quarantine_loop(services, receiver, client, self._notify_outbox, self._timings)
         self._start_loop(loop, "quarantine")
         if not self.settings.socket_mode:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bot.settings import (
     warnings,
 )
 from bot.settings.model import POLICY_KEYS
+from bot.tasks import wait_up_to
 from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
@@ -55,9 +55,7 @@ class Reloader:
         """Reload until cancelled."""
         applied = seen = await asyncio.to_thread(self._content)
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._requested.wait()
+            await wait_up_to(self._interval, self._requested)
             before, seen = seen, await asyncio.to_thread(self._content)
             # A file may be half written: it counts once two reads are equal.
             if self._requested.is_set() or (seen != applied and seen == before):

@@ -29,7 +29,8 @@ from bot.services.service import CancellationService
 from bot.services.watch import Watcher, WatchIntervals
 from bot.settings import OrganizationSettings, Settings
 from bot.slack.directory import Directory
-from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.slack.receivers.http import HttpReceiver
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import answers
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock

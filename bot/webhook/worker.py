@@ -4,14 +4,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
 from bot.cancellation.errors import CancellationError
 from bot.storage.webhook_store import Backlog, UnpostedEvent, WebhookStore
-from bot.tasks import cancel_and_wait
+from bot.tasks import cancel_and_wait, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 from bot.webhook.client import WebhookClient, cloud_event
 
@@ -69,9 +68,7 @@ class WebhookWorker:
                 log.warning("audit webhook interrupted", why=str(error))
             except Exception:
                 log.exception("audit webhook broke off")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()  # a try has ended
+            await wait_up_to(pause, self._wake)  # set when a try has ended
 
     async def stop(self, loop: asyncio.Task[None], seconds: float) -> None:
         """Start no more tries, give the open ones `seconds`, and release the lease."""

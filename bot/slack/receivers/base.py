@@ -1,27 +1,19 @@
 """Shared by both receivers: Bolt's requests, and answers in flight."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from bot.tasks import wait_up_to
+
+#: Answers a payload: `async_dispatch` of Bolt's app.
+Dispatch: TypeAlias = Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]
+
 #: The problem that readiness reports before `start` and after `stop`.
 NOT_RUNNING = "The bot is starting, or stopping."
-
-#: The exceptions of Bolt for fields of an unexpected type.
-_UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
-
-#: The headers that Bolt may see. Slack's signature covers no header, so all others are dropped.
-RETRY_HEADERS = ("X-Slack-Retry-Num", "X-Slack-Retry-Reason")
-
-
-class App(Protocol):
-    """Answers payloads: Bolt's `AsyncApp`."""
-
-    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse: ...
 
 
 class InFlight:
@@ -49,9 +41,7 @@ class InFlight:
 
     async def wait_until_idle(self, seconds: float) -> None:
         """Wait up to `seconds` until nothing is in flight."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
+        await wait_up_to(seconds, self._idle)
 
 
 class UnreadablePayload(ValueError):
@@ -61,15 +51,14 @@ class UnreadablePayload(ValueError):
         super().__init__(self.__doc__)
 
 
-def bolt_request(payload: dict[str, Any], headers: Mapping[str, str]) -> AsyncBoltRequest:
+def bolt_request(payload: dict[str, Any]) -> AsyncBoltRequest:
     """Build Bolt's request from a parsed and verified payload; raises `UnreadablePayload`.
 
     Bolt must not parse HTTP bodies itself: it takes every form that contains the word "payload"
-    for an interaction, and so loses commands about a cluster with that name. Of the headers only
-    those about retries are kept.
+    for an interaction, and so loses commands about a cluster with that name. It gets no header,
+    because Slack's signature covers none.
     """
-    kept: dict[str, Any] = {name: headers[name] for name in RETRY_HEADERS if name in headers}
     try:
-        return AsyncBoltRequest(mode="socket_mode", body=payload, headers=kept)
-    except _UNREADABLE as error:
-        raise UnreadablePayload from error
+        return AsyncBoltRequest(mode="socket_mode", body=payload)
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise UnreadablePayload from error  # a field has an unexpected type

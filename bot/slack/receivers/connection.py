@@ -23,37 +23,27 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.receivers.base import InFlight
-from bot.tasks import BackgroundTasks, cancel_and_wait
+from bot.tasks import BackgroundTasks, wait_up_to
 
 #: Called with each envelope and its connection; must not block.
 OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
 
 Json: TypeAlias = dict[str, Any]
 
-#: Seconds between pings.
+# In seconds.
 PING_INTERVAL = 0.6
-
-#: Seconds without a frame, or three unanswered pings, after which a connection counts as lost.
-#: Less than Slack's ack timeout of three seconds: Slack can still repeat an envelope elsewhere.
-IDLE_TIMEOUT = 2.0
-
-#: Seconds for opening a connection with its hello, and for Slack's hello alone.
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 10.0  # for opening a connection, with its hello
 HELLO_TIMEOUT = 6.0
-
-#: Seconds for each half of the close, and for the answers that are sent between them.
-CLOSE_TIMEOUT = 0.5
-
-#: Seconds that a replaced connection stays open. Slack announces its end ten seconds ahead, and a
+CLOSE_TIMEOUT = 0.5  # for each half of the close, and for the answers between them
+#: Without a frame, or after three unanswered pings, a connection counts as lost. This is less than
+#: Slack's ack timeout of three seconds: Slack can still repeat an envelope elsewhere.
+IDLE_TIMEOUT = 2.0
+#: For which a replaced connection stays open. Slack announces its end ten seconds ahead, and a
 #: close by Slack loses no envelope; a close by the bot may.
 DRAIN_TIMEOUT = 12.0
-
-#: Seconds before the second attempt, doubled with each attempt up to the maximum.
-MIN_BACKOFF = 0.25
+MIN_BACKOFF = 0.25  # before the second attempt, doubled with each attempt
 MAX_BACKOFF = 10.0
-
-#: Seconds that a connection must have been open to reset the backoff.
-STABLE_AFTER = 5.0
+STABLE_AFTER = 5.0  # that a connection must have been open to reset the backoff
 
 #: Slack's reasons for a disconnect that a new connection does not help against.
 DISCONNECT_ERRORS: Mapping[str, type[SlackError]] = {
@@ -82,11 +72,12 @@ class Connection:
     def __init__(self, socket: ClientWebSocketResponse, on_envelope: OnEnvelope) -> None:
         self._socket = socket
         self._on_envelope = on_envelope
-        self._hello = asyncio.Event()
+        self._has_hello = False
+        self._first_frame = asyncio.Event()  # also set at the end
         self._close_sent = False
         self.disconnecting = asyncio.Event()
         self.closed = asyncio.Event()
-        self.reason = "lost"
+        self.reason = "no hello"
         self.in_flight = InFlight()
         self.opened_at = self._last_frame_at = time.monotonic()
         self._pinging = asyncio.create_task(self._ping())
@@ -105,17 +96,9 @@ class Connection:
 
     async def wait_for_hello(self) -> None:
         """Wait for Slack's hello, or for an envelope; raises `SlackError` if neither arrives."""
-        waits = [asyncio.create_task(event.wait()) for event in (self._hello, self.disconnecting)]
-        try:
-            await asyncio.wait(waits, timeout=HELLO_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in waits:
-                waiting.cancel()
-        if self._hello.is_set():
-            return
-        if self.disconnecting.is_set():
+        await wait_up_to(HELLO_TIMEOUT, self._first_frame)
+        if not self._has_hello:
             raise DISCONNECT_ERRORS.get(self.reason, SlackUnavailable)(self.reason)
-        raise SlackUnavailable("no hello")
 
     async def send(self, text: str) -> None:
         """Send an ack; raises `ConnectionError` where the connection is closing."""
@@ -160,8 +143,8 @@ class Connection:
         except Exception:
             log.exception("a connection could not be read")
         finally:
-            self.closed.set()
-            self.disconnecting.set()
+            for event in (self.closed, self.disconnecting, self._first_frame):
+                event.set()
             self._pinging.cancel()
             # Envelopes that arrived before Slack's close frame are answered before the bot's.
             await self.in_flight.wait_until_idle(CLOSE_TIMEOUT if self.can_send else 0)
@@ -177,15 +160,15 @@ class Connection:
         return await self._socket.receive(IDLE_TIMEOUT / 2)
 
     def _handle_frame(self, text: str | bytes) -> None:
+        self._first_frame.set()
         frame = read_frame(text)
         if frame.get("type") == "hello":
-            log.debug("hello received", connections=frame.get("num_connections"))
-            self._hello.set()
+            self._has_hello, self.reason = True, "lost"
         elif frame.get("type") == "disconnect":
             self.reason = str(frame.get("reason") or "disconnect")
             self.disconnecting.set()
         elif envelope := read_envelope(frame):
-            self._hello.set()
+            self._has_hello = True
             self._on_envelope(envelope, self)
         else:
             log.warning("ignored a frame that is no envelope", keys=sorted(frame))
@@ -246,19 +229,11 @@ class ConnectionKeeper:
         self._connect = connect
         self._background = background
         self._attempts = 0
-        self._task: asyncio.Task[None] | None = None
         self.error: SlackError | None = None
         self.interrupted = asyncio.Event()
 
-    def start(self) -> None:
-        self._task = self._background.start(self._keep(), f"connection {self._name}")
-
-    async def stop(self) -> None:
-        """Open no more connections; the open ones stay."""
-        if self._task:
-            await cancel_and_wait(self._task)
-
-    async def _keep(self) -> None:
+    async def run(self) -> None:
+        """Open connections until cancelled; the open ones stay."""
         old: Connection | None = None
         while True:
             current = await self._open()

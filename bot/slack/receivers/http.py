@@ -10,7 +10,13 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.errors import CALL_ERRORS, translate_error
-from bot.slack.receivers.base import NOT_RUNNING, App, InFlight, UnreadablePayload, bolt_request
+from bot.slack.receivers.base import (
+    NOT_RUNNING,
+    Dispatch,
+    InFlight,
+    UnreadablePayload,
+    bolt_request,
+)
 
 #: Seconds between two `auth.test` calls of readiness, which must notice a failure in a minute.
 AUTH_TEST_INTERVAL = 30.0
@@ -27,7 +33,7 @@ class HttpReceiver:
     ) -> None:
         self._client = client
         self._payload_of = payload_of
-        self._app: App | None = None
+        self._dispatch: Dispatch | None = None
         self._in_flight = InFlight()
         self._tested_at = -math.inf
 
@@ -35,13 +41,12 @@ class HttpReceiver:
         """Serve Slack's payloads at `path`."""
         site.router.add_post(path, self._handle)
 
-    def start(self, app: App) -> None:
-        """Pass payloads to the app."""
-        self._app = app
+    def start(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
 
     async def problem(self) -> str | None:
         """Return why no payload can be answered, or None."""
-        if self._app is None:
+        if self._dispatch is None:
             return NOT_RUNNING
         if time.monotonic() - self._tested_at < AUTH_TEST_INTERVAL:
             return None
@@ -55,15 +60,15 @@ class HttpReceiver:
 
     async def stop(self, seconds: float) -> None:
         """Accept no more payloads, and wait up to `seconds` for the answers in flight."""
-        self._app = None
+        self._dispatch = None
         await self._in_flight.wait_until_idle(seconds)
 
     async def _handle(self, request: web.Request) -> web.Response:
-        if self._app is None:
+        if self._dispatch is None:
             return web.Response(status=503, text=NOT_RUNNING)
         with self._in_flight:
             try:
-                payload = bolt_request(self._payload_of(request), request.headers)
+                payload = bolt_request(self._payload_of(request))
             except UnreadablePayload as error:
                 return web.Response(status=400, text=str(error))
-            return await to_aiohttp_response(await self._app.async_dispatch(payload))
+            return await to_aiohttp_response(await self._dispatch(payload))

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import structlog
@@ -13,21 +14,12 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.base import (
-    NOT_RUNNING,
-    RETRY_HEADERS,
-    App,
-    UnreadablePayload,
-    bolt_request,
-)
+from bot.slack.receivers.base import NOT_RUNNING, Dispatch, UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
-from bot.tasks import BackgroundTasks, cancel_and_wait
+from bot.tasks import BackgroundTasks, cancel_and_wait, wait_up_to
 
 #: Given an envelope's type and payload, returns what is wrong with it, or None.
 Validate: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
-
-#: Slack allows an app ten connections over all replicas.
-CONNECTION_COUNT = 2
 
 #: Seconds between opening the two connections. Slack refreshes each one after some hours, and so
 #: not both at once. The second one opens immediately if the first one fails.
@@ -36,16 +28,10 @@ CONNECT_STAGGER = 15.0
 #: Answers that are kept for repeated envelopes.
 MAX_KEPT_ANSWERS = 1000
 
-OK = 200
-
 NO_ANSWER = "check SLACK_APP_TOKEN and the network."
 UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
 
 log = structlog.get_logger(__name__)
-
-
-def accept_all(_kind: str, _payload: Mapping[str, Any]) -> None:
-    """Accept every envelope."""
 
 
 class SocketModeReceiver:
@@ -60,7 +46,7 @@ class SocketModeReceiver:
         app_token: str,
         client: AsyncWebClient,
         *,
-        validate: Validate = accept_all,
+        validate: Validate = lambda _kind, _payload: None,
         stagger: float = CONNECT_STAGGER,
     ) -> None:
         self._app_token = app_token
@@ -71,10 +57,10 @@ class SocketModeReceiver:
         self._answers = BackgroundTasks()
         self._background = BackgroundTasks()
         self._connections: set[Connection] = set()
-        self._starting: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
+        # Slack allows an app ten connections over all replicas.
         self.keepers = [
-            ConnectionKeeper(str(n + 1), self._connect, self._background)
-            for n in range(CONNECTION_COUNT)
+            ConnectionKeeper(name, self._connect, self._background) for name in ("1", "2")
         ]
 
     @property
@@ -82,14 +68,18 @@ class SocketModeReceiver:
         """The number of connections over which envelopes can arrive."""
         return sum(connection.is_live for connection in self._connections)
 
-    def start(self, app: App) -> None:
-        """Pass payloads to the app; connecting continues in the background."""
-        self._dispatcher = EnvelopeDispatcher(app, self._validate)
-        self._starting = self._background.start(self._start_keepers(), "start of Socket Mode")
+    def start(self, dispatch: Dispatch) -> None:
+        """Pass payloads to Bolt's app; connecting continues in the background."""
+        self._dispatcher = EnvelopeDispatcher(dispatch, self._validate)
+        first, second = self.keepers
+        self._keeping = [
+            self._background.start(first.run(), "first connection"),
+            self._background.start(self._run_later(first, second), "second connection"),
+        ]
 
     async def problem(self) -> str | None:
         """Return why no payload can arrive, or None."""
-        if self._starting is None:
+        if not self._keeping:
             return NOT_RUNNING
         if self.live:
             return None
@@ -102,11 +92,8 @@ class SocketModeReceiver:
         An envelope that arrives after a close frame is answered over a connection that is still
         open. After the last close frame it gets no ack, and Slack sends it to another replica.
         """
-        if self._starting is None:
-            return
-        await cancel_and_wait(self._starting)
-        self._starting = None
-        await asyncio.gather(*(keeper.stop() for keeper in self.keepers))
+        await cancel_and_wait(*self._keeping)
+        self._keeping = []
         # Those that Slack is about to close go first.
         for connection in sorted(self._connections, key=lambda c: not c.disconnecting.is_set()):
             await connection.in_flight.wait_until_idle(seconds / len(self._connections))
@@ -114,12 +101,9 @@ class SocketModeReceiver:
         await self._answers.drain(0)
         await self._background.drain(1)
 
-    async def _start_keepers(self) -> None:
-        for keeper in self.keepers:
-            keeper.start()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._stagger):
-                    await keeper.interrupted.wait()
+    async def _run_later(self, first: ConnectionKeeper, second: ConnectionKeeper) -> None:
+        await wait_up_to(self._stagger, first.interrupted)
+        await second.run()
 
     async def _connect(self) -> Connection:
         connection = await connect(self._client, self._app_token, self._accept)
@@ -159,12 +143,9 @@ class EnvelopeDispatcher:
     twice would use its trigger twice and report that the dialog could not be opened.
     """
 
-    def __init__(
-        self, app: App, validate: Validate = accept_all, max_kept: int = MAX_KEPT_ANSWERS
-    ) -> None:
-        self._app = app
+    def __init__(self, dispatch: Dispatch, validate: Validate) -> None:
+        self._dispatch = dispatch
         self._validate = validate
-        self._max_kept = max_kept
         self._answers: dict[str, asyncio.Future[str | None]] = {}
 
     async def answer(self, envelope: SocketModeRequest) -> str | None:
@@ -172,9 +153,11 @@ class EnvelopeDispatcher:
         if known := self._answers.get(envelope.envelope_id):
             return await asyncio.shield(known)
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._keep(envelope.envelope_id, answer)
+        self._answers[envelope.envelope_id] = answer
+        while len(self._answers) > MAX_KEPT_ANSWERS:
+            self._answers.pop(next(iter(self._answers)))
         try:
-            answer.set_result(await self._dispatch(envelope))
+            answer.set_result(await self._answer(envelope))
         finally:
             if not answer.done() or answer.result() is None:
                 # It failed, so a repeated envelope is dispatched again.
@@ -182,37 +165,23 @@ class EnvelopeDispatcher:
                 answer.cancel()
         return answer.result()
 
-    def _keep(self, envelope_id: str, answer: asyncio.Future[str | None]) -> None:
-        self._answers[envelope_id] = answer
-        while len(self._answers) > self._max_kept:
-            self._answers.pop(next(iter(self._answers)))
-
-    async def _dispatch(self, envelope: SocketModeRequest) -> str | None:
+    async def _answer(self, envelope: SocketModeRequest) -> str | None:
+        problem = self._validate(envelope.type, envelope.payload)
         try:
-            if problem := self._validate(envelope.type, envelope.payload):
-                return ack_unread(envelope, problem)
-            request = bolt_request(envelope.payload, retry_headers(envelope))
+            request = bolt_request(envelope.payload)
         except UnreadablePayload as error:
-            return ack_unread(envelope, str(error))
-        return ack_of(envelope.envelope_id, await self._app.async_dispatch(request))
-
-
-def ack_unread(envelope: SocketModeRequest, problem: str) -> str:
-    """Build the ack of a malformed envelope, so that Slack does not repeat it."""
-    log.info("refused an envelope", envelope=envelope.envelope_id, why=problem)
-    text = private(UNREADABLE) if envelope.type == "slash_commands" else None
-    return _frame(envelope.envelope_id, text)
-
-
-def retry_headers(envelope: SocketModeRequest) -> dict[str, str]:
-    """Express that an envelope is repeated by the headers of HTTP mode, as Bolt does."""
-    values = zip(RETRY_HEADERS, (envelope.retry_attempt, envelope.retry_reason), strict=True)
-    return {name: str(value) for name, value in values if value is not None}
+            problem = problem or str(error)
+        if problem is None:
+            return ack_of(envelope.envelope_id, await self._dispatch(request))
+        # An ack, so that Slack does not repeat the envelope.
+        log.info("refused an envelope", envelope=envelope.envelope_id, why=problem)
+        text = private(UNREADABLE) if envelope.type == "slash_commands" else None
+        return _frame(envelope.envelope_id, text)
 
 
 def ack_of(envelope_id: str, response: BoltResponse) -> str | None:
     """Build the ack from the app's response; None unless it is 200, as in Bolt's adapters."""
-    if response.status != OK:
+    if response.status != HTTPStatus.OK:
         return None
     payload: dict[str, Any] | str | None = response.body or None
     if payload and "application/json" in str(response.headers.get("content-type")):

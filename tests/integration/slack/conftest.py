@@ -16,7 +16,8 @@ from bot.slack.bolt_app import build_app
 from bot.slack.client import Links, build_client, new_session, read_identity
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
-from bot.slack.receivers import HttpReceiver, SocketModeReceiver
+from bot.slack.receivers.http import HttpReceiver
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.tasks import BackgroundTasks
 from bot.web.slack_payloads import envelope_problem, payload_of, verify_slack_requests
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
@@ -97,7 +98,7 @@ async def _over_http(
     guard = verify_slack_requests(SecretStr(slack.signing_secret), time.time)
     receiver, site = HttpReceiver(client, payload_of), web.Application(middlewares=[guard])
     receiver.add_route(site, "/slack/events")
-    receiver.start(app)
+    receiver.start(app.async_dispatch)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -114,7 +115,7 @@ async def _by_socket(
     app: App, slack: FakeSlackServer, client: AsyncWebClient
 ) -> AsyncIterator[None]:
     receiver = SocketModeReceiver(slack.app_token, client, validate=envelope_problem)
-    receiver.start(app)
+    receiver.start(app.async_dispatch)
     try:
         await slack.until(lambda: slack.sockets.connections)
         yield

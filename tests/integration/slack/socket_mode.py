@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.sandbox.slack import FakeSlackServer, Settings
 from bot.slack.client import build_client, new_session
-from bot.slack.receivers import SocketModeReceiver
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +57,7 @@ async def taking(
     async with new_session() as session:
         client = build_client(slack.bot_token, slack.api_url, session)
         receiver = SocketModeReceiver(slack.app_token, client, stagger=stagger)
-        receiver.start(app or Greeter())
+        receiver.start((app or Greeter()).async_dispatch)
         try:
             await until(lambda: receiver.live == (1 if stagger else 2))
             yield receiver

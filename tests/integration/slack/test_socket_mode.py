@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from bot.sandbox.slack import Fault
 from bot.slack.client import build_client, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
-from bot.slack.receivers import SocketModeReceiver
 from bot.slack.receivers.connection import connect
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.integration.sandbox_slack.wire import Wire
 from tests.integration.slack.socket_mode import (
     GREETING,
@@ -250,7 +250,7 @@ async def test_connection_outlives_the_timeout_of_api_calls() -> None:
         receiver = SocketModeReceiver(
             slack.app_token, build_client("xoxb-1", slack.api_url, session)
         )
-        receiver.start(app)
+        receiver.start(app.async_dispatch)
         await slack.until(lambda: slack.sockets.connections)
         await asyncio.sleep(0.5)
 
@@ -284,7 +284,7 @@ async def test_open_socket_without_a_hello_does_not_count_as_connected(
         receiver = SocketModeReceiver(
             "xapp-1", build_client(None, f"{server.make_url('/api/')}", session)
         )
-        receiver.start(Greeter())
+        receiver.start(Greeter().async_dispatch)
         await until(lambda: opened > 2)  # it tries again
         problem, live = await receiver.problem(), receiver.live
         await receiver.stop(1)

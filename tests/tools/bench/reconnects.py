@@ -15,7 +15,7 @@ from slack_bolt.authorization import AuthorizeResult
 
 from bot.sandbox.slack import FakeSlackServer, Settings
 from bot.slack.client import build_client, new_session, without_token
-from bot.slack.receivers import SocketModeReceiver
+from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.support.stream import streaming
 from tests.tools.bench.report import Goal, Row, Table
 
@@ -137,7 +137,7 @@ async def _ours(
     slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
 ) -> AsyncIterator[None]:
     receiver = SocketModeReceiver(slack.app_token, client, stagger=0)
-    receiver.start(app)
+    receiver.start(app.async_dispatch)
     try:
         await slack.until(lambda: slack.sockets.connections == 2)
         yield

@@ -71,7 +71,7 @@ def body(data: bytes) -> None:
     for content_type in (FORM, "application/json"):
         try:
             payload = read_body(content_type, None, data)
-            bolt_request(payload, {})
+            bolt_request(payload)
         except (InvalidPayload, UnreadablePayload):
             continue
         if "user" in payload or "user_id" in payload:
@@ -92,7 +92,7 @@ def frame(data: bytes) -> None:
     envelope = read_envelope(read_frame(data))
     if envelope is not None and envelope_problem(envelope.type, envelope.payload) is None:
         try:
-            bolt_request(envelope.payload, {})
+            bolt_request(envelope.payload)
         except UnreadablePayload:
             return
 

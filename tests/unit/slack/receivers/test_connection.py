@@ -10,7 +10,7 @@ import pytest
 
 from bot.slack.errors import RateLimited, SlackUnavailable
 from bot.slack.receivers.connection import MAX_BACKOFF, ConnectionKeeper, backoff
-from bot.tasks import BackgroundTasks
+from bot.tasks import BackgroundTasks, cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,14 +33,14 @@ class FailingConnect:
 @asynccontextmanager
 async def started(connect: FailingConnect) -> AsyncIterator[ConnectionKeeper]:
     keeper = ConnectionKeeper("1", connect, BackgroundTasks())
-    keeper.start()
+    running = asyncio.create_task(keeper.run())
     try:
         async with asyncio.timeout(5.0):
             while connect.count < 2:  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.01)
         yield keeper
     finally:
-        await keeper.stop()
+        await cancel_and_wait(running)
 
 
 def test_first_attempt_has_no_backoff() -> None:
