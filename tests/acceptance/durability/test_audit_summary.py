@@ -1,0 +1,93 @@
+"""`cancel-restore audit summary` as people run it, over a week of watched downloads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.quarantine import Mode
+from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
+from tests.integration.storage.quarantine_bench import QuarantineBench
+from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pass_seconds
+from tests.support.clock import NOON
+from tests.support.domain import ADA
+from tests.support.process import CommandResult, invoke
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> str:
+    """A record with one kept download a week ago, and one today that would have been cancelled."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    await ensure_current(url)
+    database = Database(url)
+    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    bench.clock.now = NOON - WEEK
+    await bench.start()
+    bench.clock.advance(1)
+    kept = bench.begin(1)
+    await bench.look()
+    await bench.second()
+    request = await bench.request(kept)
+    assert request
+    await bench.requests.keep(request.id, ADA, "audit", allow)
+    bench.clock.jump(WEEK.total_seconds())
+    bench.tell_starter(bench.begin(2), "dana@shop.example")
+    await bench.look()
+    await pass_seconds(bench, GRACE + 5)
+    await database.close()
+    return url
+
+
+async def summary(url: str, *arguments: str) -> CommandResult:
+    return await invoke("audit", "summary", *arguments, DATABASE_URL=url, COLUMNS="200")
+
+
+async def test_summary_counts_all_downloads_of_a_project(url: str) -> None:
+    ran = await summary(url, "--format", "json")
+
+    assert (ran.code, ran.err) == (0, "")
+    figures = json.loads(ran.out)
+    assert figures["project"] == "shop-prod"
+    assert figures["downloads"] == 2
+    assert figures["by"] == {"dana@shop.example": 1, "not known": 1}
+    assert (figures["kept"], figures["would_have_been_cancelled"]) == (1, 1)
+
+
+async def test_summary_since_a_day_counts_the_downloads_from_then_on(url: str) -> None:
+    ran = await summary(url, "--since", f"{NOON - timedelta(days=1):%Y-%m-%d}", "--format", "json")
+
+    assert (ran.code, ran.err) == (0, "")
+    figures = json.loads(ran.out)
+    assert (figures["downloads"], figures["by"]) == (1, {"dana@shop.example": 1})
+    assert (figures["kept"], figures["would_have_been_cancelled"]) == (0, 1)
+
+
+async def test_summary_is_a_table_with_a_row_for_each_project(url: str) -> None:
+    ran = await summary(url, "--format", "table")
+
+    assert ran.code == 0
+    assert "Would have been cancelled" in ran.out
+    assert "not known 1, dana@shop.example 1" in ran.out
+
+
+async def test_summary_without_downloads_in_that_time_says_so(url: str) -> None:
+    ran = await summary(url, "--since", "2100-01-01", "--format", "table")
+
+    assert (ran.code, ran.out) == (0, "The watch saw no downloads in that time.\n")
+
+
+async def test_summary_since_an_invalid_time_is_wrong_usage(url: str) -> None:
+    ran = await summary(url, "--since", "last week")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "'last week' is not a time" in ran.err
