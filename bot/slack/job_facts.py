@@ -90,15 +90,16 @@ def link_text(clock: LinkClock, phase: LinkPhase) -> str:
         case LinkPhase.OVERDUE:
             return f":hourglass_flowing_sand: overdue: it was expected {expected}"
         case LinkPhase.LIVE:
-            return f":warning: {_live(clock)}: it may have been used"
+            return f"{live_text(clock)}: it may have been used"
         case LinkPhase.ENDED:
             return _ended(clock)
 
 
-def _live(clock: LinkClock) -> str:
+def live_text(clock: LinkClock) -> str:
+    """Say since when the link is live, and until when."""
     since = f" since {mrkdwn.date(clock.live_since, seconds=True)}" if clock.live_since else ""
     until = f", until {mrkdwn.date(clock.until)}" if clock.until else ""
-    return f"live{since}{until}"
+    return f":warning: live{since}{until}"
 
 
 def _ended(clock: LinkClock) -> str:

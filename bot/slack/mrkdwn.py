@@ -227,11 +227,16 @@ def job_facts(
     ref: JobRef,
     project_name: str,
     *,
-    link_label: str = "Download link",
+    link_label: str | None = None,
 ) -> list[tuple[str, str]]:
-    """List the facts of a fingerprint, with labels; `project_name` is that of `ref`."""
+    """List the facts of a fingerprint, with labels; `project_name` is that of `ref`.
+
+    Without a label for the download link, its state is left out.
+    """
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
-    pairs = [("Type", kind), ("Snapshot", snapshot(shown)), (link_label, download_link(shown))]
+    pairs = [("Type", kind), ("Snapshot", snapshot(shown))]
+    if link_label:
+        pairs.append((link_label, download_link(shown)))
     if not shown.target:
         return pairs
     own = f"{ref.project_id}/"

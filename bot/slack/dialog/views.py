@@ -256,7 +256,9 @@ def _job(details: JobDetails, target: JobTarget) -> Block:
         job_facts.headline("Restore job", target.ref, target.project_name),
         job_facts.started_line(target.ref, facts),
     ]
-    if job.delivery_type == DeliveryType.DOWNLOAD:
+    if job.link_is_live:  # the alert below says what follows from it
+        lines.append(f"*Download link* {job_facts.live_text(facts.clock)}")
+    elif job.delivery_type == DeliveryType.DOWNLOAD:
         lines.append(job_facts.link_line(facts.clock, facts.phase))
     return blockkit.section("\n".join(lines), block_id=ids.JOB)
 
@@ -264,7 +266,7 @@ def _job(details: JobDetails, target: JobTarget) -> Block:
 def _details(details: JobDetails, target: JobTarget, links: Links) -> list[Block]:
     job = details.job
     facts = [
-        ("State", job.state.sentence),
+        *([] if job.link_is_live else [("State", job.state.sentence)]),
         *mrkdwn.job_facts(JobFingerprint.of(job), target.ref, target.project_name),
         *_times(job),
         ("Restore job", mrkdwn.code(target.ref.job_id)),
@@ -276,7 +278,7 @@ def _details(details: JobDetails, target: JobTarget, links: Links) -> list[Block
 
 
 def _times(job: RestoreJob) -> list[tuple[str, str]]:
-    # The fact about a live link says until when it is valid.
+    # The line about a live link says until when it is valid.
     expires_at = job.expires_at if not job.link_is_live else None
     expires = [("Expires", mrkdwn.date(expires_at))] if expires_at else []
     finished = [("Finished", mrkdwn.date(job.finished_at))] if job.finished_at else []
@@ -287,9 +289,9 @@ def _times(job: RestoreJob) -> list[tuple[str, str]]:
 def _live_link_alert(job: RestoreJob) -> list[Block]:
     if not job.link_is_live:
         return []
-    # An alert is plain text, which has no date tokens; the details show the time.
+    # An alert is plain text, which has no date tokens: the line about the link has the times.
     text = (
-        "The download link is live: the backup may have been fetched already. "
+        "With the live link, the backup may have been fetched already. "
         "Cancelling ends the link, but cannot undo a download."
     )
     return [blockkit.alert(text, "warning")]

@@ -81,7 +81,8 @@ async def test_download_is_cancelled_for_each_cluster_and_link_state(
     view = await env.open_dialog((cluster, job))
     shown = env.slack.state.text_of(view)
 
-    assert ("live until" in shown) is live
+    assert shown.count("live since") == live
+    assert "live until" not in shown
     assert ("the backup may have been fetched already" in shown) is live
     assert ("2, one for each shard" in shown) is (cluster == "orders-sharded")
 

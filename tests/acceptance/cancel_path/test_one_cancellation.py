@@ -103,7 +103,13 @@ async def test_dialog_shows_the_details_of_the_job(env: BotEnvironment) -> None:
     shown = env.slack.state.text_of(view)
     job = env.atlas.world.job(RUNNING[1])
 
-    for part in ("shop-prod", *RUNNING, job.snapshot_id, "download of a snapshot", "not there yet"):
+    for part in (
+        "shop-prod",
+        *RUNNING,
+        job.snapshot_id,
+        "download of a snapshot",
+        "*Download link*",
+    ):
         assert part in shown
     assert view["callback_id"] == "cancel_restore"
     assert view["submit"]["text"] == "Cancel the job"

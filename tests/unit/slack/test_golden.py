@@ -211,6 +211,13 @@ def test_live_link_is_shown_as_a_warning() -> None:
     assert "live" in alerts[0]["text"]["text"]
 
 
+def test_dialog_shows_the_state_of_a_live_link_once() -> None:
+    text = words(VIEWS["details_live"])
+
+    assert text.count("*Download link*") == text.count("live since") == 1
+    assert "*State*" not in text
+
+
 def test_job_that_cannot_be_cancelled_has_details_and_no_submit() -> None:
     view = VIEWS["not_cancellable_type"]
 
