@@ -1,7 +1,6 @@
 """Handles the buttons of a card, such as Approve, Deny, Keep it and Reviewed."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -14,23 +13,26 @@ from bot.slack import ids
 from bot.slack.blockkit import View
 from bot.slack.card import views as card_views
 from bot.slack.card.decisions import Decisions
-from bot.slack.client import Identity
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.directory import require_policy
 from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, sentence_for, translate_error
 from bot.slack.home import republish
-from bot.slack.payloads import Actor, actor_of
-from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.slack.payloads import Actor
 from bot.tasks import run_until_deadline
+
+log = structlog.get_logger(__name__)
 
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
-
 #: Builds the dialog that asks for the reason of a decision, for a request's id.
 ReasonView = Callable[[str], View]
+
+#: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
+#: The rights are checked again at the submission.
+REASON_CHECK_TIMEOUT = 1.0
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -52,7 +54,7 @@ def _register_decision(
 ) -> None:
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         # The ack waits for the commit, so that an acknowledged decision is durable.
-        await CardActions(deps).decide(read_click(body, deps.identity), decision)
+        await Click(deps, body).decide(decision)
         await ack()
         if (body.get("view") or {}).get("type") == "home":
             republish(deps, body)
@@ -67,113 +69,84 @@ def _register_reason(
 
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        CardActions(deps).ask_reason(read_click(body, deps.identity), state, view)
+        click = Click(deps, body)
+        click.start(click.ask_reason(state, view))
 
     app.action(action_id)(clicked)
 
 
-log = structlog.get_logger(__name__)
-
-#: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
-#: The rights are checked again at the submission.
-REASON_CHECK_TIMEOUT = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Click:
-    """A click on a card's button.
+    """A click on a card's button; it ends in an updated card or in a private reply."""
 
-    Attributes:
-        request_id: the button's value.
-        message: the timestamp of the message; None in the Home tab and in private messages.
-    """
-
-    request_id: str
-    actor: Actor
-    reply_to: ReplyTarget
-    message: str | None
-    trigger_id: str
-
-
-def read_click(body: Mapping[str, Any], identity: Identity) -> Click:
-    """Read a block_actions payload with one action."""
-    container = body.get("container") or {}
-    return Click(
-        request_id=str(body["actions"][0].get("value") or ""),
-        actor=actor_of(body, identity),
-        reply_to=reply_target_of(body),
-        message=None if container.get("is_ephemeral") else container.get("message_ts"),
-        trigger_id=str(body.get("trigger_id") or ""),
-    )
-
-
-class CardActions:
-    """The clicks; each ends in an updated card or in a private reply."""
-
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, body: dict[str, Any]) -> None:
+        by, container = deps.interaction(body), body.get("container") or {}
         self._deps = deps
+        self._actor = by.actor
+        self._reply_to = by.reply_to
+        self._trigger_id = by.trigger_id
+        self._request_id = str(body["actions"][0].get("value") or "")
+        #: None in the Home tab and in private messages.
+        self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
-    async def decide(self, click: Click, decision: Decision) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Continue in the background."""
+        self._deps.start(work, "click", self._reply_to)
+
+    async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
-            request = await self._deps.before_ack(decision(click.request_id, click.actor))
+            request = await self._deps.before_ack(decision(self._request_id, self._actor))
         except (CancellationError, DirectoryError) as error:
-            log.info("click refused", actor=click.actor.id, why=type(error).__name__)
-            self._deps.start(self._report_refusal(click, error), "click", click.reply_to)
+            self.start(self._report_refusal(error))
         else:
-            self._deps.start(self._update_clicked(click, request), "click", click.reply_to)
+            self.start(self._update_clicked(request))
 
-    def ask_reason(self, click: Click, state: State, view: ReasonView) -> None:
-        """Open the dialog for the reason of a decision, in the background."""
-        self._deps.start(self._ask_reason(click, state, view), "click", click.reply_to)
-
-    async def _ask_reason(self, click: Click, state: State, view: ReasonView) -> None:
-        if refusal := await self._early_refusal(click, state):
-            log.info("click refused", actor=click.actor.id, why=type(refusal).__name__)
-            await self._report_refusal(click, refusal)
+    async def ask_reason(self, state: State, view: ReasonView) -> None:
+        """Open the dialog for the reason of a decision."""
+        if refusal := await self._early_refusal(state):
+            await self._report_refusal(refusal)
             return
         try:
-            await open_dialog(self._deps.client, click.trigger_id, view(click.request_id))
+            await open_dialog(self._deps.client, self._trigger_id, view(self._request_id))
         except SlackError as error:
             log.warning("dialog could not be opened", error=error.sentence)
-            await self._deps.replies.send_text(click.reply_to, sentence_for(error))
+            await self._deps.replies.send_text(self._reply_to, sentence_for(error))
         else:
-            log.info("dialog opened", purpose="reason", actor=click.actor.id)
+            log.info("dialog opened", purpose="reason", actor=self._actor.id)
 
-    async def _early_refusal(self, click: Click, state: State) -> Exception | None:
+    async def _early_refusal(self, state: State) -> Exception | None:
         """Return why this person may not decide, if that is known in time."""
         try:
             return await run_until_deadline(
-                self._check(click, state), self._deps.background, REASON_CHECK_TIMEOUT
+                self._check(state), self._deps.background, REASON_CHECK_TIMEOUT
             )
         except (CancellationError, DirectoryError) as error:
             log.info("decision not checked before its dialog", error=str(error))
             return error if isinstance(error, DirectoryError) else None
 
-    async def _check(self, click: Click, state: State) -> Exception | None:
-        request = await self._deps.service.request(click.request_id)
+    async def _check(self, state: State) -> Exception | None:
+        request = await self._deps.service.request(self._request_id)
         if request.state is not state:
             return AlreadyHandled(request)
         policy = require_policy(self._deps.service, request.ref.project_id)
-        person = await self._deps.directory.acting_person(click.actor, policy.approvers)
+        person = await self._deps.directory.acting_person(self._actor, policy.approvers)
         return rules.may_deny(policy, request.requester, person)
 
-    async def _report_refusal(self, click: Click, error: Exception) -> None:
-        await self._deps.replies.send_text(click.reply_to, sentence_for(error, self._deps.links))
+    async def _report_refusal(self, error: Exception) -> None:
+        log.info("click refused", actor=self._actor.id, why=type(error).__name__)
+        await self._deps.replies.send_text(self._reply_to, sentence_for(error, self._deps.links))
         if isinstance(error, StateConflict):
-            await self._update_clicked(click, error.request)
+            await self._update_clicked(error.request)
 
-    async def _update_clicked(self, click: Click, request: Request) -> None:
+    async def _update_clicked(self, request: Request) -> None:
         """Update a card that was posted twice; the outbox updates the card and its copies."""
         card = request.card
-        if not click.message or not card or click.message == card.ts:
+        if not self._message or not card or self._message == card.ts:
             return
-        if click.reply_to.channel != card.channel:
+        if self._reply_to.channel != card.channel:
             return
         message = card_views.second_copy(request, self._deps.links)
         try:
-            await self._deps.client.chat_update(
-                channel=click.reply_to.channel, ts=click.message, **message
-            )
+            await self._deps.client.chat_update(channel=card.channel, ts=self._message, **message)
         except CALL_ERRORS as error:
             log.info("clicked message not updated", error=translate_error(error).sentence)

@@ -10,12 +10,18 @@ from bot.cancellation.quarantine import Mode
 from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
-from bot.slack.card import quarantine
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
+)
+
+
+ADVICE = (
+    "To get the download after all, tell one of {who} beforehand, then start it again in Atlas: "
+    "*Keep it* on its card lets it go on. An admin of the bot can name people and keys that "
+    "download regularly (BOT_QUARANTINE_EXPECTED)."
 )
 
 
@@ -26,15 +32,35 @@ def message(
     facts: JobFacts | None = None,
     mode: Mode = Mode.ENFORCE,
 ) -> dict[str, Any]:
-    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
+    """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `approvers` is None if the project was removed; `mode` is that of its quarantine.
     """
-    return {
-        "text": fallback(request),
-        "blocks": blocks(request, approvers, links, facts, mode),
-        "metadata": metadata(request, request.state),
-    }
+    label = mrkdwn.STATE_LABELS[request.state]
+    headline = job_facts.headline(label, request.ref, request.project_name)
+    who = people(approvers)
+    texts = [
+        "\n".join([headline, *job_facts.card_lines(request, facts)]),
+        *([_quarantine(request, who, mode)] if request.by_bot else _asked(request, who)),
+        _outcome(request),
+    ]
+    buttons = _buttons(request, mode)
+    if buttons:
+        buttons += job_facts.feed_buttons(facts)
+    details = [
+        *mrkdwn.job_facts(
+            request.shown, request.ref, request.project_name, link_label="Download link when asked"
+        ),
+        ("Restore job", mrkdwn.code(request.ref.job_id)),
+    ]
+    blocks = [
+        *(blockkit.section(text) for text in texts if text),
+        *([blockkit.actions(*buttons)] if buttons else []),
+        blockkit.fields(details),
+        blockkit.context(_footer(request, links)),
+    ]
+    text = blockkit.cut(labelled(f"{label} - {_summary(request)}"), blockkit.FALLBACK)
+    return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
 
 
 #: How a later copy begins, by the event that it follows.
@@ -65,120 +91,94 @@ def metadata(request: Request, state: State) -> dict[str, Any]:
     return {"event_type": ids.METADATA, "event_payload": payload}
 
 
-def fallback(request: Request) -> str:
-    """Build the text for notifications and screen readers."""
-    state = mrkdwn.STATE_LABELS[request.state]
+def _summary(request: Request) -> str:
+    """Summarise the request for notifications and screen readers."""
+    job = mrkdwn.summary(request)
     if request.by_bot:
-        return blockkit.cut(labelled(f"{state} - {mrkdwn.summary(request)}"), blockkit.FALLBACK)
-    asked = f"{mrkdwn.person(request.requester)} asks to cancel {mrkdwn.summary(request)}"
-    asked += " without approval" if request.acted_alone else ""
-    return blockkit.cut(labelled(f"{state} - {asked}"), blockkit.FALLBACK)
+        return job
+    alone = " without approval" if request.acted_alone else ""
+    return f"{mrkdwn.person(request.requester)} asks to cancel {job}{alone}"
 
 
-def blocks(
-    request: Request,
-    approvers: People | None,
-    links: Links,
-    facts: JobFacts | None = None,
-    mode: Mode = Mode.ENFORCE,
-) -> list[Block]:
-    """Build the card: what decides comes first, the ids last."""
-    label = mrkdwn.STATE_LABELS[request.state]
-    headline = job_facts.headline(label, request.ref, request.project_name)
-    buttons = _buttons(request, mode)
-    if buttons:
-        buttons += job_facts.feed_buttons(facts)
-    return [
-        blockkit.section("\n".join([headline, *job_facts.card_lines(request, facts)])),
-        *(
-            quarantine.parts(request, people(approvers), mode)
-            if request.by_bot
-            else _asked(request, approvers)
-        ),
-        *_outcome(request),
-        *([blockkit.actions(*buttons)] if buttons else []),
-        blockkit.fields(_details(request)),
-        blockkit.context(_footer(request, links)),
-    ]
-
-
-def _asked(request: Request, approvers: People | None) -> list[Block]:
-    """Show who asked, and whose approvals are given or missing."""
-    return [
-        blockkit.section(_requester(request)),
-        *_without_approval(request, approvers),
-        *_approvals(request, approvers),
-    ]
-
-
-def _details(request: Request) -> list[tuple[str, str]]:
-    return [
-        *mrkdwn.job_facts(
-            request.shown,
-            request.ref,
-            request.project_name,
-            link_label="Download link when asked",
-        ),
-        ("Restore job", mrkdwn.code(request.ref.job_id)),
-    ]
-
-
-def _requester(request: Request) -> str:
-    who = f"*Asked by* {mrkdwn.person(request.requester)}, {mrkdwn.date(request.created_at)}"
-    removed = f"\n{PART_REMOVED}" if REMOVED in request.reason else ""
-    return f"{who}\n{mrkdwn.quote(request.reason)}{removed}" if request.reason.strip() else who
-
-
-def _without_approval(request: Request, approvers: People | None) -> list[Block]:
-    """Show that the requester acted alone, and who reviewed it or may do so."""
+def _asked(request: Request, who: str) -> list[str]:
+    """Say who asked, who reviewed it, and whose approvals are given or missing."""
+    requester = mrkdwn.person(request.requester)
+    asked = f"*Asked by* {requester}, {mrkdwn.date(request.created_at)}"
+    if request.reason.strip():
+        removed = f"\n{PART_REMOVED}" if REMOVED in request.reason else ""
+        asked += f"\n{mrkdwn.quote(request.reason)}{removed}"
     if not request.acted_alone:
-        return []
+        return [asked, _approvals(request, who)]
+    review = f"To be reviewed by one of* {who}"
     if request.reviewed_by and request.reviewed_at:
-        review = f"Reviewed by* {mrkdwn.person(request.reviewed_by)}, "
-        review += mrkdwn.date(request.reviewed_at)
-    else:
-        review = f"To be reviewed by one of* {people(approvers)}"
-    who = mrkdwn.person(request.requester)
-    return [blockkit.section(f":rotating_light: *Without approval* {who} acted alone\n*{review}")]
+        reviewer = mrkdwn.person(request.reviewed_by)
+        review = f"Reviewed by* {reviewer}, {mrkdwn.date(request.reviewed_at)}"
+    alone = f":rotating_light: *Without approval* {requester} acted alone\n*{review}"
+    return [asked, alone, _approvals(request, who)]
 
 
 def people(approvers: People | None) -> str:
     return mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
 
 
-def _approvals(request: Request, approvers: People | None) -> list[Block]:
+def _approvals(request: Request, who: str) -> str:
     lines = []
     if request.approvals_needed:
         given = mrkdwn.approved_by(request) or "nobody yet"
-        lines = [f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"]
-    if request.voided:
-        lines.append(f"*Counts no longer* {mrkdwn.join(map(mrkdwn.person, request.voided))}")
-    if request.state is State.AWAITING:
-        lines += _missing(request, approvers)
-    return [blockkit.section("\n".join(lines))] if lines else []
-
-
-def _missing(request: Request, approvers: People | None) -> list[str]:
-    end = mrkdwn.date(request.expires_at)
-    missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
-    if request.approvals_missing == 0:
-        # All approvals were given, or none was needed, before the policy forbade it.
-        missing = (
-            f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this, or the "
-            f"bot only watches. If that changes by {end}, one approval lets it run."
+        lines.append(
+            f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"
         )
-    return [missing, f"*May approve* {people(approvers)}"]
+    lines += _voided(request)
+    if request.state is State.AWAITING:
+        end = mrkdwn.date(request.expires_at)
+        missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
+        if request.approvals_missing == 0:
+            # All approvals were given, or none was needed, before the policy forbade it.
+            missing = (
+                f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this, or "
+                f"the bot only watches. If that changes by {end}, one approval lets it run."
+            )
+        lines += [missing, f"*May approve* {who}"]
+    return "\n".join(lines)
 
 
-def _outcome(request: Request) -> list[Block]:
+def _voided(request: Request) -> list[str]:
+    voided = mrkdwn.join(map(mrkdwn.person, request.voided))
+    return [f"*Counts no longer* {voided}"] if voided else []
+
+
+def _quarantine(request: Request, who: str, mode: Mode) -> str:
+    """Say what becomes of a quarantined download, and who decides."""
+    lines = []
+    if request.state is State.QUARANTINED:
+        lines = [_what_follows(request, mode), f"*May keep it* {who}"]
+    elif approved := mrkdwn.approved_by(request):
+        lines = [f"*Cancel it now* by {approved}"]
+    lines += _voided(request)
+    if request.state is State.CANCELLED:
+        lines.append(ADVICE.format(who=who))
+    return "\n".join(lines)
+
+
+def _what_follows(request: Request, mode: Mode) -> str:
+    if request.grace_ends_at:
+        when = mrkdwn.date(request.grace_ends_at, seconds=True)
+    else:
+        grace = round((request.expires_at - request.created_at).total_seconds())
+        when = f"{grace} s after this message"
+    if mode is Mode.ENFORCE:
+        return f":rotating_light: *Will be cancelled* {when}, unless an approver keeps it"
+    return f"*Would be cancelled* {when}, unless an approver keeps it; the bot only observes"
+
+
+def _outcome(request: Request) -> str:
     outcome = request.outcome
     if not (outcome.by or outcome.sentence):
-        return []
+        return ""
     by = f" by {mrkdwn.person(outcome.by)}" if outcome.by else ""
     sentence = f"\n{mrkdwn.quote(outcome.sentence)}" if outcome.sentence else ""
     answer = mrkdwn.atlas_answer(outcome.status, outcome.code)
-    when = mrkdwn.date(request.changed_at)
-    return [blockkit.section(f"*Outcome*{by}, {when}{sentence}{answer}")]
+    return f"*Outcome*{by}, {mrkdwn.date(request.changed_at)}{sentence}{answer}"
 
 
 def _footer(request: Request, links: Links) -> str:
@@ -193,17 +193,31 @@ def _footer(request: Request, links: Links) -> str:
 
 
 def _buttons(request: Request, mode: Mode) -> list[Block]:
-    if request.state is State.QUARANTINED:
-        return quarantine.buttons(request, mode)
+    """Build the buttons that work in the request's state."""
     review = [review_button(request)] if request.unreviewed else []
-    if request.state is State.AWAITING:
-        return [_approve(request), _deny(request), _withdraw(request), *review]
-    return [_retry(request), *review] if request.state is State.FAILED else review
+    match request.state:
+        case State.QUARANTINED:
+            return _quarantine_buttons(request, mode)
+        case State.AWAITING:
+            return [*approver_buttons(request), _withdraw(request), *review]
+        case State.FAILED:
+            return [_retry(request), *review]
+    return review
 
 
-def approver_buttons(request: Request) -> list[Block]:
-    """Build the buttons of an approver, for the Home tab."""
-    return [_approve(request), _deny(request)]
+def _quarantine_buttons(request: Request, mode: Mode) -> list[Block]:
+    # Without a confirmation: the dialog that asks for the reason is one.
+    keep = blockkit.button("Keep it", ids.KEEP, request.id, style="primary")
+    if mode is Mode.OFF:
+        return [keep]
+    ref, label = request.ref, "Cancel it now"
+    text = (
+        f"The bot asks Atlas to cancel restore job {ref.job_id} of {ref.cluster_name}. "
+        "This cannot be undone."
+    )
+    confirm = blockkit.confirm(f"{label}?", text, label, style="danger")
+    cancel = blockkit.button(label, ids.APPROVE, request.id, style="danger", confirm=confirm)
+    return [keep, cancel]
 
 
 def review_button(request: Request) -> Block:
@@ -211,19 +225,19 @@ def review_button(request: Request) -> Block:
     return blockkit.button("Reviewed", ids.REVIEW, request.id, style="primary")
 
 
-def _approve(request: Request) -> Block:
+def approver_buttons(request: Request) -> list[Block]:
+    """Build the buttons of an approver, for the card and the Home tab."""
     ref = request.ref
     text = (
         f"With the last approval the bot asks Atlas to cancel restore job {ref.job_id} of "
         f"{ref.cluster_name}. This cannot be undone."
     )
     confirm = blockkit.confirm("Approve this?", text, "Approve")
-    return blockkit.button("Approve", ids.APPROVE, request.id, style="primary", confirm=confirm)
-
-
-def _deny(request: Request) -> Block:
-    # Without a confirmation: the dialog that asks for the reason is one.
-    return blockkit.button("Deny", ids.DENY, request.id, style="danger")
+    return [
+        blockkit.button("Approve", ids.APPROVE, request.id, style="primary", confirm=confirm),
+        # Without a confirmation: the dialog that asks for the reason is one.
+        blockkit.button("Deny", ids.DENY, request.id, style="danger"),
+    ]
 
 
 def _withdraw(request: Request) -> Block:

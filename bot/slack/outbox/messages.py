@@ -56,8 +56,7 @@ class MessageBuilder:
         return Message(channel=post.request.requester, content=self._reply(post))
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
-        calls = card_replies.names_people(post)
-        policy = self._policy_of(post.request.ref.project_id) if calls else None
+        policy = self._policy_of(post.request.ref.project_id)
         called = card_replies.called_by(post, policy) if policy else None
         return card_replies.message(post, called)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from bot.atlas import JobRef
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
@@ -590,10 +591,13 @@ async def test_post_that_cannot_be_built_does_not_stop_the_others(
 ) -> None:
     class Broken(Projects):
         def find(self, name_or_id: str) -> Project | None:
-            raise RuntimeError(name_or_id)
+            if name_or_id == PROJECT_ID:
+                raise RuntimeError(name_or_id)
+            return super().find(name_or_id)
 
     outbox = an_outbox(slack, store, projects=Broken([]))
-    store.due = [a_card(1), a_reply(2)]
+    elsewhere = JobRef(project_id="1" * 24, cluster_name="prod-eu", job_id=JOB_ID)
+    store.due = [a_card(1), a_reply(2, ref=elsewhere)]
     task = await running(outbox)
     await outbox.stop(task, 2.0)
 
