@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -67,47 +67,30 @@ CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An audit event, before it is chained.
+    """An audit event, before it is chained."""
 
-    Attributes:
-        name: what happened.
-        request: the request's id.
-        number: the event's place in its request, from 1.
-        at: ISO 8601, UTC.
-        actor: the Slack user id, or None for the bot.
-        team: the actor's workspace; the request's workspace for the bot.
-        detail: further facts as JSON values, ids instead of names.
-    """
-
-    name: EventName
-    request: str
-    number: int
-    at: str
-    actor: str | None = None
-    team: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    name: EventName  #: what happened
+    request: str  #: the request's id
+    number: int  #: the event's place in its request, from 1
+    at: str  #: ISO 8601, UTC
+    actor: str | None = None  #: the Slack user id, or None for the bot
+    team: str | None = None  #: the actor's workspace; the request's workspace for the bot
+    detail: Mapping[str, Any] = field(default_factory=dict)  #: JSON values; ids, not names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """An audit event as it is stored: plain values, so that every change is detectable.
-
-    Attributes:
-        number: the event's place in its request, from 1.
-        detail: the JSON text exactly as stored.
-        previous: the reference of the event written before, of any request; empty for the first.
-        hash: SHA-256 over this event and `previous`, in hex.
-    """
+    """An audit event as it is stored: plain values, so that every change is detectable."""
 
     request: str
-    number: int
+    number: int  #: the event's place in its request, from 1
     at: str
     event: str
     actor: str | None
     team: str | None
-    detail: str
-    previous: str
-    hash: str
+    detail: str  #: the JSON text exactly as stored
+    previous: str  #: the reference of the event written before, of any request; empty for the first
+    hash: str  #: SHA-256 over this event and `previous`, in hex
 
     @property
     def reference(self) -> str:
@@ -137,8 +120,7 @@ def chain(event: Event, previous: str) -> Recorded:
         previous=previous,
         hash="",
     )
-    values = {name: getattr(unhashed, name) for name in unhashed.__slots__}
-    return Recorded(**values | {"hash": unhashed.expected_hash})
+    return replace(unhashed, hash=unhashed.expected_hash)
 
 
 #: The fields of every event, under the same names in each format and in the webhook.

@@ -6,34 +6,20 @@ from dataclasses import dataclass
 from bot.cancellation.errors import NotAllowed, RequesterLostRight
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.policy import (
-    Policy,
-    may_act_alone,
-    may_cancel,
-    may_decide,
-    may_request,
-)
+from bot.cancellation.policy import Policy, may_act_alone, may_cancel, may_decide, may_request
 from bot.cancellation.quarantine import Ending, ending_before_delete
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What the current policy says about a request and its stored approvals.
+    """What the current policy says about a request and its stored approvals."""
 
-    Attributes:
-        refusal: why nothing may be cancelled, or the requester may not request it, or None.
-        voided: the user ids of approvers who may not approve it any more.
-        approvals_needed: the number when it was asked or the current one, whichever is higher.
-        approvals_missing: how many are missing without the voided ones.
-        instead: how the bot's own request goes on if it may not run, or None.
-    """
-
-    refusal: NotAllowed | None
-    voided: frozenset[str]
-    approvals_needed: int
-    approvals_missing: int
-    instead: Ending | None = None
+    refusal: NotAllowed | None  #: why nothing may be cancelled, or the requester may not ask
+    voided: frozenset[str]  #: the user ids of approvers who may not approve it any more
+    approvals_needed: int  #: the number when it was asked or the current one, whichever is higher
+    approvals_missing: int  #: how many are missing without the voided ones
+    instead: Ending | None = None  #: how the bot's own request goes on if it may not run, or None
 
     @property
     def allows_delete(self) -> bool:

@@ -1,7 +1,7 @@
 """The life cycle of a request: states, transitions, and the next step of a run (pure)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,17 +39,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
     State.APPROVED: frozenset({State.CANCELLING}),
     State.CANCELLING: frozenset(
-        {
-            State.CANCELLED,
-            State.OVER,
-            State.REFUSED,
-            State.CHANGED,
-            State.FAILED,
-            State.AWAITING,
-            State.QUARANTINED,
-            State.KEPT,
-            State.OBSERVED,
-        }
+        {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
+        | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED}
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
 }
@@ -63,59 +54,33 @@ UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFingerprint:
-    """The job as it was shown: the compared fields, and what the card repeats.
+    """The job as it was shown: the compared fields, and what the card repeats."""
 
-    Attributes:
-        delivery_type: `download`, `automated` or `pointInTime`.
-        snapshot_id: 24 hex digits.
-        snapshot_time: when the snapshot was taken, or None if Atlas gave no time.
-        cancellable: whether the job could be cancelled when it was shown.
-        target: the target of the restore (`project/cluster`), or None for a download.
-        link_is_live: whether the download link existed; not compared.
-        expires_at: when the link expires, or None; not compared.
-    """
-
-    delivery_type: str
-    snapshot_id: str
-    snapshot_time: datetime | None
-    cancellable: bool
-    target: str | None = None
-    link_is_live: bool = False
-    expires_at: datetime | None = None
+    delivery_type: str  #: `download`, `automated` or `pointInTime`
+    snapshot_id: str  #: 24 hex digits
+    snapshot_time: datetime | None  #: when the snapshot was taken, or None if Atlas gave no time
+    cancellable: bool  #: whether the job could be cancelled when it was shown
+    target: str | None = None  #: of the restore (`project/cluster`); None for a download
+    link_is_live: bool = field(default=False, compare=False)  #: whether the link existed
+    expires_at: datetime | None = field(default=None, compare=False)  #: of the link
 
     @classmethod
     def of(cls, job: RestoreJob) -> "JobFingerprint":
         """Return the fingerprint of a job."""
+        target = f"{job.target_project_id or '?'}/{job.target_cluster_name}"
         return cls(
             delivery_type=str(job.delivery_type),
             snapshot_id=job.snapshot_id,
             snapshot_time=job.snapshot_time,
             cancellable=job.can_be_cancelled,
-            target=_target(job),
+            target=target if job.target_cluster_name else None,
             link_is_live=job.link_is_live,
             expires_at=job.expires_at,
         )
 
     def matches(self, job: RestoreJob) -> bool:
         """Whether `job` is what was shown; a link that became live is not a change."""
-        return self.compared == JobFingerprint.of(job).compared
-
-    @property
-    def compared(self) -> tuple[object, ...]:
-        """The fields that must not change; the job's id is part of the request itself."""
-        return (
-            self.delivery_type,
-            self.snapshot_id,
-            self.snapshot_time,
-            self.cancellable,
-            self.target,
-        )
-
-
-def _target(job: RestoreJob) -> str | None:
-    if not job.target_cluster_name:
-        return None
-    return f"{job.target_project_id or '?'}/{job.target_cluster_name}"
+        return self == JobFingerprint.of(job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,34 +93,21 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a request ended, for people and in Atlas's terms.
+    """How a request ended, for people and in Atlas's terms."""
 
-    Attributes:
-        sentence: what happened, and what to do now.
-        status: the HTTP status of Atlas's last answer, if there was one.
-        code: Atlas's `errorCode`, if it gave one.
-        by: the user id of the person who ended it, or None for the bot.
-    """
-
-    sentence: str = ""
-    status: int | None = None
-    code: str | None = None
-    by: str | None = None
+    sentence: str = ""  #: what happened, and what to do now
+    status: int | None = None  #: the HTTP status of Atlas's last answer, if there was one
+    code: str | None = None  #: Atlas's `errorCode`, if it gave one
+    by: str | None = None  #: the user id of the person who ended it, or None for the bot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteAttempts:
-    """What is known about the DELETEs of a request.
+    """What is known about the DELETEs of a request."""
 
-    Attributes:
-        count: how many were started.
-        accepted: whether Atlas accepted one (2xx).
-        unknown: whether the answer to one is missing, so that it may have taken effect.
-    """
-
-    count: int = 0
-    accepted: bool = False
-    unknown: bool = False
+    count: int = 0  #: how many were started
+    accepted: bool = False  #: whether Atlas accepted one (2xx)
+    unknown: bool = False  #: whether the answer to one is missing, so that it may have taken effect
 
     @property
     def may_have_taken_effect(self) -> bool:
@@ -172,51 +124,35 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request to cancel one restore job, as the database has it now.
+    """A request to cancel one restore job, as the database has it now."""
 
-    Attributes:
-        id: the request's id, which is the value of its buttons.
-        requester: the user id of the person who asked; empty for the bot's own request.
-        key: the idempotency key (the view's id): a second delivery gives the same request.
-        channel: the channel of the card.
-        asked_in: the channel in which the command was typed.
-        approvals_needed: how many other people must approve.
-        expires_at: until when it may be approved or retried.
-        changed_at: when the state was entered.
-        sent: what is known about its DELETEs.
-        acted_alone: whether the requester broke the glass: it was asked to run without approval.
-        reviewed_by: the user id of the approver who reviewed that, or None.
-        reviewed_at: when, or None.
-        next_notice_at: when its approvers are told next; not later than `changed_at`: for the
-            first time. None: not any more.
-        grace_ends_at: until when the bot's own request can be kept; None before its card is seen.
-    """
-
-    id: str
-    key: str
+    id: str  #: also the value of its buttons
+    key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     state: State
     ref: JobRef
     project_name: str
     team: str
-    requester: str
-    asked_in: str
-    channel: str
+    requester: str  #: the user id of the person who asked; empty for the bot's own request
+    asked_in: str  #: the channel in which the command was typed
+    channel: str  #: the channel of the card
     reason: str
     shown: JobFingerprint
-    approvals_needed: int
+    approvals_needed: int  #: how many other people must approve
     created_at: datetime
-    changed_at: datetime
-    expires_at: datetime
+    changed_at: datetime  #: when the state was entered
+    expires_at: datetime  #: until when it may be approved or retried
     approvals: tuple[Approval, ...] = ()
     voided: tuple[str, ...] = ()
     sent: DeleteAttempts = DeleteAttempts()
     outcome: Outcome = Outcome()
     card: Card | None = None
     moved_because: str | None = None
-    acted_alone: bool = False
-    reviewed_by: str | None = None
+    acted_alone: bool = False  #: whether the requester broke the glass: to run without approval
+    reviewed_by: str | None = None  #: the user id of the approver who reviewed that
     reviewed_at: datetime | None = None
+    #: When its approvers are told next: up to `changed_at` for the first time; None: not any more.
     next_notice_at: datetime | None = None
+    #: Until when the bot's own request can be kept; None before its card is seen.
     grace_ends_at: datetime | None = None
 
     @property

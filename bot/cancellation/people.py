@@ -19,24 +19,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A person, by ids.
+    """A person, by ids."""
 
-    Attributes:
-        id: the user's id (`U…` or `W…`), or `cli:` and the account of an operator.
-        team: the id of the workspace that the user belongs to.
-        kind: the kind of the user in the bot's workspace.
-        groups: the ids of the policy's user groups that contain this user.
-        aliases: other ids of the same person: on Enterprise Grid a user of a workspace (`U…`) also
-            has an id in the organization (`W…`).
-        name: what others read; it grants no rights.
-    """
-
-    id: str
-    team: str
-    kind: Kind = Kind.MEMBER
-    groups: frozenset[str] = frozenset()
+    id: str  #: the user's id (`U…` or `W…`), or `cli:` and the account of an operator
+    team: str  #: the id of the workspace that the user belongs to
+    kind: Kind = Kind.MEMBER  #: the kind of the user in the bot's workspace
+    groups: frozenset[str] = frozenset()  #: ids of the policy's user groups with this user
+    #: Other ids of the same person: on Enterprise Grid a user of a workspace (`U…`) also has an id
+    #: in the organization (`W…`).
     aliases: frozenset[str] = frozenset()
-    name: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)  #: what others read; it grants no rights
 
     @property
     def ids(self) -> frozenset[str]:

@@ -1,10 +1,10 @@
-"""Policy checks: who may request, act alone, approve, deny, withdraw, retry, review (pure)."""
+"""Policy checks: who may request, act alone, approve, deny, review, and is told when (pure)."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.cancellation.errors import (
     AlreadyApproved,
@@ -48,43 +48,24 @@ REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The policy of one project.
+    """The policy of one project."""
 
-    Attributes:
-        requesters: who may request a cancellation.
-        approvals: how many people must approve, 0 to 5.
-        approvers: who may approve or deny; `escalate_to` is a part of them.
-        approvers_named: whether the settings name the approvers, instead of `*` or the requesters.
-        self_approval: whether the requester's own approval counts.
-        approval_ttl: how long a request waits for its approvals.
-        channels: ids of the channels in which the command works; empty means everywhere.
-        audit_channel: the channel for every card, instead of the command's.
-        require_reason: whether a reason must be given.
-        confirm_by_typing: whether the cluster's name must be typed.
-        break_glass: who may cancel without approval where approvals are required.
-        read_only: whether the bot only watches, and no DELETE may be sent.
-        notify_approvers: whether approvers get the card of a waiting request as a direct message.
-        remind_after: how long a request waits before each reminder; ascending.
-        escalate_to: the approvers who are told only at the last reminder.
-        quarantine: what happens to new downloads that no approver keeps.
-    """
-
-    requesters: People = EVERYONE
-    approvals: int = 0
-    approvers: People = EVERYONE
-    approvers_named: bool = False
-    self_approval: bool = False
-    approval_ttl: timedelta = timedelta(minutes=30)
-    channels: frozenset[str] = frozenset()
-    audit_channel: str | None = None
-    require_reason: bool = False
-    confirm_by_typing: bool = False
-    break_glass: People = NO_ONE
-    read_only: bool = False
-    notify_approvers: bool = True
-    remind_after: tuple[timedelta, ...] = REMIND_AFTER
-    escalate_to: People = NO_ONE
-    quarantine: QuarantinePolicy = NO_QUARANTINE
+    requesters: People = EVERYONE  #: who may request a cancellation
+    approvals: int = 0  #: how many people must approve, 0 to 5
+    approvers: People = EVERYONE  #: who may approve or deny; `escalate_to` is a part of them
+    approvers_named: bool = False  #: by the settings, instead of `*` or the requesters
+    self_approval: bool = False  #: whether the requester's own approval counts
+    approval_ttl: timedelta = timedelta(minutes=30)  #: how long a request waits for its approvals
+    channels: frozenset[str] = frozenset()  #: in which the command works; empty: everywhere
+    audit_channel: str | None = None  #: the channel for every card, instead of the command's
+    require_reason: bool = False  #: whether a reason must be given
+    confirm_by_typing: bool = False  #: whether the cluster's name must be typed
+    break_glass: People = NO_ONE  #: who may cancel without approval where approvals are required
+    read_only: bool = False  #: whether the bot only watches, and no DELETE may be sent
+    notify_approvers: bool = True  #: whether they get the card as a direct message
+    remind_after: tuple[timedelta, ...] = REMIND_AFTER  #: the wait before each; ascending
+    escalate_to: People = NO_ONE  #: the approvers who are told only at the last reminder
+    quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
 
     @property
     def first_approvers(self) -> People:
@@ -271,3 +252,35 @@ def check_enough_approvers(
     if len(able) < policy.approvals:
         return TooFewApprovers(needed=policy.approvals, able=len(able))
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What is due for the approvers of one request."""
+
+    is_first: bool  #: whether they are told for the first time since the request waits
+    reminder: int  #: the number of the reminder that is due, from 1; 0: none is
+    escalates: bool  #: whether the people of `escalate_to` are told now
+    next_at: datetime | None  #: when the next reminder is due; None after the last one
+
+
+def due_notice(policy: Policy, request: Request, now: datetime) -> Notice:
+    """Return what is due for a waiting request, whose `next_notice_at` has passed.
+
+    Reminders that were missed while no bot ran count as one. Those that would come after the
+    request expires do not count, so that the last one that comes escalates.
+    """
+    start = request.changed_at
+    times = [start + after for after in policy.remind_after]
+    times = [time for time in times if time < request.expires_at]
+    passed = [time for time in times if time <= now]
+    planned = request.next_notice_at or start
+    is_first = planned <= start
+    # The policy may have changed since the reminder was planned.
+    is_due = not is_first and any(time >= planned for time in passed)
+    return Notice(
+        is_first=is_first,
+        reminder=len(passed) if is_due else 0,
+        escalates=(is_first or is_due) and len(passed) == len(times),
+        next_at=times[len(passed)] if len(passed) < len(times) else None,
+    )

@@ -29,42 +29,28 @@ class PostKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasePost:
-    """One message, claimed by this process until its lease runs out.
-
-    Attributes:
-        client_msg_id: the same for every attempt.
-        attempts: how often delivery was tried, this time included.
-    """
+    """One message, claimed by this process until its lease runs out."""
 
     id: int
     kind: PostKind
-    client_msg_id: str
-    attempts: int
+    client_msg_id: str  #: the same for every attempt
+    attempts: int  #: how often delivery was tried, this time included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPost(BasePost):
-    """A message about a request.
+    """A message about a request."""
 
-    Attributes:
-        request: the request when the post was claimed; a card shows this state.
-        event: the event that a reply reports.
-        actor: the Slack user id of the person who caused the event, or None for the bot.
-        at: when the event happened.
-        detail: the event's detail.
-        facts: what is known about the request's job.
-        recipient: the user who gets a direct message; None for a post to the card's channel.
-        copy: the place of the copy that an edit updates; None if Slack did not return it.
-    """
-
-    request: Request
-    event: EventName
-    actor: str | None
-    at: datetime
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    request: Request  #: the request when the post was claimed; a card shows this state
+    event: EventName  #: the event that a reply reports
+    actor: str | None  #: the Slack user id of the person who caused the event, or None for the bot
+    at: datetime  #: when the event happened
+    detail: Mapping[str, Any] = field(default_factory=dict)  #: the event's detail
+    #: The user who gets a direct message; None for a post to the card's channel.
     recipient: str | None = None
+    #: The place of the copy that an edit updates; None if Slack did not return it.
     copy: Card | None = None
-    facts: JobFacts | None = None
+    facts: JobFacts | None = None  #: what is known about the request's job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

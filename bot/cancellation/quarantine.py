@@ -45,19 +45,14 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinePolicy:
-    """The quarantine of one project.
-
-    Attributes:
-        grace: how long an approver may keep a download.
-        expected: who may download without being asked, in lower case: user names, public keys and
-            service-account ids.
-        limit: how many downloads the bot itself cancels within `LIMIT_WINDOW`.
-    """
+    """The quarantine of one project."""
 
     mode: Mode = Mode.OFF
-    grace: timedelta = timedelta(seconds=90)
+    grace: timedelta = timedelta(seconds=90)  #: how long an approver may keep a download
+    #: Who may download without being asked: user names, public keys and ids of service accounts,
+    #: in lower case.
     expected: frozenset[str] = frozenset()
-    limit: int = 3
+    limit: int = 3  #: how many downloads the bot itself cancels within `LIMIT_WINDOW`
 
     @property
     def is_on(self) -> bool:

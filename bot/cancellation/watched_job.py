@@ -33,30 +33,19 @@ OPEN = frozenset({WatchedState.IN_PROGRESS, WatchedState.LINK_LIVE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedJob:
-    """A job with what its announcement shows.
-
-    Attributes:
-        shown: the job's facts when Atlas last listed it.
-        first_seen_at: when the watch first read it.
-        changed_at: when `state` was first read.
-        was_running: whether it was there already when the watch first read its cluster.
-        beyond_limit: whether it is not quarantined because of the limit.
-        message: the place of the announcement, or None while it is not posted.
-        request: the newest request for the job, if there is one.
-        facts: its starter and the clock of its link.
-    """
+    """A job with what its announcement shows."""
 
     id: int
     ref: JobRef
     state: WatchedState
-    shown: JobFingerprint
-    first_seen_at: datetime
-    changed_at: datetime
-    was_running: bool = False
-    beyond_limit: bool = False
-    message: Card | None = None
-    request: Request | None = None
-    facts: JobFacts | None = None
+    shown: JobFingerprint  #: the job's facts when Atlas last listed it
+    first_seen_at: datetime  #: when the watch first read it
+    changed_at: datetime  #: when `state` was first read
+    was_running: bool = False  #: whether it was there already when the watch first read its cluster
+    beyond_limit: bool = False  #: whether it is not quarantined because of the limit
+    message: Card | None = None  #: the place of the announcement, or None while it is not posted
+    request: Request | None = None  #: the newest request for the job, if there is one
+    facts: JobFacts | None = None  #: its starter and the clock of its link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +58,13 @@ class RecordedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
-    """A difference between the database and Atlas.
-
-    Attributes:
-        is_new: whether the database has no row for the job yet.
-        shown: the job's facts, or None if Atlas no longer lists it.
-        announce: whether the change is announced.
-    """
+    """A difference between the database and Atlas."""
 
     job_id: str
     state: WatchedState
-    is_new: bool
-    shown: JobFingerprint | None
-    announce: bool
+    is_new: bool  #: whether the database has no row for the job yet
+    shown: JobFingerprint | None  #: the job's facts, or None if Atlas no longer lists it
+    announce: bool  #: whether the change is announced
 
 
 def compare(

@@ -11,9 +11,8 @@ from typing import Any
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job_facts import JobFacts, LinkPhase
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.link_clock import LinkPhase
 from bot.cli.audit import missing_file
 from bot.services.projects import Project
 from bot.settings import Settings

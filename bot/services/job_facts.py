@@ -8,8 +8,7 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.link_clock import USUAL_WAIT
+from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects

@@ -10,9 +10,8 @@ import structlog
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.notices import due_notice
 from bot.cancellation.people import NO_ONE, People, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policy, due_notice
 from bot.services.projects import Projects
 from bot.storage.notice_store import NoticeStore
 from bot.timings import Timings

@@ -15,21 +15,18 @@ class Project:
     """One Atlas project.
 
     Equal by its id: the rest may change while someone holds it.
-
-    Attributes:
-        atlas: the client with its key; projects with the same key share it.
-        watch_channel: where its new downloads are announced, or None.
-        key_may_cancel: whether the key has a role that may cancel; None while that is not known.
-        backups: the rate limit of its backup calls.
-        events: the rate limit of reads of its activity feed.
     """
 
     id: str
     name: str = field(compare=False)
     policy: Policy = field(compare=False)
+    #: The client with its key; projects with the same key share it.
     atlas: AtlasClient = field(repr=False, compare=False)
+    #: Where its new downloads are announced, or None.
     watch_channel: str | None = field(default=None, compare=False)
+    #: Whether the key has a role that may cancel; None while that is not known.
     key_may_cancel: bool | None = field(default=None, compare=False)
+    #: The rate limits of its backup calls, and of reads of its activity feed.
     backups: RateLimitBudget = field(default_factory=RateLimitBudget, repr=False, compare=False)
     events: RateLimitBudget = field(default_factory=events_budget, repr=False, compare=False)
 

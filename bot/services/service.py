@@ -44,33 +44,21 @@ class JobDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submitted dialog.
+    """A submitted dialog."""
 
-    Attributes:
-        key: the idempotency key (the view's id): a second delivery gives the same request.
-        asked_in: the channel in which the command was typed.
-        channel: the channel for the card.
-        moved_because: why that is not the channel of the command, as a sentence.
-        shown: the job as the dialog showed it.
-        typed: the typed confirmation, where the policy requires it.
-        approver_members: the user ids of all members of the approving groups, or None if not known.
-        request_id: the id for the request, where its dialog had one.
-        alone: whether it is to run without the approvals that the policy requires.
-    """
-
-    key: str
+    key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     person: Person
     ref: JobRef
     project_name: str
-    asked_in: str
-    channel: str
-    shown: JobFingerprint
+    asked_in: str  #: the channel in which the command was typed
+    channel: str  #: the channel for the card
+    shown: JobFingerprint  #: the job as the dialog showed it
     reason: str = ""
-    typed: str = ""
-    moved_because: str | None = None
-    approver_members: frozenset[str] | None = frozenset()
-    request_id: str | None = None
-    alone: bool = False
+    typed: str = ""  #: the typed confirmation, where the policy requires it
+    moved_because: str | None = None  #: why `channel` is not that of the command
+    approver_members: frozenset[str] | None = frozenset()  #: of the groups; None: not known
+    request_id: str | None = None  #: the id for the request, where its dialog had one
+    alone: bool = False  #: whether it is to run without the approvals that the policy requires
 
 
 class CancellationService:

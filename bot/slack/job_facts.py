@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
+from bot.cancellation.job_facts import Lead
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
-from bot.cancellation.link_clock import Lead
 from bot.storage.database import Database
 from bot.storage.queries import requests as request_queries
 from bot.storage.tables import audit_events, to_recorded

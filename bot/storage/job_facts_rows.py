@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import insert, or_, select, update
 
 from bot.atlas import JobRef, JobState, created_at
-from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.link_clock import LinkClock, LinkPhase, expected_wait
+from bot.cancellation.job_facts import JobFacts, LinkClock, LinkPhase, expected_wait
 from bot.cancellation.starter import StartedBy
 from bot.storage.queries.requests import is_job
 from bot.storage.tables import job_facts

@@ -9,9 +9,8 @@ from sqlalchemy import Select, Table, exists, select
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job_facts import JobFacts, LinkPhase
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.cancellation.link_clock import LinkPhase
 from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
 from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
 from bot.storage.queries import requests as request_queries

@@ -9,9 +9,9 @@ from sqlalchemy import Update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import LinkClock
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.cancellation.link_clock import LinkClock
 from bot.storage.database import Database
 from bot.storage.job_facts_rows import ensure_facts, get_or_new
 from bot.storage.queries import requests as request_queries

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
+from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind
 from bot.storage.queries import requests as request_queries
 from bot.storage.store import Store, reads, writes

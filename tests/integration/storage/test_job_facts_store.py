@@ -10,8 +10,8 @@ import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.link_clock import USUAL_WAIT, LinkPhase
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.storage.job_facts_store import JobFactsStore

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.notices import Notice
+from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.card_updates import COPY_DELAY
 from bot.storage.notice_store import NoticeStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot.atlas import JobState
-from bot.cancellation.link_clock import USUAL_WAIT, Lead, LinkClock, LinkPhase, expected_wait
+from bot.cancellation.job_facts import USUAL_WAIT, Lead, LinkClock, LinkPhase, expected_wait
 from tests.support.clock import NOON
 
 

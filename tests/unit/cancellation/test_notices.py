@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.cancellation.lifecycle import Approval
-from bot.cancellation.notices import Notice, due_notice
 from bot.cancellation.people import NO_ONE, Kind, People, Person
 from bot.cancellation.policy import (
     MAX_RECIPIENTS,
+    Notice,
     Policy,
+    due_notice,
     is_named_approver,
     may_decide,
     may_review,

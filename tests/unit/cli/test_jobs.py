@@ -10,9 +10,8 @@ import pytest
 import typer
 
 from bot.cancellation.events import Event, EventName, chain
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, State
-from bot.cancellation.link_clock import USUAL_WAIT
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target

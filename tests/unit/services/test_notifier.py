@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bot.cancellation.lifecycle import Request
-    from bot.cancellation.notices import Notice
     from bot.cancellation.people import Person
+    from bot.cancellation.policy import Notice
 
 ADA_ONLY = People(users=frozenset({ADA.id}))
 ABE_ONLY = People(users=frozenset({ABE.id}))

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bot.atlas import JobRef
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
-from bot.cancellation.link_clock import Lead, LinkClock, LinkPhase
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
