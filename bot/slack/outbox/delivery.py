@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 from bot.cancellation.lifecycle import Request, State
@@ -20,27 +21,18 @@ from bot.slack.errors import (
     SlackUnavailable,
 )
 
-#: Seconds before the first retry; doubled for each further one, up to the maximum.
-INITIAL_BACKOFF = 0.5
+# Seconds between attempts
+INITIAL_BACKOFF = 0.5  # doubled for each further attempt, up to the maximum
 MAX_BACKOFF = 15.0
+INVALID_TOKEN_BACKOFF = 30.0  # while Slack refuses the bot's token
+REFUSED_BACKOFF = 100.0  # the maximum for a message that Slack refuses everywhere
+REFUSED_ANNOUNCEMENT_BACKOFF = 60.0  # the bot may be invited to the channel
 
-#: Seconds between attempts while Slack refuses the bot's token.
-INVALID_TOKEN_BACKOFF = 30.0
-
-#: Attempts of a post that Slack refuses for an unknown reason.
-MAX_ATTEMPTS = 5
-
-#: Seconds between attempts of a message that Slack refuses everywhere, once they have grown.
-REFUSED_BACKOFF = 100.0
-
-#: Seconds between attempts of a refused announcement: the bot may be invited to the channel.
-REFUSED_ANNOUNCEMENT_BACKOFF = 60.0
-
-#: Attempts of a refused message: more than a week.
-MAX_REFUSED_ATTEMPTS = 10_000
-
-#: Attempts of an edit or a copy that Slack refuses whatever its content: about an hour, because
-#: these share a rate limit, and the thread has the outcome too.
+# Numbers of attempts
+MAX_ATTEMPTS = 5  # of a post that Slack refuses for an unknown reason
+MAX_REFUSED_ATTEMPTS = 10_000  # of a refused message: more than a week
+#: Of an edit or a copy that Slack refuses whatever its content: about an hour, because these share
+#: a rate limit, and the thread has the outcome too.
 MAX_EDIT_ATTEMPTS = 50
 
 
@@ -51,49 +43,39 @@ class RetryLater:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """Slack has the message already."""
+class Action(StrEnum):
+    """What to do other than to try again."""
+
+    DELIVERED = "delivered"  #: nothing: Slack has the message already
+    MOVE_CARD = "move card"  #: post the card as a direct message to the requester
+    TELL_REQUESTER = "tell requester"  #: post the reply as a direct message to the requester
+    DROP = "drop"  #: end delivery without success
 
 
-@dataclass(frozen=True, slots=True)
-class MoveCard:
-    """Post the card as a direct message to the requester."""
-
-
-@dataclass(frozen=True, slots=True)
-class TellRequester:
-    """Post the reply as a direct message to the requester."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """End delivery without success."""
+NextAction: TypeAlias = Action | RetryLater
 
 
 NOT_SEEN_BY_APPROVERS = (
     "Approvers do not see it here: withdraw it, and ask in a channel that they read."
 )
 
-Action: TypeAlias = RetryLater | Delivered | MoveCard | TellRequester | Drop
-
 
 def next_action(
     post: Post, error: SlackError, jitter: Callable[[], float] = random.random
-) -> Action:
+) -> NextAction:
     """Decide by Slack's error, the kind of the post and the number of attempts.
 
     `jitter` returns a number from 0 to 1, so that replicas do not retry at the same moment.
     """
     match error:
         case AlreadyPosted():
-            return Delivered()
+            return Action.DELIVERED
         case RateLimited(seconds=seconds):
             return RetryLater(seconds + jitter())
         case InvalidToken():
             return RetryLater(INVALID_TOKEN_BACKOFF)
         case MessageDeleted():
-            return Drop()
+            return Action.DROP
     is_certain = isinstance(error, (CannotPost, MessageNotEditable))
     may_pass = not is_certain and post.attempts < MAX_ATTEMPTS
     if may_pass or isinstance(error, SlackUnavailable):
@@ -101,17 +83,15 @@ def next_action(
     return _elsewhere(post) or retry_slowly(post, error, jitter)
 
 
-def _elsewhere(post: Post) -> MoveCard | TellRequester | Drop | None:
+def _elsewhere(post: Post) -> Action | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
-            return Drop()  # the person takes no direct messages; the thread mentions them
-        case RequestPost(request=request) if not reaches(request):
-            return None
-        case RequestPost(kind=PostKind.REPLY):
-            return TellRequester()
-        case RequestPost(kind=PostKind.CARD, request=request):
-            return MoveCard() if request.channel != request.requester else None
+            return Action.DROP  # the person takes no direct messages; the thread mentions them
+        case RequestPost(kind=PostKind.REPLY, request=request) if reaches(request):
+            return Action.TELL_REQUESTER
+        case RequestPost(kind=PostKind.CARD, request=request) if reaches(request):
+            return Action.MOVE_CARD if request.channel != request.requester else None
     return None
 
 
@@ -122,11 +102,11 @@ def reaches(request: Request) -> bool:
 
 def retry_slowly(
     post: Post, error: SlackError, jitter: Callable[[], float] = random.random
-) -> RetryLater | Drop:
+) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
     waits_long = _is_essential(post) or isinstance(error, SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
-        return Drop()
+        return Action.DROP
     if isinstance(post, Announcement):
         return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
     return RetryLater(backoff(post.attempts, jitter, REFUSED_BACKOFF))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
@@ -40,24 +38,26 @@ class Unneeded(Exception):
     """The post has nothing to say any more; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
 class MessageBuilder:
     """Builds messages; the projects have the approvers, the channels and the names."""
 
-    def __init__(self, links: Links, projects: Projects) -> None:
-        self._links = links
-        self._projects = projects
+    links: Links
+    projects: Projects
 
     def build(self, post: Post) -> Message:
         """Build the message; raises `Undeliverable` or `Unneeded`."""
-        return self._announcement(post) if isinstance(post, Announcement) else self._about(post)
+        if isinstance(post, Announcement):
+            return self._announcement(post)
+        return self._about(post)
 
     def direct_reply(self, post: RequestPost) -> Message:
         """Build a reply as a direct message to the requester."""
         return Message(channel=post.request.requester, content=self._reply(post))
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
-        policy = self._policy_of(post.request.ref.project_id)
-        called = card_replies.called_by(post, policy) if policy else None
+        project = self.projects.find(post.request.ref.project_id)
+        called = card_replies.called_by(post, project.policy) if project else None
         return card_replies.message(post, called)
 
     def _about(self, post: RequestPost) -> Message:
@@ -67,7 +67,7 @@ class MessageBuilder:
         if post.kind is PostKind.CARD:
             return Message(channel=request.channel, content=self._card(post))
         if post.kind is PostKind.DIRECT:
-            content = card_replies.direct_message(post, self._links)
+            content = card_replies.direct_message(post, self.links)
             return Message(channel=post.recipient or request.requester, content=content)
         if request.card is None:
             if post.kind is PostKind.EDIT or not reaches(request):
@@ -83,7 +83,7 @@ class MessageBuilder:
         """Build the card as a direct message to an approver, or its update."""
         is_edit = post.kind is PostKind.EDIT
         heading = None if is_edit else card_views.COPY_HEADINGS.get(post.event)
-        content = card_views.copy(self._card(post), post.request, self._links, heading)
+        content = card_views.copy(self._card(post), post.request, self.links, heading)
         if is_edit:
             if post.copy is None:
                 raise Unneeded("the approver did not get the copy")
@@ -93,31 +93,22 @@ class MessageBuilder:
         return Message(channel=post.recipient or "", content=content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
-        project = self._projects.find(post.request.ref.project_id)
+        project = self.projects.find(post.request.ref.project_id)
         cancels = project and not project.why_read_only
         mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
-        return card_views.message(
-            post.request, self._approvers(post), self._links, post.facts, mode
-        )
-
-    def _approvers(self, post: RequestPost) -> People | None:
-        policy = self._policy_of(post.request.ref.project_id)
-        return policy.first_approvers if policy else None
-
-    def _policy_of(self, project_id: str) -> Policy | None:
-        project = self._projects.find(project_id)
-        return project.policy if project else None
+        approvers = project.policy.first_approvers if project else None
+        return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:
         job = post.job
         place = job.message
         if place and not place.ts:
             raise Undeliverable("Slack did not return the place of the message")
-        project = self._projects.find(job.ref.project_id)
+        project = self.projects.find(job.ref.project_id)
         channel = place.channel if place else project and project.watch_channel
         if not channel:
             raise Undeliverable("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only
-        content = announcement.message(job, name, self._links, why.sentence if why else "")
+        content = announcement.message(job, name, self.links, why.sentence if why else "")
         return Message(channel=channel, content=content, ts=place.ts if place else None)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import structlog
@@ -15,7 +15,6 @@ from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.watched_job import WatchedJob
 from bot.slack.errors import (
     CALL_ERRORS,
-    AlreadyPosted,
     CannotPost,
     InvalidToken,
     MessageNotEditable,
@@ -28,10 +27,8 @@ from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
     REFUSED_ANNOUNCEMENT_BACKOFF,
     Action,
-    Delivered,
-    MoveCard,
+    NextAction,
     RetryLater,
-    TellRequester,
     next_action,
     reason_to_move,
     retry_slowly,
@@ -40,19 +37,15 @@ from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Un
 from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
-from bot.tasks import cancel_and_wait
+from bot.tasks import cancel_and_wait, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
 
-#: Posts about requests that are delivered at the same time.
-MAX_CONCURRENT_POSTS = 8
-
-#: The same for announcements: one, so that they keep their order and delay no card.
-MAX_CONCURRENT_ANNOUNCEMENTS = 1
-
-#: The same for direct messages: half of the first, so that no card and outcome waits for them.
-MAX_CONCURRENT_DIRECT = 4
+# Posts that are delivered at the same time
+MAX_CONCURRENT_POSTS = 8  # about requests
+MAX_CONCURRENT_ANNOUNCEMENTS = 1  # so that they keep their order and delay no card
+MAX_CONCURRENT_DIRECT = 4  # direct messages: half, so that no card and outcome waits for them
 
 #: Seconds between attempts to record a delivery.
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)
@@ -67,45 +60,35 @@ DELIVERED_EVENTS = {
 }
 
 
+@dataclass(eq=False)
 class Outbox:
     """The worker of one replica.
 
-    Args:
+    Attributes:
         client: the Web API without retries.
         owner: the name of this process, for the claims.
         on_drop: called when a post reaches nobody, except direct messages to approvers.
         on_announced: called with a job that started during the watch, once Slack has taken its
             announcement.
-        timings: the interval of polls, and of messages in one channel.
     """
 
-    def __init__(
-        self,
-        store: OutboxStore,
-        client: AsyncWebClient,
-        owner: str,
-        messages: MessageBuilder,
-        *,
-        on_drop: Callable[[], None] = lambda: None,
-        on_announced: Callable[[WatchedJob], object] = lambda _job: None,
-        tracer: RequestTracer = bind_to_log,
-        timings: Timings = DEFAULT_TIMINGS,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._store = store
-        self._client = client
-        self._owner = owner
-        self._messages = messages
-        self._on_drop = on_drop
-        self._on_announced = on_announced
-        self._tracer = tracer
-        self._poll_interval = timings.outbox_poll_interval
-        self._sleep = sleep
+    store: OutboxStore
+    client: AsyncWebClient
+    owner: str
+    messages: MessageBuilder
+    _: KW_ONLY
+    on_drop: Callable[[], None] = lambda: None
+    on_announced: Callable[[WatchedJob], object] = lambda _job: None
+    tracer: RequestTracer = bind_to_log
+    timings: Timings = DEFAULT_TIMINGS
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._claim_lost = False  # whether the last claim failed, and so may hold posts
         self._stopping = False
-        self._rate_limits = RateLimits(timings)
+        self._rate_limits = RateLimits(self.timings)
 
     def wake(self) -> None:
         """Read the outbox now: a post was enqueued."""
@@ -119,7 +102,9 @@ class Outbox:
             if self._stopping and not started and not self._in_progress:
                 return
             if not started:
-                await self._wait()
+                # Jitter keeps replicas from reading at the same moment.
+                jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+                await wait_up_to(self.timings.outbox_poll_interval * jitter, self._wakeup)
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""
@@ -131,31 +116,25 @@ class Outbox:
     async def deliver(self, post: Post) -> None:
         """Deliver one claimed post and record the result; raises no error of Slack's."""
         try:
-            message = self._messages.build(post)
-        except Undeliverable as error:
-            await self._drop(post, str(error))
+            message = self.messages.build(post)
+        except Undeliverable as reason:
+            await self._drop(post, str(reason))
             return
-        except Unneeded as error:
-            await self._store.discard(post)
-            log.info("post not needed", post=post.id, kind=post.kind, why=str(error))
+        except Unneeded as reason:
+            await self.store.discard(post)
+            log.info("post not needed", post=post.id, kind=post.kind, why=str(reason))
             return
         if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
-            await self._store.postpone(post, seconds)
+            await self.store.postpone(post, seconds)
             return
-        try:
-            await self._sleep(seconds)
-            channel, ts = await self._send(message, post.client_msg_id)
-        except CALL_ERRORS as exception:
-            await self._handle(post, message, translate_error(exception))
-        else:
-            await self._mark_sent(post, channel, ts)
-
-    async def _wait(self) -> None:
-        # Jitter keeps replicas from reading at the same moment.
-        seconds = self._poll_interval * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wakeup.wait()
+        await self.sleep(seconds)
+        if error := await self._send_and_record(post, message, post.client_msg_id):
+            is_new = isinstance(post, Announcement) and not message.ts
+            if is_new and isinstance(error, CannotPost):
+                self._rate_limits.block(post, message, REFUSED_ANNOUNCEMENT_BACKOFF)
+            elif isinstance(error, RateLimited):
+                self._rate_limits.block(post, message, error.seconds)
+            await self._carry_out(post, message, error, next_action(post, error))
 
     async def _start_due(self) -> int:
         """Claim as many posts as may be in progress, and start their delivery."""
@@ -169,8 +148,8 @@ class Outbox:
         held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
         self._claim_lost = True
         try:
-            claimed = await self._store.claim(
-                self._owner, free, free_announcements, free_direct, held=held
+            claimed = await self.store.claim(
+                self.owner, free, free_announcements, free_direct, held=held
             )
         except LedgerError as error:
             log.warning("outbox cannot be read", error=error.sentence)
@@ -191,21 +170,32 @@ class Outbox:
 
     async def _supervise(self, post: Post) -> None:
         request_id = post.request.id if isinstance(post, RequestPost) else None
-        with self._tracer(f"post {post.kind}", request_id):
+        with self.tracer(f"post {post.kind}", request_id):
             try:
-                await self.deliver(post)
+                await self._deliver_or_release(post)
             except LedgerError as error:
                 # The claim runs out, and the next owner repeats the post with the same id.
                 log.warning("delivery not recorded", post=post.id, error=error.sentence)
-            except Exception:
-                log.exception("post cannot be delivered", post=post.id, kind=post.kind)
-                await self._release(post)
 
-    async def _release(self, post: Post) -> None:
+    async def _deliver_or_release(self, post: Post) -> None:
         try:
-            await self._store.retry_later(post, MAX_BACKOFF, "internal error")
-        except LedgerError as error:
-            log.warning("delivery not recorded", post=post.id, error=error.sentence)
+            await self.deliver(post)
+        except LedgerError:
+            raise
+        except Exception:
+            log.exception("post cannot be delivered", post=post.id, kind=post.kind)
+            await self.store.retry_later(post, MAX_BACKOFF, "internal error")
+
+    async def _send_and_record(
+        self, post: Post, message: Message, client_msg_id: str | None = None
+    ) -> SlackError | None:
+        """Send the message and record the delivery, or return Slack's error."""
+        try:
+            channel, ts = await self._send(message, client_msg_id)
+        except CALL_ERRORS as error:
+            return translate_error(error)
+        await self._mark_sent(post, channel, ts)
+        return None
 
     async def _send(self, message: Message, client_msg_id: str | None) -> tuple[str, str]:
         """Call Slack; return the channel and `ts` of the message."""
@@ -215,89 +205,67 @@ class Outbox:
             if message.ts is not None:
                 # Without a list, the message would keep its blocks.
                 edited = {"blocks": [], **content}
-                await self._client.chat_update(channel=message.channel, ts=message.ts, **edited)
+                await self.client.chat_update(channel=message.channel, ts=message.ts, **edited)
                 return message.channel, message.ts
-            answer = await self._client.chat_postMessage(
+            answer = await self.client.chat_postMessage(
                 channel=message.channel, unfurl_links=False, unfurl_media=False, **extra, **content
             )
             return str(answer.get("channel") or message.channel), str(answer.get("ts") or "")
 
         return await send_simplified(call, message.content)
 
-    async def _handle(self, post: Post, message: Message, error: SlackError) -> None:
-        action = next_action(post, error)
-        if isinstance(error, RateLimited):
-            self._rate_limits.block(post, message, error.seconds)
-        elif isinstance(error, CannotPost) and isinstance(post, Announcement) and not message.ts:
-            self._rate_limits.block(post, message, REFUSED_ANNOUNCEMENT_BACKOFF)
-        await self._carry_out(post, message, error, action)
-
     async def _carry_out(
-        self, post: Post, message: Message, error: SlackError, action: Action
+        self, post: Post, message: Message, error: SlackError, action: NextAction
     ) -> None:
         _log_error(post, error, action)
         match action, post:
             case RetryLater(seconds), _:
-                await self._store.retry_later(post, seconds, error.sentence)
-            case MoveCard(), RequestPost():
+                await self.store.retry_later(post, seconds, error.sentence)
+            case Action.MOVE_CARD, RequestPost():
                 because = reason_to_move(post, error)
-                await self._store.move_card(post, post.request.requester, because)
-            case TellRequester(), RequestPost():
+                await self.store.move_card(post, post.request.requester, because)
+            case Action.TELL_REQUESTER, RequestPost():
                 await self._tell_requester(post)
-            case Delivered(), _ if post.kind is PostKind.CARD:
-                await self._post_without_id(post, message, error)
-            case Delivered(), _:
+            case Action.DELIVERED, _ if post.kind is PostKind.CARD:
+                # Without an id: the thread and the updates of a card need its place.
+                if again := await self._send_and_record(post, message):
+                    await self.store.retry_later(post, MAX_BACKOFF, again.sentence)
+            case Action.DELIVERED, _:
                 await self._mark_sent(post, message.channel, message.ts or "")
             case _:
                 await self._drop(post, error.sentence)
 
     async def _drop(self, post: Post, why: str) -> None:
         """End delivery without success."""
-        await self._store.drop(post, why)
+        await self.store.drop(post, why)
         if _is_direct(post):
             log.warning("direct message not delivered", post=post.id, why=why, **_subject(post))
             return
-        self._on_drop()
+        self.on_drop()
         log.error("post dropped", post=post.id, kind=post.kind, why=why, **_subject(post))
 
     async def _tell_requester(self, post: RequestPost) -> None:
         """Send a reply that the thread does not take as a direct message."""
-        message = self._messages.direct_reply(post)
-        try:
-            channel, ts = await self._send(message, None)
-        except CALL_ERRORS as exception:
-            error = translate_error(exception)
+        message = self.messages.direct_reply(post)
+        if error := await self._send_and_record(post, message):
             action = next_action(post, error)
-            tried = isinstance(action, TellRequester)
-            final = retry_slowly(post, error) if tried else action
-            await self._carry_out(post, message, error, final)
-        else:
-            await self._mark_sent(post, channel, ts)
-
-    async def _post_without_id(self, post: Post, message: Message, error: SlackError) -> None:
-        """Post a card without an id, since its thread and updates need its place."""
-        try:
-            channel, ts = await self._send(message, None)
-        except CALL_ERRORS as exception:
-            second = translate_error(exception)
-            reported = error if isinstance(second, AlreadyPosted) else second
-            await self._store.retry_later(post, MAX_BACKOFF, reported.sentence)
-        else:
-            await self._mark_sent(post, channel, ts)
+            if action is Action.TELL_REQUESTER:
+                action = retry_slowly(post, error)
+            await self._carry_out(post, message, error, action)
 
     async def _mark_sent(self, post: Post, channel: str, ts: str) -> None:
         """Record the delivery; several attempts avoid that the message is sent again."""
         for seconds in RECORD_BACKOFFS:
             try:
-                await self._store.mark_sent(post, channel, ts)
+                await self.store.mark_sent(post, channel, ts)
                 break
             except LedgerError as error:
                 log.warning("delivery not recorded yet", error=error.sentence)
-                await self._sleep(seconds)
+                await self.sleep(seconds)
         else:
-            await self._store.mark_sent(post, channel, ts)
+            await self.store.mark_sent(post, channel, ts)
         if isinstance(post, Announcement) and not (post.job.message or post.job.was_running):
-            self._on_announced(post.job)
+            self.on_announced(post.job)
         log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
 
 
@@ -315,7 +283,7 @@ def _subject(post: Post) -> dict[str, str]:
     return {**job, "state": str(post.job.state)}
 
 
-def _log_error(post: Post, error: SlackError, action: Action) -> None:
+def _log_error(post: Post, error: SlackError, action: NextAction) -> None:
     refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
     report = log.error if refused and isinstance(action, RetryLater) else log.warning
     report(
@@ -323,6 +291,6 @@ def _log_error(post: Post, error: SlackError, action: Action) -> None:
         post=post.id,
         kind=post.kind,
         error=error.sentence,
-        next=type(action).__name__,
+        next=str(action),
         **_subject(post),
     )

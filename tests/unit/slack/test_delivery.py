@@ -29,11 +29,8 @@ from bot.slack.outbox.delivery import (
     REFUSED_ANNOUNCEMENT_BACKOFF,
     REFUSED_BACKOFF,
     Action,
-    Delivered,
-    Drop,
-    MoveCard,
+    NextAction,
     RetryLater,
-    TellRequester,
     backoff,
     next_action,
     reason_to_move,
@@ -63,32 +60,32 @@ def no_jitter() -> float:
         (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
         (RateLimited(seconds=9.0), RetryLater(9.0)),
         (InvalidToken("invalid_auth"), RetryLater(INVALID_TOKEN_BACKOFF)),
-        (AlreadyPosted(), Delivered()),
+        (AlreadyPosted(), Action.DELIVERED),
         (SlackRejected("invalid_blocks"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: Action) -> None:
+def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: NextAction) -> None:
     assert next_action(a_post(kind), error, no_jitter) == action
 
 
 @pytest.mark.parametrize(
     ("kind", "channel", "action"),
     [
-        (PostKind.CARD, "C0OPS", MoveCard()),
+        (PostKind.CARD, "C0OPS", Action.MOVE_CARD),
         (PostKind.CARD, RINA.id, RetryLater(INITIAL_BACKOFF)),
-        (PostKind.REPLY, "C0OPS", TellRequester()),
+        (PostKind.REPLY, "C0OPS", Action.TELL_REQUESTER),
         (PostKind.EDIT, "C0OPS", RetryLater(INITIAL_BACKOFF)),
     ],
 )
 @pytest.mark.parametrize("error", [CannotPost("no_permission"), MessageNotEditable()])
 def test_refusal_goes_to_the_requester_or_is_retried(
-    kind: PostKind, channel: str, action: Action, error: SlackError
+    kind: PostKind, channel: str, action: NextAction, error: SlackError
 ) -> None:
     assert next_action(a_post(kind, channel=channel), error, no_jitter) == action
 
 
 def test_edit_of_a_deleted_message_is_dropped() -> None:
-    assert next_action(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Drop()
+    assert next_action(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Action.DROP
 
 
 @pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
@@ -104,7 +101,7 @@ def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) ->
 def test_edit_that_slack_forbids_is_dropped_after_many_attempts() -> None:
     post = a_post(PostKind.EDIT, attempts=MAX_EDIT_ATTEMPTS)
 
-    assert next_action(post, MessageNotEditable("edit_window_closed")) == Drop()
+    assert next_action(post, MessageNotEditable("edit_window_closed")) == Action.DROP
 
 
 def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
@@ -112,19 +109,19 @@ def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
 
     assert retry_slowly(early, refused, lambda: 1.0) == RetryLater(REFUSED_BACKOFF)
-    assert retry_slowly(late, refused) == Drop()
+    assert retry_slowly(late, refused) == Action.DROP
 
 
 def test_direct_message_that_its_recipient_does_not_take_is_dropped() -> None:
     post = a_post(PostKind.DIRECT)
 
-    assert next_action(post, CannotPost("user_not_found")) == Drop()
+    assert next_action(post, CannotPost("user_not_found")) == Action.DROP
 
 
 def test_unknown_refusal_is_final_after_several_attempts() -> None:
     tried = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS)
 
-    assert next_action(tried, SlackRejected("new_code"), no_jitter) == MoveCard()
+    assert next_action(tried, SlackRejected("new_code"), no_jitter) == Action.MOVE_CARD
 
 
 def test_backoff_doubles_up_to_the_maximum() -> None:
@@ -155,17 +152,17 @@ def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state:
 @pytest.mark.parametrize(
     ("error", "action"),
     [
-        (AlreadyPosted(), Delivered()),
+        (AlreadyPosted(), Action.DELIVERED),
         (RateLimited(seconds=7), RetryLater(7)),
         (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
         (InvalidToken(), RetryLater(INVALID_TOKEN_BACKOFF)),
         (CannotPost(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
         (MessageNotEditable(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MessageDeleted(), Drop()),
+        (MessageDeleted(), Action.DROP),
         (SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_action_after_each_error_of_an_announcement(error: SlackError, action: Action) -> None:
+def test_action_after_each_error_of_an_announcement(error: SlackError, action: NextAction) -> None:
     assert next_action(samples.announcement(), error, no_jitter) == action
 
 
@@ -173,12 +170,12 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: A
     ("attempts", "action"),
     [
         (MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MAX_REFUSED_ATTEMPTS, Drop()),
+        (MAX_REFUSED_ATTEMPTS, Action.DROP),
     ],
 )
 @pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
 def test_refused_announcement_is_retried_rarely_for_about_a_week(
-    error: SlackError, attempts: int, action: Action
+    error: SlackError, attempts: int, action: NextAction
 ) -> None:
     assert next_action(samples.announcement(attempts=attempts), error, no_jitter) == action
 

@@ -396,7 +396,7 @@ async def test_copy_of_a_decided_request_is_not_sent(
     outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore
 ) -> None:
     dropped: list[None] = []
-    outbox._on_drop = lambda: dropped.append(None)
+    outbox.on_drop = lambda: dropped.append(None)
     await outbox.deliver(a_copy(state=State.DENIED))
 
     assert slack.calls == []
@@ -425,7 +425,7 @@ async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_a
     outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, code: str
 ) -> None:
     dropped: list[None] = []
-    outbox._on_drop = lambda: dropped.append(None)
+    outbox.on_drop = lambda: dropped.append(None)
     slack.says("chat.postMessage", code)
     await outbox.deliver(a_copy())
 
