@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -33,7 +33,7 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.payloads import Actor
-from bot.slack.placement import ChannelInfo, NoPlacement, Placement, choose, target_channel
+from bot.slack.placement import NoPlacement, choose, target_channel
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
 
@@ -74,24 +74,24 @@ async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> st
     return str((response.get("view") or {})["id"])
 
 
+@dataclass(slots=True)
 class Dialog:
     """One dialog of a person, which is updated until it is closed; `view_id` is Slack's."""
 
-    def __init__(self, deps: Dependencies, by: Interaction, view_id: str = "") -> None:
-        self._deps = deps
-        self._by = by
-        self.view_id = view_id
+    deps: Dependencies
+    by: Interaction
+    view_id: str = ""
 
     async def open(self, view: View) -> bool:
         """Open the dialog; return whether it is open, and tell the person if it is not."""
         try:
-            self.view_id = await open_dialog(self._deps.client, self._by.trigger_id, view)
+            self.view_id = await open_dialog(self.deps.client, self.by.trigger_id, view)
         except SlackError as error:
             if error.code in TRIGGER_USED:
                 log.info("dialog is open already", code=error.code)
             else:
                 log.warning("dialog could not be opened", error=error.sentence)
-                await self._deps.replies.send_text(self._by.reply_to, sentence_for(error))
+                await self.deps.replies.send_text(self.by.reply_to, sentence_for(error))
             return False
         log.info("dialog opened", view=self.view_id)
         return True
@@ -103,7 +103,7 @@ class Dialog:
         except DialogExpired:
             log.info("dialog was closed before its update", view=self.view_id)
         except SlackUnavailable as error:
-            await self._deps.replies.send_text(self._by.reply_to, sentence_for(error))
+            await self.deps.replies.send_text(self.by.reply_to, sentence_for(error))
         except SlackError as error:
             log.error("dialog could not be updated", view=self.view_id, error=error.sentence)  # noqa: TRY400 - no bug
             await self._show_refused(view, error)
@@ -111,12 +111,12 @@ class Dialog:
     async def _update(self, view: View) -> None:
         for pause in (*UPDATE_BACKOFF, None):
             try:
-                await self._deps.client.views_update(view_id=self.view_id, view=view)
+                await self.deps.client.views_update(view_id=self.view_id, view=view)
             except CALL_ERRORS as error:
                 meaning = translate_error(error)
                 if pause is None or not isinstance(meaning, SlackUnavailable):
                     raise meaning from error
-                await self._deps.sleep(pause)
+                await self.deps.sleep(pause)
             else:
                 return
 
@@ -129,7 +129,7 @@ class Dialog:
             await self._update(plain)
         message = private(as_text(plain["blocks"]))
         message["blocks"] += dialog_views.open_button(view)
-        await self._deps.replies.send(self._by.reply_to, message)
+        await self.deps.replies.send(self.by.reply_to, message)
 
 
 async def open_job(deps: Dependencies, job: JobTarget, by: Interaction) -> None:
@@ -201,116 +201,100 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
         return await JobReader(deps, job, actor).view()
     except (NoPlacement, AtlasError, CancellationError, DirectoryError) as error:
         log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
-        return _error_view(error, job, deps)
+        match error:
+            case NoPlacement():
+                return dialog_views.refused(str(error))
+            case AtlasError():
+                answer = mrkdwn.atlas_answer(error.status, error.code)
+                return dialog_views.error(str(error), job, answer)
+            case LedgerError() | DirectoryError():
+                return dialog_views.error(str(error), job)
+        return dialog_views.refused(sentence_for(error, deps.links))
     except asyncio.CancelledError:
         # The process is stopping; there is time left for one more update.
         return dialog_views.error(STOPPING, job)
 
 
-def _error_view(error: Exception, job: JobTarget, deps: Dependencies) -> View:
-    match error:
-        case NoPlacement():
-            return dialog_views.refused(str(error))
-        case AtlasError():
-            answer = mrkdwn.atlas_answer(error.status, error.code)
-            return dialog_views.error(str(error), job, answer)
-        case LedgerError() | DirectoryError():
-            return dialog_views.error(str(error), job)
-    return dialog_views.refused(sentence_for(error, deps.links))
-
-
+@dataclass(frozen=True, slots=True)
 class JobReader:
     """Checks what a person may do with a job, and reads the job.
 
     Raises `NoPlacement`, `AtlasError`, `CancellationError` or `DirectoryError`.
     """
 
-    def __init__(self, deps: Dependencies, job: JobTarget, actor: Actor) -> None:
-        self._deps = deps
-        self._job = job
-        self._actor = actor
+    deps: Dependencies
+    job: JobTarget
+    actor: Actor
 
     async def view(self) -> View:
         """Build the view of the job."""
-        policy, asked_in = await self._allowed_policy(), self._job.asked_in
-        looking_up = self._deps.service.look_up(self._job.ref, timeout=ATLAS_TIMEOUT)
+        policy, asked_in = await self._allowed_policy(), self.job.asked_in
+        looking_up = self.deps.service.look_up(self.job.ref, timeout=ATLAS_TIMEOUT)
         reading = asyncio.create_task(looking_up)
-        project = self._deps.service.projects.find(self._job.ref.project_id)
+        project = self.deps.service.projects.find(self.job.ref.project_id)
         try:
             if project and (why := project.why_read_only):
-                return self._read_only(await reading, why.sentence)
+                details = await reading
+                return self._without_submit(details) or dialog_views.not_cancellable(
+                    details, self.job, self.deps.links, why.sentence
+                )
             info, typed, members, may_act_alone = await asyncio.gather(
-                self._deps.channels.info(target_channel(policy, asked_in)),
-                self._typed_in(policy),
+                self.deps.channels.info(target_channel(policy, asked_in)),
+                self.deps.channels.info(asked_in),
                 self._approvers(policy),
                 self._may_act_alone(policy),
             )
-            placement = choose(policy, asked_in, info, self._actor.id, typed)
-            refusal = rules.check_enough_approvers(policy, self._actor.id, members)
+            placement = choose(policy, asked_in, info, self.actor.id, typed)
+            refusal = rules.check_enough_approvers(policy, self.actor.id, members)
             if refusal and not may_act_alone:
                 raise refusal
-            return self._details(await reading, policy, placement, may_act_alone=may_act_alone)
+            details = await reading
+            return self._without_submit(details) or dialog_views.details(
+                details, self.job, policy, placement, self.deps.links, may_act_alone=may_act_alone
+            )
         finally:
             await cancel_and_wait(reading)
 
     async def _allowed_policy(self) -> Policy:
         """Check person and channel."""
-        policy = require_policy(self._deps.service, self._job.ref.project_id)
-        if refusal := rules.may_use_channel(policy, self._job.asked_in):
+        policy = require_policy(self.deps.service, self.job.ref.project_id)
+        if refusal := rules.may_use_channel(policy, self.job.asked_in):
             raise refusal
-        person = await self._deps.directory.person(self._actor, policy.requesters)
+        person = await self.deps.directory.person(self.actor, policy.requesters)
         if refusal := rules.may_request(policy, person):
             raise refusal
         return policy
-
-    async def _typed_in(self, policy: Policy) -> ChannelInfo:
-        """Describe the channel of the command, where the card goes to another one."""
-        elsewhere = bool(policy.audit_channel)
-        return await self._deps.channels.info(self._job.asked_in) if elsewhere else ChannelInfo()
 
     async def _approvers(self, policy: Policy) -> frozenset[str]:
         if policy.approvals == 0:
             return frozenset()
         # One more than needed, because the requester may be one of them.
         enough = policy.approvals + 1
-        return await self._deps.directory.full_members_of(policy.approvers.groups, enough)
+        return await self.deps.directory.full_members_of(policy.approvers.groups, enough)
 
     async def _may_act_alone(self, policy: Policy) -> bool:
         if policy.approvals == 0 or policy.break_glass == NO_ONE:
             return False
         try:
-            person = await self._deps.directory.person(self._actor, policy.break_glass)
+            person = await self.deps.directory.person(self.actor, policy.break_glass)
         except DirectoryError as error:
             log.info("checkbox left out", error=str(error))
             return False
         return rules.may_act_alone(policy, person) is None
 
-    def _read_only(self, details: JobDetails, why: str) -> View:
-        job = replace(self._job, project_name=details.project_name)
-        explained = dialog_views.not_cancellable(details, job, self._deps.links, why)
-        return self._without_submit(details, job) or explained
-
-    def _details(
-        self, details: JobDetails, policy: Policy, placement: Placement, *, may_act_alone: bool
-    ) -> View:
-        job, links = replace(self._job, project_name=details.project_name), self._deps.links
-        return self._without_submit(details, job) or dialog_views.details(
-            details, job, policy, placement, links, may_act_alone=may_act_alone
-        )
-
-    def _without_submit(self, details: JobDetails, job: JobTarget) -> View | None:
+    def _without_submit(self, details: JobDetails) -> View | None:
         """Build the view of a job that is requested already, or cannot be cancelled."""
         taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
         log.info(
             "job looked up",
-            job=job.ref.job_id,
+            job=self.job.ref.job_id,
             state=details.job.state.value,
             can_be_cancelled=details.job.can_be_cancelled,
             **taken_by,
         )
         if details.open_request:
-            return dialog_views.taken(details.open_request, job, self._deps.links)
+            return dialog_views.taken(details.open_request, self.deps.links)
         if not details.job.can_be_cancelled:
             why = dialog_views.why_not_cancellable(details.job)
-            return dialog_views.not_cancellable(details, job, self._deps.links, why)
+            return dialog_views.not_cancellable(details, self.job, self.deps.links, why)
         return None

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -65,12 +65,6 @@ log = structlog.get_logger(__name__)
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
 
-#: Errors that are shown below the reason, to keep what was typed.
-BELOW_REASON = (
-    *(ReasonMissing, DenialReasonMissing, KeepReasonMissing),
-    *(LedgerError, DirectoryError, RightsNotChecked),
-)
-
 #: Seconds between the reads of a request until its card is posted.
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
@@ -87,17 +81,16 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         await ack()
         _reload(deps, body)
 
+    submissions, decisions = Submissions(deps), Decisions(deps)
+
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor = actor_of(body, deps.identity)
-        await ack(**await Submissions(deps).submit(body["view"], actor))
+        await ack(**await submissions.submit(body["view"], actor_of(body, deps.identity)))
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor, decide = actor_of(body, deps.identity), Decisions(deps).deny
-        await ack(**await Submissions(deps).decide(body["view"], actor, decide))
+        await ack(**await submissions.decide(body, decisions.deny))
 
     async def keep(ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor, decide = actor_of(body, deps.identity), Decisions(deps).keep
-        await ack(**await Submissions(deps).decide(body["view"], actor, decide))
+        await ack(**await submissions.decide(body, decisions.keep))
 
     async def unknown(ack: AsyncAck) -> None:
         await ack(**update_with(dialog_views.refused(other_version("dialog"))))
@@ -125,11 +118,11 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
         deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by.reply_to)
 
 
+@dataclass(frozen=True, slots=True)
 class Submissions:
     """Turns submitted views into requests and decisions before the ack."""
 
-    def __init__(self, deps: Dependencies) -> None:
-        self._deps = deps
+    deps: Dependencies
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
         """Record a request, and answer the dialog."""
@@ -140,35 +133,36 @@ class Submissions:
             return {"response_action": "errors", "errors": dict([problem])}
         try:
             state = read_state(view)
-            request = await self._deps.before_ack(self._submit(view, state, actor))
-        except UnreadableDialog as error:
+            request = await self.deps.before_ack(self._submit(view, state, actor))
+        except (UnreadableDialog, CancellationError, DirectoryError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
-            return update_with(dialog_views.refused(mrkdwn.escape(str(error))))
-        except (CancellationError, DirectoryError) as error:
-            log.info("submission refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self._deps.links)
-        return self._recorded(request, state, str(view["id"]))
+            return refusal(error, self.deps.links)
+        if request.channel == state.asked_in:
+            return CLOSE
+        self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
+        return update_with(dialog_views.posted_elsewhere(card_location(request)))
 
-    async def decide(self, view: Mapping[str, Any], actor: Actor, decide: Decide) -> Response:
+    async def decide(self, body: Mapping[str, Any], decide: Decide) -> Response:
         """Record a decision that has a reason, and answer the dialog."""
+        view, actor = body["view"], actor_of(body, self.deps.identity)
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self._deps.before_ack(decide(request_id, actor, reason))
+            await self.deps.before_ack(decide(request_id, actor, reason))
         except (CancellationError, DirectoryError) as error:
             log.info("decision refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self._deps.links)
+            return refusal(error, self.deps.links)
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        policy = require_policy(self._deps.service, state.ref.project_id)
+        policy = require_policy(self.deps.service, state.ref.project_id)
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
         alone = policy.approvals > 0 and is_ticked(view, ids.ALONE)
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
             self._person(actor, policy, alone=alone),
-            self._deps.directory.members_of(groups),
+            self.deps.directory.members_of(groups),
         )
         submission = Submission(
             key=str(view["id"]),
@@ -185,11 +179,11 @@ class Submissions:
             request_id=current_request_id(),
             alone=alone,
         )
-        return await self._deps.service.submit(submission)
+        return await self.deps.service.submit(submission)
 
     async def _person(self, actor: Actor, policy: Policy, *, alone: bool) -> Person:
         """Return the requester, with current groups where they decide about acting alone."""
-        directory = self._deps.directory
+        directory = self.deps.directory
         if not alone:
             return await directory.acting_person(actor, policy.requesters)
         person, current = await asyncio.gather(
@@ -199,28 +193,20 @@ class Submissions:
         now = current[actor.id]
         return replace(person, kind=now.kind, groups=person.groups | now.groups)
 
-    def _recorded(self, request: Request, state: DialogState, view_id: str) -> Response:
-        if request.channel == state.asked_in:
-            return CLOSE
-        self._deps.background.start(self._link_card(request, view_id), "link to the card")
-        return update_with(dialog_views.posted_elsewhere(card_location(request)))
-
     async def _link_card(self, request: Request, view_id: str) -> None:
         """Add a link to the card to the dialog, once the card is posted."""
         for interval in CARD_POLL_INTERVALS:
-            await self._deps.sleep(interval)
-            current = await self._deps.service.request(request.id)
-            if url := self._deps.links.card_of(current):
+            await self.deps.sleep(interval)
+            current = await self.deps.service.request(request.id)
+            if url := self.deps.links.card_of(current):
                 text = f"{card_location(current)} {mrkdwn.link(url, 'Go to the card')}."
-                await self._update(view_id, dialog_views.posted_elsewhere(text))
+                view = dialog_views.posted_elsewhere(text)
+                try:
+                    await self.deps.client.views_update(view_id=view_id, view=view)
+                except CALL_ERRORS as error:
+                    # The dialog was closed or Slack is unavailable; it already shows the channel.
+                    log.info("card could not be linked", error=translate_error(error).sentence)
                 return
-
-    async def _update(self, view_id: str, view: dict[str, Any]) -> None:
-        try:
-            await self._deps.client.views_update(view_id=view_id, view=view)
-        except CALL_ERRORS as error:
-            # The dialog was closed or Slack is unavailable; it already shows the channel.
-            log.info("card could not be linked", error=translate_error(error).sentence)
 
 
 def card_location(request: Request) -> str:
@@ -232,17 +218,17 @@ def card_location(request: Request) -> str:
 
 def refusal(error: Exception, links: Links) -> Response:
     """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
-    if isinstance(error, NameNotTyped):
-        return input_error(ids.TYPED, error)
-    if isinstance(error, MayNotActAlone):
-        return input_error(ids.ALONE, error)
-    if isinstance(error, BELOW_REASON):
-        return input_error(ids.REASON, error)
-    return update_with(dialog_views.refused(sentence_for(error, links)))
-
-
-def input_error(block_id: str, error: Exception) -> Response:
-    """Keep the dialog open with a plain-text error below an input."""
+    match error:
+        case NameNotTyped():
+            block_id = ids.TYPED
+        case MayNotActAlone():
+            block_id = ids.ALONE
+        case ReasonMissing() | DenialReasonMissing() | KeepReasonMissing():
+            block_id = ids.REASON
+        case LedgerError() | DirectoryError() | RightsNotChecked():
+            block_id = ids.REASON
+        case _:
+            return update_with(dialog_views.refused(sentence_for(error, links)))
     return {"response_action": "errors", "errors": {block_id: str(error)}}
 
 

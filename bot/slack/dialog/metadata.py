@@ -1,7 +1,7 @@
 """Encodes the `private_metadata` of dialogs: the job, its shown details, the selections."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,11 +29,10 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTarget:
-    """The job to cancel, and the channel of the command; without project until rights are known."""
+    """The job to cancel, and the channel of the command."""
 
     ref: JobRef
     asked_in: str
-    project_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class DialogState(JobTarget):
     `because` is why the card goes to another channel than configured, if it does.
     """
 
+    project_name: str
     shown: JobFingerprint
     card_channel: str
     because: str | None = None
@@ -53,7 +53,6 @@ _STATE = TypeAdapter(DialogState)
 
 
 def encode_target(target: JobTarget) -> str:
-    target = replace(target, project_name=cut(target.project_name, MAX_NAME_LENGTH))
     return encode_metadata(_TARGET.dump_python(target, mode="json"))
 
 
@@ -128,13 +127,8 @@ def read_picker(view: Mapping[str, Any]) -> PickerState | None:
     values = decode_metadata(view)
     if not values.get(PICKER_KEY):
         return None
-    return PickerState(
-        project_id=_text(values.get("project_id")),
-        cluster=_text(values.get("cluster")),
-        job_id=_text(values.get("job_id")),
-        label=_text(values.get("label")),
-        asked_in=_text(values.get("asked_in")) or "",
-    )
+    texts = {field.name: _text(values.get(field.name)) for field in fields(PickerState)}
+    return PickerState(asked_in=texts.pop("asked_in") or "", **texts)
 
 
 def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:

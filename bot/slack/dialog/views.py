@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request
@@ -27,11 +28,12 @@ from bot.slack.payloads import REQUEST_KEY, encode_metadata
 from bot.slack.placement import Placement
 from bot.slack.plain_text import as_text
 
-TITLE = "Cancel a restore job"
 SUBMIT = "Cancel the job"
 #: A dialog never has two buttons that both say "cancel".
 KEEP = "Keep it"
-CLOSE = "Close"
+
+#: Builds a view of the dialog; without `submit` it has no submit button.
+modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a restore job", close="Close")
 
 #: Projects that one sentence names.
 MAX_PROJECTS = 10
@@ -71,37 +73,36 @@ def details(
     state = DialogState(
         ref=target.ref,
         asked_in=target.asked_in,
-        project_name=target.project_name,
+        project_name=details.project_name,
         shown=JobFingerprint.of(details.job),
         card_channel=placement.channel,
         because=placement.because,
     )
     blocks = [
-        _job(details, target),
+        _job(details),
         *_live_link_alert(details.job),
         *_inputs(policy, target.ref),
         *([ALONE] if may_act_alone else []),
         *_notes(policy, placement),
-        *_details(details, target, links),
+        *_details(details, links),
     ]
     return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
 
 
 def not_cancellable(details: JobDetails, target: JobTarget, links: Links, why: str) -> View:
     """Show the details of a job, and why it cannot be cancelled here (plain text)."""
-    alert = blockkit.alert(why, "info")
-    blocks = [_job(details, target), alert, *_details(details, target, links)]
+    blocks = [_job(details), blockkit.alert(why, "info"), *_details(details, links)]
     return modal(blocks, private_metadata=encode_target(target))
 
 
-def taken(request: Request, target: JobTarget, links: Links) -> View:
+def taken(request: Request, links: Links) -> View:
     """Name the person who requested the cancellation of this job before, and link to the card."""
     text = (
         f"{mrkdwn.person(request.requester)} asked for this already, "
         f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
         f"{see_card(request, links)}"
     )
-    name = mrkdwn.capitalised(mrkdwn.job(target.ref, target.project_name))
+    name = mrkdwn.capitalised(mrkdwn.summary(request))
     return modal([blockkit.section(f"{name}\n{text}", block_id=ids.JOB)])
 
 
@@ -154,30 +155,25 @@ def internal_error(reference: str) -> View:
 
 def deny_reason(request_id: str) -> View:
     """Ask an approver for the reason of a denial."""
+    text = "The request ends, and nothing is done to the restore job."
     hint = "The person who asked will read this in the thread."
-    reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
-    return blockkit.modal(
-        [blockkit.section("The request ends, and nothing is done to the restore job."), reason],
-        callback_id=ids.DENY_DIALOG,
-        title="Deny the request",
-        close="Go back",
-        submit="Deny",
-        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
-    )
+    names = {"callback_id": ids.DENY_DIALOG, "title": "Deny the request", "submit": "Deny"}
+    return _reason_view(request_id, text, hint, **names)
 
 
 def keep_reason(request_id: str) -> View:
     """Ask an approver why a quarantined download may go on."""
+    text = "The download goes on, and the bot does not cancel it."
     hint = "It is shown on the card and kept in the record."
+    names = {"callback_id": ids.KEEP_DIALOG, "title": "Keep the download", "submit": "Keep it"}
+    return _reason_view(request_id, text, hint, **names)
+
+
+def _reason_view(request_id: str, text: str, hint: str, **names: str) -> View:
     reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
-    return blockkit.modal(
-        [blockkit.section("The download goes on, and the bot does not cancel it."), reason],
-        callback_id=ids.KEEP_DIALOG,
-        title="Keep the download",
-        close="Go back",
-        submit="Keep it",
-        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
-    )
+    metadata = encode_metadata({REQUEST_KEY: request_id})
+    blocks = [blockkit.section(text), reason]
+    return blockkit.modal(blocks, close="Go back", private_metadata=metadata, **names)
 
 
 def why_not_cancellable(job: RestoreJob) -> str:
@@ -231,30 +227,12 @@ def _search_section(text: str) -> Block:
     return blockkit.section(blockkit.cut(text, blockkit.TEXT), block_id=ids.JOB)
 
 
-def modal(
-    blocks: list[Block],
-    *,
-    close: str = CLOSE,
-    submit: str | None = None,
-    private_metadata: str = "",
-) -> View:
-    """Build a view of the dialog; without `submit` it has no submit button."""
-    return blockkit.modal(
-        blocks,
-        callback_id=ids.DIALOG,
-        title=TITLE,
-        close=close,
-        submit=submit,
-        private_metadata=private_metadata,
-    )
-
-
-def _job(details: JobDetails, target: JobTarget) -> Block:
+def _job(details: JobDetails) -> Block:
     """Say what decides: the cluster, who started the job, and how long is left."""
     job, facts = details.job, details.facts
     lines = [
-        job_facts.headline("Restore job", target.ref, target.project_name),
-        job_facts.started_line(target.ref, facts),
+        job_facts.headline("Restore job", details.ref, details.project_name),
+        job_facts.started_line(details.ref, facts),
     ]
     if job.link_is_live:  # the alert below says what follows from it
         lines.append(f"*Download link* {job_facts.live_text(facts.clock)}")
@@ -263,15 +241,15 @@ def _job(details: JobDetails, target: JobTarget) -> Block:
     return blockkit.section("\n".join(lines), block_id=ids.JOB)
 
 
-def _details(details: JobDetails, target: JobTarget, links: Links) -> list[Block]:
+def _details(details: JobDetails, links: Links) -> list[Block]:
     job = details.job
     facts = [
         *([] if job.link_is_live else [("State", job.state.sentence)]),
-        *mrkdwn.job_facts(JobFingerprint.of(job), target.ref, target.project_name),
+        *mrkdwn.job_facts(JobFingerprint.of(job), details.ref, details.project_name),
         *_times(job),
-        ("Restore job", mrkdwn.code(target.ref.job_id)),
+        ("Restore job", mrkdwn.code(details.ref.job_id)),
     ]
-    page = mrkdwn.link(links.cluster_page(target.ref), "Open in Atlas")
+    page = mrkdwn.link(links.cluster_page(details.ref), "Open in Atlas")
     buttons = job_facts.feed_buttons(details.facts)
     feed = [blockkit.actions(*buttons)] if buttons else []
     return [blockkit.fields(facts), *feed, blockkit.context(page)]

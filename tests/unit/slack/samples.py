@@ -80,11 +80,11 @@ def longest(state: State) -> Request:
 
 def asked() -> JobTarget:
     ref = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID)
-    return JobTarget(ref=ref, project_name="shop-prod", asked_in="C0OPS")
+    return JobTarget(ref=ref, asked_in="C0OPS")
 
 
 def longest_asked() -> JobTarget:
-    return JobTarget(ref=LONGEST, project_name=LONG_NAME, asked_in="C" * 20)
+    return JobTarget(ref=LONGEST, asked_in="C" * 20)
 
 
 DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
@@ -175,7 +175,11 @@ def views() -> dict[str, dict[str, Any]]:
             sight(), asked(), STRICT, HERE, LINKS, may_act_alone=True
         ),
         "details_longest": dialog_views.details(
-            sight(**LIVE), longest_asked(), Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
+            replace(sight(**LIVE), ref=LONGEST, project_name=LONG_NAME),
+            longest_asked(),
+            Policy(approvals=5, approvers=MANY),
+            ELSEWHERE,
+            LINKS,
         ),
         "not_cancellable_type": not_cancellable(**AUTOMATED),
         "not_cancellable_over": not_cancellable(**OVER),
@@ -183,7 +187,7 @@ def views() -> dict[str, dict[str, Any]]:
         "not_cancellable_here": dialog_views.not_cancellable(
             sight(), asked(), LINKS, str(KeyMayNotCancel())
         ),
-        "taken": dialog_views.taken(taken, asked(), LINKS),
+        "taken": dialog_views.taken(taken, LINKS),
         "error": dialog_views.error("Atlas did not answer.", asked()),
         "error_refused": dialog_views.error(
             "Atlas said no.", asked(), mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")

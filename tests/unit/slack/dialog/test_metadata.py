@@ -24,21 +24,21 @@ from bot.slack.dialog.metadata import (
     read_target,
 )
 from tests.support.domain import SHOWN
-from tests.unit.slack.samples import asked, longest_asked
+from tests.unit.slack.samples import LONG_NAME, asked, longest_asked
 
 
-def state_of(target: JobTarget, because: str) -> DialogState:
+def state_of(target: JobTarget, project_name: str, because: str) -> DialogState:
     return DialogState(
         ref=target.ref,
         asked_in=target.asked_in,
-        project_name=target.project_name,
+        project_name=project_name,
         shown=SHOWN,
         card_channel="C0OPS",
         because=because,
     )
 
 
-SEEN = state_of(asked(), "no way in")
+SEEN = state_of(asked(), "shop-prod", "no way in")
 
 
 def view(metadata: str) -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_target_is_read_from_both_kinds_of_metadata() -> None:
 
 
 def test_longest_names_fit_into_private_metadata() -> None:
-    longest = state_of(longest_asked(), "x" * 4000)
+    longest = state_of(longest_asked(), LONG_NAME, "x" * 4000)
     with bound_contextvars(request=new_request_id()):
         written = encode_state(longest)
 
