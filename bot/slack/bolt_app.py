@@ -31,11 +31,11 @@ log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
 
-#: Buttons that only open a page; Slack sends their clicks too.
-LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
-
 #: Called with the seconds that an ack took.
 OnAck = Callable[[float], None]
+
+#: Buttons that only open a page; Slack sends their clicks too.
+LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 
 
 class App(AsyncApp):
@@ -69,20 +69,11 @@ def build_app(
     on_ack: OnAck = lambda _seconds: None,
     tracer: RequestTracer = bind_to_log,
 ) -> App:
-    """Build the app for verified payloads, with all listeners.
-
-    `on_ack` is called with the seconds that each ack took.
-    """
+    """Build the app for verified payloads, with all listeners."""
     app = App(deps, on_ack, tracer)
-    for listeners in (
-        command_handlers,
-        dialog_handlers,
-        picker_handlers,
-        lists,
-        home,
-        card_handlers,
-    ):
-        listeners.register(app, deps)
+    features = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
+    for feature in features:
+        feature.register(app, deps)
     # Bolt calls the first listener that matches, so the fallbacks come last.
     _register_fallbacks(app, deps)
     _register_error_handler(app, deps)

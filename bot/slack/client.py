@@ -103,28 +103,18 @@ def without_token(client: AsyncWebClient) -> AsyncWebClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """The bot's own ids.
+    """The bot's own ids."""
 
-    Attributes:
-        team: the workspace in which the bot is installed (`T…`).
-        enterprise: the organization of the workspace (`E…`), on Enterprise Grid only.
-        user: the bot's user id.
-        bot: the bot's id (`B…`).
-        url: the workspace's address, the base of links to messages.
-        posts_anywhere: whether the bot may post in public channels that it has not joined.
-        reads_emails: whether the bot may read e-mail addresses; None if Slack does not say it.
-    """
-
-    team: str
-    user: str
-    bot: str | None = None
-    enterprise: str | None = None
-    url: str = ""
-    posts_anywhere: bool = False
-    reads_emails: bool | None = None
+    team: str  # the workspace in which the bot is installed (`T…`)
+    user: str  # the bot's user id
+    bot: str | None = None  # the bot's id (`B…`)
+    enterprise: str | None = None  # the workspace's organization (`E…`), on Enterprise Grid only
+    url: str = ""  # the workspace's address, the base of links to messages
+    posts_anywhere: bool = False  # also in public channels that it has not joined
+    reads_emails: bool | None = None  # None if Slack does not say whether the bot may
 
     @classmethod
-    def of(cls, answer: Mapping[str, Any], scopes: str = "") -> "Identity":
+    def of(cls, answer: Mapping[str, Any] | AsyncSlackResponse, scopes: str) -> "Identity":
         """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
         granted = scopes.replace(",", " ").split()
         return cls(
@@ -142,22 +132,11 @@ class Identity:
         """The ids by which payloads name the bot's workspace or organization."""
         return frozenset(each for each in (self.team, self.enterprise) if each)
 
-    def link_to(self, channel: str, ts: str) -> str | None:
-        """Return the address of a message, as Slack's "Copy link" builds it."""
-        if not self.url:
-            return None
-        return f"{self.url.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
-
 
 async def read_identity(client: AsyncWebClient) -> Identity:
     """Call `auth.test`; raises `SlackApiError` when the token is invalid."""
     answer = await client.auth_test()
-    fields = {name: answer.get(name) for name in _FIELDS}
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return Identity.of(fields, str(headers.get("x-oauth-scopes", "")))
-
-
-_FIELDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
+    return Identity.of(answer, str(answer.headers.get("x-oauth-scopes", "")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,5 +156,6 @@ class Links:
         return self.message(request.card) if request.card else None
 
     def message(self, card: Card) -> str | None:
-        """Return the URL of a card's message."""
-        return self.identity.link_to(card.channel, card.ts)
+        """Return the URL of a message, as Slack's "Copy link" builds it."""
+        url = self.identity.url.rstrip("/")
+        return f"{url}/archives/{card.channel}/p{card.ts.replace('.', '')}" if url else None

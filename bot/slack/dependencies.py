@@ -11,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.services.service import CancellationService
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
+from bot.slack.errors import internal_error_text
 from bot.slack.payloads import Actor, actor_of
 from bot.slack.placement import Channels
 from bot.slack.private_reply import PrivateReply, ReplyTarget, reply_target_of
@@ -79,7 +80,11 @@ class Dependencies:
 
     def start(self, work: Coroutine[Any, Any, None], name: str, reply_to: ReplyTarget) -> None:
         """Run work in the background; an unexpected error is reported privately."""
-        self.background.start(work, name, self.replies.error_callback(reply_to))
+
+        def report(reference: str) -> Coroutine[Any, Any, None]:
+            return self.replies.send_text(reply_to, internal_error_text(reference))
+
+        self.background.start(work, name, report)
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:
         """Send the user of a payload a private sentence (safe mrkdwn), in the background."""

@@ -24,31 +24,23 @@ from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
 
-#: Seconds for which an answer is reused: Slack allows 20 calls a minute for groups.
-MAX_AGE = 60.0
+# Seconds
+MAX_AGE = 60.0  # for which an answer is reused: Slack allows 20 calls a minute for groups
+CURRENT_MAX_AGE = 1.0  # for which one counts as current: a click and its run share it
+LOOKUP_TIMEOUT = 2.0  # to wait for an answer; the click itself must be acked within 3
 
-#: Seconds for which an answer counts as current: a click and its run, or many runs, share one.
-CURRENT_MAX_AGE = 1.0
-
-#: Seconds to wait for an answer; the click itself must be acked within 3.
-LOOKUP_TIMEOUT = 2.0
+#: Slack's codes for a user who is not in the workspace, and for a group that does not exist.
+UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
+UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
 #: Sentences for Slack's error codes.
 REASONS: Mapping[str, str] = {
     "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
     "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
-    "no_such_subteam": "A user group of the bot's settings does not exist.",
-    "subteam_not_found": "A user group of the bot's settings does not exist.",
-    "user_not_found": "Slack does not know this user.",
-    "users_not_found": "Slack does not know this user.",
+    **dict.fromkeys(UNKNOWN_GROUP, "A user group of the bot's settings does not exist."),
+    **dict.fromkeys(UNKNOWN_USER, "Slack does not know this user."),
     "user_not_visible": "The bot may not see this user.",
 }
-
-#: The codes for a user who is not in the workspace.
-UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
-
-#: The codes for a group that does not exist.
-UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
 #: People who are looked up to be told something: more than are told, since some may not approve.
 MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
@@ -107,11 +99,10 @@ class Directory:
         )
 
     async def acting_person(self, actor: Actor, people: People) -> Person:
-        """Return a person who changes something; group membership is read again for them.
+        """Return a person who changes something; raises `DirectoryError` as `person` does.
 
-        A refusal may come from the cache. A permission by group is not: a member who was removed a
-        moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
-        Raises `DirectoryError` as `person` does.
+        A refusal may come from the cache. A permission by group may not: a member who was removed
+        a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
         began = self._clock()
         person = await self.person(actor, people)

@@ -1,23 +1,9 @@
-"""Errors of Slack, their translation from Slack's error codes, and the sentences for people.
-
-SlackError                      Slack did not do what was asked
-├── SlackUnavailable            no answer, or one that says "later"
-│   └── RateLimited
-├── InvalidToken                Slack refuses the bot's token
-├── SocketModeOff               Socket Mode is disabled for the app
-├── TooManyConnections          the app has its maximum of connections
-├── CannotPost                  the bot cannot post in this channel
-├── MessageNotEditable          the message cannot be edited
-├── MessageDeleted              the message is gone
-├── AlreadyPosted               this message was posted before
-├── DialogExpired               the trigger or the view has expired
-├── DirectoryError              a person's rights could not be checked
-└── SlackRejected               any other code
-"""
+"""Errors of Slack, whose docstrings are sentences for people, and their translation."""
 
 import asyncio
 import inspect
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -43,9 +29,6 @@ CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError
 DEFAULT_RETRY_AFTER = 5.0
 MAX_RETRY_AFTER = 60.0
 
-FIRST_SERVER_ERROR = 500
-TOO_MANY_REQUESTS = 429
-
 
 class SlackError(Exception):
     """Slack did not do what was asked."""
@@ -56,7 +39,7 @@ class SlackError(Exception):
 
     @property
     def sentence(self) -> str:
-        """The sentence for people: the docstring of the class, and Slack's code if there is one."""
+        """The docstring of the class, and Slack's code if there is one."""
         text = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
         return f"{text} (Slack: {self.code})" if self.code else text
 
@@ -160,22 +143,20 @@ def translate_error(error: BaseException) -> SlackError:
     """Translate an exception of a Web API client."""
     if not isinstance(error, SlackApiError):
         return SlackUnavailable()
-    answer = error.response
-    status = int(getattr(answer, "status_code", 0) or getattr(answer, "status", 0))
-    code = code_of(error)
+    answer, code = error.response, code_of(error)
+    # An answer that is not JSON is a response of aiohttp, with another name for the status.
+    status = getattr(answer, "status_code", None) or answer.status
     kind = _BY_CODE.get(code)
-    if status == TOO_MANY_REQUESTS or kind is RateLimited:
-        return RateLimited(code, _retry_after(error))
-    if kind is None and (status >= FIRST_SERVER_ERROR or not code):
+    if status == HTTPStatus.TOO_MANY_REQUESTS or kind is RateLimited:
+        return RateLimited(code, _retry_after(answer.headers))
+    if kind is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or not code):
         return SlackUnavailable(code)
     return (kind or SlackRejected)(code)
 
 
-def _retry_after(error: SlackApiError) -> float:
-    headers = getattr(error.response, "headers", None) or {}
-    given = headers.get("Retry-After") or headers.get("retry-after") or ""
+def _retry_after(headers: Mapping[str, str]) -> float:
     try:
-        return min(max(0.0, float(given)), MAX_RETRY_AFTER)
+        return min(max(0.0, float(headers.get("Retry-After", ""))), MAX_RETRY_AFTER)
     except ValueError:
         return DEFAULT_RETRY_AFTER
 

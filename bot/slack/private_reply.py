@@ -1,9 +1,9 @@
 """Sends private replies: by response_url, else as ephemeral message, else as direct message."""
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,14 +13,11 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
-from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import channel_of
 from bot.slack.plain_text import send_simplified, simplify
 
 log = structlog.get_logger(__name__)
-
-OK = 200
-BAD_REQUEST = 400
 
 #: In the body of a refusal with status 200.
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
@@ -63,17 +60,12 @@ class PrivateReply:
         url = target.response_url
         if url and self._may_call(url) and await self._respond(url, message):
             return
-        if target.channel:
-            post = partial(
-                self._client.chat_postEphemeral, channel=target.channel, user=target.user
-            )
-            if await self._post(post, message):
-                return
-        await self._post(partial(self._client.chat_postMessage, channel=target.user), message)
-
-    def error_callback(self, target: ReplyTarget) -> Callable[[str], Coroutine[Any, Any, None]]:
-        """Return a function that sends the reference of an unexpected error to `target`."""
-        return lambda reference: self.send_text(target, internal_error_text(reference))
+        post = self._client.chat_postEphemeral
+        if target.channel and await self._post(
+            post, message, channel=target.channel, user=target.user
+        ):
+            return
+        await self._post(self._client.chat_postMessage, message, channel=target.user)
 
     def _may_call(self, url: str) -> bool:
         """Whether `url` belongs to Slack, or to the host of SLACK_API_URL."""
@@ -98,19 +90,19 @@ class PrivateReply:
                 log.warning("response_url failed", error=translate_error(error).sentence)
                 return False
             # A refusal is only a status or a body; the SDK raises no exception for it.
-            if answer.status_code == OK and not NOT_OK.search(answer.body):
+            if answer.status_code == HTTPStatus.OK and not NOT_OK.search(answer.body):
                 return True
             log.warning("response_url refused", status=answer.status_code)
-            is_content = answer.status_code in {OK, BAD_REQUEST}
+            is_content = answer.status_code in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}
             content = simplify(content, "") if is_content else None
         return False
 
     async def _post(
-        self, call: Callable[..., Awaitable[object]], message: Mapping[str, Any]
+        self, call: Callable[..., Awaitable[object]], message: Mapping[str, Any], **to: str
     ) -> bool:
         content = {name: message[name] for name in ("text", "blocks")}
         try:
-            await send_simplified(lambda parts: call(**parts), content)
+            await send_simplified(lambda parts: call(**to, **parts), content)
         except CALL_ERRORS as error:
             log.warning("private reply refused", error=translate_error(error).sentence)
             return False

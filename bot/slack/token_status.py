@@ -7,21 +7,16 @@ from contextlib import suppress
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.errors import (
-    CALL_ERRORS,
-    InvalidToken,
-    RateLimited,
-    SlackUnavailable,
-    translate_error,
-)
+from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 
 #: The codes by which Slack refuses a token for every call.
 TOKEN_CODES = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 )
 
-#: Seconds between two tests of a token that Slack refused.
-TOKEN_RETEST_INTERVAL = 10.0
+# Seconds
+TOKEN_RETEST_INTERVAL = 10.0  # between two tests of a token that Slack refused
+ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 
 
 class TokenStatus:
@@ -49,21 +44,14 @@ class TokenStatus:
         return InvalidToken(self.refused_with).sentence if self.refused_with else None
 
 
-#: Seconds for one call that tests whether Slack answers.
-ANSWER_TIMEOUT = 2.0
-
-
-async def answers(client: AsyncWebClient, attempts: int = 2) -> bool:
+async def answers(client: AsyncWebClient) -> bool:
     """Whether Slack answers a call now and accepts the token; a single lost call is repeated."""
-    for _ in range(attempts):
+    for _ in range(2):
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await client.auth_test()
-        except CALL_ERRORS as error:
-            meaning = translate_error(error)
-            away = isinstance(meaning, SlackUnavailable | InvalidToken)
-            if isinstance(meaning, RateLimited) or not away:
                 return True
-        else:
-            return True
+        except CALL_ERRORS as error:
+            if type(translate_error(error)) not in {SlackUnavailable, InvalidToken}:
+                return True
     return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.cancellation.errors import NotRead, NotRecorded
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.sandbox.slack import Fault
@@ -205,7 +205,7 @@ async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Star
             )
         )
 
-        link = running.links.identity.link_to(kept["channel"], kept["ts"])
+        link = running.links.message(Card(channel=kept["channel"], ts=kept["ts"]))
         assert link
         assert link in str(running.slack.state.messages("#ops")[0])
 

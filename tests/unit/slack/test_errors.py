@@ -56,7 +56,7 @@ def test_an_answer_that_is_no_object_is_no_answer() -> None:
     ("headers", "seconds"),
     [
         ({"Retry-After": "7"}, 7.0),
-        ({"retry-after": "1.5"}, 1.5),
+        ({"Retry-After": "1.5"}, 1.5),
         ({"Retry-After": "-3"}, 0.0),
         ({"Retry-After": "86400"}, errors.MAX_RETRY_AFTER),
         ({"Retry-After": "inf"}, errors.MAX_RETRY_AFTER),

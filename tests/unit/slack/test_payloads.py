@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from bot.slack.client import Identity
+from bot.cancellation.lifecycle import Card
+from bot.slack.client import Identity, Links
 from bot.slack.payloads import actor_of, channel_of
 from bot.slack.private_reply import ReplyTarget, reply_target_of
-from tests.unit.slack.fake_slack import HOME, IDENTITY
+from tests.unit.slack.fake_slack import HOME, IDENTITY, LINKS
 
 GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
 
@@ -70,7 +71,8 @@ def test_scopes_decide_whether_the_bot_posts_anywhere() -> None:
 
 
 def test_link_to_a_message_equals_slacks() -> None:
-    link = IDENTITY.link_to("C0OPS", "1700000000.000100")
+    card = Card(channel="C0OPS", ts="1700000000.000100")
+    nowhere = Links(atlas="", identity=Identity(team=HOME, user="U0BOT"))
 
-    assert link == "https://shop.slack.com/archives/C0OPS/p1700000000000100"
-    assert Identity(team=HOME, user="U0BOT").link_to("C0OPS", "1.2") is None
+    assert LINKS.message(card) == "https://shop.slack.com/archives/C0OPS/p1700000000000100"
+    assert nowhere.message(card) is None
