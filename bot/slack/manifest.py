@@ -1,10 +1,11 @@
-"""Renders the Slack app's manifest, for Socket Mode or for HTTP with the bot's URL.
+"""Renders the Slack app's manifest from its template, for Socket Mode or for HTTP.
 
-`manifest.yml` in the repository is the manifest for Socket Mode.
+`manifest.yml` at the top of the repository is the one for Socket Mode.
 """
 
 import re
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Final
 
 #: The OAuth scopes of the bot, each with its reason.
@@ -51,60 +52,6 @@ _FOR_HTTP: Final = """\
 # of the created app (SLACK_SIGNING_SECRET) is under Basic Information.
 """
 
-_MANIFEST: Final = """\
-# The Slack app, for https://api.slack.com/apps → Create New App → From a manifest.
-#
-{{mode}}_metadata:
-  major_version: 1
-display_information:
-  name: Cancel Restore
-  description: Cancels MongoDB Atlas backup restore jobs, safely and on the record.
-  long_description: >-
-    Type {{command}} to see the restore jobs of a MongoDB Atlas project as Atlas has them now,
-    and to cancel a download restore that should not happen. Where the policy requires it, other
-    people approve first, by button. The bot reports "cancelled" only after Atlas confirms it, and
-    keeps the record of who asked, who approved, when and why.
-  background_color: "#1c2d38"
-features:
-  app_home:
-    home_tab_enabled: true
-    messages_tab_enabled: true
-    # Commands also work in the bot's own messages.
-    messages_tab_read_only_enabled: false
-  bot_user:
-    display_name: Cancel Restore
-    always_online: true
-  slash_commands:
-    - command: {{command}}
-      description: Cancel a MongoDB Atlas backup restore job
-      usage_hint: "[CLUSTER] [JOB_ID] | list | history | help"
-      should_escape: false
-      # HTTP: url: https://YOUR-HOST/slack/events
-  shortcuts:
-    - name: Cancel this restore
-      type: message
-      callback_id: cancel_restore_shortcut
-      description: Finds the restore job that a message names
-oauth_config:
-  scopes:
-    bot:
-{{scopes}}    # These may be left out at the installation; above each, what does not work then.
-    bot_optional:
-{{optional}}settings:
-  event_subscriptions:
-    # HTTP: request_url: https://YOUR-HOST/slack/events
-    bot_events:
-      # the Home tab is published when it is opened
-      - app_home_opened
-  interactivity:
-    is_enabled: true
-    # HTTP: request_url: https://YOUR-HOST/slack/events
-    # HTTP: message_menu_options_url: https://YOUR-HOST/slack/events
-  org_deploy_enabled: false
-  socket_mode_enabled: true
-  token_rotation_enabled: false
-"""
-
 
 class AddressError(ValueError):
     """Slack does not accept this URL; the message says what to do."""
@@ -121,7 +68,8 @@ def manifest(address: str | None = None, command: str = "/cancel-restore") -> st
     Raises:
         AddressError: Slack does not accept the URL.
     """
-    text = _MANIFEST.replace("{{scopes}}", _commented(SCOPES)).replace("{{command}}", command)
+    text = files("bot.slack").joinpath("manifest.yml.template").read_text(encoding="utf-8")
+    text = text.replace("{{scopes}}", _commented(SCOPES)).replace("{{command}}", command)
     text = text.replace("{{optional}}", _commented(OPTIONAL_SCOPES))
     if address is None:
         return text.replace("{{mode}}", _FOR_SOCKET_MODE)
