@@ -34,7 +34,7 @@ from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import answers
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_facts import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -80,19 +80,18 @@ class CoreServices:
         self.set_organizations(settings.organizations)
         self.timings = timings
         self.pacer = CallPacer(timings.watch_call_interval)
-        self.requests = RequestStore(database, clock, partial(count_state, metrics))
+        count = partial(count_state, metrics)
+        self.requests = RequestStore(database, clock, on_state_entered=count)
         self.leases = self._leases(owner, metrics, timings)
         self.outbox = OutboxStore(database, clock)
         self.quarantine = QuarantineStore(
             database,
             clock,
             partial(quarantined_project, self.projects),
-            on_state_entered=partial(count_state, metrics),
+            on_state_entered=count,
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
         )
-        self.watches = WatchStore(
-            database, clock, owner, self.quarantine, partial(count_state, metrics)
-        )
+        self.watches = WatchStore(database, clock, owner, self.quarantine, on_state_entered=count)
         self.facts = self._facts(timings)
         rights = RightsCheck(self.projects, resolve, self.facts.starter_of)
         self.runner = Runner(

@@ -31,6 +31,13 @@ class WatchedState(StrEnum):
 OPEN = frozenset({WatchedState.IN_PROGRESS, WatchedState.LINK_LIVE})
 
 
+class Holding(StrEnum):
+    """What became of a new download in quarantine."""
+
+    CARD = "card"  #: it is quarantined, and the request's card is its announcement
+    BEYOND_LIMIT = "beyond_limit"  #: it is only announced
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedJob:
     """A job with what its announcement shows."""

@@ -12,7 +12,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
-from bot.storage.job_facts_store import FollowedJob, JobFactsStore, add
+from bot.storage.job_facts import FollowedJob, JobFactsStore, add
 from bot.timings import Timings
 
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.

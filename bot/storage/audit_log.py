@@ -2,28 +2,28 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.job_facts import Lead
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
+from bot.storage import queries
 from bot.storage.database import Database
-from bot.storage.queries import requests as request_queries
-from bot.storage.tables import audit_events, to_recorded
-from bot.storage.unit_of_work import load_requests
+from bot.storage.tables import UNREVIEWED, audit_events, requests, to_recorded
+from bot.storage.unit_of_work import Store, UnitOfWork, reads
 from bot.storage.verification import BATCH_SIZE, RecordBreak, find_breaks
 
 
+@dataclass(frozen=True)
 class AuditLog:
     """Reads the audit events in batches: there may be many."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    database: Database
 
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
         """Read events in the order in which they were written; raises `RecordUnreadable`.
@@ -33,7 +33,7 @@ class AuditLog:
         is_equal = [audit_events.c[name] == value for name, value in equal.items()]
         last, is_full = 0, True
         while is_full:
-            rows = await self._database.read_snapshot(_page(last, since, *is_equal))
+            rows = await self.database.read_snapshot(_page(last, since, *is_equal))
             for row in rows:
                 last = row.id
                 yield to_recorded(row)
@@ -42,13 +42,14 @@ class AuditLog:
     async def count(self) -> int:
         """Count all events; raises `RecordUnreadable`."""
         count = select(func.count()).select_from(audit_events)
-        return await self._database.read_snapshot(lambda db: int(db.execute(count).scalar_one()))
+        return await self.database.read_snapshot(_scalar(count))
 
     async def verify(self) -> list[RecordBreak]:
         """Verify events and rows on one snapshot; raises `RecordUnreadable`."""
-        return await self._database.read_snapshot(find_breaks)
+        return await self.database.read_snapshot(find_breaks)
 
 
+@dataclass(eq=False)
 class AuditTail:
     """Reads events as they are committed, each once, while other processes write.
 
@@ -57,27 +58,28 @@ class AuditTail:
     first new one; `equal` are required values of the columns `request`, `event`, `actor`.
     """
 
-    def __init__(
-        self, database: Database, since: datetime | None, equal: Mapping[str, str]
-    ) -> None:
-        self._database = database
-        self._since = since
-        self._equal = equal
-        self._last: int | None = 0 if since else None  # the id of the last event that was read
+    database: Database
+    since: datetime | None
+    equal: Mapping[str, str]
+    _last: int | None = field(default=None, init=False)  # the id of the last event that was read
 
     async def poll(self) -> AsyncIterator[Recorded]:
         """Read what was committed since the last poll; raises `NotRead`."""
         if self._last is None:
             newest = select(func.coalesce(func.max(audit_events.c.id), 0))
-            self._last = await self._database.read(lambda db: int(db.execute(newest).scalar_one()))
+            self._last = 0 if self.since else await self.database.read(_scalar(newest))
         is_full = True
         while is_full:
-            rows = await self._database.read(_page(self._last, self._since), background=True)
+            rows = await self.database.read(_page(self._last, self.since), background=True)
             for row in rows:
                 self._last = row.id
-                if all(getattr(row, name) == value for name, value in self._equal.items()):
+                if all(getattr(row, name) == value for name, value in self.equal.items()):
                     yield to_recorded(row)
             is_full = len(rows) == BATCH_SIZE
+
+
+def _scalar(statement: Select[Any]) -> Callable[[Connection], int]:
+    return lambda db: int(db.execute(statement).scalar_one())
 
 
 def _page(
@@ -135,59 +137,53 @@ class PastRequest:
     lead: Lead | None = None
 
 
-class History:
-    """Reads past and waiting requests; `now` is the clock, aware datetimes."""
+class History(Store):
+    """Reads past and waiting requests."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._database = database
-        self._now = now
+    @reads
+    def recent(
+        self, uow: UnitOfWork, count: int, project_ids: Collection[str]
+    ) -> Sequence[PastRequest]:
+        """Return the last `count` requests of these projects, newest first."""
+        created = _created(uow, count, project_ids)
+        ids = [row.request for row in created]
+        events = uow.execute(queries.events_of(ids)).all()
+        rows = {row.id: row for row in uow.execute(queries.REQUESTS_BY_IDS, {"ids": ids})}
+        return [_past(row, events, rows.get(row.request)) for row in created]
 
-    async def recent(self, count: int, project_ids: Collection[str]) -> list[PastRequest]:
-        """Return the last `count` requests of these projects, newest first; raises `NotRead`."""
+    @reads
+    def awaiting(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that wait for approval, oldest first."""
+        return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING))
 
-        def work(db: Connection) -> list[PastRequest]:
-            created = _created(db, count, project_ids)
-            ids = [row.request for row in created]
-            events = db.execute(request_queries.events_of(ids)).all()
-            rows = db.execute(request_queries.REQUESTS_BY_IDS, {"ids": ids}).all()
-            return [_past(row, events, {each.id: each for each in rows}) for row in created]
-
-        return await self._database.read(work)
-
-    async def awaiting(self) -> Sequence[Request]:
-        """Return the requests that wait for approval, oldest first; raises `NotRead`."""
-        return await self._load(request_queries.requests_awaiting(self._now(), MAX_AWAITING))
-
-    async def unreviewed(self) -> Sequence[Request]:
-        """Return the requests that wait for a review, oldest first; raises `NotRead`."""
-        return await self._load(request_queries.unreviewed_requests(MAX_AWAITING))
-
-    async def _load(self, chosen: Select[Any]) -> Sequence[Request]:
-        return await self._database.read(lambda db: load_requests(db, db.execute(chosen).all()))
+    @reads
+    def unreviewed(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that ran without approval and were not reviewed, oldest first."""
+        unreviewed = select(requests).where(text(UNREVIEWED)).order_by(requests.c.created_at)
+        return uow.get_all(unreviewed.limit(MAX_AWAITING))
 
 
-def _created(db: Connection, count: int, project_ids: Collection[str]) -> list[Any]:
-    """Read `request:created` events backwards until there are enough."""
+def _created(uow: UnitOfWork, count: int, project_ids: Collection[str]) -> list[Any]:
+    """Read `request:created` events backwards until there are enough: they outlive the requests."""
+    created = select(audit_events).where(audit_events.c.event == EventName.CREATED)
+    page = created.order_by(audit_events.c.id.desc()).limit(HISTORY_BATCH_SIZE)
     found: list[Any] = []
-    before: int | None = None
     for _ in range(MAX_BATCHES):
-        rows = db.execute(request_queries.newest_creations(HISTORY_BATCH_SIZE, before)).all()
+        rows = uow.execute(page).all()
         found += [row for row in rows if json.loads(row.detail).get("project") in project_ids]
         if len(rows) < HISTORY_BATCH_SIZE or len(found) >= count:
             break
-        before = rows[-1].id
+        page = page.where(audit_events.c.id < rows[-1].id)
     return found[:count]
 
 
-def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequest:  # noqa: ANN401 - database rows
+def _past(created: Any, events: Iterable[Any], row: Any | None) -> PastRequest:  # noqa: ANN401 - database rows
     """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
     own = [event for event in events if event.request == created.request]
-    entered = [event for event in own if event.event in _STATES]
-    last = entered[-1] if entered else created
+    last = next((event for event in reversed(own) if event.event in _STATES), created)
     actors = {event.event: event.actor for event in own}
-    row = rows.get(created.request)
-    by = Outcome(**json.loads(row.outcome)).by if row else last.actor
+    changed_at = datetime.fromisoformat(last.at)
     return PastRequest(
         request=created.request,
         project_id=detail["project"],
@@ -197,14 +193,14 @@ def _past(created: Any, events: Iterable[Any], rows: dict[str, Any]) -> PastRequ
         reason=detail["reason"],
         state=State(row.state) if row else _STATES.get(last.event, State.AWAITING),
         asked_at=datetime.fromisoformat(created.at),
-        changed_at=row.changed_at if row else datetime.fromisoformat(last.at),
-        by=by,
+        changed_at=row.changed_at if row else changed_at,
+        by=Outcome(**json.loads(row.outcome)).by if row else last.actor,
         card=Card(channel=row.card_channel, ts=row.card_ts) if row and row.card_ts else None,
         asked_in=detail["asked_in"],
         deciders=frozenset(event.actor for event in own if event.actor),
         acted_alone=EventName.ACTED_ALONE in actors,
         reviewed_by=actors.get(EventName.REVIEWED),
-        lead=Lead.of(json.loads(last.detail), datetime.fromisoformat(last.at)),
+        lead=Lead.of(json.loads(last.detail), changed_at),
     )
 
 

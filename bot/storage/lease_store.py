@@ -1,58 +1,51 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update
+from sqlalchemy import Select, Update, and_, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import LinkClock
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.storage.database import Database
-from bot.storage.job_facts_rows import ensure_facts, get_or_new
-from bot.storage.queries import requests as request_queries
-from bot.storage.queries.requests import change_request
-from bot.storage.store import Store, reads, writes
+from bot.storage.database import has_passed
+from bot.storage.job_facts import ensure_facts, get_or_new
+from bot.storage.queries import IS_OPEN, change_request
 from bot.storage.tables import requests
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.timings import Timings
 
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
 CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 
+#: More than any lease of a request; see `has_passed`.
+LONGEST_LEASE = timedelta(seconds=20)
 
+
+@dataclass(eq=False)
 class LeaseStore(Store):
     """The leases of one runner.
 
-    `owner` is the name of this process, new at each start; a claim holds for `lease` seconds.
-    `on_cancelled_before_link` is called after each cancellation whose link was never live.
+    Attributes:
+        owner: the name of this process, new at each start.
+        lease: the seconds for which a claim holds.
+        on_cancelled_before_link: called after each cancellation whose link was never live.
     """
 
     background = True
 
-    def __init__(
-        self,
-        database: Database,
-        now: Callable[[], datetime],
-        owner: str,
-        *,
-        lease: float = Timings.request_lease,
-        on_state_entered: Callable[[State], None] = lambda _state: None,
-        on_cancelled_before_link: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(database, now, on_state_entered)
-        self._on_cancelled_before_link = on_cancelled_before_link
-        self._lease = timedelta(seconds=lease)
-        self.owner = owner
+    owner: str
+    lease: float = field(default=Timings.request_lease, kw_only=True)
+    on_cancelled_before_link: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @reads
     def list_runnable(self, uow: UnitOfWork, limit: int = 100) -> Sequence[str]:
         """List the requests to claim: approved ones, and those whose lease has expired."""
-        return list(uow.execute(request_queries.runnable_requests(uow.now, limit)).scalars())
+        return list(uow.execute(runnable_requests(uow.now, limit)).scalars())
 
     @writes
     def claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
@@ -61,7 +54,7 @@ class LeaseStore(Store):
         claimed = self._take(uow, request_id, State.APPROVED)
         if claimed is None:
             name = EventName.TAKEN_OVER
-            expired = request_queries.lease_has_expired(uow.now)
+            expired = _lease_has_expired(uow.now)
             claimed = self._take(uow, request_id, State.CANCELLING, expired)
         if claimed is None:
             return None
@@ -81,14 +74,14 @@ class LeaseStore(Store):
             state=State.CANCELLING,
             changed_at=uow.now,
             lease_owner=self.owner,
-            lease_until=uow.now + self._lease,
+            lease_until=uow.now + timedelta(seconds=self.lease),
         )
         return uow.update_or_none(change)
 
     @writes
     def renew(self, uow: UnitOfWork, request_id: str) -> bool:
         """Extend the lease; False if another runner has it."""
-        return self._set_lease(uow, request_id, uow.now + self._lease)
+        return self._set_lease(uow, request_id, uow.now + timedelta(seconds=self.lease))
 
     @writes
     def release(self, uow: UnitOfWork, request_id: str) -> bool:
@@ -152,7 +145,7 @@ class LeaseStore(Store):
         """
         settled, clock = await self._settle(request, state, outcome, judgement)
         if settled.state is State.CANCELLED and clock.live_since is None:
-            self._on_cancelled_before_link()
+            self.on_cancelled_before_link()
         return settled
 
     @writes
@@ -182,6 +175,19 @@ class LeaseStore(Store):
     ) -> Update:
         is_mine = requests.c.lease_owner == self.owner
         return change_request(request_id, State.CANCELLING, is_mine, *conditions, **values)
+
+
+def _lease_has_expired(now: datetime) -> ColumnElement[bool]:
+    """Condition: the lease has expired, or was taken before the clock was set back."""
+    return has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
+
+
+def runnable_requests(now: datetime, limit: int) -> Select[Any]:
+    """List the approved requests, and those whose lease has expired, oldest first."""
+    is_left = and_(requests.c.state == State.CANCELLING, _lease_has_expired(now))
+    runnable = or_(requests.c.state == State.APPROVED, is_left)
+    chosen = select(requests.c.id).where(IS_OPEN, runnable)
+    return chosen.order_by(requests.c.changed_at).limit(limit)
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:

@@ -4,21 +4,28 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy import and_, bindparam, or_, select
+
 from bot.cancellation.errors import JobAlreadyRequested
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import SUPERSEDED
-from bot.storage.job_facts_rows import ensure_facts
-from bot.storage.queries import requests as request_queries
-from bot.storage.tables import shown_to_json
+from bot.storage import queries
+from bot.storage.job_facts import ensure_facts
+from bot.storage.tables import JOB, requests, shown_to_json
 from bot.storage.unit_of_work import UnitOfWork
 
 #: Why a new request is approved.
 ACTED_ALONE = "the requester acted alone"
 NO_APPROVAL_NEEDED = "no approval was needed"
+
+_HAS_KEY = requests.c.key == bindparam("idempotency_key")
+_IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), queries.IS_OPEN)
+
+#: Reads the request with this idempotency key, first, and the open request for the job.
+SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
 
 
 def find_or_create(
@@ -30,7 +37,7 @@ def find_or_create(
         JobAlreadyRequested: another open request is for the same job.
     """
     key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
-    if earlier := uow.get_or_none(request_queries.SAME_KEY_OR_OPEN, key_and_job):
+    if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
         if earlier.key == request.key:
             return earlier
         _supersede(uow, earlier, request, person)
@@ -46,7 +53,9 @@ def find_or_create(
 def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
     uow.add(request)
-    detail = _created_detail(request) | _facts_of(uow, request).audit_detail()
+    expires_at = request.shown.expires_at if request.shown.link_is_live else None
+    facts = ensure_facts(uow, request.ref, expires_at)
+    detail = _created_detail(request) | facts.audit_detail()
     created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
     uow.enqueue_message(request, PostKind.CARD, created)
 
@@ -86,8 +95,3 @@ def _created_detail(request: Request) -> dict[str, Any]:
         "asked_in": request.asked_in,
         "channel": request.channel,
     }
-
-
-def _facts_of(uow: UnitOfWork, request: Request) -> JobFacts:
-    shown = request.shown
-    return ensure_facts(uow, request.ref, shown.expires_at if shown.link_is_live else None)

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select, text
 
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind
-from bot.storage.queries import requests as request_queries
-from bot.storage.store import Store, reads, writes
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.queries import change_request
+from bot.storage.tables import NOTICE_PLANNED, requests
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
 class NoticeStore(Store):
@@ -21,7 +25,7 @@ class NoticeStore(Store):
     @reads
     def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
         """List the waiting requests whose approvers are to be told now."""
-        return uow.get_all(request_queries.requests_to_notify(uow.now, limit))
+        return uow.get_all(requests_to_notify(uow.now, limit))
 
     @writes
     def give(
@@ -37,8 +41,11 @@ class NoticeStore(Store):
         `request` is the request as it was listed. `told` get a copy of the card; so do `escalated`,
         the people of `escalate_to`, if these are told now.
         """
-        statement = request_queries.advance_notice(request, uow.now, notice.next_at)
-        if (waiting := uow.update_or_none(statement)) is None:
+        is_due = requests.c.next_notice_at == request.next_notice_at
+        in_time = requests.c.expires_at > uow.now
+        values = {"next_notice_at": notice.next_at}
+        planned = change_request(request.id, State.AWAITING, is_due, in_time, **values)
+        if (waiting := uow.update_or_none(planned)) is None:
             return False
         if notice.reminder:
             _tell(uow, waiting, EventName.REMINDED, told, {"reminder": notice.reminder})
@@ -47,6 +54,13 @@ class NoticeStore(Store):
         if escalated is not None:
             _tell(uow, waiting, EventName.ESCALATED, escalated)
         return True
+
+
+def requests_to_notify(now: datetime, limit: int) -> Select[Any]:
+    """List the waiting requests whose approvers are to be told now."""
+    due = (requests.c.next_notice_at <= now, requests.c.expires_at > now)
+    waiting = select(requests).where(text(NOTICE_PLANNED), *due)
+    return waiting.order_by(requests.c.next_notice_at).limit(limit)
 
 
 def _tell(

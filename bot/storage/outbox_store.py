@@ -3,22 +3,27 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
+
+from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.storage.job_facts_rows import get_facts
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.queries import watch as watch_queries
-from bot.storage.store import Store, writes
-from bot.storage.tables import milliseconds
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage import queries
+from bot.storage.database import has_passed
+from bot.storage.job_facts import get_facts
+from bot.storage.posts import DUE
+from bot.storage.tables import milliseconds, posts, watched_jobs
+from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
 #: How long a claim holds: longer than any call to Slack takes.
 LEASE = timedelta(seconds=15)
+
+#: An upper bound of every retry delay and lease; see `has_passed`.
+LONGEST_DELAY = timedelta(minutes=2)
 
 #: Characters of an error that are stored.
 ERROR_LENGTH = 200
@@ -47,7 +52,12 @@ class OutboxStore(Store):
         when the answer to its last claim was lost: then it may claim all others of its own again.
         """
         if held is not None:
-            uow.execute(outbox_queries.release_claims(owner, held))
+            lost = (
+                posts.c.state == DUE,
+                posts.c.lease_owner == owner,
+                posts.c.id.not_in(list(held)),
+            )
+            uow.execute(update(posts).where(*lost).values(lease_owner=None, lease_until=None))
         return _claim(uow, owner, limit, announcements, direct)
 
     @writes
@@ -56,10 +66,11 @@ class OutboxStore(Store):
         _end_delivery(uow, post, state="sent", channel=channel, ts=ts, error=None)
         match post:
             case Announcement(job=job):
-                uow.execute(watch_queries.place_announcement(job.id, channel, ts))
+                announced = update(watched_jobs).where(watched_jobs.c.id == job.id)
+                uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
                 place = {"card_channel": channel, "card_ts": ts}
-                uow.execute(request_queries.update_request(request.id, **place))
+                uow.execute(queries.update_request(request.id, **place))
 
     @writes
     def retry_later(self, uow: UnitOfWork, post: Post, seconds: float, error: str) -> None:
@@ -91,7 +102,7 @@ class OutboxStore(Store):
     def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
         moved = {"channel": channel, "moved_because": because}
-        uow.execute(request_queries.update_request(post.request.id, **moved))
+        uow.execute(queries.update_request(post.request.id, **moved))
         _release(uow, post, 0)
         detail = {"from": post.request.channel, "to": channel, "because": because}
         uow.record(post.request, EventName.CARD_MOVED, detail=detail)
@@ -104,7 +115,9 @@ def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> N
 
 
 def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
-    return bool(uow.execute(outbox_queries.update_post(post.id, values)).rowcount)
+    """Change a post that is still due; False if it is not."""
+    change = update(posts).where(posts.c.id == post.id, posts.c.state == DUE).values(**values)
+    return bool(uow.execute(change).rowcount)
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
@@ -117,7 +130,14 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
     is_open = _update(uow, post, **values) and request.state is State.AWAITING
     if not (is_open and post.event is EventName.NOTIFIED):
         return
-    copies = uow.execute(outbox_queries.copies_told_at(request.id, post.at)).all()
+    told_first = (
+        posts.c.request == request.id,
+        posts.c.kind == PostKind.COPY,
+        posts.c.event == EventName.NOTIFIED,
+        posts.c.at == post.at,
+    )
+    first_copies = select(posts.c.state, posts.c.detail).where(*told_first).order_by(posts.c.id)
+    copies = uow.execute(first_copies).all()
     if all(copy.state != "due" for copy in copies):
         names = [json.loads(copy.detail)["name"] for copy in copies if copy.state == "sent"]
         number, at = milliseconds(post.at), post.at.isoformat()
@@ -128,18 +148,63 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
 
 
 def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int, direct: int) -> list[Post]:
-    bounds = outbox_queries.bounds(uow.now, limit + announcements)
-    due = uow.execute(outbox_queries.lock_due_posts(), bounds).all()
+    values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
+    due = uow.execute(lock_due_posts(), values).all()
     about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
     about_requests += [row.id for row in due if row.recipient][:direct]  # they come last
     about_jobs = [row.id for row in due if row.watched_job is not None]
     claimed = about_requests[:limit] + about_jobs[:announcements]
     if not claimed:
         return []
-    lease = outbox_queries.claim(claimed, owner, uow.now + LEASE)
-    rows = uow.execute(outbox_queries.CLAIM_POSTS, lease).all()
+    lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
+    rows = uow.execute(CLAIM_POSTS, lease).all()
     # An UPDATE returns its rows in any order.
     return _posts(uow, sorted(rows, key=lambda row: (row.priority, row.id)))
+
+
+@cache
+def due_posts() -> Select[Any]:
+    """List the posts that may be delivered, by priority. Parameters: `now`, `far`, `limit`.
+
+    A request's card precedes all of its posts, a copy its edits, and posts of one kind to one
+    recipient keep their order, so that an older state of a message never follows a newer one.
+    """
+    earlier = posts.alias()
+    same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
+    same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
+    edited = earlier.c.id == posts.c.edits
+    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind, edited)
+    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
+    after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
+    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
+    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
+    unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    is_due = has_passed(posts.c.due_at, now, far)
+    return (
+        select(posts.c.id, posts.c.watched_job, posts.c.recipient)
+        .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
+        .order_by(posts.c.priority, posts.c.id)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+@cache
+def lock_due_posts() -> Select[Any]:
+    """Lock the posts that may be delivered; posts that another replica locks are skipped."""
+    return due_posts().with_for_update(of=posts, skip_locked=True)
+
+
+#: Claims the locked posts `ids` for `owner` `until` then.
+CLAIM_POSTS = (
+    update(posts)
+    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
+        lease_until=bindparam("until", type_=posts.c.lease_until.type),
+        attempts=posts.c.attempts + 1,
+    )
+    .returning(posts)
+)
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
@@ -168,10 +233,11 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
 
 
 def _places(uow: UnitOfWork, copies: Sequence[int]) -> dict[int, Card]:
+    """Read where copies were delivered, if Slack returned their places."""
     if not copies:
         return {}
-    found = uow.execute(outbox_queries.places_of(copies)).all()
-    return {row.id: Card(channel=row.channel, ts=row.ts) for row in found}
+    delivered = select(posts).where(posts.c.id.in_(copies), posts.c.ts != "")
+    return {row.id: Card(channel=row.channel, ts=row.ts) for row in uow.execute(delivered)}
 
 
 def _message(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row

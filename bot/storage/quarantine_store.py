@@ -1,11 +1,12 @@
 """Quarantined downloads: the bot's own requests, from the watch's record to their end."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 import structlog
+from sqlalchemy import and_, exists, func, or_, select, text, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
@@ -13,14 +14,12 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.quarantine import Ending, Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
-from bot.cancellation.watched_job import JobChange
-from bot.storage.database import Database
-from bot.storage.job_facts_rows import get_or_new
+from bot.cancellation.watched_job import Holding, JobChange
+from bot.storage import queries
+from bot.storage.job_facts import get_or_new
 from bot.storage.new_requests import add_request
-from bot.storage.queries import quarantine as queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.store import Store, reads, writes
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.tables import BY_BOT, approvals, requests, watch_leases
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: Requests that are looked at in one step.
 MAX_WAITING = 500
@@ -28,11 +27,15 @@ MAX_WAITING = 500
 log = structlog.get_logger(__name__)
 
 
-class Holding(StrEnum):
-    """What became of a new download."""
+_IS_QUARANTINED = requests.c.state == State.QUARANTINED
 
-    CARD = "card"  #: it is quarantined, and the request's card is its announcement
-    BEYOND_LIMIT = "beyond_limit"  #: it is only announced
+#: Whether a DELETE was sent, or is about to be.
+_IS_CANCELLED = or_(
+    requests.c.state.in_([State.APPROVED, State.CANCELLING]), requests.c.delete_count > 0
+)
+
+#: Whether an approver let the request run by a click.
+_BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,29 +47,19 @@ class Quarantined:
     seen_at: datetime | None
 
 
+@dataclass(eq=False)
 class QuarantineStore(Store):
     """Quarantined downloads in one database.
 
-    Args:
+    Attributes:
         project_of: returns the quarantine of a project; None without one.
-        on_state_entered: called after the commit with each state that a request enters.
         on_limit: called with the project's name when a download is beyond the limit.
     """
 
     background = True
 
-    def __init__(
-        self,
-        database: Database,
-        now: Callable[[], datetime],
-        project_of: Callable[[str], WatchedProject | None],
-        *,
-        on_state_entered: Callable[[State], None] = lambda _state: None,
-        on_limit: Callable[[str], None] = lambda _project: None,
-    ) -> None:
-        super().__init__(database, now, on_state_entered)
-        self._project_of = project_of
-        self._on_limit = on_limit
+    project_of: Callable[[str], WatchedProject | None]
+    on_limit: Callable[[str], None] = field(default=lambda _project: None, kw_only=True)
 
     def hold(
         self, uow: UnitOfWork, project_id: str, cluster: str, changes: Iterable[JobChange]
@@ -75,7 +68,7 @@ class QuarantineStore(Store):
 
         The transaction holds the watch's lease, so that no other counts at the same time.
         """
-        project = self._project_of(project_id)
+        project = self.project_of(project_id)
         new = rules.quarantinable(changes)
         if project is None or not new:
             return {}
@@ -87,9 +80,7 @@ class QuarantineStore(Store):
             if not rules.is_expected(project.policy, facts[refs[each.job_id]].started_by)
             and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
-        since = uow.now - rules.LIMIT_WINDOW
-        counted = uow.execute(queries.count_quarantined(project_id, since)).scalar_one()
-        room = max(0, project.policy.limit - counted)
+        room = max(0, project.policy.limit - _count_quarantined(uow, project_id))
         for change in new[:room]:
             if change.shown:
                 ref = refs[change.job_id]
@@ -103,31 +94,34 @@ class QuarantineStore(Store):
 
     def report(self, project_id: str, held: Iterable[Holding]) -> None:
         """Count the downloads beyond the limit, after the commit of `hold`."""
-        project = self._project_of(project_id)
+        project = self.project_of(project_id)
         for holding in held:
             if project and holding is Holding.BEYOND_LIMIT:
                 log.warning("quarantine limit reached", project=project.name)
-                self._on_limit(project.name)
+                self.on_limit(project.name)
 
     @reads
     def waiting(self, uow: UnitOfWork) -> Sequence[Quarantined]:
         """Return the requests that can be kept."""
-        rows = uow.execute(queries.quarantined_requests(MAX_WAITING)).all()
-        requests = uow.get_many(row.id for row in rows)
-        facts = get_or_new(uow, [each.ref for each in requests.values()])
+        quarantined = select(requests).where(queries.IS_OPEN, _IS_QUARANTINED)
+        oldest_first = quarantined.order_by(requests.c.created_at).limit(MAX_WAITING)
+        rows = uow.execute(oldest_first).all()
+        waiting = uow.load(rows)
+        facts = get_or_new(uow, [each.ref for each in waiting])
         return [
-            Quarantined(request=r, facts=facts[r.ref], seen_at=row.seen_at)
-            for row in rows
-            if (r := requests.get(row.id))
+            Quarantined(request=request, facts=facts[request.ref], seen_at=row.seen_at)
+            for row, request in zip(rows, waiting, strict=True)
         ]
 
     @writes
     def see(self, uow: UnitOfWork, seen: Collection[str], started: Mapping[str, datetime]) -> None:
         """Record that the cards of `seen` are on show, and the new ends of grace times."""
         for request_id, ends_at in started.items():
-            if request := uow.update_or_none(queries.set_grace(request_id, ends_at)):
+            grace = queries.change_request(request_id, State.QUARANTINED, grace_ends_at=ends_at)
+            if request := uow.update_or_none(grace):
                 uow.refresh_card(request)
-        uow.execute(queries.mark_seen(seen, uow.now))
+        are_seen = update(requests).where(requests.c.id.in_(list(seen)), _IS_QUARANTINED)
+        uow.execute(are_seen.values(seen_at=uow.now))
 
     @writes
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
@@ -137,16 +131,33 @@ class QuarantineStore(Store):
         within an hour.
         """
         project_id = request.ref.project_id
-        uow.execute(queries.lock_project(project_id)).first()
-        since = uow.now - rules.LIMIT_WINDOW
-        count = uow.execute(queries.count_cancelled(project_id, since)).scalar_one()
-        decided = ending(count)
+        # Under the lock of the project's watch, no other replica counts at the same time.
+        watch = select(watch_leases).where(watch_leases.c.project_id == project_id)
+        uow.execute(watch.with_for_update()).first()
+        decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
+
+
+def _count_quarantined(uow: UnitOfWork, project_id: str) -> int:
+    """Count the downloads that were quarantined, without those that were kept or ended."""
+    ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
+    return _count(uow, project_id, ~ended, or_(_IS_QUARANTINED, _is_recent(uow)))
+
+
+def _is_recent(uow: UnitOfWork) -> ColumnElement[bool]:
+    return requests.c.changed_at > uow.now - rules.LIMIT_WINDOW
+
+
+def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -> int:
+    """Count the bot's own requests which no approver let run."""
+    own = (text(BY_BOT), requests.c.project_id == project_id, ~_BY_PERSON)
+    count = select(func.count()).select_from(requests).where(*own, *conditions)
+    return int(uow.execute(count).scalar_one())
 
 
 def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
     """Lock the request that people made for a job before the watch saw it."""
-    return uow.update_or_none(request_queries.open_request_for(ref).with_for_update())
+    return uow.update_or_none(queries.open_request_for(ref).with_for_update())
 
 
 def _blocks(project: WatchedProject, request: Request | None) -> bool:

@@ -5,7 +5,7 @@ and a new event for people need no change.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -120,14 +120,6 @@ class Replay:
         stored["outcome"] = _outcome(row.outcome)
         names = [name for name, value in self.columns.items() if stored[name] != value]
         return names if approvals == self.approvals else [*names, "approvals"]
-
-
-def replay(lines: Iterable[Recorded]) -> Replay:
-    """Replay the events of one request, in their order; raises what `Replay.add` raises."""
-    result = Replay()
-    for line in lines:
-        result.add(line)
-    return result
 
 
 def _moment(text: str) -> int:

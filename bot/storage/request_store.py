@@ -1,8 +1,12 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, exists, false, func, insert, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
@@ -18,11 +22,14 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.request_context import new_request_id
+from bot.storage import queries
 from bot.storage.new_requests import find_or_create
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.store import Store, reads, writes
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.posts import DUE
+from bot.storage.tables import ENDED, UNREVIEWED, approvals, posts, requests
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
+COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(text(UNREVIEWED))
 
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
@@ -39,22 +46,22 @@ class RequestStore(Store):
     @reads
     def open_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the open request for a job."""
-        return uow.get_or_none(request_queries.open_request_for(ref))
+        return uow.get_or_none(queries.open_request_for(ref))
 
     @reads
     def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the last request for a job, whether it has ended or not."""
-        return uow.get_or_none(request_queries.newest_request_for(ref))
+        return uow.get_or_none(queries.newest_request_for(ref))
 
     @reads
     def count_open(self, uow: UnitOfWork) -> int:
         """Count the requests that have not ended."""
-        return int(uow.execute(request_queries.COUNT_OPEN).scalar_one())
+        return int(uow.execute(COUNT_OPEN).scalar_one())
 
     @reads
     def count_unreviewed(self, uow: UnitOfWork) -> int:
         """Count the requests that ran without approval and were not reviewed."""
-        return int(uow.execute(request_queries.COUNT_UNREVIEWED).scalar_one())
+        return int(uow.execute(COUNT_UNREVIEWED).scalar_one())
 
     async def create(
         self, request: Request, person: Person, recipients: Sequence[str] = ()
@@ -71,17 +78,11 @@ class RequestStore(Store):
             LedgerError: the database did not answer, or refused the write.
         """
         try:
-            return await self._find_or_create(request, person, recipients)
+            return await self._write(lambda uow: find_or_create(uow, request, person, recipients))
         except Conflict:
             # Another dialog had the same id.
-            request = replace(request, id=new_request_id())
-            return await self._find_or_create(request, person, recipients)
-
-    @writes
-    def _find_or_create(
-        self, uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
-    ) -> Request:
-        return find_or_create(uow, request, person, recipients)
+            new = replace(request, id=new_request_id())
+            return await self._write(lambda uow: find_or_create(uow, new, person, recipients))
 
     @writes
     def approve(
@@ -98,9 +99,7 @@ class RequestStore(Store):
         """
         request = _lock_undecided(uow, request_id, check)
         request = uow.apply_judgement(request, judge(request))
-        uow.execute(request_queries.delete_approvals(request.id, person.id))  # a voided one
-        approval = {"request": request.id, "user": person.id, "at": uow.now}
-        uow.execute(request_queries.NEW_APPROVAL, approval)
+        _add_approval(uow, request, person)
         others = request.approved_by - {person.id}
         if request.approvals_needed - len(others) > 1:
             uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
@@ -156,17 +155,20 @@ class RequestStore(Store):
         if request.state is not State.FAILED:
             raise AlreadyHandled(request)
         _allowed(check(request))
-        if taken := uow.get_or_none(request_queries.open_request_for(request.ref)):
+        if taken := uow.get_or_none(queries.open_request_for(request.ref)):
             raise JobAlreadyRequested(taken)
         needed = needed_for(request)
         expires_at = uow.now + ttl
         detail = {"approvals_needed": needed, "expires_at": expires_at.isoformat()}
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
-        uow.execute(request_queries.run_again(request.id, needed, expires_at))
-        uow.execute(request_queries.delete_approvals(request.id))
+        # Another DELETE may be sent, since a person decided again; an accepted one may still work.
+        is_unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
+        sent = {"delete_unknown": is_unknown, "delete_accepted": false()}
+        again = {"approvals_needed": needed, "expires_at": expires_at, **sent}
+        uow.execute(queries.update_request(request.id, **again))
+        uow.execute(delete(approvals).where(approvals.c.request == request.id))
         if request.by_bot:
-            approval = {"request": request.id, "user": person.id, "at": uow.now}
-            uow.execute(request_queries.NEW_APPROVAL, approval)
+            _add_approval(uow, request, person)
             approved = State.APPROVED
             return uow.transition(request, State.FAILED, approved, actor=person, notify=False)
         # No actor: a retry is not an approval.
@@ -186,24 +188,20 @@ class RequestStore(Store):
         _allowed(check(request))
         reviewed = replace(request, reviewed_by=person.id, reviewed_at=uow.now)
         values = {"reviewed_by": person.id, "reviewed_at": uow.now}
-        uow.execute(request_queries.update_request(request_id, **values))
+        uow.execute(queries.update_request(request_id, **values))
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 
     async def expire_due(self, limit: int = 100) -> Sequence[Request]:
         """Expire the requests that were not approved in time."""
-        expired = [await self._expire_or_none(request_id) for request_id in await self._due(limit)]
-        return [request for request in expired if request]
-
-    @reads
-    def _due(self, uow: UnitOfWork, limit: int) -> Sequence[str]:
-        return list(uow.execute(request_queries.expired_requests(uow.now, limit)).scalars())
-
-    async def _expire_or_none(self, request_id: str) -> Request | None:
-        try:
-            return await self._expire(request_id)
-        except AlreadyHandled:
-            return None  # decided or expired concurrently
+        due = await self._read(
+            lambda uow: uow.execute(expired_requests(uow.now, limit)).scalars().all()
+        )
+        expired = []
+        for request_id in due:
+            with suppress(AlreadyHandled):  # decided or expired concurrently
+                expired.append(await self._expire(request_id))
+        return expired
 
     @writes
     def _expire(self, uow: UnitOfWork, request_id: str) -> Request:
@@ -214,7 +212,8 @@ class RequestStore(Store):
 
         Old announcements are deleted from the outbox, too.
         """
-        old_announcements = outbox_queries.prune_announcements(before)
+        is_over = (posts.c.state != "due", posts.c.at < before)
+        old_announcements = delete(posts).where(posts.c.watched_job.is_not(None), *is_over)
         await self._write(lambda uow: uow.execute(old_announcements))
         pruned = 0
         while (count := await self._prune(before, limit)) == limit:
@@ -223,11 +222,37 @@ class RequestStore(Store):
 
     @writes
     def _prune(self, uow: UnitOfWork, before: datetime, limit: int) -> int:
-        ended = uow.get_all(request_queries.lock_prunable(before, limit))
+        ended = uow.get_all(lock_prunable(before, limit))
         for request in ended:
             uow.record(request, EventName.PRUNED)
-        uow.execute(request_queries.delete_requests(request.id for request in ended))
+        uow.execute(delete(requests).where(requests.c.id.in_([each.id for each in ended])))
         return len(ended)
+
+
+def expired_requests(now: datetime, limit: int) -> Select[Any]:
+    """List the requests that were not approved in time."""
+    in_vain = (requests.c.state == State.AWAITING, requests.c.expires_at <= now)
+    return select(requests.c.id).where(queries.IS_OPEN, *in_vain).limit(limit)
+
+
+def lock_prunable(before: datetime, limit: int) -> Select[Any]:
+    """Lock requests that ended before then, without those to review and with unsent posts."""
+    reviewed = or_(~requests.c.acted_alone, requests.c.reviewed_by.is_not(None))
+    unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == DUE)
+    return (
+        select(requests)
+        .where(requests.c.changed_at < before, text(ENDED), ~unsent, reviewed)
+        .limit(limit)
+        .with_for_update(of=requests, skip_locked=True)
+    )
+
+
+def _add_approval(uow: UnitOfWork, request: Request, person: Person) -> None:
+    """Add an approval, in the place of one that was voided."""
+    is_theirs = (approvals.c.request == request.id, approvals.c.user == person.id)
+    uow.execute(delete(approvals).where(*is_theirs))
+    approval = {"request": request.id, "user": person.id, "at": uow.now}
+    uow.execute(insert(approvals), approval)
 
 
 def _lock_undecided(uow: UnitOfWork, request_id: str, check: Check) -> Request:

@@ -14,7 +14,7 @@ from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
 from bot.cancellation.starter import NOT_READ, StartedBy
-from bot.storage.tables import JOB, job_facts, requests, watched_clusters, watched_jobs
+from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
 
 NOT_KNOWN = "not known"
 
@@ -57,9 +57,9 @@ def read_summary(db: Connection, since: datetime | None) -> Sequence[ProjectSumm
     found = defaultdict(list)
     after = since or datetime.fromtimestamp(0, UTC)
     for row in db.execute(_REQUESTS.where(requests.c.created_at >= after)):
-        found[JobRef(row.project_id, row.cluster_name, row.job_id)].append(row)
+        found[to_ref(row)].append(row)
     for row in db.execute(_DOWNLOADS.where(watched_jobs.c.first_seen_at >= after)):
-        ref = JobRef(row.project_id, row.cluster_name, row.job_id)
+        ref = to_ref(row)
         summary = projects.setdefault(ref.project_id, ProjectSummary(project=ref.project_id))
         _add(summary, ref, row, found[ref])
     return sorted(projects.values(), key=lambda each: each.project)

@@ -36,6 +36,7 @@ from bot.cancellation.lifecycle import (
     Request,
     State,
 )
+from bot.cancellation.watched_job import OPEN as OPEN_JOB
 
 MILLISECONDS = 1000
 
@@ -72,13 +73,18 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-OPEN = "state IN ('awaiting', 'approved', 'cancelling', 'quarantined')"
-ENDED = "state NOT IN ('awaiting', 'approved', 'cancelling', 'quarantined')"
+def _literals(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+_OPEN_STATES = _literals(state for state in State if not state.ended)
+OPEN = f"state IN ({_OPEN_STATES})"
+ENDED = f"state NOT IN ({_OPEN_STATES})"
 BY_BOT = "requester = ''"
 DUE = "state = 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
-JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
+JOB_IS_OPEN = f"state IN ({_literals(sorted(OPEN_JOB))})"
 
 JOB = ("project_id", "cluster_name", "job_id")
 
@@ -305,13 +311,18 @@ def request_to_row(request: Request) -> dict[str, Any]:
     }
 
 
+def to_ref(row: Any) -> JobRef:  # noqa: ANN401 - a database row
+    """Return the job that a row is about."""
+    return JobRef(row.project_id, row.cluster_name, row.job_id)
+
+
 def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: ANN401 - a database row
     """Build a request from its row and the rows of its approvals."""
     given = list(approvals)
     return Request(
         **{name: getattr(row, name) for name in _SAME},
         state=State(row.state),
-        ref=JobRef(row.project_id, row.cluster_name, row.job_id),
+        ref=to_ref(row),
         shown=shown_from_json(json.loads(row.shown)),
         approvals=tuple(Approval(user=a.user, at=a.at) for a in given if not a.voided_at),
         voided=tuple(a.user for a in given if a.voided_at),

@@ -1,47 +1,50 @@
-"""The unit of work: one transaction's transitions, audit events and messages.
-
-Transitions are written at once, because their conditions decide. Events and messages are collected
-and written at the end with one statement for each table, which is faster than many.
-"""
+"""The unit of work, which is one transaction, and the base of the stores that run such units."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.errors import AlreadyHandled, RequestNotFound
-from bot.cancellation.events import Event, EventName, chain
+from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
+from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
-from bot.storage.card_updates import NO_DELAY, CardUpdate, needed_updates, new_post
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.tables import milliseconds, request_from_row, request_to_row
+from bot.storage import queries
+from bot.storage.database import Database
+from bot.storage.posts import NO_DELAY, CardUpdate, needed_updates, new_post
+from bot.storage.tables import (
+    approvals,
+    audit_events,
+    chain_head,
+    milliseconds,
+    posts,
+    request_from_row,
+    request_to_row,
+    requests,
+)
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-
-def load_requests(db: Connection, rows: Sequence[Any]) -> list[Request]:
-    """Build requests from their rows, with their approvals."""
-    ids = [row.id for row in rows if row.approvals_needed]
-    found = db.execute(request_queries.approvals_of(ids)).all() if ids else []
-    return [
-        request_from_row(row, [approval for approval in found if approval.request == row.id])
-        for row in rows
-    ]
+#: Stores the number of a request's events.
+UPDATE_EVENT_COUNT = update(requests).where(requests.c.id == bindparam("request_id"))
 
 
 class UnitOfWork:
-    """Reads and writes of one transaction, all with the same time."""
+    """Reads and writes of one transaction, all with the same time.
+
+    Transitions are written at once, because their conditions decide. Events and messages are
+    collected and written at the end with one statement for each table, which is faster than many.
+    """
 
     def __init__(self, db: Connection, now: datetime) -> None:
         self._db = db
@@ -57,20 +60,31 @@ class UnitOfWork:
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
 
+    def load(self, rows: Sequence[Any]) -> list[Request]:
+        """Build requests from their rows, with their approvals."""
+        ids = [row.id for row in rows if row.approvals_needed]
+        of_requests = select(approvals).where(approvals.c.request.in_(ids))
+        oldest_first = of_requests.order_by(approvals.c.at, approvals.c.user)
+        given = self.execute(oldest_first).all() if ids else []
+        return [request_from_row(row, [a for a in given if a.request == row.id]) for row in rows]
+
+    def get_all(self, statement: Any, values: Any = None) -> list[Request]:  # noqa: ANN401 - the same
+        """Return the requests that `statement` selects."""
+        return self.load(self.execute(statement, values).all())
+
     def get_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
-        """Return the request that `statement` selects, or None."""
-        row = self.execute(statement, values).first()
-        return self._request(row) if row else None
+        """Return the first request that `statement` selects, or None."""
+        return next(iter(self.get_all(statement, values)), None)
 
     def get(self, request_id: str) -> Request:
         """Return a request; raises `RequestNotFound`."""
-        if request := self.get_or_none(request_queries.request_by_id(request_id)):
+        if request := self.get_or_none(select(requests).where(requests.c.id == request_id)):
             return request
         raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        row = request_queries.request_by_id(request_id).with_for_update()
+        row = select(requests).where(requests.c.id == request_id).with_for_update()
         if request := self.update_or_none(row):
             return request
         raise RequestNotFound
@@ -88,7 +102,7 @@ class UnitOfWork:
             return None
         # The row lacks the events that this unit has collected.
         self._counts.setdefault(row.id, row.event_count)
-        return self._request(row)
+        return self.load([row])[0]
 
     def add(self, request: Request) -> None:
         """Add a new request; `flush` fails where a unique index refuses it."""
@@ -98,15 +112,8 @@ class UnitOfWork:
 
     def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
         """Return requests by their ids, without those that were pruned."""
-        rows = self.execute(request_queries.REQUESTS_BY_IDS, {"ids": list(request_ids)}).all()
-        return {request.id: request for request in load_requests(self._db, rows)}
-
-    def get_all(self, statement: Any) -> list[Request]:  # noqa: ANN401 - the same
-        """Return the requests that `statement` selects."""
-        return load_requests(self._db, self.execute(statement).all())
-
-    def _request(self, row: Any) -> Request:  # noqa: ANN401 - a database row
-        return load_requests(self._db, [row])[0]
+        found = self.get_all(queries.REQUESTS_BY_IDS, {"ids": list(request_ids)})
+        return {request.id: request for request in found}
 
     def transition(
         self,
@@ -131,7 +138,7 @@ class UnitOfWork:
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
         if state is State.AWAITING:
             values["next_notice_at"] = self.now  # its approvers are told again
-        change = request_queries.change_request(request.id, expected, *conditions, **values)
+        change = queries.change_request(request.id, expected, *conditions, **values)
         entered = self.update(request.id, change)
         self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
@@ -142,11 +149,12 @@ class UnitOfWork:
     def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
         """Void the approvals that no longer count, and raise the number of required ones."""
         for user in sorted(judgement.voided):
-            self.execute(request_queries.void_approval(request.id, user, self.now))
+            is_theirs = (approvals.c.request == request.id, approvals.c.user == user)
+            self.execute(update(approvals).where(*is_theirs).values(voided_at=self.now))
             self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
         if judgement.approvals_needed > request.approvals_needed:
             needed = judgement.approvals_needed
-            self.execute(request_queries.update_request(request.id, approvals_needed=needed))
+            self.execute(queries.update_request(request.id, approvals_needed=needed))
             detail = {"approvals_needed": needed}
             self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
         return self.get(request.id)
@@ -176,8 +184,7 @@ class UnitOfWork:
     ) -> Event:
         """Append an event to the record."""
         if request.id not in self._counts:
-            count = self.execute(request_queries.lock_event_count(request.id))
-            self._counts[request.id] = count.scalar_one()
+            self.lock(request.id)
         self._counts[request.id] += 1
         event = Event(
             name=name,
@@ -223,24 +230,95 @@ class UnitOfWork:
         """Write new requests, messages and audit events."""
         for request in self._new.values():
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
-            self.execute(request_queries.NEW_REQUEST, row)
+            self.execute(insert(requests), row)
         for request_id in {event.request for event in self.recorded} - self._new.keys():
             count = {"request_id": request_id, "event_count": self._counts[request_id]}
-            self.execute(request_queries.UPDATE_EVENT_COUNT, count)
+            self.execute(UPDATE_EVENT_COUNT, count)
         updates = self._card_updates.values()
         needed = [row for update in updates for row in needed_updates(self.execute, update)]
-        if posts := self._posts + needed:
-            self.execute(outbox_queries.NEW_POSTS, posts)
+        if rows := self._posts + needed:
+            self.execute(insert(posts), rows)
         if self.recorded:
             self._write_events()
 
     def _write_events(self) -> None:
         """Chain the events to the record's last one; its lock is the last one that is taken."""
-        head = self.execute(request_queries.LOCK_CHAIN_HEAD).scalar_one()
+        head = self.execute(queries.CHAIN_HEAD.with_for_update()).scalar_one()
         rows = []
         for event in self.recorded:
             chained = chain(event, head)
             head = chained.reference
             rows.append(asdict(chained))
-        self.execute(request_queries.NEW_EVENTS, rows)
-        self.execute(request_queries.UPDATE_CHAIN_HEAD, {"reference": head})
+        self.execute(insert(audit_events), rows)
+        self.execute(update(chain_head), {"reference": head})
+
+
+@dataclass(eq=False)
+class Store:
+    """The base of the stores: each method that `reads` or `writes` decorates is one transaction.
+
+    `on_state_entered` is called after the commit with each state that a request enters.
+    """
+
+    #: Whether transactions may wait for those of listeners, and take longer.
+    background = False
+
+    database: Database
+    now: Callable[[], datetime]
+    on_state_entered: Callable[[State], None] = field(default=lambda _state: None, kw_only=True)
+
+    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
+        """Run `work`, which changes nothing; raises `NotRead`."""
+        return await self.database.read(
+            lambda db: work(UnitOfWork(db, self.now())), background=self.background
+        )
+
+    async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
+        """Run `work` and commit it; raises what `Database.write` raises.
+
+        The clock is read when the transaction begins: a lease may expire while it waits.
+        """
+
+        def run(db: Connection) -> tuple[T, UnitOfWork]:
+            uow = UnitOfWork(db, self.now())
+            result = work(uow)
+            uow.flush()
+            return result, uow
+
+        try:
+            result, committed = await self.database.write(run, background=self.background)
+        except Conflict:  # another transaction inserted first: now its rows are found
+            result, committed = await self.database.write(run, background=self.background)
+        for event in committed.recorded:
+            typed = TYPED_FIELDS.get(event.name)
+            detail = {name: value for name, value in event.detail.items() if name != typed}
+            log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
+        for state in committed.entered:
+            self.on_state_entered(state)
+        return result
+
+
+S = TypeVar("S", bound=Store)
+P = ParamSpec("P")
+Transaction = Callable[Concatenate[S, UnitOfWork, P], T]
+Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
+    """Make a function of a unit of work a method that reads; it raises `NotRead`."""
+
+    @wraps(work)
+    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read(lambda uow: work(self, uow, *args, **kwargs))
+
+    return method
+
+
+def writes(work: Transaction[S, P, T]) -> Method[S, P, T]:
+    """Make a function of a unit of work a method that commits; it raises `LedgerError`."""
+
+    @wraps(work)
+    async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda uow: work(self, uow, *args, **kwargs))
+
+    return method

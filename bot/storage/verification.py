@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 
 from bot.cancellation.events import EventName
-from bot.storage.queries import requests as request_queries
-from bot.storage.replay import ApprovalTimes, Replay, replay
+from bot.storage import queries
+from bot.storage.replay import ApprovalTimes, Replay
 from bot.storage.tables import Instant, approvals, audit_events, requests, to_recorded
 
 #: Events read by one query.
@@ -94,7 +94,7 @@ def _chain_breaks(db: Connection) -> Iterator[RecordBreak]:
         elif line.previous != before:
             yield _broken_link(db, line.previous, before)
         before = line.reference
-    head = str(db.execute(request_queries.CHAIN_HEAD).scalar_one_or_none())
+    head = str(db.execute(queries.CHAIN_HEAD).scalar_one_or_none())
     if head != before:
         is_reference = REFERENCE.fullmatch(head)
         yield _broken_link(db, head, before) if is_reference else RecordBreak(why=CHANGED)
@@ -114,7 +114,7 @@ def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
 
 def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
     """Compare the row of each request, and those of its approvals, with its events."""
-    events = _stream(db, request_queries.events_of(None))
+    events = _stream(db, queries.events_of(None))
     groups = groupby(events, attrgetter("request"))
     replays = ((request, _replay(lines)) for request, lines in groups if request)
     while batch := dict(islice(replays, ROWS_BATCH_SIZE)):
@@ -132,10 +132,13 @@ def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
 
 def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
     """Replay the events of one request; None if the bot did not write them."""
+    result = Replay()
     try:
-        return replay(map(to_recorded, rows))
+        for row in rows:
+            result.add(to_recorded(row))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    return result
 
 
 def _as_stored(table: Table) -> Select[Any]:

@@ -1,30 +1,39 @@
 """The watch's state: leases on projects, known clusters and jobs, announcements to send."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, text, update
+
 from bot.atlas import JobRef, JobState, RestoreJob
-from bot.cancellation.lifecycle import Card, State
-from bot.cancellation.posts import PostKind, message_id
+from bot.cancellation.lifecycle import Card
 from bot.cancellation.watched_job import (
     OPEN,
+    Holding,
     JobChange,
     RecordedJob,
     WatchedJob,
     WatchedState,
     compare,
 )
-from bot.storage.database import Database
-from bot.storage.job_facts_rows import ensure_facts, get_facts
-from bot.storage.quarantine_store import Holding, QuarantineStore
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.queries import watch as watch_queries
-from bot.storage.store import Store, writes
-from bot.storage.tables import shown_from_json, shown_to_json, watched_jobs
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage import queries
+from bot.storage.database import has_passed
+from bot.storage.job_facts import ensure_facts, get_facts
+from bot.storage.posts import announce
+from bot.storage.quarantine_store import QuarantineStore
+from bot.storage.tables import (
+    JOB_IS_OPEN,
+    shown_from_json,
+    shown_to_json,
+    to_ref,
+    watch_leases,
+    watched_clusters,
+    watched_jobs,
+)
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)
@@ -32,67 +41,64 @@ LEASE = timedelta(seconds=20)
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 
-#: Announcements are claimed after all posts about requests.
-ANNOUNCEMENT_PRIORITY = 1
+#: The states in which Atlas says how a job ended.
+ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 
 
+@dataclass(eq=False)
 class WatchStore(Store):
     """The watch's tables.
 
-    Args:
+    Attributes:
         owner: the name of this process, different at each start.
         quarantine: quarantines new downloads in the transaction that records them.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        now: Callable[[], datetime],
-        owner: str,
-        quarantine: QuarantineStore | None = None,
-        on_state_entered: Callable[[State], None] = lambda _state: None,
-    ) -> None:
-        super().__init__(database, now, on_state_entered)
-        self._owner = owner
-        self._quarantine = quarantine
+    owner: str
+    quarantine: QuarantineStore | None = None
 
     @writes
     def acquire(self, uow: UnitOfWork, project_id: str) -> bool:
         """Acquire or renew the lease on a project; False while another replica holds it."""
-        lease = {"lease_owner": self._owner, "lease_until": uow.now + LEASE}
-        before = uow.execute(watch_queries.lease_of(project_id)).first()
-        if before is None:
-            uow.execute(watch_queries.NEW_LEASE, {"project_id": project_id, **lease})
+        lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
+        is_project = watch_leases.c.project_id == project_id
+        before = uow.execute(select(watch_leases).where(is_project)).first()
+        if before is None:  # the primary key decides between two replicas
+            uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
             return True
-        is_free = watch_queries.is_free(self._owner, uow.now)
-        if not uow.execute(watch_queries.update_lease(project_id, is_free, **lease)).first():
+        over = has_passed(watch_leases.c.lease_until, uow.now, uow.now + 2 * LEASE)
+        is_free = or_(watch_leases.c.lease_owner == self.owner, over)
+        taken = update(watch_leases).where(is_project, is_free).values(**lease)
+        if not uow.execute(taken).rowcount:
             return False
         if before.lease_until < uow.now - FORGET_AFTER:
-            uow.execute(watch_queries.forget_clusters(project_id))
+            # Jobs that ended before the next read are history.
+            of_project = watched_clusters.c.project_id == project_id
+            uow.execute(delete(watched_clusters).where(of_project))
         return True
 
     @writes
     def release(self, uow: UnitOfWork, project_id: str) -> None:
         """End the lease, so that another replica continues at once."""
-        self._set_lease(uow, project_id, uow.now)
+        self._change_held(uow, project_id, lease_until=uow.now)
 
-    async def has_feed_gap(self, project_id: str) -> bool:
+    @reads
+    def has_feed_gap(self, uow: UnitOfWork, project_id: str) -> bool:
         """Return whether the activity feed was seen not to show a download."""
-        lease = watch_queries.lease_of(project_id)
-        row = await self._read(lambda uow: uow.execute(lease).first())
-        return row is not None and row.feed_gap_at is not None
+        seen_at = select(watch_leases.c.feed_gap_at).where(watch_leases.c.project_id == project_id)
+        return uow.execute(seen_at).scalar_one_or_none() is not None
 
     @writes
     def record_feed_gap(self, uow: UnitOfWork, project_id: str) -> None:
         """Record that the activity feed does not show every download."""
-        is_held = watch_queries.is_held(self._owner, uow.now)
-        uow.execute(watch_queries.update_lease(project_id, is_held, feed_gap_at=uow.now))
+        self._change_held(uow, project_id, feed_gap_at=uow.now)
 
-    def _set_lease(self, uow: UnitOfWork, project_id: str, until: datetime) -> bool:
+    def _change_held(self, uow: UnitOfWork, project_id: str, **values: datetime) -> bool:
         """Change the lease while it is held; the row stays locked until the transaction ends."""
-        is_held = watch_queries.is_held(self._owner, uow.now)
-        lease = watch_queries.update_lease(project_id, is_held, lease_until=until)
-        return uow.execute(lease).first() is not None
+        lease = watch_leases.c
+        is_held = (lease.lease_owner == self.owner, lease.lease_until > uow.now)
+        held = update(watch_leases).where(lease.project_id == project_id, *is_held)
+        return bool(uow.execute(held.values(**values)).rowcount)
 
     @writes
     def record_clusters(
@@ -107,14 +113,16 @@ class WatchStore(Store):
             the deleted clusters that have open jobs in the database; None if this replica lost
             the lease.
         """
-        if not self._set_lease(uow, project_id, uow.now + LEASE):
+        if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
             return None
-        known = set(uow.execute(watch_queries.clusters_of(project_id)).scalars())
+        in_project = watched_clusters.c.project_id == project_id
+        names = select(watched_clusters.c.cluster_name).where(in_project)
+        known = set(uow.execute(names).scalars())
         row = {"project_id": project_id, "first_read_at": uow.now if known else None}
         if new := [{**row, "cluster_name": name} for name in sorted(set(clusters) - known)]:
-            uow.execute(watch_queries.NEW_CLUSTERS, new)
-        with_open_jobs = uow.execute(watch_queries.clusters_with_open_jobs(project_id))
-        return sorted(set(with_open_jobs.scalars()) - set(clusters))
+            uow.execute(insert(watched_clusters), new)
+        with_open_jobs = uow.execute(clusters_with_open_jobs(project_id)).scalars()
+        return sorted(set(with_open_jobs) - set(clusters))
 
     async def record_jobs(
         self,
@@ -130,11 +138,13 @@ class WatchStore(Store):
         Returns:
             the changes that are announced; None if this replica lost the lease.
         """
-        held: dict[str, Holding] = {}
-        announced = await self._record_jobs(project_id, cluster, jobs, unread=unread, held=held)
-        if self._quarantine:
-            self._quarantine.report(project_id, held.values())
-        return announced
+        recorded = await self._record_jobs(project_id, cluster, jobs, unread)
+        if recorded is None:
+            return None
+        changes, held = recorded
+        if self.quarantine:
+            self.quarantine.report(project_id, held.values())
+        return [change for change in changes if change.announce]
 
     @writes
     def _record_jobs(
@@ -143,51 +153,70 @@ class WatchStore(Store):
         project_id: str,
         cluster: str,
         jobs: Sequence[RestoreJob],
-        *,
         unread: Collection[str],
-        held: dict[str, Holding],
-    ) -> Sequence[JobChange] | None:
-        """Record the jobs, and add to `held` what became of new downloads."""
-        if not self._set_lease(uow, project_id, uow.now + LEASE):
+    ) -> tuple[Sequence[JobChange], Mapping[str, Holding]] | None:
+        """Record the jobs; return also what became of new downloads."""
+        if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
             return None
-        first = uow.execute(watch_queries.never_read(project_id, cluster)).first() is not None
-        known = _known(uow, project_id, cluster)
+        clusters = watched_clusters.c
+        is_cluster = and_(clusters.project_id == project_id, clusters.cluster_name == cluster)
+        first_read = update(watched_clusters).where(is_cluster, clusters.first_read_at.is_(None))
+        first = uow.execute(first_read.values(first_read_at=uow.now)).rowcount > 0
+        known = {
+            row.job_id: RecordedJob(state=WatchedState(row.state), announced=row.version > 0)
+            for row in uow.execute(jobs_of(project_id, cluster))
+        }
         changes = compare(jobs, known, first=first, unread=unread)
-        if self._quarantine and not first:
-            held |= self._quarantine.hold(uow, project_id, cluster, changes)
+        held: Mapping[str, Holding] = {}
+        if self.quarantine and not first:
+            held = self.quarantine.hold(uow, project_id, cluster, changes)
         _record(uow, project_id, cluster, changes, held)
-        if first:
-            uow.execute(watch_queries.cluster_read(project_id, cluster, uow.now))
-        return [change for change in changes if change.announce]
+        return changes, held
+
+
+def jobs_of(project_id: str, cluster: str) -> Select[Any]:
+    """Select the recorded jobs of a cluster."""
+    jobs = watched_jobs.c
+    is_cluster = (jobs.project_id == project_id, jobs.cluster_name == cluster)
+    return select(jobs.job_id, jobs.state, jobs.version).where(*is_cluster)
+
+
+def clusters_with_open_jobs(project_id: str) -> Select[Any]:
+    """List the clusters that have open jobs in the database."""
+    is_open = (text(JOB_IS_OPEN), watched_jobs.c.project_id == project_id)
+    return select(watched_jobs.c.cluster_name).where(*is_open).distinct()
+
+
+def jobs_among(job_ids: Iterable[int]) -> Select[Any]:
+    """Select recorded jobs by their row ids, and whether the first read of the cluster had them."""
+    jobs, clusters = watched_jobs.c, watched_clusters.c
+    same_cluster = and_(
+        jobs.project_id == clusters.project_id, jobs.cluster_name == clusters.cluster_name
+    )
+    # Both times are written by one transaction.
+    was_there = func.coalesce(jobs.first_seen_at == clusters.first_read_at, false())
+    found = select(watched_jobs, was_there.label("was_running"))
+    return found.outerjoin(watched_clusters, same_cluster).where(jobs.id.in_(list(job_ids)))
 
 
 def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, WatchedJob]:
     """Read watched jobs, each with the newest request for it."""
-    rows = uow.execute(watch_queries.jobs_among(job_ids)).all()
-    return {row.id: _watched_job(uow, row) for row in rows}
-
-
-def _watched_job(uow: UnitOfWork, row: Any) -> WatchedJob:  # noqa: ANN401 - a database row
-    ref = JobRef(row.project_id, row.cluster_name, row.job_id)
-    return WatchedJob(
-        id=row.id,
-        ref=ref,
-        state=WatchedState(row.state),
-        shown=shown_from_json(json.loads(row.shown)),
-        first_seen_at=row.first_seen_at,
-        changed_at=row.changed_at,
-        was_running=row.was_running,
-        beyond_limit=row.quarantine == Holding.BEYOND_LIMIT,
-        message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
-        request=uow.get_or_none(request_queries.newest_request_for(ref)),
-        facts=get_facts(uow, [ref]).get(ref),
-    )
-
-
-def _known(uow: UnitOfWork, project_id: str, cluster: str) -> Mapping[str, RecordedJob]:
-    rows = uow.execute(watch_queries.jobs_of(project_id, cluster)).all()
+    rows = uow.execute(jobs_among(job_ids)).all()
+    facts = get_facts(uow, [to_ref(row) for row in rows])
     return {
-        row.job_id: RecordedJob(state=WatchedState(row.state), announced=row.version > 0)
+        row.id: WatchedJob(
+            id=row.id,
+            ref=(ref := to_ref(row)),
+            state=WatchedState(row.state),
+            shown=shown_from_json(json.loads(row.shown)),
+            first_seen_at=row.first_seen_at,
+            changed_at=row.changed_at,
+            was_running=row.was_running,
+            beyond_limit=row.quarantine == Holding.BEYOND_LIMIT,
+            message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
+            request=uow.get_or_none(queries.newest_request_for(ref)),
+            facts=facts.get(ref),
+        )
         for row in rows
     }
 
@@ -199,52 +228,34 @@ def _record(
     changes: Sequence[JobChange],
     held: Mapping[str, Holding],
 ) -> None:
+    """Write the rows of jobs that are new or changed, what is known of links, and announcements."""
     stored: dict[str, Any] = {}
+    place = {"project_id": project_id, "cluster_name": cluster}
     if new := [
-        _new_row(uow.now, project_id, cluster, each) | {"quarantine": held.get(each.job_id)}
-        for each in changes
-        if each.is_new
+        {
+            **place,
+            "job_id": change.job_id,
+            "shown": "",
+            **_read_values(uow.now, change),
+            "first_seen_at": uow.now,
+            "version": int(change.announce),
+            "quarantine": held.get(change.job_id),
+        }
+        for change in changes
+        if change.is_new
     ]:
-        stored = {row.job_id: row for row in uow.execute(watch_queries.NEW_JOBS, new)}
+        inserted = uow.execute(insert(watched_jobs).returning(watched_jobs), new)
+        stored = {row.job_id: row for row in inserted}
     for change in changes:
+        ref = JobRef(**place, job_id=change.job_id)
         if not change.is_new:
-            ref = JobRef(project_id, cluster, change.job_id)
-            update = watch_queries.update_job(ref, _updated_values(uow.now, change))
-            stored[change.job_id] = uow.execute(update).one()
-    for change in changes:
-        _record_link(uow, JobRef(project_id, cluster, change.job_id), change)
+            values = _read_values(uow.now, change)
+            values["version"] = watched_jobs.c.version + int(change.announce)
+            job = update(watched_jobs).where(queries.is_job(watched_jobs, ref)).values(**values)
+            stored[change.job_id] = uow.execute(job.returning(watched_jobs)).one()
+        _record_link(uow, ref, change)
     announced = [stored[change.job_id] for change in changes if change.announce]
-    if posts := [_announcement(uow.now, row) for row in announced if _needs_post(uow, row)]:
-        uow.execute(outbox_queries.NEW_POSTS, posts)
-
-
-def _record_link(uow: UnitOfWork, ref: JobRef, change: JobChange) -> None:
-    live = change.shown and change.shown.link_is_live
-    if live or change.announce:
-        ended = JobState(change.state.value) if change.state in ENDED else None
-        ensure_facts(uow, ref, change.shown.expires_at if change.shown and live else None, ended)
-
-
-#: The states in which Atlas says how a job ended.
-ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
-
-
-def refresh_announcement(uow: UnitOfWork, ref: JobRef) -> None:
-    """Update the announcement of a job, if it has one with a button."""
-    row = uow.execute(watch_queries.count_refresh(ref)).first()
-    if row and _needs_post(uow, row):
-        uow.execute(outbox_queries.NEW_POSTS, [_announcement(uow.now, row)])
-
-
-def _new_row(now: datetime, project_id: str, cluster: str, change: JobChange) -> dict[str, Any]:
-    ref = {"project_id": project_id, "cluster_name": cluster, "job_id": change.job_id}
-    known = {"shown": "", **_read_values(now, change)}
-    return {**ref, **known, "first_seen_at": now, "version": int(change.announce)}
-
-
-def _updated_values(now: datetime, change: JobChange) -> dict[str, Any]:
-    counted = {"version": watched_jobs.c.version + 1} if change.announce else {}
-    return {**_read_values(now, change), **counted}
+    announce(uow.execute, uow.now, announced)
 
 
 def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
@@ -252,28 +263,8 @@ def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
     return {"state": change.state, "changed_at": now, **shown}
 
 
-def _needs_post(uow: UnitOfWork, row: Any) -> bool:  # noqa: ANN401 - a database row
-    """Return whether no card of a quarantine, and no pending post, will show the job's new state.
-
-    A first post that was attempted will not: Slack may have it as it was then.
-    """
-    if row.quarantine == Holding.CARD:
-        return False
-    if row.version == 1:
-        return True
-    pending = uow.execute(outbox_queries.pending_announcements(row.id))
-    return not any(row.channel or post.attempts == 0 for post in pending)
-
-
-def _announcement(now: datetime, row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    subject = f"{row.project_id}/{row.cluster_name}/{row.job_id}"
-    return {
-        "watched_job": row.id,
-        "priority": ANNOUNCEMENT_PRIORITY,
-        "kind": PostKind.ANNOUNCEMENT,
-        "at": now,
-        "detail": "{}",
-        "state": "due",
-        "due_at": now,
-        "client_msg_id": message_id(subject, PostKind.ANNOUNCEMENT, row.version),
-    }
+def _record_link(uow: UnitOfWork, ref: JobRef, change: JobChange) -> None:
+    live = change.shown and change.shown.link_is_live
+    if live or change.announce:
+        ended = JobState(change.state.value) if change.state in ENDED else None
+        ensure_facts(uow, ref, change.shown.expires_at if change.shown and live else None, ended)

@@ -1,6 +1,6 @@
 """The audit webhook's state: which events its receiver took, and the lease on sending."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,10 +19,9 @@ from sqlalchemy import (
 )
 
 from bot.cancellation.events import Recorded
-from bot.storage.database import Database, has_passed
-from bot.storage.store import Store, reads, writes
+from bot.storage.database import has_passed
 from bot.storage.tables import audit_events, audit_webhook, to_recorded
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: How long a replica sends without renewing its lease: longer than a try takes.
 LEASE = timedelta(seconds=20)
@@ -51,6 +50,7 @@ class UnpostedEvent:
     event: Recorded
 
 
+@dataclass(eq=False)
 class WebhookStore(Store):
     """Unsent events in one database; every method raises `LedgerError` when the database fails.
 
@@ -61,9 +61,7 @@ class WebhookStore(Store):
 
     background = True
 
-    def __init__(self, database: Database, now: Callable[[], datetime], owner: str) -> None:
-        super().__init__(database, now)
-        self._owner = owner
+    owner: str
 
     @writes
     def hold(self, uow: UnitOfWork) -> Backlog:
@@ -71,14 +69,14 @@ class WebhookStore(Store):
 
         The first call in a database begins after the newest event.
         """
-        lease = {"lease_owner": self._owner, "lease_until": uow.now + LEASE}
+        lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         row = uow.execute(select(audit_webhook)).first()
         if row is None:
             newest = uow.execute(select(func.coalesce(func.max(audit_events.c.id), 0))).scalar_one()
             uow.execute(insert(audit_webhook).values(id=1, starts_after=newest, **lease))
             return Backlog(starts_after=newest, is_mine=True, oldest=None)
         over = has_passed(audit_webhook.c.lease_until, uow.now, uow.now + 2 * LEASE)
-        free = or_(audit_webhook.c.lease_owner == self._owner, over)
+        free = or_(audit_webhook.c.lease_owner == self.owner, over)
         taken = uow.execute(update(audit_webhook).where(free).values(**lease)).rowcount > 0
         at = uow.execute(oldest_unposted(row.starts_after)).scalar_one_or_none()
         oldest = datetime.fromisoformat(at) if at else None
@@ -87,7 +85,7 @@ class WebhookStore(Store):
     @writes
     def release(self, uow: UnitOfWork) -> None:
         """End the lease, so that another replica continues at once."""
-        held = audit_webhook.c.lease_owner == self._owner
+        held = audit_webhook.c.lease_owner == self.owner
         uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
 
     @reads

@@ -39,7 +39,7 @@ def entered() -> list[State]:
 
 @pytest.fixture
 def ledger(database: Database, clock: Clock, entered: list[State]) -> RequestStore:
-    return RequestStore(database, clock, entered.append)
+    return RequestStore(database, clock, on_state_entered=entered.append)
 
 
 @pytest.fixture

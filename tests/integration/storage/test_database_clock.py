@@ -11,9 +11,8 @@ import pytest
 
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage.database import Database, DatabaseClock, wall_clock
-from bot.storage.lease_store import LeaseStore
+from bot.storage.lease_store import LONGEST_LEASE, LeaseStore
 from bot.storage.outbox_store import OutboxStore
-from bot.storage.queries.requests import LONGEST_LEASE
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request

@@ -14,7 +14,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_facts import JobFactsStore
 from tests.support.domain import NOON, RINA, Clock, a_job, a_request, a_waiting_request, job_ref
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ async def test_cancellation_records_how_it_lay_to_the_link(
     was_live: bool, ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database
 ) -> None:
     counted: list[None] = []
-    leases._on_cancelled_before_link = lambda: counted.append(None)
+    leases.on_cancelled_before_link = lambda: counted.append(None)
     request = await ledger.create(a_request(ref=REF), RINA)
     claimed = await leases.claim(request.id)
     assert claimed

@@ -13,8 +13,8 @@ import pytest
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.card_updates import COPY_DELAY
 from bot.storage.notice_store import NoticeStore
+from bot.storage.posts import COPY_DELAY
 from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, keep_all
 
 if TYPE_CHECKING:

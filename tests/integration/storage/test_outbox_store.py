@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.outbox_store import LEASE
-from bot.storage.queries import outbox as outbox_queries
+from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LONGEST_DELAY, lock_due_posts
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.pauses import pause
 
@@ -255,10 +254,10 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def slowly(db: Connection) -> None:
-        bounds = outbox_queries.bounds(clock(), 1)
-        due = list(db.execute(outbox_queries.lock_due_posts(), bounds).scalars())
-        mine = outbox_queries.claim(due, "replica-1", clock() + LEASE)
-        db.execute(outbox_queries.CLAIM_POSTS, mine)
+        bounds = {"now": clock(), "far": clock() + LONGEST_DELAY, "limit": 1}
+        due = list(db.execute(lock_due_posts(), bounds).scalars())
+        mine = {"ids": due, "owner": "replica-1", "until": clock() + LEASE}
+        db.execute(CLAIM_POSTS, mine)
         loop.call_soon_threadsafe(claimed.set)
         pause(db, 0.4)
 

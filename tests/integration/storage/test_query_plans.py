@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
+from bot.storage.lease_store import runnable_requests
+from bot.storage.notice_store import requests_to_notify
+from bot.storage.outbox_store import LONGEST_DELAY, due_posts
+from bot.storage.posts import SHOWING_POSTS
+from bot.storage.request_store import COUNT_OPEN, expired_requests, lock_prunable
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.support.domain import NOON
 
@@ -19,15 +22,15 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 QUERIES = {
-    "due posts": (outbox_queries.due_posts(), outbox_queries.bounds(NOON, 10)),
-    "runnable requests": (request_queries.runnable_requests(NOON, 10), None),
-    "expired requests": (request_queries.expired_requests(NOON, 10), None),
-    "open requests": (request_queries.COUNT_OPEN, None),
-    "requests to notify": (request_queries.requests_to_notify(NOON, 10), None),
-    "card and copies": (outbox_queries.SHOWING_POSTS, {"of": "request-1"}),
+    "due posts": (due_posts(), {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
+    "runnable requests": (runnable_requests(NOON, 10), None),
+    "expired requests": (expired_requests(NOON, 10), None),
+    "open requests": (COUNT_OPEN, None),
+    "requests to notify": (requests_to_notify(NOON, 10), None),
+    "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
-    "requests to prune": (request_queries.lock_prunable(NOON - timedelta(days=90), 10), None),
+    "requests to prune": (lock_prunable(NOON - timedelta(days=90), 10), None),
 }
 
 

@@ -16,11 +16,17 @@ from bot.cancellation.posts import Announcement, RequestPost
 from bot.cancellation.watched_job import WatchedState
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.outbox_store import OutboxStore
-from bot.storage.queries import outbox as outbox_queries
-from bot.storage.queries import requests as request_queries
-from bot.storage.queries import watch as watch_queries
+from bot.storage.posts import pending_announcements
+from bot.storage.queries import newest_request_for
 from bot.storage.tables import posts, watched_jobs
-from bot.storage.watch_store import FORGET_AFTER, LEASE, WatchStore
+from bot.storage.watch_store import (
+    FORGET_AFTER,
+    LEASE,
+    WatchStore,
+    clusters_with_open_jobs,
+    jobs_among,
+    jobs_of,
+)
 from tests.support.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
 
 if TYPE_CHECKING:
@@ -504,11 +510,11 @@ async def test_statements_use_their_indexes(database: Database) -> None:
     if not database.is_sqlite:
         return
     asked = [
-        outbox_queries.pending_announcements(1),
-        watch_queries.clusters_with_open_jobs(PROJECT_ID),
-        watch_queries.jobs_of(PROJECT_ID, CLUSTER),
-        watch_queries.jobs_among([1, 2]),
-        request_queries.newest_request_for(job_ref()),
+        pending_announcements(1),
+        clusters_with_open_jobs(PROJECT_ID),
+        jobs_of(PROJECT_ID, CLUSTER),
+        jobs_among([1, 2]),
+        newest_request_for(job_ref()),
     ]
     for statement in asked:
         sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})

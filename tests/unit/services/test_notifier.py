@@ -19,11 +19,13 @@ from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_r
 from tests.support.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.people import Person
     from bot.cancellation.policy import Notice
+    from bot.storage.database import Database
 
 ADA_ONLY = People(users=frozenset({ADA.id}))
 ABE_ONLY = People(users=frozenset({ABE.id}))
@@ -33,6 +35,8 @@ ABE_ONLY = People(users=frozenset({ABE.id}))
 class FakeNotices(NoticeStore):
     """Lists `due`, and keeps what was given."""
 
+    database: Database = field(init=False)
+    now: Callable[[], datetime] = field(init=False)
     due: list[Request] = field(default_factory=list)
     given: list[tuple[Notice, list[str], list[str] | None]] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)

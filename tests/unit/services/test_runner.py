@@ -44,10 +44,11 @@ from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from bot.atlas import JobRef, RestoreJob
+    from bot.storage.database import Database
 
 THERE = a_job()
 CANCELLED = a_job(cancelled=True)
@@ -94,6 +95,9 @@ class ScriptedAtlas(AtlasClient):
 class FakeLeaseStore(LeaseStore):
     """A store in memory with one request; it keeps what the runner writes."""
 
+    database: Database = field(init=False)
+    now: Callable[[], datetime] = field(init=False)
+    owner: str = field(init=False, default="runner-1")
     request: Request
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)

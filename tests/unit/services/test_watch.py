@@ -39,8 +39,10 @@ from tests.support.domain import PROJECT_ID, a_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from datetime import datetime
 
     from bot.atlas import RestoreJob
+    from bot.storage.database import Database
 
 
 def job(number: int) -> RestoreJob:
@@ -106,6 +108,9 @@ class FakeAtlas(AtlasClient):
 class FakeWatchStore(WatchStore):
     """A record in memory: held or not, with faults raised in turn."""
 
+    database: Database = field(init=False)
+    now: Callable[[], datetime] = field(init=False)
+    owner: str = field(init=False, default="replica-1")
     held: bool = True
     gaps: list[str] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)

@@ -10,15 +10,19 @@ from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.storage.outbox_store import OutboxStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from bot.cancellation.posts import Post
+    from bot.storage.database import Database
 
 
 @dataclass
 class FakeOutboxStore(OutboxStore):
     """Keeps the order within each subject; `faults` are raised by the next calls."""
 
+    database: Database = field(init=False)
+    now: Callable[[], datetime] = field(init=False)
     due: list[Post] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     claims: int = 0

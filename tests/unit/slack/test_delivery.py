@@ -36,7 +36,7 @@ from bot.slack.outbox.delivery import (
     reason_to_move,
     retry_slowly,
 )
-from bot.storage.queries.outbox import LONGEST_DELAY
+from bot.storage.outbox_store import LONGEST_DELAY
 from tests.support.domain import RINA
 from tests.unit.slack import samples
 

@@ -1,27 +1,113 @@
 """The facts about jobs, with the events, cards and announcements that a change of them causes."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Table, exists, select
+from sqlalchemy import Select, Table, and_, exists, insert, or_, select, text, update
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts, LinkPhase
+from bot.cancellation.job_facts import JobFacts, LinkClock, LinkPhase, expected_wait
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
-from bot.storage.job_facts_rows import get_facts, get_or_new, save_facts
-from bot.storage.queries import requests as request_queries
-from bot.storage.queries import watch as watch_queries
-from bot.storage.store import Store, reads, writes
-from bot.storage.tables import JOB, audit_events, job_facts, requests, watched_jobs
-from bot.storage.unit_of_work import UnitOfWork
-from bot.storage.watch_store import refresh_announcement
+from bot.storage import queries
+from bot.storage.posts import announce
+from bot.storage.tables import (
+    JOB,
+    JOB_IS_OPEN,
+    audit_events,
+    job_facts,
+    requests,
+    to_ref,
+    watched_jobs,
+)
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+#: The newest observed links of a project that count.
+MAX_OBSERVED = 50
 
 #: Jobs that are followed at most, of each kind.
 MAX_FOLLOWED = 100
+
+#: Condition: the announcement of the job has a button.
+_IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
+
+
+def get_facts(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
+    """Read the facts about jobs; those that are not known are left out."""
+    if not refs:
+        return {}
+    are_wanted = or_(*(queries.is_job(job_facts, ref) for ref in refs))
+    rows = uow.execute(select(job_facts).where(are_wanted))
+    return {(ref := to_ref(row)): _facts(ref, row) for row in rows}
+
+
+def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
+    """Read the facts about jobs; those that are not known follow from the ids."""
+    known = get_facts(uow, refs)
+    waits = {id_: _wait(uow, id_) for id_ in {r.project_id for r in refs if r not in known}}
+    return {
+        ref: known.get(ref) or JobFacts.new(ref, waits[ref.project_id], uow.now) for ref in refs
+    }
+
+
+def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
+    """Insert or update the facts about a job."""
+    clock = asdict(facts.clock)
+    del clock["started_at"]  # it is part of the id
+    values = {
+        **clock,
+        "phase": facts.phase,
+        "started_by": json.dumps(facts.started_by.to_json()),
+        "feed_link": facts.feed_link,
+        "checked_at": uow.now,
+    }
+    known = update(job_facts).where(queries.is_job(job_facts, ref)).values(**values)
+    if not uow.execute(known).rowcount:
+        uow.execute(insert(job_facts).values(**asdict(ref), **values))
+
+
+def ensure_facts(
+    uow: UnitOfWork,
+    ref: JobRef,
+    expires_at: datetime | None = None,
+    ended: JobState | None = None,
+) -> JobFacts:
+    """Record what a read says about a job's link; return the facts."""
+    known = get_facts(uow, [ref]).get(ref)
+    facts = known or JobFacts.new(ref, _wait(uow, ref.project_id), uow.now)
+    read = expires_at or ended
+    updated = facts.with_link(expires_at, ended).at(uow.now) if read else facts
+    if updated != known:
+        save_facts(uow, ref, updated)
+    return updated
+
+
+def _wait(uow: UnitOfWork, project_id: str) -> Any:  # noqa: ANN401 - a timedelta
+    """Return how long the project's jobs take to their links, by the newest that were observed."""
+    are_observed = (job_facts.c.project_id == project_id, job_facts.c.live_since.is_not(None))
+    links = select(job_facts.c.job_id, job_facts.c.live_since).where(*are_observed)
+    newest = links.order_by(job_facts.c.live_since.desc()).limit(MAX_OBSERVED)
+    return expected_wait([live - created_at(job_id) for job_id, live in uow.execute(newest)])
+
+
+def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
+    clock = LinkClock(
+        started_at=ref.started_at,
+        expected_at=row.expected_at,
+        live_since=row.live_since,
+        until=row.until,
+        ended=JobState(row.ended) if row.ended else None,
+    )
+    return JobFacts(
+        clock=clock,
+        phase=LinkPhase(row.phase),
+        started_by=StartedBy.from_json(json.loads(row.started_by)),
+        feed_link=row.feed_link,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +143,10 @@ class JobFactsStore(Store):
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
         """Return the jobs of requests that wait, and of announcements with a button."""
-        waiting = _refs(
-            uow, request_queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED), requests
-        )
-        announced = _refs(uow, watch_queries.announced_open_jobs(MAX_FOLLOWED), watched_jobs)
+        undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
+        waiting = _refs(uow, undecided, requests)
+        newest = select(watched_jobs).where(_IS_ANNOUNCED).order_by(watched_jobs.c.id.desc())
+        announced = _refs(uow, newest.limit(MAX_FOLLOWED), watched_jobs)
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
             FollowedJob(
@@ -82,7 +168,9 @@ class JobFactsStore(Store):
         feed_link: str | None = None,
     ) -> JobFacts:
         """Add what was read, and update the messages about the job, in one transaction."""
-        request = uow.update_or_none(request_queries.lock_waiting_request_for(ref))
+        is_undecided = requests.c.state.in_(UNDECIDED)
+        waiting = queries.open_request_for(ref).where(is_undecided).with_for_update()
+        request = uow.update_or_none(waiting)
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = add(before, job, started_by, feed_link).at(uow.now)
@@ -91,7 +179,9 @@ class JobFactsStore(Store):
         if request:
             _update_request(uow, request, before, after)
         if after != before:
-            refresh_announcement(uow, ref)
+            announced = update(watched_jobs).where(queries.is_job(watched_jobs, ref), _IS_ANNOUNCED)
+            counted = announced.values(version=watched_jobs.c.version + 1).returning(watched_jobs)
+            announce(uow.execute, uow.now, uow.execute(counted).all())
         return after
 
 

@@ -1,0 +1,178 @@
+"""The rows of new posts: messages about requests, updates of their cards, and announcements."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, and_, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.posts import PostKind, message_id
+from bot.cancellation.watched_job import Holding
+from bot.storage.tables import posts
+
+NO_DELAY = timedelta()
+
+#: Delay of an update of copies while the request is open: a quick run needs only the last one.
+COPY_DELAY = timedelta(seconds=2)
+
+#: The priorities of posts that are sent before and after others, which have 0.
+FIRST = -1
+LAST = 1
+
+#: Announcements are claimed after all posts about requests.
+ANNOUNCEMENT_PRIORITY = 1
+
+Execute = Callable[..., Any]
+
+#: A literal, not a parameter: databases use a partial index only for a literal condition.
+DUE: ColumnElement[str] = literal_column("'due'")
+
+_IS_UNCLAIMED = and_(posts.c.state == DUE, posts.c.lease_until.is_(None))
+
+#: Condition: an unclaimed card or edit, which will show the current row of its request. A card that
+#: was attempted before is excluded: Slack may have it as it was then, and answers the repeated call
+#: with that message.
+_WILL_SHOW = and_(
+    _IS_UNCLAIMED,
+    or_(posts.c.kind == PostKind.EDIT, (posts.c.kind == PostKind.CARD) & (posts.c.attempts == 0)),
+)
+
+#: Selects and locks the posts of the request `of` that will show its current row, and the copies
+#: that are to follow it, the newest first. Without the lock another replica could claim one now and
+#: show the row as it was. Whoever records the delivery of a copy locks the request before, too.
+SHOWING_POSTS = (
+    select(posts)
+    .where(
+        posts.c.request == bindparam("of"),
+        or_(_WILL_SHOW, and_(posts.c.kind == PostKind.COPY, posts.c.state != "dropped")),
+    )
+    .order_by(posts.c.id.desc())
+    .with_for_update()
+)
+
+
+class CardUpdate(NamedTuple):
+    """A request whose card and copies are to show its current row."""
+
+    request: Request
+    event: EventName
+    number: int
+    now: datetime
+    delay: timedelta = NO_DELAY
+
+
+def new_post(
+    request: Request,
+    kind: PostKind,
+    name: EventName,
+    number: int,
+    now: datetime,
+    *,
+    delay: timedelta = NO_DELAY,
+    recipient: str | None = None,
+    edits: int | None = None,
+) -> dict[str, Any]:
+    """Return the row of a new post; `edits` is the copy that it updates."""
+    parts = (kind, name, recipient, edits)
+    return {
+        "request": request.id,
+        "kind": kind,
+        "event": name,
+        "actor": None,
+        "recipient": recipient,
+        "edits": edits,
+        "at": now,
+        "detail": "{}",
+        "state": "due",
+        "due_at": now + delay,
+        "priority": _priority(kind, request, recipient),
+        "client_msg_id": message_id(request.id, ":".join(str(p) for p in parts if p), number),
+    }
+
+
+def _priority(kind: PostKind, request: Request, recipient: str | None) -> int:
+    """Return the priority of a post: the lowest is sent first.
+
+    Steps, outcomes and what is in quarantine precede the cards of other requests; direct messages
+    follow.
+    """
+    if recipient:
+        return 0 if request.state.ended else LAST
+    is_urgent = request.state.ended or request.state is State.QUARANTINED
+    return FIRST if kind is PostKind.REPLY or is_urgent else 0
+
+
+def needed_updates(execute: Execute, change: CardUpdate) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the updates that no pending post makes unnecessary.
+
+    A pending post that will show the current row is made due as early as the update would be.
+    """
+    request, event, number, now, delay = change
+    found = execute(SHOWING_POSTS, {"of": request.id}).all()
+    copies = {post.id: post for post in found if post.kind == PostKind.COPY}
+    card: list[int | None] = [None] if request.channel else []
+    for edits in [*card, *copies]:
+        copy = copies.get(edits) if edits else None
+        row = new_post(
+            request,
+            PostKind.EDIT,
+            event,
+            number,
+            now,
+            delay=max(delay, COPY_DELAY) if copy and not request.state.ended else delay,
+            recipient=copy.recipient if copy else None,
+            edits=edits,
+        )
+        if pending := [post for post in found if post.id not in copies and post.edits == edits]:
+            _hasten(execute, row, pending)
+        elif not (copy and copy.state == "due" and not copy.attempts):
+            yield row
+
+
+def _hasten(execute: Execute, row: dict[str, Any], pending: Iterable[Any]) -> None:
+    """Make pending posts due as early as `row` would be, or send them before others."""
+    earlier = {name: row[name] for name in ("due_at", "priority")}
+    if late := [post.id for post in pending if any(getattr(post, n) > earlier[n] for n in earlier)]:
+        execute(update(posts).where(posts.c.id.in_(late)).values(**earlier))
+
+
+def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
+    """Enqueue the announcements of these rows of watched jobs, where none is pending."""
+    if rows := [_announcement(now, job) for job in jobs if _needs_announcement(execute, job)]:
+        execute(insert(posts), rows)
+
+
+def _needs_announcement(execute: Execute, job: Any) -> bool:  # noqa: ANN401 - a database row
+    """Return whether no card of a quarantine, and no pending post, will show the job's new state.
+
+    A first post that was attempted will not: Slack may have it as it was then.
+    """
+    if job.quarantine == Holding.CARD:
+        return False
+    if job.version == 1:
+        return True
+    pending = execute(pending_announcements(job.id)).all()
+    return not any(job.channel or post.attempts == 0 for post in pending)
+
+
+def pending_announcements(job_id: int) -> Select[Any]:
+    """Select and lock the unclaimed posts about a watched job, for the same reason as above."""
+    about_job = select(posts.c.attempts).where(posts.c.watched_job == job_id, _IS_UNCLAIMED)
+    return about_job.with_for_update()
+
+
+def _announcement(now: datetime, job: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    subject = f"{job.project_id}/{job.cluster_name}/{job.job_id}"
+    return {
+        "watched_job": job.id,
+        "priority": ANNOUNCEMENT_PRIORITY,
+        "kind": PostKind.ANNOUNCEMENT,
+        "at": now,
+        "detail": "{}",
+        "state": "due",
+        "due_at": now,
+        "client_msg_id": message_id(subject, PostKind.ANNOUNCEMENT, job.version),
+    }

@@ -1,0 +1,66 @@
+"""Statements that several stores share."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, Table, Update, and_, bindparam, or_, select, text, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from bot.atlas import JobRef
+from bot.cancellation.lifecycle import State
+from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests
+
+#: As literal text: databases use a partial index only for a condition without parameters.
+IS_OPEN = text(OPEN)
+
+CHAIN_HEAD = select(chain_head.c.reference)
+
+#: Reads the requests with these ids that were not pruned.
+REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def is_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
+    """Condition: the row is of this job."""
+    return and_(*(table.c[name] == getattr(ref, name) for name in JOB))
+
+
+def open_request_for(ref: JobRef) -> Select[Any]:
+    """Read the open request for a job: there is at most one."""
+    return select(requests).where(is_job(requests, ref), IS_OPEN)
+
+
+def newest_request_for(ref: JobRef) -> Select[Any]:
+    """Read the last request for a job, whether it has ended or not."""
+    newest = requests.c.created_at.desc()
+    return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
+
+
+def requests_awaiting(
+    now: datetime, limit: int, states: Iterable[State] = (State.AWAITING,)
+) -> Select[Any]:
+    """List the requests that wait for people in one of these states, oldest first."""
+    undecided = requests.c.state.in_(list(states))
+    in_time = or_(requests.c.state != State.AWAITING, requests.c.expires_at > now)
+    waiting = select(requests).where(IS_OPEN, undecided, in_time)
+    return waiting.order_by(requests.c.created_at).limit(limit)
+
+
+def update_request(request_id: str, **values: object) -> Update:
+    """Update a request in any state."""
+    return update(requests).where(requests.c.id == request_id).values(**values)
+
+
+def change_request(
+    request_id: str, expected: State, *conditions: ColumnElement[bool], **values: object
+) -> Update:
+    """Update a request only while it is in the expected state, and return its row."""
+    changed = update_request(request_id, **values)
+    return changed.where(requests.c.state == expected, *conditions).returning(requests)
+
+
+def events_of(request_ids: Iterable[str] | None) -> Select[Any]:
+    """Read the audit events of some requests, or of all, request by request and in order."""
+    chosen = [] if request_ids is None else [audit_events.c.request.in_(list(request_ids))]
+    events = select(audit_events).where(*chosen)
+    return events.order_by(audit_events.c.request, audit_events.c.number)

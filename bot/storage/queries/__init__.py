@@ -1,1 +1,0 @@
-"""Every SQL statement, named, one module per aggregate."""
