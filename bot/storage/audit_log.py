@@ -1,9 +1,18 @@
 """Reads the audit events: past requests, and whether an event was changed or removed."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select, text
@@ -31,13 +40,8 @@ class AuditLog:
         `equal` are required values of the columns `request`, `event`, `actor`, `team`.
         """
         is_equal = [audit_events.c[name] == value for name, value in equal.items()]
-        last, is_full = 0, True
-        while is_full:
-            rows = await self.database.read_snapshot(_page(last, since, *is_equal))
-            for row in rows:
-                last = row.id
-                yield to_recorded(row)
-            is_full = len(rows) == BATCH_SIZE
+        async for row in _rows(self.database.read_snapshot, 0, since, *is_equal):
+            yield to_recorded(row)
 
     async def count(self) -> int:
         """Count all events; raises `RecordUnreadable`."""
@@ -68,30 +72,36 @@ class AuditTail:
         if self._last is None:
             newest = select(func.coalesce(func.max(audit_events.c.id), 0))
             self._last = 0 if self.since else await self.database.read(_scalar(newest))
-        is_full = True
-        while is_full:
-            rows = await self.database.read(_page(self._last, self.since), background=True)
-            for row in rows:
-                self._last = row.id
-                if all(getattr(row, name) == value for name, value in self.equal.items()):
-                    yield to_recorded(row)
-            is_full = len(rows) == BATCH_SIZE
+        read = partial(self.database.read, background=True)
+        async for row in _rows(read, self._last, self.since):
+            self._last = row.id
+            if all(getattr(row, name) == value for name, value in self.equal.items()):
+                yield to_recorded(row)
 
 
 def _scalar(statement: Select[Any]) -> Callable[[Connection], int]:
     return lambda db: int(db.execute(statement).scalar_one())
 
 
-def _page(
-    last: int, since: datetime | None, *conditions: ColumnElement[bool]
-) -> Callable[[Connection], Sequence[Row[Any]]]:
-    """Read a batch of events: those after the id `last` that were not recorded before `since`."""
-    page = select(audit_events).where(audit_events.c.id > last, *conditions)
+async def _rows(
+    read: Callable[..., Coroutine[Any, Any, Sequence[Row[Any]]]],
+    last: int,
+    since: datetime | None,
+    *conditions: ColumnElement[bool],
+) -> AsyncIterator[Row[Any]]:
+    """Read, in batches, the events after the id `last` that were not recorded before `since`."""
+    page = select(audit_events).where(*conditions).order_by(audit_events.c.id).limit(BATCH_SIZE)
     if since:
         start = since.astimezone(UTC).isoformat(timespec="milliseconds")
         page = page.where(audit_events.c.at >= start)
-    page = page.order_by(audit_events.c.id).limit(BATCH_SIZE)
-    return lambda db: db.execute(page).all()
+    is_full = True
+    while is_full:
+        batch = page.where(audit_events.c.id > last)
+        rows = await read(lambda db, batch=batch: db.execute(batch).all())
+        for row in rows:
+            last = row.id
+            yield row
+        is_full = len(rows) == BATCH_SIZE
 
 
 #: Requests read by one query, and number of queries, in search of those of some projects.

@@ -5,12 +5,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
@@ -92,6 +93,7 @@ class Database:
         url = make_url(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._executor = open_executor(url, timeout, SERVER_TIMEOUT)
+        self.engine = self._executor.engine  # for event listeners
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
@@ -99,11 +101,6 @@ class Database:
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._check_lock = asyncio.Lock()
         self._committed_at = -math.inf
-
-    @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine, for event listeners."""
-        return self._executor.engine
 
     async def close(self) -> None:
         """Close every connection, without waiting for a server that does not answer."""
@@ -166,12 +163,11 @@ class Database:
         task = asyncio.create_task(self._transaction(work, guard, writes=writes))
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout)
-        except asyncio.CancelledError:
-            self._abandon(task, guard)
-            raise
+        finally:
+            if not task.done():
+                self._abandon(task, guard)
         if done:
             return task.result()
-        self._abandon(task, guard)
         committing = writes and guard.committing
         log.warning(TIMED_OUT, committing=committing)
         raise MaybeRecorded if committing else NotRecorded
@@ -260,6 +256,7 @@ def has_passed(moment: ColumnElement[Any], now: Any, far: Any) -> ColumnElement[
     return or_(moment <= now, moment > far)
 
 
+@dataclass(eq=False)
 class DatabaseClock:
     """The time of the database's machine, continued by a monotonic clock between two reads.
 
@@ -267,36 +264,29 @@ class DatabaseClock:
     clock returns the wall clock's time.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        wall: Callable[[], datetime] = wall_clock,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._database = database
-        self._wall = wall
-        self._monotonic = monotonic
-        self._offset: float | None = None  # the server's time when `monotonic` was 0
+    database: Database
+    wall: Callable[[], datetime] = wall_clock
+    monotonic: Callable[[], float] = time.monotonic
+    _offset: float | None = field(default=None, init=False)  # the server's time at 0 of `monotonic`
 
     def __call__(self) -> datetime:
         if self._offset is None:
-            return self._wall()
-        return datetime.fromtimestamp(self._offset + self._monotonic(), UTC)
+            return self.wall()
+        return datetime.fromtimestamp(self._offset + self.monotonic(), UTC)
 
     async def set(self) -> None:
         """Read the server's time; raises `NotRead` when it does not answer."""
-        if self._database.is_sqlite:
+        if self.database.is_sqlite:
             return
-        offset, round_trip = await self._database.read(self._measure, background=True)
+        offset, round_trip = await self.database.read(self._measure, background=True)
         if self._offset is None or round_trip <= MAX_ROUND_TRIP:
             self._correct(offset)
 
     def _measure(self, db: Connection) -> tuple[float, float]:
         """Return the server's time when `monotonic` was 0, and the round trip of the answer."""
-        sent = self._monotonic()
+        sent = self.monotonic()
         now: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
-        received = self._monotonic()
+        received = self.monotonic()
         return now.timestamp() - (sent + received) / 2, received - sent
 
     def _correct(self, offset: float) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy import Select, Update, and_, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import LinkClock
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
@@ -132,8 +131,10 @@ class LeaseStore(Store):
         updated = uow.update(request.id, self._update_held(request.id, changed_at=uow.now))
         uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
-    async def settle(
+    @writes
+    def settle(
         self,
+        uow: UnitOfWork,
         request: Request,
         state: State,
         outcome: Outcome,
@@ -143,32 +144,18 @@ class LeaseStore(Store):
 
         `judgement` says why the request waits for approvals again, if it does.
         """
-        settled, clock = await self._settle(request, state, outcome, judgement)
-        if settled.state is State.CANCELLED and clock.live_since is None:
-            self.on_cancelled_before_link()
-        return settled
-
-    @writes
-    def _settle(
-        self,
-        uow: UnitOfWork,
-        request: Request,
-        state: State,
-        outcome: Outcome,
-        judgement: Judgement | None,
-    ) -> tuple[Request, LinkClock]:
         if judgement:
             uow.apply_judgement(request, judgement)
-        clock = get_or_new(uow, [request.ref])[request.ref].clock
-        settled = uow.transition(
-            request,
-            State.CANCELLING,
-            state,
-            requests.c.lease_owner == self.owner,
-            outcome=outcome,
-            detail=clock.to_json() if state is State.CANCELLED else None,
+        detail = None
+        if state is State.CANCELLED:
+            clock = get_or_new(uow, [request.ref])[request.ref].clock
+            detail = clock.to_json()
+            if clock.live_since is None:
+                uow.after_commit.append(self.on_cancelled_before_link)
+        is_mine = requests.c.lease_owner == self.owner
+        return uow.transition(
+            request, State.CANCELLING, state, is_mine, outcome=outcome, detail=detail
         )
-        return settled, clock
 
     def _update_held(
         self, request_id: str, *conditions: ColumnElement[bool], **values: object

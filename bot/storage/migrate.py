@@ -1,7 +1,6 @@
 """Reads the version of the database's schema, and upgrades it to the newest one at the start."""
 
 import asyncio
-import inspect
 import re
 import sqlite3
 import time
@@ -53,31 +52,18 @@ VERSIONS = Table(
 
 
 class SchemaError(Exception):
-    """The database's tables cannot be used; the text says why, and what to do.
+    """The database's tables cannot be used: `why`, a clause, and what to `do`."""
 
-    Attributes:
-        why: the first paragraph of the leaf's docstring, as a clause.
-        do: the second.
-    """
-
-    def __init__(self, **facts: str) -> None:
-        text = (inspect.getdoc(type(self)) or "").format(**facts)
-        self.why, self.do = (" ".join(each.split()) for each in text.split("\n\n"))
-        super().__init__(f"{self.why[0].upper()}{self.why[1:]}. {self.do}")
+    def __init__(self, why: str, do: str) -> None:
+        super().__init__(f"{why[0].upper()}{why[1:]}. {do}")
+        self.why, self.do = why, do
 
 
-class NewerSchema(SchemaError):
-    """a newer program has changed its tables (version {version})
-
-    Update this program, or go back to the backup of its time.
-    """  # noqa: D415 - a clause
-
-
-class ForeignTables(SchemaError):
-    """it has tables of another program ({tables})
-
-    Name a database, or a schema, that this program has for itself.
-    """  # noqa: D415 - a clause
+def _foreign_tables(names: str) -> SchemaError:
+    return SchemaError(
+        f"it has tables of another program ({names})",
+        "Name a database, or a schema, that this program has for itself.",
+    )
 
 
 async def ensure_current(database_url: str) -> None:
@@ -108,16 +94,13 @@ async def _run(database_url: str, work: Callable[[Connection], T], *, writes: bo
             try:
                 return await executor.run(work, {WRITES: writes})
             except OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > deadline:
+                code = getattr(error.orig, "sqlite_errorcode", None)
+                is_locked = code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+                if not is_locked or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0)
     finally:
         await executor.close()
-
-
-def _is_locked(error: OperationalError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _upgrade(connection: Connection) -> None:
@@ -166,18 +149,17 @@ def _version_of(connection: Connection) -> str | None:
 def known_version(connection: Connection) -> str | None:
     """Return the version of the schema, or None for an empty database; raises `SchemaError`."""
     version = _version_of(connection)
-    if version is None and (foreign := _existing_tables(connection)):
+    has_table = inspect_database(connection).has_table
+    tables = [table.name for table in metadata.sorted_tables]
+    if version is None and (foreign := [name for name in tables if has_table(name)]):
         version = _version_of(connection)  # another replica may have created them just now
         if version is None:
-            raise ForeignTables(tables=", ".join(foreign))
+            raise _foreign_tables(", ".join(foreign))
     if version and not re.fullmatch(r"\d{4}", version):
-        raise ForeignTables(tables=VERSIONS.name)
+        raise _foreign_tables(VERSIONS.name)
     if version and version > NEWEST:
-        raise NewerSchema(version=version)
+        raise SchemaError(
+            f"a newer program has changed its tables (version {version})",
+            "Update this program, or go back to the backup of its time.",
+        )
     return version
-
-
-def _existing_tables(connection: Connection) -> list[str]:
-    """Return the tables of this program's names."""
-    database = inspect_database(connection)
-    return [table.name for table in metadata.sorted_tables if database.has_table(table.name)]

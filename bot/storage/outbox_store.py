@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
@@ -27,6 +26,49 @@ LONGEST_DELAY = timedelta(minutes=2)
 
 #: Characters of an error that are stored.
 ERROR_LENGTH = 200
+
+
+def _due_posts() -> Select[Any]:
+    """List the posts that may be delivered, by priority. Parameters: `now`, `far`, `limit`.
+
+    A request's card precedes all of its posts, a copy its edits, and posts of one kind to one
+    recipient keep their order, so that an older state of a message never follows a newer one.
+    """
+    earlier = posts.alias()
+    same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
+    same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
+    edited = earlier.c.id == posts.c.edits
+    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind, edited)
+    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
+    after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
+    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
+    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
+    unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    is_due = has_passed(posts.c.due_at, now, far)
+    return (
+        select(posts.c.id, posts.c.watched_job, posts.c.recipient)
+        .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
+        .order_by(posts.c.priority, posts.c.id)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+DUE_POSTS = _due_posts()
+
+#: Locks the posts that may be delivered; posts that another replica locks are skipped.
+LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
+
+#: Claims the locked posts `ids` for `owner` `until` then.
+CLAIM_POSTS = (
+    update(posts)
+    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
+        lease_until=bindparam("until", type_=posts.c.lease_until.type),
+        attempts=posts.c.attempts + 1,
+    )
+    .returning(posts)
+)
 
 
 class OutboxStore(Store):
@@ -58,7 +100,18 @@ class OutboxStore(Store):
                 posts.c.id.not_in(list(held)),
             )
             uow.execute(update(posts).where(*lost).values(lease_owner=None, lease_until=None))
-        return _claim(uow, owner, limit, announcements, direct)
+        values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
+        due = uow.execute(LOCK_DUE_POSTS, values).all()
+        about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
+        about_requests += [row.id for row in due if row.recipient][:direct]  # they come last
+        about_jobs = [row.id for row in due if row.watched_job is not None]
+        claimed = about_requests[:limit] + about_jobs[:announcements]
+        if not claimed:
+            return []
+        lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
+        rows = uow.execute(CLAIM_POSTS, lease).all()
+        # An UPDATE returns its rows in any order.
+        return _posts(uow, sorted(rows, key=lambda row: (row.priority, row.id)))
 
     @writes
     def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:
@@ -147,66 +200,6 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
         uow.enqueue_message(request, PostKind.REPLY, told)
 
 
-def _claim(uow: UnitOfWork, owner: str, limit: int, announcements: int, direct: int) -> list[Post]:
-    values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
-    due = uow.execute(lock_due_posts(), values).all()
-    about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
-    about_requests += [row.id for row in due if row.recipient][:direct]  # they come last
-    about_jobs = [row.id for row in due if row.watched_job is not None]
-    claimed = about_requests[:limit] + about_jobs[:announcements]
-    if not claimed:
-        return []
-    lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
-    rows = uow.execute(CLAIM_POSTS, lease).all()
-    # An UPDATE returns its rows in any order.
-    return _posts(uow, sorted(rows, key=lambda row: (row.priority, row.id)))
-
-
-@cache
-def due_posts() -> Select[Any]:
-    """List the posts that may be delivered, by priority. Parameters: `now`, `far`, `limit`.
-
-    A request's card precedes all of its posts, a copy its edits, and posts of one kind to one
-    recipient keep their order, so that an older state of a message never follows a newer one.
-    """
-    earlier = posts.alias()
-    same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
-    same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
-    edited = earlier.c.id == posts.c.edits
-    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind, edited)
-    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
-    after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
-    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
-    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
-    unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
-    is_due = has_passed(posts.c.due_at, now, far)
-    return (
-        select(posts.c.id, posts.c.watched_job, posts.c.recipient)
-        .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
-        .order_by(posts.c.priority, posts.c.id)
-        .limit(bindparam("limit", type_=Integer))
-    )
-
-
-@cache
-def lock_due_posts() -> Select[Any]:
-    """Lock the posts that may be delivered; posts that another replica locks are skipped."""
-    return due_posts().with_for_update(of=posts, skip_locked=True)
-
-
-#: Claims the locked posts `ids` for `owner` `until` then.
-CLAIM_POSTS = (
-    update(posts)
-    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
-        lease_until=bindparam("until", type_=posts.c.lease_until.type),
-        attempts=posts.c.attempts + 1,
-    )
-    .returning(posts)
-)
-
-
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     request_ids = {row.request for row in rows if row.request}
     job_ids = {row.watched_job for row in rows if row.watched_job}
@@ -214,22 +207,28 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
     places = _places(uow, [row.edits for row in rows if row.edits])
     facts = get_facts(uow, {request.ref for request in requests.values()})
-    return [
-        Announcement(**_message(row), job=jobs[row.watched_job])
-        if row.watched_job
-        else RequestPost(
-            **_message(row),
-            request=requests[row.request],
+    claimed: list[Post] = []
+    for row in rows:
+        names = ("id", "client_msg_id", "attempts")
+        message: dict[str, Any] = {name: getattr(row, name) for name in names}
+        message["kind"] = PostKind(row.kind)
+        if row.watched_job:
+            claimed.append(Announcement(**message, job=jobs[row.watched_job]))
+            continue
+        request = requests[row.request]
+        post = RequestPost(
+            **message,
+            request=request,
             event=EventName(row.event),
             actor=row.actor,
             at=row.at,
             detail=json.loads(row.detail),
-            facts=facts.get(requests[row.request].ref),
+            facts=facts.get(request.ref),
             recipient=row.recipient,
             copy=places.get(row.edits),
         )
-        for row in rows
-    ]
+        claimed.append(post)
+    return claimed
 
 
 def _places(uow: UnitOfWork, copies: Sequence[int]) -> dict[int, Card]:
@@ -238,8 +237,3 @@ def _places(uow: UnitOfWork, copies: Sequence[int]) -> dict[int, Card]:
         return {}
     delivered = select(posts).where(posts.c.id.in_(copies), posts.c.ts != "")
     return {row.id: Card(channel=row.channel, ts=row.ts) for row in uow.execute(delivered)}
-
-
-def _message(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    columns = ("id", "client_msg_id", "attempts")
-    return {"kind": PostKind(row.kind), **{name: getattr(row, name) for name in columns}}

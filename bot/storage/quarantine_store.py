@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import and_, exists, func, or_, select, text, update
@@ -87,18 +88,15 @@ class QuarantineStore(Store):
                 request = rules.new_request(new_request_id(), ref, change.shown, project, uow.now)
                 _take_over(uow, _open_request(uow, ref), request)
                 add_request(uow, request, None)
+        uow.after_commit += [partial(self._report_limit, project.name)] * len(new[room:])
         return {
             each.job_id: Holding.CARD if number < room else Holding.BEYOND_LIMIT
             for number, each in enumerate(new)
         }
 
-    def report(self, project_id: str, held: Iterable[Holding]) -> None:
-        """Count the downloads beyond the limit, after the commit of `hold`."""
-        project = self.project_of(project_id)
-        for holding in held:
-            if project and holding is Holding.BEYOND_LIMIT:
-                log.warning("quarantine limit reached", project=project.name)
-                self.on_limit(project.name)
+    def _report_limit(self, project: str) -> None:
+        log.warning("quarantine limit reached", project=project)
+        self.on_limit(project)
 
     @reads
     def waiting(self, uow: UnitOfWork) -> Sequence[Quarantined]:

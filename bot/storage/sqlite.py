@@ -14,9 +14,12 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
+
+if TYPE_CHECKING:
+    from bot.storage.postgres import PostgresExecutor
 
 T = TypeVar("T")
 
@@ -37,38 +40,6 @@ FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the b
 
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
-
-
-class TransactionExecutor(Protocol):
-    """Runs transactions; the work given to it commits."""
-
-    #: For event listeners.
-    engine: Engine
-
-    async def run(
-        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
-    ) -> T:
-        """Run `work` on a connection with these execution options, and roll back what is open."""
-
-    def problem(self) -> str | None:
-        """Return why it cannot be written, where that shows without asking the database."""
-
-    async def close(self) -> None:
-        """Close every connection, even if the database does not answer."""
-
-
-def open_executor(url: URL, timeout: float, server_timeout: int) -> TransactionExecutor:
-    """Return the executor of a database; no connection is opened yet.
-
-    It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL or its
-    driver ends a statement after `server_timeout` seconds.
-    """
-    if url.get_backend_name() == "sqlite":
-        return SqliteExecutor(url, timeout)
-    # SQLAlchemy's asyncio part imports its ORM: 250 ms and 5 MB that SQLite does not need.
-    from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
-
-    return PostgresExecutor(url, timeout, server_timeout)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -95,6 +66,8 @@ class SqliteExecutor:
     async def run(
         self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
     ) -> T:
+        """Run `work` on a connection with these execution options, and roll back what is open."""
+
         def in_thread() -> T:
             self._check_file()
             with self.engine.connect().execution_options(**options or {}) as connection:
@@ -178,3 +151,19 @@ def keep_private(url: URL) -> None:
     path = Path(url.database or "")
     with suppress(OSError):  # opening it reports what is wrong with the path
         path.touch(mode=0o600, exist_ok=True)
+
+
+def open_executor(
+    url: URL, timeout: float, server_timeout: int
+) -> "SqliteExecutor | PostgresExecutor":
+    """Return the executor of a database; no connection is opened yet.
+
+    It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL or its
+    driver ends a statement after `server_timeout` seconds.
+    """
+    if url.get_backend_name() == "sqlite":
+        return SqliteExecutor(url, timeout)
+    # SQLAlchemy's asyncio part imports its ORM: 250 ms and 5 MB that SQLite does not need.
+    from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
+
+    return PostgresExecutor(url, timeout, server_timeout)

@@ -54,6 +54,7 @@ class UnitOfWork:
         self._new: dict[str, Request] = {}
         self.recorded: list[Event] = []
         self.entered: list[State] = []  # the states that requests enter by this transaction
+        self.after_commit: list[Callable[[], None]] = []
         self._posts: list[dict[str, Any]] = []
         self._card_updates: dict[str, CardUpdate] = {}  # the last of each request is enough
 
@@ -295,6 +296,8 @@ class Store:
             log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
         for state in committed.entered:
             self.on_state_entered(state)
+        for call in committed.after_commit:
+            call()
         return result
 
 

@@ -124,8 +124,10 @@ class WatchStore(Store):
         with_open_jobs = uow.execute(clusters_with_open_jobs(project_id)).scalars()
         return sorted(set(with_open_jobs) - set(clusters))
 
-    async def record_jobs(
+    @writes
+    def record_jobs(
         self,
+        uow: UnitOfWork,
         project_id: str,
         cluster: str,
         jobs: Sequence[RestoreJob],
@@ -138,24 +140,6 @@ class WatchStore(Store):
         Returns:
             the changes that are announced; None if this replica lost the lease.
         """
-        recorded = await self._record_jobs(project_id, cluster, jobs, unread)
-        if recorded is None:
-            return None
-        changes, held = recorded
-        if self.quarantine:
-            self.quarantine.report(project_id, held.values())
-        return [change for change in changes if change.announce]
-
-    @writes
-    def _record_jobs(
-        self,
-        uow: UnitOfWork,
-        project_id: str,
-        cluster: str,
-        jobs: Sequence[RestoreJob],
-        unread: Collection[str],
-    ) -> tuple[Sequence[JobChange], Mapping[str, Holding]] | None:
-        """Record the jobs; return also what became of new downloads."""
         if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
             return None
         clusters = watched_clusters.c
@@ -171,7 +155,7 @@ class WatchStore(Store):
         if self.quarantine and not first:
             held = self.quarantine.hold(uow, project_id, cluster, changes)
         _record(uow, project_id, cluster, changes, held)
-        return changes, held
+        return [change for change in changes if change.announce]
 
 
 def jobs_of(project_id: str, cluster: str) -> Select[Any]:

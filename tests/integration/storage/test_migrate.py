@@ -25,7 +25,7 @@ from bot.storage.database import Database
 from bot.storage.migrate import (
     LOCK_TIMEOUT,
     NEWEST,
-    NewerSchema,
+    SchemaError,
     alembic_config,
     ensure_current,
     is_current,
@@ -283,7 +283,7 @@ async def test_newer_schema_is_refused(empty: Database, empty_url: str) -> None:
     await ensure_current(empty_url)
     await execute(empty, "UPDATE alembic_version SET version_num = '9999'")
 
-    with pytest.raises(NewerSchema, match=r"version 9999.*go back to the backup"):
+    with pytest.raises(SchemaError, match=r"version 9999.*go back to the backup"):
         await ensure_current(empty_url)
     with pytest.raises(StartError, match=r"DATABASE_URL cannot be used\. A newer program"):
         await migrate(empty_url)

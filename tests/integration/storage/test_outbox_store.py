@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LONGEST_DELAY, lock_due_posts
+from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.pauses import pause
 
@@ -255,7 +255,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(
 
     def slowly(db: Connection) -> None:
         bounds = {"now": clock(), "far": clock() + LONGEST_DELAY, "limit": 1}
-        due = list(db.execute(lock_due_posts(), bounds).scalars())
+        due = list(db.execute(LOCK_DUE_POSTS, bounds).scalars())
         mine = {"ids": due, "owner": "replica-1", "until": clock() + LEASE}
         db.execute(CLAIM_POSTS, mine)
         loop.call_soon_threadsafe(claimed.set)

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
-from bot.storage.outbox_store import LONGEST_DELAY, due_posts
+from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOWING_POSTS
 from bot.storage.request_store import COUNT_OPEN, expired_requests, lock_prunable
 from bot.storage.webhook_store import next_unposted, oldest_unposted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 QUERIES = {
-    "due posts": (due_posts(), {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
+    "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
     "runnable requests": (runnable_requests(NOON, 10), None),
     "expired requests": (expired_requests(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),
