@@ -86,7 +86,7 @@ ApprovalsOption = Annotated[
 ]
 FaultOption = Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")]
 ScriptOption = Annotated[
-    bool, typer.Option("--script", help="Run one cancellation, print it, and exit.")
+    bool, typer.Option("--script", help="Print one cancellation and further scenes, and exit.")
 ]
 NoBrowserOption = Annotated[
     bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
@@ -104,8 +104,9 @@ def demo(
 ) -> None:
     """Run everything on this machine, with fake Slack and Atlas servers: no account anywhere."""
     # Loading the demo and the fake servers would add 0.2 s to each start of the bot.
-    from bot.demo.script import ScriptFailed, play_script  # noqa: PLC0415
+    from bot.demo.script import play_all, play_script  # noqa: PLC0415
     from bot.demo.server import run_demo  # noqa: PLC0415
+    from bot.demo.stage import ScriptFailed  # noqa: PLC0415
     from bot.sandbox.atlas import PRESETS  # noqa: PLC0415
 
     if fault and fault not in PRESETS:
@@ -113,7 +114,9 @@ def demo(
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
     configure_logging("WARNING")
     try:
-        if script:
+        if script and not (approvals or fault):
+            asyncio.run(play_all(sys.stdout))
+        elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
             run_until_stopped(

@@ -2,13 +2,13 @@
 
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.app import Bot
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, World
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from bot.startup_checks import StartError
@@ -39,21 +39,18 @@ def ready_line(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
 
 @asynccontextmanager
 async def open_environment(
-    *, port: int = 0, approvals: int = 0, fault: str = ""
+    *, approvals: int = 0, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Environment]:
     """Start both fake servers and the bot in Socket Mode; stop all at the end.
 
     Args:
-        port: where the fake Slack listens; 0 takes a free one.
         approvals: how many other people must approve.
-        fault: the name of a fault of the fake Atlas, or empty.
+        settings: further settings of the bot.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
-        async with FakeAtlasServer() as atlas, listening(FakeSlackServer(port=port), port) as slack:
+        async with new_atlas() as atlas, listening(FakeSlackServer(), 0) as slack:
             slack.workspace.app.scopes.add("chat:write.public")
-            if fault:
-                atlas.faults.preset(fault)
-            environ = environment(slack, atlas, folder, approvals)
+            environ = environment(slack, atlas, folder, approvals) | dict(settings or {})
             bot = Bot(load_settings(environ, Path(folder)))
             try:
                 await bot.start()
@@ -61,6 +58,11 @@ async def open_environment(
                 yield Environment(slack=slack, atlas=atlas, bot=bot)
             finally:
                 await bot.stop()
+
+
+def new_atlas() -> FakeAtlasServer:
+    """Build a fake Atlas whose restore jobs were started lately, as their ids say."""
+    return FakeAtlasServer(World.example(dated_ids=True))
 
 
 @asynccontextmanager

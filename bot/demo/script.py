@@ -1,35 +1,60 @@
-"""Runs one cancellation as text: what people do, what they see, and each call to Atlas."""
+"""Runs the demo as text: what people do, what they see, and the calls to Atlas."""
 
 import asyncio
-import time
-from http import HTTPStatus
-from typing import Any, TextIO
+from typing import TextIO
 
-from bot.demo.environment import Environment, open_environment
-from bot.sandbox.atlas import Call
-from bot.sandbox.slack import text_of
+from bot.demo.environment import open_environment
+from bot.demo.scenes import SCENES, play_scene
+from bot.demo.stage import (
+    REQUESTER,
+    Output,
+    Stage,
+    state_of,
+)
+from bot.tasks import cancel_and_wait
 
-REQUESTER = "rina"
 APPROVERS = ("ada", "abe")
-CHANNEL = "ops"
-CLUSTER = "prod-eu"
 REASON = "started on the wrong cluster"
 
-#: Seconds until a step fails; the bot reports a lasting fault of Atlas within 30.
-STEP_TIMEOUT = 35.0
 
-#: Seconds until the bot must have read the project, and between two checks.
-PROJECT_TIMEOUT, POLL_INTERVAL = 5.0, 0.02
+async def play_all(out: TextIO) -> None:
+    """Run one cancellation and each scene, and print them one after the other.
 
-#: States of an unfinished request, in a message's metadata.
-OPEN_STATES = {"awaiting", "approved", "cancelling"}
+    All run at the same time, each in its own environment, because most of a scene is waiting.
+
+    Raises:
+        ScriptFailed: a step did not have its expected result.
+    """
+    outputs = [Turn() for _ in range(len(SCENES) + 1)]
+    plays = [play_script(outputs[0])]
+    plays += [play_scene(scene, output) for scene, output in zip(SCENES, outputs[1:], strict=True)]
+    tasks = [asyncio.create_task(play) for play in plays]
+    try:
+        for task, output in zip(tasks, outputs, strict=True):
+            await output.print_until(task, out)
+    finally:
+        await cancel_and_wait(*tasks)
 
 
-class ScriptFailed(Exception):
-    """A step did not have its expected result."""
+class Turn:
+    """The output of one scene: it is kept until the scenes before it have ended."""
+
+    def __init__(self) -> None:
+        self._texts: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def write(self, text: str, /) -> None:
+        self._texts.put_nowait(text)
+
+    async def print_until(self, task: asyncio.Task[None], out: TextIO) -> None:
+        """Print what is written until the task has ended; raise its error."""
+        task.add_done_callback(lambda _: self._texts.put_nowait(None))
+        while (text := await self._texts.get()) is not None:
+            out.write(text)
+            out.flush()
+        await task
 
 
-async def play_script(out: TextIO, *, approvals: int = 0, fault: str = "") -> None:
+async def play_script(out: Output, *, approvals: int = 0, fault: str = "") -> None:
     """Run one cancellation and print it.
 
     Raises:
@@ -39,126 +64,47 @@ async def play_script(out: TextIO, *, approvals: int = 0, fault: str = "") -> No
         await Script(environment, out).run(fault)
 
 
-class Script:
-    """Acts as the people, and prints what they see."""
-
-    def __init__(self, environment: Environment, out: TextIO) -> None:
-        self._environment = environment
-        self._slack = environment.slack
-        self._out = out
-        self._started_at = time.monotonic()
-        environment.atlas.recorder.subscribe(self._print_call)
+class Script(Stage):
+    """One cancellation, with every call to Atlas."""
 
     async def run(self, fault: str) -> None:
         """Run it from the command to the outcome."""
-        cluster, job = self._find_download()
-        self._print_step("The bot starts and reads the project's name from Atlas")
-        await self._wait_for_project_name()
-        self._print_step("Rina types a command in #ops")
-        line = f"/cancel-restore {cluster} {job}"
-        self._print_message("Rina", line)
-        await self._slack.people.types(REQUESTER, CHANNEL, line)
-        await self._wait_for_dialog()
+        job = self.start_download()
+        self.print_step("The bot starts and reads the project's name from Atlas")
+        await self.wait_for_project_name()
+        self.print_step("Rina types a command in #ops")
+        await self._open_dialog(job)
         if fault:
-            self._environment.atlas.faults.preset(fault)
-        self._print_step("Rina clicks “Cancel the job”")
-        await self._slack.people.submits(REQUESTER, None, {"reason": REASON})
-        await self._wait_for(lambda: bool(self._cards()), "a card in #ops")
+            self.atlas.faults.preset(fault)
+        self.print_step("Rina clicks “Cancel the job”")
+        await self.submit({"reason": REASON})
         await self._approve_while_awaiting()
-        await self._wait_for(self._has_outcome, "the outcome")
-        self._print_step("The outcome, in #ops")
-        self._print_blocks("card", self._cards()[0])
-        for reply in self._slack.state.replies(self._cards()[0]):
-            self._print_blocks("thread", reply)
-        self._print_result(job)
+        await self.wait_for_outcome()
+        self.print_step("The outcome, in #ops")
+        card = self.find_card()
+        self.print_blocks("card", card)
+        for reply in self.slack.state.replies(card):
+            self.print_blocks("thread", reply)
+        self.print_result(job)
 
-    async def _wait_for_project_name(self) -> None:
-        """Wait until the bot has read the name, so that people see it in place of the id."""
-        for _ in range(round(PROJECT_TIMEOUT / POLL_INTERVAL)):
-            if any(call.status == HTTPStatus.OK for call in self._environment.atlas.calls):
-                return
-            await asyncio.sleep(POLL_INTERVAL)
-        raise ScriptFailed("The script stopped: the bot did not read the project from Atlas.")
-
-    def _find_download(self) -> tuple[str, str]:
-        """Return the cluster and id of its first download job."""
-        for cluster, job in self._environment.atlas.world.jobs():
-            if cluster.name == CLUSTER and job.delivery_type == "download":
-                return cluster.name, job.id
-        raise ScriptFailed("The example world has no download to cancel.")
-
-    async def _wait_for_dialog(self) -> None:
-        def ready() -> bool:
-            view = self._slack.state.view_of(REQUESTER)
-            return bool(view and view.get("submit"))
-
-        await self._wait_for(lambda: self._slack.state.view_of(REQUESTER) is not None, "a dialog")
-        self._print_blocks("dialog", self._slack.state.view_of(REQUESTER))
-        await self._wait_for(ready, "a dialog with the job's details")
-        self._print_blocks("dialog", self._slack.state.view_of(REQUESTER))
+    async def _open_dialog(self, job: str) -> None:
+        """Open the dialog, and print it as it opens and with the job's details."""
+        await self.type_command(job)
+        view = await self.wait_for(lambda: self.slack.state.view_of(REQUESTER), "a dialog")
+        self.print_blocks("dialog", view)
+        self.print_blocks("dialog", await self.wait_for_dialog())
 
     async def _approve_while_awaiting(self) -> None:
         for name in APPROVERS:
-            card = self._cards()[0]
-            if _state(card) != "awaiting":
+            card = self.find_card()
+            if state_of(card) != "awaiting":
                 return
-            self._print_step(f"{name.title()} sees the card and clicks “Approve”")
-            self._print_blocks("card", card)
-            await self._slack.people.clicks(name, card, "cancel_restore_approve")
+            self.print_step(f"{name.title()} sees the card and clicks “Approve”")
+            self.print_blocks("card", card)
+            await self.slack.people.clicks(name, card, "cancel_restore_approve")
             # A reply changes the message too, but not its blocks.
             shown = card["blocks"]
-            await self._wait_for(
-                lambda s=shown: self._cards()[0]["blocks"] != s, "the change of the card"
+            await self.wait_for(
+                lambda s=shown: self.find_card()["blocks"] != s,  # type: ignore[misc]  # bound now
+                "the change of the card",
             )
-
-    def _cards(self) -> list[dict[str, Any]]:
-        """Return the cards in the channel, without the replies in their threads."""
-        return [
-            message
-            for message in self._slack.state.messages(CHANNEL)
-            if _state(message) and message.get("thread_ts", message["ts"]) == message["ts"]
-        ]
-
-    def _has_outcome(self) -> bool:
-        card = self._cards()[0]
-        states = [_state(reply) for reply in self._slack.state.replies(card)]
-        return _state(card) not in OPEN_STATES and _state(card) in states
-
-    async def _wait_for(self, condition: Any, what: str) -> None:  # noqa: ANN401 - a predicate
-        try:
-            await self._slack.until(condition, seconds=STEP_TIMEOUT)
-        except TimeoutError:
-            raise ScriptFailed(
-                f"The script stopped: {what} did not appear within {STEP_TIMEOUT:.0f} seconds."
-            ) from None
-
-    def _print_step(self, title: str) -> None:
-        self._out.write(f"\n── {title}\n")
-
-    def _print_message(self, name: str, text: str) -> None:
-        self._out.write(f"  {name}: {text}\n")
-
-    def _print_blocks(self, label: str, payload: Any) -> None:  # noqa: ANN401 - a message or a view
-        names = {user.id: user.name for user in self._slack.workspace.users.values()}
-        for line in text_of(payload, names).splitlines():
-            self._out.write(f"  {label:>6} │ {line}\n")
-        self._out.write("\n")
-
-    def _print_call(self, call: Call) -> None:
-        auth = "challenge" if call.challenge else str(call.authorization)
-        auth += ", nonce reused" if call.nonce_reused else ""
-        status = call.status or "cut"
-        seconds = time.monotonic() - self._started_at
-        path = call.path.split("?")[0].removeprefix("/api/atlas")
-        self._out.write(f"  {seconds:5.2f} s  {call.method:<6} {path} → {status} ({auth})\n")
-
-    def _print_result(self, job: str) -> None:
-        deletes = len(self._environment.atlas.deletes(job))
-        state = self._environment.atlas.world.job(job).state
-        self._out.write(f"\nIn Atlas the job is {state}; DELETEs sent: {deletes}.\n")
-
-
-def _state(message: dict[str, Any]) -> str:
-    """Return the state in a message's metadata, or empty."""
-    metadata = message.get("metadata") or {}
-    return str((metadata.get("event_payload") or {}).get("state") or "")

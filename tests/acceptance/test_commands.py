@@ -262,13 +262,32 @@ async def test_demo_prints_its_addresses_as_one_json_line() -> None:
         assert b"Traceback" not in err
 
 
-async def test_demo_script_runs_one_cancellation() -> None:
+async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
     ran = await run_command("demo", "--script")
+    first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
 
-    assert ran.code == 0
-    assert "the job is cancelled" in ran.out
-    assert "DELETEs sent: 1" in ran.out
-    assert "Traceback" not in ran.err
+    assert (ran.code, ran.err) == (0, "")
+    for scene in (first, unanswered, alone, live):
+        assert "In Atlas the job is cancelled; DELETEs sent: 1.\n" in scene
+    assert "[Cancel the job]" in first
+
+    assert unanswered.startswith("Nobody answers\n")
+    assert unanswered.count("thread │ :bell: Reminder") == 3
+    assert unanswered.index("to Ada │") < unanswered.index(":bell:") < unanswered.index("to Abe │")
+    assert "Approved by @abe" in unanswered
+
+    assert alone.startswith("Acting alone\n")
+    assert alone.index("@rina acted alone") < alone.index("@ada reviewed what was done")
+
+    assert live.startswith("The link goes live")
+    assert "From now on the copy may have been taken" in live
+    assert "Its download link had been live" in live
+
+    kept, _, cancelled = quarantine.partition("── Nobody keeps")
+    assert "*Will be cancelled*" in kept
+    assert "In Atlas the job is running; DELETEs sent: 0." in kept
+    assert "Quarantine: the restore of `prod-eu`" in cancelled
+    assert cancelled.endswith("In Atlas the job is cancelled; DELETEs sent: 1.\n")
 
 
 async def test_demo_script_runs_a_lost_answer() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 
 import pytest
 
+from bot.demo import script
+from bot.demo.environment import new_atlas
+from bot.demo.scenes import SCENES, Scene
 from bot.demo.script import play_script
+from bot.demo.stage import ScriptFailed, Stage
 from bot.sandbox.atlas import PROJECT_ID
+from bot.sandbox.atlas.world import created_at
 
 
 @pytest.mark.parametrize(("approvals", "clicks"), [(0, []), (1, ["Ada"]), (2, ["Ada", "Abe"])])
@@ -26,3 +32,46 @@ async def test_script_shows_the_projects_name_and_never_its_id() -> None:
 
     assert any("shop-prod" in line for line in seen)
     assert not any(PROJECT_ID in line for line in seen)
+
+
+async def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
+    world = new_atlas().world
+    downloads = [job for _, job in world.jobs() if job.delivery_type == "download"]
+
+    assert downloads
+    for job in downloads:
+        assert created_at(job.id) == job.created_at.replace(microsecond=0)
+
+
+async def test_scene_whose_step_fails_ends_the_script_and_its_other_scenes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(_stage: Stage) -> None:
+        raise ScriptFailed("The script stopped here.")
+
+    failing = Scene(title="Failing", note="", settings={}, play=fail)
+    monkeypatch.setattr(script, "SCENES", (failing, SCENES[0]))
+    before = asyncio.all_tasks()
+
+    with pytest.raises(ScriptFailed, match="stopped here"):
+        await script.play_all(io.StringIO())
+
+    assert asyncio.all_tasks() == before
+
+
+async def test_scene_is_printed_after_those_before_it() -> None:
+    async def write(turn: script.Turn, *texts: str) -> None:
+        for text in texts:
+            turn.write(text)
+            await asyncio.sleep(0)
+
+    out = io.StringIO()
+    first, second = script.Turn(), script.Turn()
+    tasks = [
+        asyncio.create_task(write(first, "1", "2", "3")),
+        asyncio.create_task(write(second, "4", "5")),
+    ]
+    await first.print_until(tasks[0], out)
+    await second.print_until(tasks[1], out)
+
+    assert out.getvalue() == "12345"

@@ -51,7 +51,7 @@ class Chapter:
     began: datetime
 
 
-def fill(world: World, now: datetime) -> None:
+def fill(world: World, now: datetime, *, dated_ids: bool = False) -> None:
     """Add the shop to an empty world, as of `now`."""
     founded = now - timedelta(days=400)
     project = world.add_project(PROJECT_NAME, project_id=PROJECT_ID, now=founded)
@@ -60,9 +60,10 @@ def fill(world: World, now: datetime) -> None:
     world.add_cluster(project, "orders-sharded", sharded=True, now=founded)
     world.add_job(world.add_cluster(project, "sketch-flex", flex=True, now=founded), now=now)
     for cluster, job_id, delivery_type, state, minutes in STORY:
-        chapter = Chapter(
-            job_id, DeliveryType(delivery_type), state, now - timedelta(minutes=minutes)
-        )
+        began = now - timedelta(minutes=minutes)
+        if dated_ids:
+            job_id = f"{int(began.timestamp()):08x}{job_id[8:]}"  # noqa: PLW2901 - the same job
+        chapter = Chapter(job_id, DeliveryType(delivery_type), state, began)
         _happen(world, project.clusters[cluster], chapter)
     _let_in(world, project)
 

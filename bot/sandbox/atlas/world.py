@@ -72,10 +72,14 @@ class World:
     cancellations: list[str] = field(default_factory=list)
 
     @classmethod
-    def example(cls, now: datetime | None = None) -> World:
-        """Return a small shop: one project, its clusters, and a job of every type and state."""
+    def example(cls, now: datetime | None = None, *, dated_ids: bool = False) -> World:
+        """Return a small shop: one project, its clusters, and a job of every type and state.
+
+        The jobs have the same ids each time, unless these begin with the jobs' starts
+        (`dated_ids`), as in Atlas.
+        """
         world = cls()
-        example.fill(world, now or wall_clock())
+        example.fill(world, now or wall_clock(), dated_ids=dated_ids)
         return world
 
     def add_project(
