@@ -1,20 +1,26 @@
 """Controls the demo: starts scenarios, kills the bot and starts it again, publishes its state."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.demo.call_log import CallLog
+from bot.demo.environment import CHANNEL, are_announced
 from bot.demo.process import BotProcess
 from bot.demo.scenarios import CLUSTER, FIRST, SCENARIOS, Scenario
+from bot.demo.stage import state_of
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
+from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.slack import FakeSlackServer
+from bot.sandbox.slack.event_bus import ChangeEvent
 from bot.startup_checks import StartError
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
 
-CHANNEL = "ops"
+#: Seconds in which the bot announces all downloads that run already.
+WATCH_TIMEOUT = 60.0
+
 ANNOUNCER = "ci-bot"
 
 
@@ -26,7 +32,7 @@ class Controller:
         atlas: the fake Atlas, whose faults are set.
         process: the bot.
         call_log: what the page's Calls pane shows.
-        environ: the bot's settings for a number of approvals.
+        environ: the bot's settings for a number of approvals; a scenario adds to them.
         approvals: that number, unless a scenario needs more or none.
     """
 
@@ -48,11 +54,12 @@ class Controller:
         self._environ = environ
         self._min_approvals = approvals
         self._approvals = approvals
-        self._running_with: int | None = None
+        self._settings: Mapping[str, str] = {}
+        self._running_with: dict[str, str] | None = None
         self._starting = False
         self._changing = False
         self._scenario: Scenario = SCENARIOS[FIRST]
-        self._command = ""
+        self._job_id = ""
         # Serializes the changes that several tabs request.
         self._lock = asyncio.Lock()
 
@@ -64,7 +71,7 @@ class Controller:
             "approvals": self._approvals,
             "scenario": self._scenario.name,
             "changing": self._changing,
-            "command": self._command,
+            "command": f"/cancel-restore {CLUSTER} {self._job_id}" if self._job_id else "",
             "fault": self._scenario.fault if self.atlas.faults.active else "",
             "jobs": self._jobs(),
         }
@@ -114,20 +121,51 @@ class Controller:
         self.atlas.faults.clear()
         needed = max(self._min_approvals, scenario.approvals)
         self._approvals = 0 if scenario.without_approval else needed
+        self._settings = scenario.settings
         await self._ensure_running()
-        self._scenario, self._command = scenario, self._prepare_job(scenario)
+        if scenario.is_watched:
+            await self._wait_for_watch()
+        self._scenario, self._job_id = scenario, self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
         self.atlas.faults.add(*scenario.faults)
 
+    async def _wait_for_watch(self) -> None:
+        """Wait until the downloads that run already are announced: a later one is new."""
+        try:
+            await self.slack.until(lambda: are_announced(self.slack, self.atlas), WATCH_TIMEOUT)
+        except TimeoutError:
+            raise StartError("The bot did not announce the downloads that run already.") from None
+
     def _prepare_job(self, scenario: Scenario) -> str:
-        """Start the scenario's download if it has no job, and return the command to type."""
-        job = scenario.job
-        if not job:
-            cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
-            job = self.atlas.world.add_job(cluster).id
-            text = f"Atlas: a download of {CLUSTER} was started, restore job {job}"
+        """Return the id of the job to cancel, which starts now unless it is an automated one."""
+        cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
+        if scenario.is_automated:
+            return next(
+                job.id
+                for job in cluster.jobs.values()
+                if job.delivery_type is DeliveryType.AUTOMATED and not job.over
+            )
+        job = self.atlas.world.add_job(cluster)
+        if not scenario.is_watched:
+            text = f"Atlas: a download of {CLUSTER} was started, restore job {job.id}"
             self.slack.people.says(ANNOUNCER, CHANNEL, text)
-        return f"/cancel-restore {CLUSTER} {job}"
+        return job.id
+
+    def on_slack_event(self, event: ChangeEvent) -> None:
+        """Let the link go live some time after the card of the request, if the scenario says so."""
+        delay, job = self._scenario.link_delay, self._job_id
+        if not delay or event.kind != "message":
+            return
+        message = event.data["message"]
+        if state_of(message) == "awaiting" and job in str(message["blocks"]):
+            asyncio.get_running_loop().call_later(delay, self._release_link, job)
+
+    def _release_link(self, job_id: str) -> None:
+        """Let the link of a job go live, unless it has ended or its link is live already."""
+        job = self.atlas.world.job(job_id)
+        if job.state == "running":
+            job.release(self.atlas.clock())
+            self.publish_state()
 
     async def clear_faults(self) -> None:
         """End the faults of the fake Atlas."""
@@ -157,18 +195,19 @@ class Controller:
         await self._process.stop()
 
     async def _ensure_running(self) -> None:
-        if self._process.pid and self._running_with == self._approvals:
+        wanted = self._environ(self._approvals) | dict(self._settings)
+        if self._process.pid and self._running_with == wanted:
             return
         self._starting = True
         self.publish_state()
         try:
             await self._process.stop()
             await self._wait_for_connections(0)
-            await self._process.start(self._environ(self._approvals))
+            await self._process.start(wanted)
             self.call_log.add("bot", text=f"started (process {self._process.pid})")
             await self._wait_until_connected()
         finally:
-            self._running_with = self._approvals
+            self._running_with = wanted
             self._starting = False
             self.publish_state()
 

@@ -13,6 +13,9 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from bot.startup_checks import StartError
 
+#: The channel in which people type commands, and the bot posts.
+CHANNEL = "ops"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -63,6 +66,16 @@ async def open_environment(
 def new_atlas() -> FakeAtlasServer:
     """Build a fake Atlas whose restore jobs were started lately, as their ids say."""
     return FakeAtlasServer(World.example(dated_ids=True))
+
+
+def are_announced(slack: FakeSlackServer, atlas: FakeAtlasServer) -> bool:
+    """Whether each download that can be cancelled is named in #ops; later ones are new."""
+    said = str(slack.state.messages(CHANNEL))
+    return all(
+        job.id in said
+        for cluster, job in atlas.world.jobs()
+        if not cluster.flex and job.delivery_type == "download" and not job.over
+    )
 
 
 @asynccontextmanager

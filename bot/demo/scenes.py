@@ -4,12 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bot.demo.environment import open_environment
+from bot.demo.scenarios import ABE, ADA, GROUP, OPS, RINA
 from bot.demo.stage import Output, Stage
 from bot.sandbox.atlas.clock import wall_clock
-
-ADA, ABE, RINA = "U0ADA00001", "U0ABE00001", "U0RINA0001"
-GROUP = "S0APPROVE1"
-OPS = "C0OPS00001"
 
 REASON = "nobody here asked for this backup"
 

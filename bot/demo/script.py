@@ -5,12 +5,7 @@ from typing import TextIO
 
 from bot.demo.environment import open_environment
 from bot.demo.scenes import SCENES, play_scene
-from bot.demo.stage import (
-    REQUESTER,
-    Output,
-    Stage,
-    state_of,
-)
+from bot.demo.stage import REQUESTER, Output, Stage, state_of
 from bot.tasks import cancel_and_wait
 
 APPROVERS = ("ada", "abe")

@@ -11,15 +11,12 @@ from typing import TextIO
 
 from bot.demo.call_log import CallLog
 from bot.demo.controller import Controller
-from bot.demo.environment import environment, listening, ready_line
+from bot.demo.environment import environment, listening, new_atlas, ready_line
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import FIRST
+from bot.demo.scenarios import FIRST, GROUP
 from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-
-#: The user group of the fake Slack whose members approve.
-APPROVERS = "S0APPROVE1"
 
 
 @asynccontextmanager
@@ -38,7 +35,7 @@ async def open_demo(
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
         slack = FakeSlackServer(port=port)
-        async with FakeAtlasServer() as atlas:
+        async with new_atlas() as atlas:
             controller = build_controller(slack, atlas, Path(folder), approvals)
             async with listening(slack, port):
                 try:
@@ -68,6 +65,7 @@ def build_controller(
         approvals=approvals,
     )
     events.subscribe(call_log.add_slack_event)
+    events.subscribe(controller.on_slack_event)
     atlas.recorder.subscribe(controller.on_call)
     slack.extra_routes = Site(controller).routes()
     return controller
@@ -78,7 +76,7 @@ def settings(
 ) -> dict[str, str]:
     """Return the bot's settings: those of the script, with a group of approvers."""
     base = environment(slack, atlas, str(folder), approvals)
-    return base | {"BOT_APPROVERS": APPROVERS, "LOG_FORMAT": "console"}
+    return base | {"BOT_APPROVERS": GROUP, "LOG_FORMAT": "console"}
 
 
 async def run_demo(

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.demo.controller import Controller
-from bot.demo.scenarios import MENU, SCENARIOS
+from bot.demo.scenarios import MENU, SCENARIOS, Scenario
 from bot.sandbox.slack import App, User
 from bot.sandbox.slack.guard import BANNER
 from bot.startup_checks import StartError
@@ -98,8 +98,7 @@ class Site:
             "commands": COMMANDS,
             "shortcuts": SHORTCUTS,
             "scenarios": {
-                group: [{"name": s.name, "title": s.title, "hint": s.hint} for s in scenarios]
-                for group, scenarios in MENU.items()
+                group: [_scenario(each) for each in scenarios] for group, scenarios in MENU.items()
             },
             "calls": list(self._controller.call_log.entries),
         }
@@ -125,6 +124,11 @@ class Site:
         except StartError as error:
             return _json({"ok": False, "message": str(error)}, status=503)
         return _json({"ok": True, "demo": self._controller.state()})
+
+
+def _scenario(scenario: Scenario) -> dict[str, str]:
+    shown = ("name", "title", "hint", "second")
+    return {name: str(getattr(scenario, name)) for name in shown}
 
 
 def _person(user: User, app: App) -> dict[str, str]:

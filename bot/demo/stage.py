@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from bot.demo.environment import Environment
+from bot.demo.environment import CHANNEL, Environment, are_announced
 from bot.sandbox.atlas import PROJECT_ID, Call
 from bot.sandbox.slack import text_of
 
 Json = dict[str, Any]
 
 REQUESTER = "rina"
-CHANNEL = "ops"
 CLUSTER = "prod-eu"
 
 #: Seconds until a step fails; the bot reports a lasting fault of Atlas within 30.
@@ -66,17 +65,9 @@ class Stage:
 
     async def wait_for_watch(self) -> None:
         """Wait until the watch has read all clusters, so that later downloads are new ones."""
-        running = [
-            job.id
-            for cluster, job in self.atlas.world.jobs()
-            if not cluster.flex and job.delivery_type == "download" and not job.over
-        ]
-
-        def announced() -> bool:
-            said = str(self.slack.state.messages(CHANNEL))
-            return all(job in said for job in running)
-
-        await self.wait_for(announced, "the announcement of each running download")
+        await self.wait_for(
+            lambda: are_announced(self.slack, self.atlas), "the announcement of each download"
+        )
 
     async def open_dialog(self, job: str, cluster: str = CLUSTER) -> Json:
         """Type the command for a job, and return the dialog that shows it."""

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from axe_playwright_python.base import AxeResults
     from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, Response
 
+    from bot.demo.controller import Controller
+
 Json = dict[str, Any]
 
 #: Milliseconds; the bot reports a lasting fault within 30 seconds.
 TIMEOUT = 10_000
 LONG_TIMEOUT = 40_000
+
+APP = "Cancel restore"
 
 CONFIRMED = "Cancelled: Atlas confirms it"
 
@@ -85,7 +89,7 @@ class Screen:
             await self.click("summary", "More faults")
         await button.click()
         current = self.find(f"[data-scenario='{scenario}'][aria-current]")
-        await expect(current).to_have_count(1, timeout=2 * TIMEOUT)
+        await expect(current).to_have_count(1, timeout=LONG_TIMEOUT)
         await self.wait_until_gone("[aria-busy]")
 
     async def send(self, line: str) -> None:
@@ -96,6 +100,12 @@ class Screen:
         """Send the command of the scenario."""
         await self.click("button", "Type the command for me")
         await self.page.keyboard.press("Enter")
+
+    async def go(self, place: str) -> None:
+        """Open a channel, or the app's messages."""
+        await self.click(".place", place)
+        if place == APP:
+            await self.click(".tabs button", "Messages")
 
     async def submit_request(
         self, reason: str = "started by mistake", within: int = TIMEOUT
@@ -111,6 +121,14 @@ class Screen:
         """Wait until the card of `job`, else of the scenario's job, contains `words`."""
         job = job or await self.page.evaluate(_JOB)
         card = self.find("#channel .message:not(.private)", "Asked by").filter(has_text=job)
+        await expect(card).to_contain_text(words, timeout=within)
+
+    async def wait_for_quarantine(
+        self, words: str = "Will be cancelled", within: int = 2 * TIMEOUT
+    ) -> None:
+        """Wait until the bot's own card of the scenario's job contains `words`."""
+        job = await self.page.evaluate(_JOB)
+        card = self.find("#channel .message:not(.private)", job)
         await expect(card).to_contain_text(words, timeout=within)
 
     async def calls(self) -> list[str]:
@@ -132,6 +150,14 @@ _ROWS = """entries => entries.map((entry) => {
     const part = (name) => entry.querySelector(name)?.textContent ?? "";
     return part(".method") ? `${part(".method")} ${part(".status")}` : part(".who");
 })"""
+
+
+def live_job(controller: Controller, cluster: str) -> str:
+    """Return the id of a job of a cluster whose link is live."""
+    jobs = controller.state()["jobs"]
+    return next(
+        str(job["id"]) for job in jobs if (job["cluster"], job["state"]) == (cluster, "live")
+    )
 
 
 def serious(results: AxeResults) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
-from tests.browser.screen import CONFIRMED, serious
+from tests.browser.screen import CONFIRMED, live_job, serious
 
 if TYPE_CHECKING:
     from bot.demo.controller import Controller
@@ -26,7 +26,7 @@ async def test_page_and_dialog_have_no_serious_axe_violation(
     await rina.send("/cancel-restore help")
     await rina.wait_for(".private")
     page = serious(await Axe().run(rina.page))
-    await rina.send("/cancel-restore prod-us 65f0a1c2d3e4f5a6b7c80201")
+    await rina.send(f"/cancel-restore prod-us {live_job(controller, 'prod-us')}")
     await rina.wait_for("#modal .alert")
     dialog = serious(await Axe().run(rina.page))
     await rina.page.keyboard.press("Escape")

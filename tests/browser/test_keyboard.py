@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.browser.screen import CONFIRMED
+from tests.browser.screen import CONFIRMED, live_job
 
 if TYPE_CHECKING:
+    from bot.demo.controller import Controller
     from tests.browser.conftest import OpenTab
     from tests.browser.screen import Screen
 
-LIVE = "65f0a1c2d3e4f5a6b7c80102"
-JOB = "prod-us 65f0a1c2d3e4f5a6b7c80201"
 
-
-async def test_job_is_cancelled_by_keyboard(tab: OpenTab) -> None:
+async def test_job_is_cancelled_by_keyboard(tab: OpenTab, controller: Controller) -> None:
+    job = live_job(controller, "prod-eu")
     rina = await tab()
     keys = rina.page.keyboard
     await keys.press("Tab")
@@ -24,7 +23,7 @@ async def test_job_is_cancelled_by_keyboard(tab: OpenTab) -> None:
     await rina.wait_for(".usage", "[CLUSTER] [JOB_ID]")
     await keys.press("Tab")
     typed = await rina.page.input_value("#composer")
-    await keys.type("prod-eu " + LIVE)
+    await keys.type(f"prod-eu {job}")
     await keys.press("Enter")
     await rina.wait_for("#modal button", "Cancel the job")
     await keys.type("by keyboard")
@@ -32,14 +31,16 @@ async def test_job_is_cancelled_by_keyboard(tab: OpenTab) -> None:
         await keys.press("Tab")
     focused = await rina.focused_key()
     await keys.press("Enter")
-    await rina.wait_for_card(CONFIRMED, job=LIVE)
+    await rina.wait_for_card(CONFIRMED, job=job)
 
     assert typed == "/cancel-restore "
     assert focused == "submit"
 
 
-async def test_focus_stays_in_the_dialog_and_escape_closes_it(rina: Screen) -> None:
-    await rina.send(f"/cancel-restore {JOB}")
+async def test_focus_stays_in_the_dialog_and_escape_closes_it(
+    rina: Screen, controller: Controller
+) -> None:
+    await rina.send(f"/cancel-restore prod-us {live_job(controller, 'prod-us')}")
     await rina.wait_for("#modal button", "Cancel the job")
     first = await rina.focused_key()
     inside = []

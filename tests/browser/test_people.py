@@ -32,7 +32,7 @@ async def test_persona_select_changes_the_person_and_the_address(rina: Screen) -
 
 async def test_ephemeral_message_is_shown_to_its_person_only(tab: OpenTab) -> None:
     rina, gus = await tab("rina"), await tab("gus")
-    await gus.send("/cancel-restore prod-eu 65f0a1c2d3e4f5a6b7c80101")
+    await gus.send(f"/cancel-restore prod-eu {'a' * 24}")
     await gus.wait_for("#modal", "You may not ask")
     await gus.page.keyboard.press("Escape")
     await rina.send("/cancel-restore help")

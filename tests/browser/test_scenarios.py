@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.browser.screen import CONFIRMED, LONG_TIMEOUT, TIMEOUT
+from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, TIMEOUT
 
 if TYPE_CHECKING:
     from bot.demo.controller import Controller
@@ -45,6 +45,76 @@ async def test_scenario_approval_cancels_after_the_approval_in_another_tab(tab: 
 
     assert "DELETE 204" not in unsent
     assert "DELETE 204" in await rina.calls()
+
+
+async def test_scenario_unanswered_reminds_and_escalates_to_direct_messages(tab: OpenTab) -> None:
+    rina, ada, abe = await tab("rina"), await tab("ada"), await tab("abe")
+    await rina.start_scenario("unanswered")
+    await rina.submit_request()
+    await rina.wait_for_card("Waits for approval")
+    await ada.go(APP)
+    await ada.wait_for(".message", "Reminder", within=LONG_TIMEOUT)
+    await abe.go(APP)
+    await abe.wait_for(".message", "Escalated to you", within=LONG_TIMEOUT)
+    await abe.click("[data-action=cancel_restore_approve]")
+    await abe.click("#confirm button", "Approve")
+    await rina.wait_for_card(CONFIRMED)
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", "Escalated")
+
+    assert await rina.find("#thread .message", "Reminder").count() == 3
+
+
+async def test_scenario_alone_cancels_at_once_and_is_reviewed(tab: OpenTab) -> None:
+    rina, ada = await tab("rina"), await tab("ada")
+    await rina.start_scenario("alone")
+    await rina.open_dialog()
+    await rina.page.get_by_label("Cancel at once, without approval").check()
+    await rina.page.fill("#modal textarea", "the copy would leave the company")
+    await rina.click("#modal button", "Cancel the job")
+    await rina.wait_for_card(CONFIRMED)
+    await ada.click("[data-action=cancel_restore_review]")
+    await ada.wait_for_card("Reviewed by @Ada")
+    await rina.wait_for_card("acted alone")
+
+
+async def test_scenario_link_live_changes_the_waiting_card_and_its_thread(tab: OpenTab) -> None:
+    rina = await tab("rina")
+    await rina.start_scenario("link-live")
+    await rina.submit_request()
+    await rina.wait_for_card("Download link expected")
+    await rina.wait_for_card("it may have been used", within=2 * TIMEOUT)
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", "From now on the copy may have been taken")
+    await rina.wait_for_card("Waits for approval")
+
+
+async def test_scenario_quarantine_cancels_what_nobody_keeps(tab: OpenTab) -> None:
+    rina = await tab("rina")
+    await rina.start_scenario("quarantine")
+    await rina.wait_for_quarantine()
+    await rina.wait_for_quarantine(CONFIRMED, within=LONG_TIMEOUT)
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", "Quarantine:")
+
+    assert "DELETE 204" in await rina.calls()
+
+
+async def test_scenario_quarantine_keeps_the_download_with_a_reason(
+    tab: OpenTab, controller: Controller
+) -> None:
+    ada = await tab("ada")
+    await ada.start_scenario("quarantine")
+    job = controller.state()["command"].split()[-1]
+    await ada.wait_for_quarantine()
+    await ada.click("[data-action=cancel_restore_keep]")
+    await ada.wait_for("#modal", "Keep the download")
+    await ada.page.fill("#modal textarea", "the yearly audit asked for it")
+    await ada.click("#modal button", "Keep it")
+    await ada.wait_for_quarantine("Kept; the download goes on")
+
+    assert controller.atlas.deletes(job) == []
+    assert controller.atlas.world.job(job).state == "running"
 
 
 async def test_command_is_disabled_while_a_scenario_is_prepared(rina: Screen, tab: OpenTab) -> None:

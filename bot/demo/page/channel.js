@@ -63,6 +63,8 @@ function renderHome() {
 /** Opens the Home tab; as in Slack, the app gets an event. */
 export const openHome = () => act("opens_home", { user: state.me });
 
+const nameOf = (user) => Object.values(state.about.users).find((one) => one.name.toLowerCase() === user).name;
+
 function scenarioBar() {
   const { demo, about } = state;
   const now = Object.values(about.scenarios).flat().find((one) => one.name === demo.scenario);
@@ -73,7 +75,7 @@ function scenarioBar() {
   return [
     h("div", { class: "scenario-text" }, h("h2", {}, now.title), h("p", {}, now.hint), demo.fault ? h("p", { class: "fault" }, icon("bolt"), demo.fault) : null),
     h("div", { class: "scenario-buttons" },
-      demo.scenario === "approval" ? h("a", { class: "button", href: "?as=ada", target: "_blank" }, "Open a tab as Ada") : null,
+      now.second ? h("a", { class: "button", href: `?as=${now.second}`, target: "_blank" }, `Open a tab as ${nameOf(now.second)}`) : null,
       demo.fault ? h("button", { type: "button", class: "button", onclick: () => postDemo("clear-faults"), "data-key": "clear-faults" }, icon("tool"), "Clear the fault") : null,
       person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", disabled: demo.changing, onclick: type, "data-key": "type" }, "Type the command for me") : null),
   ];
