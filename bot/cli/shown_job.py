@@ -65,7 +65,7 @@ class ShownJob:
     def details(self) -> list[tuple[str, str]]:
         """Return labels and values, as the dialog shows them."""
         fields = self.fields()
-        kind, link = fields["type"], job_facts.link_text(self.facts.clock, self.facts.phase)
+        kind, link = fields["type"], job_facts.link_text(self.facts)
         details = [
             ("Project", fields["project"]),
             ("Cluster", fields["cluster"]),

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bot.cancellation.lifecycle import Request
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.slack import blockkit, ids, job_facts, mrkdwn
-from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
 from bot.slack.deployment import labelled
@@ -28,10 +26,8 @@ HEADLINES: Mapping[WatchedState, str] = {
     WatchedState.GONE: ":grey_question: Atlas does not list this download any more",
 }
 
-
 #: The same for a job that the watch did not see start.
 WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link is not there yet"
-
 
 #: The same for a new download that the bot would have quarantined.
 BEYOND_LIMIT = (
@@ -40,22 +36,47 @@ BEYOND_LIMIT = (
 )
 
 
-def headline(job: WatchedJob) -> str:
-    if job.was_running and job.state is WatchedState.IN_PROGRESS:
-        return WAS_RUNNING
-    return HEADLINES[job.state]
-
-
 def message(
     job: WatchedJob, project_name: str, links: Links, why_read_only: str = ""
 ) -> dict[str, Any]:
-    """Build `text`, `blocks` and `metadata`, for chat.postMessage and chat.update.
+    """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `why_read_only` (plain text) takes the place of the button where the bot does not cancel.
     """
+    ref, facts = job.ref, job.facts
+    was_running = job.was_running and job.state is WatchedState.IN_PROGRESS
+    headline = WAS_RUNNING if was_running else HEADLINES[job.state]
+    lines = [job_facts.headline(headline, ref, project_name), job_facts.started_line(ref, facts)]
+    note, buttons, details = "", [], [("First seen", mrkdwn.date(job.first_seen_at))]
+    if job.state.is_over:
+        details.append(("Ended", f"seen {mrkdwn.date(job.changed_at)}"))
+        if request := job.request:
+            card = mrkdwn.link(links.card_of(request), "The request")
+            status = mrkdwn.STATE_LABELS[request.state]
+            note = f"*{card}* of {mrkdwn.person(request.requester)}: {status}"
+    else:
+        lines += [BEYOND_LIMIT] if job.beyond_limit else []
+        lines += [job_facts.link_line(facts)] if facts else []
+        note = mrkdwn.escape(why_read_only)
+        cancel = blockkit.button("Cancel this job", ids.OPEN, job_value(ref), style="danger")
+        buttons = [*([] if note else [cancel]), *job_facts.feed_buttons(facts)]
+    blocks = [
+        blockkit.section("\n".join(lines)),
+        *([blockkit.section(note)] if note else []),
+        *([blockkit.actions(*buttons)] if buttons else []),
+        blockkit.fields(
+            [
+                ("Snapshot", mrkdwn.snapshot(job.shown)),
+                *details,
+                ("Restore job", mrkdwn.code(ref.job_id)),
+            ]
+        ),
+        blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
+    ]
+    text = labelled(f"{headline} - {mrkdwn.job(ref, project_name)}")
     return {
-        "text": fallback(job, project_name),
-        "blocks": blocks(job, project_name, links, why_read_only),
+        "text": blockkit.cut(text, blockkit.FALLBACK),
+        "blocks": blocks,
         "metadata": metadata(job),
     }
 
@@ -69,55 +90,3 @@ def metadata(job: WatchedJob) -> dict[str, Any]:
         "job_state": str(job.state),
     }
     return {"event_type": ids.WATCH_METADATA, "event_payload": payload}
-
-
-def fallback(job: WatchedJob, project_name: str) -> str:
-    """Return the line for notifications and screen readers."""
-    line = f"{headline(job)} - {mrkdwn.job(job.ref, project_name)}"
-    return blockkit.cut(labelled(line), blockkit.FALLBACK)
-
-
-def blocks(
-    job: WatchedJob, project_name: str, links: Links, why_read_only: str = ""
-) -> list[Block]:
-    """Build the announcement: what decides comes first, the ids last."""
-    first_line = job_facts.headline(headline(job), job.ref, project_name)
-    lines = [first_line, job_facts.started_line(job.ref, job.facts)]
-    if job.beyond_limit and not job.state.is_over:
-        lines.append(BEYOND_LIMIT)
-    if job.facts and not job.state.is_over:
-        lines.append(job_facts.link_line(job.facts.clock, job.facts.phase))
-    parts = [blockkit.section("\n".join(lines))]
-    if not job.state.is_over:
-        if why_read_only:
-            parts.append(blockkit.section(mrkdwn.escape(why_read_only)))
-        if buttons := [*_cancel(job, why_read_only), *job_facts.feed_buttons(job.facts)]:
-            parts.append(blockkit.actions(*buttons))
-    elif job.request:
-        parts.append(blockkit.section(_request_line(job.request, links)))
-    return [
-        *parts,
-        blockkit.fields(_details(job)),
-        blockkit.context(mrkdwn.link(links.cluster_page(job.ref), "Open in Atlas")),
-    ]
-
-
-def _details(job: WatchedJob) -> list[tuple[str, str]]:
-    ended = [("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []
-    return [
-        ("Snapshot", mrkdwn.snapshot(job.shown)),
-        ("First seen", mrkdwn.date(job.first_seen_at)),
-        *ended,
-        ("Restore job", mrkdwn.code(job.ref.job_id)),
-    ]
-
-
-def _cancel(job: WatchedJob, why_read_only: str) -> list[Block]:
-    if why_read_only:
-        return []
-    return [blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")]
-
-
-def _request_line(request: Request, links: Links) -> str:
-    card = mrkdwn.link(links.card_of(request), "The request")
-    return f"*{card}* of {mrkdwn.person(request.requester)}: {mrkdwn.STATE_LABELS[request.state]}"

@@ -17,22 +17,14 @@ from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import Listing
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, job_facts, lists, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code, labelled
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
-from bot.slack.lists import (
-    NO_REQUESTS,
-    Viewer,
-    facts_of,
-    history_sections,
-    job_entry,
-    unavailable_blocks,
-    viewer_of,
-)
+from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 from bot.storage.audit_log import PastRequest
 
@@ -92,7 +84,7 @@ class HomeTab:
             projects = await directory.allowed_projects(self._actor, channel, candidates)
         except (CancellationError, DirectoryError) as error:
             refusal = message_blocks(f":no_entry: {sentence_for(error)}")
-        viewer = await viewer_of(directory, self._actor, channel, candidates)
+        viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
         waiting, unreviewed, past = await asyncio.gather(
             _or_warning(self._waiting(viewer)),
             _or_warning(self._unreviewed(viewer)),
@@ -105,7 +97,7 @@ class HomeTab:
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        facts = await facts_of(self._deps, listing.jobs[:MAX_JOBS])
+        facts = await lists.facts_of(self._deps, listing.jobs[:MAX_JOBS])
         return job_blocks(listing, datetime.now(UTC), facts)
 
     async def _past(self, projects: Sequence[Project], viewer: Viewer) -> list[Block]:
@@ -116,12 +108,12 @@ class HomeTab:
         return past_blocks(map(viewer.readable, past), names, self._deps.links)
 
     async def _waiting(self, viewer: Viewer) -> list[Block]:
-        own = [
-            request
-            for request in await self._deps.service.history.awaiting()
-            if self._actor.id not in request.approved_by
-            and await self._may(request, _decision_refusal)
-        ]
+        def refusal(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
+            return rules.may_decide(policy, request.requester, person)
+
+        awaiting = await self._deps.service.history.awaiting()
+        others = [each for each in awaiting if self._actor.id not in each.approved_by]
+        own = [request for request in others if await self._may(request, refusal)]
         facts = await self._deps.service.facts.known([request.ref for request in own])
         return waiting_blocks(own, viewer, self._deps.links, facts)
 
@@ -145,10 +137,6 @@ class HomeTab:
             # The tab is published again when it is opened.
             meaning = translate_error(error)  # its sentence is about channels
             log.warning("home tab not published", error=meaning.code or meaning.sentence)
-
-
-def _decision_refusal(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
-    return rules.may_decide(policy, request.requester, person)
 
 
 async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
@@ -184,25 +172,19 @@ LOADING = message_blocks(":hourglass_flowing_sand: Looking …")
 
 def job_blocks(listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
     """Show the newest jobs that can be cancelled."""
-    shown = [job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
+    shown = [lists.job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
         seen = ", as far as can be seen" if listing.unavailable else ""
         shown = message_blocks(f"Nothing{seen}.")
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
-    return [
-        *shown,
-        *unavailable_blocks(listing.unavailable),
-        blockkit.context(f"As of {mrkdwn.date(now)}"),
-    ]
+    shown += lists.unavailable_blocks(listing.unavailable)
+    return [*shown, blockkit.context(f"As of {mrkdwn.date(now)}")]
 
 
 def waiting_blocks(
-    requests: Sequence[Request],
-    viewer: Viewer,
-    links: Links,
-    facts: Mapping[JobRef, JobFacts],
+    requests: Sequence[Request], viewer: Viewer, links: Links, facts: Mapping[JobRef, JobFacts]
 ) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
     shown: list[Block] = []
@@ -238,12 +220,13 @@ def past_blocks(
     requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
     """Show the last requests."""
-    return history_sections(requests, projects, links) or message_blocks(NO_REQUESTS)
+    return lists.history_sections(requests, projects, links) or message_blocks(lists.NO_REQUESTS)
 
 
 def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:
     """Add the reason and a link to the card, for viewers who may read them."""
-    if viewer.may_read_waiting(request):
+    people = {request.requester, *request.approved_by}
+    if viewer.may_read(request.ref.project_id, request.asked_in, people):
         reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
     return blockkit.section(blockkit.cut(text, blockkit.TEXT))

@@ -5,7 +5,7 @@ from datetime import timedelta
 from bot.atlas import JobRef, JobState
 from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, StarterKind
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.deployment import labelled
@@ -65,25 +65,22 @@ def who(started_by: StartedBy) -> str:
     starter = started_by.starter
     if starter is None:
         return _WITHOUT_STARTER[started_by.knowledge]
+    name = mrkdwn.code(starter.name) if starter.name else ""
+    actor = (OWN_KEY if starter.own_key else _KINDS[starter.kind]).format(name=name).strip()
     others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))
     either = f" (or {others})" if others else ""
-    return f"{'' if starter.certain else 'probably '}{_actor(starter)}{either}"
+    return f"{'' if starter.certain else 'probably '}{actor}{either}"
 
 
-def _actor(starter: Starter) -> str:
-    name = mrkdwn.code(starter.name) if starter.name else ""
-    text = OWN_KEY if starter.own_key else _KINDS[starter.kind]
-    return text.format(name=name).strip()
-
-
-def link_line(clock: LinkClock, phase: LinkPhase) -> str:
+def link_line(facts: JobFacts) -> str:
     """Say when the download link is expected, since when it is live, or that the job has ended."""
-    return f"*Download link* {link_text(clock, phase)}"
+    return f"*Download link* {link_text(facts)}"
 
 
-def link_text(clock: LinkClock, phase: LinkPhase) -> str:
+def link_text(facts: JobFacts) -> str:
+    clock = facts.clock
     expected = mrkdwn.date(clock.expected_at, seconds=True)
-    match phase:
+    match facts.phase:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
@@ -91,7 +88,8 @@ def link_text(clock: LinkClock, phase: LinkPhase) -> str:
         case LinkPhase.LIVE:
             return f"{live_text(clock)}: it may have been used"
         case LinkPhase.ENDED:
-            return _ended(clock)
+            used = "; the link was live and may have been used" if clock.live_since else ""
+            return f"the job has {ending(clock.ended)}{used}"
 
 
 def live_text(clock: LinkClock) -> str:
@@ -99,11 +97,6 @@ def live_text(clock: LinkClock) -> str:
     since = f" since {mrkdwn.date(clock.live_since, seconds=True)}" if clock.live_since else ""
     until = f", until {mrkdwn.date(clock.until)}" if clock.until else ""
     return f":warning: live{since}{until}"
-
-
-def _ended(clock: LinkClock) -> str:
-    used = "; the link was live and may have been used" if clock.live_since else ""
-    return f"the job has {ending(clock.ended)}{used}"
 
 
 def ending(state: JobState | None) -> str:
@@ -117,7 +110,7 @@ def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
     if facts is None:
         return [started]
     if request.state in _JOB_GOES_ON:
-        return [started, link_line(facts.clock, facts.phase)]
+        return [started, link_line(facts)]
     if request.state is not State.CANCELLED:
         return [started]
     live = facts.clock.live_since
@@ -129,16 +122,12 @@ def lead(span: Lead | None) -> str:
     """Say how long before or after the link a cancellation came, as the end of a sentence."""
     if span is None:
         return ""
-    seconds = _seconds(abs(span.span))
+    seconds = round(abs(span.span).total_seconds())
+    time = f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"  # noqa: PLR2004 - ten minutes
     if span.was_live:
-        return f", {seconds} after the link went live"
+        return f", {time} after the link went live"
     side = "before the link was expected" if span.span > timedelta() else "after it was expected"
-    return f", {seconds} {side}"
-
-
-def _seconds(span: timedelta) -> str:
-    seconds = round(span.total_seconds())
-    return f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"  # noqa: PLR2004 - ten minutes
+    return f", {time} {side}"
 
 
 def feed_buttons(facts: JobFacts | None) -> list[Block]:

@@ -13,7 +13,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import JobFingerprint, Request
+from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
@@ -45,19 +45,15 @@ NO_REQUESTS = "There are no requests yet."
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _show_page(deps, body)
+        # The button's value is the start of the next page, and the cluster if any.
+        start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
+        if not re.fullmatch(r"\d{1,6}", start, re.ASCII):
+            deps.reply(body, other_version("button"))
+            return
+        by = deps.interaction(body)
+        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by.reply_to)
 
     app.action(ids.MORE)(more)
-
-
-def _show_page(deps: Dependencies, body: Mapping[str, Any]) -> None:
-    """Show the next page: the button's value is its start, and the cluster if any."""
-    start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
-    if not re.fullmatch(r"\d{1,6}", start, re.ASCII):
-        deps.reply(body, other_version("button"))
-        return
-    by = deps.interaction(body)
-    deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by.reply_to)
 
 
 async def show_jobs(
@@ -109,27 +105,16 @@ async def _cluster_names(deps: Dependencies, projects: Sequence[Project]) -> lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """The person to whom requests are shown, and where.
-
-    Attributes:
-        ids: the person's user ids.
-        channel: the channel of the list; the user's id for the Home tab.
-        approves: the ids of the projects whose settings name the person as an approver.
-    """
+    """The person to whom requests are shown, and where."""
 
     ids: frozenset[str]
-    channel: str
-    approves: frozenset[str] = frozenset()
+    channel: str  #: of the list; the user's id for the Home tab
+    approves: frozenset[str] = frozenset()  #: the projects that name the person as an approver
 
     def may_read(self, project_id: str, asked_in: str, people: Collection[str]) -> bool:
         """Whether a request's reason and thread are shown; `people` asked or decided."""
         concerned = project_id in self.approves or not self.ids.isdisjoint(people)
         return concerned or asked_in == self.channel
-
-    def may_read_waiting(self, request: Request) -> bool:
-        """Whether the reason and the thread of a waiting request are shown."""
-        people = {request.requester, *request.approved_by}
-        return self.may_read(request.ref.project_id, request.asked_in, people)
 
     def readable(self, past: PastRequest) -> PastRequest:
         """Return the request without reason and thread, unless they are shown."""
@@ -174,7 +159,12 @@ def job_list(
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page))
     entries = [job_entry(found, facts.get(found.ref)) for found in page]
-    blocks = [blockkit.section(headline), *entries, *_more(listing, cluster, start)]
+    blocks = [blockkit.section(headline), *entries]
+    following = start + PAGE_SIZE
+    if (left := len(listing.jobs) - following) > 0:
+        label = f"{min(left, PAGE_SIZE)} more"
+        more = blockkit.button(label, ids.MORE, f"{following} {cluster or ''}")
+        blocks.append(blockkit.actions(more))
     blocks += unavailable_blocks(listing.unavailable)
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
@@ -182,7 +172,7 @@ def job_list(
 def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
     """Show one job, with the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
-    link = job_facts.link_text(facts.clock, facts.phase) if facts else mrkdwn.download_link(shown)
+    link = job_facts.link_text(facts) if facts else mrkdwn.download_link(shown)
     text = (
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
         f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
@@ -228,17 +218,6 @@ def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> 
     return f"*{jobs}{where} can be cancelled now{pages}*"
 
 
-def _more(listing: Listing, cluster: str | None, start: int) -> list[Block]:
-    following = start + PAGE_SIZE
-    left = len(listing.jobs) - following
-    if left <= 0:
-        return []
-    button = blockkit.button(
-        f"{min(left, PAGE_SIZE)} more", ids.MORE, f"{following} {cluster or ''}"
-    )
-    return [blockkit.actions(button)]
-
-
 def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
     """Say that no project has this cluster, and suggest similar names (mrkdwn)."""
     meant = mrkdwn.did_you_mean(similar)
@@ -256,9 +235,7 @@ def request_list(
 
 
 def history_sections(
-    past: Iterable[PastRequest],
-    projects: Mapping[str, str],
-    links: Links,
+    past: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
     """Put as many requests into each block as fit; a message has at most 50 blocks."""
     texts = [""]
@@ -274,18 +251,14 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     """Say who requested which cancellation, and its state."""
     project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
     by = f" by {mrkdwn.person(past.by)}" if past.by else ""
-    alone = f" · {_review(past.reviewed_by)}" if past.acted_alone else ""
+    by_whom = f"by {mrkdwn.person(past.reviewed_by)}"
+    review = f"reviewed {by_whom}" if past.reviewed_by else "*not reviewed yet*"
+    alone = f" · :rotating_light: without approval, {review}" if past.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
     reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
-    lead = job_facts.lead(past.lead)
     return (
         f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)})"
-        f"{lead}{alone}{card}\n"
+        f"{job_facts.lead(past.lead)}{alone}{card}\n"
         f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
         f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
     )
-
-
-def _review(reviewed_by: str | None) -> str:
-    review = f"reviewed by {mrkdwn.person(reviewed_by)}" if reviewed_by else "*not reviewed yet*"
-    return f":rotating_light: without approval, {review}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -68,7 +68,7 @@ class Picker:
         reading = asyncio.create_task(self._initial_content(query))
         try:
             if await self._dialog.open(picker_views.loading()):
-                await self._show_initial(reading)
+                await self._show(reading)
         finally:
             await cancel_and_wait(reading)
 
@@ -77,26 +77,26 @@ class Picker:
 
         `last` is the last picker whose selection is still valid.
         """
-        with self._superseding():
-            try:
-                projects = await self._allowed(state.asked_in, self._deps.service.projects.all)
-            except (CancellationError, DirectoryError) as error:
-                await self._update(dialog_views.refused(sentence_for(error)))
-                return
-            # This also removes the pickers after `last`, with their selections.
-            content = PickerContent(state, projects)
-            await self._update(self._loading_view(content, last))
-            await self._show(content, show_loading=state.ref is None)
+        await self._show(self._content(state), last)
 
-    async def _show_initial(self, reading: asyncio.Task[PickerContent]) -> None:
+    async def _content(self, state: PickerState) -> PickerContent:
+        return PickerContent(state, await self._allowed(state.asked_in))
+
+    async def _show(self, reading: Awaitable[PickerContent], last: str | None = None) -> None:
+        """Show the content; before it a loading view, if Atlas is slow or after a selection."""
         with self._superseding():
             try:
                 content = await reading
             except (CancellationError, DirectoryError) as error:
                 await self._update(dialog_views.refused(sentence_for(error)))
-            else:
-                # A typed cluster is shown as selected only once it is known to exist.
-                await self._show(content, show_loading=content.state.cluster is None)
+                return
+            # A typed cluster is shown as selected only once it is known to exist.
+            show_loading = content.state.cluster is None
+            if last:
+                # This also removes the pickers after `last`, with their selections.
+                await self._update(self._loading_view(content, last))
+                show_loading = content.state.ref is None
+            await self._show_details(content, show_loading=show_loading)
 
     @contextmanager
     def _superseding(self) -> Iterator[None]:
@@ -115,8 +115,8 @@ class Picker:
         if self._is_latest():
             await self._dialog.update(view)
 
-    async def _show(self, content: PickerContent, *, show_loading: bool) -> None:
-        """Show the content; before it a loading view, if Atlas is slow and `show_loading`."""
+    async def _show_details(self, content: PickerContent, *, show_loading: bool) -> None:
+        """Show the whole content; before it a loading view, if Atlas is slow and `show_loading`."""
         building = asyncio.create_task(self._view(content))
         try:
             done, _ = await asyncio.wait({building}, timeout=LOADING_DELAY)
@@ -126,16 +126,13 @@ class Picker:
         finally:
             building.cancel()
 
-    async def _allowed(self, asked_in: str, candidates: Sequence[Project]) -> list[Project]:
+    async def _allowed(self, asked_in: str, only: Project | None = None) -> list[Project]:
+        candidates = [only] if only else self._deps.service.projects.all
         return await self._deps.directory.allowed_projects(self._by.actor, asked_in, candidates)
-
-    async def _candidates(self, query: PickerQuery) -> list[Project]:
-        candidates = [query.project] if query.project else self._deps.service.projects.all
-        return await self._allowed(query.asked_in, candidates)
 
     async def _initial_content(self, query: PickerQuery) -> PickerContent:
         """Find out whether the typed word names a project or a cluster, and select it."""
-        projects = await self._candidates(query)
+        projects = await self._allowed(query.asked_in, query.project)
         only = projects[0] if len(projects) == 1 else None
         state = PickerState(project_id=only.id if only else None, asked_in=query.asked_in)
         if not query.word:
@@ -157,7 +154,7 @@ class Picker:
         Returns why the word is not used as one, or an empty string.
         """
         try:
-            projects = await self._candidates(query)
+            projects = await self._allowed(query.asked_in, query.project)
         except (CancellationError, DirectoryError) as error:
             return sentence_for(error)
         known = await self._with_cluster(projects, word)
@@ -165,14 +162,15 @@ class Picker:
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
         """Return the projects that have this cluster and answer within the timeout."""
-        results = await asyncio.gather(*(self._has_cluster(each, cluster) for each in projects))
-        return [project for project, found in zip(projects, results, strict=True) if found]
 
-    async def _has_cluster(self, project: Project, cluster: str) -> bool:
-        try:
-            return cluster in await self._clusters(project, SUGGESTION_TIMEOUT)
-        except (AtlasError, CancellationError):
-            return False  # the cluster picker of this project shows the error
+        async def has_cluster(project: Project) -> bool:
+            try:
+                return cluster in await self._clusters(project, SUGGESTION_TIMEOUT)
+            except (AtlasError, CancellationError):
+                return False  # the cluster picker of this project shows the error
+
+        results = await asyncio.gather(*map(has_cluster, projects))
+        return [project for project, found in zip(projects, results, strict=True) if found]
 
     async def _clusters(self, project: Project, timeout: float) -> ReadItems[str]:
         return await self._deps.service.finder.clusters(project.id, timeout=timeout)

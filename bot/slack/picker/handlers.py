@@ -1,9 +1,9 @@
 """Handles the pickers: loads their options, and updates the dialog after a selection."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -26,9 +26,6 @@ from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import Picker
 from bot.slack.picker.views import cluster_options, job_options, message_option
 
-#: Loads options from the selected project and cluster, and the text that was typed.
-Load: TypeAlias = Callable[[Dependencies, Project, str | None, str], Awaitable[list[Block]]]
-
 log = structlog.get_logger(__name__)
 
 #: The pickers, each after the one that it depends on.
@@ -41,18 +38,15 @@ TIMED_OUT = "Atlas has not answered yet: open this list again in a moment"
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def clusters(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(options=await _options(deps, body, _clusters))
-
-    async def jobs(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(options=await _options(deps, body, _jobs))
+    async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack(options=await _options(deps, body))
 
     async def selected(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         _select(deps, body)
 
-    app.options(ids.CLUSTER)(clusters)
-    app.options(ids.JOB)(jobs)
+    app.options(ids.CLUSTER)(opened)
+    app.options(ids.JOB)(opened)
     for block_id in PICKERS:
         app.action({"block_id": block_id, "action_id": block_id})(selected)
 
@@ -81,18 +75,8 @@ def update_picker(
     deps.start(updating, "picker", by.reply_to)
 
 
-async def _options(deps: Dependencies, body: Mapping[str, Any], load: Load) -> list[Block]:
+async def _options(deps: Dependencies, body: Mapping[str, Any]) -> list[Block]:
     """Load the options of a picker, or one option that says why there are none."""
-    try:
-        async with asyncio.timeout(OPTIONS_TIMEOUT):
-            return await _allowed_options(deps, body, load)
-    except TimeoutError:
-        return message_option(TIMED_OUT)
-    except (AtlasError, CancellationError, DirectoryError) as error:
-        return message_option(str(error))
-
-
-async def _allowed_options(deps: Dependencies, body: Mapping[str, Any], load: Load) -> list[Block]:
     view: Mapping[str, Any] = body.get("view") or {}
     state = read_picker(view)
     if state is None:
@@ -101,15 +85,21 @@ async def _allowed_options(deps: Dependencies, body: Mapping[str, Any], load: Lo
     project = deps.service.projects.find(selected) if selected else None
     if project is None:
         return message_option("Choose a project first")
-    actor = actor_of(body, deps.identity)
-    await deps.directory.allowed_projects(actor, state.asked_in, [project])
     cluster = selected_value(view, ids.CLUSTER) or state.cluster
-    return await load(deps, project, cluster, str(body.get("value") or ""))
+    typed, actor = str(body.get("value") or ""), actor_of(body, deps.identity)
+    try:
+        async with asyncio.timeout(OPTIONS_TIMEOUT):
+            await deps.directory.allowed_projects(actor, state.asked_in, [project])
+            if body["action_id"] == ids.CLUSTER:
+                return await _clusters(deps, project, typed)
+            return await _jobs(deps, project, cluster, typed)
+    except TimeoutError:
+        return message_option(TIMED_OUT)
+    except (AtlasError, CancellationError, DirectoryError) as error:
+        return message_option(str(error))
 
 
-async def _clusters(
-    deps: Dependencies, project: Project, _cluster: str | None, typed: str
-) -> list[Block]:
+async def _clusters(deps: Dependencies, project: Project, typed: str) -> list[Block]:
     clusters = await deps.service.finder.clusters(project.id, timeout=OPTIONS_TIMEOUT)
     if not clusters:
         return message_option("This project has no cluster")

@@ -2,8 +2,9 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.policy import Policy
@@ -34,26 +35,39 @@ def view(
 
     `note` is trusted mrkdwn. The selections of the pickers after `last` are lost.
     """
-    blocks = [
-        *pickers(state, projects, last=last),
-        blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS),
-    ]
-    if is_read_only(state, projects):
-        return _with_submit(blocks, encode_picker(state), DONE)
-    return _with_submit([*blocks, reason_input(policy)], encode_picker(state))
+    section = blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS)
+    blocks = [*_pickers(state, projects, last), section]
+    return _with_submit(blocks, state, projects, policy)
 
 
 def with_details(
     details: View, state: PickerState, projects: Sequence[Project], policy: Policy | None
 ) -> View:
     """Add the pickers to a job's dialog, so that another job can be selected."""
-    blocks = [_rename_job_block(block) for block in details["blocks"]]
+    blocks = _pickers(state, projects)
+    for block in details["blocks"]:
+        # The job picker has the block id of the details.
+        renamed = {"block_id": ids.DETAILS} if block.get("block_id") == ids.JOB else {}
+        blocks.append(block | renamed)
+    shown = decode_metadata(details) if "submit" in details else None
+    return _with_submit(blocks, state, projects, policy, shown)
+
+
+def _with_submit(
+    blocks: list[Block],
+    state: PickerState,
+    projects: Sequence[Project],
+    policy: Policy | None,
+    details: Mapping[str, Any] | None = None,
+) -> View:
+    """Build the dialog; a submission is accepted only with the metadata of a job's `details`."""
+    # Slack requires the button for inputs.
     if is_read_only(state, projects):
-        return _with_submit([*pickers(state, projects), *blocks], encode_picker(state), DONE)
+        return modal(blocks, close=KEEP, submit=DONE, private_metadata=encode_picker(state))
     if not any(block.get("block_id") == ids.REASON for block in blocks):
-        blocks.append(reason_input(policy))  # keeps the text that was typed
-    metadata = encode_picker(state, decode_metadata(details) if "submit" in details else None)
-    return _with_submit([*pickers(state, projects), *blocks], metadata)
+        blocks = [*blocks, reason_input(policy)]  # keeps the text that was typed
+    metadata = encode_picker(state, details)
+    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=metadata)
 
 
 def loading() -> View:
@@ -68,36 +82,20 @@ def is_read_only(state: PickerState, projects: Sequence[Project]) -> bool:
     return bool(selected) and all(each.why_read_only for each in selected)
 
 
-def _with_submit(blocks: list[Block], metadata: str, submit: str = SUBMIT) -> View:
-    # Slack requires the button for inputs; a submission is accepted only with a job's details.
-    return modal(blocks, close=KEEP, submit=submit, private_metadata=metadata)
-
-
-def _rename_job_block(block: Block) -> Block:
-    """Give the details another block id than the job picker has."""
-    return block | {"block_id": ids.DETAILS} if block.get("block_id") == ids.JOB else block
-
-
-def pickers(state: PickerState, projects: Sequence[Project], *, last: str = ids.JOB) -> list[Block]:
+def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JOB) -> list[Block]:
     """Build the pickers, with the selected options."""
     selects = [_project(state, projects)] if len(projects) > 1 else []
+    external = {"type": "external_select", "min_query_length": 0}
     if state.project_id and last != ids.PROJECT:
-        selects.append(_cluster(state))
+        selected = option(state.cluster, state.cluster) if state.cluster else None
+        hint = "Type a part of its name"
+        selects.append(_input(ids.CLUSTER, "Cluster", hint, external, selected))
     if state.project_id and state.cluster and last == ids.JOB:
-        selects.append(_job(state))
+        ref = state.ref
+        selected = option(state.label or _short_id(ref.job_id), job_value(ref)) if ref else None
+        hint = "Choose a restore job"
+        selects.append(_input(ids.JOB, "Restore job", hint, external, selected))
     return selects
-
-
-def _cluster(state: PickerState) -> Block:
-    selected = option(state.cluster, state.cluster) if state.cluster else None
-    return _external(ids.CLUSTER, "Cluster", "Type a part of its name", selected)
-
-
-def _job(state: PickerState) -> Block:
-    selected = None
-    if ref := state.ref:
-        selected = option(state.label or _short_id(ref.job_id), job_value(ref))
-    return _external(ids.JOB, "Restore job", "Choose a restore job", selected)
 
 
 def _project(state: PickerState, projects: Sequence[Project]) -> Block:
@@ -110,11 +108,6 @@ def _project(state: PickerState, projects: Sequence[Project]) -> Block:
         element = {"type": "static_select", "option_groups": parts}
     selected = next((each for each in options if each["value"] == state.project_id), None)
     return _input(ids.PROJECT, "Project", "Choose one", element, selected)
-
-
-def _external(block_id: str, label: str, placeholder: str, selected: Block | None) -> Block:
-    element = {"type": "external_select", "min_query_length": 0}
-    return _input(block_id, label, placeholder, element, selected)
 
 
 def _input(
@@ -144,25 +137,23 @@ def job_options(
 ) -> list[Block]:
     """Return the jobs that match what was typed, in the given order."""
     options = [option(label(job, now), job_value(ref), age(job, now)) for ref, job in jobs]
-    words = _normalise(typed).split()
-    return _limited([each for each in options if _has_all(json.dumps(each).casefold(), words)])
+    return _limited([each for each in options if _matches(json.dumps(each), typed)])
 
 
 def cluster_options(clusters: Iterable[str], typed: str) -> list[Block]:
     """Return the clusters that match what was typed, those that start with it first."""
-    words = _normalise(typed).split()
-    names = [name for name in clusters if _has_all(name.casefold(), words)]
-    first = words[0] if words else ""
+    names = [name for name in clusters if _matches(name, typed)]
+    first = next(iter(_words(typed)), "")
     names.sort(key=lambda name: not name.casefold().startswith(first))
     return _limited([option(name, name) for name in names])
 
 
-def _has_all(text: str, words: Iterable[str]) -> bool:
-    return all(word in text for word in words)
+def _matches(text: str, typed: str) -> bool:
+    return all(word in text.casefold() for word in _words(typed))
 
 
-def _normalise(typed: str) -> str:
-    return mrkdwn.strip_invisible(unicodedata.normalize("NFKC", typed)).casefold()
+def _words(typed: str) -> list[str]:
+    return mrkdwn.strip_invisible(unicodedata.normalize("NFKC", typed)).casefold().split()
 
 
 def _limited(options: list[Block]) -> list[Block]:
@@ -175,8 +166,13 @@ def _limited(options: list[Block]) -> list[Block]:
 
 def label(job: RestoreJob, now: datetime) -> str:
     """Describe a job in plain text, which has no date tokens."""
+    snapshot = "snapshot of unknown time"
+    if taken := job.snapshot_time:
+        utc = taken.astimezone(UTC)
+        year = "" if taken.year == now.year else f" {taken.year}"
+        snapshot = f"snapshot {utc:%-d %b}{year} {utc:%H:%M} UTC, {_span(now - taken)} old"
     state = "link live" if job.link_is_live else "no link yet"
-    return f"{_snapshot(job.snapshot_time, now)} · {state} · {_short_id(job.id)}"
+    return f"{snapshot} · {state} · {_short_id(job.id)}"
 
 
 def age(job: RestoreJob, now: datetime) -> str:
@@ -191,14 +187,6 @@ def started(job: RestoreJob, now: datetime) -> datetime | None:
     """Return the start of a job; None for an implausible time: Atlas does not document it."""
     earliest = job.snapshot_time or now - timedelta(days=30)
     return job.started_at if earliest <= job.started_at <= now else None
-
-
-def _snapshot(taken: datetime | None, now: datetime) -> str:
-    if taken is None:
-        return "snapshot of unknown time"
-    year = "" if taken.year == now.year else f" {taken.year}"
-    when = f"{taken.astimezone(UTC):%-d %b}{year} {taken.astimezone(UTC):%H:%M} UTC"
-    return f"snapshot {when}, {_span(now - taken)} old"
 
 
 def _span(span: timedelta) -> str:
