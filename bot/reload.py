@@ -18,7 +18,7 @@ from bot.settings import (
     SettingsError,
     warnings,
 )
-from bot.settings.model import POLICY_KEYS
+from bot.settings.policy import POLICY_KEYS
 from bot.tasks import wait_up_to
 from bot.timings import Timings
 

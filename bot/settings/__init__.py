@@ -1,15 +1,14 @@
 """Environment, `.env` and projects file, read once into one typed, frozen `Settings`."""
 
-from bot.settings.holders import OrganizationSettings as OrganizationSettings
-from bot.settings.holders import PolicyHolder as PolicyHolder
-from bot.settings.holders import ProjectSettings as ProjectSettings
 from bot.settings.load import SettingsError as SettingsError
 from bot.settings.load import load_database_url as load_database_url
 from bot.settings.load import load_settings as load_settings
 from bot.settings.model import AtlasSettings as AtlasSettings
 from bot.settings.model import AuditWebhookSettings as AuditWebhookSettings
-from bot.settings.model import LogFormat as LogFormat
 from bot.settings.model import Settings as Settings
 from bot.settings.model import SlackSettings as SlackSettings
 from bot.settings.model import TracingSettings as TracingSettings
+from bot.settings.policy import OrganizationSettings as OrganizationSettings
+from bot.settings.policy import PolicyHolder as PolicyHolder
+from bot.settings.policy import ProjectSettings as ProjectSettings
 from bot.settings.warnings import warnings as warnings

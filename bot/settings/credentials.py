@@ -1,17 +1,20 @@
 """Read Atlas credentials: an API key or a service account, from the variables that hold them."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeAlias
 
-from pydantic import PlainValidator, SecretStr
+from pydantic import ConfigDict, PlainValidator, SecretStr
 
 from bot.atlas import Credentials, DigestKey, ServiceAccount
 from bot.settings import parsers
 from bot.settings.base import Model, read, setting
 
-API_KEY = ("public_key", "private_key")
-SERVICE_ACCOUNT = ("client_id", "client_secret")
+#: The credentials, by their parts: a name, and its secret.
+KINDS: Mapping[tuple[str, str], Callable[[str, SecretStr], Credentials]] = {
+    ("public_key", "private_key"): DigestKey,
+    ("client_id", "client_secret"): ServiceAccount,
+}
 
 #: Values that belong to another part: a pattern, and the message.
 OF_AN_ACCOUNT = (
@@ -44,6 +47,8 @@ def _part(*misplaced: tuple[re.Pattern[str], str]) -> Callable[[object], SecretS
 
 class CredentialSettings(Model):
     """The parts of Atlas credentials: an API key or a service account."""
+
+    model_config = ConfigDict(loc_by_alias=False)
 
     public_key: Annotated[SecretStr | None, PlainValidator(_part(OF_AN_ACCOUNT, PRIVATE_KEY))] = (
         setting(
@@ -86,38 +91,26 @@ def read_credentials(
 
     Return None when there are none or problems were added.
     """
-    pair = _choose(names, label, problems)
-    if pair is None:
-        return None
-    found = len(problems)
-    variables = {DEFAULT_VARIABLES[part]: names[part] for part in pair}
-    problems.extend(
-        f"{label(part)} names {names[part]}, which is not set: set it"
-        for part in pair
-        if names[part] not in environ
-    )
-    given = {alias: environ[name] for alias, name in variables.items() if name in environ}
-    parts = read(CredentialSettings, given, problems, variables.__getitem__)
-    return _credentials(parts) if len(problems) == found else None
-
-
-def _choose(names: Collection[str], label: Label, problems: list[str]) -> tuple[str, str] | None:
-    """Return the parts to read; both kinds together, or half of one, are a problem."""
-    pairs = [pair for pair in (API_KEY, SERVICE_ACCOUNT) if set(names) & set(pair)]
-    given = [label(part) for pair in pairs for part in pair if part in names]
-    if len(pairs) > 1:
+    kinds = [parts for parts in KINDS if not names.keys().isdisjoint(parts)]
+    given = [label(part) for parts in kinds for part in parts if part in names]
+    if len(kinds) > 1:
         problems.append(
             f"{' and '.join(given)} are given together: keep the API key or the service account"
         )
+    if len(kinds) != 1:
         return None
-    missing = [label(part) for pair in pairs for part in pair if part not in names]
-    problems.extend(f"{name} is missing: it belongs to {given[0]}" for name in missing)
-    return pairs[0] if pairs and not missing else None
-
-
-def _credentials(parts: CredentialSettings) -> Credentials | None:
-    if parts.public_key and parts.private_key:
-        return DigestKey(parts.public_key.get_secret_value(), parts.private_key)
-    if parts.client_id and parts.client_secret:
-        return ServiceAccount(parts.client_id.get_secret_value(), parts.client_secret)
-    return None
+    (parts,) = kinds
+    missing = [label(part) for part in parts if part not in names]
+    own = [f"{each} is missing: it belongs to {given[0]}" for each in missing]
+    own += [
+        f"{label(part)} names {name}, which is not set: set it"
+        for part, name in names.items()
+        if name not in environ
+    ]
+    values = {part: environ[name] for part, name in names.items() if name in environ}
+    settings = read(CredentialSettings, values, own, names.__getitem__)
+    problems.extend(own)
+    if own:
+        return None
+    public, secret = (getattr(settings, part) for part in parts)
+    return KINDS[parts](public.get_secret_value(), secret)

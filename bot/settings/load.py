@@ -13,18 +13,17 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bot.settings.base import Model, read
-from bot.settings.credentials import CredentialSettings, read_default_credentials
-from bot.settings.holders import OrganizationSettings, ProjectSettings
+from bot.settings.credentials import CredentialSettings
 from bot.settings.model import (
     AtlasSettings,
     AuditWebhookSettings,
     DatabaseSettings,
-    DefaultPolicy,
     Settings,
     SlackSettings,
     TracingSettings,
 )
-from bot.settings.projects import Defaults, read_projects_file, single_project
+from bot.settings.policy import DefaultPolicy
+from bot.settings.projects import read_projects
 
 #: The models that read variables, in the order of the table in docs/settings.md.
 MODELS: tuple[type[Model], ...] = (
@@ -74,11 +73,14 @@ def load_settings(
     folder = folder or Path.cwd()
     given = read_environment(environ, folder, KNOWN_VARIABLES, problems)
     settings = read(Settings, given, problems)
-    slack = read_slack(given, problems) if needs_slack else read(SlackSettings, given, problems)
+    if needs_slack:
+        problems.extend(missing_slack_variables(given))
+    slack = read(SlackSettings, given, problems)
     atlas = read(AtlasSettings, given, problems)
-    tracing = read_tracing(given, problems)
+    otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
+    tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     audit_webhook = read_audit_webhook(given, problems)
-    projects, organizations = read_projects(settings, atlas, given, folder, problems)
+    projects, organizations = read_projects(atlas.project_id, given, folder, problems)
     if problems:
         raise SettingsError(problems)
     return settings.model_copy(
@@ -87,13 +89,9 @@ def load_settings(
             "atlas": atlas,
             "projects": projects,
             "organizations": organizations,
-            "tracing": tracing,
+            "tracing": tracing if tracing.exporter else None,
             "audit_webhook": audit_webhook,
-            "unused": ("MONGODB_ATLAS_PROJECT_ID",)
-            if settings.projects_file and atlas.project_id
-            else (),
-            "env_file_risk": env_file_risk(folder / ".env", os.geteuid()),
-            "unknown": tuple(unknown_variables(given)),
+            "risks": (*env_file_risks(folder / ".env", os.geteuid()), *unused_variables(given)),
         }
     )
 
@@ -131,38 +129,30 @@ def read_environment(
     return {name: value for name, value in given.items() if value}
 
 
-def env_file_risk(file: Path, user: int) -> str | None:
-    """Return a sentence if accounts other than root and `user` may read or write the file."""
+def env_file_risks(file: Path, user: int) -> Iterator[str]:
+    """Say whether accounts other than root and `user` may read or write the file."""
     try:
         status = file.stat()
     except OSError:
-        return None
+        return
     path = shlex.quote(str(file))
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return f"{file} is open to other accounts of this machine: run chmod 600 {path}"
-    if status.st_uid not in {0, user}:
-        return f"{file} belongs to another account: run chown {user} {path}"
-    return None
+        yield f"{file} is open to other accounts of this machine: run chmod 600 {path}."
+    elif status.st_uid not in {0, user}:
+        yield f"{file} belongs to another account: run chown {user} {path}."
 
 
-def read_slack(given: Mapping[str, str], problems: list[str]) -> SlackSettings:
+def missing_slack_variables(given: Mapping[str, str]) -> Iterator[str]:
     if "SLACK_BOT_TOKEN" not in given:
-        problems.append(
+        yield (
             "SLACK_BOT_TOKEN is not set: "
             "give the Bot User OAuth Token (xoxb-…), in Slack under OAuth & Permissions"
         )
     if not given.keys() & {"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"}:
-        problems.append(
+        yield (
             "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: "
             "give the app token (xapp-…) for Socket Mode, or the signing secret for HTTP"
         )
-    return read(SlackSettings, given, problems)
-
-
-def read_tracing(given: Mapping[str, str], problems: list[str]) -> TracingSettings | None:
-    otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
-    tracing = read(TracingSettings, {**given, "variables": otel}, problems)
-    return tracing if tracing.exporter else None
 
 
 def read_audit_webhook(
@@ -178,30 +168,12 @@ def read_audit_webhook(
     return read(AuditWebhookSettings, given, problems)
 
 
-def read_projects(
-    settings: Settings,
-    atlas: AtlasSettings,
-    given: Mapping[str, str],
-    folder: Path,
-    problems: list[str],
-) -> tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]:
-    """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
-    found = len(problems)
-    policy = read(DefaultPolicy, given, problems)
-    defaults = Defaults(
-        environ=given,
-        policy=policy,
-        is_policy_valid=len(problems) == found,
-        credentials=read_default_credentials(given, problems),
-    )
-    if settings.projects_file is None:
-        return single_project(atlas.project_id, defaults, problems), ()
-    return read_projects_file(folder / settings.projects_file, defaults, problems)
-
-
-def unknown_variables(names: Iterable[str]) -> Iterator[str]:
-    """Return the unknown ones with the prefix of the bot's, with the most similar known one."""
-    for name in sorted(names):
+def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
+    """Name the variables that have no effect, an unknown one with the most similar known one."""
+    if given.keys() >= {"BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"}:
+        yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
+    for name in sorted(given):
         if name.startswith("BOT_") and name not in KNOWN_VARIABLES:
             nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)
-            yield f"{name} (did you mean {nearest[0]}?)" if nearest else name
+            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            yield f"{name}{hint} is not a setting of the bot and has no effect."

@@ -2,39 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
 
-from bot.atlas import ApiVersion, DigestKey, ServiceAccount
-from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import REMIND_AFTER, Policy
-from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.atlas import ApiVersion, DigestKey
 from bot.settings import addresses, parsers
-from bot.settings.base import Model, parser, setting
-from bot.settings.holders import OrganizationSettings, PolicyHolder, ProjectSettings
-
-LogFormat: TypeAlias = Literal["console", "json"]
-SpanExporter: TypeAlias = Literal["otlp", "console"]
+from bot.settings.base import Model, setting
+from bot.settings.policy import (
+    Flag,
+    OrganizationSettings,
+    PolicyHolder,
+    ProjectSettings,
+    Seconds,
+)
 
 BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
 APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
-
-Flag = Annotated[bool, parser(parsers.flag, bool)]
-FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
-Seconds = Annotated[timedelta, parser(parsers.seconds, parsers.SecondsInput)]
-Reminders = Annotated[tuple[timedelta, ...], parser(parsers.reminders, parsers.RemindersInput)]
-NamedPeople = Annotated[People, parser(parsers.named_people, parsers.NamedPeopleInput)]
-Approvals = Annotated[int, parser(parsers.whole(0, parsers.MAX_APPROVALS), parsers.ApprovalsInput)]
-Channels = Annotated[frozenset[str], parser(parsers.channels, parsers.ChannelsInput)]
-Channel = Annotated[str | None, parser(parsers.channel, parsers.ChannelInput)]
-PeopleOrNone = Annotated[People | None, parser(parsers.people, parsers.PeopleInput)]
-Count = Annotated[int, parser(parsers.whole(0, parsers.MAX_COUNT), parsers.CountInput)]
-QuarantineMode = Annotated[Mode, parser(parsers.quarantine_mode, parsers.QuarantineModeInput)]
-Starters = Annotated[frozenset[str], parser(parsers.starters, parsers.StartersInput)]
 
 
 class SlackSettings(Model):
@@ -76,115 +63,6 @@ class AtlasSettings(Model):
     )
 
 
-class PolicySettings(Model):
-    """The policy of a project, by the keys of the projects file."""
-
-    requesters: PeopleOrNone = setting(
-        "who may ask: users and user groups, or `*` for every full member of the workspace",
-        shown="`*`",
-    )
-    approvals: Approvals = setting("how many other people must approve, 0 to 5", default=0)
-    approvers: PeopleOrNone = setting("who may approve and deny", shown="the requesters")
-    self_approval: Flag = setting("whether the requester's own approval counts", default=False)
-    approval_ttl: Seconds = setting(
-        "seconds that a request waits for approval", default=timedelta(minutes=30)
-    )
-    channels: Channels = setting(
-        "channels in which the command works", default=frozenset(), shown="everywhere"
-    )
-    audit_channel: Channel = setting(
-        "every card goes to this channel", shown="the command's channel"
-    )
-    require_reason: FlagOrNone = setting(
-        "whether a reason must be given", shown="`true` with approvals, else `false`"
-    )
-    confirm_by_typing: Flag = setting(
-        "whether the cluster's name must be typed to confirm", default=False
-    )
-    break_glass: NamedPeople = setting(
-        "who may cancel without the required approvals, with a reason; an approver reviews it",
-        default=NO_ONE,
-        shown="no one",
-    )
-    read_only: Flag = setting(
-        "only watch: announce and explain, and never cancel ([atlas](atlas.md#watch-only))",
-        default=False,
-    )
-    notify_approvers: Flag = setting(
-        "whether named approvers and members of their groups get the card as a direct message",
-        default=True,
-    )
-    remind_after: Reminders = setting(
-        "seconds after which a waiting request reminds its approvers; `0` never",
-        default=REMIND_AFTER,
-        shown="`60,180,600`",
-    )
-    escalate_to: NamedPeople = setting(
-        "who may approve too, and is told only at the last reminder",
-        default=NO_ONE,
-        shown="no one",
-    )
-    watch_channel: Channel = setting(
-        "the channel in which new download restore jobs are announced", shown="none"
-    )
-    quarantine: QuarantineMode = setting(
-        "a new download that no approver keeps: `off`; `observe` says what would have been "
-        "cancelled; with `enforce` the bot cancels it",
-        default=NO_QUARANTINE.mode,
-    )
-    quarantine_grace: Seconds = setting(
-        "seconds in which an approver may keep it", default=NO_QUARANTINE.grace
-    )
-    quarantine_expected: Starters = setting(
-        "who may download without being asked: Atlas user names, public keys, service-account ids",
-        default=frozenset(),
-        shown="no one",
-    )
-    quarantine_limit: Count = setting(
-        "how many downloads of a project the bot itself cancels within an hour",
-        default=NO_QUARANTINE.limit,
-    )
-
-    def policy(self) -> Policy:
-        """Return the policy; defaults of `approvers` and `require_reason` depend on other rules."""
-        requesters = self.requesters or EVERYONE
-        approvers = self.approvers or requesters
-        is_required = self.approvals > 0 if self.require_reason is None else self.require_reason
-        is_enforced = self.quarantine is Mode.ENFORCE
-        return Policy(
-            requesters=requesters,
-            approvals=self.approvals,
-            approvers=approvers | self.escalate_to,
-            approvers_named=self.approvers not in {None, EVERYONE},
-            self_approval=self.self_approval,
-            approval_ttl=self.approval_ttl,
-            channels=self.channels,
-            audit_channel=self.audit_channel,
-            require_reason=is_required,
-            confirm_by_typing=self.confirm_by_typing,
-            break_glass=self.break_glass,
-            read_only=self.read_only,
-            notify_approvers=self.notify_approvers,
-            remind_after=self.remind_after,
-            escalate_to=self.escalate_to - approvers,
-            quarantine=QuarantinePolicy(
-                mode=Mode.OBSERVE if self.read_only and is_enforced else self.quarantine,
-                grace=self.quarantine_grace,
-                expected=self.quarantine_expected,
-                limit=self.quarantine_limit,
-            ),
-        )
-
-
-POLICY_KEYS = tuple(PolicySettings.model_fields)
-
-
-class DefaultPolicy(PolicySettings):
-    """The policy of every project that has no other, by the `BOT_` variables."""
-
-    model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")
-
-
 class AuditWebhookSettings(Model):
     """Where every event of the audit log is posted, and the secret that signs it."""
 
@@ -203,7 +81,7 @@ class AuditWebhookSettings(Model):
 class TracingSettings(Model):
     """Export of spans."""
 
-    exporter: Annotated[SpanExporter | None, Parser(parsers.traces_exporter)] = setting(
+    exporter: Annotated[str | None, Parser(parsers.traces_exporter)] = setting(
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
         alias="OTEL_TRACES_EXPORTER",
         shown="none",
@@ -251,11 +129,7 @@ class Settings(DatabaseSettings):
     organizations: tuple[OrganizationSettings, ...] = ()
     tracing: TracingSettings | None = None
     audit_webhook: AuditWebhookSettings | None = None
-    unused: tuple[str, ...] = ()  #: variables that another one replaces
-    #: Who else may read or write `.env`, and the command that ends it.
-    env_file_risk: str | None = None
-    #: Unknown variables that begin with `BOT_`, with the most similar known one.
-    unknown: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()  #: what was found where the settings come from; sentences
 
     watch_interval: Seconds = setting(
         "seconds between two reads of the jobs",
@@ -296,7 +170,7 @@ class Settings(DatabaseSettings):
         default="INFO",
         alias="LOG_LEVEL",
     )
-    log_format: Annotated[LogFormat | None, Parser(parsers.log_format)] = setting(
+    log_format: Annotated[Literal["console", "json"] | None, Parser(parsers.log_format)] = setting(
         "`console` or `json`", alias="LOG_FORMAT", shown="by terminal"
     )
 
@@ -316,16 +190,11 @@ class Settings(DatabaseSettings):
         slack = (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret)
         url = make_url(self.database_url.get_secret_value())
         passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))
+        logins = (holder.credentials for holder in self.policy_holders)
         return (
             *(secret for secret in slack if secret is not None),
-            *(_secret_of(project.credentials) for project in self.policy_holders),
+            *(k.private_key if isinstance(k, DigestKey) else k.client_secret for k in logins),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
             *(self.tracing.secrets if self.tracing else ()),
             *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),
         )
-
-
-def _secret_of(credentials: DigestKey | ServiceAccount) -> SecretStr:
-    if isinstance(credentials, DigestKey):
-        return credentials.private_key
-    return credentials.client_secret

@@ -5,12 +5,12 @@ not quoted, because they may be misplaced secrets; short list items are quoted.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Annotated
+from typing import TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -18,9 +18,9 @@ from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.quarantine import Mode
 
-MAX_APPROVALS = 5
+StrT = TypeVar("StrT", bound=str)
+
 MAX_PORT = 65535
-MAX_COUNT = 1000
 #: A hundred years; larger values would overflow dates.
 MAX_SECONDS = 100 * 366 * 24 * 3600
 #: Reminders of one request: each is a direct message to every approver.
@@ -32,8 +32,6 @@ FALSE = frozenset({"false", "no", "off", "0"})
 #: The modules that tracing needs; other packages may install some of them.
 OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
 #: The prefixes of Slack's tokens.
 TOKEN_PREFIXES = ("xox", "xapp-")
 
@@ -41,29 +39,12 @@ TOKEN_PREFIXES = ("xox", "xapp-")
 CACHE_SIZE = "prepared_statement_cache_size"
 
 PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
-_USER = re.compile(r"[UW][A-Z0-9]+")
-_GROUP = re.compile(r"S[A-Z0-9]+")
-_CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
-_ATLAS_ID = re.compile(r"[0-9a-fA-F]{24}")
-_PROJECT_NAME = re.compile(r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}")
-_COMMAND = re.compile(r"/[a-z0-9_-]{1,31}")
-_LABEL = re.compile(r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}")
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+PEOPLE = re.compile(r"(\*|[UWS][A-Z0-9]+)")
+NAMED_PEOPLE = re.compile(r"[UWS][A-Z0-9]+")
+CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
+_STARTER = re.compile(r"[^\s;]+")
 _OTHER_SEPARATOR = re.compile(r"[\s;]")
 _NUMBER = re.compile(r"[0-9]{1,18}")
-
-
-#: What people write in the projects file, for its JSON Schema; the parsers accept texts too.
-ApprovalsInput = Annotated[int, Field(ge=0, le=MAX_APPROVALS)]
-RemindersInput = list[Annotated[int, Field(ge=1, le=MAX_SECONDS)]]
-SecondsInput = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-CountInput = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-QuarantineModeInput = Annotated[str, Field(pattern="^(off|observe|enforce)$")]
-StartersInput = list[Annotated[str, Field(pattern=r"^\S+$")]]
-PeopleInput = list[Annotated[str, Field(pattern=r"^(\*|[UWS][A-Z0-9]+)$")]]
-NamedPeopleInput = list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]+$")]]
-ChannelsInput = list[Annotated[str, Field(pattern=r"^[CGD][A-Z0-9]+$")]]
-ChannelInput = Annotated[str, Field(pattern=r"^([CGD][A-Z0-9]+)?$")]
 
 
 def text(value: object) -> str:
@@ -73,12 +54,12 @@ def text(value: object) -> str:
     return given
 
 
-def matching(pattern: re.Pattern[str], message: str) -> Callable[[object], str]:
+def matching(pattern: str, message: str) -> Callable[[object], str]:
     """Return a parser of texts that match `pattern` completely."""
 
     def parse(value: object) -> str:
         given = text(value)
-        if not pattern.fullmatch(given):
+        if not re.fullmatch(pattern, given):
             raise ValueError(message)
         return given
 
@@ -87,36 +68,46 @@ def matching(pattern: re.Pattern[str], message: str) -> Callable[[object], str]:
 
 #: The name of a variable; a key pasted in its place is rejected.
 variable_name = matching(
-    _VARIABLE, "must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value"
+    r"[A-Z_][A-Z0-9_]*", "must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value"
 )
 #: One word of the command, which cannot be mistaken for an id.
 project_name = matching(
-    _PROJECT_NAME,
+    r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}",
     "must be one word of up to 64 characters, without spaces and slashes, that is not an id",
 )
 #: As Slack takes them in a manifest.
 slash_command = matching(
-    _COMMAND, "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu"
+    r"/[a-z0-9_-]{1,31}",
+    "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
 )
-label = matching(_LABEL, "must be one line of up to 40 characters, such as EU production")
+label = matching(
+    r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}",
+    "must be one line of up to 40 characters, such as EU production",
+)
+otlp_protocol = matching(
+    f"(?i){OTLP_PROTOCOL}", f"must be {OTLP_PROTOCOL}, the only one that the extra otel supports"
+)
 
 
 def one_of(
-    values: Collection[str], normalize: Callable[[str], str] = str.lower
-) -> Callable[[object], str]:
+    values: Sequence[StrT], normalize: Callable[[str], str] = str.lower
+) -> Callable[[object], StrT]:
     """Return a parser of a word that is one of `values` once it is normalized."""
 
-    def parse(value: object) -> str:
+    def parse(value: object) -> StrT:
         given = normalize(text(value))
-        if given not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
-        return given
+        for each in values:
+            if each == given:
+                return each
+        raise ValueError(f"must be one of {', '.join(values)}")
 
     return parse
 
 
-log_level = one_of(LEVELS, str.upper)
+log_level = one_of(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), str.upper)
 log_format = one_of(("console", "json"))
+api_version = one_of(tuple(ApiVersion), str)
+quarantine_mode = one_of(tuple(Mode))
 
 
 def secret(value: object) -> SecretStr:
@@ -172,7 +163,7 @@ def seconds(value: object) -> timedelta:
 
 def reminders(value: object) -> tuple[timedelta, ...]:
     """Parse seconds, comma-separated or a list; `0` or an empty list: no reminders."""
-    given = value if isinstance(value, list) else items(str(value))
+    given = value if isinstance(value, list) else split(str(value))
     if given in (["0"], [0], []):
         return ()
     try:
@@ -198,49 +189,32 @@ def flag(value: object) -> bool:
 
 def people(value: object) -> People:
     """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
-    return _people(value, "use ids of users (U…), ids of user groups (S…) or *", "*")
+    return _people(value, PEOPLE, "use ids of users (U…), ids of user groups (S…) or *")
 
 
 def named_people(value: object) -> People:
     """Parse users and user groups; an empty list in the projects file names no one."""
     if value == []:
         return NO_ONE
-    return _people(value, "use ids of users (U…) or ids of user groups (S…)")
+    return _people(value, NAMED_PEOPLE, "use ids of users (U…) or ids of user groups (S…)")
 
 
-def _people(value: object, fix: str, *words: str) -> People:
-    given = items(value)
-    known = [i for i in given if i in words or _USER.fullmatch(i) or _GROUP.fullmatch(i)]
-    _reject_unknown(given, known, fix)
-    if not known:
+def _people(value: object, pattern: re.Pattern[str], fix: str) -> People:
+    given = items(value, pattern, fix)
+    if not given:
         raise ValueError(f"is empty: {fix}")
-    return People(
-        users=frozenset(i for i in known if _USER.fullmatch(i)),
-        groups=frozenset(i for i in known if _GROUP.fullmatch(i)),
-        everyone="*" in known,
-    )
-
-
-def quarantine_mode(value: object) -> Mode:
-    return Mode(one_of(tuple(Mode))(value))
+    groups = frozenset(each for each in given if each.startswith("S"))
+    return People(users=given - groups - {"*"}, groups=groups, everyone="*" in given)
 
 
 def starters(value: object) -> frozenset[str]:
     """Parse user names, keys and ids of service accounts; their case does not count."""
-    given = items(value)
-    _reject_unknown(
-        given,
-        [each for each in given if not _OTHER_SEPARATOR.search(each)],
-        "use Atlas user names (an e-mail address), public keys and service-account ids",
-    )
-    return frozenset(each.casefold() for each in given)
+    fix = "use Atlas user names (an e-mail address), public keys and service-account ids"
+    return frozenset(map(str.casefold, items(value, _STARTER, fix)))
 
 
 def channels(value: object) -> frozenset[str]:
-    given = items(value)
-    known = [i for i in given if _CHANNEL.fullmatch(i)]
-    _reject_unknown(given, known, "use ids of channels (C…), at the end of a channel's details")
-    return frozenset(known)
+    return items(value, CHANNEL, "use ids of channels (C…), at the end of a channel's details")
 
 
 def patterns(value: object) -> tuple[str, ...]:
@@ -252,16 +226,17 @@ def patterns(value: object) -> tuple[str, ...]:
 
 def channel(value: object) -> str | None:
     """Parse one channel id; an empty text in the projects file means no channel."""
-    if isinstance(value, str) and not value.strip():
-        return None
-    if isinstance(value, str) and value.strip().startswith("D"):
+    given = value.strip() if isinstance(value, str) else "no text"
+    if given.startswith("D"):
         raise ValueError("is a direct message (D…): name a channel (C…) that its readers are in")
-    if isinstance(value, str) and _CHANNEL.fullmatch(value.strip()):
-        return value.strip()
-    raise ValueError("must be the id of a channel (C…), found at the end of the channel's details")
+    if given and not CHANNEL.fullmatch(given):
+        raise ValueError(
+            "must be the id of a channel (C…), found at the end of the channel's details"
+        )
+    return given or None
 
 
-def items(value: object) -> list[str]:
+def split(value: object) -> list[str]:
     """Split a comma-separated text; a list of texts is taken as it is."""
     given = value.split(",") if isinstance(value, str) else value
     if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
@@ -269,25 +244,24 @@ def items(value: object) -> list[str]:
     return [item.strip() for item in given if item.strip()]
 
 
-def _reject_unknown(given: list[str], known: list[str], fix: str) -> None:
+def items(value: object, pattern: re.Pattern[str], fix: str) -> frozenset[str]:
+    """Parse a list of items that match `pattern` completely; `fix` follows the other items."""
+    given = split(value)
     unknown = [
         f'"{item}"' if len(item) <= MAX_QUOTED_LENGTH else f"an item of {len(item)} characters"
         for item in given
-        if item not in known
+        if not pattern.fullmatch(item)
     ]
     if unknown:
         is_separated = not any(_OTHER_SEPARATOR.search(item) for item in given)
         commas = "" if is_separated else ", with commas between them"
         raise ValueError(f"has {', '.join(unknown)}: {fix}{commas}")
+    return frozenset(given)
 
 
 def atlas_id(value: object) -> str:
     message = "must be 24 hexadecimal digits: Atlas shows the project's id in Project Settings"
-    return matching(_ATLAS_ID, message)(value).lower()
-
-
-def api_version(value: object) -> ApiVersion:
-    return ApiVersion(one_of(list(ApiVersion), str)(value))
+    return matching("[0-9a-fA-F]{24}", message)(value).lower()
 
 
 def traces_exporter(value: object) -> str | None:
@@ -304,13 +278,6 @@ def traces_exporter(value: object) -> str | None:
             "needs OpenTelemetry, which is not installed: "
             "install the bot with its extra otel, as in pip install '.[otel]'"
         )
-    return given
-
-
-def otlp_protocol(value: object) -> str:
-    given = text(value).lower()
-    if given != OTLP_PROTOCOL:
-        raise ValueError(f"must be {OTLP_PROTOCOL}, the only one that the extra otel supports")
     return given
 
 

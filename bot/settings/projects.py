@@ -3,24 +3,33 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from bot.atlas import Credentials
-from bot.cancellation.people import NO_ONE
-from bot.cancellation.policy import Policy
 from bot.settings.base import read
-from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
-from bot.settings.holders import OrganizationSettings, ProjectSettings
-from bot.settings.model import PolicySettings
+from bot.settings.credentials import (
+    DEFAULT_VARIABLES,
+    Label,
+    read_credentials,
+    read_default_credentials,
+)
+from bot.settings.policy import (
+    DefaultPolicy,
+    OrganizationSettings,
+    PolicyHolder,
+    PolicySettings,
+    ProjectSettings,
+    policy_problems,
+)
 from bot.settings.projects_file import Entry, OrganizationEntry, ProjectEntry
 
 FILE = "BOT_PROJECTS_FILE"
 
 #: The kinds of tables in the file.
-PROJECT, ORGANIZATION = "projects", "organizations"
+ENTRIES: Mapping[str, type[Entry]] = {"projects": ProjectEntry, "organizations": OrganizationEntry}
 
 _HEADER = re.compile(r"\s*\[\[\s*(projects|organizations)\s*\]\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
@@ -30,15 +39,19 @@ NO_CREDENTIALS = (
     "API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
 )
 
+#: The projects and the organizations of the settings.
+Holders: TypeAlias = tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """The settings of projects that have no others."""
+    """The settings of projects that have no others, and the problems of all of them."""
 
     environ: Mapping[str, str]  #: in which the `…_env` keys of entries are looked up
     policy: PolicySettings
     is_policy_valid: bool  #: after errors in `BOT_` variables, the policy is not checked further
     credentials: Credentials | None
+    problems: list[str]
 
     @property
     def has_credential_variables(self) -> bool:
@@ -46,10 +59,27 @@ class Defaults:
         return any(name in self.environ for name in DEFAULT_VARIABLES.values())
 
 
-def single_project(
-    project_id: str | None, defaults: Defaults, problems: list[str]
-) -> tuple[ProjectSettings, ...]:
+def read_projects(
+    project_id: str | None, environ: Mapping[str, str], folder: Path, problems: list[str]
+) -> Holders:
+    """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
+    found = len(problems)
+    policy = read(DefaultPolicy, environ, problems)
+    defaults = Defaults(
+        environ=environ,
+        policy=policy,
+        is_policy_valid=len(problems) == found,
+        credentials=read_default_credentials(environ, problems),
+        problems=problems,
+    )
+    if FILE in environ:
+        return read_projects_file(folder / environ[FILE], defaults)
+    return single_project(project_id, defaults), ()
+
+
+def single_project(project_id: str | None, defaults: Defaults) -> tuple[ProjectSettings, ...]:
     """Build the project of `MONGODB_ATLAS_PROJECT_ID`."""
+    problems, policy, credentials = defaults.problems, defaults.policy, defaults.credentials
     if "MONGODB_ATLAS_PROJECT_ID" not in defaults.environ:
         problems.append(
             "MONGODB_ATLAS_PROJECT_ID is not set: give the project's id, "
@@ -58,37 +88,33 @@ def single_project(
     if not defaults.has_credential_variables:
         problems.append(f"The Atlas project {NO_CREDENTIALS}")
     if defaults.is_policy_valid:
-        label = _rule_label(defaults.policy, {}, str)
-        problems.extend(policy_problems(defaults.policy.policy(), label))
-        problems.extend(quarantine_problems(defaults.policy, label))
-    if project_id is None or defaults.credentials is None:
+        problems.extend(policy_problems(policy, _rule_label(policy, {}, str)))
+    if project_id is None or credentials is None:
         return ()
-    return (_project(None, project_id, defaults.credentials, defaults.policy),)
+    return (ProjectSettings.of(policy, credentials, name=None, id=project_id),)
 
 
-def read_projects_file(
-    path: Path, defaults: Defaults, problems: list[str]
-) -> tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]:
+def read_projects_file(path: Path, defaults: Defaults) -> Holders:
     """Build the projects and organizations of the file at `path`."""
-    text, tables = _tables(path, problems)
+    text, tables = _tables(path, defaults.problems)
     lines = positions(text)
-    projects = [
-        _read_project(table, _label(table, PROJECT, n, lines), defaults, problems)
-        for n, table in enumerate(tables[PROJECT], 1)
-    ]
-    organizations = [
-        _read_organization(n, table, _label(table, ORGANIZATION, n, lines), defaults, problems)
-        for n, table in enumerate(tables[ORGANIZATION], 1)
+    holders = [
+        _read_table(kind, number, table, _label(table, kind, number, lines), defaults)
+        for kind in ENTRIES
+        for number, table in enumerate(tables[kind], 1)
     ]
     for key in ("name", "id"):
-        values = (table[key] for table in tables[PROJECT] if isinstance(table.get(key), str))
-        problems.extend(_duplicates(key, values))
-    return tuple(filter(None, projects)), tuple(filter(None, organizations))
+        values = (table[key] for table in tables["projects"] if isinstance(table.get(key), str))
+        defaults.problems.extend(_duplicates(key, values))
+    return (
+        tuple(each for each in holders if isinstance(each, ProjectSettings)),
+        tuple(each for each in holders if isinstance(each, OrganizationSettings)),
+    )
 
 
 #: The tables of the file, by kind.
 Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]
-NO_TABLES: Tables = {PROJECT: [], ORGANIZATION: []}
+NO_TABLES: Tables = {kind: [] for kind in ENTRIES}
 
 
 def _tables(path: Path, problems: list[str]) -> tuple[str, Tables]:
@@ -155,59 +181,32 @@ def _label(table: Mapping[str, Any], kind: str, position: int, lines: Lines) -> 
     return label
 
 
-def _read_project(
-    table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
-) -> ProjectSettings | None:
-    own: list[str] = []
-    entry = read(ProjectEntry, table, own, label)
-    own.extend(f"{label(key)} is missing" for key in ("name", "id") if key not in table)
-    policy, credentials = _read_entry(entry, table, label, defaults, own)
-    problems.extend(own)
-    if entry.name is None or entry.id is None or credentials is None:
-        return None
-    return _project(entry.name, entry.id, credentials, policy)
-
-
-def _read_organization(
-    number: int,
-    table: Mapping[str, Any],
-    label: Label,
-    defaults: Defaults,
-    problems: list[str],
-) -> OrganizationSettings | None:
-    own: list[str] = []
-    entry = read(OrganizationEntry, table, own, label)
-    policy, credentials = _read_entry(entry, table, label, defaults, own)
-    problems.extend(own)
-    if credentials is None:
-        return None
-    return OrganizationSettings(
-        name=f"organization number {number}",
-        credentials=credentials,
-        policy=policy.policy(),
-        watch_channel=policy.watch_channel,
-        include=entry.include,
-        exclude=entry.exclude,
-    )
-
-
-def _read_entry(
-    entry: Entry, table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
-) -> tuple[PolicySettings, Credentials | None]:
-    """Read the policy and the credentials of an entry."""
+def _read_table(
+    kind: str, number: int, table: Mapping[str, Any], label: Label, defaults: Defaults
+) -> PolicyHolder | None:
+    """Build what a table describes; None when it or the default credentials have problems."""
+    problems: list[str] = []
+    entry = read(ENTRIES[kind], table, problems, label)
+    required = ("name", "id") if kind == "projects" else ()
+    problems.extend(f"{label(key)} is missing" for key in required if key not in table)
     policy = entry.policy_over(defaults.policy)
     if defaults.is_policy_valid and not problems:
-        rule_label = _rule_label(policy, table, label)
-        problems.extend(policy_problems(policy.policy(), rule_label))
-        problems.extend(quarantine_problems(policy, rule_label))
-    named = [part for part in DEFAULT_VARIABLES if f"{part}_env" in table]
-    return policy, _credentials(entry, label, named, defaults, problems)
+        problems.extend(policy_problems(policy, _rule_label(policy, table, label)))
+    credentials = _credentials(entry, table, label, defaults, problems)
+    defaults.problems.extend(problems)
+    if problems or credentials is None:
+        return None
+    own = entry.model_dump(include={"name", "id", "include", "exclude"})
+    if kind == "projects":
+        return ProjectSettings.of(policy, credentials, **own)
+    return OrganizationSettings.of(policy, credentials, name=f"organization number {number}", **own)
 
 
 def _credentials(
-    entry: Entry, label: Label, named: list[str], defaults: Defaults, problems: list[str]
+    entry: Entry, table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
 ) -> Credentials | None:
-    variables = {part: getattr(entry, f"{part}_env") for part in named}
+    keys = {part: f"{part}_env" for part in DEFAULT_VARIABLES if f"{part}_env" in table}
+    variables = {part: getattr(entry, key) for part, key in keys.items()}
     if None in variables.values():
         return None  # an invalid name of a variable is reported already
     if variables:
@@ -219,18 +218,6 @@ def _credentials(
             f"{label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"
         )
     return defaults.credentials
-
-
-def _project(
-    name: str | None, project_id: str, credentials: Credentials, policy: PolicySettings
-) -> ProjectSettings:
-    return ProjectSettings(
-        name=name,
-        id=project_id,
-        credentials=credentials,
-        policy=policy.policy(),
-        watch_channel=policy.watch_channel,
-    )
 
 
 def _rule_label(policy: PolicySettings, table: Mapping[str, Any], label_of: Label) -> Label:
@@ -252,51 +239,3 @@ def _duplicates(key: str, values: Iterable[str]) -> list[str]:
         for value, count in counts.items()
         if count > 1
     ]
-
-
-def policy_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
-    """Return why no request could be approved under `policy`; an empty list when one could.
-
-    Members of user groups are known to Slack only, so a policy that names a group is accepted.
-    """
-    if policy.approvals == 0 or policy.approvers.everyone or policy.approvers.groups:
-        return []
-    available = len(policy.approvers.users)
-    fix = "name more people there, or a user group, or require fewer"
-    if available < policy.approvals:
-        names = f"{label('approvers')} names {_people(available)}"
-        return [f"{label('approvals')} is {policy.approvals}, but {names}: {fix}"]
-    if _can_any_request_be_approved(policy):
-        return []
-    left = f"which leaves {_people(available - 1)} in {label('approvers')}"
-    fix = f"{fix}, or set {label('self_approval')}"
-    return [
-        f"{label('approvals')} is {policy.approvals}, but requesters cannot approve, {left}: {fix}"
-    ]
-
-
-def quarantine_problems(settings: PolicySettings, label: Callable[[str], str]) -> list[str]:
-    """Return why nobody could keep a quarantined download; an empty list when somebody could."""
-    policy = settings.policy()
-    if not policy.quarantine.is_on:
-        return []
-    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
-    problems = []
-    if settings.watch_channel is None:
-        fix = f"set {label('watch_channel')}, in which approvers keep downloads"
-        problems.append(f"{mode}, but no channel is watched: {fix}")
-    if policy.approvers == NO_ONE:
-        problems.append(f"{mode}, but {label('approvers')} names no one who may keep a download")
-    return problems
-
-
-def _can_any_request_be_approved(policy: Policy) -> bool:
-    """Return whether enough approvers remain beside at least one requester."""
-    if policy.self_approval or policy.requesters.everyone or policy.requesters.groups:
-        return True
-    approvers = policy.approvers.users
-    return any(len(approvers - {user}) >= policy.approvals for user in policy.requesters.users)
-
-
-def _people(count: int) -> str:
-    return {0: "no one", 1: "one person"}.get(count, f"{count} people")

@@ -7,7 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from bot.settings import parsers
 from bot.settings.base import Model, parser, setting
-from bot.settings.model import POLICY_KEYS, PolicySettings
+from bot.settings.policy import POLICY_KEYS, PolicySettings
 
 #: The draft that editors of TOML support.
 DRAFT = "http://json-schema.org/draft-07/schema#"

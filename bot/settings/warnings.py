@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from bot.cancellation.people import NO_ONE
 from bot.settings.addresses import is_plain_http
-from bot.settings.holders import PolicyHolder
 from bot.settings.model import Settings, SlackSettings
+from bot.settings.policy import PolicyHolder
 
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 
@@ -18,9 +18,7 @@ def warnings(settings: Settings) -> list[str]:
         ("MONGODB_ATLAS_BASE_URL", settings.atlas.base_url),
     )
     return [
-        *([f"{settings.env_file_risk}."] if settings.env_file_risk else []),
-        *(f"{name} has no effect here: another setting replaces it." for name in settings.unused),
-        *(f"{name} is not a setting of the bot and has no effect." for name in settings.unknown),
+        *settings.risks,
         *_signing_secret_warnings(settings.slack),
         *(
             f"{name} is plain http: requests can be read and changed on the way."

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.load import env_file_risk
-from bot.settings.projects import policy_problems
+from bot.settings.load import env_file_risks
+from bot.settings.policy import approval_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def people(*ids: str) -> People:
 
 
 def told(policy: Policy) -> list[str]:
-    return policy_problems(policy, str.upper)
+    return approval_problems(policy, str.upper)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_env_file_of_another_account_is_a_risk(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         os.chown(file, 12345, -1)  # a file of root is no risk
 
-    assert env_file_risk(file, 54321) == (
-        f"{file} belongs to another account: run chown 54321 '{file}'"
-    )
-    assert env_file_risk(file, file.stat().st_uid) is None
+    assert list(env_file_risks(file, 54321)) == [
+        f"{file} belongs to another account: run chown 54321 '{file}'."
+    ]
+    assert list(env_file_risks(file, file.stat().st_uid)) == []

@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator
 from typer.testing import CliRunner
 
 from bot.cli.main import app
-from bot.settings.model import POLICY_KEYS
+from bot.settings.policy import POLICY_KEYS
 from bot.settings.projects_file import ProjectEntry, json_schema
 
 EXAMPLE = Path("docs/projects.example.toml")

@@ -1,0 +1,252 @@
+"""The policy of a project, by variables or keys of the projects file, and who has one."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import PlainValidator as Parser
+
+from bot.atlas import Credentials, DigestKey, ServiceAccount
+from bot.cancellation.people import EVERYONE, NO_ONE, People
+from bot.cancellation.policy import REMIND_AFTER, Policy
+from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.settings import parsers
+from bot.settings.base import Model, parser, setting
+
+MAX_APPROVALS = 5
+MAX_COUNT = 1000
+
+
+def _texts(pattern: str) -> Any:  # noqa: ANN401 - a type
+    """Return the type of a list in the projects file."""
+    return list[Annotated[str, Field(pattern=f"^{pattern}$")]]
+
+
+def _whole(least: int, most: int) -> Parser:
+    return parser(parsers.whole(least, most), Annotated[int, Field(ge=least, le=most)])
+
+
+# What follows each parser is what people write in the projects file; the parser accepts texts too.
+SecondsInput = Annotated[int, Field(ge=1, le=parsers.MAX_SECONDS)]
+ChannelInput = Annotated[str, Field(pattern=f"^({parsers.CHANNEL.pattern})?$")]
+ModeInput = Annotated[str, Field(pattern=f"^({'|'.join(Mode)})$")]
+
+Flag = Annotated[bool, parser(parsers.flag, bool)]
+FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
+Seconds = Annotated[timedelta, parser(parsers.seconds, SecondsInput)]
+Reminders = Annotated[tuple[timedelta, ...], parser(parsers.reminders, list[SecondsInput])]
+PeopleOrNone = Annotated[People | None, parser(parsers.people, _texts(parsers.PEOPLE.pattern))]
+NamedPeople = Annotated[People, parser(parsers.named_people, _texts(parsers.NAMED_PEOPLE.pattern))]
+Approvals = Annotated[int, _whole(0, MAX_APPROVALS)]
+Count = Annotated[int, _whole(0, MAX_COUNT)]
+Channels = Annotated[frozenset[str], parser(parsers.channels, _texts(parsers.CHANNEL.pattern))]
+Channel = Annotated[str | None, parser(parsers.channel, ChannelInput)]
+QuarantineMode = Annotated[Mode, parser(parsers.quarantine_mode, ModeInput)]
+Starters = Annotated[frozenset[str], parser(parsers.starters, _texts(r"\S+"))]
+
+
+class PolicySettings(Model):
+    """The policy of a project, by the keys of the projects file."""
+
+    requesters: PeopleOrNone = setting(
+        "who may ask: users and user groups, or `*` for every full member of the workspace",
+        shown="`*`",
+    )
+    approvals: Approvals = setting("how many other people must approve, 0 to 5", default=0)
+    approvers: PeopleOrNone = setting("who may approve and deny", shown="the requesters")
+    self_approval: Flag = setting("whether the requester's own approval counts", default=False)
+    approval_ttl: Seconds = setting(
+        "seconds that a request waits for approval", default=timedelta(minutes=30)
+    )
+    channels: Channels = setting(
+        "channels in which the command works", default=frozenset(), shown="everywhere"
+    )
+    audit_channel: Channel = setting(
+        "every card goes to this channel", shown="the command's channel"
+    )
+    require_reason: FlagOrNone = setting(
+        "whether a reason must be given", shown="`true` with approvals, else `false`"
+    )
+    confirm_by_typing: Flag = setting(
+        "whether the cluster's name must be typed to confirm", default=False
+    )
+    break_glass: NamedPeople = setting(
+        "who may cancel without the required approvals, with a reason; an approver reviews it",
+        default=NO_ONE,
+        shown="no one",
+    )
+    read_only: Flag = setting(
+        "only watch: announce and explain, and never cancel ([atlas](atlas.md#watch-only))",
+        default=False,
+    )
+    notify_approvers: Flag = setting(
+        "whether named approvers and members of their groups get the card as a direct message",
+        default=True,
+    )
+    remind_after: Reminders = setting(
+        "seconds after which a waiting request reminds its approvers; `0` never",
+        default=REMIND_AFTER,
+        shown="`60,180,600`",
+    )
+    escalate_to: NamedPeople = setting(
+        "who may approve too, and is told only at the last reminder",
+        default=NO_ONE,
+        shown="no one",
+    )
+    watch_channel: Channel = setting(
+        "the channel in which new download restore jobs are announced", shown="none"
+    )
+    quarantine: QuarantineMode = setting(
+        "a new download that no approver keeps: `off`; `observe` says what would have been "
+        "cancelled; with `enforce` the bot cancels it",
+        default=NO_QUARANTINE.mode,
+    )
+    quarantine_grace: Seconds = setting(
+        "seconds in which an approver may keep it", default=NO_QUARANTINE.grace
+    )
+    quarantine_expected: Starters = setting(
+        "who may download without being asked: Atlas user names, public keys, service-account ids",
+        default=frozenset(),
+        shown="no one",
+    )
+    quarantine_limit: Count = setting(
+        "how many downloads of a project the bot itself cancels within an hour",
+        default=NO_QUARANTINE.limit,
+    )
+
+    def policy(self) -> Policy:
+        """Return the policy; some rules have defaults that depend on other rules."""
+        rules: dict[str, Any] = {
+            field.name: getattr(self, field.name, None) for field in fields(Policy)
+        }
+        requesters = self.requesters or EVERYONE
+        approvers = self.approvers or requesters
+        is_enforced = self.quarantine is Mode.ENFORCE
+        rules |= {
+            "requesters": requesters,
+            "approvers": approvers | self.escalate_to,
+            "approvers_named": self.approvers not in {None, EVERYONE},
+            "escalate_to": self.escalate_to - approvers,
+            "quarantine": QuarantinePolicy(
+                mode=Mode.OBSERVE if self.read_only and is_enforced else self.quarantine,
+                grace=self.quarantine_grace,
+                expected=self.quarantine_expected,
+                limit=self.quarantine_limit,
+            ),
+        }
+        if self.require_reason is None:
+            rules["require_reason"] = self.approvals > 0
+        return Policy(**rules)
+
+
+POLICY_KEYS = tuple(PolicySettings.model_fields)
+
+
+class DefaultPolicy(PolicySettings):
+    """The policy of every project that has no other, by the `BOT_` variables."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")
+
+
+class PolicyHolder(Model):
+    """A part of the settings with credentials and a policy of its own."""
+
+    #: The name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose name is
+    #: read from Atlas.
+    name: str | None
+    credentials: InstanceOf[DigestKey] | InstanceOf[ServiceAccount]
+    policy: InstanceOf[Policy]
+    watch_channel: str | None = None
+
+    @classmethod
+    def of(cls, policy: PolicySettings, credentials: Credentials, **own: object) -> Self:
+        """Build one with its policy by the settings; `own` are the other fields."""
+        own |= {"policy": policy.policy(), "watch_channel": policy.watch_channel}
+        return cls.model_validate({**own, "credentials": credentials})
+
+    @property
+    def label(self) -> str:
+        """The name in logs and checks."""
+        return str(self.name)
+
+
+class ProjectSettings(PolicyHolder):
+    """One Atlas project."""
+
+    id: str  #: 24 lower-case hexadecimal digits
+
+    @property
+    def label(self) -> str:
+        """The name of the settings, or the id where they have none."""
+        return self.name or self.id
+
+
+class OrganizationSettings(PolicyHolder):
+    """All projects that the credentials see, by patterns of their names or ids."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def project(self, project_id: str, name: str) -> ProjectSettings:
+        """Return the settings of one of its projects."""
+        return ProjectSettings.model_validate({**dict(self), "id": project_id, "name": name})
+
+
+def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> list[str]:
+    """Return why the policy cannot work, with the names of its rules by `label`."""
+    policy = settings.policy()
+    return [
+        *approval_problems(policy, label),
+        *quarantine_problems(policy, settings.watch_channel, label),
+    ]
+
+
+def approval_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
+    """Return why no request could be approved under `policy`; an empty list when one could.
+
+    Members of user groups are known to Slack only, so a policy that names a group is accepted.
+    """
+    if policy.approvals == 0 or policy.approvers.everyone or policy.approvers.groups:
+        return []
+    available = len(policy.approvers.users)
+    fix = "name more people there, or a user group, or require fewer"
+    if available < policy.approvals:
+        names = f"{label('approvers')} names {_people(available)}"
+        return [f"{label('approvals')} is {policy.approvals}, but {names}: {fix}"]
+    if _can_any_request_be_approved(policy):
+        return []
+    left = f"which leaves {_people(available - 1)} in {label('approvers')}"
+    fix = f"{fix}, or set {label('self_approval')}"
+    return [
+        f"{label('approvals')} is {policy.approvals}, but requesters cannot approve, {left}: {fix}"
+    ]
+
+
+def quarantine_problems(
+    policy: Policy, watch_channel: str | None, label: Callable[[str], str]
+) -> list[str]:
+    """Return why nobody could keep a quarantined download; an empty list when somebody could."""
+    if not policy.quarantine.is_on:
+        return []
+    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
+    problems = []
+    if watch_channel is None:
+        fix = f"set {label('watch_channel')}, in which approvers keep downloads"
+        problems.append(f"{mode}, but no channel is watched: {fix}")
+    if policy.approvers == NO_ONE:
+        problems.append(f"{mode}, but {label('approvers')} names no one who may keep a download")
+    return problems
+
+
+def _can_any_request_be_approved(policy: Policy) -> bool:
+    """Return whether enough approvers remain beside at least one requester."""
+    if policy.self_approval or policy.requesters.everyone or policy.requesters.groups:
+        return True
+    approvers = policy.approvers.users
+    return any(len(approvers - {user}) >= policy.approvals for user in policy.requesters.users)
+
+
+def _people(count: int) -> str:
+    return {0: "no one", 1: "one person"}.get(count, f"{count} people")
